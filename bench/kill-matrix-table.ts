@@ -94,7 +94,7 @@ export const renderDocument = (results: readonly Result[]): string =>
 
 A deploy that changes everything that a deploy can change is interrupted at each of its operations by
 each of eight faults. After each case, the host is inspected without Celeriac's help: the unit file,
-the support module, the checked-out commit, the packages in the environment, the job database,
+the support module, the checked-out commit, the packages in the environment,
 whether the unit is enabled, the worker and its memory limit. All of it must be as before the deploy,
 or all of it as after it, never a mixture.
 

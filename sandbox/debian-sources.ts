@@ -1,19 +1,18 @@
 import { execute } from './command.ts';
+import { SUITES, type Suite } from './edition.ts';
 import { SandboxError } from './failure.ts';
-
-export const DEBIAN_SUITE = 'bookworm';
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 /**
- * The lines of a sources.list for the image: those of this machine's own apt sources that carry
- * the suite, or the mirror that CELERIAC_DEBIAN_MIRROR names.
+ * The lines of a sources.list for an image: the mirrors of this machine's own apt sources, or the one
+ * that CELERIAC_DEBIAN_MIRROR names.
  *
  * @throws SandboxError when this machine has neither.
  */
-export async function findDebianSources(): Promise<string[]> {
+export async function findDebianSources(suite: Suite): Promise<string[]> {
   const mirror = process.env.CELERIAC_DEBIAN_MIRROR;
-  if (mirror) return [`deb [signed-by=${KEYRING}] ${mirror} ${DEBIAN_SUITE} main`];
+  if (mirror) return [`deb [signed-by=${KEYRING}] ${mirror} ${suite} main`];
   const { stdout } = await execute(
     'apt-get',
     [
@@ -25,29 +24,32 @@ export async function findDebianSources(): Promise<string[]> {
     ],
     { missing: `apt is not installed: the sandbox's image is made of Debian packages` },
   );
-  const sources = selectDebianSources(stdout);
+  const sources = selectDebianSources(stdout, suite);
   if (sources.length === 0) {
     throw new SandboxError(
-      `this machine's apt sources carry no Debian ${DEBIAN_SUITE}: set CELERIAC_DEBIAN_MIRROR to ` +
+      `this machine's apt sources carry no Debian ${suite}: set CELERIAC_DEBIAN_MIRROR to ` +
         'the address of a Debian mirror and install the package debian-archive-keyring',
     );
   }
   return sources;
 }
 
-/** From lines `uri|release|origin`, the origin empty or unsubstituted before an apt-get update. */
-export function selectDebianSources(lines: string): string[] {
+/**
+ * From lines `uri|release|origin`, the origin empty or unsubstituted before an apt-get update. Where
+ * a machine gets one release of Debian from, it gets the others.
+ */
+export function selectDebianSources(lines: string, suite: Suite): string[] {
   const sources = new Set<string>();
   for (const line of lines.split('\n')) {
     const [uri = '', release = '', origin = ''] = line.split('|');
-    const ours = [DEBIAN_SUITE, `${DEBIAN_SUITE}-updates`, `${DEBIAN_SUITE}-security`];
+    const [, name = '', part = ''] = /^([a-z]+)(|-updates|-security)$/.exec(release) ?? [];
     const debian = origin === 'Debian' || origin === '' || origin.startsWith('$(');
-    if (debian && ours.includes(release)) {
-      sources.add(`deb [signed-by=${KEYRING}] ${uri} ${release} main`);
+    if (debian && SUITES.some((each) => each === name)) {
+      sources.add(`deb [signed-by=${KEYRING}] ${uri} ${suite}${part} main`);
     }
   }
   // A mirror of the suite itself must be among them: updates alone make no system.
-  return [...sources].some((source) => source.includes(` ${DEBIAN_SUITE} `)) ? [...sources] : [];
+  return [...sources].some((source) => source.includes(` ${suite} `)) ? [...sources] : [];
 }
 
 /** How this machine's apt reaches its mirrors (proxy, certificates), as apt.conf lines. */

@@ -12,7 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execute } from './command.ts';
-import { DEBIAN_SUITE, findDebianSources, findTransportOptions } from './debian-sources.ts';
+import { findDebianSources, findTransportOptions } from './debian-sources.ts';
+import { defaultEdition, type Edition } from './edition.ts';
 import { messageOf, SandboxError } from './failure.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
@@ -40,12 +41,13 @@ export type Say = (line: string) => void;
 const DISK_SIZE = '10G';
 
 /**
- * The image of the recipe as it is now: from the cache, else built (about a minute and a half).
+ * The image of an edition, by the recipe as it is now: from the cache, else built (about a minute and
+ * a half).
  *
  * @throws SandboxError when a program or a package mirror is missing, or the build fails.
  */
-export async function provideImage(say: Say): Promise<Image> {
-  const folder = join(cacheFolder(), hashRecipe());
+export async function provideImage(say: Say, edition = defaultEdition()): Promise<Image> {
+  const folder = join(edition.folder, hashRecipe(edition));
   const image = join(folder, 'image');
   if (!existsSync(image)) {
     const waiting = () => say('another process is building the image: waiting for it');
@@ -55,7 +57,7 @@ export async function provideImage(say: Say): Promise<Image> {
       removeLeftovers(folder);
       const work = mkdtempSync(join(folder, 'building-'));
       try {
-        await build(work, say);
+        await build(work, edition, say);
         renameSync(work, image);
       } finally {
         removeTree(work);
@@ -80,16 +82,16 @@ export function openImage(folder: string): Image {
   };
 }
 
-async function build(work: string, say: Say): Promise<void> {
+async function build(work: string, edition: Edition, say: Say): Promise<void> {
   if (process.arch !== 'x64') {
     throw new SandboxError(`the sandbox's image is x86-64; this machine is ${process.arch}`);
   }
   const began = Date.now();
-  say(`building the image (Debian ${DEBIAN_SUITE}), once for this recipe: about two minutes`);
+  say(`building the image (Debian ${edition.suite}), once for this recipe: about two minutes`);
   await makeLoginKey(work);
-  await installPackages(work);
+  await installPackages(work, edition);
   say(`packages are installed; making the disk`);
-  await makeDisk(work);
+  await makeDisk(work, edition);
   say(`the image is built (${Math.round((Date.now() - began) / 1000)} s)`);
 }
 
@@ -102,7 +104,7 @@ async function makeLoginKey(work: string): Promise<void> {
 }
 
 /** Leaves the whole file system as `root.tar`. */
-async function installPackages(work: string): Promise<void> {
+async function installPackages(work: string, edition: Edition): Promise<void> {
   // A namespace's root may not enter a private home folder: the recipe is read from a copy.
   const copy = mkdtempSync(join(tmpdir(), 'celeriac-recipe-'));
   try {
@@ -110,22 +112,29 @@ async function installPackages(work: string): Promise<void> {
     cpSync(RECIPE_FOLDER, join(copy, 'recipe'), { recursive: true });
     cpSync(join(work, 'login_key.pub'), join(copy, 'login_key.pub'));
     const hook = `RECIPE='${copy}/recipe' LOGIN_KEY='${copy}/login_key.pub' sh '${copy}/recipe/customize.sh' "$1"`;
+    const { complete, suite } = edition;
+    // Containers have the kernel of their machine.
+    const packages = readList('packages.txt').filter(
+      (name) => edition.bootable || !name.startsWith('linux-image-'),
+    );
+    const after = complete && ['sh', complete.script].map(quote).join(' ');
     const [program = '', ...args] = [
       ...(await rootPrefix('mmdebstrap')),
       'mmdebstrap',
       '--variant=minbase',
       '--quiet',
-      `--include=${readList('packages.txt').join(',')}`,
+      `--include=${[...packages, ...edition.packages].join(',')}`,
       ...(await findTransportOptions()).map((line) => `--aptopt=${line}`),
       `--essential-hook=sh '${copy}/recipe/prepare.sh' "$1"`,
       `--customize-hook=${hook}`,
+      ...(after ? [`--customize-hook=${after} "$1" ${complete.args.map(quote).join(' ')}`] : []),
       '--format=tar',
-      DEBIAN_SUITE,
+      suite,
       join(work, 'root.tar'),
       '-',
     ];
     await execute(program, args, {
-      input: `${(await findDebianSources()).join('\n')}\n`,
+      input: `${(await findDebianSources(suite)).join('\n')}\n`,
       missing: 'mmdebstrap is not installed (package mmdebstrap)',
     });
   } finally {
@@ -133,22 +142,25 @@ async function installPackages(work: string): Promise<void> {
   }
 }
 
-async function makeDisk(work: string): Promise<void> {
+async function makeDisk(work: string, edition: Edition): Promise<void> {
   const script = `
     set -eu
     cd "$1"
     root=$PWD/root
     mkdir "$root"
     tar -C "$root" -xpf root.tar --exclude='./dev/*' --warning=no-timestamp
-    cat "$root"/boot/vmlinuz-* >vmlinuz
-    cat "$root"/boot/initrd.img-* >initrd
     for type in ed25519 ecdsa rsa; do cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_$type"_key.pub; done >host_keys
-    truncate -s ${DISK_SIZE} disk.raw
-    mke2fs -q -t ext4 -m 1 -E lazy_itable_init=1 -d "$root" disk.raw
-    qemu-img convert -O qcow2 disk.raw disk.qcow2
+    if [ "$4" = bootable ]; then
+      cat "$root"/boot/vmlinuz-* >vmlinuz
+      cat "$root"/boot/initrd.img-* >initrd
+      truncate -s ${DISK_SIZE} disk.raw
+      mke2fs -q -t ext4 -m 1 -E lazy_itable_init=1 -d "$root" disk.raw
+      qemu-img convert -O qcow2 disk.raw disk.qcow2
+      chown "$2" vmlinuz initrd disk.qcow2
+    fi
     rm -f disk.raw root.tar
     [ "$3" = keep ] || rm -rf root
-    chown "$2" vmlinuz initrd host_keys disk.qcow2
+    chown "$2" host_keys
   `;
   const owner = `${process.getuid?.()}:${process.getgid?.()}`;
   const prefix = await rootPrefix('mke2fs');
@@ -162,6 +174,7 @@ async function makeDisk(work: string): Promise<void> {
     // In a user namespace this user is the root.
     prefix[0] === 'unshare' ? '0:0' : owner,
     prefix[0] === 'unshare' ? 'drop' : 'keep',
+    edition.bootable ? 'bootable' : 'folder',
   ];
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
   await execute(program, args, { env });
@@ -185,6 +198,11 @@ async function rootPrefix(step: 'mmdebstrap' | 'mke2fs'): Promise<string[]> {
       `building the image needs root, 'sudo -n' or user namespaces: ${messageOf(error)}`,
     );
   }
+}
+
+/** Quotes one word of a hook's command line. */
+function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** A private key's text, as an action takes it. */

@@ -1,6 +1,7 @@
 import { kindFor, type Need } from './capacity.ts';
 import type { CommandResult } from './command.ts';
 import { container } from './container.ts';
+import { defaultEdition, type Edition } from './edition.ts';
 import { SandboxError } from './failure.ts';
 import type { Draft, Hardware } from './hardware.ts';
 import {
@@ -49,6 +50,8 @@ export type StartOptions = {
   name: string;
   /** The state to start in; absent: healthy and freshly booted. */
   state?: string;
+  /** The image that it is made of; absent: Debian 12. */
+  edition?: Edition;
   /** Requirements that a container may not fulfil; they decide the kind. */
   needs?: readonly Need[];
   /** Absent: a container if possible and sufficient. */
@@ -121,8 +124,10 @@ const owned = new Set<string>();
 export async function startMachine(options: StartOptions): Promise<Machine> {
   const say = options.say ?? ((line) => process.stderr.write(`sandbox: ${line}\n`));
   await removeOrphans();
-  const image = await provideImage(say);
-  const kind = await kindFor(options.needs ?? [], options.kind, say);
+  const edition = options.edition ?? defaultEdition();
+  const image = await provideImage(say, edition);
+  const wanted = edition.bootable ? options.kind : 'container';
+  const kind = await kindFor(options.needs ?? [], wanted, say);
   await removeInstance(options.name);
   const draft: Draft = {
     name: options.name,

@@ -25,9 +25,12 @@ function isShellScript(file: string): boolean {
   return /^#!.*\b(ba|da)?sh\b/.test(first);
 }
 
-/** The top-level folders with Python sources; mypy checks each one separately. */
+/**
+ * The top-level folders with Python sources; mypy checks each one separately. The frameworks of the
+ * examples are not installed here.
+ */
 function pythonFolders(files: readonly string[]): string[] {
-  const sources = files.filter((file) => file.endsWith('.py'));
+  const sources = files.filter((file) => file.endsWith('.py') && !file.startsWith('examples/'));
   return [...new Set(sources.map((file) => file.split('/')[0] ?? ''))];
 }
 

@@ -7,7 +7,12 @@ import {
   readSent,
   resumeFlow,
 } from '../../test/host/lib/task-flow.ts';
-import { listTransactions, readTransaction, waitUntil } from '../../test/host/lib/worker.ts';
+import {
+  listTransactions,
+  readTransaction,
+  type Transaction,
+  waitUntil,
+} from '../../test/host/lib/worker.ts';
 import { judge, judgeRunning, type Tally, tally, type Whole } from './judge.ts';
 import { isAtRest, look, type Seen } from './look.ts';
 import { type Timeline, timelineOf } from './moment.ts';
@@ -167,13 +172,21 @@ async function observe(machine: Machine, clone: Clone, release: Release): Promis
   const { wrong } = judge(null, before, seen, [old, whole], tasks);
   const all = [...wrong, ...judgeRunning(notes, whole)];
   if (all.length > 0) throw new Error(`without a fault: ${all.join('\n')}`);
-  const id = (await listTransactions(machine)).at(-1) as string;
-  const { plan, journal } = await readTransaction(machine, id);
+  const { plan, journal } = await readDeploy(machine);
   const ops = plan.operations.map(({ op }) => op);
   const [begun, deployed, verified] = [run.begunAt, run.deployedAt, run.endedAt].map(
     (time) => time / 1000,
   ) as [number, number, number];
   return { timeline: timelineOf(ops, journal, { begun, deployed, verified }), unitText, support };
+}
+
+/** The newest deploy; it may have been followed by the transaction that settles abandoned jobs. */
+async function readDeploy(machine: Machine): Promise<Transaction> {
+  for (const id of (await listTransactions(machine)).toReversed()) {
+    const found = await readTransaction(machine, id);
+    if (found.plan.meta.action === 'deploy-worker') return found;
+  }
+  throw new Error('there is no deploy');
 }
 
 async function deployQuietly(machine: Machine, clone: Clone, release: Release): Promise<Pipeline> {

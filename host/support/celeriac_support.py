@@ -1,9 +1,10 @@
 """Module that a Celery worker loads besides its app: `celery -A app worker -I celeriac_support`.
 
-It provides three features, none of which requires a change to the app:
+It provides four features, none of which requires a change to the app:
 
-- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs,
-  STOPPING=1 when it begins to stop (sd_notify(3));
+- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs
+  and it takes messages, STOPPING=1 when it begins to stop (sd_notify(3));
+- the repair of a worker that runs and takes no messages, if its watchdog does not have to bite;
 - a canary: a task that reports through the broker which process of which unit ran it;
 - remote control commands that make the worker consume cancelled queues again.
 
@@ -13,8 +14,7 @@ It runs inside the user's worker, so all errors in here are logged once and igno
 As measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:
 
 - Broker down: the consumer's timers stop. Each retry pings, at increasing intervals of at most
-  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage. When
-  the broker is back, pinging resumes immediately.
+  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage.
 - Stopping: nothing pings while the main process waits for its children, and nothing has to.
   systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec limits the wait. STOPPING=1
   puts the unit into that state even if the stop did not come from systemd (`control shutdown`, a
@@ -26,15 +26,28 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from celery import Task, bootsteps, shared_task, signals
+from celery.worker import state as requests
 from celery.worker.control import control_command
 
 log = logging.getLogger(__name__)
 
 #: Maximum seconds between pings, however long WatchdogSec is.
 LONGEST_INTERVAL = 10.0
+#: Seconds without a message, while messages wait, after which a worker is deaf; 0: never.
+DEAF_AFTER = 'CELERIAC_DEAF_AFTER_SEC'
+#: WatchdogSec as assumed if there is none; the worker is then only reported, never ended.
+USUAL_WATCHDOG = 300.0
+#: Limit in seconds of each step of a look at the queues, which the main loop waits for.
+LOOK_LIMIT = 2.0
+#: Options that apply it, by the driver; others do not tell how many messages wait.
+LIMITS = {
+    'redis': dict.fromkeys(('socket_timeout', 'socket_connect_timeout'), LOOK_LIMIT),
+    'amqp': dict.fromkeys(('read_timeout', 'write_timeout'), LOOK_LIMIT),
+}
+KIND = 'x-queue-type'
 #: Seconds after which the broker drops an answer (if it supports expiry).
 ANSWER_EXPIRES = 60
 
@@ -68,21 +81,32 @@ def notify(*lines: str) -> None:
         _complain('could not notify systemd', error)
 
 
-def interval() -> Optional[float]:
-    """Seconds between pings: a quarter of WatchdogSec. None if the watchdog is not enabled."""
+def watchdog() -> Optional[float]:
+    """WatchdogSec. None if the watchdog is not enabled."""
     try:
         watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())
         seconds = int(os.environ.get('WATCHDOG_USEC') or 0) / 1e6
     except ValueError as error:
         _complain('WATCHDOG_USEC or WATCHDOG_PID is not a number', error)
         return None
-    if seconds <= 0 or watched != os.getpid():
-        return None
-    return min(seconds / 4, LONGEST_INTERVAL)
+    return seconds if seconds > 0 and watched == os.getpid() else None
+
+
+def interval() -> Optional[float]:
+    """Seconds between pings: a quarter of WatchdogSec. None if the watchdog is not enabled."""
+    seconds = watchdog()
+    return None if seconds is None else min(seconds / 4, LONGEST_INTERVAL)
 
 
 def ping() -> None:
-    notify('WATCHDOG=1')
+    if not _hearing.deaf:
+        notify('WATCHDOG=1')
+
+
+def _say(status: str) -> None:
+    if status != _hearing.status:
+        _hearing.status = status
+        notify('STATUS=' + status)
 
 
 class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -101,26 +125,30 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, consumer: Any) -> None:
         try:
             every = interval()
-            if every is None:
-                return
-            ping()
-            if type(consumer.pool).__module__ == 'celery.concurrency.solo':
-                _ping_from_thread(every)
-            else:
-                self._ping_from_timer(consumer.timer, every)
+            if every is not None:
+                ping()
+                if type(consumer.pool).__module__ == 'celery.concurrency.solo':
+                    _ping_from_thread(every)
+            _hearing.listen(consumer)
+            self._turn_with(consumer, min(every or LONGEST_INTERVAL, _hearing.pace.look))
         except Exception as error:
             _complain('could not start the watchdog', error)
 
-    def _ping_from_timer(self, timer: Any, every: float) -> None:
+    def _turn_with(self, consumer: Any, every: float) -> None:
         turn = self.turn
 
         # Not call_repeatedly: with gevent it cannot be cancelled and runs beside its successor.
         def beat() -> None:
-            if self.turn == turn:
-                ping()
-                timer.call_after(every, beat)
+            if self.turn != turn:
+                return
+            consumer.timer.call_after(every, beat)
+            repair(consumer)
+            lost = _hearing.check(consumer)
+            ping()
+            if lost is not None:
+                raise lost  # the loop takes it as the loss of its connection, and reconnects
 
-        timer.call_after(every, beat)
+        consumer.timer.call_after(min(every, 1.0), beat)
 
     def stop(self, consumer: Any) -> None:
         # Reconnects also stop the steps, in state RUN. A shutdown gets here before the pool waits
@@ -129,6 +157,8 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
             self.turn += 1
             if consumer.blueprint.state != bootsteps.RUN:
                 _announce_stop()
+            elif not _hearing.deaf:
+                _say('Reconnecting to the broker')
         except Exception as error:
             _complain('could not announce the stop', error)
 
@@ -137,15 +167,14 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def _ping_from_thread(every: float) -> None:
     name = 'celeriac-watchdog'
-    if any(thread.name == name for thread in threading.enumerate()):
-        return
 
     def run() -> None:
         while True:
             ping()
             time.sleep(every)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    if not any(thread.name == name for thread in threading.enumerate()):
+        threading.Thread(target=run, name=name, daemon=True).start()
 
 
 class Retries(logging.Handler):
@@ -157,8 +186,11 @@ class Retries(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if 'Cannot connect to' in str(record.msg) and interval() is not None:
-            ping()
+        if 'Cannot connect to' in str(record.msg):
+            _hearing.heard()  # it cannot take messages from a broker that is away
+            _say('Waiting for the broker')
+            if interval() is not None:
+                ping()
 
 
 def _announce_stop(**_: Any) -> None:
@@ -179,15 +211,215 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
 def _on_worker_ready(sender: Any = None, **_: Any) -> None:
     status = 'Consuming'
     try:
-        status += ' from ' + ', '.join(sorted(sender.app.amqp.queues.consume_from))
+        status = _consuming(sender.app.amqp.queues.consume_from)
     except Exception as error:
         _complain('could not list the queues', error)
     notify('READY=1', 'STATUS=' + status)
 
 
+def _consuming(queues: Any) -> str:
+    return 'Consuming from ' + (', '.join(sorted(queues)) or 'no queue')
+
+
 signals.worker_init.connect(_on_worker_init, weak=False)
 signals.worker_ready.connect(_on_worker_ready, weak=False)
 signals.worker_shutting_down.connect(_announce_stop, weak=False)
+
+
+# --- a worker that runs and takes nothing ------------------------------------------------------
+
+
+class Pace(NamedTuple):
+    """Seconds between looks, and of suspicion after which it is deaf, or must be ended."""
+
+    look: float
+    deaf: float
+    hopeless: float
+
+
+def pace(watchdog_seconds: float, deaf_after: Optional[float]) -> Pace:
+    """Suspicion begins with a look: the messages may be older by one pause."""
+    patience = watchdog_seconds / 2 if deaf_after is None else deaf_after
+    if patience <= 0:
+        return Pace(LONGEST_INTERVAL, float('inf'), float('inf'))
+    look = max(patience / 5, 1.0)
+    most = max(watchdog_seconds, 2 * patience)
+    return Pace(look, max(patience - look, 2 * look), max(most - 2 * look, 3 * look))
+
+
+def suspicion(
+    since: Optional[float], last: float, now: float, waiting: Optional[int], look: float
+) -> Optional[float]:
+    """When the worker was first seen to leave messages that it could take. None: not suspect.
+
+    `waiting` is None if the worker has no room or the broker did not tell. After a long pause, of a
+    busy loop or a host that was frozen, it starts again: the worker had no chance to take any.
+    """
+    if not waiting:
+        return None
+    return now if since is None or now - last > 2 * look + LOOK_LIMIT else since
+
+
+class Hearing:
+    """Whether the worker takes messages, from looks at its queues while it takes none."""
+
+    since: Optional[float] = None
+    last = 0.0
+    pace = pace(USUAL_WATCHDOG, 0)
+    deaf = silent = sees_sockets = False
+    status = ''
+    own: Any = None
+
+    def heard(self) -> None:
+        self.since = None
+        self.deaf = self.silent = False
+
+    def listen(self, consumer: Any) -> None:
+        """Notes each message that the consumer gets. Before its loop asks for the handler."""
+        after = os.environ.get(DEAF_AFTER)
+        self.pace = pace(watchdog() or USUAL_WATCHDOG, float(after) if after else None)
+        create = consumer.create_task_handler
+        if getattr(create, 'celeriac', False):
+            return
+
+        def create_task_handler(*args: Any, **kwargs: Any) -> Any:
+            handle = create(*args, **kwargs)
+
+            def on_message(message: Any) -> Any:
+                self.heard()
+                return handle(message)
+
+            return on_message
+
+        create_task_handler.celeriac = True  # type: ignore[attr-defined]
+        consumer.create_task_handler = create_task_handler
+
+    def check(self, consumer: Any) -> Optional[Exception]:
+        """Looks, if it is time to. An error if the consumer is to reconnect."""
+        try:
+            if time.monotonic() - self.last >= self.pace.look:
+                waiting = self.look(consumer)
+                now, last = time.monotonic(), self.last
+                self.last, self.silent = now, True
+                self.since = suspicion(self.since, last, now, waiting, self.pace.look)
+                if self.since is not None and now - self.since >= self.pace.deaf:
+                    return self.give_up(consumer, waiting or 0, now - self.since)
+                self.deaf = False
+            if not self.deaf:
+                _say(_consuming([queue.name for queue in consumed(consumer)]))
+        except Exception as error:
+            _complain('could not check whether the worker consumes', error)
+        return None
+
+    def look(self, consumer: Any) -> Optional[int]:
+        """The messages that it could take and did not. None: unknown, or none that it must."""
+        try:
+            if self.silent and self.pace.deaf != float('inf') and has_room(consumer):
+                return self.count(consumer)
+        except Exception as error:
+            _complain('could not ask for the messages in its queues', error)
+            own, self.own = self.own, None
+            if own is not None:
+                own.release()
+        return None
+
+    def give_up(self, consumer: Any, waiting: int, seconds: float) -> Optional[Exception]:
+        """Reconnects first, if it can. Then it must be ended, before the lack of pings does it."""
+        what = '%d messages waited for %d s and it took none' % (waiting, seconds)
+        _say('Consumes nothing: ' + what)
+        log.error('celeriac: the worker consumes nothing: %s', what)
+        if self.deaf:
+            if seconds >= self.pace.hopeless and watchdog() is not None:
+                notify('WATCHDOG=trigger')
+            return None
+        self.deaf = True
+        lost = ConnectionResetError('celeriac: the worker consumes nothing, so it reconnects')
+        # Outside a hub the error would reach nobody; without retries it would end the worker.
+        caught = consumer.hub and isinstance(lost, consumer.connection_errors)
+        return lost if caught and consumer.app.conf.broker_connection_retry else None
+
+    def count(self, consumer: Any) -> int:
+        """The messages that wait in its queues, by a connection of its own."""
+        # A stream keeps what was consumed; of a single active consumer, others wait for its end.
+        asked = [queue for queue in consumed(consumer) if argument(queue, KIND) != 'stream']
+        names = [queue.name for queue in asked if not argument(queue, 'x-single-active-consumer')]
+        driver = consumer.connection.transport.driver_type
+        if driver not in LIMITS:
+            return 0
+        if self.own is None:
+            self.own = consumer.app.connection_for_read(
+                heartbeat=0, connect_timeout=LOOK_LIMIT, transport_options=LIMITS[driver]
+            )
+        channel, total = None, 0
+        for name in names:
+            channel = channel or self.own.channel()
+            try:
+                total += channel.queue_declare(queue=name, passive=True).message_count
+            except self.own.channel_errors:  # empty in Redis; AMQP also closes the channel
+                channel = channel if getattr(channel, 'is_open', True) else None
+        if channel is not None:
+            channel.close()
+        return total
+
+
+_hearing = Hearing()
+
+
+def consumed(consumer: Any) -> List[Any]:
+    """The queues that it consumes: not those that were cancelled."""
+    tasks = consumer.task_consumer
+    return [queue for queue in tasks.queues if tasks.consuming_from(queue.name)] if tasks else []
+
+
+def argument(queue: Any, name: str) -> Any:
+    return (queue.queue_arguments or {}).get(name)
+
+
+def has_room(consumer: Any) -> bool:
+    """Whether it would take another task at once. False if there may be a reason to wait."""
+    pool, qos = consumer.pool, consumer.qos
+    busy = len(set(requests.reserved_requests) | set(requests.active_requests))
+    slots = pool.limit if getattr(pool, 'is_green', False) else pool.num_processes
+    limited = any(bucket and bucket.contents for bucket in list(consumer.task_buckets.values()))
+    # Tasks with an ETA fill the prefetch if a setting limits it, or with quorum queues.
+    most = getattr(qos, 'max_prefetch', None)
+    if any(argument(queue, KIND) == 'quorum' for queue in consumed(consumer)):
+        most = consumer.initial_prefetch_count + 1
+    prefetch = getattr(consumer.task_consumer.channel, 'qos', None)
+    can_consume = getattr(prefetch, 'can_consume', lambda: True)
+    room = busy < slots and not limited and not (most and qos.value >= most)
+    return bool(room and can_consume())
+
+
+def repair(consumer: Any) -> None:
+    """Registers the consumer's sockets with its loop again if they have been lost.
+
+    An attempt to reach a Redis that is away leaves a connection behind. When the garbage collector
+    finds it, after the worker has reconnected, Kombu 5.2.3 to 5.3 takes that for the loss of the
+    new one, and the loop never reads from the broker again (celery#8030). A message on its way
+    then waits in the socket, and is lost in a restart.
+    """
+    try:
+        hub, connection = consumer.hub, consumer.connection
+        if not hub or not connection or not connection.connected:
+            return
+        if _is_polled(hub, connection):
+            _hearing.sees_sockets = True
+        elif _hearing.sees_sockets:  # else Kombu keeps them in another way
+            connection.transport.register_with_event_loop(connection.connection, hub)
+            _hearing.sees_sockets = _is_polled(hub, connection)
+            log.warning('celeriac: the loop had lost its sockets to the broker; it has them again')
+    except Exception as error:
+        _complain('could not check the sockets', error)
+
+
+def _is_polled(hub: Any, connection: Any) -> bool:
+    if connection.transport.driver_type != 'redis':
+        sock = getattr(connection.connection, 'sock', None)
+        return sock is not None and sock.fileno() in hub.readers
+    cycle = connection.transport.cycle
+    cells = [cell for poll in hub.on_tick for cell in getattr(poll, '__closure__', None) or ()]
+    return any(cell.cell_contents is cycle for cell in cells)
 
 
 # --- remote control ----------------------------------------------------------------------------

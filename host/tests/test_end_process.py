@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from typing import Any, Dict, Iterator, List
 
 import pytest
@@ -49,8 +50,14 @@ def test_a_process_is_ended_in_the_cgroup_of_the_plan(
 ) -> None:
     monkeypatch.setattr(processes, "control_group", lambda pid: cgroup or None)
     args = operation(stray.pid, cgroup=cgroup)
-    assert "ended by TERM" in end_process.do(args, host, journal.step(0))
+    seen = processes.read(stray.pid)
+    assert seen is not None
+    line, result = end_process.do(args, host, journal.step(0))
+    assert "ended by TERM" in line
+    # After that it writes nothing into the app's database.
+    assert not processes.same(seen) and result["endedAt"] <= time.time()
     assert end_process.check(args, host)
+    assert end_process.do(args, host, journal.step(1))[1] == {}
 
 
 def test_a_process_in_another_cgroup_is_skipped(
@@ -105,7 +112,7 @@ def test_a_stray_worker_is_told_to_consume_no_more_before_its_signal(
         return {} if problem is None else {"problem": problem}
 
     monkeypatch.setattr(listener, "run", answer)
-    said = end_process.do(operation(stray.pid, **more), host, journal.step(0))
+    said, _ = end_process.do(operation(stray.pid, **more), host, journal.step(0))
     assert stray.wait(10) == -15
     # A plan of an older version does not name the app.
     assert [each["mainPid"] for each in heard] == [stray.pid] * asked

@@ -57,21 +57,18 @@ esac
 """
 
 
-@pytest.mark.usefixtures("root")
-def test_temporary_files_of_an_installer_are_removed(
-    state: str, journal: Journal, open_folder: Path
-) -> None:
-    python, release = open_folder / "bin" / "python", open_folder / "release"
-    put(python, INTERPRETER % (open_folder, python))
+SHOWN = "LoadState=loaded\nUser=root\n"
+ANSWERS: Answers = {("systemctl", "show"): (0, SHOWN), ("systemctl", "show-environment"): (0, "")}
+
+
+def environment_with(folder: Path, interpreter: str) -> Dict[str, Any]:
+    """The arguments of install-dependencies for a virtual environment with this Python."""
+    python, release = folder / "bin" / "python", folder / "release"
+    put(python, interpreter % (folder, python))
     python.chmod(0o755)
-    put(open_folder / "pyvenv.cfg", "")
+    put(folder / "pyvenv.cfg", "")
     put(release / "requirements.txt", "")
-    shown = "LoadState=loaded\nUser=root\n"
-    answers: Answers = {
-        ("systemctl", "show"): (0, shown),
-        ("systemctl", "show-environment"): (0, ""),
-    }
-    args: Dict[str, Any] = {
+    return {
         "unit": UNIT,
         "interpreter": [str(python)],
         "release": str(release),
@@ -80,9 +77,51 @@ def test_temporary_files_of_an_installer_are_removed(
         "lock": "l1",
         "timeoutSeconds": 60,
     }
+
+
+@pytest.mark.usefixtures("root")
+def test_temporary_files_of_an_installer_are_removed(
+    state: str, journal: Journal, open_folder: Path
+) -> None:
+    args = environment_with(open_folder, INTERPRETER)
     step = journal.step(0)
     with pytest.raises(OperationError) as raised:
-        install_dependencies.do(args, Host(state, answers), step)
+        install_dependencies.do(args, Host(state, ANSWERS), step)
     (made,) = raised.value.evidence
     assert made.startswith(step.get("was")["scratch"] + "/")
     assert not os.path.lexists(step.get("was")["scratch"])
+
+
+# As uv makes it: with packages, and without pip.
+BY_UV = """\
+#!/bin/sh
+case $* in
+  *sys.base_prefix*) echo '["%s", "/usr", "%s"]' ;;
+  *metadata*) echo '{"celery": "5.6.3"}' ;;
+  *) echo 'No module named pip' >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.usefixtures("root")
+def test_uv_installs_where_it_left_out_pip(state: str, journal: Journal, open_folder: Path) -> None:
+    args = environment_with(open_folder, BY_UV)
+    uv = open_folder / "bin" / "uv"
+    put(uv, f'#!/bin/sh\necho "$*" >{open_folder}/said\n')
+    uv.chmod(0o755)
+    install_dependencies.do(args, Host(state, ANSWERS), journal.step(0))
+    assert (open_folder / "said").read_text().split() == [
+        *["pip", "install", "--no-progress", "--python", f"{open_folder}/bin/python"],
+        *["--requirement", f"{open_folder}/release/requirements.txt"],
+    ]
+
+
+@pytest.mark.usefixtures("root")
+def test_without_pip_and_uv_the_run_says_what_to_install(
+    state: str, journal: Journal, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install_dependencies, "_path", lambda environment: "/nowhere")
+    args = environment_with(open_folder, BY_UV)
+    with pytest.raises(OperationError) as raised:
+        install_dependencies.do(args, Host(state, ANSWERS), journal.step(0))
+    assert "has no pip, and root has no uv: install uv in /usr/local/bin" in raised.value.message

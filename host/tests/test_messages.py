@@ -277,7 +277,7 @@ def test_a_worker_that_does_not_report_its_tasks_is_a_problem(
 def test_without_any_worker_nobody_holds_anything(broker: FakeBroker) -> None:
     broker.put("links", message("a"))
     said = trace(broker, "a", "b")
-    assert said == {"owed": ["a"], "held": [], "holding": 0, "waiting": 1}
+    assert said == {"owed": ["a"], "held": [], "holding": 0, "waiting": 1, "hidden": None}
 
 
 def test_only_messages_of_these_tasks_are_removed(broker: FakeBroker) -> None:

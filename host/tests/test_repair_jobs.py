@@ -316,7 +316,8 @@ def test_a_full_disk_changes_nothing(
 
 
 def told(**changes: Any) -> Dict[str, Any]:
-    return {"kind": "told", "held": [], "owed": [], "holding": 0, "waiting": 0, **changes}
+    nothing = {"held": [], "owed": [], "holding": 0, "waiting": 0, "hidden": None}
+    return {"kind": "told", **nothing, **changes}
 
 
 @pytest.mark.parametrize(
@@ -327,6 +328,11 @@ def told(**changes: Any) -> Dict[str, Any]:
         (told(owed=["a"], waiting=1), {"one": "task a waits", "two": "names no task"}),
         (told(waiting=7), {"two": "of the 7 that wait"}),
         (told(holding=2), {"two": "of the 2 that workers hold"}),
+        (
+            told(waiting=2, hidden="2 messages, not whose"),
+            {"one": "may still be queued: 2 messages", "two": "2 messages, not whose"},
+        ),
+        (told(held=["a"], hidden="?"), {"one": "holds task a", "two": "?"}),
     ],
 )
 def test_a_group_lives_by_its_task_or_where_it_names_none_by_any(

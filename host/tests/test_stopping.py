@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -14,7 +15,7 @@ import pytest
 from celeriac_host.app import consumers, stopping
 from celeriac_host.operations import guard_unit, start_unit
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import child
+from celeriac_host.system import child, processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import Completed
 from hosts import Host
@@ -345,6 +346,41 @@ def test_an_undo_waits_as_long_as_the_plan_says(
     )
     guard_unit.undo(args, host, journal.step(2))
     assert (host.told, host.waited) == (["stop"] * 3, [waited] * 3)
+
+
+GROUP = "/system.slice/none.service"
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+def test_a_unit_rests_when_nothing_is_left_in_its_cgroup(active: str, state: str) -> None:
+    moment = stopping.rests_at(UNIT, GROUP, Unit(state, active=active))
+    assert moment is not None and moment <= time.time()
+
+
+@pytest.mark.parametrize("active", ["active", "activating", "deactivating", "reloading"])
+def test_a_unit_that_is_not_at_rest_has_no_such_moment(active: str, state: str) -> None:
+    assert stopping.rests_at(UNIT, GROUP, Unit(state, active=active)) is None
+
+
+def test_a_unit_with_a_process_left_has_no_such_moment(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = processes.read(os.getpid())
+    assert here is not None
+    monkeypatch.setattr(units, "cgroup_processes", lambda group: [here] if group == GROUP else [])
+    assert stopping.rests_at(UNIT, GROUP, Unit(state, active="inactive")) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "group"),
+    [
+        ({"ControlGroup": "/app.slice/w.service"}, "/app.slice/w.service"),
+        ({"ControlGroup": "", "Slice": "app.slice"}, f"/app.slice/{UNIT}"),
+        ({}, f"/system.slice/{UNIT}"),
+    ],
+)
+def test_the_cgroup_of_a_unit_that_has_stopped(seen: Dict[str, str], group: str) -> None:
+    assert stopping.group_of(UNIT, seen) == group
 
 
 def test_no_other_module_stops_or_restarts_a_unit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Callable, List
@@ -61,6 +62,23 @@ def test_a_step_without_a_change_is_not_undone(host: Host, world: World) -> None
     undone = runner.undo(folder, host, lambda each: None)
     assert undone["result"] == "undone"
     assert world.changed.read_text() == "new changed\n"
+
+
+def test_the_jobs_that_an_older_version_settled_stay_as_they_are(host: Host, world: World) -> None:
+    folder = begin(host.state, world.operations())
+    runner.carry_out(folder, host, lambda each: None)
+    # The plan of a release of that version, in which the operation is the second.
+    plan = json.loads((Path(folder) / "plan.json").read_text())
+    plan["operations"].insert(1, {"op": "settle-jobs", "title": "fail abandoned jobs"})
+    (Path(folder) / "plan.json").write_text(json.dumps(plan))
+    journal = Journal(folder)
+    for event in ("started", "done"):
+        journal.write(event, index=3, message="1 job left processing, failed", result=None)
+    undone = runner.undo(folder, host, lambda each: None)
+    assert undone["result"] == "undone"
+    assert undone["steps"][1]["message"] == (
+        "the jobs that it settled stay as they are: their worker was gone"
+    )
 
 
 def test_a_failure_undoes_all_earlier_steps(host: Host, world: World) -> None:

@@ -180,6 +180,29 @@ def test_the_drop_in_with_limits_is_not_part_of_a_unit(
         path.write_text("[Service]\nMemoryMax=1G\n")
     shown = {"Id": "app.service", "LoadState": "loaded", "DropInPaths": f"{other} {held}"}
     lines = "\n".join(f"{name}={value}" for name, value in shown.items())
+    host.answers[("systemctl", "show-environment")] = (0, "PATH=/usr/bin")
     host.answers[("systemctl", "show")] = (0, lines)
     seen = unit_fact.look({"name": "app.service"}, host)
     assert [each["path"] for each in seen["dropIns"]] == [str(other)]
+
+
+def test_a_unit_tells_home_and_path_and_no_other_variable(host: Host, tmp_path: Path) -> None:
+    """They decide which program a shell finds. The others may be secret."""
+    file = tmp_path / "env"
+    file.write_text("PATH=/srv/app/venv/bin\nSECRET_KEY=abc\n")
+    shown = {
+        "Id": "app.service",
+        "LoadState": "loaded",
+        "User": "root",
+        "Environment": "TOKEN=def PATH=/usr/local/bin",
+        "EnvironmentFiles": f"{file} (ignore_errors=no)",
+    }
+    lines = "\n".join(f"{name}={value}" for name, value in shown.items())
+    host.answers[("systemctl", "show-environment")] = (0, "PATH=/usr/bin\nLANG=C")
+    host.answers[("systemctl", "show")] = (0, lines)
+    seen = unit_fact.look({"name": "app.service", "programs": [str(file)]}, host)
+    # A file of variables beats Environment=.
+    assert seen["variables"] == {"HOME": "/root", "PATH": "/srv/app/venv/bin"}
+    assert seen["programs"][str(file)] == {"exists": True, "shebang": None, "script": None}
+    file.unlink()
+    assert unit_fact.look({"name": "app.service"}, host)["variables"] == {}

@@ -17,6 +17,7 @@ import type { TransactionMeta } from '../model/outcome.ts';
 import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
+import { docsBase } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
@@ -96,6 +97,7 @@ function readFleet(
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly dryRun: boolean;
+  readonly docs = docsBase(process.env);
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
   readonly #name: Name;

@@ -3,6 +3,8 @@ import type { ByTheApp } from '../model/operation.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { findCeleryCall } from './celery-call.ts';
 import { interpreterOf, interpreterOfCommand } from './interpreter.ts';
+import { candidatesOf, locateProgram, runningPython } from './program-place.ts';
+import { atHome } from './shell-scene.ts';
 import { appOf, type WorkerLine, workerLineOf } from './worker-line.ts';
 import { workingDirectoryOf } from './worker-process.ts';
 
@@ -15,6 +17,8 @@ export type AppProcess =
       readonly workingDirectory: string;
     }
   | { readonly kind: 'unknown'; readonly missing: 'worker' | 'app' | 'interpreter' }
+  /** What hides the path of the program, such as a variable. */
+  | { readonly kind: 'unknown'; readonly missing: 'python'; readonly from: string }
   /** `program` of its ExecStart does not exist on the host. */
   | { readonly kind: 'unknown'; readonly missing: 'program'; readonly program: string };
 
@@ -41,14 +45,15 @@ export function appProcessOf(unit: UnitFact, options: AppProcessOptions = {}): A
   if (call === null) return { kind: 'unknown', missing: 'worker' };
   const app = (line && appOf(line)) || options.app || running?.app || null;
   if (app === null) return { kind: 'unknown', missing: 'app' };
-  const { workingDirectory } = call;
+  const workingDirectory = homeOf(call.workingDirectory, unit);
   const pythonPath = [options.supportDirectory, workingDirectory].filter(
     (folder) => typeof folder === 'string' && !isExpanded(folder),
   ) as readonly string[];
-  const missing = line && missingProgram(line, unit);
-  if (missing !== null) return { kind: 'unknown', missing: 'program', program: missing };
-  const interpreter = line ? interpreterFor(line, unit, pythonPath) : interpreterOf(unit);
+  const interpreter = line
+    ? interpreterFor(line, unit, pythonPath)
+    : (interpreterOf(unit) ?? runningPython(unit, app));
   if (interpreter === null) return { kind: 'unknown', missing: 'interpreter' };
+  if ('kind' in interpreter) return interpreter;
   return {
     kind: 'known',
     process: { unit: unit.name, interpreter, app, pythonPath },
@@ -66,13 +71,9 @@ function runningCall(unit: UnitFact) {
   return found?.kind === 'found' ? found.call : null;
 }
 
-const commandOf = ({ argv, call }: WorkerLine): readonly string[] =>
-  argv.slice(call.wrapper.length);
-
-function missingProgram(line: WorkerLine, { programs }: UnitFact): string | null {
-  const [program = ''] = commandOf(line);
-  return programs[program]?.exists === false ? program : null;
-}
+/** The directory with the home of the unit's user in it; it may still have variables. */
+const homeOf = (directory: string | null, { variables }: UnitFact): string | null =>
+  directory && atHome(directory, variables?.HOME);
 
 /**
  * The Python of the worker, started with the variables that its line sets. A program whose shebang is
@@ -82,18 +83,53 @@ function interpreterFor(
   line: WorkerLine,
   unit: UnitFact,
   pythonPath: readonly string[],
-): readonly string[] {
-  const argv = commandOf(line);
-  const [program = ''] = argv;
-  const path = program.startsWith('/') ? program : resolveProgram(program, unit);
+): readonly string[] | (AppProcess & { readonly kind: 'unknown' }) {
+  const python = pythonOf(line, unit);
+  if ('kind' in python) return python;
   const literal = line.call.environment
     .map(asTheHostReads)
     .filter((word) => !isExpanded(word.replaceAll(inheritedPath, '')))
     .map((word) => extendPath(withoutEscapes(word), pythonPath));
-  const env = literal.length > 0 ? ['/usr/bin/env', ...literal] : [];
-  const beside = `${path.slice(0, path.lastIndexOf('/'))}/python3`;
-  const python = interpreterOfCommand([path, ...argv.slice(1)], unit.programs) ?? [beside];
-  return [...env, ...python];
+  return [...(literal.length > 0 ? ['/usr/bin/env', ...literal] : []), ...python];
+}
+
+function pythonOf(
+  line: WorkerLine,
+  unit: UnitFact,
+): readonly string[] | (AppProcess & { readonly kind: 'unknown' }) {
+  const place = locateProgram(line.place, unit);
+  if (place.kind === 'missing') {
+    return { kind: 'unknown', missing: 'program', program: place.program };
+  }
+  const running = (from: string) =>
+    runningPython(unit, appOf(line)) ?? ({ kind: 'unknown', missing: 'python', from } as const);
+  if (place.kind === 'hidden') return running(place.from);
+  const { path } = place;
+  const rest = line.argv.slice(line.call.wrapper.length + 1);
+  const shown = interpreterOfCommand([path, ...rest], unit.programs);
+  if (shown !== null) return shown;
+  const beside = pythonBeside(path);
+  return unit.programs[beside]?.exists === false ? running(path) : [beside];
+}
+
+const pythonBeside = (path: string): string => `${path.slice(0, path.lastIndexOf('/'))}/python3`;
+
+/**
+ * The paths about which the host has not been asked yet, though they decide which Python the worker
+ * has: those that a shell, `env` or a search path leads to.
+ */
+export function programsToAskFor(unit: UnitFact): readonly string[] {
+  const line = workerLineOf(unit);
+  if (line === null) return [];
+  const rest = line.argv.slice(line.call.wrapper.length + 1);
+  const { candidates } = candidatesOf(line.place, unit);
+  return candidates
+    .flatMap((path) =>
+      interpreterOfCommand([path, ...rest], unit.programs) === null
+        ? [path, pythonBeside(path)]
+        : [path],
+    )
+    .filter((path) => unit.programs[path] === undefined);
 }
 
 /** `PYTHONPATH=` of a line overrides that of the process, so it must contain both. */
@@ -112,11 +148,3 @@ const asTheHostReads = (word: string): string =>
   /^PYTHONPATH=/.test(word) ? word.replaceAll(/\$PYTHONPATH(?!\w)/g, inheritedPath) : word;
 
 const withoutEscapes = (text: string): string => text.replaceAll('%%', '%').replaceAll('$$', '$');
-
-/** Where systemd finds a bare name, according to the facts. */
-function resolveProgram(name: string, { programs }: UnitFact): string {
-  const found = Object.entries(programs).find(
-    ([path, { exists }]) => exists && path.endsWith(`/${name}`),
-  );
-  return found?.[0] ?? `/usr/bin/${name}`;
-}

@@ -3,6 +3,8 @@
  * Celery 4 and 5, before and after the word `worker`.
  */
 
+import { wrapperOf } from './wrappers.ts';
+
 /** One option as written; the last one of the same name wins. */
 export interface WorkerOption {
   /** `''` when its value is missing. */
@@ -52,6 +54,8 @@ export type CelerySearch =
       readonly expected?: string;
       /** Index of the argument that is a shell with `-c`, for callers that can read its script. */
       readonly shell?: number;
+      /** Index of a program that is not known; a variable may have to be resolved first. */
+      readonly program?: number;
     };
 
 type ReadName =
@@ -171,7 +175,7 @@ export function findCeleryCall(
     } else if (name in wrappers || name in leadingArguments) {
       at = skipOptions(argv, at + 1, wrappers[name] ?? []) + (leadingArguments[name] ?? 0);
     } else {
-      return refusedProgram(argv.slice(at), word);
+      return refusedProgram(argv, at);
     }
   }
 }
@@ -218,14 +222,21 @@ function refusedMulti(): CelerySearch {
   );
 }
 
-function refusedProgram(argv: readonly string[], program: string): CelerySearch {
-  if (argv.some((word) => baseName(word) === 'celery')) {
+function refusedProgram(argv: readonly string[], at: number): CelerySearch {
+  const program = argv[at] ?? '';
+  const rest = argv.slice(at + 1);
+  const wrapper = wrapperOf(argv.slice(at));
+  // `su app -c '…'` has the whole command in its last argument.
+  if (wrapper !== null && rest.some((word) => /\bcelery\b/.test(word))) {
+    return refused(wrapper.problem, wrapper.expected);
+  }
+  if (rest.some((word) => baseName(word) === 'celery')) {
     return refused(
       `starts celery through ${program}, which is not a known wrapper`,
       'the celery command itself, possibly through env, nice or ionice',
     );
   }
-  return refused(`runs ${program}, not celery`);
+  return { kind: 'refused', problem: `runs ${program}, not celery`, program: at };
 }
 
 function skipEnv(argv: readonly string[], start: number, environment: string[]): number | null {
@@ -259,7 +270,7 @@ function readPython(
     if (!bundle) {
       return baseName(word) === 'celery'
         ? readCall(argv, start, at + 1, environment)
-        : refusedProgram(argv.slice(at), word);
+        : refusedProgram(argv, at);
     }
     const [, single = '', valued, value = ''] = bundle;
     if (/[IE]/.test(single)) {
@@ -287,6 +298,13 @@ function readCall(
   const { options, command, endOfOptions } = readOptions(argv, start);
   if (command === 'multi') return refusedMulti();
   if (command !== 'worker') {
+    const hidden = argv.slice(start).find((word) => /^\$[A-Za-z_{]/.test(word));
+    if (command === null && hidden !== undefined) {
+      return refused(
+        `gives the arguments of celery by a variable (${hidden})`,
+        'the arguments themselves, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`',
+      );
+    }
     return refused(
       command === null
         ? 'runs celery, but not its worker command'

@@ -1,6 +1,7 @@
 import type { UnitFact } from '../model/facts.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
+import { atHome } from './shell-scene.ts';
 import { workerLineOf } from './worker-line.ts';
 import { workingDirectoryOf } from './worker-process.ts';
 
@@ -41,6 +42,7 @@ function describeCall(
   cpus: number,
   isUnknown: (text: string) => boolean,
 ): WorkerCall {
+  const directory = call.workingDirectory && atHome(call.workingDirectory, unit.variables?.HOME);
   const forks = ['prefork', 'processes'].includes(call.pool);
   return {
     app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
@@ -51,9 +53,7 @@ function describeCall(
     include: call.include,
     workingDirectory: workingDirectoryOf(
       unit,
-      call.workingDirectory === null || isUnknown(call.workingDirectory)
-        ? null
-        : call.workingDirectory,
+      directory === null || isUnknown(directory) ? null : directory,
     ),
   };
 }

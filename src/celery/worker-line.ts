@@ -11,7 +11,15 @@ import {
 import { readShell } from '../systemd/shell-line.ts';
 import type { Assignment, Splice, UnitFile } from '../systemd/unit-file.ts';
 import { stackUnit } from '../systemd/unit-stack.ts';
-import { type CeleryCall, findCeleryCall, type WorkerOption, withoutShell } from './celery-call.ts';
+import {
+  type CeleryCall,
+  type CelerySearch,
+  findCeleryCall,
+  type WorkerOption,
+  withoutShell,
+} from './celery-call.ts';
+import { ownSearchPath, type ProgramPlace, sceneOf } from './program-place.ts';
+import { assignIn, expandIn, isHidden, resolveIn, runIn, type Scene } from './shell-scene.ts';
 
 /** The `ExecStart=` of a unit that runs one Celery worker. */
 export interface WorkerLine {
@@ -24,6 +32,8 @@ export interface WorkerLine {
   readonly call: CeleryCall;
   /** Whether there is a shell, and whether it execs the worker or waits for it. */
   readonly shell: 'none' | 'becomes' | 'waits';
+  /** Where its program is. */
+  readonly place: ProgramPlace;
 }
 
 const direct =
@@ -59,7 +69,7 @@ export function readWorkerLine(
   if (!command || commands.length > 1) {
     throw unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
   }
-  const read = readCommand(command, entry);
+  const read = readCommand(command, entry, file);
   if (read.kind === 'refused') {
     throw unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
   }
@@ -78,20 +88,98 @@ type CommandReading =
   | { readonly kind: 'read'; readonly line: WorkerLine }
   | { readonly kind: 'refused'; readonly problem: string; readonly expected?: string };
 
-function readCommand({ prefixes, words }: ExecCommand, entry: Assignment): CommandReading {
+function readCommand(
+  { prefixes, words }: ExecCommand,
+  entry: Assignment,
+  file: UnitFile,
+): CommandReading {
   const argv = words.map(({ text }) => text);
-  const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
+  const [first = ''] = argv;
+  const scene = sceneOf(file);
+  if (/^[$~]/.test(first)) {
+    const problem = first.startsWith('$')
+      ? `the program is given by a variable (${first}), and systemd replaces none there`
+      : `the program is ${first}, and systemd replaces no ~`;
+    return {
+      kind: 'refused',
+      problem: `names no program: ${problem}`,
+      expected: nameIt(first, scene),
+    };
+  }
+  if (first.includes('/') && !/^[/%]/.test(first)) {
+    const whole = resolveIn(scene.directory, first);
+    const problem = `runs ${first}, which systemd does not accept: it is neither an absolute path nor a bare name`;
+    return {
+      kind: 'refused',
+      problem,
+      expected: `the whole path, e.g. ${isHidden(whole) ? first : whole}`,
+    };
+  }
+  const found = findKnownCall(argv, scene, { argumentZero: prefixes.includes('@') });
   if (found.kind === 'found') {
     const assignments = words
       .slice(0, found.call.wrapper.length)
       .filter(({ text }) => found.call.environment.includes(text));
-    const line = { entry, argv, words, assignments, call: found.call, shell: 'none' } as const;
-    return { kind: 'read', line };
+    const own = assignIn(
+      scene,
+      assignments.map(({ text }) => text),
+    );
+    // systemd looks a bare name up itself; env and other wrappers use PATH.
+    const lookup = found.call.wrapper.length === 0 ? { ...own, path: ownSearchPath(file) } : own;
+    const place = placeOf(argv, found.call, lookup);
+    const call = { ...found.call, app: expandApp(found.call.app, scene) };
+    return { kind: 'read', line: { entry, argv, words, assignments, call, shell: 'none', place } };
   }
-  return found.shell === undefined ? found : readScript(words, found.shell, entry);
+  return found.shell === undefined ? found : readScript(words, found.shell, entry, scene);
 }
 
-function readScript(words: readonly ExecWord[], shell: number, entry: Assignment): CommandReading {
+/** The app of `-A`, where the unit itself gives the value of a variable in it. */
+function expandApp(app: string | null, scene: Scene): string | null {
+  if (app === null || !app.includes('$')) return app;
+  const known = expandIn(scene, app);
+  return isExpanded(known) ? app : known;
+}
+
+const placeOf = (argv: readonly string[], call: CeleryCall, scene: Scene): ProgramPlace => ({
+  word: expandIn(scene, argv[call.wrapper.length] ?? ''),
+  scene,
+});
+
+/** What to write instead of a program that a variable gives: its value, where the unit shows it. */
+function nameIt(program: string, scene: Scene): string {
+  const known = expandIn(scene, program);
+  const path = isHidden(known) || !known.startsWith('/') ? '/srv/app/venv/bin/celery' : known;
+  return `the path of celery itself, e.g. \`ExecStart=${path} -A app worker\``;
+}
+
+/** Like `findCeleryCall`, with a program that the unit gives by a variable replaced by its value. */
+function findKnownCall(
+  argv: readonly string[],
+  scene: Scene,
+  options: { readonly argumentZero?: boolean } = {},
+): CelerySearch {
+  const found = findCeleryCall(argv, options);
+  if (found.kind === 'found' || found.program === undefined) return found;
+  const written = argv[found.program] ?? '';
+  if (!written.includes('$')) return found;
+  const known = expandIn(scene, written);
+  if (!isHidden(known) && !/\s/.test(known)) {
+    const again = findCeleryCall(argv.with(found.program, known), options);
+    if (again.kind === 'found' || again.program !== found.program) return again;
+  }
+  return {
+    kind: 'refused',
+    problem: `does not name its program: the program is given by a variable (${written})`,
+    expected: nameIt(written, scene),
+  };
+}
+
+function readScript(
+  words: readonly ExecWord[],
+  shell: number,
+  entry: Assignment,
+  start: Scene,
+): CommandReading {
   const name = words[shell]?.text ?? 'sh';
   const refuse = (problem: string, expected = withoutShell): CommandReading => ({
     kind: 'refused',
@@ -100,7 +188,8 @@ function readScript(words: readonly ExecWord[], shell: number, entry: Assignment
   });
   const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
   const [word, ...more] = from === -1 ? [] : words.slice(from);
-  const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
+  const options = words.slice(shell + 1, from === -1 ? undefined : from).map(({ text }) => text);
+  const isScript = options.some((text) => /^-[a-z]*c$/.test(text));
   if (!word || !isScript || more.length > 0) {
     return refuse(`starts ${name}; cannot tell what it runs`);
   }
@@ -119,47 +208,64 @@ function readScript(words: readonly ExecWord[], shell: number, entry: Assignment
     start: word.start + 1 + start,
     end: word.start + 1 + end,
   });
+  const outer = words.slice(0, shell).filter(isAssignment);
+  const login = options.some((text) => text === '--login' || /^-[a-z]*l/.test(text));
+  const given = assignIn(
+    start,
+    outer.map(({ text }) => text),
+  );
+  const scene = script.before
+    .map((command) => command.map(({ text }) => text))
+    .reduce(
+      runIn,
+      login
+        ? {
+            ...given,
+            path: [],
+            hiddenBy: `${name} ${options.join(' ')}, a login shell, whose profile sets PATH`,
+          }
+        : given,
+    );
+  if (isHidden(scene.directory)) {
+    return refuse(
+      `passes a script to ${name} that changes to ${scene.directory}, which the unit does not show`,
+    );
+  }
   const argv = script.words.map(({ text }) => text);
-  const inner = findCeleryCall(argv);
+  const inner = findKnownCall(argv, scene);
   if (inner.kind === 'refused') {
     return refuse(`passes a script to ${name} that ${inner.problem}`, inner.expected);
   }
   const { call } = inner;
-  const program = call.wrapper.length;
-  if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
-    return refuse(`passes a script to ${name} that runs ${argv[program]}`);
-  }
-  const isBare = !(argv[program] ?? '').includes('/');
-  const known =
-    isBare && script.environment !== null
-      ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
-      : argv;
-  const environment = script.assignments.map(({ text }) => text);
   return {
     kind: 'read',
     line: {
       entry,
-      argv: known,
+      argv,
       words: script.words.map(place),
-      assignments: [
-        ...words.slice(0, shell).filter(isAssignment),
-        ...script.assignments.map(place),
-      ],
+      assignments: [...outer, ...script.assignments.map(place)],
       call: {
         ...call,
+        app: expandApp(call.app, scene),
         environment: [
-          ...words
-            .slice(0, shell)
-            .filter(isAssignment)
-            .map(({ text }) => text),
-          ...environment,
+          ...outer.map(({ text }) => text),
+          ...script.assignments.map(({ text }) => text),
           ...call.environment,
         ],
-        workingDirectory: call.workingDirectory ?? script.directory,
+        workingDirectory: directoryOf(call, scene, given),
       },
       shell: script.becomes ? 'becomes' : 'waits',
+      place: placeOf(argv, call, assignIn(scene, call.environment)),
     },
   };
+}
+
+/** `--workdir`, or where the shell went; `null`: the directory of the unit. */
+function directoryOf(call: CeleryCall, scene: Scene, before: Scene): string | null {
+  if (call.workingDirectory !== null) {
+    return resolveIn(scene.directory, expandIn(scene, call.workingDirectory));
+  }
+  return scene.directory === before.directory ? null : scene.directory;
 }
 
 const isAssignment = ({ text }: ExecWord): boolean => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);

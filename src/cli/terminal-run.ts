@@ -20,6 +20,8 @@ export interface TerminalRunOptions {
 
 /** A run on a terminal. */
 export class TerminalRun implements Run {
+  /** Whoever runs it here has the pages. */
+  readonly docs = '';
   readonly dryRun: boolean;
   readonly #terminal: Terminal;
   readonly #meta: TransactionMeta;

@@ -12,7 +12,6 @@ import {
   maybeDatabaseInput,
   maybeDurationInput,
   maybeIntegerInput,
-  maybePathInput,
   maybeSizeInput,
   optionalDurationInput,
   optionalSizeInput,
@@ -86,14 +85,34 @@ const unit = unitInput({
   fallback: 'celery-worker.service',
 });
 
-const database = maybePathInput({
+const database = maybeDatabaseInput({
   description:
-    "The SQLite file with the jobs. If not set, it is searched for below the unit's WorkingDirectory.",
+    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
-const jobDatabase = maybeDatabaseInput({
+const stores = yamlInput({
   description:
-    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+  fallback: '',
+});
+
+const maxResets = integerInput(
+  {
+    description: 'With `reset`: fail a job that has been reset this many times.',
+    fallback: '3',
+  },
+  { min: 1, max: 1000 },
+);
+
+const timezone = timeZoneInput({
+  description: 'Time zone of timestamps in the tables that have none.',
+  fallback: 'UTC',
+});
+
+const snapshotLimit = sizeInput({
+  description:
+    'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
+  fallback: '256M',
 });
 
 const threshold = ageInput({
@@ -189,12 +208,16 @@ export const deployWorkerInputs = {
   'orphaned-jobs': choiceInput(
     {
       description:
-        'What to do with jobs that the stopped worker abandoned: they are `processing`, and no message in the broker will run them. `leave` them, `fail` them with the reason, or `reset` them to pending. For apps that store the task id in the row until the task ends.',
+        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
       fallback: 'leave',
     },
     ['leave', 'fail', 'reset'],
   ),
   database,
+  stores,
+  timezone,
+  'max-resets': maxResets,
+  'snapshot-limit': snapshotLimit,
   'keep-backups': integerInput(
     { description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' },
     { min: 1, max: 100 },
@@ -272,12 +295,8 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
-  database: jobDatabase,
-  stores: yamlInput({
-    description:
-      'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
-    fallback: '',
-  }),
+  database,
+  stores,
   action: choiceInput(
     {
       description:
@@ -295,7 +314,7 @@ export const cleanupInputs = {
   evidence: choiceInput(
     {
       description:
-        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere or whose broker is not Redis.',
+        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
       fallback: 'broker',
     },
     ['broker', 'age'],
@@ -305,17 +324,8 @@ export const cleanupInputs = {
       'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
     fallback: '60s',
   }),
-  'max-resets': integerInput(
-    {
-      description: 'With `reset`: fail a job that has been reset this many times.',
-      fallback: '3',
-    },
-    { min: 1, max: 1000 },
-  ),
-  timezone: timeZoneInput({
-    description: 'Time zone of timestamps in the tables that have none.',
-    fallback: 'UTC',
-  }),
+  'max-resets': maxResets,
+  timezone,
   restore: patternInput(
     {
       description:
@@ -349,11 +359,7 @@ export const cleanupInputs = {
     description: 'Also repair orphans: rows whose parent row is gone.',
     fallback: 'true',
   }),
-  'snapshot-limit': sizeInput({
-    description:
-      'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
-    fallback: '256M',
-  }),
+  'snapshot-limit': snapshotLimit,
   'keep-backups': integerInput(
     { description: 'Number of database backups to keep on the host.', fallback: '5' },
     { min: 1, max: 100 },
@@ -468,9 +474,9 @@ export const verifyInputs = {
     { description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' },
     { min: 0, max: 1000 },
   ),
-  database: jobDatabase,
+  database,
   threshold,
-  'snapshot-limit': cleanupInputs['snapshot-limit'],
+  'snapshot-limit': snapshotLimit,
   confirm: booleanInput({
     description: 'Confirm the release that awaits its verdict if all checks pass.',
     fallback: 'true',

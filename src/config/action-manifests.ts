@@ -34,6 +34,9 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
       ...commonOutputs,
       downtime:
         'Seconds without a worker that accepts tasks: from the last moment at which the old worker may have accepted one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
+      settled:
+        'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if they were not looked for, or could not be judged.',
+      left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
     },
   },
   cleanup: {

@@ -8,6 +8,8 @@ export type CleanUpAction = 'reset' | 'fail' | 'delete' | 'finalise';
 export interface CleanUpDesired {
   /** A SQLite file on the host, or a `postgresql://` URL; `null`: search for databases. */
   readonly database: string | null;
+  /** The app has no tables of jobs: there is nothing to do. */
+  readonly noDatabase: boolean;
   /** Job databases as the user describes them; if there are any, no others are searched for. */
   readonly stores: readonly StoreSpec[];
   /** With its suffix: `celery-worker.service`. */
@@ -49,6 +51,7 @@ export interface CleanUpDesired {
 
 export const cleanUpDefaults = {
   database: null,
+  noDatabase: false,
   stores: [],
   unit: 'celery-worker.service',
   action: 'fail',

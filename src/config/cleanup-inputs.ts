@@ -9,14 +9,7 @@ import { parseStores, type StoreSpec } from './stores-input.ts';
  * @throws ConfigError when `stores` is invalid, or inputs contradict each other
  */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
-  const stores = parseStores(inputs.stores);
-  if (stores.length > 0 && inputs.database.path !== null) {
-    throw new ConfigError(
-      'input stores',
-      '`stores` and `database` cannot be combined',
-      'one of the two',
-    );
-  }
+  const { stores, database } = readStores(inputs);
   if (inputs['delete-completed'] && (inputs.action !== 'delete' || inputs.ids.length === 0)) {
     throw new ConfigError(
       'input delete-completed',
@@ -34,7 +27,8 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
   refuseEnded(inputs.statuses, stores);
   return {
     ...cleanUpDefaults,
-    database: inputs.database.path,
+    database,
+    noDatabase: inputs.database.none,
     stores,
     unit: inputs.unit,
     action: inputs.action,
@@ -54,6 +48,24 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
     dryRun: inputs['dry-run'],
     runUrl,
   };
+}
+
+/**
+ * Where the jobs are.
+ *
+ * @throws ConfigError when `stores` is invalid, or combined with `database`
+ */
+export function readStores(
+  inputs: Pick<CleanupValues, 'stores' | 'database'>,
+): Pick<CleanUpDesired, 'stores' | 'database'> {
+  const stores = parseStores(inputs.stores);
+  const { path: database, none } = inputs.database;
+  if (stores.length === 0 || (database === null && !none)) return { stores, database };
+  throw new ConfigError(
+    'input stores',
+    '`stores` and `database` cannot be combined',
+    'one of the two',
+  );
 }
 
 /** Words of most apps for a status in which nothing more happens. */

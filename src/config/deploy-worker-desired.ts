@@ -1,4 +1,5 @@
 import type { Bytes, Seconds } from '../model/units.ts';
+import type { CleanUpDesired } from './cleanup-desired.ts';
 import type { Companion } from './companion-inputs.ts';
 import type { ReleaseDesired } from './release-desired.ts';
 
@@ -27,16 +28,8 @@ export interface DeployWorkerDesired {
     readonly timeoutSeconds: Seconds;
     readonly policy: 'proceed' | 'abort' | 'wait';
   };
-  /** What to do with jobs that the stopped worker abandoned. */
-  readonly orphanedJobs: {
-    readonly action: 'leave' | 'fail' | 'reset';
-    /** Path of the SQLite file; `null`: those below the unit's WorkingDirectory. */
-    readonly database: string | null;
-    readonly keepBackups: number;
-    readonly busyTimeoutSeconds: Seconds;
-    /** Recorded in the rows that are failed. */
-    readonly runUrl: string | null;
-  };
+  /** The clean-up of jobs that the stopped worker abandoned; `null`: they are left. */
+  readonly orphanedJobs: CleanUpDesired | null;
   /** Return messages of dead workers to their queues; otherwise they are only reported. */
   readonly restoreUnacked: boolean;
   /** `null`: no watchdog. */

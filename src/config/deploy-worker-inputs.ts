@@ -1,8 +1,12 @@
 import { ConfigError } from '../model/errors.ts';
+import { seconds } from '../model/units.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
+import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
+import { readStores } from './cleanup-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { parseStores } from './stores-input.ts';
 import { supportDirectoryOf } from './support-directory.ts';
 
 const supportName = 'celeriac_support';
@@ -38,13 +42,7 @@ export function deployWorkerDesired(
       timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
       policy: inputs['drain-policy'],
     },
-    orphanedJobs: {
-      action: inputs['orphaned-jobs'],
-      database: inputs.database.path,
-      keepBackups: inputs['keep-backups'],
-      busyTimeoutSeconds: inputs['busy-timeout'],
-      runUrl,
-    },
+    orphanedJobs: orphanedJobsDesired(inputs, runUrl),
     restoreUnacked: inputs['restore-unacked'],
     watchdogSec: watchdog === 0 ? null : watchdog,
     restartSec: inputs['restart-delay'],
@@ -63,6 +61,34 @@ export function deployWorkerDesired(
     },
     companions: inputs['also-restart'],
     release: releaseDesired(inputs),
+  };
+}
+
+/** A stop is proof, so nothing waits for a threshold, or for a second look at the rows. */
+function orphanedJobsDesired(
+  inputs: DeployWorkerValues,
+  runUrl: string | null,
+): CleanUpDesired | null {
+  const action = inputs['orphaned-jobs'];
+  if (action === 'leave' || inputs.database.none) {
+    // Read all the same: what is wrong with it is said now, not on the day it is needed.
+    parseStores(inputs.stores);
+    return null;
+  }
+  return {
+    ...cleanUpDefaults,
+    ...readStores(inputs),
+    unit: inputs.unit,
+    action,
+    orphans: false,
+    confirmAfterSeconds: seconds(0),
+    maxResets: inputs['max-resets'],
+    timeZone: inputs.timezone,
+    snapshotLimitBytes: inputs['snapshot-limit'],
+    keepBackups: inputs['keep-backups'],
+    busyTimeoutSeconds: inputs['busy-timeout'],
+    dryRun: inputs['dry-run'],
+    runUrl,
   };
 }
 

@@ -252,15 +252,24 @@ export const urlPattern = (pattern: RegExp): Pattern => ({
   test: (text) => pattern.test(text) && hasValidPort(text),
 });
 
-/** A job database, or empty to search for databases. */
-export const maybeDatabaseInput = (described: Described): Input<{ readonly path: string | null }> =>
+/** Where the jobs are; without a path they are searched for, unless there are none. */
+export interface DatabaseChoice {
+  readonly path: string | null;
+  readonly none: boolean;
+}
+
+function chooseDatabase(text: string, isValid: (path: string) => boolean): DatabaseChoice | null {
+  const path = text.trim();
+  if (path === '' || path === 'none') return { path: null, none: path === 'none' };
+  return isValid(path) ? { path, none: false } : null;
+}
+
+/** A job database, `none`, or empty to search for databases. */
+export const maybeDatabaseInput = (described: Described): Input<DatabaseChoice> =>
   input(
     { ...described, fallback: '' },
-    'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or empty',
-    (text) => {
-      const path = text.trim();
-      return path === '' ? { path: null } : isDatabase(path) ? { path } : null;
-    },
+    'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, `none`, or empty',
+    (text) => chooseDatabase(text, isDatabase),
   );
 
 /** The name of a time zone; an app may store local times without a zone. */

@@ -74,7 +74,7 @@ export const releaseInputs = {
   dependencies: choiceInput(
     {
       description:
-        'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`.',
+        'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`. Where uv made the environment, without pip, `uv pip` is used.',
       fallback: 'auto',
     },
     ['auto', 'pip', 'uv', 'none'],

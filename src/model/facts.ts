@@ -1,4 +1,4 @@
-import type { AskingTheApp, RepairJobs, WorkerSearch } from './operation.ts';
+import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -15,6 +15,8 @@ export interface FactArguments {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
     readonly exposure?: boolean;
+    /** Paths that `programs` of the answer describes, too. */
+    readonly programs?: readonly string[];
   };
   /** Processes whose arguments match, in any cgroup; see WorkerSearch. */
   readonly workers: Pick<WorkerSearch, 'command'>;
@@ -33,13 +35,9 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
-    /**
-     * For each of these that a table with a status has, the answer contains some values;
-     * `createdAt` matches `created_at`.
-     */
-    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
+  readonly consuming: ConsumingQuery;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
   readonly backup: { readonly database: string; readonly backup: string };
@@ -67,6 +65,7 @@ export interface FactAnswers {
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
+  readonly consuming: ConsumingFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
@@ -187,6 +186,8 @@ export interface SwapFact {
         readonly formatted: boolean;
         /** Not formatted, and only zeros in its first and last MiB: an unfinished swap file. */
         readonly blank: boolean;
+        /** Copy-on-write is off for it (`chattr +C`); `null`: the file system does not tell. */
+        readonly nocow?: boolean | null;
       }
     | { readonly kind: 'symlink'; readonly target: string }
     | { readonly kind: 'other'; readonly what: string };
@@ -238,6 +239,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** HOME and PATH as its processes find them; absent: not set, or unknown. */
+  readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
   readonly workingDirectory: string | null;
   readonly mainPid: number | null;
@@ -363,6 +366,8 @@ export type TasksFact =
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */
       readonly waiting: number;
+      /** Why a task that no worker holds may still be queued: a broker shows no ids; null: it does. */
+      readonly hidden: string | null;
     }
   /** A worker runs but does not answer, or the broker cannot be asked. */
   | {
@@ -371,6 +376,31 @@ export type TasksFact =
       /** The last output lines of the process that asked. */
       readonly evidence?: readonly string[];
     };
+
+/** Asked by a process that imports the app; costs seconds only if messages wait. */
+export interface ConsumingQuery extends ByTheApp {
+  /** `null`: those of the app. */
+  readonly queues: readonly string[] | null;
+  /** Its pool forks, so that its main process always answers. */
+  readonly forks: boolean;
+}
+
+/** Whether the worker of a unit takes the messages of its queues. */
+export type ConsumingFact =
+  /** It takes them, or none waits. */
+  | { readonly kind: 'consumes' }
+  /** Messages waited at two looks, none was taken, and the worker had nothing else to do. */
+  | {
+      readonly kind: 'nothing';
+      readonly waiting: Readonly<Record<string, number>>;
+      /** Whether it answers remote control. */
+      readonly answers: boolean;
+      readonly seconds: Seconds;
+    }
+  /** Its support module says so, in the status of the unit. */
+  | { readonly kind: 'told'; readonly status: string }
+  /** It is at work, may have a reason to wait, or cannot be asked. */
+  | { readonly kind: 'unknown'; readonly problem: string };
 
 /** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
 export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
@@ -400,7 +430,7 @@ export interface StoreTable {
    * they were not requested, there is no such column, or it cannot be read.
    */
   readonly statuses?: readonly (string | number)[];
-  /** Column → some of its newest values. Missing under the same conditions. */
+  /** Column → some of its newest values; added on the runner, from its copy. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 

@@ -1,4 +1,3 @@
-import type { SettledTable } from './job-store.ts';
 import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
@@ -24,7 +23,6 @@ export type Operation =
   | EnableUnit
   | DrainWorker
   | StopUnit
-  | SettleJobs
   | RestoreUnacked
   | FindUnacked
   | EndProcess
@@ -215,28 +213,6 @@ export interface DrainWorker extends Described, ByTheApp, WithTimedUndo {
 export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'stop-unit';
   readonly timeoutSeconds: Seconds;
-}
-
-/**
- * Fails or resets abandoned jobs, which the stopped worker left in progress. With its cgroup empty,
- * a job is abandoned if its message is in no queue, not unacked, and held by no other worker. They
- * cannot be known before the stop, so the host selects them by the given rules. They are changed as
- * by `repair-jobs`, after a backup.
- */
-export interface SettleJobs extends Described, AskingTheApp {
-  readonly op: 'settle-jobs';
-  readonly database: string;
-  /** Parents before children. */
-  readonly tables: readonly SettledTable[];
-  readonly action: 'fail' | 'reset';
-  /** Text for the error column of failed rows. */
-  readonly message: string;
-  /** The same for a parent that ends with them; `{failed}`, `{rows}`, `{table}` are filled in. */
-  readonly endMessage: string;
-  /** How the rows of one table ended: `{failed} of {rows} {table} failed`; `{ends}` above. */
-  readonly endOfTable: string;
-  readonly keepBackups: number;
-  readonly busyTimeoutSeconds: Seconds;
 }
 
 /**
@@ -513,6 +489,8 @@ export interface Plan {
   readonly findings: readonly Finding[];
   /** Rows that look stuck, and that the plan skips. */
   readonly skippedRows?: number;
+  /** What is not as desired and cannot be changed on this host: `swap`; findings say why. */
+  readonly unmet?: readonly string[];
 }
 
 export interface Finding {

@@ -1,3 +1,4 @@
+import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
@@ -48,8 +49,11 @@ export function planDeployWorker(
   const unit = change(source, desired, unitContext(facts, desired));
   const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const own = app.process;
-  const workingDirectory =
-    unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
+  const { HOME: home } = facts.unit.variables ?? {};
+  const workingDirectory = atHome(
+    unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
+    home,
+  );
 
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
@@ -139,7 +143,6 @@ export function planDeployWorker(
       ...companions.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
-      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describeUndoFailure(facts.transactions),
       ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),

@@ -5,6 +5,10 @@ import { formatDuration, formatInstant } from '../report/quantities.ts';
 const warn = (message: string): Finding => ({ level: 'warning', message });
 const note = (message: string): Finding => ({ level: 'notice', message });
 
+/** A clean-up of jobs that was committed says nothing about the deploy before it. */
+const isOfWorker = ({ action, state }: TransactionFact): boolean =>
+  action !== 'cleanup' || state !== 'committed';
+
 /**
  * What happened on the host since the last report: what it undid alone, in its own order. A dry run
  * also mentions what it would wait for, or what may change the host after it.
@@ -53,7 +57,7 @@ export function describeSuperseded({ awaiting }: PastFact, unit: string): readon
 
 /** The newest change to this worker could not be undone: true until another one was made. */
 export function describeUndoFailure(transactions: readonly TransactionFact[]): readonly Finding[] {
-  const newest = transactions.at(-1);
+  const newest = transactions.filter(isOfWorker).at(-1);
   return newest?.state === 'undo-failed'
     ? [warn(`the last change to this worker (${nameOf(newest)}) could not be undone completely`)]
     : [];

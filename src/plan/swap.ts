@@ -54,27 +54,30 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
   const operations: Operation[] = [];
   const satisfied: string[] = [];
   const findings: Finding[] = [];
+  const unmet: string[] = [];
   const { container } = facts.host;
   if (container === null) {
     planSwapFile(facts, desired, operations, satisfied);
     planFstab(facts.swap, desired, operations, satisfied);
     findings.push(...otherSwap(facts.swap, desired));
   } else {
+    unmet.push('swap');
     findings.push({
       level: 'warning',
       message: `swap: skipped: this is a container (${container}), and only its host can turn swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
-  planSwappiness(facts, desired.swappiness, operations, satisfied, findings);
-  return { operations, satisfied, findings };
+  planSwappiness(facts, desired.swappiness, { operations, satisfied, findings, unmet });
+  return { operations, satisfied, findings, ...(unmet.length > 0 && { unmet }) };
 }
 
 function planSwapFile(
-  { swap, files }: ProvisionFacts,
+  facts: ProvisionFacts,
   desired: ProvisionDesired,
   operations: Operation[],
   satisfied: string[],
 ): void {
+  const { swap, files } = facts;
   const { file } = swap;
   const { path, sizeBytes } = desired;
   const active = swap.active.find((area) => area.path === path);
@@ -94,11 +97,13 @@ function planSwapFile(
       'no file, or a swap file: move it away or choose another path',
     );
   }
-  const made = whyMake(file, sizeBytes);
+  const filesystem = swappable[swap.filesystem.type];
+  const made = whyMake(file, sizeBytes, filesystem?.nocow ?? false);
   if (made !== null) {
     checkFolder(files[folderOf(path)], folderOf(path));
     const making = requireFilesystem(swap, desired);
     if (active !== undefined) {
+      requireMemory(facts, active, desired);
       operations.push({
         op: 'swap-off',
         path,
@@ -133,12 +138,15 @@ function planSwapFile(
   }
 }
 
-function whyMake(file: SwapFact['file'], sizeBytes: Bytes): string | null {
+function whyMake(file: SwapFact['file'], sizeBytes: Bytes, nocow: boolean): string | null {
   if (file.kind !== 'file') {
     return 'there is none';
   }
   if (file.sizeBytes !== sizeBytes) {
     return `its size is ${formatBytes(file.sizeBytes)}, not ${formatBytes(sizeBytes)}`;
+  }
+  if (nocow && file.nocow === false) {
+    return 'the file is copied on write, which a swap file must not be';
   }
   if (!file.formatted) {
     return 'the file is not formatted as swap';
@@ -169,15 +177,33 @@ function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileM
       `a path on ${Object.keys(swappable).join(', ')}`,
     );
   }
-  if (filesystem.freeBytes < desired.sizeBytes + diskReserveBytes) {
-    const most = Math.floor((filesystem.freeBytes - diskReserveBytes) / MiB);
+  // What the present file holds is used again: it grows or shrinks where it is, or goes first.
+  const held = swap.file.kind === 'file' ? swap.file.allocatedBytes : 0;
+  const missing = desired.sizeBytes - held;
+  if (missing > 0 && filesystem.freeBytes < missing + diskReserveBytes) {
+    const most = Math.floor((filesystem.freeBytes + held - diskReserveBytes) / MiB);
+    const counted = held > 0 ? `, the present file holds ${formatBytes(bytes(held))}` : '';
     throw new ConfigError(
       'input swap-size',
-      `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free, and ${formatBytes(diskReserveBytes)} must stay free`,
+      `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free${counted}, and ${formatBytes(diskReserveBytes)} must stay free`,
       most > 0 ? `at most ${most}M` : 'more free space: no size fits now',
     );
   }
   return making;
+}
+
+/** To change a file in use, all that was swapped out must fit into memory for a moment. */
+function requireMemory(
+  { host: { memory } }: ProvisionFacts,
+  { usedBytes }: SwapFact['active'][number],
+  { path }: ProvisionDesired,
+): void {
+  if (usedBytes <= memory.availableBytes) return;
+  throw new ConfigError(
+    'input swap-size',
+    `the swap at ${path} cannot be turned off to change it: it holds ${formatBytes(usedBytes)}, and only ${formatBytes(memory.availableBytes)} of memory are available`,
+    'the present size, or more available memory: run this again when less is in use',
+  );
 }
 
 /** The entries of fstab(5) for this path, without comments. */
@@ -236,7 +262,10 @@ function whyEntry(entries: readonly string[]): string {
 
 /** The lines with exactly one entry for the path: in place of its first entry, or at the end. */
 function withOneEntry(lines: readonly string[], path: string): string {
-  const entry = `${path} none swap sw 0 0`;
+  const entry = entryOf(
+    lines.filter((line) => isEntryFor(path, line)),
+    path,
+  );
   const at = lines.findIndex((line) => isEntryFor(path, line));
   const kept = lines.flatMap((line, index) => {
     if (index === at) {
@@ -250,6 +279,24 @@ function withOneEntry(lines: readonly string[], path: string): string {
   }
   const text = kept.join('\n');
   return text.endsWith('\n') ? text : `${text}\n`;
+}
+
+const optionsOf = (line: string): readonly string[] =>
+  (line.trim().split(/\s+/)[3] ?? '').split(',').filter((option) => option !== '');
+
+/** Options that mean no more than the line itself. */
+const plainOptions = ['sw', 'defaults'];
+
+/** The entry to keep: a good one as it is written, rather one with options of its own. */
+function entryOf(entries: readonly string[], path: string): string {
+  const hasOwn = (line: string): boolean =>
+    optionsOf(line).some((option) => !plainOptions.includes(option));
+  const good = entries.filter(isGoodEntry);
+  const chosen = good.find(hasOwn) ?? good[0];
+  if (chosen !== undefined) return chosen;
+  const swapEntry = entries.find((line) => line.trim().split(/\s+/)[2] === 'swap') ?? '';
+  const options = optionsOf(swapEntry).filter((option) => option !== 'noauto');
+  return `${path} none swap ${options.join(',') || 'sw'} 0 0`;
 }
 
 function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {

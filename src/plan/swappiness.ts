@@ -8,13 +8,19 @@ export const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
 
 type SwappinessFacts = Pick<FactAnswers, 'host' | 'sysctl' | 'files'>;
 
+/** What the plan has so far. */
+interface Planned {
+  readonly operations: Operation[];
+  readonly satisfied: string[];
+  readonly findings: Finding[];
+  readonly unmet: string[];
+}
+
 /** Sets the current value and the one that applies at the next boot. */
 export function planSwappiness(
   facts: SwappinessFacts,
   swappiness: number,
-  operations: Operation[],
-  satisfied: string[],
-  findings: Finding[],
+  { operations, satisfied, findings, unmet }: Planned,
 ): void {
   const name = 'vm.swappiness';
   const wanted = String(swappiness);
@@ -25,6 +31,7 @@ export function planSwappiness(
     return;
   }
   if (now !== wanted && facts.sysctl.readOnly.includes(name)) {
+    unmet.push(name);
     findings.push({
       level: 'warning',
       message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,

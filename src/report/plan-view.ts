@@ -8,7 +8,7 @@ import {
   stripControls,
   toOneLine,
 } from './escape.ts';
-import { formatCount } from './quantities.ts';
+import { formatCount, formatList } from './quantities.ts';
 
 /** Rows of a repair that are listed one by one. */
 const shownRows = 200;
@@ -64,8 +64,13 @@ function headline(plan: Plan): string {
     : `${formatCount(plan.operations.length, 'operation')}, in this order; if one fails, all are undone in reverse:`;
 }
 
+/** `Not as desired: swap and vm.swappiness, …` */
+export const describeUnmet = (unmet: readonly string[]): string =>
+  `Not as desired: ${formatList(unmet)}, which cannot be changed on this host; the warnings say why.`;
+
 /** Why a plan has no operations, in one sentence. */
-export function describeIdle({ skippedRows = 0 }: Plan): string {
+export function describeIdle({ skippedRows = 0, unmet = [] }: Plan): string {
+  if (unmet.length > 0) return `Nothing was changed. ${describeUnmet(unmet)}`;
   if (skippedRows === 0) return 'Nothing to do: the host is in the desired state.';
   const rows =
     skippedRows === 1 ? '1 row that looks stuck was' : `${skippedRows} rows that look stuck were`;

@@ -3,7 +3,7 @@ import type { Outcome } from '../model/outcome.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
-import { describeIdle } from './plan-view.ts';
+import { describeIdle, describeUnmet } from './plan-view.ts';
 import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
 /** Network cost of a run, as counted by the agent session. */
@@ -82,10 +82,11 @@ export function describeCost(wire: WireCost, seconds: number): string {
 export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   const count = formatCount(plan.operations.length, 'operation');
   if (plan.operations.length === 0) return describeIdle(plan);
-  if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
+  const unmet = plan.unmet === undefined ? '' : ` ${describeUnmet(plan.unmet)}`;
+  if (outcome === null) return `Dry run: ${count} planned, nothing was changed.${unmet}`;
   switch (outcome.result) {
     case 'committed':
-      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}`;
+      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}${unmet}`;
     case 'undone':
       return describeUndone(outcome);
     case 'undo-failed':

@@ -11,7 +11,7 @@ export interface ShellWord {
   readonly end: number;
 }
 
-/** The last command of the script, and the effects of those before it. */
+/** The last command of the script, and those before it. */
 export interface ShellScript {
   /** `NAME=value` words: before the command, or exported earlier. */
   readonly assignments: readonly ShellWord[];
@@ -19,10 +19,8 @@ export interface ShellScript {
   readonly words: readonly ShellWord[];
   /** Whether the shell replaces itself with the command (`exec`), or waits for it. */
   readonly becomes: boolean;
-  /** The last `cd`; `null`: none. */
-  readonly directory: string | null;
-  /** The activated virtual environment; `null`: none. */
-  readonly environment: string | null;
+  /** The commands before it, and its own assignments as the last one: what they set, it inherits. */
+  readonly before: readonly (readonly ShellWord[])[];
 }
 
 export type ShellReading =
@@ -115,42 +113,30 @@ function readCommands(tokens: readonly Token[]): ShellReading {
   }
   const all = commands.filter((command) => command.length > 0);
   const exported: ShellWord[] = [];
-  let directory: string | null = null;
-  let environment: string | null = null;
   for (const command of all.slice(0, -1)) {
     const [{ text: name } = { text: '' }, ...words] = command;
-    const [{ text: first } = { text: '' }] = words;
     if (
       command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
       /\bworker\b/.test(join(words))
     ) {
       return refuse('runs a command after the worker');
     }
-    if (name === 'cd') {
-      if (!/^\/[^$%~]*$/.test(first))
-        return refuse(`changes to ${first || '~'}, which is not a plain absolute path`);
-      directory = first;
-    } else if (name === '.' || name === 'source') {
-      environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
-    } else if (name === 'export' || command.every(isAssignment)) {
+    if (name === 'export' || command.every(isAssignment)) {
       exported.push(...command.filter(isAssignment));
     }
-  }
-  if (environment !== null && !environment.startsWith('/')) {
-    environment = directory === null ? environment : `${directory}/${environment}`;
   }
   const last = all.at(-1) ?? [];
   const own = last.findIndex((word) => !isAssignment(word));
   const command = own === -1 ? [] : last.slice(own);
   const becomes = command[0]?.text === 'exec';
+  const assigned = last.slice(0, Math.max(own, 0));
   return {
     kind: 'read',
     script: {
-      assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
+      assignments: [...exported, ...assigned],
       words: becomes ? command.slice(1) : command,
       becomes,
-      directory,
-      environment,
+      before: [...all.slice(0, -1), assigned].filter((one) => one.length > 0),
     },
   };
 }

@@ -4,12 +4,25 @@
  * printed unchanged. Parsed like systemd's `config_parse()`.
  */
 
+import {
+  continues,
+  isComment,
+  lastEnding,
+  markOf,
+  readLogicalLine,
+  splitLines,
+  splitLogicalLines,
+  whitespace,
+} from './unit-lines.ts';
+
 /** One logical line: a physical line and its continuations, with the comments in between. */
 export type UnitEntry = BlankEntry | CommentEntry | SectionEntry | JunkEntry | Assignment;
 
 interface RawEntry {
   /** The bytes in the file, including line endings. */
   readonly raw: string;
+  /** An earlier line had the byte order mark: another one is text. */
+  readonly afterMark?: true;
 }
 
 export interface BlankEntry extends RawEntry {
@@ -25,9 +38,15 @@ export interface SectionEntry extends RawEntry {
   readonly name: string;
 }
 
-/** A line that systemd ignores with a warning: no `=`, no key, or an unclosed section header. */
+/** A line that systemd ignores with a warning: no `=`, or no key. */
 export interface JunkEntry extends RawEntry {
   readonly kind: 'junk';
+  /**
+   * `header`: a section header that is not closed, or has quotes or control characters in it: systemd
+   * stops there. It does not load such a unit file, and it ignores the rest of such a drop-in.
+   * `rest`: a line after it, which is not read.
+   */
+  readonly broken?: 'header' | 'rest';
 }
 
 export interface Assignment extends RawEntry {
@@ -50,9 +69,16 @@ export interface Splice {
 export function parseUnitFile(text: string): UnitFile {
   const entries: UnitEntry[] = [];
   let section: string | null = null;
+  let marked = false;
+  let broken = false;
   for (const raw of splitLogicalLines(text)) {
-    const entry = readEntry(raw, section);
+    const read: UnitEntry = broken
+      ? ({ kind: 'junk', raw, broken: 'rest' } as const)
+      : readEntry(raw, section, marked);
+    const entry: UnitEntry = marked ? ({ ...read, afterMark: true } as const) : read;
     if (entry.kind === 'section') section = entry.name;
+    if (entry.kind === 'junk' && entry.broken) broken = true;
+    marked ||= markOf(raw) !== -1;
     entries.push(entry);
   }
   return new UnitFile(entries);
@@ -79,6 +105,12 @@ export class UnitFile {
       line += splitLines(other.raw).length;
     }
     throw new RangeError('the entry is not one of this file');
+  }
+
+  /** The section header at which systemd stops to read; `null`: it reads everything. */
+  get brokenHeader(): JunkEntry | null {
+    const found = this.entries.find((entry) => entry.kind === 'junk' && entry.broken === 'header');
+    return found?.kind === 'junk' ? found : null;
   }
 
   hasSection(name: string): boolean {
@@ -134,19 +166,29 @@ export class UnitFile {
     const last = this.assignments(section, key).at(-1);
     if (!last) return this.add(section, key, wanted, near);
     const lead = leadOf(last);
+    // The mark of the line stays with the first new one; twice it would be text.
+    const plain = lead.replace('\uFEFF', '');
+    const { afterMark } = last;
     const entries = this.entries.flatMap((entry): readonly UnitEntry[] => {
       if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
         return [entry];
       }
-      const kept = innerComments(entry.raw);
-      if (entry !== last) return kept;
+      if (entry !== last) return remnants(entry);
+      const kept = lead === plain ? remnants(entry) : innerComments(entry.raw);
       const ending = lastEnding(entry.raw);
       return [
         ...kept,
-        ...wanted.map((one, at) =>
-          // Only the last one may lack a line ending, if the replaced line did.
-          assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol),
-        ),
+        ...wanted.map((one, at) => ({
+          ...assign(
+            section,
+            key,
+            one,
+            at === 0 ? lead : plain,
+            // Only the last one may lack a line ending, if the replaced line did.
+            at === wanted.length - 1 ? ending : ending || this.#eol,
+          ),
+          ...(afterMark && { afterMark }),
+        })),
       ];
     });
     return new UnitFile(entries);
@@ -176,7 +218,7 @@ export class UnitFile {
     if (gone.length === 0) return this;
     return new UnitFile(
       this.entries.flatMap((entry): readonly UnitEntry[] =>
-        gone.includes(entry) ? innerComments(entry.raw) : [entry],
+        gone.includes(entry) ? remnants(entry) : [entry],
       ),
     );
   }
@@ -188,7 +230,7 @@ export class UnitFile {
   splice(target: Assignment, splices: readonly Splice[]): UnitFile {
     if (splices.length === 0) return this;
     let raw = target.raw;
-    const sources = valueSources(target.raw);
+    const sources = valueSources(target);
     const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
     for (const { start, end, text } of fromTheEnd) {
       checkOneLine(text);
@@ -201,7 +243,11 @@ export class UnitFile {
   #replace(target: Assignment, raw: string): UnitFile {
     if (splitLogicalLines(raw).length !== 1) throw new RangeError('the splice breaks its line');
     return new UnitFile(
-      this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)),
+      this.entries.map((entry) =>
+        entry === target
+          ? { ...readEntry(raw, target.section, target.afterMark), ...markedLike(target) }
+          : entry,
+      ),
     );
   }
 
@@ -226,7 +272,7 @@ export class UnitFile {
     const following = this.entries.findIndex(
       (entry, at) => at > header && entry.kind === 'section',
     );
-    const end = following === -1 ? this.entries.length : following;
+    const end = following === -1 ? this.#readUntil : following;
     // Comments at the end of a section often belong to the next one: new lines go before them.
     const lastSetting = this.entries
       .slice(header, end)
@@ -248,8 +294,15 @@ export class UnitFile {
     if (name === 'Service' && install !== -1) {
       return this.#insert(this.#aboveComments(install), [header, blank]);
     }
-    const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
-    return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
+    const end = this.#readUntil;
+    const apart = end > 0 && this.entries[end - 1]?.kind !== 'blank';
+    return this.#insert(end, apart ? [blank, header] : [header]);
+  }
+
+  /** Nothing that is added after a broken section header would be read. */
+  get #readUntil(): number {
+    const broken = this.brokenHeader;
+    return broken === null ? this.entries.length : this.entries.indexOf(broken);
   }
 
   /** Above the comments directly before a section, unless they are at the top of the file. */
@@ -267,82 +320,18 @@ export class UnitFile {
   }
 }
 
-const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+const markedLike = ({ afterMark }: RawEntry): Pick<RawEntry, 'afterMark'> =>
+  afterMark ? { afterMark } : {};
 
-/** A line ends with `\n`, `\r`, NUL, or a combination of them (`read_line()`). */
-const endings = /\n\r?\0?|\r\n?\0?|\0/g;
-
-interface PhysicalLine {
-  readonly text: string;
-  readonly ending: string;
-}
-
-function splitLines(text: string): readonly PhysicalLine[] {
-  const lines: PhysicalLine[] = [];
-  let from = 0;
-  for (const match of text.matchAll(endings)) {
-    lines.push({ text: text.slice(from, match.index), ending: match[0] });
-    from = match.index + match[0].length;
-  }
-  if (from < text.length) lines.push({ text: text.slice(from), ending: '' });
-  return lines;
-}
-
-const isComment = (line: string): boolean => /^[ \t]*[#;]/.test(line);
-
-/** Whether the line ends with an unescaped backslash. */
-const continues = (line: string): boolean => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
-
-function splitLogicalLines(text: string): readonly string[] {
-  const entries: string[] = [];
-  let open = '';
-  for (const { text: line, ending: end } of splitLines(text)) {
-    const whole = line + end;
-    if (open === '') {
-      if (!isComment(line) && continues(line)) open = whole;
-      else entries.push(whole);
-    } else {
-      open += whole;
-      if (!isComment(line) && !continues(line)) {
-        entries.push(open);
-        open = '';
-      }
-    }
-  }
-  if (open !== '') entries.push(open);
-  return entries;
-}
-
-interface LogicalLine {
-  readonly text: string;
-  /** For each character of the text, its position in the raw bytes. */
-  readonly sources: readonly number[];
-}
-
-/** The line as systemd joins it; a byte order mark at its start is skipped. */
-function readLogicalLine(raw: string): LogicalLine {
-  let text = '';
-  const sources: number[] = [];
-  let offset = 0;
-  for (const line of splitLines(raw)) {
-    if (!(isComment(line.text) && offset > 0)) {
-      const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
-      for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
-        text += joined[at];
-        sources.push(offset + at);
-      }
-    }
-    offset += line.text.length + line.ending.length;
-  }
-  return { text, sources };
-}
-
-function readEntry(raw: string, section: string | null): UnitEntry {
-  const text = readLogicalLine(raw).text.replace(whitespace, '');
+function readEntry(raw: string, section: string | null, afterMark: boolean | undefined): UnitEntry {
+  const text = readLogicalLine(raw, afterMark).text.replace(whitespace, '');
   if (text === '') return { kind: 'blank', raw };
   if (isComment(text)) return { kind: 'comment', raw };
   if (text.startsWith('[')) {
-    return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: systemd refuses them in a header
+    return /^\[[^\x01-\x1f\x7f"'\\]*\]$/.test(text)
+      ? { kind: 'section', raw, name: text.slice(1, -1) }
+      : { kind: 'junk', raw, broken: 'header' };
   }
   const equals = text.indexOf('=');
   if (equals <= 0) return junk(raw);
@@ -358,8 +347,8 @@ function readEntry(raw: string, section: string | null): UnitEntry {
 const junk = (raw: string): JunkEntry => ({ kind: 'junk', raw });
 
 /** Position of each character of the value in the raw bytes, and of its end. */
-function valueSources(raw: string): readonly number[] {
-  const { text, sources } = readLogicalLine(raw);
+function valueSources({ raw, afterMark }: RawEntry): readonly number[] {
+  const { text, sources } = readLogicalLine(raw, afterMark);
   const after = text.indexOf('=') + 1;
   const value = text.slice(after);
   const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
@@ -370,7 +359,7 @@ function valueSources(raw: string): readonly number[] {
 
 /** Everything before the value: indentation, key, `=` and the spaces around it. */
 function leadOf(entry: Assignment): string {
-  const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
+  const lead = entry.raw.slice(0, valueSources(entry)[0]);
   return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
 }
 
@@ -396,6 +385,13 @@ function sparingComments(raw: string, from: number, to: number): number {
   return to - last.trimStart().length;
 }
 
+/** What stays of a removed line: its comments, and the mark, or the next one would be skipped. */
+function remnants({ raw, afterMark }: UnitEntry): readonly UnitEntry[] {
+  const mark: readonly BlankEntry[] =
+    !afterMark && markOf(raw) !== -1 ? [{ kind: 'blank', raw: `\uFEFF${lastEnding(raw)}` }] : [];
+  return [...mark, ...innerComments(raw)];
+}
+
 /** Comment lines inside a continued line, which are kept when it is removed. */
 function innerComments(raw: string): readonly CommentEntry[] {
   return splitLines(raw)
@@ -404,16 +400,13 @@ function innerComments(raw: string): readonly CommentEntry[] {
     .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
 }
 
-function lastEnding(raw: string): string {
-  return splitLines(raw).at(-1)?.ending ?? '';
-}
-
 /** Makes sure that the next entry begins on its own line. */
 function closeEntry(entry: UnitEntry, eol: string): UnitEntry {
   let raw = entry.raw;
   if (lastEnding(raw) === '') raw += eol;
-  // A backslash at the end of the file would continue into the next line: add an empty one.
-  if (splitLogicalLines(raw + eol).length === 1) raw += eol;
+  // A backslash at the end of the file would continue into the next line: empty lines end it. One may
+  // not do, because a lone CR before it and its LF are one line ending.
+  while (splitLogicalLines(`${raw}x`).at(-1) !== 'x') raw += eol;
   return { ...entry, raw };
 }
 

@@ -3,6 +3,7 @@ import type { Outcome, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Parcel } from '../ports/code.ts';
 import { checklistOf } from '../report/checklist.ts';
+import { linkPages } from '../report/doc-links.ts';
 import { outcomeToHostError } from '../report/failure.ts';
 import { describeOutcome } from '../report/summary.ts';
 import type { Pause, Result, Run } from './run.ts';
@@ -39,9 +40,10 @@ export interface Told {
 export async function carryOut(
   run: Run,
   agent: Agent,
-  plan: Plan,
+  planned: Plan,
   about: About,
 ): Promise<Outcome | null> {
+  const plan = linkPages(planned, run.docs);
   await run.showPlan(plan);
   const idle = run.dryRun || plan.operations.length === 0;
   const outcome = idle ? null : await apply(run, agent, plan, about);

@@ -5,6 +5,7 @@ import { countRepaired, describeResult, reportSkipped } from '../jobs/repair/cle
 import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
 import type { Finding } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
 import { carryOut } from './carry-out.ts';
@@ -33,7 +34,9 @@ export async function cleanUpJobs(
   desired: CleanUpDesired,
 ): Promise<CleanedUp> {
   const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID };
-  const cleanUp = await planCleanUp({ ...tools, onProgress: run.onProgress() }, desired);
+  const cleanUp = desired.noDatabase
+    ? withoutDatabase
+    : await planCleanUp({ ...tools, onProgress: run.onProgress() }, desired);
   await showMappings(run, cleanUp);
   const found = countRows(cleanUp);
   run.output('found', String(found));
@@ -49,6 +52,23 @@ export async function cleanUpJobs(
   for (const { message } of skipped) run.warn(message);
   return { outcome, found, repaired, skipped };
 }
+
+const withoutDatabase: CleanUp = {
+  plan: {
+    operations: [],
+    satisfied: [],
+    findings: [
+      {
+        level: 'notice',
+        message: 'jobs: skipped: `database: none`, this app has no tables of jobs',
+      },
+    ],
+  },
+  repairs: [],
+  mappings: [],
+  pauseSeconds: seconds(0),
+  timeZone: 'UTC',
+};
 
 const countRows = ({ repairs }: CleanUp): number =>
   repairs.reduce((sum, { rows }) => sum + rows.length, 0);

@@ -9,6 +9,7 @@ import {
   statusesOf,
 } from '../jobs/judge/dead-rows.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
+import type { RecordedStop } from '../jobs/judge/recorded-stop.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
 import { planExtract } from '../jobs/judge/suspects.ts';
 import {
@@ -37,10 +38,11 @@ import type { AskingTheApp, Finding } from '../model/operation.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
 import { rehearseOnHost } from './rehearse-on-host.ts';
 
 /** A copy of a job database, opened on the runner. */
-interface StoreCopy extends ReadStore {
+export interface StoreCopy extends ReadStore {
   readonly database: string;
   readonly store: Store;
   /** All of it, or only rows that may need repair and their related rows. */
@@ -62,16 +64,22 @@ export interface CleanUpTools {
  * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
  * changes. Nothing is changed on the host: applying `plan.operations` does that.
  *
+ * @param stop a recorded stop: then the jobs that it left behind, whatever their age
  * @throws ConfigError when there is no database with jobs, an id matches nothing, or the unit does
  * not show how to reach its app
  * @throws HostError when a database cannot be read or copied, or the worker cannot be asked
  */
-export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired): Promise<CleanUp> {
+export async function planCleanUp(
+  tools: CleanUpTools,
+  desired: CleanUpDesired,
+  stop: RecordedStop | null = null,
+): Promise<CleanUp> {
   const host = await lookAtHost(tools, desired);
   const copies = await copyStores(tools, host.stores, desired);
   try {
     const app = host.unit === null ? null : requireApp(host.unit);
-    const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
+    refuseTurnedClock(copies, stop);
+    const { found, evidence } = await findDead(tools, copies, { ...host, app, stop }, desired);
     const resets = await countResets(tools, copies, desired);
     const planned = copies.map((copy, index) => {
       const dead = found[index] ?? noneStuck;
@@ -132,7 +140,7 @@ async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise
   if (!needsApp(desired)) {
     return { ...(await agent.look({ stores })), unit: null };
   }
-  return agent.look({ stores, unit: { name: desired.unit } });
+  return lookAtPrograms(agent, await agent.look({ stores, unit: { name: desired.unit } }));
 }
 
 /** Whether the app is needed to ask about tasks or to send them. */
@@ -157,7 +165,8 @@ function requireApp(unit: UnitFact): AskingTheApp {
   throw new ConfigError('input unit', problem, hint);
 }
 
-async function copyStores(
+/** @throws ConfigError, HostError */
+export async function copyStores(
   tools: Omit<CleanUpTools, 'newTaskId'>,
   stores: readonly StoreFact[],
   desired: CleanUpDesired,
@@ -224,25 +233,34 @@ function refuseDamage(database: string, store: Store): void {
 
 // --- evidence -----------------------------------------------------------------------------------
 
+/** Who can be asked, and what is known. */
+interface Asked {
+  readonly unit: UnitFact | null;
+  readonly app: AskingTheApp | null;
+  readonly stop: RecordedStop | null;
+}
+
 /** The rows that are stuck by all available evidence, and findings about the others. */
 async function findDead(
   tools: CleanUpTools,
   copies: readonly StoreCopy[],
-  unit: UnitFact | null,
-  app: AskingTheApp | null,
+  { unit, app, stop }: Asked,
   desired: CleanUpDesired,
 ): Promise<{ readonly found: readonly StuckRows[]; readonly evidence: Evidence | null }> {
   if (desired.evidence === 'age' || unit === null || app === null) {
     return { found: findStuck(copies, false, desired), evidence: null };
   }
   const seemsStopped =
-    ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
-  const suspects = findStuck(copies, seemsStopped, desired);
+    stop === null &&
+    ['inactive', 'failed'].includes(unit.activeState) &&
+    unit.processes.length === 0;
+  const suspects = findStuck(copies, seemsStopped, desired, stop);
   if (suspects.every(({ stuck }) => stuck.length === 0)) return { found: suspects, evidence: null };
-  const evidence = await askForTasks(tools, app, listTasks(suspects.flatMap((one) => one.stuck)));
+  const asked = listTasks(suspects.flatMap((one) => one.stuck));
+  const evidence = readEvidence(app.unit, await askForTasks(tools, app, asked), stop);
   // It may have been started in the meantime.
   const stopped = seemsStopped && evidence.worker === 'stopped';
-  const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired);
+  const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired, stop);
   return { found: found.map((one) => judgeByEvidence(one, evidence, desired)), evidence };
 }
 
@@ -253,7 +271,7 @@ async function askForTasks(
   { agent, onProgress = () => {} }: CleanUpTools,
   app: AskingTheApp,
   ids: readonly string[],
-): Promise<Evidence> {
+): Promise<TasksFact & { kind: 'told' }> {
   onProgress({
     kind: 'note',
     message: `asking ${app.unit} and its broker about the tasks of jobs`,
@@ -266,14 +284,15 @@ async function askForTasks(
     if (tasks.kind === 'unknown') throw nothingKnown(tasks, app);
     told.push(tasks);
   }
-  return readEvidence(app.unit, {
+  return {
     kind: 'told',
     worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
     owed: told.flatMap(({ owed }) => owed),
     held: told.flatMap(({ held }) => held),
     holding: Math.max(...told.map(({ holding }) => holding)),
     waiting: Math.max(...told.map(({ waiting }) => waiting)),
-  });
+    hidden: told.map(({ hidden }) => hidden).find((why) => why !== null) ?? null,
+  };
 }
 
 function nothingKnown(
@@ -284,6 +303,15 @@ function nothingKnown(
     step: 'ask the worker and its broker about the tasks of jobs',
     evidence,
     next: `check ${unit}: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. If worker and broker can never be asked, \`evidence: age\` decides by the age of jobs alone.`,
+  });
+}
+
+/** Before and after a stop is told by one clock; where it was set back meanwhile, by none. */
+function refuseTurnedClock(copies: readonly StoreCopy[], stop: RecordedStop | null): void {
+  if (stop === null || copies.every(({ takenAt }) => takenAt >= stop.at)) return;
+  throw new HostError(`The clock of the host was set back since ${stop.unit} stopped.`, {
+    step: 'compare the times of jobs with the stop',
+    next: 'nothing: the next clean-up decides by the age of the jobs.',
   });
 }
 

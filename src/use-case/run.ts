@@ -12,6 +12,8 @@ import type { SummaryContent } from '../report/summary.ts';
 /** One run of a use case: who runs it, and where it reports: the log of a workflow, or a terminal. */
 export interface Run {
   readonly dryRun: boolean;
+  /** What precedes `docs/` in the address of a page; `''`: unknown. */
+  readonly docs: string;
   /** Who runs this, for the host's lock and ledger. */
   meta(unit?: string): TransactionMeta;
   /** The facts of the host. */

@@ -1,13 +1,17 @@
 import { appProcessOf } from '../celery/app-process.ts';
+import { consumingQuery } from '../celery/consuming.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
+import { describeDeafness } from '../report/deafness.ts';
 import { judge } from '../verify/checks.ts';
 import type {
+  ConsumingSearch,
   GateRequest,
   GateResult,
   GateRun,
@@ -17,7 +21,9 @@ import type {
   VerifyFacts,
   VerifyQuery,
 } from '../verify/evidence.ts';
-import { planGate } from '../verify/gate.ts';
+import { type GateSource, planGate } from '../verify/gate.ts';
+import { releasedAt } from '../verify/released-at.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
@@ -28,8 +34,11 @@ export interface VerifyPorts {
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[];
-  /** Searches the app's job tables; changes nothing. */
-  findStuckRows(): Promise<StuckSearch>;
+  /**
+   * Searches the app's job tables; changes nothing. `releasedAt`: since when the present release runs;
+   * `null`: there is none.
+   */
+  findStuckRows(releasedAt: EpochSeconds | null): Promise<StuckSearch>;
 }
 
 export interface Verification {
@@ -68,14 +77,33 @@ export async function verifyHost(
   const before: VerifyFacts = await ports.agent.look(query);
   requireUnit(before.unit);
   const call = workerCallOf(before.unit, before.host.cpus);
-  const source = { unit: desired.unit, app: appProcessOf(before.unit), call };
+  const { unit } = await lookAtPrograms(ports.agent, before);
+  const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
-  const stuck = await ports.findStuckRows();
+  const stuck = await ports.findStuckRows(releasedAt(before.releases));
+  const first = await searchConsuming(ports, source, before.unit);
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
   const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
   const strays = ports.findStrays(after ?? before);
-  const evidence = { before, after, call, strays, stuck, gate };
+  // A worker that passed the gate may have come back in between.
+  const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
+  const consuming = again ? await searchConsuming(ports, source, after.unit) : first;
+  const evidence = { before, after, call, strays, stuck, consuming, gate };
   return { verdict: judge(evidence, desired), evidence };
+}
+
+async function searchConsuming(
+  { agent }: VerifyPorts,
+  { app, call }: GateSource,
+  unit: UnitFact,
+): Promise<ConsumingSearch> {
+  const no = (why: string): ConsumingSearch => ({ kind: 'not-asked', why });
+  if (unit.activeState !== 'active') return no('the worker is not running');
+  if (app.kind !== 'known') return no('the unit does not show how to import its app');
+  const query = consumingQuery(app.process, call);
+  if (query === null) return no('the unit does not show the queues of its worker');
+  const { consuming } = await agent.look({ consuming: query });
+  return { kind: 'asked', fact: consuming };
 }
 
 function requireUnit(unit: UnitFact): void {

@@ -5,7 +5,7 @@ import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { ReleasesFact } from '../model/facts.ts';
-import { seconds } from '../model/units.ts';
+import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
@@ -30,7 +30,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     agent,
     onProgress: run.onProgress(),
     findStrays: straysOf,
-    findStuckRows: () => searchStuckRows(agent, run),
+    findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
   };
   const { verdict, evidence } = await reporter.group('verify: working on the host', () =>
     verifyHost(ports, desired),
@@ -102,9 +102,14 @@ function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */
-async function searchStuckRows(agent: Agent, run: ActionRun<'verify'>): Promise<StuckSearch> {
+async function searchStuckRows(
+  agent: Agent,
+  run: ActionRun<'verify'>,
+  releasedAt: EpochSeconds | null,
+): Promise<StuckSearch> {
   const { inputs } = run;
-  const { path } = inputs.database;
+  const { path, none } = inputs.database;
+  if (none) return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
   try {
     const stores = await lookForStuckRows(
       { agent, openStore: openSqliteStore },
@@ -116,7 +121,7 @@ async function searchStuckRows(agent: Agent, run: ActionRun<'verify'>): Promise<
         snapshotLimitBytes: inputs['snapshot-limit'],
       },
     );
-    return { kind: 'read', rows: stores.flatMap(countByTable) };
+    return { kind: 'read', rows: stores.flatMap((each) => countByTable(each, releasedAt)) };
   } catch (error) {
     if (path === null && error instanceof ConfigError) {
       return { kind: 'not-read', why: error.message };
@@ -125,11 +130,17 @@ async function searchStuckRows(agent: Agent, run: ActionRun<'verify'>): Promise<
   }
 }
 
-function countByTable({ stuck, takenAt }: StuckCount): StuckRows[] {
+function countByTable(
+  { stuck, takenAt }: StuckCount,
+  releasedAt: EpochSeconds | null,
+): StuckRows[] {
   const tables = Map.groupBy(stuck, ({ row }) => row.mapping.table);
   return [...tables].map(([table, rows]) => ({
     table,
     count: rows.length,
+    inherited: rows.filter(
+      ({ lastSign }) => lastSign !== null && releasedAt !== null && lastSign < releasedAt,
+    ).length,
     oldestAgeSeconds: seconds(
       Math.max(0, ...rows.map(({ lastSign }) => takenAt - (lastSign ?? takenAt))),
     ),

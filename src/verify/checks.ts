@@ -1,6 +1,7 @@
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Verdict } from '../model/verdict.ts';
+import { checkConsuming } from './checks/consuming.ts';
 import { checkGate } from './checks/gate.ts';
 import { checkErrors, checkRateLimits } from './checks/journal.ts';
 import { checkKernelOom, checkMemory, checkSwap, checkUnitOom } from './checks/memory.ts';
@@ -22,6 +23,7 @@ export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
     checkSupervision(facts),
     checkProcesses(facts, desired, seen.call),
     checkStrays(facts, seen.strays),
+    checkConsuming(facts, seen.consuming),
     checkSwap(facts, desired),
     checkMemory(seen.before, seen.after),
     checkUnitOom(facts),

@@ -1,5 +1,5 @@
 import type { WorkerCall } from '../celery/worker-call.ts';
-import type { FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
+import type { ConsumingFact, FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
 
@@ -23,6 +23,8 @@ export type Stray = Pick<WorkerProcess, 'pid' | 'cgroup' | 'argv' | 'startedAt'>
 export interface StuckRows {
   readonly table: string;
   readonly count: number;
+  /** Those without a sign of life since before the present release: its worker never had them. */
+  readonly inherited: number;
   readonly oldestAgeSeconds: Seconds;
   readonly sampleIds: readonly string[];
 }
@@ -32,6 +34,12 @@ export type StuckSearch =
   | { readonly kind: 'read'; readonly rows: readonly StuckRows[] }
   /** `why` completes "not read: ". */
   | { readonly kind: 'not-read'; readonly why: string };
+
+/** Whether the worker takes its messages. */
+export type ConsumingSearch =
+  | { readonly kind: 'asked'; readonly fact: ConsumingFact }
+  /** `why` completes "not asked: ". */
+  | { readonly kind: 'not-asked'; readonly why: string };
 
 /** One request of the gate: a single probe, or a batch. */
 export interface GateRequest {
@@ -72,5 +80,6 @@ export interface VerifyEvidence {
   readonly call: WorkerCall | null;
   readonly strays: readonly Stray[];
   readonly stuck: StuckSearch;
+  readonly consuming: ConsumingSearch;
   readonly gate: GateResult;
 }

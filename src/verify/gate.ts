@@ -138,6 +138,11 @@ function describeMissing(
         `cannot tell which Python runs the Celery of ${unit}`,
         'an ExecStart with a Python, or a program whose shebang names one; or gate `http` or `none`',
       ];
+    case 'python':
+      return [
+        `cannot tell from ${app.from} which Python runs the Celery of ${unit}`,
+        'the path of the celery that the app uses in ExecStart, e.g. /srv/app/venv/bin/celery; or gate `http` or `none`',
+      ];
     case 'program':
       return [
         `the ExecStart of ${unit} runs ${app.program}, which is not on the host`,

@@ -84,7 +84,7 @@ test('an app that cannot be imported: the run fails, and the old worker is never
     const run = await deploy();
     expectOneError(run);
     expect(run.log).toMatch(
-      /^deploy-worker: the app celery_app does not import as root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
+      /^deploy-worker: the app celery_app does not import as user root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
     );
     expect(run.log).toContain('undone: nothing; no changes had been made.');
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });

@@ -27,7 +27,7 @@ test('the release is confirmed: canaries return, and so do results that Django s
   const deploy = await act('deploy-worker', { 'confirm-within': '1h' });
   expect(deploy.code, deploy.log).toBe(0);
   // The other programs that run in the app's own Python.
-  expect(deploy.log).toContain('the app shop imports as deploy in /srv/shop');
+  expect(deploy.log).toContain('the app shop imports as user deploy in /srv/shop');
   expect(deploy.log).toContain('celery-worker.service stopped consuming; no task was running');
   expect(deploy.log).toContain('no unacknowledged message of a dead worker');
 

@@ -1,10 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { otherWorkersIn } from '../../src/celery/worker-process.ts';
-import { planSettled } from '../../src/jobs/repair/settling.ts';
-import { sampledColumns } from '../../src/jobs/tables/columns.ts';
-import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
-import { queryStores } from '../../src/jobs/tables/store-choice.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
@@ -12,7 +8,6 @@ import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,
-  DATABASE,
   leaveUnacked,
   makeJob,
   readJob,
@@ -373,68 +368,29 @@ test('guard-unit cancels the consumers before it restarts a worker', async () =>
   ]);
 });
 
-describe('leftovers of dead workers', () => {
-  test('a job is failed, except one with a message; the undo restores it', async () => {
-    await hand.commit([stop]);
-    const [lost, queued, unacked] = [makeJob(0), makeJob(0), makeJob(0)] as const;
-    for (const { id } of [lost, queued, unacked]) {
-      await hand.shell(
-        `sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT INTO jobs (id, status, celery_task_id, started_at) VALUES ('${id}', 'processing', '${id}', CURRENT_TIMESTAMP)"`,
-      );
-    }
-    await sendJobs(hand.machine, [queued]);
-    await leaveUnacked(hand.machine, unacked);
-    const query = { ...queryStores(UNIT, [DATABASE]), timeColumns: sampledColumns };
-    const { stores } = await hand.agent.look({ stores: query });
-    const [store] = stores;
-    if (store?.kind !== 'sqlite') throw new Error('no store');
-    const settle: PlainOperation = {
-      op: 'settle-jobs',
-      ...byTheApp,
-      otherWorkers: otherWorkersIn(BACKEND),
-      database: DATABASE,
-      ...planSettled(proposeMapping(DATABASE, store.tables), store.tables, 'fail', null),
-      action: 'fail',
-      message: 'nobody had it any more',
-      keepBackups: 2,
-      busyTimeoutSeconds: seconds(10),
-    };
-    const before = await readJob(hand.machine, lost.id);
-    const outcome = await hand.commit([settle]);
-    expect(outcome.steps[0]?.result).toMatchObject({ changed: 1, owed: 2, held: 0, skipped: [] });
-    expect(await readJob(hand.machine, lost.id)).toMatchObject({
-      status: 'failed',
-      error_message: 'nobody had it any more',
-    });
-    for (const { id } of [queued, unacked]) {
-      expect((await readJob(hand.machine, id))?.status).toBe('processing');
-    }
-    await hand.undo(outcome.transaction);
-    expect(await readJob(hand.machine, lost.id)).toEqual(before);
-
-    // Somebody else's worker may hold it: told of, not touched.
-    const restore: PlainOperation = {
-      op: 'restore-unacked',
-      ...byTheApp,
-      otherWorkers: otherWorkersIn(BACKEND),
-    };
-    const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
-    expect(messages(kept)[0]).toContain(
-      'not returned to their queues: other workers use this broker',
-    );
-    expect(kept.steps[1]?.result).toMatchObject({
-      count: 1,
-      tasks: { 'tasks.process_job': 1 },
-      messages: [{ id: unacked.id, task: 'tasks.process_job', queue: 'celery' }],
-    });
-    await hand.shell(`systemctl stop ${OTHER}`);
-    expect(await hand.shell('redis-cli hlen unacked')).toBe('1');
-    const done = await hand.commit([restore]);
-    expect(done.steps[0]?.result).toMatchObject({ count: 1, restored: 1 });
-    expect(await hand.shell('redis-cli hlen unacked; redis-cli zcard unacked_index')).toBe('0\n0');
-    expect(await waiting()).toBe(2);
-    // With the worker running nothing is settled.
-    await hand.commit([start]);
-    expect((await hand.refuse([settle])).message).toContain('its jobs may be alive');
+test('messages of dead workers are returned to their queues, unless somebody may hold them', async () => {
+  await hand.commit([stop]);
+  const unacked = makeJob(0);
+  await leaveUnacked(hand.machine, unacked);
+  // Somebody else's worker may hold it: told of, not touched.
+  const restore: PlainOperation = {
+    op: 'restore-unacked',
+    ...byTheApp,
+    otherWorkers: otherWorkersIn(BACKEND),
+  };
+  const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
+  expect(messages(kept)[0]).toContain(
+    'not returned to their queues: other workers use this broker',
+  );
+  expect(kept.steps[1]?.result).toMatchObject({
+    count: 1,
+    tasks: { 'tasks.process_job': 1 },
+    messages: [{ id: unacked.id, task: 'tasks.process_job', queue: 'celery' }],
   });
+  await hand.shell(`systemctl stop ${OTHER}`);
+  expect(await hand.shell('redis-cli hlen unacked')).toBe('1');
+  const done = await hand.commit([restore]);
+  expect(done.steps[0]?.result).toMatchObject({ count: 1, restored: 1 });
+  expect(await hand.shell('redis-cli hlen unacked; redis-cli zcard unacked_index')).toBe('0\n0');
+  expect(await waiting()).toBe(1);
 });

@@ -16,7 +16,7 @@ afterAll(() => matrix?.stop());
 const EVERY = [
   ...['verify-unit', 'guard-unit', 'fetch-commit', 'install-dependencies', 'write-file'],
   ...['install-unit', 'enable-unit', 'drain-worker', 'checkout-code', 'try-app', 'stop-unit'],
-  ...['end-process', 'settle-jobs', 'restore-unacked', 'start-unit', 'prove-unit'],
+  ...['end-process', 'restore-unacked', 'start-unit', 'prove-unit'],
 ];
 
 test('the plan changes everything; a case for each fault, and each phase', () => {

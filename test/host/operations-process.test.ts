@@ -57,7 +57,7 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
     await hand.machine.writeFile('/srv/lib/helper.py', '');
     await hand.shell('systemctl daemon-reload');
     const outcome = await hand.commit([attempt('app')]);
-    expect(messages(outcome)).toEqual(['the app app imports as deploy in /srv/app']);
+    expect(messages(outcome)).toEqual(['the app app imports as user deploy in /srv/app']);
   });
 
   test('fails with the exception, or when the time is up', async () => {
@@ -69,7 +69,7 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
     await hand.shell('systemctl daemon-reload');
     const failure = await hand.refuse([attempt('app')]);
     expect(failure.message).toBe(
-      "the app app does not import as deploy in /srv/app: ModuleNotFoundError: No module named 'tasks'",
+      "the app app does not import as user deploy in /srv/app: ModuleNotFoundError: No module named 'tasks'",
     );
     expect(failure.exitCode).toBe(1);
     expect(failure.evidence?.at(-1)).toBe("ModuleNotFoundError: No module named 'tasks'");

@@ -115,10 +115,12 @@ it('rolls the worker back if the gate fails', async () => {
     'actions/checkout': 'success',
     Swap: 'success',
     Worker: 'success',
+    'Stuck jobs': 'success',
     Gate: 'failure',
     'Roll the worker back': 'success',
   });
   const log = run.lines.join('\n');
+  expect(log).toContain('`database: none`');
   expect(log).toMatch(/GET http:\/\/127\.0\.0\.1\/no-such-page: 404/);
   expect(log).toContain('Undone: transaction');
   expect(await machine.readFile(unitPath)).toBe(original);

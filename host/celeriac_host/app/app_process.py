@@ -13,6 +13,8 @@ from celeriac_host.system.system import System
 
 PACKAGE = "celeriac_host.app.programs"
 SHARED = "app_side"
+# What else a program imports.
+IMPORTS = {"messages": ("rabbitmq",)}
 EVIDENCE_LINES = 12
 # Variables that systemd sets for one process only.
 ITS_OWN = (
@@ -26,13 +28,19 @@ ITS_OWN = (
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 )
-# Makes the shared module importable under its own name, then runs the program.
+# Makes the shared modules importable under their own names, then runs the program.
 TEXT = """
 import sys, types
-for name in ("celeriac_host", "celeriac_host.app", "{package}", "{package}.{shared}"):
+def make(name):
     module = sys.modules[name] = types.ModuleType(name)
     module.__path__ = []
-exec(compile({shared_text!r}, "{shared}.py", "exec"), module.__dict__)
+    return module
+make("celeriac_host"), make("celeriac_host.app")
+package = make("{package}")
+for name, text in {shared!r}:
+    module = make("{package}." + name)
+    setattr(package, name, module)
+    exec(compile(text, name + ".py", "exec"), module.__dict__)
 exec(compile({text!r}, "{name}.py", "exec"), {{"__name__": "__main__"}})
 """
 
@@ -110,9 +118,8 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
-    return TEXT.format(
-        package=PACKAGE, shared=SHARED, shared_text=source(SHARED), name=name, text=source(name)
-    )
+    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]
+    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))
 
 
 def source(name: str) -> str:

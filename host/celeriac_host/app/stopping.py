@@ -18,6 +18,7 @@ from celeriac_host.system.system import System, Tick
 
 CONSUMERS = "worker"
 RESTART = "restart"
+RESTING = ("inactive", "failed")
 # For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.
 LONGEST_UNDO_SECONDS = 7200.0
 
@@ -112,6 +113,21 @@ def is_to_restart(journal: StepJournal, invocation: str) -> bool:
 def _is_guarded(journal: StepJournal, unit: str) -> bool:
     plan = read_plan(journal.folder) or {"operations": []}
     return any(each["op"] == "guard-unit" and each["unit"] == unit for each in plan["operations"])
+
+
+def group_of(unit: str, seen: dict[str, str]) -> str:
+    """Its cgroup, by its properties. systemd names none once the unit has stopped."""
+    return seen.get("ControlGroup") or f"/{seen.get('Slice') or 'system.slice'}/{unit}"
+
+
+def rests_at(unit: str, group: str, host: System) -> float | None:
+    """The time at which the unit rests and nothing is in its cgroup; None: something runs.
+
+    By the clock of the host, after the look: whatever ran before has written what it wrote.
+    """
+    if units.show(host, unit, ("ActiveState",))["ActiveState"] not in RESTING:
+        return None
+    return None if units.cgroup_processes(group) else time.time()
 
 
 def undo_timeout(args: dict[str, Any]) -> float:

@@ -22,7 +22,7 @@ FOUND_LIMIT = 20
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     named, unit = args["databases"], args["unit"]
     paths = found(host, unit) if named is None else named
-    wanted = Columns(args.get("statusColumns", []), args.get("timeColumns", []))
+    wanted = Columns(args.get("statusColumns", []))
     return [_describe(path, host, unit, wanted) for path in paths]
 
 

@@ -46,6 +46,7 @@ def swap_file(path: str) -> dict[str, Any]:
         "owner": user_name(about.st_uid),
         "formatted": formatted,
         "blank": blank,
+        "nocow": swaps.nocow(path),
     }
 
 

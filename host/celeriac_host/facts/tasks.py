@@ -31,7 +31,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     if (after["ActiveState"] in RESTING, units.number(after["MainPID"])) != (stopped, main):
         return _unknown(f"{unit} was started or stopped during the check")
     worker = "stopped" if stopped else "answers"
-    names = ("owed", "held", "holding", "waiting")
+    names = ("owed", "held", "holding", "waiting", "hidden")
     return {"kind": "told", "worker": worker, **{name: said[name] for name in names}}
 
 

@@ -46,7 +46,11 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "fragment": fragment,
         "dropIns": drop_ins,
         "properties": seen,
-        "programs": {path: _program(path) for path in sorted(_programs(seen, texts))},
+        "programs": {
+            path: _program(path)
+            for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
+        },
+        "variables": _variables(host, name),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
         "processes": [process_fact(process) for process in units.cgroup_processes(group)],
@@ -133,6 +137,16 @@ def _program(path: str) -> dict[str, Any]:
         return {"exists": True, "shebang": None, "script": None}
     script = start.decode("utf-8", "replace")
     return {"exists": True, "shebang": script.partition("\n")[0], "script": script}
+
+
+def _variables(host: System, name: str) -> dict[str, str]:
+    """HOME and PATH, which decide what a shell or env starts. No others: they may be secret."""
+    try:
+        environment = units.context(host, name).environment
+    except OperationError:
+        # No such unit, user or EnvironmentFile: systemd would not start it either.
+        return {}
+    return {key: environment[key] for key in ("HOME", "PATH") if key in environment}
 
 
 def _memory(group: str) -> dict[str, Any] | None:

@@ -27,10 +27,10 @@ def check(args: dict[str, Any], host: System) -> bool:
     return _find(args) is None
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     process = _find(args)
     if process is None:
-        return f"process {args['pid']} has already ended"
+        return f"process {args['pid']} has already ended", {}
     _refuse(process, args["cgroup"])
     grace = float(args["graceSeconds"])
     journal.keep("process", {"pid": process.pid, "argv": list(process.argv)})
@@ -56,7 +56,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         if not _gone(each, KILL_SECONDS, host):
             raise OperationError(f"process {each.pid} did not end after SIGKILL")
     more = f", {len(left)} of its children by KILL" if left else ""
-    return f"process {process.pid} ended by {how}{more}: {_command(process.argv)}{remark}"
+    line = f"process {process.pid} ended by {how}{more}: {_command(process.argv)}{remark}"
+    return line, {"endedAt": time.time()}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:

@@ -55,7 +55,9 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     before = _installed(host, environment)
     with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
         temporary = os.path.join(journal.get("was")["scratch"], TEMPORARY)
-        _install(args, environment, folder, temporary, host)
+        # Not listed at all: pip itself will say why.
+        has_pip = "pip" in before or not before
+        _install(args, environment, folder, temporary, has_pip, host)
     after = _installed(host, environment)
     os.sync()
     environments.record(
@@ -138,7 +140,12 @@ def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) 
 
 
 def _install(
-    args: dict[str, Any], environment: Environment, folder: str, temporary: str, host: System
+    args: dict[str, Any],
+    environment: Environment,
+    folder: str,
+    temporary: str,
+    has_pip: bool,
+    host: System,
 ) -> None:
     file = os.path.join(folder, args["file"])
     if not os.path.isfile(file):
@@ -150,8 +157,7 @@ def _install(
         argv += ["--python", environment.python, "--no-python-downloads"]
     else:
         _refuse_editable(file)
-        argv = [environment.python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-        argv += ["--disable-pip-version-check", "--requirement", file]
+        argv = _pip(environment, has_pip) + ["--requirement", file]
     program = "uv sync" if args["tool"] == "uv" else "pip install"
     begun = time.monotonic()
 
@@ -183,6 +189,20 @@ def _install(
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
+
+
+def _pip(environment: Environment, has_pip: bool) -> list[str]:
+    """pip, or uv's own where uv made the environment: without pip."""
+    if has_pip:
+        argv = [environment.python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        return [*argv, "--disable-pip-version-check"]
+    uv = shutil.which("uv", path=_path(environment))
+    if uv is None:
+        raise OperationError(
+            f"{environment.prefix} has no pip, and {environment.owner.name} has no uv: install uv "
+            f"in /usr/local/bin, or pip with `{environment.python} -m ensurepip`"
+        )
+    return [uv, "pip", "install", "--no-progress", "--python", environment.python]
 
 
 def _path(environment: Environment) -> str:

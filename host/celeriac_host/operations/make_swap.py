@@ -1,5 +1,9 @@
 """Makes a swap file of the given size, without holes, mode 600. Refuses an active one.
 
+A present swap file grows or shrinks where it is: that needs no more space than what is added, and
+while it grows, its old size can be restored without any. One that is copied on write cannot be
+used and is replaced.
+
 Touches: the swap file.
 Undo: restores the file as it was, or removes it.
 """
@@ -32,6 +36,7 @@ class Seen(NamedTuple):
     uid: int
     gid: int
     header: swaps.Header | None
+    nocow: bool | None
 
     @property
     def whole(self) -> bool:
@@ -45,6 +50,7 @@ def check(args: dict[str, Any], host: System) -> bool:
         and seen.header is not None
         and seen.size_bytes == args["sizeBytes"]
         and seen.whole
+        and not _copied(seen, args)
         and (seen.mode, seen.uid) == (MODE, 0)
     )
 
@@ -57,7 +63,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     if seen is not None and seen.header is None:
         _refuse_content(path, host)
     journal.keep("was", _remembered(seen))
-    if seen is not None and seen.size_bytes == size and seen.whole:
+    copied = seen is not None and _copied(seen, args)
+    if seen is not None and seen.size_bytes == size and seen.whole and not copied:
         os.chown(path, 0, 0)
         os.chmod(path, MODE)
         if seen.header is None:
@@ -66,10 +73,15 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         return f"{path} is now mode 600 and formatted as swap"
     _refuse_another_filesystem(path, args["filesystem"])
     _refuse_full_disk(path, size, seen)
-    if seen is not None and _free_bytes(path) < size:
-        # An inactive swap file holds nothing worth its disk space.
-        files.remove(path)
-    how = _build(args, host, size, [])
+    if seen is None or copied:
+        if seen is not None:
+            # The kernel refuses it as swap, so it holds nothing that is worth its disk space.
+            files.remove(path)
+        how = _build(args, host, size, [])
+    else:
+        how = _resize(args, host, seen, size)
+        host.run(["mkswap", *_same(seen.header), path])
+        files.sync_folder(os.path.dirname(path))
     return f"{path} is {how}, mode 600 and formatted as swap"
 
 
@@ -85,12 +97,17 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         if now is not None:
             files.remove(path)
         return f"{path} removed again"
-    if now is None or now.size_bytes != was["sizeBytes"]:
-        if now is not None:
-            files.remove(path)
-        _build(args, host, was["sizeBytes"], _named(was["uuid"], was["label"]))
+    named = _named(was["uuid"], was["label"])
+    if now is None:
+        _build(args, host, was["sizeBytes"], named)
+    elif now.size_bytes != was["sizeBytes"]:
+        _resize(args, host, now, was["sizeBytes"])
+        if named is None:
+            _clear_header(path)
+        else:
+            host.run(["mkswap", *named, path])
     elif was["uuid"] is not None and (now.header is None or now.header.uuid != was["uuid"]):
-        host.run(["mkswap", *(_named(was["uuid"], was["label"]) or []), path])
+        host.run(["mkswap", *(named or []), path])
     elif was["uuid"] is None:
         _clear_header(path)
     os.chown(path, was["uid"], was["gid"])
@@ -111,7 +128,14 @@ def _see(path: str) -> Seen | None:
         raise OperationError(f"{path} is {kind}; expected a regular file or no file")
     mode = stat.S_IMODE(about.st_mode)
     held = about.st_blocks * 512
-    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))
+    return Seen(
+        about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path), swaps.nocow(path)
+    )
+
+
+def _copied(seen: Seen, args: dict[str, Any]) -> bool:
+    """Whether it is copied on write where that must be off."""
+    return bool(args.get("nocow")) and seen.nocow is False
 
 
 def _remembered(seen: Seen | None) -> Any:
@@ -204,6 +228,41 @@ def _build(args: dict[str, Any], host: System, size: int, name: list[str] | None
     return how
 
 
+def _resize(args: dict[str, Any], host: System, seen: Seen, size: int) -> str:
+    """Gives an inactive swap file another size, and fills its holes; returns how.
+
+    If it cannot grow, it has its old size again.
+    """
+    path = args["path"]
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(handle, MODE)
+        os.fchown(handle, 0, 0)
+        try:
+            if size < seen.size_bytes:
+                os.ftruncate(handle, size)
+            how = _fill_up(args, host, handle, path, size)
+        except BaseException:
+            os.ftruncate(handle, min(seen.size_bytes, os.fstat(handle).st_size))
+            raise
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return how
+
+
+def _fill_up(args: dict[str, Any], host: System, handle: int, path: str, size: int) -> str:
+    about = os.fstat(handle)
+    if about.st_blocks * 512 >= size == about.st_size:
+        return "shortened"
+    if args.get("fill") == "allocate" and _allocate(host, handle, size):
+        return "allocated"
+    # Zeros from the start if it has holes: an inactive swap file has no content to keep.
+    whole = about.st_blocks * 512 >= about.st_size
+    _fill(host, handle, path, size, about.st_size if whole else 0)
+    return "written"
+
+
 def _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:
     """Possible only while the file is empty."""
     wanted = args.get("nocow")
@@ -212,6 +271,11 @@ def _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> N
         host.run(["chattr", "+C", new], check=False)
     elif wanted:
         host.run(["chattr", "+C", new])
+
+
+def _same(header: swaps.Header | None) -> list[str]:
+    """Options of mkswap that keep the UUID and the label, which /etc/fstab may name."""
+    return [] if header is None else _named(header.uuid, header.label) or []
 
 
 def _named(uuid: str | None, label: str) -> list[str] | None:
@@ -223,20 +287,21 @@ def _named(uuid: str | None, label: str) -> list[str] | None:
 
 def _allocate(host: System, handle: int, size: int) -> bool:
     """False when the file system cannot, or leaves holes."""
+    before = os.fstat(handle).st_size
     try:
         for at in range(0, size, FALLOCATE_BYTES):
             host.heed()
             os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))
     except OSError:
-        os.ftruncate(handle, 0)
+        os.ftruncate(handle, before)
         return False
     return os.fstat(handle).st_blocks * 512 >= size
 
 
-def _fill(host: System, handle: int, path: str, size: int) -> None:
+def _fill(host: System, handle: int, path: str, size: int, start: int = 0) -> None:
     zeros = memoryview(bytes(PIECE_BYTES))
-    os.lseek(handle, 0, os.SEEK_SET)
-    written = pieces = 0
+    os.lseek(handle, start, os.SEEK_SET)
+    written, pieces = start, 0
     while written < size:
         host.heed()
         written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])

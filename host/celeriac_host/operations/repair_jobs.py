@@ -78,7 +78,9 @@ def living(awaited: list[dict[str, Any]], found: dict[str, Any]) -> dict[str, st
     alive: dict[str, str] = {}
     for each in awaited:
         if each["task"] is None:
-            if found["holding"] or found["waiting"]:
+            if found["hidden"]:
+                alive.setdefault(each["group"], f"names no task: {found['hidden']}")
+            elif found["holding"] or found["waiting"]:
                 alive.setdefault(
                     each["group"],
                     f"names no task, and may be one of the {found['holding']} that workers hold "
@@ -90,6 +92,8 @@ def living(awaited: list[dict[str, Any]], found: dict[str, Any]) -> dict[str, st
             alive.setdefault(
                 each["group"], f"is still queued: task {each['task']} waits in the broker"
             )
+        elif found["hidden"]:
+            alive.setdefault(each["group"], f"may still be queued: {found['hidden']}")
     return alive
 
 

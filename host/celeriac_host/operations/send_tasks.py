@@ -90,9 +90,10 @@ def _sent_before(
     if not doubtful:
         return sure
     said = messages.ask(args, host, "trace", ids=doubtful)
-    if "problem" in said:
+    unknown = said.get("problem") or said.get("hidden")
+    if unknown:
         raise OperationError(
-            f"cannot tell whether tasks were sent: {said['problem']}", evidence=said["evidence"]
+            f"cannot tell whether tasks were sent: {unknown}", evidence=said.get("evidence", [])
         )
     rows = journal.get("rows", {})
     moved = {each for each in doubtful if found.get(each) != rows.get(each)}

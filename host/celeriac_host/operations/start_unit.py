@@ -33,6 +33,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     # Earlier starts count towards the start limit, those by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     cursor = units.cursor(host)
+    group = stopping.group_of(unit, units.show(host, unit, ("ControlGroup", "Slice")))
+    rested = stopping.rests_at(unit, group, host)
     begun = time.monotonic()
 
     def tell() -> None:
@@ -51,7 +53,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if now["ActiveState"] != "active":
         raise _failed(unit, "", OperationError("", ran=argv), cursor, host)
     sources.remember(host, unit)
-    return f"{unit} is active (main {now['MainPID']})", {"consumesFrom": _ready(unit, host)}
+    result = {"consumesFrom": _ready(unit, host), "restedUntil": rested}
+    return f"{unit} is active (main {now['MainPID']})", result
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:

@@ -27,7 +27,8 @@ TICK_SECONDS = 5
 
 def check(args: dict[str, Any], host: System) -> bool:
     now = units.show(host, args["unit"], PROPERTIES)
-    return now["ActiveState"] in RESTING and not units.cgroup_processes(_group(args["unit"], now))
+    group = stopping.group_of(args["unit"], now)
+    return now["ActiveState"] in RESTING and not units.cgroup_processes(group)
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
@@ -35,7 +36,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     waited = 0
     # systemd reports no ControlGroup once the unit has stopped, even if processes are left in it.
     before = units.show(host, unit, PROPERTIES)
-    group = _group(unit, before)
+    group = stopping.group_of(unit, before)
 
     def tell() -> None:
         nonlocal waited
@@ -58,16 +59,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         raise OperationError(f"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop")
     more = f"; {ended} leftover process{'' if ended == 1 else 'es'} ended" if ended else ""
     line = f"{unit} stopped, no process left{more}{stopped.remark}"
-    return line, {"consumedUntil": stopped.until if before["ActiveState"] == "active" else None}
+    until = stopped.until if before["ActiveState"] == "active" else None
+    # After the looks: what this worker wrote, it wrote before.
+    return line, {"consumedUntil": until, "stoppedAt": stopping.rests_at(unit, group, host)}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     # guard-unit starts a stopped worker, after its unit file is restored.
     return stopping.take_back(args, host, journal)
-
-
-def _group(unit: str, seen: dict[str, str]) -> str:
-    return seen.get("ControlGroup") or f"/{seen.get('Slice') or 'system.slice'}/{unit}"
 
 
 def _end_leftovers(group: str, host: System) -> int:

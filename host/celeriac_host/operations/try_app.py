@@ -61,12 +61,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         lines = [line for line in done.lines(40) if line.strip(" ^~")][-EVIDENCE_LINES:]
         what = units.last_exception(lines) or (lines[-1].strip() if lines else "no output")
         raise OperationError(
-            f"the app {app} does not import as {where.identity.name} in {where.directory}: {what}",
+            f"the app {app} does not import as user {where.identity.name} "
+            f"in {where.directory}: {what}",
             ran=ran,
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
-    return f"the app {app} imports as {where.identity.name} in {where.directory}"
+    return f"the app {app} imports as user {where.identity.name} in {where.directory}"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

@@ -20,7 +20,6 @@ BUSY_SECONDS = 3.0
 LONGEST_SECONDS = 45.0
 TABLES_LIMIT = 500
 WORDS_LIMIT = 50
-TIMES_LIMIT = 50
 CLOSED = "cannot be opened by its owner"
 # What SQLite says → what it means to a person.
 PROBLEMS = (
@@ -122,8 +121,6 @@ def _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:
             statuses = _statuses(database, name, own, wanted.status)
             if statuses is not None:
                 table["statuses"] = statuses
-                if wanted.times:
-                    table["times"] = _times(database, name, own, wanted.times)
             tables.append(table)
         for table in tables:
             for key in table["foreignKeys"]:
@@ -151,27 +148,3 @@ def _statuses(
             continue  # WITHOUT ROWID; or it cannot be read, and then is left out
         return [word[:100] if isinstance(word, str) else word for (word,) in found]
     return None
-
-
-def _times(
-    database: sqlite3.Connection, table: str, columns: list[str], wanted: list[str]
-) -> dict[str, list[str | int | float]]:
-    """Column → its newest values, of those columns that can be read."""
-    plain = {_plain(name) for name in wanted}
-    found = {}
-    for column in (name for name in columns if _plain(name) in plain):
-        newest = f"SELECT {quoted(column)} AS s FROM {quoted(table)}"
-        for some in (f"{newest} ORDER BY rowid DESC LIMIT 5000", f"{newest} LIMIT 5000"):
-            values = f"SELECT s FROM ({some}) WHERE typeof(s) IN ('text', 'integer', 'real')"
-            try:
-                rows = database.execute(f"{values} LIMIT {TIMES_LIMIT}").fetchall()
-            except sqlite3.Error:
-                continue
-            found[column] = [each[:50] if isinstance(each, str) else each for (each,) in rows]
-            break
-    return found
-
-
-def _plain(name: str) -> str:
-    """Normalizes a name: `createdAt` equals `created_at`."""
-    return name.replace("_", "").lower()

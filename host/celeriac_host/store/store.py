@@ -19,10 +19,9 @@ Keep = Callable[[str, Any], object]
 
 
 class Columns(NamedTuple):
-    """Columns whose values the fact includes; of `status`, the first that exists."""
+    """Columns whose values the fact includes: of `status`, the first that exists."""
 
     status: list[str]
-    times: list[str]
 
 
 class Restored(NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import struct
+import sys
 from typing import NamedTuple
 
 from celeriac_host.system.errors import OperationError
@@ -120,6 +123,26 @@ def header(path: str) -> Header | None:
     uuid = "-".join(re.findall(r"(.{8})(.{4})(.{4})(.{4})(.{12})", digits)[0])
     label = page[LABEL_AT : LABEL_AT + 16].split(b"\0")[0].decode("utf-8", "replace")
     return Header(uuid, label)
+
+
+# ioctl_iflags(2): FS_IOC_GETFLAGS is _IOR('f', 1, long).
+GET_FLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
+NOCOW_FLAG = 0x00800000
+
+
+def nocow(path: str) -> bool | None:
+    """Whether copy-on-write is off for the file (`chattr +C`); None: it has no such flags."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        flags = fcntl.ioctl(handle, GET_FLAGS, bytes(struct.calcsize("l")))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return bool(int.from_bytes(flags[:4], sys.byteorder) & NOCOW_FLAG)
 
 
 def mebibytes(size_bytes: int) -> int:

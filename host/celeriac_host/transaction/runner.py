@@ -32,6 +32,8 @@ from celeriac_host.system.errors import Fault, GoingDown, OperationError, Runner
 from celeriac_host.system.system import System
 
 KEEP_TRANSACTIONS = 20
+# Operations of older versions that are not undone any more, with what is said instead.
+RETIRED = {"settle-jobs": "the jobs that it settled stay as they are: their worker was gone"}
 
 Emit = Callable[[Any], object]
 
@@ -235,7 +237,9 @@ class _Work:
         begun = time.monotonic()
         failed_here = self.failure is not None and self.failure["index"] == index
         try:
-            undone = module_of(operation).undo(operation, self.host, self.journal.step(index))
+            undone = RETIRED.get(operation["op"]) or module_of(operation).undo(
+                operation, self.host, self.journal.step(index)
+            )
         except Exception as error:
             self._leave_when_going_down()
             reason = describe(error)

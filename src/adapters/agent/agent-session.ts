@@ -116,8 +116,9 @@ export class AgentSession implements Agent {
   async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
     const names = Object.keys(query);
     const step = `look at ${names.join(', ')}`;
+    const { look, lookAtTasks } = this.#settings.limits;
     const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: 'tasks' in query ? this.#settings.limits.lookAtTasks : this.#settings.limits.look,
+      total: 'tasks' in query || 'consuming' in query ? lookAtTasks : look,
     });
     return readFacts(answer, query, step);
   }

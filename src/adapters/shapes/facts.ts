@@ -10,6 +10,7 @@ import {
 } from './release-facts.ts';
 import {
   backupShape,
+  consumingShape,
   rehearsalShape,
   resetsShape,
   storesShape,
@@ -39,6 +40,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
+  consuming: consumingShape,
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,

@@ -59,6 +59,7 @@ export const swapShape = shapeOf<SwapFact>()(
         owner: text,
         formatted: z.boolean(),
         blank: z.boolean(),
+        nocow: z.boolean().nullable().exactOptional(),
       }),
       ...noFile,
     ]),

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import type {
   BackupFact,
+  ConsumingFact,
   FactAnswers,
   RehearsalFact,
   StoreColumn,
   StoreTable,
   TasksFact,
 } from '../../model/facts.ts';
-import { bytes, epochSeconds, shapeOf, text, texts } from './shape.ts';
+import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(
   z.object({
@@ -61,12 +62,27 @@ export const tasksShape = shapeOf<TasksFact>()(
       held: texts,
       holding: z.number(),
       waiting: z.number(),
+      hidden: text.nullable(),
     }),
     z.object({
       kind: z.literal('unknown'),
       problem: text,
       evidence: texts.exactOptional(),
     }),
+  ]),
+);
+
+export const consumingShape = shapeOf<ConsumingFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('consumes') }),
+    z.object({
+      kind: z.literal('nothing'),
+      waiting: z.record(text, z.number()),
+      answers: z.boolean(),
+      seconds,
+    }),
+    z.object({ kind: z.literal('told'), status: text }),
+    z.object({ kind: z.literal('unknown'), problem: text }),
   ]),
 );
 

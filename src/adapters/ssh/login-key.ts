@@ -17,14 +17,18 @@ const PASSPHRASE_INPUT = 'input ssh-key-passphrase';
 const WHOLE_FILE =
   'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 
+const OPENSSH_OF_PUTTY =
+  'the OpenSSH format: `puttygen KEYFILE -O private-openssh -o NEWFILE`, or Conversions > Export OpenSSH key in PuTTYgen';
+
 /**
- * Parses the key before anything connects. Accepts Windows line ends. Neither the key nor the
+ * Parses the key before anything connects. Accepts Windows line ends, indentation, space at the ends
+ * of lines, and public keys around it. Neither the key nor the
  * message of the parser, which may quote it, appears in an error.
  *
  * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
  */
 export function parseLoginKey(text: string, passphrase?: string): LoginKey {
-  const key = text.replace(/\r\n?/g, '\n').trim();
+  const key = tidy(text);
   checkShape(key);
   const secret = passphrase === undefined || passphrase === '' ? undefined : passphrase;
   const parsed = readKey(key, secret);
@@ -37,18 +41,50 @@ export function parseLoginKey(text: string, passphrase?: string): LoginKey {
   };
 }
 
+/** The private key alone; as it is, if there is none or more than one. */
+function tidy(text: string): string {
+  const whole = text.replace(/\r\n?/g, '\n').trim();
+  // A comment in PuTTY's format may end with a space, and counts.
+  if (whole.startsWith(PUTTY)) return whole;
+  const lines = whole.split('\n').map((line) => line.trim());
+  const key = lines.join('\n').trim();
+  const blocks = key.match(
+    /^-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\n[\s\S]*?^-----END \1PRIVATE KEY-----$/gm,
+  );
+  return blocks?.length === 1 ? (blocks[0] ?? key) : key;
+}
+
+const PUTTY = 'PuTTY-User-Key-File-';
+
 function checkShape(key: string): void {
   const fail = (problem: string, expected = WHOLE_FILE): never => {
     throw new ConfigError(KEY_INPUT, problem, expected);
   };
   if (key === '') fail('`ssh-key` is empty');
+  const count = key.match(/^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----$/gm)?.length ?? 0;
+  if (count > 1) {
+    fail(`\`ssh-key\` contains ${count} private keys`, 'one private key');
+  }
   if (
     /^(ssh-|ecdsa-sha2-|sk-)\S+ +AAAA/.test(key) ||
     /^-{4,5} ?BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(key)
   ) {
     fail('`ssh-key` is the public half of a key', 'the private half: the file without `.pub`');
   }
-  if (key.startsWith('PuTTY-User-Key-File-')) return;
+  if (key.startsWith(PUTTY)) {
+    if (!key.startsWith(`${PUTTY}2:`)) {
+      const version = /^\d+/.exec(key.slice(PUTTY.length))?.[0] ?? 'unknown';
+      fail(
+        `\`ssh-key\` is in PuTTY's format, version ${version}, which is not supported`,
+        OPENSSH_OF_PUTTY,
+      );
+    }
+    return;
+  }
+  if (/^["']/.test(key)) fail('`ssh-key` is in quotes', `${WHOLE_FILE}, without quotes`);
+  if (key.startsWith('LS0tLS1CRUdJTi')) {
+    fail('`ssh-key` is encoded with base64', `${WHOLE_FILE}: decode it with \`base64 -d\``);
+  }
   if (!key.includes('\n') && key.includes('\\n')) {
     fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
   }
@@ -87,6 +123,13 @@ function tryParse(key: string, passphrase: string | undefined): ParsedKey | Pars
 }
 
 function explainParse(key: string, passphrase: string | undefined, reason: string): ConfigError {
+  if (key.startsWith(PUTTY) && !isEncrypted(key)) {
+    return new ConfigError(
+      KEY_INPUT,
+      "`ssh-key` is in PuTTY's format, and is damaged or has an unsupported type",
+      OPENSSH_OF_PUTTY,
+    );
+  }
   if (isEncrypted(key)) {
     if (passphrase === undefined) {
       return new ConfigError(

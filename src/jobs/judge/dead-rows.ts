@@ -5,6 +5,7 @@ import { doubtfulOf, type TableVerdict } from '../tables/job-tables.ts';
 import { meaningOf } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
 import { type Evidence, judgeRow } from './liveness.ts';
+import type { RecordedStop } from './recorded-stop.ts';
 import {
   findStuckRows,
   refuseEndedStatuses,
@@ -24,11 +25,16 @@ export interface ReadStore {
 
 export const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
 
-/** The rows selected by id, otherwise those without a sign of life. */
+/**
+ * The rows selected by id, otherwise those without a sign of life.
+ *
+ * @param stop a recorded stop: those without a sign of life since then
+ */
 export function findStuck(
   copies: readonly ReadStore[],
   stopped: boolean,
   desired: CleanUpDesired,
+  stop: RecordedStop | null = null,
 ): readonly StuckRows[] {
   const { thresholdSeconds, orphans, ids } = desired;
   if (ids.length > 0) {
@@ -39,7 +45,8 @@ export function findStuck(
   return copies.map(({ forest, takenAt }) => {
     const statuses = statusesOf(forest, desired);
     refuseEndedStatuses(statuses);
-    return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
+    const rules = { now: takenAt, thresholdSeconds, statuses, orphans, stopped };
+    return findStuckRows(forest, stop === null ? rules : { ...rules, stoppedAt: stop.at });
   });
 }
 

@@ -10,6 +10,8 @@ import {
 } from '../tables/job-forest.ts';
 import { isEnded } from '../tables/mapping.ts';
 import { canonicalTask, isUuid } from '../tables/task-ids.ts';
+import { describeSame, hasAllRows, isIncomplete } from './expected-rows.ts';
+import type { RecordedStop } from './recorded-stop.ts';
 import type { StuckRow } from './staleness.ts';
 
 /** What the worker and the broker reported about the tasks. */
@@ -23,19 +25,28 @@ export interface Evidence {
   /** How many tasks workers hold in all, and how many messages wait in the broker. */
   readonly holding: number;
   readonly waiting: number;
+  /** Why a task that no worker holds may still be queued; `null`: the broker shows that it is not. */
+  readonly hidden: string | null;
+  /** The rows were found by this stop, not by their age. */
+  readonly stop?: RecordedStop;
 }
 
-export function readEvidence(unit: string, fact: TasksFact & { kind: 'told' }): Evidence {
-  const { worker, holding, waiting } = fact;
+export function readEvidence(
+  unit: string,
+  fact: TasksFact & { kind: 'told' },
+  stop: RecordedStop | null = null,
+): Evidence {
+  const { worker, holding, waiting, hidden } = fact;
   const [owed, held] = [fact.owed, fact.held].map((ids) => new Set(ids.map(canonicalTask)));
-  return { unit, worker, owed: owed ?? new Set(), held: held ?? new Set(), holding, waiting };
+  const tasks = { owed: owed ?? new Set<string>(), held: held ?? new Set<string>() };
+  return { unit, worker, ...tasks, holding, waiting, hidden, ...(stop !== null && { stop }) };
 }
 
 export type Verdict =
   /** `why`: the evidence, for people; `null`: worker and broker were not asked. */
   | { readonly kind: 'dead'; readonly why: string | null }
   | { readonly kind: 'held' | 'owed'; readonly task: string }
-  /** It names no task, so any of those that are left may be its own. */
+  /** It names no task, so any of those that are left may be its own; or the broker shows no ids. */
   | { readonly kind: 'unknown'; readonly why: string };
 
 /** The rows whose tasks keep a row alive: itself, its mirror, and unfinished rows below it. */
@@ -69,7 +80,8 @@ export function tasksOf(row: JobRow): readonly string[] {
  * Whether worker and broker can be asked about a row: its tree names tasks, and so does each row of it
  * that may be at work; or all work below it has ended, so that it waits for nothing.
  */
-export function isAskable(row: JobRow): boolean {
+export function isAskable(row: JobRow, { stop }: Pick<Evidence, 'stop'> = {}): boolean {
+  if (stop !== undefined && !namesAllWork(row)) return false;
   const below = descendantsOf(row);
   const working = openUnit(row).filter(
     ({ children, status }) => children.length === 0 && status !== 'pending',
@@ -78,6 +90,20 @@ export function isAskable(row: JobRow): boolean {
   const leaves = below.filter(({ children }) => children.length === 0);
   const ended = leaves.length > 0 && leaves.every(({ status }) => isEnded(status));
   return ended || namedTasks(row).length > 0 || below.some((each) => taskOf(each) !== null);
+}
+
+/**
+ * Whether no task can be at work on it, or begin to, whose id it does not show: each unfinished row at
+ * the bottom names its own, and no more rows are to come. After a stop nothing else speaks for a row:
+ * a message that waits in a queue may be for it, however young or old it is.
+ */
+function namesAllWork(row: JobRow): boolean {
+  const unit = openUnit(row);
+  const leaves = unit.filter(({ children, status }) => children.length === 0 && !isEnded(status));
+  if (leaves.some((each) => taskOf(each) === null)) return false;
+  const parents = unit.filter(({ children }) => children.length > 0);
+  if (parents.some(isIncomplete)) return false;
+  return row.children.length === 0 || taskOf(row) !== null || describeSame(row).some(hasAllRows);
 }
 
 const isNamed = (task: string | null | undefined): task is string => typeof task === 'string';
@@ -96,17 +122,27 @@ export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (held !== undefined) return { kind: 'held', task: held };
   const owed = tasks.find((task) => evidence.owed.has(task));
   if (owed !== undefined) return { kind: 'owed', task: owed };
-  const { holding, waiting } = evidence;
-  if (!isAskable(row) && holding + waiting > 0) {
+  const { holding, waiting, hidden } = evidence;
+  if (hidden !== null && (namedTasks(row).length > 0 || !isAskable(row, evidence))) {
+    const why = `its task may still be queued: ${hidden}; with \`evidence: age\` its age alone decides`;
+    return { kind: 'unknown', why };
+  }
+  if (!isAskable(row, evidence) && holding + waiting > 0) {
     const left = [
       `${formatCount(holding, 'task')} in workers`,
       `${formatCount(waiting, 'message')} in the broker`,
     ];
-    const why = `it names no task, and any of those left may be its own (${left.join(', ')}); with \`evidence: age\` its age alone decides`;
-    return { kind: 'unknown', why };
+    const why = `any of those left may be its own (${left.join(', ')})`;
+    return { kind: 'unknown', why: evidence.stop === undefined ? unnamed(why) : unlisted(why) };
   }
   return { kind: 'dead', why: describeDeath(namedTasks(row), evidence) };
 }
+
+const unnamed = (why: string): string =>
+  `it names no task, and ${why}; with \`evidence: age\` its age alone decides`;
+
+const unlisted = (why: string): string =>
+  `not every task that may work on it is known, and ${why}; left to the clean-up`;
 
 function describeDeath(
   tasks: readonly string[],

@@ -18,13 +18,18 @@ export interface StalenessRules {
   readonly orphans: boolean;
   /** The worker is stopped: a row with a task and without children is dead, whatever its age. */
   readonly stopped?: boolean;
+  /** When the worker was seen to be gone: then this decides, and no threshold. */
+  readonly stoppedAt?: EpochSeconds;
 }
 
 /** A row that needs repair, and why. */
 export interface StuckRow {
   readonly row: JobRow;
-  /** `waiting`: a parent in a status in which nothing is stuck; it may only end with its rows. */
-  readonly reason: 'stuck' | 'orphan' | 'named' | 'waiting';
+  /**
+   * `abandoned`: by a worker that was stopped since its last sign of life.
+   * `waiting`: a parent in a status in which nothing is stuck; it may only end with its rows.
+   */
+  readonly reason: 'stuck' | 'abandoned' | 'orphan' | 'named' | 'waiting';
   /** The evidence besides its age; `null`: worker and broker were not asked. */
   readonly evidence?: string | null;
   /** Its task is still in the broker: only a reset that sends nothing is harmless. */
@@ -42,7 +47,7 @@ export interface StuckRows {
 
 /**
  * The rows that have shown no sign of life, neither themselves nor their descendants, for longer than
- * the threshold. A row with unreadable timestamps is reported and skipped.
+ * the threshold, or none since the worker was stopped. A row with unreadable timestamps is reported and skipped.
  */
 export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
   const { timeZone } = forest;
@@ -67,14 +72,21 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
       left.push({ row, why: 'age unknown', says: { line }, level: 'warning', yields: true });
     } else if (sign.latest > rules.now + clockTolerance) {
       leave(row, 'last sign of life is in the future', nameRow(row));
-    } else if (rules.now - sign.latest > rules.thresholdSeconds) {
-      stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
+    } else if (isOver(sign.latest, rules)) {
+      const why = rules.stoppedAt === undefined ? reason : 'abandoned';
+      stuck.push({ row, reason: why, lastSign: epochSeconds(sign.latest) });
     }
   }
   const waiting = findWaiting(forest, rules, life, stuck);
   const found = waiting.length === 0 ? stuck : inOrder(forest, [...stuck, ...waiting]);
   const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
   return { stuck: found, left, findings };
+}
+
+function isOver(latest: number, { now, thresholdSeconds, stoppedAt }: StalenessRules): boolean {
+  if (stoppedAt === undefined) return now - latest > thresholdSeconds;
+  // Of the second of the stop nobody knows: many apps write no fractions.
+  return latest < Math.floor(stoppedAt);
 }
 
 /**
@@ -95,7 +107,9 @@ function findWaiting(
     if (!row.children.every((child) => isEnded(child.status) || found.has(child))) continue;
     const { latest, unreadable } = life.ofUnit(row);
     if (unreadable !== null || latest === null || latest > rules.now) continue;
-    if (rules.now - latest <= rules.thresholdSeconds) continue;
+    if (!isOver(latest, rules)) continue;
+    // After a stop a parent ends with rows that the stopped worker abandoned, and with no others.
+    if (rules.stoppedAt !== undefined && !row.children.some((child) => found.has(child))) continue;
     found.add(row);
     waiting.push({ row, reason: 'waiting', lastSign: epochSeconds(latest) });
   }

@@ -4,6 +4,7 @@ import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
 import type { RepairedRow } from './changes.ts';
+import { sinceStop } from './fate.ts';
 import type { Repair } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
 
@@ -91,7 +92,7 @@ export function describeCleanUp(
 ): CleanUp {
   const changing = planned.filter(({ repair }) => repair.rows.length > 0);
   const plan: Plan = {
-    operations: changing.flatMap((one) => listOperations(one, app, desired)),
+    operations: changing.flatMap((one) => listOperations(one, app, evidence, desired)),
     satisfied: planned
       .filter(({ repair }) => repair.rows.length === 0)
       .map(({ database, repair: { skipped } }) =>
@@ -118,6 +119,7 @@ export function describeCleanUp(
 function listOperations(
   one: PlannedRepair,
   app: AskingTheApp | null,
+  evidence: Evidence | null,
   desired: CleanUpDesired,
 ): Operation[] {
   const { database, repair, holds } = one;
@@ -133,7 +135,7 @@ function listOperations(
   const repairJobs: Operation = {
     op: 'repair-jobs',
     title: `repair ${count} in ${database}`,
-    why: summarize(one, desired),
+    why: summarize(one, evidence, desired),
     database,
     unit: desired.unit,
     rows: changes,
@@ -157,7 +159,11 @@ function listOperations(
 }
 
 /** `2 jobs failed, 4 batches failed, 12 batch_links failed; no sign of life for 30 min`. */
-function summarize({ repair }: PlannedRepair, desired: CleanUpDesired): string {
+function summarize(
+  { repair }: PlannedRepair,
+  evidence: Evidence | null,
+  desired: CleanUpDesired,
+): string {
   const counts = new Map<string, number>();
   for (const row of repair.rows) {
     const becomes = row.becomes === row.status ? 'counters updated' : row.becomes;
@@ -165,9 +171,12 @@ function summarize({ repair }: PlannedRepair, desired: CleanUpDesired): string {
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
-  const reason =
-    desired.ids.length > 0
-      ? 'selected by ids'
-      : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
-  return `${list}; ${reason}`;
+  return `${list}; ${reasonFor(evidence, desired)}`;
+}
+
+function reasonFor(evidence: Evidence | null, { ids, thresholdSeconds }: CleanUpDesired): string {
+  if (evidence?.stop !== undefined) return sinceStop({ evidence });
+  return ids.length > 0
+    ? 'selected by ids'
+    : `no sign of life for ${formatDuration(thresholdSeconds)}`;
 }

@@ -1,4 +1,5 @@
 import type { SqlValue } from '../../model/operation.ts';
+import { countedBelow } from '../judge/expected-rows.ts';
 import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
 import { type CounterMapping, isEnded } from '../tables/mapping.ts';
 import type { Fates } from './fate.ts';
@@ -43,21 +44,6 @@ function isCounted(row: JobRow, counter: CounterMapping, fates: Fates): boolean 
   const status = fates.get(row)?.becomes ?? row.status;
   return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
 }
-
-/** Whether its total shows that more rows will be added below it. */
-export function expectsMore(row: JobRow): boolean {
-  return row.mapping.counters.some((counter) => {
-    const total = row.values[counter.column];
-    return (
-      counter.counts === 'total' &&
-      typeof total === 'number' &&
-      total > countedBelow(row, counter).length
-    );
-  });
-}
-
-const countedBelow = (row: JobRow, counter: CounterMapping): readonly JobRow[] =>
-  descendantsOf(row).filter((below) => below.mapping.table === counter.table && !isOwn(below));
 
 /** Nested rows of one table: it is unclear whether the app counts them. */
 const nests = (row: JobRow, counter: CounterMapping): boolean =>

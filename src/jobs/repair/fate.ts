@@ -1,7 +1,7 @@
 import type { CleanUpAction } from '../../config/cleanup-desired.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration, formatInstant } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import { readInstant } from '../tables/instants.ts';
@@ -97,7 +97,7 @@ export function endOfAll(ends: readonly string[], partial: boolean, missing = fa
 }
 
 /** How the rows below a parent ended, in one of their tables. */
-export const tellEnds = (failed: number | string, all: number | string, what: string): string =>
+export const tellEnds = (failed: number, all: number, what: string): string =>
   `${failed} of ${all} ${what} failed`;
 
 export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
@@ -109,6 +109,7 @@ export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null
 export function explain(found: StuckRow, rules: RepairRules): string {
   if (found.reason === 'waiting') return withEvidence('its rows have ended', found);
   if (found.reason === 'named') return withEvidence('selected by ids', found);
+  if (found.reason === 'abandoned') return withEvidence(sinceStop(rules), found);
   const { tie, values } = found.row;
   if (found.reason === 'orphan') {
     const missing = showValue(tie ? values[tie.column] : null);
@@ -123,9 +124,17 @@ export function relate(row: JobRow, stuck: JobRow): string {
 }
 
 export function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): string {
+  if (found.reason === 'abandoned') {
+    const at =
+      rules.evidence?.stop === undefined ? '' : ` at ${formatInstant(rules.evidence.stop.at)}`;
+    return withEvidence(`abandoned: ${sinceStop(rules)}${at}`, found);
+  }
   const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
   return withEvidence(`stuck in ${row.status}${age}`, found);
 }
+
+export const sinceStop = ({ evidence }: Pick<RepairRules, 'evidence'>): string =>
+  `in progress since before ${evidence?.stop?.unit ?? 'its worker'} stopped`;
 
 export const withEvidence = (text: string, { evidence }: StuckRow): string =>
   evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;

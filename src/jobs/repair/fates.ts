@@ -1,5 +1,6 @@
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
+import { isIncomplete } from '../judge/expected-rows.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import { type Bystanders, holdersOf } from '../tables/bystanders.ts';
 import {
@@ -30,7 +31,6 @@ import {
   hasAgeless,
   hasDoneWork,
   isDone,
-  isIncomplete,
   keepsEnded,
   type Unsettled,
   unfinishedOthers,

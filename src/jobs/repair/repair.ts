@@ -68,7 +68,7 @@ export function planRepair(
     changes: groups.flat().map(({ change }) => change),
     rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
     calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
-    tasks: rules.evidence === null ? [] : listGone(fates, wanted),
+    tasks: rules.evidence === null ? [] : listGone(fates, wanted, rules.evidence),
     findings: [
       ...reportLeft(deciding.left, {
         changed: (row) => fates.has(row),

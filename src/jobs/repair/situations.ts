@@ -1,3 +1,4 @@
+import { isIncomplete } from '../judge/expected-rows.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import type { Bystanders } from '../tables/bystanders.ts';
 import {
@@ -9,7 +10,6 @@ import {
   rowKey,
 } from '../tables/job-forest.ts';
 import { isDoneWork, isEnded } from '../tables/mapping.ts';
-import { expectsMore } from './counters.ts';
 import { type Deciding, endOf, type RepairRules } from './fate.ts';
 
 /** Whether it waits for nothing: all rows below it have ended, and no more are expected. */
@@ -22,12 +22,6 @@ export function isDone(row: JobRow, { rules }: Deciding): boolean {
     !isIncomplete(each);
   return done(row);
 }
-
-/** Whether more rows are expected below it, or below the row that describes the same work. */
-export const isIncomplete = (row: JobRow): boolean =>
-  [row, mirrorAbove(row), ...row.children.filter((child) => mirrorAbove(child) === row)].some(
-    (each) => each !== null && expectsMore(each),
-  );
 
 /** Whether something was completed below it. */
 export const hasDoneWork = (row: JobRow): boolean =>
@@ -52,9 +46,12 @@ export function findStuckBeside(row: JobRow, { wanted }: Deciding): readonly Job
   if (!tables.some(isDoneIn)) return null;
   const others = tables
     .filter((rows) => !isDoneIn(rows))
-    .map((rows) => rows.filter((each) => wanted.get(each)?.reason === 'stuck'));
+    .map((rows) => rows.filter((each) => isStuck(wanted.get(each))));
   return others.find((rows) => rows.length > 0) ?? null;
 }
+
+const isStuck = (found: StuckRow | undefined): boolean =>
+  found?.reason === 'stuck' || found?.reason === 'abandoned';
 
 /** Whether the row would not be continued: its parent is gone or has ended. */
 export function isDetached(found: StuckRow, { wanted }: Deciding): boolean {

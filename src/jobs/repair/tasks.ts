@@ -1,7 +1,7 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { AwaitedTask, SqlValue, TaskCall } from '../../model/operation.ts';
 import type { StoreValue } from '../../model/store-row.ts';
-import { isAskable, tasksOf } from '../judge/liveness.ts';
+import { type Evidence, isAskable, tasksOf } from '../judge/liveness.ts';
 import type { StuckRow } from '../judge/staleness.ts';
 import { fitFor } from '../tables/fits.ts';
 import {
@@ -24,13 +24,14 @@ export const groupOf = (row: JobRow): string => rowKey(rootOf(row));
 export function listGone(
   fates: Fates,
   wanted: ReadonlyMap<JobRow, StuckRow>,
+  evidence: Evidence,
 ): readonly AwaitedTask[] {
   const seen = new Map<string, AwaitedTask>();
   for (const [row, fate] of fates) {
     if (fate.owed) continue;
     const group = groupOf(row);
     const tasks = tasksOf(row).flatMap(spellingsOf);
-    const isUnknown = wanted.has(row) && !isAskable(row);
+    const isUnknown = wanted.has(row) && !isAskable(row, evidence);
     for (const task of isUnknown ? [...tasks, null] : tasks) {
       seen.set(JSON.stringify([group, task]), { group, task });
     }

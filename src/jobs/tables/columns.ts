@@ -43,14 +43,6 @@ export const columnNames = {
 /** Columns whose distinct values the host returns: they show whether a table holds jobs. */
 export const statusColumns: readonly string[] = ['status'];
 
-/** Columns whose newest values the host returns: they show how the app writes its timestamps. */
-export const sampledColumns: readonly string[] = [
-  ...columnNames.completed,
-  ...columnNames.started,
-  ...columnNames.updated,
-  ...columnNames.created,
-];
-
 /** PostgreSQL turns an unquoted `celeryTaskId` into `celerytaskid`. */
 const isCalled = (column: string, name: string): boolean =>
   snakeOf(column) === name || column.toLowerCase() === name.replaceAll('_', '');

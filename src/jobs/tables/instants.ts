@@ -1,5 +1,4 @@
 import { Temporal } from '@js-temporal/polyfill';
-import type { TimeSpelling } from '../../model/job-store.ts';
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
@@ -135,12 +134,30 @@ export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UT
   return spell(at, spellingOf(form, isLocal ? zoneOffset(at, timeZone) : 0));
 }
 
-/**
- * The format in the terms of the protocol, so that the host can write a future instant.
- *
- * @param localOffsetSeconds offset from UTC of timestamps without a zone
- */
-export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpelling {
+/** How a column represents a time. */
+type TimeSpelling =
+  | {
+      readonly kind: 'text';
+      readonly separator: ' ' | 'T';
+      /** Digits after the decimal point of the second; truncated, never rounded up. */
+      readonly fraction: number;
+      /** How far its clock is ahead of UTC. */
+      readonly offsetSeconds: number;
+      /** Suffix of the time, e.g. `+00:00`. */
+      readonly zone: string;
+    }
+  | {
+      readonly kind: 'epoch';
+      /** 1 for seconds, 1000 for milliseconds. */
+      readonly perSecond: number;
+      /** Digits after the decimal point. */
+      readonly fraction: number;
+      /** Stored as text, not as a number. */
+      readonly text: boolean;
+    };
+
+/** @param localOffsetSeconds offset from UTC of timestamps without a zone */
+function spellingOf(form: InstantForm, localOffsetSeconds: number): TimeSpelling {
   if (form.kind === 'text') {
     const { kind, separator, fraction, zone } = form;
     const offsetSeconds = zone === '' ? localOffsetSeconds : (readOffset(zone) ?? 0);
@@ -151,7 +168,6 @@ export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpell
   return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
 }
 
-/** Must match `written` in host/celeriac_host/store/orphans.py; a test compares them. */
 function spell(at: EpochSeconds, spelling: TimeSpelling): SqlValue {
   const { fraction } = spelling;
   if (spelling.kind === 'epoch') {

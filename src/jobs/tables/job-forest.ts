@@ -196,7 +196,7 @@ function readStatus(mapping: TableMapping, value: StoreValue | undefined): strin
 }
 
 /** How the time columns of a table write their instants, by the values that they hold. */
-export function findForms(
+function findForms(
   table: TableMapping,
   valuesOf: (column: string) => readonly unknown[],
 ): ReadonlyMap<string, InstantForm> {

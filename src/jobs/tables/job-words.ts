@@ -106,9 +106,6 @@ const recordWords = words(`
   inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
   assigned unassigned won lost`);
 
-/** Statuses in which nothing more happens to a row, in the words of most apps. */
-export const endedStatuses: readonly string[] = [...endedWords];
-
 const plain = (status: string): string => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
 
 /** Whether a row in this status waits or is being worked on, in the app's own words. */

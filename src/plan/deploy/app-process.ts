@@ -45,8 +45,14 @@ function describeMissing(
 ): readonly [problem: string, expected: string] {
   if (own.missing === 'program') {
     return [
-      `ExecStart= runs ${own.program}, which is not on the host`,
+      `ExecStart= in ${path} runs ${own.program}, which is not on the host`,
       'the path of the celery executable of the app',
+    ];
+  }
+  if (own.missing === 'python') {
+    return [
+      `which Python the worker has cannot be told from ${own.from} in ExecStart= of ${path}`,
+      'the path of the celery executable itself, e.g. /srv/app/venv/bin/celery',
     ];
   }
   const written = line.call.app;

@@ -1,8 +1,7 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import { sampledColumns } from '../../jobs/tables/columns.ts';
-import { queryStores } from '../../jobs/tables/store-choice.ts';
-import type { CompanionsFact, FactArguments, FactsFor } from '../../model/facts.ts';
+import { listDatabases, queryStores } from '../../jobs/tables/store-choice.ts';
+import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in.ts';
 import { supportPath } from './support-module.ts';
@@ -24,6 +23,8 @@ export interface DeployWorkerQuery {
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release' | 'companions'>> & {
   readonly release?: ReleaseFact;
   readonly companions?: CompanionsFact;
+  /** Only asked if nothing else needs a restart. */
+  readonly consuming?: ConsumingFact;
 };
 
 /** The facts that the plan of a worker needs. */
@@ -60,8 +61,6 @@ function companionsQuery({ unit, release, companions = [] }: DeployWorkerDesired
 
 /** Databases are searched only if jobs are to be settled. */
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
-  const { action, database } = orphanedJobs;
-  if (action === 'leave') return { unit, databases: [] };
-  const query = queryStores(unit, database === null ? null : [database]);
-  return { ...query, timeColumns: sampledColumns };
+  if (orphanedJobs === null) return { unit, databases: [] };
+  return queryStores(unit, listDatabases(orphanedJobs));
 }

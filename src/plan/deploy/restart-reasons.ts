@@ -2,6 +2,7 @@ import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { CodeFact, UnitFact } from '../../model/facts.ts';
+import { describeDeafness } from '../../report/deafness.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
 import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';
@@ -42,6 +43,8 @@ export function listRestartReasons(
   reasons.push(...changes.release.reasons);
   const newer = whyCodeDiffers(fact, code);
   if (newer !== null) reasons.push(newer);
+  const deaf = facts.consuming === undefined ? null : describeDeafness(facts.consuming);
+  if (deaf !== null) reasons.push(deaf);
   if (reasons.length === 0 && desired.restartPolicy === 'always')
     reasons.push('a restart was requested');
   return reasons;

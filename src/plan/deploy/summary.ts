@@ -40,6 +40,11 @@ export function describeSatisfied(planned: Planned): readonly string[] {
     const below =
       children === null ? '' : `, ${formatCount(children, 'child process', 'child processes')}`;
     lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
+    if (facts.consuming?.kind === 'consumes')
+      lines.push('consuming: no message waits that it leaves');
+    if (facts.consuming?.kind === 'unknown') {
+      lines.push(`consuming: not known (${facts.consuming.problem})`);
+    }
   }
   if (strays.strays.length === 0) lines.push('strays: none');
   return lines;

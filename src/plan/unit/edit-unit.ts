@@ -41,7 +41,7 @@ export function editUnit(
   after = addPythonPath(after, desired.supportDirectory);
   const line = readWorkerLine(after, source.path);
   if (desired.hardening === 'standard') {
-    const paths = writablePaths(line, source.workingDirectory, sharedTmp, desired);
+    const paths = writablePaths(line, source, sharedTmp, desired);
     after = addReadWritePaths(after, paths);
   }
   return { after, line, settings, sharedTmp };

@@ -1,8 +1,10 @@
+import { atHome } from '../../celery/shell-scene.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Finding } from '../../model/operation.ts';
 import { isExpanded, splitWords } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
+import type { UnitSource } from './unit-source.ts';
 
 /**
  * The profile `standard`: restrictions that a Celery worker can live with and that hinder most
@@ -41,15 +43,20 @@ export function sharesTmp(file: UnitFile, desired: DeployWorkerDesired): boolean
  */
 export function writablePaths(
   line: WorkerLine,
-  workingDirectory: string,
+  { workingDirectory, home }: Pick<UnitSource, 'workingDirectory' | 'home'>,
   sharedTmp: boolean,
   desired: DeployWorkerDesired,
 ): readonly string[] {
   const { call } = line;
   const folders = call.files
+    .map((path) => atHome(path, home))
     .filter((path) => path.startsWith('/'))
     .map((path) => path.slice(0, path.lastIndexOf('/')) || '/');
-  const own = [workingDirectory.replace(/^!/, ''), call.workingDirectory ?? '', ...folders];
+  const own = [
+    workingDirectory.replace(/^!/, '').replace(/^~$/, '$HOME'),
+    call.workingDirectory ?? '',
+    ...folders,
+  ].map((path) => atHome(path, home));
   const all = [
     ...own.filter((path) => path.startsWith('/') && path !== '/' && !isExpanded(path)),
     ...desired.readWritePaths,

@@ -3,6 +3,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { ConfigError } from '../../model/errors.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Sha256 } from '../../model/units.ts';
+import { parseUnitFile } from '../../systemd/unit-file.ts';
 import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
 import { ownDropIns } from './drop-in.ts';
 
@@ -18,6 +19,8 @@ export interface UnitSource {
   readonly ownPaths: readonly string[];
   /** As `systemctl show` prints it. */
   readonly workingDirectory: string;
+  /** Of the unit's user; `null` or absent: unknown. */
+  readonly home?: string | null;
 }
 
 export interface InstalledUnit extends UnitSource {
@@ -68,6 +71,14 @@ export function readSource(
       'a unit file',
     );
   }
+  const parsed = parseUnitFile(fragment.text);
+  const broken = parsed.brokenHeader;
+  if (broken !== null) {
+    return refuse(
+      `${path}:${parsed.lineOf(broken)}: ${broken.raw.trim()} is not a section header, so systemd does not load the unit`,
+      'a header like [Install]',
+    );
+  }
   const at = path.lastIndexOf('/');
   const [folder, file] = [path.slice(0, at), path.slice(at + 1)];
   // All instances share the template, so each is changed by its own drop-in.
@@ -102,6 +113,7 @@ export function readSource(
     }),
     ownPaths,
     workingDirectory: unit.properties.WorkingDirectory ?? '',
+    home: unit.variables?.HOME ?? null,
     target: `${administrators}/${name}`,
     expects: isVendors ? null : fragment.sha256,
   };

@@ -2,7 +2,7 @@ import type { VerifyDesired } from '../../config/verify-desired.ts';
 import type { HttpAnswer, HttpProbe } from '../../model/facts.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
-import { checkOf, fine, skippedCheck, wrong } from '../check.ts';
+import { checkOf, doubtful, fine, skippedCheck, wrong } from '../check.ts';
 import type { StuckSearch, VerifyFacts } from '../evidence.ts';
 
 /** One check for each HTTP probe: a status of 200 to 299. */
@@ -42,12 +42,18 @@ export function checkStuckRows(search: StuckSearch, desired: VerifyDesired): Che
     const ids = sampleIds.length === 0 ? '' : `: ${sampleIds.join(', ')}${more}`;
     return `${table}: ${formatCount(count, 'row')}, oldest ${formatDuration(oldestAgeSeconds)}${ids}`;
   });
-  const seen = `${formatCount(total, 'row')} in ${stuck.map(({ table }) => table).join(', ')}`;
+  const inherited = stuck.reduce((sum, each) => sum + each.inherited, 0);
+  const places = stuck.map(({ table }) => table).join(', ');
+  const seen = `${formatCount(total, 'row')} in ${places}${describeInherited(inherited, total)}`;
+  const expected = `none older than ${threshold}`;
   const next = 'run cleanup, first with dry-run';
-  return checkOf(
-    'stuck-jobs',
-    title,
-    [wrong(seen, `none older than ${threshold}`, next)],
-    evidence,
-  );
+  // What stood still before the release says nothing about its worker.
+  const remark = inherited === total ? doubtful : wrong;
+  return checkOf('stuck-jobs', title, [remark(seen, expected, next)], evidence);
+}
+
+function describeInherited(inherited: number, total: number): string {
+  if (inherited === 0) return '';
+  const which = inherited < total ? `${inherited} of them ` : total === 1 ? '' : 'all ';
+  return `, ${which}stuck since before this release`;
 }

@@ -12,10 +12,10 @@ export class Clone implements Disposable {
     this.folder = folder;
   }
 
-  /** Of a checkout on the host, which plays the forge here. */
-  static async of(machine: Machine, checkout: string): Promise<Clone> {
+  /** Of a checkout on the host, which plays the forge here; Git wants its owner. */
+  static async of(machine: Machine, checkout: string, owner = 'root'): Promise<Clone> {
     const made = `git -C ${checkout} bundle create -q /tmp/forge.bundle --all && base64 /tmp/forge.bundle && rm /tmp/forge.bundle`;
-    const { stdout } = await machine.run(made);
+    const { stdout } = await machine.run(`runuser -u ${owner} -- sh -c '${made}'`);
     const folder = mkdtempSync(join(tmpdir(), 'celeriac-clone-'));
     const bundle = join(folder, 'forge.bundle');
     writeFileSync(bundle, Buffer.from(stdout, 'base64'));

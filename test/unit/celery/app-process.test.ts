@@ -53,7 +53,10 @@ describe('how to import the app of a unit', () => {
       ['/srv/other'],
     ],
   ])('%s', (execStart, interpreter, pythonPath) => {
-    expect(appProcessOf(stopped(execStart))).toEqual(known(interpreter, pythonPath));
+    const asked = { '/v/bin/celery': { exists: true, shebang: null } };
+    const unit = stopped(execStart);
+    const programs = { ...unit.programs, ...asked };
+    expect(appProcessOf({ ...unit, programs })).toEqual(known(interpreter, pythonPath));
   });
 
   test('uses drop-ins', () => {
@@ -109,7 +112,11 @@ describe('without readable unit files', () => {
     ['no app', stopped('/usr/bin/celery worker'), { missing: 'app' }],
     [
       'no Python',
-      unitFact({ fragment: fileFact(service('/srv/start-worker')), properties: {} }),
+      unitFact({
+        fragment: fileFact(service('/srv/start-worker')),
+        properties: {},
+        processes: [process(100, 1, { argv: ['python3', 'celery', '-A', 'app', 'worker'] })],
+      }),
       { missing: 'interpreter' },
     ],
     [

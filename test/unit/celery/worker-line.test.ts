@@ -114,12 +114,15 @@ describe('a worker', () => {
   });
 
   it.each([
-    ['. /srv/v/bin/activate && celery -A x worker', '/srv/v/bin/celery'],
-    ['cd /srv && source v/bin/activate && exec celery -A x worker', '/srv/v/bin/celery'],
-    ['. /srv/v/bin/activate; exec python -m celery -A x worker', '/srv/v/bin/python'],
-    ['. /srv/v/bin/activate; exec /usr/bin/celery -A x worker', '/usr/bin/celery'],
-  ])('is that of the activated environment: %s', (script, program) => {
-    expect(readWorkerLine(parseUnitFile(sh(script)), 'x.service').argv[0]).toBe(program);
+    ['. /srv/v/bin/activate && celery -A x worker', 'celery', '/srv/v/bin'],
+    ['cd /srv && source v/bin/activate && exec celery -A x worker', 'celery', '/srv/v/bin'],
+    ['. /srv/v/bin/activate; exec python -m celery -A x worker', 'python', '/srv/v/bin'],
+    ['. /srv/v/bin/activate; exec /usr/bin/celery -A x worker', '/usr/bin/celery', '/srv/v/bin'],
+    ['PATH=$HOME/v/bin:$PATH celery -A x worker', 'celery', '$HOME/v/bin'],
+  ])('is looked up in the activated environment: %s', (script, program, folder) => {
+    const { place } = readWorkerLine(parseUnitFile(sh(script)), 'x.service');
+    expect(place.word).toBe(program);
+    expect(place.scene.path).toEqual([folder, '$PATH']);
   });
 
   it('is read across continued lines', () => {
@@ -155,10 +158,10 @@ describe('a worker', () => {
     ['another program', sh('exec /usr/sbin/nginx'), 'runs /usr/sbin/nginx, not celery'],
     [
       'unknown directory',
-      sh('cd backend && celery -A x worker'),
-      'changes to backend, which is not a plain absolute path',
+      sh('cd $WHERE/backend && celery -A x worker'),
+      'changes to ${WHERE}/backend, which the unit does not show',
     ],
-    ['home', sh('~/v/bin/celery -A x worker'), 'runs ~/v/bin/celery'],
+    ['home', '[Service]\nExecStart=~/v/bin/celery -A x worker\n', 'systemd replaces no ~'],
     ['multi', '[Service]\nExecStart=celery -A x multi start w1\n', 'celery multi'],
     [
       'shell multi',

@@ -85,6 +85,16 @@ describe('before connecting', () => {
     ['cleanup', { stores: twice }, 'stores, line 2', '/srv/a.db twice: first in line 1'],
     ['cleanup', { stores: sameUrl }, 'stores, line 2', 'twice'],
     ['cleanup', { stores: '[]' }, 'stores, line 1', 'empty list'],
+    ['deploy-worker', { stores: twice }, 'stores, line 2', '/srv/a.db twice: first in line 1'],
+    [
+      'deploy-worker',
+      { 'orphaned-jobs': 'fail', stores: '- database: /srv/a.db', database: '/srv/a.db' },
+      'stores',
+      'cannot be combined',
+    ],
+    ['deploy-worker', { timezone: 'Mars/Base' }, 'timezone', 'Mars/Base'],
+    ['deploy-worker', { 'orphaned-jobs': 'delete' }, 'orphaned-jobs', 'delete'],
+    ['deploy-worker', { database: 'postgresql://app:x@db.test/a' }, 'database', 'invalid'],
     ['cleanup', { database: 'postgresql://app@127.0.0.1:65536/jobs' }, 'database', '65536'],
     ['verify', { database: 'postgresql://app@127.0.0.1:0/jobs' }, 'database', 'invalid'],
     [
@@ -173,6 +183,9 @@ describe('before connecting', () => {
       },
     ],
     ['cleanup', { stores: '- database: /srv/a.db\n- database: /srv/b.db' }],
+    // A fleet file may name both, for the action that needs neither.
+    ['deploy-worker', { stores: '- database: /srv/a.db', database: '/srv/a.db' }],
+    ['deploy-worker', { 'orphaned-jobs': 'reset', database: 'postgresql://db.test/a' }],
     [
       'cleanup',
       { stores: '- database: postgresql://db.test/a\n- database: postgresql://db.test/b' },

@@ -6,6 +6,7 @@ import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
+import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
 import type {
   StoreColumn,
   StoreFact,
@@ -275,6 +276,7 @@ export const nothingLeft = (): TasksFact => ({
   held: [],
   holding: 0,
   waiting: 0,
+  hidden: null,
 });
 
 /** An agent that has only databases; each `look` answers these facts. */
@@ -324,9 +326,10 @@ export function planFor(
   database: AppDatabase,
   wishes: Partial<CleanUpDesired> = {},
   answers: HostAnswers = {},
+  stop: RecordedStop | null = null,
 ) {
   const agent = agentOf([database.fact()], { [path]: database.content() }, answers);
-  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes));
+  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes), stop);
 }
 
 /** Its findings for people, one line each. */

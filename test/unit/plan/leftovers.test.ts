@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { otherWorkersIn } from '../../../src/celery/worker-process.ts';
-import { seconds } from '../../../src/model/units.ts';
+import type { StoreFact } from '../../../src/model/facts.ts';
 import { planLeftovers } from '../../../src/plan/leftovers.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
-import { AppDatabase, path } from '../jobs/app-database.ts';
+import { AppDatabase, desire, path } from '../jobs/app-database.ts';
 
 const byTheApp = {
   unit: 'celery-worker.service',
@@ -15,45 +15,37 @@ const byTheApp = {
   otherWorkers: otherWorkersIn('/srv/app'),
 };
 
-const settling = workerDesired({
-  unit: byTheApp.unit,
-  supportModule: { name: 'celeriac_support', text: '' },
-  orphanedJobs: {
-    action: 'fail',
-    database: null,
-    keepBackups: 5,
-    busyTimeoutSeconds: seconds(10),
-    runUrl: null,
-  },
-});
+const supportModule = { name: 'celeriac_support', text: '' };
+const plain = workerDesired({ unit: byTheApp.unit, supportModule });
+const settling = { ...plain, orphanedJobs: desire({ database: null }) };
 
 const load = (name: string): AppDatabase => {
   const file = join(import.meta.dirname, `../../fixtures/databases/${name}.sql`);
   return new AppDatabase(readFileSync(file, 'utf8'));
 };
 
-test('a restart settles the tables that the clean-up recognizes, and reports the skipped ones', () => {
-  using database = load('orders-delete');
-  const { beforeStart, findings } = planLeftovers(byTheApp, [database.fact()], settling);
-  const [settle] = beforeStart;
-  if (settle?.op !== 'settle-jobs') throw new Error('nothing is settled');
-  expect(settle.tables.map(({ table }) => table)).toEqual(['tasks']);
-  expect(settle.tables[0]?.parent).toBeNull();
-  expect(settle.otherWorkers).toEqual(byTheApp.otherWorkers);
-  expect(findings).toEqual([
-    {
-      level: 'notice',
-      message: expect.stringMatching(
-        /^skipped tables, because nothing shows .*orders \(.*invoices \(/,
-      ),
-      where: path,
-    },
-  ]);
+const opsOf = (desired: typeof plain, stores: readonly StoreFact[] = []) => {
+  const { beforeStart, afterProof } = planLeftovers(byTheApp, stores, desired);
+  return [beforeStart.map(({ op }) => op), afterProof.map(({ op }) => op)];
+};
+
+test('messages are returned before the start, or only looked for after the proof', () => {
+  expect(opsOf(plain)).toEqual([[], ['find-unacked']]);
+  expect(opsOf({ ...plain, restoreUnacked: true })).toEqual([['restore-unacked'], []]);
 });
 
-test('a database without a certain table of jobs is not used', () => {
-  using database = load('numbers');
-  expect(() => planLeftovers(byTheApp, [database.fact()], settling)).toThrow(
-    'no database with jobs was found',
-  );
+describe('with `orphaned-jobs`', () => {
+  test('the release itself touches no row', () => {
+    using database = load('orders-delete');
+    expect(opsOf(settling, [database.fact()])).toEqual([[], ['find-unacked']]);
+  });
+
+  test('it is refused before anything changes if there is no database with jobs', () => {
+    using database = load('numbers');
+    expect(() => opsOf(settling, [database.fact()])).toThrow('no database with jobs found');
+    expect(() => opsOf(settling, [])).toThrow('no SQLite file found');
+    const absent = { ...plain, orphanedJobs: desire({ database: path }) };
+    expect(() => opsOf(absent, [{ kind: 'absent', path }])).toThrow(`${path}: no such file`);
+    expect(opsOf(plain, [database.fact()])).toEqual([[], ['find-unacked']]);
+  });
 });

@@ -99,6 +99,8 @@ describe('an undo that failed', () => {
     const failed = transaction({ state: 'undo-failed' });
     expect(describeUndoFailure([])).toEqual([]);
     expect(describeUndoFailure([failed, transaction()])).toEqual([]);
+    // A clean-up that was committed says nothing about the deploy before it.
+    expect(describeUndoFailure([failed, transaction({ action: 'cleanup' })])).toHaveLength(1);
     // The last one is the newest, whatever the clock said.
     const earlier = transaction({ startedAt: epochSeconds(at + 900) });
     expect(describeUndoFailure([earlier, failed])).toEqual([

@@ -23,7 +23,7 @@ interface Case {
 
 function healthy(): Record<string, unknown> {
   return {
-    host: { container: null },
+    host: { container: null, memory: { availableBytes: 3 * GiB } },
     swap: {
       file: {
         kind: 'file',
@@ -131,6 +131,15 @@ describe('planProvision', () => {
       expect(() => planProvision(facts, desired)).toThrow('cannot hold a swap file');
     },
   );
+
+  it('says what a container leaves as it is', () => {
+    const facts = overlay(healthy(), {
+      host: { container: 'lxc' },
+      sysctl: { values: { 'vm.swappiness': '60' }, readOnly: ['vm.swappiness'] },
+    }) as ProvisionFacts;
+    expect(planProvision(facts, desired).unmet).toEqual(['swap', 'vm.swappiness']);
+    expect(planProvision(healthy() as ProvisionFacts, desired).unmet).toBeUndefined();
+  });
 
   it('keeps the reserve free', () => {
     const facts = overlay(healthy(), {

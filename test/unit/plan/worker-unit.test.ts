@@ -333,3 +333,27 @@ describe('any unit with any drop-ins', () => {
     },
   );
 });
+
+describe('a worker in the home of its user', () => {
+  const paths = (text: string, workingDirectory: string): readonly string[] => {
+    const source = sourceOf(text, { workingDirectory, home: '/home/app' });
+    const { text: hardened } = rewriteWorkerUnit(
+      source,
+      { ...desired, hardening: 'standard' },
+      context,
+    );
+    return parseUnitFile(hardened).values('Service', 'ReadWritePaths');
+  };
+
+  it.each([
+    ["ExecStart=/bin/sh -c 'cd ~/site && exec celery -A x worker'", '', '/home/app/site'],
+    ['WorkingDirectory=~\nExecStart=/usr/bin/celery -A x worker', '~', '/home/app'],
+    [
+      "ExecStart=/bin/sh -c 'cd $HOME && exec celery -A x worker --pidfile=/run/app/x.pid'",
+      '/',
+      '/home/app /run/app',
+    ],
+  ])('may write there: %s', (lines, directory, expected) => {
+    expect(paths(`[Service]\nUser=app\n${lines}\n`, directory).join(' ')).toBe(expected);
+  });
+});

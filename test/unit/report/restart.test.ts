@@ -98,8 +98,3 @@ describe('a release that failed', () => {
     expect(told(one)).toEqual([]);
   });
 });
-
-it('warns of jobs that may be abandoned', () => {
-  const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
-  expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
-});

@@ -183,6 +183,13 @@ describe('sentences', () => {
     expect(describeOutcome({ ...plan, operations: [], skippedRows: 1 }, null)).toBe(
       'Nothing was repaired: 1 row that looks stuck was skipped, for the reasons given.',
     );
+    const unmet = ['swap', 'vm.swappiness'];
+    expect(describeOutcome({ ...plan, operations: [], unmet }, null)).toBe(
+      'Nothing was changed. Not as desired: swap and vm.swappiness, which cannot be changed on this host; the warnings say why.',
+    );
+    expect(describeOutcome({ ...plan, unmet: ['swap'] }, { ...outcome, result: 'committed' })).toBe(
+      'Done: 1 operation, transaction T-1. Not as desired: swap, which cannot be changed on this host; the warnings say why.',
+    );
     expect(describeOutcome(plan, null)).toBe('Dry run: 1 operation planned, nothing was changed.');
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(
       'Done: 1 operation, transaction T-1.',

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseUnitFile, type UnitFile } from '../../../src/systemd/unit-file.ts';
+import { readAsSystemd } from './config-parse.ts';
 
 /** Pieces of unit files, whole and broken, as people and programs leave them. */
 const key = fc.constantFrom('A', 'B', 'Environment', 'ExecStart');
@@ -57,6 +58,47 @@ const isWithin = (some: readonly string[], all: readonly string[]): boolean => {
   return at === some.length;
 };
 
+const readsOf = (file: UnitFile) =>
+  file.entries.flatMap((entry) =>
+    entry.kind === 'assignment' ? [[entry.section, entry.key, entry.value]] : [],
+  );
+
+/** The pieces of `lines`, with every kind of line end, marks and broken headers between them. */
+const oddText = fc
+  .array(
+    fc.oneof(
+      { weight: 3, arbitrary: continued },
+      fc.constantFrom(
+        '\uFEFF# mark',
+        '\uFEFF',
+        '\uFEFF[Unit]',
+        '\uFEFFA=b',
+        '# \\',
+        '; c \\',
+        '\uFEFF# d \\',
+      ),
+      {
+        weight: 3,
+        arbitrary: fc.constantFrom('\n', '\r', '\r\n', '\n\r', '\0', '\n\0', '\\\r', '\\\r\n'),
+      },
+      fc.constantFrom(
+        '[Service]',
+        '[Unit]',
+        '[Install',
+        '[',
+        '[]',
+        '[a"b]',
+        '\\',
+        '\\\\',
+        ' ',
+        '=',
+        'A=1',
+      ),
+    ),
+    { maxLength: 30 },
+  )
+  .map((pieces) => pieces.join(''));
+
 describe('a unit file', () => {
   it('prints as it was read, for any text', () => {
     fc.assert(
@@ -93,6 +135,59 @@ describe('a unit file', () => {
           );
         const back = file.set(name, 'Fresh', 'v').remove(name, 'Fresh');
         expect(reads(parseUnitFile(back.print()))).toEqual(reads(file));
+      }),
+      runs,
+    );
+  });
+
+  it('reads what systemd reads', () => {
+    fc.assert(
+      fc.property(oddText, (text) => {
+        const { assignments, gaveUp } = readAsSystemd(text);
+        const file = parseUnitFile(text);
+        // A key that looks like a comment is unknown to systemd.
+        expect(readsOf(file)).toEqual(assignments.filter(([, key]) => !/^[#;]/.test(key)));
+        expect(file.brokenHeader !== null).toBe(gaveUp);
+      }),
+      runs,
+    );
+  });
+
+  it('reads what systemd reads, after an edit, too', () => {
+    fc.assert(
+      fc.property(oddText, section, key, values, (text, name, ofKey, wanted) => {
+        const before = parseUnitFile(text);
+        const after = before.set(name, ofKey, wanted).print();
+        const others = (reads: ReturnType<typeof readAsSystemd>) =>
+          reads.assignments.filter(
+            ([in_, one]) => !(in_ === name && one === ofKey) && !/^[#;]/.test(one),
+          );
+        const read = readAsSystemd(after);
+        const effective = read.assignments.filter(([in_, one]) => in_ === name && one === ofKey);
+        const last = effective.findLastIndex(([, , value]) => value === '');
+        expect(effective.slice(last + 1).map(([, , value]) => value)).toEqual(wanted);
+        expect(others(read), JSON.stringify(after)).toEqual(others(readAsSystemd(text)));
+        expect(parseUnitFile(after).set(name, ofKey, wanted).print()).toBe(after);
+      }),
+      runs,
+    );
+  });
+
+  it('keeps every other byte when one line is edited', () => {
+    fc.assert(
+      fc.property(lines, fc.string({ unit: 'grapheme', maxLength: 20 }), (text, more) => {
+        const file = parseUnitFile(`${text}\n`);
+        const target = file.entries.find((entry) => entry.kind === 'assignment');
+        fc.pre(target?.kind === 'assignment' && target.value !== '' && !/[\n\r\0\\]/.test(more));
+        if (target?.kind !== 'assignment') return;
+        const at = file.entries.indexOf(target);
+        const raws = (some: UnitFile['entries']) => some.map(({ raw }) => raw).join('');
+        const { length } = target.value;
+        const edited = file.splice(target, [{ start: length, end: length, text: more }]).print();
+        const [head, tail] = [raws(file.entries.slice(0, at)), raws(file.entries.slice(at + 1))];
+        expect(edited.startsWith(head)).toBe(true);
+        expect(edited.endsWith(tail)).toBe(true);
+        expect(edited.length).toBe(file.print().length + more.length);
       }),
       runs,
     );

@@ -74,12 +74,35 @@ describe('reading', () => {
     ['# and ; inside a value are text', 'A=1 # 2 ; 3\n', ['1 # 2 ; 3']],
     ['a key alone is ignored', 'A\nA=1\n', ['1']],
     ['a value alone is ignored', '=x\nA=1\n', ['1']],
-    ['a broken header does not start a section', '[Unit\nA=1\n', ['1']],
+    ['nothing is read after a broken header', 'A=1\n[Unit\nA=2\n[Service]\nA=3\n', ['1']],
+    ['a header with quotes is broken', 'A=1\n["Unit"]\n[Service]\nA=3\n', ['1']],
+    ['a mark before a comment', '\uFEFF# a\nA=1\n', ['1']],
+    ['a mark before a comment that goes on', '\uFEFF# a \\\nA=1\nA=2\n', ['2']],
+    ['only the first mark is skipped', '\uFEFFA=1\n\uFEFFA=2\n', ['1']],
+    ['a mark inside a continued line', 'A=1 \\\n\uFEFF2\n', ['1  2']],
+    ['a lone CR after a backslash', 'A=1 \\\r 2\nB=3\n', ['1   2']],
     ['a key that goes on on the next line', 'A \\\n = 1\n', ['1']],
   ])('%s', (_about, lines, values) => {
     const text = `[Service]\n${lines}`;
     expect(parseUnitFile(text).values('Service', 'A')).toEqual(values);
     expect(parseUnitFile(text).print()).toBe(text);
+  });
+
+  it('adds a line behind a backslash and a lone CR at the end of the file', () => {
+    const text = '[Service]\nA=1\\\r';
+    const after = parseUnitFile(text).set('Service', 'B', '2').print();
+    expect(parseUnitFile(after).value('Service', 'A')).toBe('1');
+    expect(parseUnitFile(after).value('Service', 'B')).toBe('2');
+    expect(after.startsWith(text)).toBe(true);
+  });
+
+  it('adds what systemd reads before a broken header', () => {
+    const text = '[Service]\nA=1\n[Install\nWantedBy=multi-user.target\n';
+    const file = parseUnitFile(text).set('Service', 'B', '2').set('Unit', 'C', '3');
+    const again = parseUnitFile(file.print());
+    expect(again.value('Service', 'B')).toBe('2');
+    expect(again.value('Unit', 'C')).toBe('3');
+    expect(again.brokenHeader?.raw).toBe('[Install\n');
   });
 
   it('ignores assignments before the first section, and skips a byte order mark', () => {

@@ -96,6 +96,16 @@ describe('carrying out a plan', () => {
     expect(run.results).toHaveLength(1);
   });
 
+  it('links the pages that findings name', async () => {
+    const run = new RecordedRun();
+    const message = 'a fault. See docs/reference/unit-rules/x.md';
+    const given = { ...nothing, findings: [{ level: 'notice', message } as const] };
+    await carryOut(run, agentFor(run, outcomeOf('committed')), given, about);
+    expect(run.results[0]?.plan?.findings[0]?.message).toBe(
+      'a fault. See https://example.com/docs/reference/unit-rules/x.md',
+    );
+  });
+
   it('gives programs the result of the run', async () => {
     const run = new RecordedRun();
     const agent = agentFor(run, outcomeOf('committed'));

@@ -35,6 +35,7 @@ const tasks = (ids: readonly string[]): TasksFact => ({
   owed: ids.filter((id) => id.startsWith('owed-')),
   holding: 0,
   waiting: 0,
+  hidden: null,
 });
 
 // --- the rules, plainly -------------------------------------------------------------------------

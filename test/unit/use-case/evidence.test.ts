@@ -32,6 +32,7 @@ const told = (changes: Partial<TasksFact & { kind: 'told' }>) => (): TasksFact =
   held: [],
   holding: 0,
   waiting: 0,
+  hidden: null,
   ...changes,
 });
 
@@ -103,6 +104,26 @@ describe('questions to the app', () => {
     const cleanUp = await planFor(database, asked, { tasks });
     expect(counts).toEqual([5000, 2000]);
     expect(Object.keys(changes(cleanUp))).toHaveLength(2);
+  });
+
+  test('a job is skipped if its broker does not show whose messages wait', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', {
+      id: 'j',
+      status: 'processing',
+      created_at: bySqlite(day),
+      celery_task_id: 'task-j',
+    });
+    const hidden = 'RabbitMQ tells that 2 messages are in its queues, not whose';
+    const left = await planFor(database, asked, { tasks: told({ waiting: 2, hidden }) });
+    expect(changes(left)).toEqual({});
+    expect(findings(left)).toContain(`its task may still be queued: ${hidden}`);
+    expect(findings(left)).toContain('`evidence: age`');
+    // Whatever the broker shows, a worker may report it.
+    const held = await planFor(database, asked, { tasks: told({ held: ['task-j'], hidden }) });
+    expect(findings(held)).toContain('a worker holds task task-j');
+    const dead = await planFor(database, asked, { tasks: told({}) });
+    expect(changes(dead)).toEqual({ j: 'failed' });
   });
 
   test('if a worker does not answer, no job counts as stuck', async () => {

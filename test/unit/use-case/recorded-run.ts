@@ -6,6 +6,7 @@ import type { Result, Run } from '../../../src/use-case/run.ts';
 /** A run that records its calls in order; the agent of the same test may record its calls, too. */
 export class RecordedRun implements Run {
   readonly dryRun: boolean;
+  readonly docs = 'https://example.com/';
   readonly log: string[] = [];
   readonly results: Result[] = [];
 

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
-import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import type {
+  ConsumingFact,
+  ConsumingQuery,
+  FactQuery,
+  FactsFor,
+} from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
@@ -25,16 +30,24 @@ function host(
   looks: readonly VerifyFacts[],
   answer: (request: JobRequest) => JobReport = ok,
   stuck: StuckSearch = { kind: 'read', rows: [] },
+  consuming: readonly ConsumingFact[] = [],
 ) {
   const asked: string[] = [];
   const requests: JobRequest[] = [];
   const progress: Progress[] = [];
   const judged: VerifyFacts[] = [];
+  const questions: ConsumingQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
       async look<const Query extends FactQuery>(query: Query) {
         asked.push(`look ${Object.keys(query).join(' ')}`);
-        const found = looks[asked.filter((line) => line.startsWith('look')).length - 1];
+        if (query.consuming !== undefined) {
+          questions.push(query.consuming);
+          const fact = consuming[questions.length - 1] ?? { kind: 'consumes' };
+          return { consuming: fact } as unknown as FactsFor<Query>;
+        }
+        const before = asked.filter((line) => line === everything).length;
+        const found = looks[before - 1];
         if (found === undefined) throw new Error('one look too many');
         // The facts are those of the one query that verify asks.
         return found as unknown as FactsFor<Query>;
@@ -55,7 +68,7 @@ function host(
       return stuck;
     },
   };
-  return { ports, asked, requests, progress, judged };
+  return { ports, asked, requests, progress, judged, questions };
 }
 
 const everything = 'look host unit workers swap journal kernel http releases';
@@ -75,13 +88,13 @@ test('the query asks for all facts at once, with the probes', () => {
 });
 
 describe('with a gate', () => {
-  test('four messages: look, one probe, a batch, look', async () => {
+  test('five messages: look, look whether it consumes, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
     const { ports, asked, requests, progress, judged } = host([before, after]);
     const { verdict, evidence } = await verifyHost(ports, desired());
     expect(verdict.healthy).toBe(true);
-    expect(asked).toEqual([everything, 'submit', 'submit', everything]);
+    expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
     expect(requests).toMatchObject([
       { kind: 'canary', app: 'celery_app', interpreter: ['/usr/bin/python3'], queues: ['celery'] },
       { kind: 'canary', queues: ['batch', 'links', 'variations'] },
@@ -118,7 +131,7 @@ describe('with a gate', () => {
       problem: 'no',
     }));
     const { verdict } = await verifyHost(ports, desired());
-    expect(asked).toEqual([everything, 'submit', everything]);
+    expect(asked).toEqual([everything, 'look consuming', 'submit', everything]);
     expect(verdict.healthy).toBe(false);
     expect(verdict.checks.slice(-2).map(({ state }) => state)).toEqual(['failed', 'skipped']);
   });
@@ -144,11 +157,11 @@ describe('with a gate', () => {
   });
 });
 
-describe('one look and no probe', () => {
+describe('no probe', () => {
   test('in a dry run, which names the probes', async () => {
     const { ports, asked } = host([facts()]);
     const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
-    expect(asked).toEqual([everything]);
+    expect(asked).toEqual([everything, 'look consuming']);
     expect(verdict.healthy).toBe(true);
     expect(verdict.checks.slice(-2).map(({ state, seen }) => [state, seen])).toEqual([
       ['skipped', 'dry run, would send: 1 canary to celery'],
@@ -198,5 +211,54 @@ describe('invalid requests', () => {
     const { ports, asked } = host([facts({ unit })]);
     await expect(verifyHost(ports, desired())).rejects.toThrow(ConfigError);
     expect(asked).toEqual([everything]);
+  });
+});
+
+describe('a worker that consumes nothing', () => {
+  const nothing: ConsumingFact = {
+    kind: 'nothing',
+    waiting: { celery: 2, links: 1 },
+    answers: true,
+    seconds: seconds(6),
+  };
+  const state = async (...answers: readonly ConsumingFact[]) => {
+    const { ports, questions } = host([facts(), facts()], ok, undefined, answers);
+    const { verdict } = await verifyHost(ports, desired());
+    const check = verdict.checks.find(({ id }) => id === 'consuming');
+    return { healthy: verdict.healthy, seen: check?.seen, state: check?.state, questions };
+  };
+
+  test('fails, with this cause', async () => {
+    expect(await state(nothing, nothing)).toMatchObject({
+      healthy: false,
+      state: 'failed',
+      seen: 'it runs and consumes nothing: 3 messages wait in celery, links, and it was idle for 6 s',
+    });
+  });
+
+  test('is asked again after the gate, which it may have passed', async () => {
+    const { healthy, questions } = await state(nothing, { kind: 'consumes' });
+    expect(healthy).toBe(true);
+    expect(questions).toHaveLength(2);
+  });
+
+  test('is asked once if it consumes, or cannot be asked', async () => {
+    const away: ConsumingFact = { kind: 'unknown', problem: 'it is at work' };
+    expect(await state(away)).toMatchObject({ healthy: true, state: 'skipped' });
+    expect((await state({ kind: 'consumes' })).questions).toHaveLength(1);
+  });
+
+  test('is asked with the queues of its own line, and how its pool works', async () => {
+    expect((await state()).questions).toMatchObject([
+      { app: 'celery_app', queues: ['celery', 'batch', 'links', 'variations'], forks: true },
+    ]);
+  });
+
+  test('is not asked if it does not run', async () => {
+    const stopped = facts({ unit: unitFact({ activeState: 'failed', processes: [] }) });
+    const { ports, asked } = host([stopped]);
+    const { verdict } = await verifyHost(ports, desired());
+    expect(asked).toEqual([everything]);
+    expect(verdict.checks.find(({ id }) => id === 'consuming')?.state).toBe('skipped');
   });
 });

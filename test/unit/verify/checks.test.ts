@@ -36,6 +36,7 @@ describe('a healthy host', () => {
       ['supervision', 'passed', 'Restart=always; watchdog 5 min'],
       ['processes', 'passed', '1 main, 1 child'],
       ['strays', 'passed', 'none'],
+      ['consuming', 'passed', 'no message waits that it leaves'],
       ['swap', 'passed', '2 GiB at /swapfile, priority -2'],
       ['memory', 'passed', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
       ['oom', 'passed', 'none since the start'],
@@ -457,11 +458,24 @@ describe('stuck jobs', () => {
       {
         table: 'jobs',
         count: 2,
+        inherited: 0,
         oldestAgeSeconds: seconds(7200),
         sampleIds: ['77cfa3cd', 'b49d06f6'],
       },
-      { table: 'batch_links', count: 12, oldestAgeSeconds: seconds(3600), sampleIds: ['a'] },
-      { table: 'video_jobs', count: 0, oldestAgeSeconds: seconds(0), sampleIds: [] },
+      {
+        table: 'batch_links',
+        count: 12,
+        inherited: 0,
+        oldestAgeSeconds: seconds(3600),
+        sampleIds: ['a'],
+      },
+      {
+        table: 'video_jobs',
+        count: 0,
+        inherited: 0,
+        oldestAgeSeconds: seconds(0),
+        sampleIds: [],
+      },
     ];
     expect(check('stuck-jobs', evidence({ stuck: { kind: 'read', rows } }))).toMatchObject({
       state: 'failed',
@@ -473,6 +487,17 @@ describe('stuck jobs', () => {
       ],
       next: 'run cleanup, first with dry-run',
     });
+  });
+
+  test.each<[count: number, inherited: number, state: string, seen: string]>([
+    [1, 1, 'warning', '1 row in jobs, stuck since before this release'],
+    [3, 3, 'warning', '3 rows in jobs, all stuck since before this release'],
+    [3, 2, 'failed', '3 rows in jobs, 2 of them stuck since before this release'],
+    [3, 0, 'failed', '3 rows in jobs'],
+  ])('%i rows, %i of them older than the release: %s', (count, inherited, state, seen) => {
+    const row = { table: 'jobs', oldestAgeSeconds: seconds(7200), sampleIds: ['a'] };
+    const stuck = { kind: 'read', rows: [{ ...row, count, inherited }] } as const;
+    expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({ state, seen });
   });
 
   test('not read is skipped, not passed', () => {
@@ -599,7 +624,15 @@ describe('the error of a verdict', () => {
         }),
         stuck: {
           kind: 'read',
-          rows: [{ table: 'jobs', count: 1, oldestAgeSeconds: seconds(9999), sampleIds: [] }],
+          rows: [
+            {
+              table: 'jobs',
+              count: 1,
+              inherited: 0,
+              oldestAgeSeconds: seconds(9999),
+              sampleIds: [],
+            },
+          ],
         },
       }),
       desired(),

@@ -173,6 +173,7 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   call: workerCall(),
   strays: [],
   stuck: { kind: 'read', rows: [] },
+  consuming: { kind: 'asked', fact: { kind: 'consumes' } },
   gate: { kind: 'none' },
   ...changes,
 });

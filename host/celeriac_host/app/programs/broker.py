@@ -1,4 +1,5 @@
-"""Talks to one worker through its broker: drains it, cancels its consumers, or adds them again.
+"""Talks to one worker through its broker: drains it, cancels its consumers, or adds them again;
+or looks whether it takes the messages of its queues.
 
 The app's interpreter runs it, as the unit's user in its directory (see `app_side`). It uses
 Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
@@ -39,6 +40,10 @@ CANCEL_TRIES = 10
 # An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
 # longer, takes the message even while it closes its connection.
 ON_ITS_WAY_SECONDS = 1.3
+# Between two looks at the queues of a worker that seems to take nothing.
+APART_SECONDS = 5.0
+# A worker that has just lost its broker may need this long to come back: Celery's longest pause.
+BACK_SECONDS = 45.0
 
 
 class Worker(NamedTuple):
@@ -363,6 +368,112 @@ def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bo
     return set(queues) - set(control.ask_run(same, request["invocation"])), True
 
 
+# --- looking whether it consumes ---------------------------------------------------------------
+
+
+class Excuse(Exception):
+    """Why a worker may leave messages waiting, or why it is unknown; for people."""
+
+
+def consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether an idle worker leaves messages waiting, at two looks.
+
+    An expensive question, so it is only asked if messages wait.
+    """
+    names = request["queues"] or [str(name) for name in app.amqp.queues.consume_from]
+    before = depths(app, control.connection, names)
+    if not before:
+        return {"kind": "consumes"}
+    begun = time.monotonic()
+    try:
+        node, total = idle_node(app, control, request)
+        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))
+        # Between two short tasks it seems idle, too.
+        if (node, total) != idle_node(app, control, request):
+            return {"kind": "consumes"}
+        consumed = names if node is None else control.queues(node)
+    except Excuse as excuse:
+        return {"kind": "unknown", "problem": str(excuse)}
+    after = depths(app, control.connection, names)
+    # Somebody took messages, whoever it was.
+    if any(after.get(name, 0) < count for name, count in before.items()):
+        return {"kind": "consumes"}
+    waiting = {name: after[name] for name in before if name in consumed}
+    if not waiting:
+        return {"kind": "consumes"}
+    seconds = round(time.monotonic() - begun, 1)
+    answers = node is not None
+    return {"kind": "nothing", "waiting": waiting, "answers": answers, "seconds": seconds}
+
+
+def depths(app: Any, connection: Any, names: List[str]) -> Dict[str, int]:
+    """The messages that wait in each of these queues; without those that hold none."""
+    found: Dict[str, int] = {}
+    for name in names:
+        arguments = getattr(app.amqp.queues.get(name), "queue_arguments", None) or {}
+        # Only one of its workers may take messages; or they stay in it.
+        if arguments.get("x-single-active-consumer") or arguments.get("x-queue-type") == "stream":
+            continue
+        try:
+            with connection.channel() as channel:
+                count = int(channel.queue_declare(queue=name, passive=True).message_count)
+        except connection.channel_errors:
+            continue  # no such queue; in Redis, an empty one
+        except Exception as error:
+            raise Problem("cannot ask for the length of %s: %s" % (name, line_of(error))) from error
+        if count:
+            found[name] = count
+    return found
+
+
+def idle_node(app: Any, control: Control, request: Dict[str, Any]) -> Tuple[Optional[str], Any]:
+    """The worker, which has nothing to do, and how many tasks it had. None: it is silent.
+
+    Raises Excuse.
+    """
+    try:
+        node = find(control, request).node
+    except SameName as same:
+        raise Excuse(str(same)) from same
+    except Problem as problem:
+        refuse_excuses(app, control, request, problem)
+        return None, None
+    if not holds_nothing(control):
+        if control.ask(node, "scheduled"):
+            raise Excuse("tasks with an ETA may fill its prefetch")
+        if any("rate_limit=" in task for task in registered(control, node)):
+            raise Excuse("a rate limit may make it wait")
+    if control.ask(node, "active") or control.ask(node, "reserved"):
+        raise Excuse("it is at work")
+    return node, control.ask(node, "stats").get("total")
+
+
+def holds_nothing(control: Control) -> bool:
+    """Whether it is sure that no worker of this broker holds a message that it has not begun."""
+    if control.connection.transport.driver_type != "redis":
+        return False
+    channel = control.connection.default_channel
+    return not channel.client.hlen(channel.unacked_key)
+
+
+def registered(control: Control, node: str) -> List[str]:
+    """Its tasks, each with its rate limit, if it has one: `tasks.send [rate_limit=10/m]`."""
+    said = control.ask(node, "registered", taskinfoitems=["rate_limit"])
+    return [str(task) for task in said or []]
+
+
+def refuse_excuses(app: Any, control: Control, request: Dict[str, Any], problem: Problem) -> None:
+    """Raises Excuse unless the silence of this worker is a fault."""
+    if not app.conf.worker_enable_remote_control or not request["forks"]:
+        raise Excuse("%s, as it may: it has no remote control, or works in its loop" % problem)
+    connection = control.connection
+    if connection.transport.driver_type != "redis":
+        raise Excuse(str(problem))
+    uptime = connection.default_channel.client.info("server").get("uptime_in_seconds", 0)
+    if min(float(uptime), float(request["activeSeconds"])) < BACK_SECONDS:
+        raise Excuse("%s; it or its broker was started less than a minute ago" % problem)
+
+
 # --- ------------------------------------------------------------------------------------------
 
 
@@ -375,6 +486,8 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
         line.tell("stage", "talking to the worker")
         if request["kind"] == "give-back":
             return give_back(control, request, line)
+        if request["kind"] == "consuming":
+            return consuming(app, control, request)
         if request["kind"] == "cancel":
             return cancel(control, request, line)
         return Drain(control, request, line).run()

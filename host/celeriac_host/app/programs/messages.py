@@ -1,7 +1,8 @@
 """Finds messages in the app's broker: those that dead workers left, and those of given tasks.
 
 The app's interpreter runs it, as the unit's user in its directory (see `app_side`), with the app's
-own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
+own Kombu. Redis shows its messages, RabbitMQ their number. Python 3.6 and later, Celery 4.4 and
+later.
 """
 
 import base64
@@ -10,6 +11,7 @@ import time
 from importlib import import_module
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from celeriac_host.app.programs import rabbitmq
 from celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app
 
 ROLL_CALL_SECONDS = 2.0
@@ -39,18 +41,27 @@ class Unacked(NamedTuple):
     message: Dict[str, Any]
 
 
-class Broker:
+class Workers:
+    """The workers of an app, as they answer its remote control."""
+
+    def __init__(self, app: Any, connection: Any) -> None:
+        self.app = app
+        self.connection = connection
+
+    def everybody(self, command: str) -> Dict[str, Any]:
+        return dict(self.answers(command, ROLL_CALL_SECONDS))
+
+    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:
+        """Two workers with the same name are two answers."""
+        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)
+        return [(node, said) for each in found or [] for node, said in each.items()]
+
+
+class Broker(Workers):
     """Kombu's Redis channel, and a client that reads any key by its whole name."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.connection = connect(app)
-        transport = self.connection.transport
-        if getattr(transport, "driver_type", "") != "redis":
-            kind = getattr(transport, "driver_type", "") or "another broker"
-            raise Problem(
-                "the messages of its broker (%s) cannot be read: only Redis allows it" % kind
-            )
+    def __init__(self, app: Any, connection: Any) -> None:
+        super().__init__(app, connection)
         self.channel = self.connection.default_channel
         redis = import_module("redis")
         pool = self.channel.client.connection_pool
@@ -116,14 +127,6 @@ class Broker:
             if int(row.get("psub", 0)) + int(row.get("sub", 0)) > 0
             and str(row.get("db")) == str(mine)
         ]
-
-    def everybody(self, command: str) -> Dict[str, Any]:
-        return dict(self.answers(command, ROLL_CALL_SECONDS))
-
-    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:
-        """Two workers with the same name are two answers."""
-        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)
-        return [(node, said) for each in found or [] for node, said in each.items()]
 
 
 def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
@@ -236,7 +239,37 @@ def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
         # Of whatever task: where nobody has any, a row that names none is nobody's.
         "holding": len(everything),
         "waiting": max(waiting, left),
+        "hidden": None,
     }
+
+
+def trace_counted(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:
+    """The same with RabbitMQ: `hidden` is why a task that no worker holds may still be queued."""
+    queues = consumed(workers)
+    names = rabbitmq.names_of(workers.app, queues)
+    earlier = rabbitmq.count(workers.connection, names)
+    everything = in_workers(workers, request)
+    later = rabbitmq.count(workers.connection, names)
+    reasons = (rabbitmq.hidden(each, len(queues), len(everything)) for each in (later, earlier))
+    return {
+        "owed": [],
+        "held": sorted(everything & set(request["ids"])),
+        "holding": len(everything),
+        "waiting": max(each.ready + (each.unacked or 0) for each in (earlier, later)),
+        "hidden": next((reason for reason in reasons if reason), None),
+    }
+
+
+def consumed(workers: Workers) -> List[str]:
+    """The queue of each consumer of the workers that answer."""
+    nodes = sorted(node for node, _ in workers.answers("stats", ROLL_CALL_SECONDS))
+    told = all_of(workers, "active_queues", nodes) if nodes else []
+    return [str(queue["name"]) for queues in told for queue in queues or []]
+
+
+def left_to_rabbitmq(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:
+    """No leftovers: a message goes back to its queue when the connection of its worker ends."""
+    return {"count": 0, "restored": 0, "others": [], "why": None}
 
 
 def in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:
@@ -255,7 +288,7 @@ def in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:
     return found, count
 
 
-def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
+def in_workers(broker: Workers, request: Dict[str, Any]) -> Set[str]:
     """The tasks that workers hold. Raises Problem if a running worker does not report them."""
     main = request.get("mainPid", 0)
     expected = {pid for pid in [main, *request["localWorkers"]] if pid}
@@ -283,7 +316,7 @@ def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
     return found
 
 
-def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
+def all_of(broker: Workers, command: str, nodes: List[str]) -> List[Any]:
     """The answers of all nodes; several may have the same name. Raises Problem."""
     for seconds in ROLL_CALLS:
         answers = broker.answers(command, seconds, limit=len(nodes))
@@ -368,12 +401,29 @@ def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
 # --- ------------------------------------------------------------------------------------------
 
 KINDS = {"trace": trace, "look": look, "restore": look, "withdraw": withdraw}
+# What RabbitMQ allows; a message in a queue cannot be taken out of it by its task.
+KINDS_OF_RABBITMQ = {
+    "trace": trace_counted,
+    "look": left_to_rabbitmq,
+    "restore": left_to_rabbitmq,
+}
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     def work(app: Any) -> Dict[str, Any]:
         line.tell("stage", "reading the broker")
-        return KINDS[request["kind"]](Broker(app), request)
+        connection = connect(app)
+        kind = getattr(connection.transport, "driver_type", "") or "another broker"
+        if kind == "redis":
+            return KINDS[request["kind"]](Broker(app, connection), request)
+        if kind == "amqp" and request["kind"] in KINDS_OF_RABBITMQ:
+            return KINDS_OF_RABBITMQ[request["kind"]](Workers(app, connection), request)
+        if kind == "amqp":
+            raise Problem("RabbitMQ does not give out single messages")
+        raise Problem(
+            "the messages of its broker (%s) can be neither read nor counted: only those of Redis "
+            "and RabbitMQ can" % kind
+        )
 
     return with_app(request, line, work, needs_tasks=False)
 

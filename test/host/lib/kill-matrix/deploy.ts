@@ -18,7 +18,6 @@ import { workerDesired } from '../../../lib/worker-desired.ts';
 import { Clone } from '../clone.ts';
 import {
   BACKEND,
-  DATABASE,
   type Job,
   leaveUnacked,
   makeJob,
@@ -39,13 +38,6 @@ const DESIRED = workerDesired({
   strays: { graceSeconds: seconds(60) },
   supportModule: { name: 'celeriac_support', text: supportModuleText() },
   supportDirectory: supportDirectoryOf(supportModuleText()),
-  orphanedJobs: {
-    action: 'fail',
-    database: DATABASE,
-    keepBackups: 2,
-    busyTimeoutSeconds: seconds(10),
-    runUrl: null,
-  },
   restoreUnacked: true,
   release: {
     from: { source: 'git', checkout: null, dirtyTree: 'refuse' },
@@ -63,9 +55,6 @@ const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n
 export const CHECKOUT = '/root/slideshow';
 export const SUPPORT = `${DESIRED.supportDirectory}/${DESIRED.supportModule.name}.py`;
 
-/** A job that a crash left "processing", and no message for it anywhere. */
-export const ORPHAN = '0f0f0f0f-0000-4000-8000-000000000000';
-
 /** What `actions/checkout` has for a host: one commit more, which changes all that one can. */
 export async function cloneOf(machine: Machine): Promise<Clone> {
   const clone = await Clone.of(machine, CHECKOUT);
@@ -81,8 +70,6 @@ export async function cloneOf(machine: Machine): Promise<Clone> {
 const PREPARE = `
 systemctl -q disable ${UNIT}
 systemctl is-active -q ${UNIT} || systemctl start ${UNIT}
-sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT OR IGNORE INTO jobs (id, status, celery_task_id, started_at)
-  VALUES ('${ORPHAN}', 'processing', '${ORPHAN}', CURRENT_TIMESTAMP)"
 if ! pgrep -xa celery | grep -q -- --pool=solo; then
   cd ${BACKEND}
   nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo -n stray@%h -Q strays >/tmp/celery-stray.log 2>&1 </dev/null &

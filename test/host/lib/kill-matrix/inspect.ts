@@ -1,12 +1,12 @@
 import type { Machine } from '../../../../sandbox/machine.ts';
-import { DATABASE, shell, UNIT, UNIT_PATH, waitUntil } from '../worker.ts';
+import { shell, UNIT, UNIT_PATH, waitUntil } from '../worker.ts';
 import type { Case, Ending } from './cases.ts';
-import { CHECKOUT, ORPHAN, SUPPORT } from './deploy.ts';
+import { CHECKOUT, SUPPORT } from './deploy.ts';
 import { boots } from './faults.ts';
 
 /** All that a deploy changes, and all that it must not leave behind, as one JSON object. */
 const INSPECT = `
-import fcntl, glob, hashlib, json, os, sqlite3, subprocess
+import fcntl, glob, hashlib, json, os, subprocess
 
 def run(*argv):
     return subprocess.run(argv, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
@@ -38,7 +38,6 @@ print(json.dumps({
     'code': run('git', '-C', '${CHECKOUT}', 'log', '-1', '--format=%H %D'),
     'dirty': run('git', '-C', '${CHECKOUT}', 'status', '--short'),
     'installed': sorted(glob.glob('/srv/venv/lib/*/site-packages/probe*')),
-    'orphan': sqlite3.connect('${DATABASE}', timeout=20).execute("SELECT status FROM jobs WHERE id = '${ORPHAN}'").fetchone(),
     'unit': unit,
     'children': len(run('pgrep', '-P', main).split()) if main != '0' else 0,
     'temporary': sorted(each for folder in folders for each in glob.glob(folder + '/**/.*.celeriac-*', recursive=True)),
@@ -58,7 +57,6 @@ export interface Inspected {
   readonly code: string;
   readonly dirty: string;
   readonly installed: readonly string[];
-  readonly orphan: readonly string[];
   readonly unit: Readonly<Record<string, string>>;
   readonly children: number;
   readonly temporary: readonly string[];
@@ -130,5 +128,5 @@ export function judge(each: Case, ends: Ends, found: Inspected, journal: string)
   return ending;
 }
 
-const pick = ({ text, support, supportFolder, code, installed, orphan, unit }: Inspected): string =>
-  JSON.stringify([text, support, supportFolder, code, installed, orphan, unit.UnitFileState]);
+const pick = ({ text, support, supportFolder, code, installed, unit }: Inspected): string =>
+  JSON.stringify([text, support, supportFolder, code, installed, unit.UnitFileState]);

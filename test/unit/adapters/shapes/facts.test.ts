@@ -20,6 +20,7 @@ const optional =
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
+  consuming: /^waiting\./,
   files: /^[^.]+$/,
   resets: /^[^.]+$/,
   stores: /\.times\.[^.]+$/,

@@ -1,0 +1,28 @@
+import type { Plan } from '../model/operation.ts';
+
+const page = /\bdocs\/reference\/[\w./-]+\.md\b/g;
+
+/**
+ * The plan with its pages as addresses: whoever reads a run has no checkout of this repository.
+ *
+ * @param base what precedes `docs/`, such as `https://github.com/owner/celeriac/blob/<commit>/`; `''`:
+ *   unknown, and the paths stay
+ */
+export function linkPages(plan: Plan, base: string): Plan {
+  if (base === '') return plan;
+  const findings = plan.findings.map((finding) => ({
+    ...finding,
+    message: finding.message.replace(page, (path) => base + path),
+  }));
+  return { ...plan, findings };
+}
+
+/** Where the files of the action that runs can be read; `''`: unknown. */
+export function docsBase(env: Readonly<Record<string, string | undefined>>): string {
+  const { GITHUB_SERVER_URL: server, GITHUB_ACTION_REPOSITORY: action } = env;
+  // An action of the repository itself (`uses: ./…`) has no repository of its own.
+  const [repository, ref] = action
+    ? [action, env.GITHUB_ACTION_REF]
+    : [env.GITHUB_REPOSITORY, env.GITHUB_SHA];
+  return server && repository && ref ? `${server}/${repository}/blob/${ref}/` : '';
+}

@@ -1,0 +1,30 @@
+import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
+import { deployWorkerQuery } from '../plan/deploy/look.ts';
+import { carryOut } from './carry-out.ts';
+import { planAndLook } from './look-at-consuming.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
+import { openRunCode } from './offer-code.ts';
+import type { ActionRun } from './run.ts';
+import { settleAbandoned } from './settle-abandoned.ts';
+import { supportModuleText } from './support-module.ts';
+import { tellRestart } from './tell-restart.ts';
+
+/**
+ * Gives the host its worker, in one transaction that becomes a release; then settles the jobs that the
+ * restart left behind, in another.
+ *
+ * @throws ConfigError, HostError when the release was not made; what becomes of the jobs changes nothing
+ */
+export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<void> {
+  const { inputs } = run;
+  const desired = deployWorkerDesired(inputs, supportModuleText(), run.meta().holder);
+  const { unit } = desired;
+  await using agent = await run.openAgent();
+  const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
+  const code = await openRunCode(desired.release, facts.release);
+  const plan = await planAndLook(agent, facts, desired, code.offer);
+  const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
+  const about = { subject: unit, unit, release, tell: tellRestart };
+  const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
+  await settleAbandoned(run, agent, { plan, outcome }, desired);
+}

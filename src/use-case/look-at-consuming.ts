@@ -1,0 +1,42 @@
+import { appProcessOf } from '../celery/app-process.ts';
+import { consumingQuery } from '../celery/consuming.ts';
+import { workerCallOf } from '../celery/worker-call.ts';
+import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import type { Plan } from '../model/operation.ts';
+import type { CodeOffer } from '../model/release.ts';
+import type { DeployWorkerFacts } from '../plan/deploy/look.ts';
+import { planDeployWorker } from '../plan/deploy-worker.ts';
+import type { Agent } from '../ports/agent.ts';
+
+/**
+ * The plan for a worker, which is also asked whether it takes its messages if the plan would leave it
+ * running: for a deaf worker, there is something to do.
+ *
+ * @throws ConfigError as `planDeployWorker`
+ */
+export async function planAndLook(
+  agent: Pick<Agent, 'look'>,
+  facts: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+  offer: CodeOffer | null,
+): Promise<Plan> {
+  const plan = planDeployWorker(facts, desired, offer);
+  if (plan.operations.some(({ op }) => op === 'start-unit')) return plan;
+  const more = await lookAtConsuming(agent, facts, desired);
+  return more === null ? plan : planDeployWorker({ ...facts, ...more }, desired, offer);
+}
+
+/** `null`: the unit does not show how to ask, or does not run. */
+async function lookAtConsuming(
+  agent: Pick<Agent, 'look'>,
+  { unit, host }: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+): Promise<Pick<DeployWorkerFacts, 'consuming'> | null> {
+  const app = appProcessOf(unit, {
+    app: desired.app,
+    supportDirectory: desired.supportDirectory,
+  });
+  if (app.kind !== 'known' || unit.activeState !== 'active') return null;
+  const query = consumingQuery(app.process, workerCallOf(unit, host.cpus));
+  return query === null ? null : agent.look({ consuming: query });
+}

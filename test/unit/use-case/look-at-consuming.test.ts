@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { ConsumingFact, FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import { seconds } from '../../../src/model/units.ts';
+import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
+import { planAndLook } from '../../../src/use-case/look-at-consuming.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
+
+const desired = workerDesired({
+  unit: 'celery-worker.service',
+  supportModule: { name: 'celeriac_support', text: '# the support module\n' },
+});
+
+/** A worker that is as asked. */
+const healthy = (changes: Partial<DeployWorkerFacts['unit']> = {}): DeployWorkerFacts => {
+  const path = join(import.meta.dirname, '../plan/fixtures/deploy-worker/hosts/healthy.json');
+  const facts = JSON.parse(readFileSync(path, 'utf8')) as DeployWorkerFacts;
+  return { ...facts, unit: { ...facts.unit, ...changes } };
+};
+
+async function deploy(facts: DeployWorkerFacts, consuming: ConsumingFact) {
+  const asked: FactQuery[] = [];
+  const agent = {
+    async look<const Query extends FactQuery>(query: Query) {
+      asked.push(query);
+      return { consuming } as unknown as FactsFor<Query>;
+    },
+  };
+  const plan = await planAndLook(agent, facts, desired, null);
+  return { asked, plan, ops: plan.operations.map(({ op }) => op) };
+}
+
+const deaf: ConsumingFact = {
+  kind: 'nothing',
+  waiting: { celery: 3 },
+  answers: false,
+  seconds: seconds(14),
+};
+
+describe('a run with nothing to do', () => {
+  test('restarts a worker that consumes nothing, and says why', async () => {
+    const { plan, ops } = await deploy(healthy(), deaf);
+    expect(ops).toEqual([
+      'try-app',
+      'guard-unit',
+      'drain-worker',
+      'stop-unit',
+      'start-unit',
+      'prove-unit',
+      'find-unacked',
+    ]);
+    expect(plan.operations.find(({ op }) => op === 'start-unit')?.why).toBe(
+      'it runs and consumes nothing: 3 messages wait in celery, and it did not answer for 14 s',
+    );
+  });
+
+  test('also by what its support module says', async () => {
+    const status = 'Consumes nothing: 3 messages waited for 120 s and it took none';
+    expect((await deploy(healthy(), { kind: 'told', status })).ops).toContain('start-unit');
+  });
+
+  test('leaves a worker that consumes alone, and says that it looked', async () => {
+    const { plan, asked } = await deploy(healthy(), { kind: 'consumes' });
+    expect(plan.operations).toEqual([]);
+    expect(plan.satisfied).toContain('consuming: no message waits that it leaves');
+    expect(asked).toMatchObject([
+      { consuming: { app: 'celery_app', forks: true, unit: 'celery-worker.service' } },
+    ]);
+  });
+
+  test('restarts nothing on a guess', async () => {
+    const { plan } = await deploy(healthy(), { kind: 'unknown', problem: 'it is at work' });
+    expect(plan.operations).toEqual([]);
+    expect(plan.satisfied).toContain('consuming: not known (it is at work)');
+  });
+});
+
+test('a worker that will restart anyway is not asked', async () => {
+  const { asked } = await deploy(healthy({ needDaemonReload: true }), deaf);
+  expect(asked).toEqual([]);
+});

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import type { LedgerRelease, ReleasesFact } from '../../../src/model/facts.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import { releasedAt } from '../../../src/verify/released-at.ts';
+
+const release = (
+  number: number,
+  verdict: LedgerRelease['verdict'] = 'confirmed',
+): LedgerRelease => ({
+  release: number,
+  transaction: number === 0 ? null : `t${number}`,
+  at: epochSeconds(1000 + number),
+  holder: '',
+  actor: '',
+  sha: '',
+  verdict,
+  why: '',
+  kept: true,
+});
+
+const ledger = (
+  releases: readonly LedgerRelease[],
+  awaiting: readonly string[] = [],
+): ReleasesFact => ({
+  releases,
+  awaiting: awaiting.length === 0 ? null : { transactions: awaiting, deadline: epochSeconds(9999) },
+  guarded: awaiting.length > 0,
+});
+
+test.each<[what: string, fact: ReleasesFact, at: number | null]>([
+  ['no ledger', ledger([]), null],
+  ['only the state before the first release', ledger([release(0, 'none')]), null],
+  ['the newest', ledger([release(0, 'none'), release(1), release(2)]), 1002],
+  ['a roll-back came after it', ledger([release(1), release(2, 'rolled-back')]), 1001],
+  [
+    'the oldest of those that await their verdict together',
+    ledger([release(1), release(2, 'none'), release(3, 'none')], ['t3', 't2']),
+    1002,
+  ],
+])('%s', (_, fact, at) => {
+  expect(releasedAt(fact)).toBe(at);
+});
