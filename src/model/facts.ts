@@ -44,7 +44,10 @@ export interface FactArguments {
   /** `backup`: a path, or `latest`. */
   readonly backup: { readonly database: string; readonly backup: string };
   readonly rehearsal: RehearsalQuery;
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
+  /** Newest first. */
+  readonly undoing: { readonly transactions: readonly string[] };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
@@ -70,7 +73,9 @@ export interface FactAnswers {
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
   readonly rehearsal: RehearsalFact;
+  readonly past: PastFact;
   readonly transactions: readonly TransactionFact[];
+  readonly undoing: readonly UndoingFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
@@ -288,6 +293,11 @@ export interface CodeFact {
   readonly newest: { readonly path: string; readonly modified: EpochSeconds } | null;
   /** There were too many files to check them all. */
   readonly truncated: boolean;
+  /**
+   * Whether the worker that runs was started with these sources, by their content; `null`: Celeriac
+   * did not start it. No clock has a part in it.
+   */
+  readonly startedWithThese: boolean | null;
 }
 
 /** The unit's journal since its current start. Incomplete if journald dropped lines under load. */
@@ -469,7 +479,7 @@ export interface StoreColumn {
   readonly labels?: readonly string[];
 }
 
-/** A transaction that the host has on record. */
+/** A transaction that the host has on record. Lists of them are in the host's own order. */
 export interface TransactionFact {
   readonly id: string;
   readonly action: string;
@@ -479,6 +489,49 @@ export interface TransactionFact {
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
   readonly undoneBy: string;
   readonly undoneWhy: string;
+}
+
+/** What the undo of a transaction will do. */
+export interface UndoingFact {
+  readonly id: string;
+  /** In the order of the undo; only steps that were done. */
+  readonly steps: readonly {
+    readonly op: string;
+    /** Of the way forward. */
+    readonly title: string;
+    /** Of the way forward; may be empty. */
+    readonly diff: string;
+    /** There is a diff, which is too long to be shown. */
+    readonly cut: boolean;
+    /** What becomes of each row; empty but for repairs. */
+    readonly rows: readonly string[];
+  }[];
+}
+
+/** One of any unit. */
+export interface PastTransaction extends TransactionFact {
+  /** `null`: of the host as a whole. */
+  readonly unit: string | null;
+}
+
+/** What happened on the host, of all units, that a run reports or finishes. */
+export interface PastFact {
+  /** Undone by the host itself, and not reported by any run yet; in the host's own order. */
+  readonly untold: readonly PastTransaction[];
+  /** At work, if `working`; otherwise interrupted. */
+  readonly open: readonly PastTransaction[];
+  /** Who holds the host's lock; `null`: nobody. */
+  readonly working: string | null;
+  /** Releases that are rolled back automatically unless verify confirms them. */
+  readonly awaiting: readonly {
+    readonly unit: string;
+    /** Newest first. */
+    readonly transactions: readonly string[];
+    readonly deadline: EpochSeconds;
+    readonly withinSeconds: Seconds;
+  }[];
+  /** Temporary files of killed runs. */
+  readonly leftovers: readonly string[];
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

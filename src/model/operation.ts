@@ -159,6 +159,8 @@ export interface VerifyUnit extends Described {
  */
 export interface GuardUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'guard-unit';
+  /** How long its undo watches the worker before it says that it serves again. */
+  readonly minHealthySeconds?: Seconds;
 }
 
 /** Writes a unit file or drop-in, after a backup, and reloads systemd (daemon-reload). */
@@ -243,8 +245,11 @@ export interface FindUnacked extends Described, ByTheApp {
   readonly op: 'find-unacked';
 }
 
-/** Sends TERM, and KILL after the grace period, to a process identified by pid and start time. */
-export interface EndProcess extends Described {
+/**
+ * Cancels the consumers of a worker outside the unit, by its app; then sends TERM, and KILL after the
+ * grace period, to the process, identified by pid and start time.
+ */
+export interface EndProcess extends Described, ByTheApp {
   readonly op: 'end-process';
   readonly pid: number;
   readonly startTicks: number;

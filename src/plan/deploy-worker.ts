@@ -30,7 +30,7 @@ import { chooseLimits, hasSwap } from './limits/choose-limits.ts';
 import { childBaseline, judgePerChild } from './limits/per-child.ts';
 import { compareTogether } from './limits/together.ts';
 import { measureWorker } from './limits/worker-size.ts';
-import { describePast } from './past.ts';
+import { describeSuperseded, describeUndoFailure } from './past.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/worker-unit.ts';
 
@@ -87,7 +87,7 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const endings = endStrays(strays.strays, desired.strays.graceSeconds);
+  const endings = endStrays(own, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
   const beforeStart = runBeforeStart(own, code.trial, desired);
@@ -107,7 +107,7 @@ export function planDeployWorker(
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
     ...companions.guards,
-    guardUnit(own, facts.unit),
+    guardUnit(own, facts.unit, desired),
     ...prepare,
     // Try the app in the environment of the new unit. If it fails, only files have changed.
     ...(prepare.length > 0 ? tryWhen('prepared') : []),
@@ -137,8 +137,9 @@ export function planDeployWorker(
     ...companions.restarts,
   ];
 
+  const operations = reasons.length > 0 ? restart : leaveRunning;
   return {
-    operations: reasons.length > 0 ? restart : leaveRunning,
+    operations,
     satisfied: [
       ...describeSatisfied({
         facts,
@@ -164,7 +165,8 @@ export function planDeployWorker(
       ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
       ...describeLeftAlone(strays),
       ...describeHost(facts, desired, unit),
-      ...describePast(facts.transactions),
+      ...describeUndoFailure(facts.transactions),
+      ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),
     ],
   };
 }

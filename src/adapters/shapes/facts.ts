@@ -1,7 +1,13 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
-import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
+import {
+  pastShape,
+  releaseShape,
+  releasesShape,
+  transactionsShape,
+  undoingShape,
+} from './release-facts.ts';
 import {
   backupShape,
   consumingShape,
@@ -40,7 +46,9 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,
+  past: pastShape,
   transactions: transactionsShape,
+  undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
   companions: companionsShape,

@@ -80,6 +80,7 @@ export const codeShape = shapeOf<CodeFact>()(
   z.object({
     newest: z.object({ path: text, modified: epochSeconds }).nullable(),
     truncated: z.boolean(),
+    startedWithThese: z.boolean().nullable(),
   }),
 );
 

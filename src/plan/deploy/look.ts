@@ -14,6 +14,7 @@ export interface DeployWorkerQuery {
   readonly limits: { readonly unit: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
   readonly stores: FactArguments['stores'];
@@ -37,6 +38,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     limits: { unit: desired.unit },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
+    past: {},
     transactions: { unit: desired.unit },
     release: releaseQuery(desired),
     stores: storesQuery(desired),

@@ -62,13 +62,18 @@ function visibilityOf({ longestTaskSeconds, acceptedRules }: DeployWorkerDesired
   };
 }
 
-export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
+export function guardUnit(
+  own: ByTheApp,
+  { properties }: UnitFact,
+  { minHealthySeconds }: DeployWorkerDesired,
+): Operation {
   const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
   const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
   return {
     op: 'guard-unit',
     ...own,
     undoTimeoutSeconds: seconds(longest + answerSeconds),
+    minHealthySeconds,
     title: `record how ${own.unit} runs now`,
     why: 'if a later step fails, the unit is returned to this state',
   };
