@@ -6,18 +6,13 @@ import base64
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
-from app_database import AppDatabase
 from celeriac_host.app import app_process
 from celeriac_host.app.programs import messages, rabbitmq
 from celeriac_host.app.programs.rabbitmq import Counts
-from celeriac_host.operations import settle_jobs
-from celeriac_host.state.journal import Journal
-from hosts import Host
 
 Declared = SimpleNamespace
 
@@ -240,21 +235,3 @@ def test_the_program_runs_alone() -> None:
     assert "MANAGEMENT_PORT" in text
     assert "MANAGEMENT_PORT" not in app_process.text("probe")
     compile(text, "messages.py", "exec")
-
-
-def test_jobs_of_a_stopped_worker_stay_if_a_message_may_be_theirs(
-    host: Host, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = AppDatabase(tmp_path / "jobs.db")
-    before = database.look()
-    said = {"owed": [], "held": [], "holding": 0, "waiting": 1, "hidden": "1 message, not whose"}
-    monkeypatch.setattr(settle_jobs.messages, "ask", lambda *_, **__: said)
-    monkeypatch.setattr(settle_jobs, "_refuse_running", lambda *_: None)
-    args = {"unit": "w.service", "database": str(database.path), "tables": []}
-    monkeypatch.setattr(
-        settle_jobs.orphans, "find", lambda *_: [settle_jobs.orphans.Candidate("links", 1, "t")]
-    )
-    line, result = settle_jobs.do(args, host, journal.step(0))
-    assert line.endswith("processing, skipped: 1 message, not whose")
-    assert result["changed"] == 0
-    assert database.look() == before

@@ -291,6 +291,23 @@ def test_an_idle_worker_that_would_lose_its_queues_is_left_for_a_restart(
     assert host.told == ["restart"]
 
 
+def test_an_idle_worker_whose_code_does_not_import_any_more_is_not_restarted(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    unsound = GOOD.replace(
+        "else:", 'elif request["orRestart"]:\n    print(\'{"report": {"problem": "no"}}\')\nelse:'
+    )
+    app = App(tmp_path, journal, unsound % ([], {"lasting": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, "guard-unit", "drain-worker")
+    said = stopping.take_back(app.args, host, journal.step(1), idle=True)
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert (app.asked(), host.told) == (["give-back a", "give-back a"], [])
+    assert journal.step(1).get("todo") is not None
+
+
 @pytest.mark.parametrize(
     ("idle", "verbs"), [(False, ["guard-unit"]), (True, ["drain-worker"]), (False, [])]
 )
@@ -394,6 +411,6 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
     (timer,) = found.pop("transaction/guard.py")
     assert 'f"{guard_timer.NAME}.timer"' in timer
     assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]
-    # Services of the app that take no tasks.
+    # Other units of the app, which are no workers: they consume nothing.
     del found["app/companions.py"], found["operations/guard_companion.py"]
     assert list(found) == ["app/stopping.py"]

@@ -24,6 +24,8 @@ export interface FactArguments {
   readonly code: { readonly unit: string };
   readonly journal: { readonly unit: string };
   readonly kernel: { readonly unit: string };
+  /** What bounds the memory of a unit, and of the services beside it. */
+  readonly limits: { readonly unit: string };
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
    * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
@@ -62,6 +64,7 @@ export interface FactAnswers {
   readonly code: CodeFact;
   readonly journal: JournalFact;
   readonly kernel: KernelFact;
+  readonly limits: LimitsFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
@@ -312,6 +315,33 @@ export interface KernelFact {
   readonly outOfMemory: readonly { readonly at: EpochSeconds; readonly message: string }[];
   /** Whether the kernel log can be read. */
   readonly readable: boolean;
+}
+
+export interface LimitsFact {
+  /** Whether the kernel can limit the memory of services: it has the memory controller. */
+  readonly controller: boolean;
+  /** Whether something is mounted over `/proc/meminfo`, as lxcfs does in a container. */
+  readonly ownMeminfo: boolean;
+  /** The limit of the cgroup in which all of the system runs, as in a container; `null`: none. */
+  readonly system: {
+    readonly limitBytes: Bytes;
+    /** Without the cache of files. */
+    readonly usedBytes: Bytes;
+  } | null;
+  /** Memory of the unit's processes, pages that they share counted once; `null`: unknown. */
+  readonly unitBytes: Bytes | null;
+  /** Loaded slices with a `MemoryMax=`. */
+  readonly slices: readonly { readonly name: string; readonly memoryMaxBytes: Bytes }[];
+  /** Other loaded services with a `MemoryMax=`. */
+  readonly services: readonly LimitedService[];
+}
+
+export interface LimitedService {
+  readonly name: string;
+  readonly activeState: string;
+  readonly slice: string;
+  readonly memoryMaxBytes: Bytes;
+  readonly currentBytes: Bytes | null;
 }
 
 export interface HttpProbe {

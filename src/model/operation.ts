@@ -123,6 +123,23 @@ export interface TryApp extends Described {
   readonly directory: string | null;
   /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
+  /** Words that variables of the unit's environment must not contain; absent: any may. */
+  readonly unwanted?: {
+    readonly variables: readonly string[];
+    readonly words: readonly string[];
+    /** What they lead to, and what to do. */
+    readonly why: string;
+    readonly fix: string;
+  };
+  /** What the app's visibility timeout is compared with; absent: with nothing. */
+  readonly visibility?: {
+    readonly atLeastSeconds: Seconds;
+    /** Whether a shorter one fails this step; otherwise it is reported. */
+    readonly refuse: boolean;
+    /** What a shorter one leads to, and what to do. */
+    readonly why: string;
+    readonly fix: string;
+  };
   readonly timeoutSeconds: Seconds;
 }
 

@@ -59,6 +59,10 @@ function findingsOf({ op, status, message, result }: Outcome['steps'][number]): 
   if (op === 'drain-worker') {
     return 'problem' in result ? [{ level: 'notice', message }] : [];
   }
+  if (op === 'try-app') {
+    if ('accepted' in result) return [{ level: 'notice', message }];
+    return 'problem' in result ? [{ level: 'warning', message }] : [];
+  }
   if (op !== 'find-unacked' && op !== 'restore-unacked') return [];
   if ('problem' in result) return [{ level: 'notice', message }];
   const left = Number(result.count) - Number(result.restored);

@@ -76,8 +76,8 @@ def take_back(
     """Has a worker that was not stopped consume again; None if there is no need or no worker.
 
     Before Celery 5.7, without the support module, it would consume until its next reconnect only.
-    If it is idle, the undo of guard-unit restarts it instead. If all fails, the worker is stopped,
-    and that undo starts it again.
+    If it is idle, and the code on the disk imports, the undo of guard-unit restarts it instead. If
+    all fails, the worker is stopped, and that undo starts it again.
     """
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
@@ -87,6 +87,9 @@ def take_back(
         return None
     or_restart = idle and _is_guarded(journal, unit)
     problem, lasting, left = consumers.give_back(args, worker, host, or_restart)
+    if problem is not None and or_restart:
+        # It may not start again: better a worker that consumes for the time being.
+        problem, lasting, left = consumers.give_back(args, worker, host)
     names = ", ".join(sorted(worker["queues"]))
     if left:
         host.cancelled[unit] = worker["invocation"]

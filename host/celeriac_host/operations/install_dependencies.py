@@ -157,7 +157,7 @@ def _install(
         argv += ["--python", environment.python, "--no-python-downloads"]
     else:
         _refuse_editable(file)
-        argv = _pip(environment, has_pip) + ["--requirement", file]
+        argv = [*_pip(environment, has_pip), "--requirement", file]
     program = "uv sync" if args["tool"] == "uv" else "pip install"
     begun = time.monotonic()
 

@@ -109,5 +109,13 @@ export const jobReportShape = shapeOf<JobReport>()(
     ),
     problem: text.nullable(),
     evidence: texts.exactOptional(),
+    delivery: z
+      .object({
+        transport: text,
+        seconds: seconds.nullable(),
+        where: text,
+        problem: text.nullable(),
+      })
+      .exactOptional(),
   }),
 );

@@ -22,6 +22,7 @@ import {
   httpShape,
   journalShape,
   kernelShape,
+  limitsShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -37,6 +38,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   code: codeShape,
   journal: journalShape,
   kernel: kernelShape,
+  limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,

@@ -3,7 +3,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { listDatabases, queryStores } from '../../jobs/tables/store-choice.ts';
 import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
-import { ownDropIns } from '../unit/drop-in.ts';
+import { ownDropIns } from '../unit/drop-in-paths.ts';
 import { supportPath } from './support-module.ts';
 
 export interface DeployWorkerQuery {
@@ -11,6 +11,7 @@ export interface DeployWorkerQuery {
   readonly unit: { readonly name: string; readonly exposure: boolean };
   readonly workers: FactArguments['workers'];
   readonly swap: { readonly path: string };
+  readonly limits: { readonly unit: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
   readonly past: Record<string, never>;
@@ -34,6 +35,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    limits: { unit: desired.unit },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
     past: {},

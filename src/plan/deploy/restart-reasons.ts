@@ -72,6 +72,14 @@ function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] 
   if (differs(running.concurrency, wanted.concurrency)) {
     reasons.push(`it runs with concurrency ${running.concurrency ?? 'unset'}`);
   }
+  const { maxMemoryPerChild, maxTasksPerChild, prefetchMultiplier } = running;
+  for (const [name, is, should] of [
+    ['--max-memory-per-child', maxMemoryPerChild, wanted.maxMemoryPerChild],
+    ['--max-tasks-per-child', maxTasksPerChild, wanted.maxTasksPerChild],
+    ['--prefetch-multiplier', prefetchMultiplier, wanted.prefetchMultiplier],
+  ] as const) {
+    if (differs(is, should)) reasons.push(`it runs with ${name} ${is ?? 'unset'}`);
+  }
   const queues = (call: typeof running) => call.queues?.join(',').replaceAll('%%', '%') ?? null;
   if (differs(queues(running), queues(wanted))) {
     reasons.push(`it consumes ${queues(running) ?? 'the queues of the app'}`);

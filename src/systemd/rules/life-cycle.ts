@@ -26,7 +26,7 @@ export const lifeCycleRules: readonly UnitRule[] = [
       right: [
         'Type=notify',
         'NotifyAccess=main',
-        'Environment=PYTHONPATH=/usr/local/lib/celeriac',
+        'Environment=PYTHONPATH=/usr/local/lib/celeriac/0123456789ab',
         `ExecStart=/usr/bin/celery -A app worker -I ${supportModule}`,
         'WatchdogSec=300',
       ],

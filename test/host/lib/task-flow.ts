@@ -1,6 +1,6 @@
 import type { Machine } from '../../../sandbox/machine.ts';
 import { type BundleRun, runBundle } from '../../lib/bundle.ts';
-import { type Inputs, inputsFor } from './inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './inputs.ts';
 import { BACKEND, DATABASE, readRows, shell, waitUntil } from './worker.ts';
 
 /** What happens to the release of one deploy. */
@@ -200,6 +200,7 @@ export async function deployOnce(
     runBundle(
       'deploy-worker',
       inputs({
+        ...taskListLimits,
         'min-healthy-time': '3s',
         // Something changes every time.
         'memory-max': `${700 + turn}M`,

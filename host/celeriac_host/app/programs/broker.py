@@ -492,7 +492,8 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
             return cancel(control, request, line)
         return Drain(control, request, line).run()
 
-    return with_app(request, line, work, needs_tasks=False)
+    # What is to be restarted must import.
+    return with_app(request, line, work, needs_tasks=bool(request.get("orRestart")))
 
 
 if __name__ == "__main__":
