@@ -1,9 +1,11 @@
 import type { Kind } from '../sandbox/instance.ts';
 import {
   type Case,
+  CUTS,
   type Ending,
   FAULTS,
   type Fault,
+  isFile,
   nameOf,
   PHASES,
 } from '../test/host/lib/kill-matrix/cases.ts';
@@ -25,21 +27,35 @@ export interface Result extends Case {
 /** The last result of each case, in the order of the plan. */
 export function newest(results: readonly Result[]): readonly Result[] {
   const last = new Map(results.map((each) => [`${each.kind} ${nameOf(each)}`, each]));
-  const place = ({ index, phase }: Result): number => index * PHASES.length + PHASES.indexOf(phase);
+  const phases = [...PHASES, ...CUTS];
+  const place = ({ index, phase }: Result): number => index * phases.length + phases.indexOf(phase);
   return [...last.values()].toSorted((one, other) => place(one) - place(other));
 }
 
-/** Both tables: all faults on containers, and the cases on the VM. */
+/** The tables: all faults on containers, the cases on the VM, and the files. */
 export function renderTables(all: readonly Result[]): string {
   const results = newest(all);
+  const ofPlan = results.filter((each) => !isFile(each));
   const parts = (['container', 'vm'] as const)
-    .map((kind) => results.filter((each) => each.kind === kind))
+    .map((kind) => ofPlan.filter((each) => each.kind === kind))
     .filter((of) => of.length > 0)
-    .map((of) => `${summaryOf(of, results)}\n\n${tableOf(of)}`);
+    .map((of) => `${summaryOf(of, wholeOf(of, ofPlan))}\n\n${tableOf(of, 'operation')}`);
+  const ofFiles = results.filter(isFile);
+  if (ofFiles.length > 0) {
+    parts.push(`${summaryOf(ofFiles, null)}\n\n${tableOf(ofFiles, 'file')}`);
+  }
   return parts.join('\n\n');
 }
 
-function summaryOf(results: readonly Result[], all: readonly Result[]): string {
+/** How many cases there are. */
+function wholeOf(results: readonly Result[], all: readonly Result[]): number {
+  const operations = new Set(all.map(({ index }) => index)).size;
+  // On the virtual machine, each operation once.
+  return operations * (results[0]?.kind === 'vm' ? 1 : PHASES.length * FAULTS.length);
+}
+
+/** @param whole how many cases there are; `null`: not said */
+function summaryOf(results: readonly Result[], whole: number | null): string {
   const count = (ending: Result['ending']) =>
     results.filter((each) => each.ending === ending).length;
   const where = results[0]?.kind === 'vm' ? 'a virtual machine' : 'container hosts';
@@ -48,23 +64,21 @@ function summaryOf(results: readonly Result[], all: readonly Result[]): string {
   ];
   const days = [...new Set(results.map(({ at }) => at.slice(0, 10)))].toSorted();
   const commits = [...new Set(results.map(({ commit }) => `\`${commit}\``))];
-  const operations = new Set(all.map(({ index }) => index)).size;
-  // On the virtual machine, each operation once.
-  const whole = results[0]?.kind === 'vm' ? 1 : PHASES.length * FAULTS.length;
+  const cases = whole === null ? results.length : `${results.length} of ${whole}`;
   return [
-    `On ${where}, ${results.length} of ${operations * whole} cases: ${count('old')} ended old,`,
+    `On ${where}, ${cases} cases: ${count('old')} ended old,`,
     `${count('new')} new, ${count('BROKEN')} broken. Run on ${days.join(' and ')} at commit ${commits.join(' and ')};`,
     `a case took ${median} s (median).`,
   ].join(' ');
 }
 
-function tableOf(results: readonly Result[]): string {
+function tableOf(results: readonly Result[], what: 'operation' | 'file'): string {
   const faults = FAULTS.filter((fault) => results.some((each) => each.fault === fault));
   const rows = Map.groupBy(results, ({ index, op, phase }) => `${index} | \`${op}\` | ${phase}`);
   const cellOf = (found: readonly Result[], fault: Fault): string =>
     found.find((each) => each.fault === fault)?.ending ?? '–';
   return [
-    `| | operation | phase | ${faults.join(' | ')} |`,
+    `| | ${what} | phase | ${faults.join(' | ')} |`,
     `|${'---|'.repeat(faults.length + 3)}`,
     ...[...rows].map(
       ([name, found]) => `| ${name} | ${faults.map((fault) => cellOf(found, fault)).join(' | ')} |`,
@@ -106,6 +120,14 @@ One result is not a fault: before this deploy the unit is not enabled, so a host
 - **after**: it is done, and the journal records that.
 
 After the last operation comes \`release\`, the entry in the ledger.
+
+Files have four more, within their writing. Each file that a deploy writes is cut in each of them once
+or more: by the death of its writer, of everything, or of the host.
+
+- **created**: its temporary file exists, and is empty.
+- **written**: all is written to it, and not yet synced.
+- **synced**: it is synced, and not yet renamed.
+- **renamed**: it has its name, and its folder is not yet synced.
 
 ## Faults
 

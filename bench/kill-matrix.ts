@@ -8,8 +8,11 @@ import type { Kind } from '../sandbox/instance.ts';
 import {
   allCases,
   type Case,
+  fileCases,
+  isFile,
   nameOf,
   powerCuts,
+  someFileCases,
   spread,
 } from '../test/host/lib/kill-matrix/cases.ts';
 import { KillMatrix, NotRun } from '../test/host/lib/kill-matrix/matrix.ts';
@@ -20,6 +23,8 @@ import { newest, type Result, renderDocument, renderTables } from './kill-matrix
  *
  *   npm run kill-matrix                          run the missing cases, then print the table
  *   npm run kill-matrix -- reboot install-unit   only cases with all these words
+ *   npm run kill-matrix -- files                 the cuts within the writing of files
+ *   -- --sample files                            each file and moment once, faults by turns
  *   -- --kind vm --sample                        each operation once, with a real power cut
  *   -- --machines 4                              in parallel; default: the number of processors
  *   -- --again                                   also repeat broken cases
@@ -80,10 +85,16 @@ async function runAll(): Promise<void> {
   if (!isWhole || results.some(({ ending }) => ending === 'BROKEN')) process.exitCode = 1;
 }
 
-function choose({ plan }: KillMatrix): readonly Case[] {
-  const cases = spread(values.sample ? powerCuts(plan) : allCases(plan));
-  return cases.filter(({ op, phase, fault }) =>
-    positionals.every((word) => [op, phase, fault].includes(word)),
+function choose({ plan, files }: KillMatrix): readonly Case[] {
+  const [ofFiles, ofPlan] = values.sample
+    ? [someFileCases(files), powerCuts(plan)]
+    : [fileCases(files), allCases(plan)];
+  // A real power cut in each operation once: that is what the VM is for.
+  const cases = kind === 'vm' && values.sample ? ofPlan : [...ofPlan, ...ofFiles];
+  return spread(cases).filter((each) =>
+    positionals.every((word) =>
+      word === 'files' ? isFile(each) : [each.op, each.phase, each.fault].includes(word),
+    ),
   );
 }
 

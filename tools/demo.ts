@@ -75,7 +75,12 @@ async function deploy(machine: Machine): Promise<number> {
   const log = createWriteStream(paths.log);
   const terminal = new Folder((line) => say(line === '' ? '' : `   ${line}`));
   const run = await runWorkflow('deploy.yml', 'push', machine, {
-    variables: { CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health' },
+    variables: {
+      CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health',
+      CELERIAC_CONCURRENCY: '1',
+      CELERIAC_MEMORY_MAX: '800M',
+      CELERIAC_MEMORY_HIGH: '600M',
+    },
     onLine: (line) => {
       log.write(`${line}\n`);
       terminal.take(line);

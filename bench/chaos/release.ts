@@ -62,6 +62,7 @@ export function makeRelease(clone: Clone, number: number): Release {
       source: 'git',
       requirements: 'backend/requirements.txt',
       'dependencies-timeout': '3m',
+      concurrency: '1',
       'memory-max': memoryMax,
       'memory-high': '600M',
       'longest-task': '60s',

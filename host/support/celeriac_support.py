@@ -266,7 +266,7 @@ class Hearing:
     since: Optional[float] = None
     last = 0.0
     pace = pace(USUAL_WATCHDOG, 0)
-    deaf = silent = sees_sockets = False
+    deaf = silent = failed = sees_sockets = False
     status = ''
     own: Any = None
 
@@ -276,28 +276,34 @@ class Hearing:
 
     def listen(self, consumer: Any) -> None:
         """Notes each message that the consumer gets. Before its loop asks for the handler."""
-        after = os.environ.get(DEAF_AFTER)
-        self.pace = pace(watchdog() or USUAL_WATCHDOG, float(after) if after else None)
-        create = consumer.create_task_handler
-        if getattr(create, 'celeriac', False):
-            return
+        try:
+            after = os.environ.get(DEAF_AFTER)
+            self.pace = pace(watchdog() or USUAL_WATCHDOG, float(after) if after else None)
+            self.forget()  # it may have been lost with the consumer's
+            create = consumer.create_task_handler
+            if getattr(create, 'celeriac', False):
+                return
 
-        def create_task_handler(*args: Any, **kwargs: Any) -> Any:
-            handle = create(*args, **kwargs)
+            def create_task_handler(*args: Any, **kwargs: Any) -> Any:
+                handle = create(*args, **kwargs)
 
-            def on_message(message: Any) -> Any:
-                self.heard()
-                return handle(message)
+                def on_message(message: Any) -> Any:
+                    self.heard()
+                    return handle(message)
 
-            return on_message
+                return on_message
 
-        create_task_handler.celeriac = True  # type: ignore[attr-defined]
-        consumer.create_task_handler = create_task_handler
+            create_task_handler.celeriac = True  # type: ignore[attr-defined]
+            consumer.create_task_handler = create_task_handler
+        except Exception as error:
+            self.pace = pace(USUAL_WATCHDOG, 0)
+            _complain('cannot notice that the worker consumes nothing', error)
 
     def check(self, consumer: Any) -> Optional[Exception]:
         """Looks, if it is time to. An error if the consumer is to reconnect."""
         try:
-            if time.monotonic() - self.last >= self.pace.look:
+            # A look that failed may have taken seconds.
+            if time.monotonic() - self.last >= self.pace.look * (10 if self.failed else 1):
                 waiting = self.look(consumer)
                 now, last = time.monotonic(), self.last
                 self.last, self.silent = now, True
@@ -313,15 +319,20 @@ class Hearing:
 
     def look(self, consumer: Any) -> Optional[int]:
         """The messages that it could take and did not. None: unknown, or none that it must."""
+        self.failed = False
         try:
             if self.silent and self.pace.deaf != float('inf') and has_room(consumer):
                 return self.count(consumer)
         except Exception as error:
             _complain('could not ask for the messages in its queues', error)
-            own, self.own = self.own, None
-            if own is not None:
-                own.release()
+            self.forget()
+            self.failed = True
         return None
+
+    def forget(self) -> None:
+        own, self.own, self.failed = self.own, None, False
+        if own is not None:
+            own.release()
 
     def give_up(self, consumer: Any, waiting: int, seconds: float) -> Optional[Exception]:
         """Reconnects first, if it can. Then it must be ended, before the lack of pings does it."""
@@ -350,8 +361,10 @@ class Hearing:
             self.own = consumer.app.connection_for_read(
                 heartbeat=0, connect_timeout=LOOK_LIMIT, transport_options=LIMITS[driver]
             )
-        channel, total = None, 0
+        channel, total, end = None, 0, time.monotonic() + LOOK_LIMIT
         for name in names:
+            if time.monotonic() > end:
+                break
             channel = channel or self.own.channel()
             try:
                 total += channel.queue_declare(queue=name, passive=True).message_count

@@ -37,7 +37,7 @@ def host(state: str) -> Host:
 @pytest.fixture
 def journal(state: str) -> Journal:
     """The journal of a transaction that has just started."""
-    folder = os.path.join(state, "transactions", "20260101T000000Z-0001")
+    folder = os.path.join(state, "transactions", "20260101T000000-0001")
     os.makedirs(os.path.join(folder, "backups"))
     return Journal(folder)
 

@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from celeriac_host.state import guard_timer, ledger
-from celeriac_host.state.journal import Journal, transactions_folder
+from celeriac_host.facts import past
+from celeriac_host.state import guard_timer, ledger, lock_file
+from celeriac_host.state.journal import (
+    Journal,
+    is_untold,
+    remembered,
+    transactions_folder,
+)
 from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import Completed
 from celeriac_host.transaction import control, guard, lock, program, runner, work
 from conftest import fill
-from hosts import Answers, Host
+from cuts import cuts
+from hosts import Answers, Host, make_state
 from transactions import UNIT, World, begin, write
 
 META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
@@ -57,7 +64,7 @@ def test_an_undone_transaction_is_not_undone_again(host: Host, world: World) -> 
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert FIRST in refused.value.message
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
@@ -67,7 +74,7 @@ def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World
         control.undo([FIRST], META, host, silent)
     assert refused.value.evidence == [str(world.changed)]
     assert ledger.current_rollback(host.state) is None
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_second_run_gets_an_error_and_changes_nothing(host: Host, world: World) -> None:
@@ -199,7 +206,7 @@ def test_a_guard_that_cannot_be_armed_leaves_nothing_behind(
     assert "nothing was changed" in refused.value.message
     assert (look(units), look(Path(state))) == before
     assert world.is_as_before()
-    assert not lock.is_held(state)
+    assert not lock_file.is_held(state)
 
 
 @pytest.mark.parametrize("kind", UNARMABLE)
@@ -284,8 +291,63 @@ def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
     # The other release is not due yet.
     assert ledger.awaiting(released.state, "other.service") is not None
-    assert not lock.is_held(released.state)
+    assert not lock_file.is_held(released.state)
     assert FIRST in capsys.readouterr().out
+
+
+def test_a_roll_back_keeps_its_reason_through_a_power_cut(
+    state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = {"confirmWithinSeconds": 20}
+    seen = set()
+    for number, cut in enumerate(cuts(step=11)):
+        host = Host(make_state(str(tmp_path / str(number))))
+        world = World(tmp_path / str(number))
+        runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)
+        make_due(host, UNIT)
+        cut(work._guard, host)
+        seen.add(remembered(host.state)[0]["state"])
+        # After the boot.
+        work._guard(host)
+        assert world.is_as_before()
+        (known,) = remembered(host.state)
+        assert (known["state"], known["undoneBy"]) == ("undone", "the host itself")
+        assert known["undoneWhy"] == "not confirmed within 20 s"
+        assert is_untold(known)
+    assert seen == {"committed", "open", "undone"}
+
+
+def test_the_host_tells_of_each_thing_that_it_did_alone(
+    released: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = "20250101T000000-0003"
+    make_due(released, UNIT)
+    work._guard(released)
+    # A clean-up came between, and a second roll-back; the clock was set back before it.
+    Journal(begin(released.state, [], SECOND, action="cleanup")).write("ended", result="committed")
+    folder = begin(released.state, [], third, release={"confirmWithinSeconds": 900})
+    runner.carry_out(folder, released, silent)
+    ledger.await_verdict(released.state, UNIT, third, 900.0)
+    make_due(released, UNIT)
+    work._guard(released)
+    assert [each["id"] for each in past.look({}, released)["untold"]] == [FIRST, third]
+    # Any reader sees them until they are acknowledged, each one once.
+    assert [each["id"] for each in past.look({}, released)["untold"]] == [FIRST, third]
+    control.acknowledge([FIRST], released)
+    assert [each["id"] for each in past.look({}, released)["untold"]] == [third]
+    control.acknowledge([third], released)
+    assert past.look({}, released)["untold"] == []
+
+
+def test_what_a_run_must_know_of_the_past(released: Host) -> None:
+    begin(released.state, [], SECOND, action="cleanup", unit=None)
+    found = past.look({}, released)
+    assert [(each["id"], each["unit"]) for each in found["open"]] == [(SECOND, None)]
+    assert found["working"] is None
+    units = [(each["unit"], each["withinSeconds"]) for each in found["awaiting"]]
+    assert units == [("other.service", 900.0), (UNIT, 900)]
+    with lock.take(released, {"holder": "ben", "action": "cleanup"}):
+        assert past.look({}, released)["working"].startswith("ben (cleanup")
 
 
 def test_the_guard_does_nothing_while_the_lock_is_held(released: Host, world: World) -> None:

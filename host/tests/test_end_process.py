@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, List
 
 import pytest
+from celeriac_host.app import listener
 from celeriac_host.operations import end_process
 from celeriac_host.state.journal import Journal
 from celeriac_host.system import processes
@@ -87,3 +88,32 @@ def test_the_undo_of_an_older_plan_needs_no_cgroup(
     assert f"process {stray.pid} was not started again" in str(
         end_process.undo(args, host, journal.step(0))
     )
+
+
+APP = {"unit": "worker.service", "interpreter": ["python3"], "app": "app", "pythonPath": []}
+
+
+@pytest.mark.parametrize(("more", "asked"), [(APP, 1), ({}, 0)])
+@pytest.mark.parametrize("problem", [None, "it does not answer"])
+def test_a_stray_worker_is_told_to_consume_no_more_before_its_signal(
+    host: Host,
+    journal: Journal,
+    stray: "subprocess.Popen[bytes]",
+    more: Dict[str, Any],
+    asked: int,
+    problem: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: List[Dict[str, Any]] = []
+
+    def answer(host: Any, program: str, request: Dict[str, Any], *rest: Any, **also: Any) -> Any:
+        assert stray.poll() is None
+        heard.append(request)
+        return {} if problem is None else {"problem": problem}
+
+    monkeypatch.setattr(listener, "run", answer)
+    said, _ = end_process.do(operation(stray.pid, **more), host, journal.step(0))
+    assert stray.wait(10) == -15
+    # A plan of an older version does not name the app.
+    assert [each["mainPid"] for each in heard] == [stray.pid] * asked
+    assert ("could not cancel its consumers first" in said) == bool(asked and problem)

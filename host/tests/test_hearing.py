@@ -131,6 +131,8 @@ class Channel:
 
     def queue_declare(self, queue: str, passive: bool) -> Any:
         assert passive
+        self.broker.asked.append(queue)
+        self.broker.slow()
         if not self.broker.depths.get(queue):
             if self.broker.driver == "amqp":
                 self.is_open = False
@@ -150,11 +152,14 @@ class Broker:
         self.driver = driver
         self.transport = types.SimpleNamespace(driver_type=driver)
         self.depths: dict[str, int] = {}
-        self.opened = self.closed = self.released = 0
+        self.tried = self.opened = self.closed = self.released = 0
         self.options: Any = None
         self.down = False
+        self.asked: list[str] = []
+        self.slow: Callable[[], None] = lambda: None
 
     def channel(self) -> Channel:
+        self.tried += 1
         if self.down:
             raise ConnectionRefusedError
         self.opened += 1
@@ -273,6 +278,44 @@ def test_looks_are_limited_in_number_and_in_time(deaf: Worker) -> None:
     assert options and all(0 < seconds <= 2 for seconds in options.values())
     asked = deaf.consumer.broker.opened
     assert 0 < asked <= (8 if deaf.consumer.broker.driver == "amqp" else 4)
+
+
+def test_a_look_at_many_queues_of_a_slow_broker_is_cut_short(deaf: Worker) -> None:
+    def slow() -> None:
+        deaf.clock.now += 0.3
+
+    deaf.consumer.task_consumer.queues = [Queue(str(number)) for number in range(100)]
+    deaf.consumer.broker.slow = slow
+    deaf.turn(4)
+    assert 0 < len(deaf.consumer.broker.asked) < 20
+
+
+def test_a_look_that_fails_is_not_repeated_soon(deaf: Worker) -> None:
+    deaf.consumer.broker.down = True
+    deaf.turn(60)
+    assert 0 < deaf.consumer.broker.tried <= 3
+    deaf.consumer.broker.down = False
+    deaf.turn(60)
+    assert deaf.errors != []
+
+
+def test_a_reconnect_of_the_consumer_renews_the_connection_of_the_looks(deaf: Worker) -> None:
+    deaf.consumer.broker.down = True
+    deaf.turn(8)
+    assert deaf.consumer.broker.tried == 1
+    deaf.consumer.broker.down = False
+    deaf.support._hearing.listen(deaf.consumer)
+    deaf.turn(20)
+    assert deaf.errors != []
+
+
+def test_a_setting_that_is_no_number_switches_the_search_off(
+    deaf: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELERIAC_DEAF_AFTER_SEC", "never")
+    deaf.support._hearing.listen(deaf.consumer)
+    deaf.turn(100)
+    assert deaf.errors == [] and deaf.pinged(1)
 
 
 def test_no_reconnect_where_nothing_would_catch_it(deaf: Worker) -> None:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from celeriac_host.state.journal import RESERVE_BYTES, Journal, read_plan, remembered
+from celeriac_host.state.journal import (
+    RESERVE_BYTES,
+    Journal,
+    is_untold,
+    mark_told,
+    never_started,
+    next_number,
+    read_plan,
+    remembered,
+)
 from celeriac_host.system import files
 from conftest import fill
 from cuts import cuts
@@ -71,10 +80,14 @@ def test_the_last_entry_determines_the_state(
 
 
 def test_the_last_undo_determines_who_and_why(journal: Journal) -> None:
-    assert journal.undoing() == {"undoneBy": "", "undoneWhy": ""}
+    def undone() -> tuple[str, str]:
+        found = journal.summary()
+        return found["undoneBy"], found["undoneWhy"]
+
+    assert undone() == ("", "")
     journal.write("undoing", by="the host itself", why="interrupted")
     journal.write("undoing", by="anna", why="requested")
-    assert journal.undoing() == {"undoneBy": "anna", "undoneWhy": "requested"}
+    assert undone() == ("anna", "requested")
 
 
 def test_kept_values_are_found_by_another_process(journal: Journal) -> None:
@@ -172,55 +185,119 @@ def test_lines_of_two_writers_do_not_mix(journal: Journal) -> None:
 # --- the transactions of a host ----------------------------------------------------------------
 
 
-def begin(state: str, ident: str, started_at: float, **meta: Any) -> Journal:
+# As `control` names them; older, newer.
+A, B = "20260101T000000-000a", "20260102T000000-000b"
+
+
+def begin(
+    state: str, ident: str, started_at: float, number: int | None = None, **meta: Any
+) -> Journal:
     folder = os.path.join(state, "transactions", ident)
     os.makedirs(folder, exist_ok=True)
     plan = {"id": ident, "startedAt": started_at, "meta": meta, "operations": []}
+    if number is not None:
+        plan["number"] = number
     files.write(os.path.join(folder, "plan.json"), json.dumps(plan).encode(), 0o600, *US)
     return Journal(folder)
 
 
 def test_transactions_are_listed_oldest_first_with_their_states(state: str) -> None:
-    begin(state, "b", 1.0, action="provision", holder="anna", sha="3f2c")
-    late = begin(state, "a", 20.0, action="deploy-worker", holder="ben", unit="w.service")
+    begin(state, B, 1.0, action="provision", holder="anna", sha="3f2c")
+    late = begin(state, A, 20.0, action="deploy-worker", holder="ben", unit="w.service")
     late.write("ended", result="committed")
     late.write("undoing", by="cleo", why="requested")
     assert remembered(state) == [
         {
-            "id": "b",
+            "id": B,
             "action": "provision",
             "holder": "anna",
             "unit": None,
             "sha": "3f2c",
             "startedAt": 1.0,
             "state": "open",
+            "number": 0,
             "undoneBy": "",
             "undoneWhy": "",
+            "told": False,
         },
         {
-            "id": "a",
+            "id": A,
             "action": "deploy-worker",
             "holder": "ben",
             "unit": "w.service",
             "sha": "",
             "startedAt": 20.0,
             "state": "open",
+            "number": 0,
             "undoneBy": "cleo",
             "undoneWhy": "requested",
+            "told": False,
         },
     ]
 
 
 def test_folders_without_a_plan_are_not_listed(state: str) -> None:
     root = Path(state, "transactions")
-    begin(state, "good", 1.0)
-    (root / "empty").mkdir()
+    begin(state, A, 1.0)
     (root / "notes.txt").touch()
-    for name, text in (("half", b'{"id": "half", "sta'), ("list", b"[]"), ("noise", b"\xff\0")):
+    broken = [b'{"id": "half", "sta', b"[]", b"\xff\0"]
+    names = [f"20260101T00000{number}-0001" for number in range(len(broken))]
+    for name, text in zip(names, broken):
         (root / name).mkdir()
         (root / name / "plan.json").write_bytes(text)
-    assert [each["id"] for each in remembered(state)] == ["good"]
-    assert read_plan(str(root / "half")) is None
+    (root / "20260101T000009-0001").mkdir()
+    assert [each["id"] for each in remembered(state)] == [A]
+    assert read_plan(str(root / names[0])) is None
+    # A damaged plan was begun: its backups may be needed.
+    assert never_started(state) == ["20260101T000009-0001"]
+
+
+@pytest.mark.parametrize(
+    "name", [A + ".bak", "copy of " + A, "." + A, A + "~", A[:-1], "old", A + "\n"]
+)
+def test_only_names_that_celeriac_gives_are_transactions(state: str, name: str) -> None:
+    begin(state, A, 1.0).write("ended", result="committed")
+    # A copy that somebody made, still open: it must not be undone.
+    begin(state, name, 0.0)
+    assert [each["id"] for each in remembered(state)] == [A]
+    assert never_started(state) == []
+    (Path(state, "transactions") / name / "plan.json").unlink()
+    assert never_started(state) == []
+
+
+def test_the_order_is_the_hosts_own_whatever_its_clock_says(state: str) -> None:
+    begin(state, A, 5.0)
+    begin(state, B, 900.0, number=1)
+    assert next_number(state) == 2
+    # The clock was set back by years, and a version without numbers is older than any number.
+    later = "20200101T000000-0001"
+    begin(state, later, 1.0, number=2)
+    assert [each["id"] for each in remembered(state)] == [A, B, later]
+    assert next_number(state) == 3
+
+
+def test_what_the_host_did_alone_is_untold_until_it_is_told(state: str) -> None:
+    journal = begin(state, A, 1.0)
+    by_hand = begin(state, B, 2.0)
+
+    def untold() -> list[str]:
+        return [each["id"] for each in remembered(state) if is_untold(each)]
+
+    journal.write("ended", result="committed")
+    journal.write("undoing", by="the host itself", why="not confirmed within 20 s")
+    assert untold() == []
+    journal.write("ended", result="undone")
+    by_hand.write("undoing", by="anna", why="requested")
+    by_hand.write("ended", result="undone")
+    assert untold() == [A]
+    mark_told(state, [A, "20200101T000000-0001", "../other"])
+    assert untold() == []
+    assert journal.state() == "undone"
+    # Undone again by the host: that is another thing to tell.
+    journal.write("undoing", by="the host itself", why="interrupted")
+    journal.write("ended", result="undo-failed")
+    assert untold() == [A]
+    assert sorted(os.listdir(os.path.join(state, "transactions"))) == [A, B]
 
 
 def test_without_a_state_folder_there_are_no_transactions(tmp_path: Path) -> None:

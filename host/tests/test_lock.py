@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+from celeriac_host.state import lock_file
 from celeriac_host.system.errors import Fault, RunnerGone
 from celeriac_host.transaction import lock
 from hosts import Host
@@ -22,6 +23,7 @@ HOST_FOLDER = os.path.join(os.path.dirname(__file__), os.pardir)
 HOLD = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from celeriac_host.state import lock_file
 from celeriac_host.transaction import lock
 from celeriac_host.system.system import System
 held = lock.take(System(sys.argv[2]), {"holder": "ben", "action": "cleanup"})
@@ -46,14 +48,14 @@ def label(state: str) -> str:
 
 
 def test_the_holder_is_recorded_until_the_lock_is_dropped(host: Host) -> None:
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
     with lock.take(host, ANNA):
-        assert lock.is_held(host.state)
+        assert lock_file.is_held(host.state)
         assert lock.try_take(host.state) is None
         said = label(host.state)
         assert said.startswith("anna (run 7) (deploy-worker, since 2")
         assert f"pid {os.getpid()}" in said
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
     assert label(host.state) == ""
     assert os.stat(os.path.join(host.state, "lock")).st_mode & 0o777 == 0o600
 
@@ -62,7 +64,7 @@ def test_it_is_dropped_after_a_failure_and_repeatedly(host: Host) -> None:
     with pytest.raises(ZeroDivisionError), lock.take(host, ANNA) as held:
         raise ZeroDivisionError
     held.hand_over()
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_timeout_names_the_holder(host: Host, other: subprocess.Popen[bytes]) -> None:
@@ -70,7 +72,7 @@ def test_a_timeout_names_the_holder(host: Host, other: subprocess.Popen[bytes]) 
         lock.take(host, ANNA)
     assert "ben (cleanup, since " in refused.value.message
     assert refused.value.next
-    assert lock.is_held(host.state)
+    assert lock_file.is_held(host.state)
     # The run that timed out did not remove the holder's name.
     assert label(host.state).startswith("ben (cleanup")
 
@@ -96,7 +98,7 @@ def test_it_ends_with_its_holder(host: Host, other: subprocess.Popen[bytes]) -> 
     other.wait()
     # The holder's name is still there, but nothing is locked.
     assert label(host.state).startswith("ben")
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
     with lock.take(host, ANNA):
         assert label(host.state).startswith("anna")
 
@@ -109,12 +111,12 @@ def test_after_a_hand_over_the_other_process_holds_it(host: Host) -> None:
         pass_fds=(held.handle,),
     ) as process:
         held.hand_over()
-        assert lock.is_held(host.state)
+        assert lock_file.is_held(host.state)
         assert lock.try_take(host.state) is None
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_runner_that_disconnects_while_waiting_holds_nothing(
@@ -138,7 +140,7 @@ def test_concurrent_checks_do_not_disturb_each_other(host: Host) -> None:
 
     def ask() -> None:
         both.wait()
-        said.extend(lock.is_held(host.state) for _ in range(500))
+        said.extend(lock_file.is_held(host.state) for _ in range(500))
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
     for each in askers:
@@ -150,7 +152,7 @@ def test_concurrent_checks_do_not_disturb_each_other(host: Host) -> None:
 
 def test_foreign_text_in_the_file_is_not_a_lock(host: Host) -> None:
     Path(host.state, "lock").write_bytes(b"\xff nobody\n")
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
     with lock.take(host, ANNA):
         assert label(host.state).startswith("anna")
 
@@ -159,7 +161,7 @@ def test_a_link_is_not_followed(host: Host, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     Path(host.state, "lock").symlink_to(victim)
-    for ask in (lambda: lock.take(host, ANNA), lambda: lock.is_held(host.state)):
+    for ask in (lambda: lock.take(host, ANNA), lambda: lock_file.is_held(host.state)):
         with pytest.raises(OSError):
             ask()
     assert victim.read_text() == "precious"
@@ -173,7 +175,7 @@ def test_it_works_when_the_holder_cannot_be_recorded(host: Host) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert label(host.state) == ""
-    assert lock.is_held(host.state)
+    assert lock_file.is_held(host.state)
     with pytest.raises(Fault) as refused:
         lock.take(host, ANNA)
     assert "somebody" in refused.value.message
@@ -187,4 +189,4 @@ def test_on_a_read_only_disk_it_is_an_error(
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with pytest.raises(OSError):
         lock.take(Host(str(disk)), ANNA)
-    assert not lock.is_held(str(disk))
+    assert not lock_file.is_held(str(disk))

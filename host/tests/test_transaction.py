@@ -9,7 +9,15 @@ from typing import Any, Callable, List
 
 import pytest
 from celeriac_host.state import ledger
-from celeriac_host.state.journal import RESERVE, RESERVE_BYTES, Journal, remembered
+from celeriac_host.state.journal import (
+    HOST_ITSELF,
+    RESERVE,
+    RESERVE_BYTES,
+    Journal,
+    mark_told,
+    remembered,
+    transactions_folder,
+)
 from celeriac_host.system.errors import Fault, GoingDown
 from celeriac_host.transaction import runner, work
 from conftest import fill
@@ -200,7 +208,7 @@ def test_an_interrupted_undo_is_finished_by_the_next(tmp_path: Path) -> None:
 
 def test_a_rollback_of_several_starts_with_the_newest(host: Host, world: World) -> None:
     texts = ["old changed\n", "one\n", "two\n", "three\n"]
-    idents = [f"20260101T00000{number}Z-0001" for number in range(3)]
+    idents = [f"20260101T00000{number}-0001" for number in range(3)]
     for ident, before, after in zip(idents, texts, texts[1:]):
         begun = begin(host.state, [write(world.changed, after, before)], ident, release={})
         assert runner.carry_out(begun, host, silent)["result"] == "committed"
@@ -273,7 +281,7 @@ def test_changes_of_a_later_transaction_are_not_foreign(host: Host, world: World
     folders = []
     texts = ["old changed\n", "one\n", "two\n"]
     for number, (before, after) in enumerate(zip(texts, texts[1:])):
-        ident = f"20260101T00000{number}Z-0001"
+        ident = f"20260101T00000{number}-0001"
         folders.append(begin(host.state, [write(world.changed, after, before)], ident))
         runner.carry_out(folders[-1], host, silent)
     runner.refuse_foreign_changes(folders[::-1], host)
@@ -299,8 +307,8 @@ def test_a_folder_without_a_plan_is_refused(host: Host) -> None:
 
 def test_the_newest_of_each_action_and_those_in_use_are_kept(host: Host) -> None:
     keep = runner.KEEP_TRANSACTIONS
-    deploys = [f"20260101T0000{number:02}Z-000a" for number in range(keep + 3)]
-    cleanups = [f"20260102T0000{number:02}Z-000b" for number in range(keep + 3)]
+    deploys = [f"20260101T0000{number:02}-000a" for number in range(keep + 3)]
+    cleanups = [f"20260102T0000{number:02}-000b" for number in range(keep + 3)]
     for ident in deploys:
         Journal(begin(host.state, [], ident)).write("ended", result="committed")
     for ident in cleanups[1:]:
@@ -308,9 +316,27 @@ def test_the_newest_of_each_action_and_those_in_use_are_kept(host: Host) -> None
         Journal(folder).write("ended", result="committed")
     begin(host.state, [], cleanups[0], action="cleanup", unit=None)
     ledger.await_verdict(host.state, UNIT, deploys[0], 900.0)
-    never_began = Path(host.state, "transactions", "20260103T000000Z-000c")
+    never_began = Path(host.state, "transactions", "20260103T000000-000c")
     never_began.mkdir()
+    theirs = Path(host.state, "transactions", "20260103T000000-000c.bak")
+    theirs.mkdir()
     runner.prune(host.state)
     runner.prune(host.state)
     left = set(os.listdir(os.path.join(host.state, "transactions")))
-    assert left == {deploys[0], *deploys[3:], cleanups[0], *cleanups[3:]}
+    assert left == {deploys[0], *deploys[3:], cleanups[0], *cleanups[3:], theirs.name}
+
+
+def test_what_no_run_has_reported_is_kept(host: Host) -> None:
+    keep = runner.KEEP_TRANSACTIONS
+    idents = [f"20260101T0000{number:02}-000a" for number in range(keep + 2)]
+    for ident in idents:
+        Journal(begin(host.state, [], ident)).write("ended", result="committed")
+    alone = Journal(os.path.join(transactions_folder(host.state), idents[0]))
+    alone.write("undoing", by=HOST_ITSELF, why="not confirmed within 20 s")
+    alone.write("ended", result="undone")
+    runner.prune(host.state)
+    left = set(os.listdir(transactions_folder(host.state)))
+    assert left == {idents[0], *idents[2:]}
+    mark_told(host.state, [idents[0]])
+    runner.prune(host.state)
+    assert set(os.listdir(transactions_folder(host.state))) == set(idents[2:])

@@ -63,6 +63,14 @@ def test_evidence_omits_routine_lines_of_systemd(state: str) -> None:
     ]
 
 
+CALM = ["[2026-01-01 00:00:00,1: INFO/MainProcess] celery@vps ready.", "DEBUG | pool | 1 child"]
+OWN_END = "w.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED"
+
+
+def killed(name: str, number: int, how: str = "killed") -> str:
+    return f"w.service: Main process exited, code={how}, status={number}/{name}"
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -77,11 +85,59 @@ def test_evidence_omits_routine_lines_of_systemd(state: str) -> None:
             "w.service: Failed at step EXEC",
         ),
         (["w.service: Main process exited"], "w.service: Main process exited"),
+        # The last INFO line explains nothing.
+        ([*CALM, killed("KILL", 9)], "main process killed by SIGKILL"),
+        ([*CALM, killed("SEGV", 11, "dumped")], "main process killed by SIGSEGV"),
+        (["ValueError: of a task, long ago", killed("KILL", 9)], "main process killed by SIGKILL"),
+        (
+            [*CALM, "w.service: Watchdog timeout (limit 30s)!", killed("ABRT", 6, "dumped")],
+            "main process killed by SIGABRT: it did not answer its watchdog",
+        ),
+        (
+            ["w.service: A process of this unit has been killed by the OOM killer.", OWN_END],
+            "w.service: A process of this unit has been killed by the OOM killer.",
+        ),
+        # Of an end by systemd itself, the worker knows the reason.
+        (
+            [
+                "[2026-01-01 00:00:00: ERROR/MainProcess] consumer: Cannot connect to redis",
+                "[2026-01-01 00:00:02: INFO/MainProcess] trying again",
+                "w.service: start operation timed out. Terminating.",
+                killed("TERM", 15),
+            ],
+            "[2026-01-01 00:00:00: ERROR/MainProcess] consumer: Cannot connect",
+        ),
+        (
+            [*CALM, "w.service: start operation timed out.", killed("TERM", 15)],
+            "main process ended",
+        ),
+        ([*CALM, OWN_END], "main process exited with code 3"),
+        (["Unable to load celery application.", OWN_END], "Unable to load celery application."),
+        (CALM, CALM[-1]),
     ],
 )
 def test_the_most_telling_line_is_found(lines: list[str], told: str) -> None:
     assert units.reason(lines).startswith(told)
     assert bool(told) == bool(units.reason(lines))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "lines", "told"),
+    [
+        (2, 9, CALM, "main process killed by SIGKILL"),
+        (3, 11, [], "main process killed by SIGSEGV"),
+        (2, 99, [], "main process killed by SIG99"),
+        # It runs, or ended by itself: the lines decide.
+        (0, 0, CALM, CALM[-1]),
+        (1, 0, CALM, CALM[-1]),
+        (2, 9, [*CALM, killed("TERM", 15)], "main process killed by SIGTERM"),
+    ],
+)
+def test_systemd_knows_the_signal_that_journald_lost(
+    host: Host, code: int, status: int, lines: list[str], told: str
+) -> None:
+    host.answers[("systemctl", "show")] = (0, f"ExecMainCode={code}\nExecMainStatus={status}\n")
+    assert units.why(host, "w.service", lines) == told
 
 
 @pytest.mark.parametrize(

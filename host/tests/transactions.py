@@ -28,7 +28,7 @@ def remove(path: Path, expects: str) -> Operation:
 
 
 def begin(
-    state: str, operations: List[Operation], ident: str = "20260101T000000Z-0001", **meta: Any
+    state: str, operations: List[Operation], ident: str = "20260101T000000-0001", **meta: Any
 ) -> str:
     """Starts a transaction; returns its folder."""
     folder = os.path.join(state, "transactions", ident)

@@ -14,6 +14,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
+import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
 import { docsBase } from '../report/doc-links.ts';
@@ -102,6 +103,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly #name: Name;
   readonly #host: HostValues;
   readonly #begun = performance.now();
+  #past: readonly Finding[] = [];
 
   constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
     this.inputs = inputs;
@@ -148,10 +150,24 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   }
 
   async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
-    const facts = await agent.look({ transactions: {}, ...query });
-    const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
-    if (this.dryRun || transactions.every(({ state }) => state !== 'open')) return facts;
+    const facts = await agent.look({ past: {}, ...query });
+    const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
     // An open transaction may also be another run at work: then this waits and recovers nothing.
+    const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
+    const recovered = unfinished && !this.dryRun ? await this.#recover(agent) : [];
+    this.#past = describePast(past, this);
+    this.#annotate(this.#past);
+    const told = [...past.untold.map(({ id }) => id), ...recovered];
+    if (told.length > 0 && !this.dryRun) {
+      // A run that dies before its report is out must not hide it from the next one.
+      await delivered();
+      await agent.acknowledge(told);
+    }
+    return unfinished && !this.dryRun ? agent.look(query) : facts;
+  }
+
+  /** Returns the transactions that were undone, and reported. */
+  async #recover(agent: Agent): Promise<readonly string[]> {
     const deeds = await this.group('an earlier run did not finish', () =>
       agent.recover(this.meta(), this.onProgress()),
     );
@@ -159,7 +175,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       const { message, whole } = describeDeed(deed);
       this.reporter[whole ? 'warning' : 'error'](message, this.#name);
     }
-    return agent.look(query);
+    return deeds.map(({ transaction }) => transaction);
   }
 
   onProgress(plan?: Plan): OnProgress {
@@ -218,7 +234,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
       this.reporter.info(renderChecklistText(checklist));
     }
-    const markdown = plan === null ? '' : renderPlanSummary(plan, findings);
+    const markdown = plan === null ? '' : renderPlanSummary(plan, [...this.#past, ...findings]);
     this.summarize(agent, { subject, sentence, checklist, markdown, ...extra });
   }
 
@@ -236,6 +252,12 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     );
   }
 }
+
+/** Waits until everything printed so far is with the runner. */
+const delivered = (): Promise<void> =>
+  new Promise((resolve) => {
+    process.stdout.write('', () => resolve());
+  });
 
 /** The findings, and the plan folded away. */
 function renderPlanSummary(plan: Plan, findings: readonly Finding[]): string {

@@ -34,6 +34,10 @@ export interface CeleryCall {
   readonly autoscale: string | null;
   /** `prefork` by default. */
   readonly pool: string;
+  /** The text of `--max-memory-per-child`, in KiB; `null`: the app decides. */
+  readonly maxMemoryPerChild: string | null;
+  readonly maxTasksPerChild: string | null;
+  readonly prefetchMultiplier: string | null;
   readonly include: readonly string[];
   /** `-B`: the scheduler runs inside the worker. */
   readonly beat: boolean;
@@ -68,7 +72,10 @@ type ReadName =
   | 'workdir'
   | 'beat'
   | 'file'
-  | 'detach';
+  | 'detach'
+  | 'maxMemory'
+  | 'maxTasks'
+  | 'prefetch';
 
 /** Options whose value may be the next argument; `other`: not evaluated here. */
 const withValue: Readonly<Record<string, ReadName | 'other'>> = {
@@ -97,12 +104,12 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '--loglevel': 'other',
   '-O': 'other',
   '--optimization': 'other',
-  '--prefetch-multiplier': 'other',
+  '--prefetch-multiplier': 'prefetch',
   '--time-limit': 'other',
   '--soft-time-limit': 'other',
-  '--max-tasks-per-child': 'other',
-  '--maxtasksperchild': 'other',
-  '--max-memory-per-child': 'other',
+  '--max-tasks-per-child': 'maxTasks',
+  '--maxtasksperchild': 'maxTasks',
+  '--max-memory-per-child': 'maxMemory',
   '-X': 'other',
   '--exclude-queues': 'other',
   '--heartbeat-interval': 'other',
@@ -236,6 +243,9 @@ function refusedProgram(argv: readonly string[], at: number): CelerySearch {
       'the celery command itself, possibly through env, nice or ionice',
     );
   }
+  if (/\.(?:ba)?sh$|^\/etc\/init\.d\//.test(program)) {
+    return refused(`runs ${program}; cannot tell what a script starts`, withoutShell);
+  }
   return { kind: 'refused', problem: `runs ${program}, not celery`, program: at };
 }
 
@@ -336,6 +346,9 @@ function readCall(
       concurrency: last('concurrency'),
       autoscale: last('autoscale'),
       pool: last('pool') ?? 'prefork',
+      maxMemoryPerChild: last('maxMemory'),
+      maxTasksPerChild: last('maxTasks'),
+      prefetchMultiplier: last('prefetch'),
       include: list(last('include')) ?? [],
       beat: options.beat.length > 0,
       workingDirectory: last('workdir'),
@@ -365,6 +378,9 @@ function readOptions(
     beat: [],
     file: [],
     detach: [],
+    maxMemory: [],
+    maxTasks: [],
+    prefetch: [],
   };
   const keep = (name: ReadName | 'other', option: WorkerOption): void => {
     if (name !== 'other') options[name].push(option);

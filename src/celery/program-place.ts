@@ -50,12 +50,17 @@ export type ProgramLocation =
 /** The absolute path of the program, as far as the unit and the facts about its host show it. */
 export function locateProgram(place: ProgramPlace, unit: UnitFact): ProgramLocation {
   const { candidates, hidden } = candidatesOf(place, unit);
-  const found =
-    candidates.find((path) => unit.programs[path]?.exists) ??
-    candidates.find((path) => unit.programs[path] === undefined);
+  const [first = ''] = candidates;
+  const found = candidates.find((path) => unit.programs[path]?.exists);
   if (found !== undefined) return { kind: 'known', path: found };
+  if (candidates.some((path) => unit.programs[path] === undefined)) {
+    // Which of several it is was not asked; none is made up.
+    return candidates.length === 1
+      ? { kind: 'known', path: first }
+      : { kind: 'hidden', from: `${place.word}, looked up in PATH,` };
+  }
   if (hidden !== null) return { kind: 'hidden', from: hidden };
-  const program = candidates.length === 1 ? (candidates[0] ?? place.word) : place.word;
+  const program = candidates.length === 1 ? first : place.word;
   return { kind: 'missing', program };
 }
 

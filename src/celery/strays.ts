@@ -1,5 +1,5 @@
 import type { UnitFact, WorkerProcess } from '../model/facts.ts';
-import type { EndProcess, Finding } from '../model/operation.ts';
+import type { ByTheApp, EndProcess, Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { findCeleryCall } from './celery-call.ts';
 
@@ -59,11 +59,13 @@ export function findStrays(workers: readonly WorkerProcess[], own: AppIdentity):
 
 /** One operation per stray worker. */
 export function endStrays(
+  own: ByTheApp,
   strays: readonly WorkerProcess[],
   graceSeconds: Seconds,
 ): readonly EndProcess[] {
   return strays.map((process) => ({
     op: 'end-process',
+    ...own,
     pid: process.pid,
     startTicks: process.startTicks,
     cgroup: process.cgroup,

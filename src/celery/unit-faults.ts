@@ -1,3 +1,4 @@
+import { type Bytes, bytes, KiB } from '../model/units.ts';
 import type { UnitFile } from '../systemd/unit-file.ts';
 import {
   applyUnitRules,
@@ -16,6 +17,17 @@ function seeWorker(file: UnitFile, cpus: number): WorkerSeen | null {
   const line = findWorkerLine(file);
   if (line === null) return null;
   const { entry, shell, call } = line;
-  const { workingDirectory } = call;
-  return { entry, shell, children: poolSize(call, cpus), workingDirectory };
+  const { pool, workingDirectory, maxMemoryPerChild, maxTasksPerChild } = call;
+  return {
+    entry,
+    shell,
+    children: poolSize(call, cpus),
+    pool,
+    maxMemoryPerChild: maxMemoryPerChild === null ? null : readKibibytes(maxMemoryPerChild),
+    maxTasksPerChild,
+    workingDirectory,
+  };
 }
+
+const readKibibytes = (text: string): Bytes | null =>
+  /^\d+$/.test(text) ? bytes(Number(text) * KiB) : null;

@@ -96,6 +96,8 @@ function readCommand(
   const argv = words.map(({ text }) => text);
   const [first = ''] = argv;
   const scene = sceneOf(file);
+  const shellWord = whyOnlyAShell(first);
+  if (shellWord !== null) return { kind: 'refused', ...shellWord };
   if (/^[$~]/.test(first)) {
     const problem = first.startsWith('$')
       ? `the program is given by a variable (${first}), and systemd replaces none there`
@@ -131,6 +133,22 @@ function readCommand(
     return { kind: 'read', line: { entry, argv, words, assignments, call, shell: 'none', place } };
   }
   return found.shell === undefined ? found : readScript(words, found.shell, entry, scene);
+}
+
+/** Words that systemd would look up as programs. */
+function whyOnlyAShell(
+  first: string,
+): { readonly problem: string; readonly expected: string } | null {
+  const name = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(first)?.[1];
+  if (name !== undefined) {
+    return {
+      problem: `begins with ${name}=, and only a shell sets a variable there`,
+      expected: `Environment=${name}=… in the unit, and ExecStart= with the celery command alone`,
+    };
+  }
+  return /^(?:cd|source|\.|export|exec|set)$/.test(first)
+    ? { problem: `begins with ${first}, which only a shell knows`, expected: withoutShell }
+    : null;
 }
 
 /** The app of `-A`, where the unit itself gives the value of a variable in it. */
@@ -322,6 +340,22 @@ export function setConcurrency(line: WorkerLine, children: number): readonly Spl
 
 export function setQueues(line: WorkerLine, queues: readonly string[]): readonly Splice[] {
   return setOption(line, line.call.options.queues, '-Q', queues.join(','));
+}
+
+/** Options that are set in the spelling of the unit, if it has them. */
+const childOptions = {
+  maxMemory: '--max-memory-per-child',
+  maxTasks: '--max-tasks-per-child',
+  prefetch: '--prefetch-multiplier',
+} as const;
+
+/** @param value of `--max-memory-per-child` in KiB */
+export function setChildOption(
+  line: WorkerLine,
+  name: keyof typeof childOptions,
+  value: number,
+): readonly Splice[] {
+  return setOption(line, line.call.options[name], childOptions[name], String(value));
 }
 
 /** Makes the worker import another module; only the last `-I` counts, so its list is extended. */

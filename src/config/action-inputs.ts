@@ -7,6 +7,7 @@ import {
   durationInput,
   integerInput,
   jsonArrayInput,
+  limitInput,
   linesInput,
   listInput,
   maybeDatabaseInput,
@@ -14,7 +15,6 @@ import {
   maybeIntegerInput,
   maybeSizeInput,
   optionalDurationInput,
-  optionalSizeInput,
   pairsInput,
   patternInput,
   secretInput,
@@ -145,23 +145,43 @@ export const provisionInputs = {
 export const deployWorkerInputs = {
   ...hostInputs,
   unit,
-  concurrency: integerInput(
-    { description: 'Number of child processes: `--concurrency`.', fallback: '1' },
-    { min: 1, max: 512 },
+  concurrency: maybeIntegerInput(
+    {
+      description:
+        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+    },
+    { min: 1, max: 4096 },
+  ),
+  'max-memory-per-child': maybeSizeInput({
+    description:
+      'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+  }),
+  'max-tasks-per-child': maybeIntegerInput(
+    {
+      description:
+        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+    },
+    { min: 1, max: 1_000_000 },
+  ),
+  'prefetch-multiplier': maybeIntegerInput(
+    {
+      description:
+        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+    },
+    { min: 0, max: 10_000 },
   ),
   queues: listInput(
     { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
     'queue names separated by commas',
     queueName,
   ),
-  'memory-max': optionalSizeInput({
-    description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`.',
-    fallback: '800M',
-  }),
-  'memory-high': optionalSizeInput({
+  'memory-max': limitInput({
     description:
-      'Memory use above which the kernel throttles the worker: `MemoryHigh=`. Only set if swap is active.',
-    fallback: '600M',
+      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+  }),
+  'memory-high': limitInput({
+    description:
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
   }),
   'unit-mode': choiceInput(
     {
@@ -265,6 +285,15 @@ export const deployWorkerInputs = {
       'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
     fallback: '16m',
   }),
+  'accept-rules': listInput(
+    {
+      description:
+        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+      fallback: '',
+    },
+    'ids of rules such as purge, separated by commas',
+    /^[a-z][a-z0-9-]{0,63}$/,
+  ),
   ...releaseInputs,
   ...companionInputs,
   restart: choiceInput(
@@ -455,7 +484,7 @@ export const verifyInputs = {
       description:
         'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
     },
-    { min: 1, max: 512 },
+    { min: 1, max: 4096 },
   ),
   'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),

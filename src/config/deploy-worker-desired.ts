@@ -3,6 +3,12 @@ import type { CleanUpDesired } from './cleanup-desired.ts';
 import type { Companion } from './companion-inputs.ts';
 import type { ReleaseDesired } from './release-desired.ts';
 
+/**
+ * A memory limit; `null`: none. `keep`: the unit's own, and if it has none at all, one that is
+ * calculated from the host.
+ */
+export type MemoryWish = Bytes | null | 'keep';
+
 /** The worker that the host should run. */
 export interface DeployWorkerDesired {
   /** With its suffix: `celery-worker.service`. */
@@ -15,12 +21,19 @@ export interface DeployWorkerDesired {
   readonly readWritePaths: readonly string[];
   /** Child processes; `null`: as in `ExecStart=`. */
   readonly concurrency: number | null;
+  /** `--max-memory-per-child`; `null`: as in `ExecStart=`. */
+  readonly maxMemoryPerChildBytes: Bytes | null;
+  /** `null`: as in `ExecStart=`. */
+  readonly maxTasksPerChild: number | null;
+  /** `null`: as in `ExecStart=`. */
+  readonly prefetchMultiplier: number | null;
+  /** Ids of rules whose faults are accepted. */
+  readonly acceptedRules: readonly string[];
   /** `null`: as in `ExecStart=`. */
   readonly queues: readonly string[] | null;
-  /** `null`: no limit. */
-  readonly memoryMaxBytes: Bytes | null;
-  /** `null`: no limit. Only set if swap is active. */
-  readonly memoryHighBytes: Bytes | null;
+  readonly memoryMaxBytes: MemoryWish;
+  /** Only set if swap is active. */
+  readonly memoryHighBytes: MemoryWish;
   /** A stop waits this long plus one minute. */
   readonly longestTaskSeconds: Seconds;
   /** How long to wait for running tasks, and what to do then: see `DrainWorker`. */

@@ -1,10 +1,14 @@
+import { appRules } from '../celery/app-rules.ts';
 import { ConfigError } from '../model/errors.ts';
-import { seconds } from '../model/units.ts';
+import { type Bytes, seconds } from '../model/units.ts';
+import { smallestChildBytes } from '../systemd/rules/per-child.ts';
+import { unitRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
 import { readStores } from './cleanup-inputs.ts';
-import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
+import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
+import { printSize } from './quantities.ts';
 import { releaseDesired } from './release-inputs.ts';
 import { parseStores } from './stores-input.ts';
 import { supportDirectoryOf } from './support-directory.ts';
@@ -23,17 +27,23 @@ export function deployWorkerDesired(
   runUrl: string | null = null,
 ): DeployWorkerDesired {
   const { queues, watchdog } = inputs;
-  const memoryMaxBytes = inputs['memory-max'] === 'off' ? null : inputs['memory-max'];
-  const memoryHighBytes = inputs['memory-high'] === 'off' ? null : inputs['memory-high'];
+  const memoryMaxBytes = inputs['memory-max'].limit;
+  const memoryHighBytes = inputs['memory-high'].limit;
   refuseStartLimit(inputs);
+  refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
+  refusePerChild(inputs['max-memory-per-child'].bytes, sizeOf(memoryMaxBytes));
+  refuseUnknownRules(inputs['accept-rules']);
   refuseOwnUnit(inputs);
-  refuseMemoryHigh(memoryHighBytes, memoryMaxBytes, '`off`');
   return {
     unit: inputs.unit,
     unitMode: inputs['unit-mode'],
     hardening: inputs.hardening,
     readWritePaths: inputs['read-write-paths'],
-    concurrency: inputs.concurrency,
+    concurrency: inputs.concurrency.value,
+    maxMemoryPerChildBytes: inputs['max-memory-per-child'].bytes,
+    maxTasksPerChild: inputs['max-tasks-per-child'].value,
+    prefetchMultiplier: inputs['prefetch-multiplier'].value,
+    acceptedRules: inputs['accept-rules'],
     queues: queues.length === 0 ? null : queues,
     memoryMaxBytes,
     memoryHighBytes,
@@ -62,6 +72,39 @@ export function deployWorkerDesired(
     companions: inputs['also-restart'],
     release: releaseDesired(inputs),
   };
+}
+
+const sizeOf = (wish: MemoryWish): Bytes | null => (wish === 'keep' ? null : wish);
+
+function refusePerChild(limit: Bytes | null, max: Bytes | null): void {
+  if (limit === null) return;
+  const refuse = (problem: string, expected: string): never => {
+    throw new ConfigError('input max-memory-per-child', problem, expected);
+  };
+  const named = `\`max-memory-per-child\` (${printSize(limit)})`;
+  if (limit < smallestChildBytes) {
+    refuse(
+      `${named} is less than any child of Celery uses, so each child would be replaced after one task`,
+      'the size at which a child is replaced, such as 300M',
+    );
+  }
+  if (max !== null && limit >= max) {
+    refuse(
+      `${named} is not below \`memory-max\` (${printSize(max)}), at which the kernel kills the child in the middle of its task`,
+      `less than ${printSize(max)}`,
+    );
+  }
+}
+
+function refuseUnknownRules(ids: readonly string[]): void {
+  const known = [...unitRules, ...appRules].map(({ id }) => id);
+  const unknown = ids.find((id) => !known.includes(id));
+  if (unknown === undefined) return;
+  throw new ConfigError(
+    'input accept-rules',
+    `there is no rule ${unknown}`,
+    `ids of rules: ${known.join(', ')}`,
+  );
 }
 
 /** A stop is proof, so nothing waits for a threshold, or for a second look at the rows. */

@@ -66,11 +66,17 @@ export function input<T>(
 export const sizeInput = (described: Described): Input<Bytes> =>
   input(described, 'a size such as 512M or 2G', parseSize);
 
-/** A size, or `off`. */
-export const optionalSizeInput = (described: Described): Input<Bytes | 'off'> =>
-  input(described, 'a size such as 800M, or `off`', (text) =>
-    text.trim() === 'off' ? 'off' : parseSize(text),
-  );
+/** A size, `off` for no limit, or empty to keep what there is. */
+export const limitInput = (
+  described: Described,
+): Input<{ readonly limit: Bytes | null | 'keep' }> =>
+  input({ ...described, fallback: '' }, 'a size such as 800M, `off`, or empty', (text) => {
+    const word = text.trim();
+    if (word === '') return { limit: 'keep' };
+    if (word === 'off') return { limit: null };
+    const limit = parseSize(word);
+    return limit === null ? null : { limit };
+  });
 
 /** A size, or empty. */
 export const maybeSizeInput = (described: Described): Input<{ readonly bytes: Bytes | null }> =>

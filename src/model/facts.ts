@@ -24,6 +24,8 @@ export interface FactArguments {
   readonly code: { readonly unit: string };
   readonly journal: { readonly unit: string };
   readonly kernel: { readonly unit: string };
+  /** What bounds the memory of a unit, and of the services beside it. */
+  readonly limits: { readonly unit: string };
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
    * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
@@ -42,7 +44,10 @@ export interface FactArguments {
   /** `backup`: a path, or `latest`. */
   readonly backup: { readonly database: string; readonly backup: string };
   readonly rehearsal: RehearsalQuery;
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
+  /** Newest first. */
+  readonly undoing: { readonly transactions: readonly string[] };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
@@ -59,6 +64,7 @@ export interface FactAnswers {
   readonly code: CodeFact;
   readonly journal: JournalFact;
   readonly kernel: KernelFact;
+  readonly limits: LimitsFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
@@ -67,7 +73,9 @@ export interface FactAnswers {
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
   readonly rehearsal: RehearsalFact;
+  readonly past: PastFact;
   readonly transactions: readonly TransactionFact[];
+  readonly undoing: readonly UndoingFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
@@ -285,6 +293,11 @@ export interface CodeFact {
   readonly newest: { readonly path: string; readonly modified: EpochSeconds } | null;
   /** There were too many files to check them all. */
   readonly truncated: boolean;
+  /**
+   * Whether the worker that runs was started with these sources, by their content; `null`: Celeriac
+   * did not start it. No clock has a part in it.
+   */
+  readonly startedWithThese: boolean | null;
 }
 
 /** The unit's journal since its current start. Incomplete if journald dropped lines under load. */
@@ -302,6 +315,33 @@ export interface KernelFact {
   readonly outOfMemory: readonly { readonly at: EpochSeconds; readonly message: string }[];
   /** Whether the kernel log can be read. */
   readonly readable: boolean;
+}
+
+export interface LimitsFact {
+  /** Whether the kernel can limit the memory of services: it has the memory controller. */
+  readonly controller: boolean;
+  /** Whether something is mounted over `/proc/meminfo`, as lxcfs does in a container. */
+  readonly ownMeminfo: boolean;
+  /** The limit of the cgroup in which all of the system runs, as in a container; `null`: none. */
+  readonly system: {
+    readonly limitBytes: Bytes;
+    /** Without the cache of files. */
+    readonly usedBytes: Bytes;
+  } | null;
+  /** Memory of the unit's processes, pages that they share counted once; `null`: unknown. */
+  readonly unitBytes: Bytes | null;
+  /** Loaded slices with a `MemoryMax=`. */
+  readonly slices: readonly { readonly name: string; readonly memoryMaxBytes: Bytes }[];
+  /** Other loaded services with a `MemoryMax=`. */
+  readonly services: readonly LimitedService[];
+}
+
+export interface LimitedService {
+  readonly name: string;
+  readonly activeState: string;
+  readonly slice: string;
+  readonly memoryMaxBytes: Bytes;
+  readonly currentBytes: Bytes | null;
 }
 
 export interface HttpProbe {
@@ -439,7 +479,7 @@ export interface StoreColumn {
   readonly labels?: readonly string[];
 }
 
-/** A transaction that the host has on record. */
+/** A transaction that the host has on record. Lists of them are in the host's own order. */
 export interface TransactionFact {
   readonly id: string;
   readonly action: string;
@@ -449,6 +489,49 @@ export interface TransactionFact {
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
   readonly undoneBy: string;
   readonly undoneWhy: string;
+}
+
+/** What the undo of a transaction will do. */
+export interface UndoingFact {
+  readonly id: string;
+  /** In the order of the undo; only steps that were done. */
+  readonly steps: readonly {
+    readonly op: string;
+    /** Of the way forward. */
+    readonly title: string;
+    /** Of the way forward; may be empty. */
+    readonly diff: string;
+    /** There is a diff, which is too long to be shown. */
+    readonly cut: boolean;
+    /** What becomes of each row; empty but for repairs. */
+    readonly rows: readonly string[];
+  }[];
+}
+
+/** One of any unit. */
+export interface PastTransaction extends TransactionFact {
+  /** `null`: of the host as a whole. */
+  readonly unit: string | null;
+}
+
+/** What happened on the host, of all units, that a run reports or finishes. */
+export interface PastFact {
+  /** Undone by the host itself, and not reported by any run yet; in the host's own order. */
+  readonly untold: readonly PastTransaction[];
+  /** At work, if `working`; otherwise interrupted. */
+  readonly open: readonly PastTransaction[];
+  /** Who holds the host's lock; `null`: nobody. */
+  readonly working: string | null;
+  /** Releases that are rolled back automatically unless verify confirms them. */
+  readonly awaiting: readonly {
+    readonly unit: string;
+    /** Newest first. */
+    readonly transactions: readonly string[];
+    readonly deadline: EpochSeconds;
+    readonly withinSeconds: Seconds;
+  }[];
+  /** Temporary files of killed runs. */
+  readonly leftovers: readonly string[];
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

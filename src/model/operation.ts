@@ -123,6 +123,23 @@ export interface TryApp extends Described {
   readonly directory: string | null;
   /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
+  /** Words that variables of the unit's environment must not contain; absent: any may. */
+  readonly unwanted?: {
+    readonly variables: readonly string[];
+    readonly words: readonly string[];
+    /** What they lead to, and what to do. */
+    readonly why: string;
+    readonly fix: string;
+  };
+  /** What the app's visibility timeout is compared with; absent: with nothing. */
+  readonly visibility?: {
+    readonly atLeastSeconds: Seconds;
+    /** Whether a shorter one fails this step; otherwise it is reported. */
+    readonly refuse: boolean;
+    /** What a shorter one leads to, and what to do. */
+    readonly why: string;
+    readonly fix: string;
+  };
   readonly timeoutSeconds: Seconds;
 }
 
@@ -142,6 +159,8 @@ export interface VerifyUnit extends Described {
  */
 export interface GuardUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'guard-unit';
+  /** How long its undo watches the worker before it says that it serves again. */
+  readonly minHealthySeconds?: Seconds;
 }
 
 /** Writes a unit file or drop-in, after a backup, and reloads systemd (daemon-reload). */
@@ -226,8 +245,11 @@ export interface FindUnacked extends Described, ByTheApp {
   readonly op: 'find-unacked';
 }
 
-/** Sends TERM, and KILL after the grace period, to a process identified by pid and start time. */
-export interface EndProcess extends Described {
+/**
+ * Cancels the consumers of a worker outside the unit, by its app; then sends TERM, and KILL after the
+ * grace period, to the process, identified by pid and start time.
+ */
+export interface EndProcess extends Described, ByTheApp {
   readonly op: 'end-process';
   readonly pid: number;
   readonly startTicks: number;

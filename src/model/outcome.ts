@@ -143,4 +143,17 @@ export interface JobReport {
   readonly problem: string | null;
   /** If no probe was sent: the last output lines of the process that sends them. */
   readonly evidence?: readonly string[];
+  /** From the app itself; absent if no process of the app sent the probes. */
+  readonly delivery?: DeliveryReport;
+}
+
+/** When the broker delivers a message again that is not acknowledged. */
+export interface DeliveryReport {
+  readonly transport: string;
+  /** `null`: unknown, or not before the connection ends. */
+  readonly seconds: Seconds | null;
+  /** The setting of the app, or `the default`. */
+  readonly where: string;
+  /** Why it is unknown. */
+  readonly problem: string | null;
 }

@@ -2,9 +2,10 @@ import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import type { UnitFact } from '../model/facts.ts';
 import type { Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
-import { bytes } from '../model/units.ts';
+import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
@@ -25,9 +26,13 @@ import {
 import { describeHost, describeMemory, describeMode, describeSatisfied } from './deploy/summary.ts';
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
-import { describePast } from './past.ts';
+import { chooseLimits, hasSwap } from './limits/choose-limits.ts';
+import { childBaseline, judgePerChild } from './limits/per-child.ts';
+import { compareTogether } from './limits/together.ts';
+import { measureWorker } from './limits/worker-size.ts';
+import { describeSuperseded, describeUndoFailure } from './past.ts';
 import { readSource } from './unit/unit-source.ts';
-import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
+import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/worker-unit.ts';
 
 /**
  * Plans how the host gets this worker. The unit is checked before anything changes. The new definition
@@ -41,12 +46,21 @@ import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
  */
 export function planDeployWorker(
   facts: DeployWorkerFacts,
-  desired: DeployWorkerDesired,
+  asked: DeployWorkerDesired,
   offer: CodeOffer | null = null,
 ): Plan {
-  const source = readSource(facts, desired);
+  const source = readSource(facts, asked);
+  const limits = chooseLimits(source, facts, asked);
+  const { memoryMaxBytes, memoryHighBytes } = limits;
+  const desired = { ...asked, memoryMaxBytes, memoryHighBytes };
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
-  const unit = change(source, desired, unitContext(facts, desired));
+  const unit = explainLimit(change(source, desired, unitContext(facts, desired)), limits.why);
+  const perChild = judgePerChild(
+    unit.line,
+    desired,
+    measureWorker(facts.unit),
+    memoryMaxOf(unit, facts.unit),
+  );
   const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const own = app.process;
   const { HOME: home } = facts.unit.variables ?? {};
@@ -73,7 +87,7 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const endings = endStrays(strays.strays, desired.strays.graceSeconds);
+  const endings = endStrays(own, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
   const beforeStart = runBeforeStart(own, code.trial, desired);
@@ -93,7 +107,7 @@ export function planDeployWorker(
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
     ...companions.guards,
-    guardUnit(own, facts.unit),
+    guardUnit(own, facts.unit, desired),
     ...prepare,
     // Try the app in the environment of the new unit. If it fails, only files have changed.
     ...(prepare.length > 0 ? tryWhen('prepared') : []),
@@ -123,8 +137,9 @@ export function planDeployWorker(
     ...companions.restarts,
   ];
 
+  const operations = reasons.length > 0 ? restart : leaveRunning;
   return {
-    operations: reasons.length > 0 ? restart : leaveRunning,
+    operations,
     satisfied: [
       ...describeSatisfied({
         facts,
@@ -143,11 +158,15 @@ export function planDeployWorker(
       ...describeMode(source, desired),
       ...unit.findings,
       ...code.findings,
+      ...limits.findings,
+      ...perChild,
       ...companions.findings,
       ...describeMemory(facts, desired),
+      ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
       ...describeLeftAlone(strays),
       ...describeHost(facts, desired, unit),
-      ...describePast(facts.transactions),
+      ...describeUndoFailure(facts.transactions),
+      ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),
     ],
   };
 }
@@ -157,14 +176,32 @@ function unitContext(
   { host, unit, swap }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
 ): UnitContext {
-  const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
-  const children = unit.processes.filter(({ pid }) => pid !== unit.mainPid);
-  const largest = Math.max(0, ...children.map(({ residentBytes }) => residentBytes));
+  const size = measureWorker(unit);
   return {
-    swapActive: swap.active.length > 0 || host.memory.swapTotalBytes > 0,
+    swapActive: hasSwap({ host, swap }),
     longestTaskSeconds: desired.longestTaskSeconds,
     cpus: host.cpus,
     hostMemoryBytes: host.memory.totalBytes,
-    processes: main ? { mainBytes: main.residentBytes, childBytes: bytes(largest) } : null,
+    processes: size && {
+      mainBytes: size.mainBytes,
+      childBytes: bytes(Math.max(0, ...size.childrenBytes)),
+      baselineBytes: childBaseline(size),
+    },
   };
+}
+
+/** The arithmetic of a limit that nobody asked for is part of the reason of the change. */
+function explainLimit(unit: WorkerUnit, why: string | null): WorkerUnit {
+  if (why === null) return unit;
+  const changes = unit.changes.map((change) =>
+    change.startsWith('MemoryMax ') ? `${change} (${why})` : change,
+  );
+  return { ...unit, changes };
+}
+
+/** The limit that systemd will enforce; `null`: none, or not known in bytes. */
+function memoryMaxOf({ properties }: WorkerUnit, present: UnitFact): Bytes | null {
+  // A percentage stays as it is, and systemd has calculated it.
+  const text = properties.MemoryMax ?? present.properties.MemoryMax ?? '';
+  return /^\d+$/.test(text) ? bytes(Number(text)) : null;
 }

@@ -1,37 +1,75 @@
-import type { TransactionFact } from '../model/facts.ts';
+import type { PastFact, PastTransaction, TransactionFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
-import { formatInstant } from '../report/quantities.ts';
+import { formatDuration, formatInstant } from '../report/quantities.ts';
 
-/** The host's name for itself in transactions that it undid without a run. */
-const hostItself = 'the host itself';
+const warn = (message: string): Finding => ({ level: 'warning', message });
+const note = (message: string): Finding => ({ level: 'notice', message });
 
 /** A clean-up of jobs that was committed says nothing about the deploy before it. */
 const isOfWorker = ({ action, state }: TransactionFact): boolean =>
   action !== 'cleanup' || state !== 'committed';
 
 /**
- * Findings from the newest transaction: it never finished, could not be undone, or was undone by the
- * host without a run.
+ * What happened on the host since the last report: what it undid alone, in its own order. A dry run
+ * also mentions what it would wait for, or what may change the host after it.
  */
-export function describePast(transactions: readonly TransactionFact[]): readonly Finding[] {
-  const newest = transactions
-    .filter(isOfWorker)
-    .toSorted((a, b) => a.startedAt - b.startedAt)
-    .at(-1);
-  if (newest === undefined) return [];
-  const { id, action, holder, state, startedAt, undoneBy, undoneWhy } = newest;
-  const about = `the last change to this worker (transaction ${id} of ${formatInstant(startedAt)}, ${action}, by ${holder})`;
-  const warn = (message: string): readonly Finding[] => [{ level: 'warning', message }];
-  switch (state) {
-    case 'open':
-      return warn(`${about} was never finished`);
-    case 'undo-failed':
-      return warn(`${about} could not be undone completely`);
-    case 'undone':
-      return undoneBy === hostItself
-        ? warn(`${about} was undone by the host itself: ${undoneWhy}`)
-        : [];
-    case 'committed':
-      return [];
-  }
+export function describePast(
+  { untold, open, working, awaiting }: PastFact,
+  { dryRun }: { readonly dryRun: boolean },
+): readonly Finding[] {
+  const told = untold.map(({ state, undoneWhy, ...about }) =>
+    warn(
+      state === 'undone'
+        ? `${nameOf(about)} was undone by the host itself: ${undoneWhy}`
+        : `${nameOf(about)} was undone by the host itself (${undoneWhy}), but not completely`,
+    ),
+  );
+  if (!dryRun) return told;
+  const unfinished = open.map((about) =>
+    working === null
+      ? warn(
+          `${nameOf(about)} did not finish; the host undoes it, or the next run that is no dry run`,
+        )
+      : warn(`${nameOf(about)} is at work right now: this plan shows the host in the middle of it`),
+  );
+  const pending = awaiting.map(({ unit, transactions, deadline }) =>
+    note(
+      `a release of ${unit} awaits its verdict (transaction ${transactions.join(', ')}): unless verify confirms it by ${formatInstant(deadline)}, the host rolls back automatically`,
+    ),
+  );
+  return [...told, ...unfinished, ...pending];
+}
+
+/**
+ * A release that still awaits its verdict when another one of the unit is deployed.
+ *
+ * @param unit as the host names it, with its suffix
+ */
+export function describeSuperseded({ awaiting }: PastFact, unit: string): readonly Finding[] {
+  return awaiting
+    .filter((one) => one.unit === unit)
+    .map(({ transactions, withinSeconds }) =>
+      note(
+        `this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${formatDuration(withinSeconds)} yet: verify now judges both, and a roll-back undoes both`,
+      ),
+    );
+}
+
+/** The newest change to this worker could not be undone: true until another one was made. */
+export function describeUndoFailure(transactions: readonly TransactionFact[]): readonly Finding[] {
+  const newest = transactions.filter(isOfWorker).at(-1);
+  return newest?.state === 'undo-failed'
+    ? [warn(`the last change to this worker (${nameOf(newest)}) could not be undone completely`)]
+    : [];
+}
+
+function nameOf({
+  id,
+  action,
+  holder,
+  startedAt,
+  unit = null,
+}: Omit<TransactionFact, 'state' | 'undoneWhy' | 'undoneBy'> & Partial<PastTransaction>): string {
+  const what = unit === null ? action : `${action} of ${unit}`;
+  return `transaction ${id} of ${formatInstant(startedAt)} (${what}, by ${holder})`;
 }

@@ -21,7 +21,7 @@ export function describeRestart(outcome: Outcome): RestartReport {
       downtimeSeconds === null
         ? ''
         : `Downtime: no task was accepted for ${formatDuration(downtimeSeconds)}.`,
-    findings: outcome.steps.flatMap(findingsOf),
+    findings: [...outcome.steps.flatMap(findingsOf), ...describeNotLooked(outcome)],
   };
 }
 
@@ -42,10 +42,26 @@ function downtimeOf({ result, steps }: Outcome): Seconds | null {
     : seconds(Math.round((to - from) * 10) / 10);
 }
 
+/** A release that ran and failed may have left messages, which only a whole deploy looks for. */
+function describeNotLooked({ result, steps }: Outcome): readonly Finding[] {
+  const started = steps.some(
+    ({ op, status }) => op === 'start-unit' && status !== 'skipped' && status !== 'already',
+  );
+  const looked = steps.some(({ op, status }) => op === 'find-unacked' && status !== 'skipped');
+  if (result === 'committed' || !started || looked) return [];
+  const message =
+    'the release that failed may have left messages unacknowledged, and this run did not look for them: they return to their queues after the visibility timeout, or with the next deploy that has `restore-unacked`';
+  return [{ level: 'notice', message }];
+}
+
 function findingsOf({ op, status, message, result }: Outcome['steps'][number]): readonly Finding[] {
   if (status !== 'done' || result === undefined) return [];
   if (op === 'drain-worker') {
     return 'problem' in result ? [{ level: 'notice', message }] : [];
+  }
+  if (op === 'try-app') {
+    if ('accepted' in result) return [{ level: 'notice', message }];
+    return 'problem' in result ? [{ level: 'warning', message }] : [];
   }
   if (op !== 'find-unacked' && op !== 'restore-unacked') return [];
   if ('problem' in result) return [{ level: 'notice', message }];

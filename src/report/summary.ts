@@ -94,9 +94,16 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   }
 }
 
-/** What people must still do, in the steps' own words. */
+/** What people must still do, or what rightly stays of an undone step, in the steps' own words. */
 export const todosOf = ({ steps }: Outcome): readonly string[] =>
-  steps.flatMap(({ todo }) => (todo === undefined ? [] : [todo]));
+  steps.flatMap(({ status, message, todo }) => {
+    if (todo !== undefined) return [todo];
+    return status === 'undone' && stays.test(message) ? [message] : [];
+  });
+
+/** How an undo says that it left a part as it is. */
+const stays =
+  /\b(?:not (?:restored|removed|started again|cancelled)|could not remove|skipped, changed since)\b/;
 
 function describeUndone(outcome: Outcome): string {
   const todos = todosOf(outcome);

@@ -2,11 +2,8 @@ import type { Bytes } from '../model/units.ts';
 import { redact } from './secrets.ts';
 import type { Assignment, UnitEntry, UnitFile } from './unit-file.ts';
 
-/**
- * A fault in the unit of a Celery worker that systemd itself accepts. A rule looks at one unit; a
- * fault is fixed when the rule no longer finds it in the new text.
- */
-export interface UnitRule {
+/** A known fault of workers. It has a page. */
+export interface Rule {
   /** Short and stable; names the rule's page. */
   readonly id: string;
   readonly title: string;
@@ -16,8 +13,17 @@ export interface UnitRule {
   readonly fix: string;
   /** What deploy-worker does about it. */
   readonly mends: Mending;
+  /** Work is lost, or done twice: deploy-worker refuses the unit unless the rule is accepted. */
+  readonly severe?: true;
   /** For its page and for tests; lines of `[Service]` unless they name a section. */
   readonly example: { readonly wrong: readonly string[]; readonly right: readonly string[] };
+}
+
+/**
+ * A fault in the unit of a Celery worker that systemd itself accepts. A rule looks at one unit; a
+ * fault is fixed when the rule no longer finds it in the new text.
+ */
+export interface UnitRule extends Rule {
   find(file: UnitFile, context: RuleContext): readonly Sighting[];
 }
 
@@ -34,7 +40,13 @@ export interface UnitContext {
   readonly cpus: number;
   readonly hostMemoryBytes: Bytes;
   /** Memory of the running worker's processes; `null` when it is not running. */
-  readonly processes: { readonly mainBytes: Bytes; readonly childBytes: Bytes } | null;
+  readonly processes: {
+    readonly mainBytes: Bytes;
+    /** The largest child. */
+    readonly childBytes: Bytes;
+    /** What a child uses at least, as far as the processes show it; `null`: unknown. */
+    readonly baselineBytes: Bytes | null;
+  } | null;
 }
 
 /** The context of a rule: the host, and the worker of the unit. */
@@ -51,6 +63,11 @@ export interface WorkerSeen {
   readonly shell: 'none' | 'becomes' | 'waits';
   /** How many children its pool may come to; `null`: only the host can say. */
   readonly children: number | null;
+  /** `prefork` by default. */
+  readonly pool: string;
+  /** `null`: not set, or not a number. */
+  readonly maxMemoryPerChild: Bytes | null;
+  readonly maxTasksPerChild: string | null;
   readonly workingDirectory: string | null;
 }
 

@@ -1,20 +1,24 @@
 import { execRules } from './rules/exec-lines.ts';
 import { lifeCycleRules } from './rules/life-cycle.ts';
 import { memoryRules } from './rules/memory.ts';
+import { perChildRules } from './rules/per-child.ts';
+import { purgeRules } from './rules/purge.ts';
 import { surroundingsRules } from './rules/surroundings.ts';
 import type { UnitEntry, UnitFile } from './unit-file.ts';
-import type { RuleContext, UnitRule } from './unit-rule.ts';
+import type { Rule, RuleContext, UnitRule } from './unit-rule.ts';
 
 /** The known faults of worker units. Each has a page, see `rulePage`. */
 
 export { killsCeleryByName } from './rules/exec-lines.ts';
 export { supportModule } from './rules/life-cycle.ts';
-export type { RuleContext, UnitContext, UnitRule, WorkerSeen } from './unit-rule.ts';
+export type { Rule, RuleContext, UnitContext, UnitRule, WorkerSeen } from './unit-rule.ts';
 
 export const unitRules: readonly UnitRule[] = [
   ...execRules,
   ...lifeCycleRules,
   ...memoryRules,
+  ...perChildRules,
+  ...purgeRules,
   ...surroundingsRules,
 ];
 
@@ -35,4 +39,4 @@ export function applyUnitRules(file: UnitFile, context: RuleContext): readonly U
 }
 
 /** The page of a rule in this repository; generated from the rule. */
-export const rulePage = ({ id }: UnitRule): string => `docs/reference/unit-rules/${id}.md`;
+export const rulePage = ({ id }: Rule): string => `docs/reference/unit-rules/${id}.md`;

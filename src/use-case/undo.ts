@@ -2,6 +2,7 @@ import { HostError } from '../model/errors.ts';
 import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { todosOf } from '../report/summary.ts';
+import { renderUndoText } from '../report/undo-view.ts';
 import type { Run } from './run.ts';
 
 /** What to undo, with texts for people. */
@@ -22,10 +23,12 @@ export interface Undoing {
  * @throws HostError when a step could not be undone
  */
 export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing): Promise<void> {
-  const { about, subject, unit } = undoing;
-  run.output('changed', 'false');
+  const { about, subject, unit, transactions } = undoing;
   run.output('transaction', '');
-  const report = (sentence: string, outcome: Outcome | null): void =>
+  const text = renderUndoText((await agent.look({ undoing: { transactions } })).undoing);
+  await run.showDetails(`the plan${run.dryRun ? ' (dry run)' : ''}`, text.split('\n'));
+  const report = (sentence: string, outcome: Outcome | null): void => {
+    run.output('changed', String(outcome !== null));
     run.report(agent, {
       subject,
       sentence,
@@ -33,19 +36,24 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
       plan: null,
       outcome,
       findings: [],
+      extra: { details: [{ title: 'The plan', text, language: 'diff' }] },
     });
+  };
   if (run.dryRun) {
     report(`Dry run: ${about} would be undone; nothing was changed.`, null);
     return;
   }
-  const outcome = await run.group(`undoing ${about}`, () =>
-    agent.undo(undoing.transactions, run.meta(unit), run.onProgress()),
-  );
+  const outcome = await run
+    .group(`undoing ${about}`, () => agent.undo(transactions, run.meta(unit), run.onProgress()))
+    .catch((error: unknown) => {
+      // Refused, or the host no longer answers: this run knows of no change.
+      run.output('changed', 'false');
+      throw error;
+    });
   const whole = outcome.result === 'undone';
   const todos = todosOf(outcome);
   const end = todos.length === 0 ? undoing.whole : todos.join('; ');
   const sentence = whole ? `Undone: ${about}; ${end}.` : `Not all of ${about} could be undone.`;
-  run.output('changed', 'true');
   report(sentence, outcome);
   if (!whole) {
     const said = (status: Step['status']) =>

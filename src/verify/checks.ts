@@ -2,6 +2,7 @@ import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { checkConsuming } from './checks/consuming.ts';
+import { checkDelivery } from './checks/delivery.ts';
 import { checkGate } from './checks/gate.ts';
 import { checkErrors, checkRateLimits } from './checks/journal.ts';
 import { checkKernelOom, checkMemory, checkSwap, checkUnitOom } from './checks/memory.ts';
@@ -33,6 +34,7 @@ export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
     checkErrors(facts, desired),
     ...checkProbes(facts, desired),
     checkStuckRows(seen.stuck, desired),
+    ...checkDelivery(seen.gate, facts.unit),
     ...checkGate(seen.gate),
   ];
   return { healthy: checks.every(({ state }) => state !== 'failed'), checks };

@@ -3,7 +3,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import { listProcesses } from './lib/host-state.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
 import {
   BACKEND,
@@ -52,7 +52,7 @@ beforeEach(async () => {
 afterAll(() => machine?.stop());
 
 function deploy(inputs: Inputs = {}, options: BundleOptions = {}): Promise<BundleRun> {
-  const short = { 'min-healthy-time': '2s', 'confirm-within': 'off', ...inputs };
+  const short = { ...taskListLimits, 'min-healthy-time': '2s', 'confirm-within': 'off', ...inputs };
   return runBundle('deploy-worker', inputsFor(machine, short), options);
 }
 

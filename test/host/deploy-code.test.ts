@@ -5,7 +5,7 @@ import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Clone } from './lib/clone.ts';
 import { Hand, noApp } from './lib/hand.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
 import {
@@ -50,7 +50,8 @@ afterAll(async () => {
 /** Deploys the newest commit of the clone. */
 function deploy(inputs: Inputs = {}): Promise<BundleRun> {
   const source: Inputs = 'roll-back' in inputs ? {} : { source: 'git' };
-  const asked = { 'min-healthy-time': '2s', ...source, ...inputs };
+  const limits = 'roll-back' in inputs ? {} : taskListLimits;
+  const asked = { 'min-healthy-time': '2s', ...limits, ...source, ...inputs };
   return runBundle('deploy-worker', inputsFor(machine, asked), {
     env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
   });

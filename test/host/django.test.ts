@@ -3,7 +3,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import type { Check } from '../../src/model/verdict.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { shell } from './lib/worker.ts';
 
 /** A task of the project, which counts rows through a model. */
@@ -24,7 +24,7 @@ const gateOf = (run: BundleRun): readonly Check[] =>
   (JSON.parse(run.outputs.checks ?? '[]') as Check[]).filter(({ id }) => id.startsWith('gate'));
 
 test('the release is confirmed: canaries return, and so do results that Django stores', async () => {
-  const deploy = await act('deploy-worker', { 'confirm-within': '1h' });
+  const deploy = await act('deploy-worker', { ...taskListLimits, 'confirm-within': '1h' });
   expect(deploy.code, deploy.log).toBe(0);
   // The other programs that run in the app's own Python.
   expect(deploy.log).toContain('the app shop imports as user deploy in /srv/shop');

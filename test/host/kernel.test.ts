@@ -93,6 +93,8 @@ test('end-process: never a kernel thread', { tags: ['nightly'] }, async () => {
   const startTicks = Number(kernel?.started);
   const end: PlainOperation = {
     op: 'end-process',
+    unit,
+    ...noApp,
     pid: 2,
     startTicks,
     cgroup: '/',

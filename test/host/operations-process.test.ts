@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
 import { readProcesses } from '../lib/processes.ts';
-import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
+import { Hand, messages, noApp, type PlainOperation, statuses } from './lib/hand.ts';
 import { POOL } from './lib/units.ts';
 import { waitUntil } from './lib/worker.ts';
 
@@ -114,6 +114,9 @@ describe('end-process', () => {
     const process = (await readProcesses(hand.machine)).get(pid);
     return {
       op: 'end-process',
+      unit: 'pool.service',
+      ...noApp,
+      app: '',
       pid,
       startTicks: Number(process?.started),
       cgroup: await cgroupOf(pid),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { ActionRuns } from './lib/action-runs.ts';
 import { captureHost } from './lib/host-state.ts';
+import { taskListLimits } from './lib/inputs.ts';
 import { readTransaction, shell, show, UNIT } from './lib/worker.ts';
 
 /* The part of the pipeline for which a host needs a kernel of its own; the rest: pipeline.test.ts. */
@@ -66,7 +67,7 @@ test('with swap the worker has both limits, and all checks pass', {
   tags: ['nightly'],
 }, async () => {
   await runs.succeed('provision');
-  await runs.succeed('deploy-worker');
+  await runs.succeed('deploy-worker', taskListLimits);
   expect(await show(machine, 'MemoryMax', 'MemoryHigh')).toEqual({
     MemoryMax: '838860800',
     MemoryHigh: '629145600',

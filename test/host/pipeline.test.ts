@@ -5,6 +5,7 @@ import type { HostProcess } from '../lib/processes.ts';
 import { ActionRuns, dryRun } from './lib/action-runs.ts';
 import { holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import { captureHost, listProcesses, processesBeside } from './lib/host-state.ts';
+import { taskListLimits } from './lib/inputs.ts';
 import { printedPlan } from './lib/plan-log.ts';
 import { mendedUnit } from './lib/units.ts';
 import {
@@ -79,7 +80,7 @@ test('a dry run of all four actions changes nothing, nor does a user without sud
   const tasks = await countTasks();
   const before = await captureHost(machine);
   const provision = await runs.succeed('provision', dryRun);
-  const deploy = await runs.succeed('deploy-worker', dryRun);
+  const deploy = await runs.succeed('deploy-worker', { ...taskListLimits, ...dryRun });
   const cleanup = await runs.succeed('cleanup', dryRun);
   // This worker answers no canary, so nothing but the dry run keeps a task of its own from it.
   const verify = await runs.act('verify', { ...dryRun, ...gateTask });
@@ -127,7 +128,7 @@ async function deployWorker(): Promise<void> {
   const isOld = ({ pid, parent }: HostProcess) => mains.includes(pid) || mains.includes(parent);
 
   const tasks = await occupy(before.filter(({ parent }) => mains.includes(parent)).length);
-  const run = await runs.carryOut('deploy-worker', {}, 'root', tasks.letGo);
+  const run = await runs.carryOut('deploy-worker', taskListLimits, 'root', tasks.letGo);
 
   const swaps = await shell(machine, 'tail -n +2 /proc/swaps');
   expect(await machine.readFile(UNIT_PATH)).toBe(

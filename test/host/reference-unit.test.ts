@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { mendedUnit } from './lib/units.ts';
 import { shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
@@ -29,7 +29,8 @@ async function succeed(action: ActionName, inputs: Inputs = {}): Promise<BundleR
   return run;
 }
 
-const deploy = () => succeed('deploy-worker', { watchdog: `${WATCHDOG_SECONDS}s` });
+const deploy = () =>
+  succeed('deploy-worker', { ...taskListLimits, watchdog: `${WATCHDOG_SECONDS}s` });
 
 test('a unit that cannot start is fixed, and its worker is healthy', async () => {
   expect((await show(machine, 'ActiveState')).ActiveState).not.toBe('active');

@@ -29,6 +29,7 @@ function deploy(more: Inputs, options: BundleOptions = {}): Promise<BundleRun> {
     // What they have to do is a little more than one of them could.
     concurrency: '4',
     'memory-max': '900M',
+    'memory-high': '600M',
     'longest-task': '60s',
     'min-healthy-time': '2s',
     ...more,

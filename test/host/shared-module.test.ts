@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { BACKEND, SUPPORT, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 const OTHER = 'video-worker.service';
@@ -45,7 +45,7 @@ async function addOther(text = OTHER_UNIT): Promise<void> {
 }
 
 async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
-  const quick = { unit, 'min-healthy-time': '1s', 'confirm-within': 'off' };
+  const quick = { ...taskListLimits, unit, 'min-healthy-time': '1s', 'confirm-within': 'off' };
   const run = await runBundle('deploy-worker', inputsFor(machine, { ...quick, ...inputs }));
   expect(run.code, run.log).toBe(0);
   return run;

@@ -8,9 +8,10 @@ import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
+import { lookAtPrograms } from '../../src/use-case/look-at-programs.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, META } from './lib/hand.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
 
 const DROP_INS = `${UNIT_PATH}.d`;
@@ -52,11 +53,17 @@ afterEach(() => hand?.agent.close());
 afterAll(() => machine?.stop());
 
 async function plan(inputs: Inputs): Promise<Plan> {
-  const quick = { 'min-healthy-time': '1s', 'start-timeout': '3m', ...inputs };
+  const quick = {
+    ...taskListLimits,
+    'min-healthy-time': '1s',
+    'start-timeout': '3m',
+    ...inputs,
+  };
   const given: Inputs = inputsFor(machine, quick);
   const values = readInputs(deployWorkerInputs, (name) => given[name] ?? '', new Map());
   const desired = deployWorkerDesired(values, supportModuleText());
-  return planDeployWorker(await hand.agent.look(deployWorkerQuery(desired)), desired);
+  const facts = await hand.agent.look(deployWorkerQuery(desired));
+  return planDeployWorker(await lookAtPrograms(hand.agent, facts), desired);
 }
 
 /** Plans and applies; a second plan must find nothing left to do. */

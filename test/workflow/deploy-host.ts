@@ -2,7 +2,12 @@ import type { Machine } from '../../sandbox/machine.ts';
 import { runWorkflow, type WorkflowOptions, type WorkflowRun } from '../lib/act.ts';
 
 export const unitPath = '/etc/systemd/system/celery-worker.service';
-export const variables = { CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health' };
+export const variables = {
+  CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health',
+  CELERIAC_CONCURRENCY: '1',
+  CELERIAC_MEMORY_MAX: '800M',
+  CELERIAC_MEMORY_HIGH: '600M',
+};
 
 /** deploy.yml for a merge. */
 export const push = (machine: Machine, options: WorkflowOptions = {}): Promise<WorkflowRun> =>

@@ -102,6 +102,23 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
     return Cancelled(problem, None if talk is None else talk.until)
 
 
+def cancel_process(args: dict[str, Any], process: processes.Process, host: System) -> str | None:
+    """The same for a worker outside the unit; why it may still take tasks, or None.
+
+    Raises only RunnerGone.
+    """
+    seen = {"MainPID": str(process.pid), "InvocationID": ""}
+    try:
+        talk = Talk(args, host, seen, lambda name, value: None)
+        limit = IMPORT_SECONDS + CANCEL_SECONDS
+        report = talk.run("cancel", limit, timeoutSeconds=CANCEL_SECONDS)
+        app_process.tell_evidence(host, report)
+        problem: str | None = report.get("problem")
+    except Exception as error:
+        problem = describe(error)
+    return problem
+
+
 class Given(NamedTuple):
     """The result of having the worker consume again."""
 

@@ -1,4 +1,4 @@
-"""Stops or restarts a worker's unit; everything that does so uses this module.
+"""Stops or restarts a worker's unit, or a worker outside it; nothing else does.
 
 A worker that ends while it waits for its broker's next message may lose that message: it is taken
 off the queue and sent over a connection that closes. So its consumers are cancelled first, if
@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from celeriac_host.app import consumers
+from celeriac_host.app import consumers, listener
 from celeriac_host.state.journal import TODO, Journal, StepJournal, read_plan
-from celeriac_host.system import units
+from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
 
@@ -55,6 +55,19 @@ def restart(
 ) -> Stopped:
     """`systemctl restart`, likewise."""
     return _control("restart", args, host, journal, timeout, tick)
+
+
+def before_end(args: dict[str, Any], process: processes.Process, host: System) -> str:
+    """Cancels the consumers of a worker that is about to get a signal; a remark, or empty.
+
+    A plan of an older version does not name the app, and a stopped process does not answer.
+    """
+    known = all(name in args for name in listener.APP_FIELDS) and args["app"]
+    if process.state == "T" or not known:
+        return ""
+    host.note(f"process {process.pid}: cancelling its consumers before it ends")
+    problem = consumers.cancel_process(args, process, host)
+    return "" if problem is None else _lost(problem)
 
 
 def take_back(
@@ -138,10 +151,7 @@ def _control(
     remark = ""
     if done.problem is not None:
         host.note(f"{unit}: could not cancel its consumers: {done.problem}")
-        remark = (
-            f"; could not cancel its consumers first ({done.problem}):"
-            " a task that was sent at that moment may be lost"
-        )
+        remark = _lost(done.problem)
     until = time.monotonic() if done.until is None or done.problem else done.until
     argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
     try:
@@ -152,6 +162,13 @@ def _control(
             error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence
         ) from None
     return Stopped(until, remark)
+
+
+def _lost(problem: str) -> str:
+    return (
+        f"; could not cancel its consumers first ({problem}):"
+        " a task that was sent at that moment may be lost"
+    )
 
 
 def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:

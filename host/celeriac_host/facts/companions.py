@@ -6,8 +6,8 @@ import os
 import re
 from typing import Any
 
+from celeriac_host.code.sources import working_directory
 from celeriac_host.facts import unit as units
-from celeriac_host.facts.code import working_directory
 from celeriac_host.system import processes
 from celeriac_host.system.system import System
 

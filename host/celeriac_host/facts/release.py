@@ -7,7 +7,7 @@ from typing import Any
 
 from celeriac_host.app import environments
 from celeriac_host.code import git
-from celeriac_host.facts.code import working_directory
+from celeriac_host.code.sources import working_directory
 from celeriac_host.facts.unit import full_name
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import user_name

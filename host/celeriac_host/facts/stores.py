@@ -6,7 +6,7 @@ import os
 from collections import deque
 from typing import Any
 
-from celeriac_host.facts.code import is_skipped, working_directory
+from celeriac_host.code.sources import is_skipped, working_directory
 from celeriac_host.store import postgres
 from celeriac_host.store.store import Columns
 from celeriac_host.store.stores import open_store

@@ -1,6 +1,6 @@
-"""Ends one process, identified by pid and start time: SIGTERM, then SIGKILL after a grace period.
+"""Cancels the consumers of a worker outside the unit and ends it: SIGTERM, later SIGKILL.
 
-Touches: that process and its remaining children.
+Touches: that process, identified by pid and start time, and its remaining children.
 Undo: impossible; the report says so.
 """
 
@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable
 
+from celeriac_host.app import stopping
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
@@ -33,6 +34,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     _refuse(process, args["cgroup"])
     grace = float(args["graceSeconds"])
     journal.keep("process", {"pid": process.pid, "argv": list(process.argv)})
+    # Before its signal, while it can still answer.
+    remark = stopping.before_end(args, process, host)
     family = processes.descendants(process.pid)
     send = _sender(process)
     send(signal.SIGTERM)
@@ -53,7 +56,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         if not _gone(each, KILL_SECONDS, host):
             raise OperationError(f"process {each.pid} did not end after SIGKILL")
     more = f", {len(left)} of its children by KILL" if left else ""
-    line = f"process {process.pid} ended by {how}{more}: {_command(process.argv)}"
+    line = f"process {process.pid} ended by {how}{more}: {_command(process.argv)}{remark}"
     return line, {"endedAt": time.time()}
 
 

@@ -7,9 +7,11 @@ Undo: starts, restarts or stops the unit, so that it runs as before; cancels the
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celeriac_host.app import stopping
+from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError
@@ -22,7 +24,9 @@ PROPERTIES = (
     "MainPID",
     "InvocationID",
     "NeedDaemonReload",
+    "NRestarts",
 )
+STEADY = ("MainPID", "NRestarts")
 SERVING = ("active", "reloading", "refreshing")
 RESTING = ("inactive", "failed")
 CHILDREN_SECONDS = 60.0
@@ -87,12 +91,32 @@ def _bring_back(
         if not main or len(processes.pool_children(main)) >= children:
             break
         host.sleep(1)
+    _watch(unit, now, float(args.get("minHealthySeconds", 0)), cursor, host)
+    sources.remember(host, unit)
+    now = units.show(host, unit, PROPERTIES)
     return f"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}"
+
+
+def _watch(unit: str, first: dict[str, str], healthy: float, cursor: str, host: System) -> None:
+    """A worker that crashes after its start, e.g. by code that no undo changes, does not serve."""
+    end = time.monotonic() + healthy
+    while healthy > 0:
+        now = units.show(host, unit, PROPERTIES)
+        moved = [name for name in STEADY if now[name] != first[name]]
+        if now["ActiveState"] not in SERVING or moved:
+            state = f"{now['ActiveState']}, {now['SubState']}"
+            raise _failed(
+                unit, f"it was started again, and did not keep running ({state})", cursor, host
+            )
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        host.sleep(min(1.0, left))
 
 
 def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
     lines = units.evidence(host, unit, cursor)
-    why = f": {units.reason(lines)}" if lines else ""
+    why = f": {units.why(host, unit, lines)}" if lines else ""
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 

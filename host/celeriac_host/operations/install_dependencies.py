@@ -77,9 +77,16 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     was = journal.get("was")
-    if was is None or not journal.get("kept"):
+    if was is None:
         return None
     prefix = was["prefix"]
+    if not journal.get("kept"):
+        # Nothing was installed; an interrupted copy must not take the place of a whole one.
+        store = _store(prefix)
+        names = [was["keep"] + end for end in ("", ".part", ".failed")]
+        there = [name for name in names if os.path.lexists(os.path.join(store, name))]
+        trees.remove(host, trees.owner_of(prefix), store, there)
+        return None
     shutil.rmtree(was["scratch"], ignore_errors=True)
     if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
         if environments.recorded(host.state, args["unit"]) != was["record"]:

@@ -200,7 +200,7 @@ def _free_bytes(path: str) -> int:
 
 
 def _new(path: str) -> str:
-    return path + ".celeriac-new"
+    return path + files.UNFINISHED
 
 
 def _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:

@@ -114,7 +114,7 @@ def _stay_put(unit: str, first: dict[str, str], host: System) -> None:
 
 def _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:
     lines = units.evidence(host, unit, run=_run(first))
-    why = units.reason(lines)
+    why = units.why(host, unit, lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
 
 

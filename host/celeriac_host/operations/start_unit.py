@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from celeriac_host.app import stopping
+from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import limits, units
 from celeriac_host.system.errors import OperationError
@@ -51,6 +52,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     now = units.show(host, unit, PROPERTIES)
     if now["ActiveState"] != "active":
         raise _failed(unit, "", OperationError("", ran=argv), cursor, host)
+    sources.remember(host, unit)
     result = {"consumesFrom": _ready(unit, host), "restedUntil": rested}
     return f"{unit} is active (main {now['MainPID']})", result
 
@@ -79,7 +81,7 @@ def _failed(
 ) -> OperationError:
     now = units.show(host, unit, PROPERTIES)
     lines = units.evidence(host, unit, cursor)
-    why = units.reason(lines)
+    why = units.why(host, unit, lines)
     state = f"{now['ActiveState']}, {now['Result']}"
     return OperationError(
         f"{unit} did not become ready{limit} ({state})" + (f": {why}" if why else ""),

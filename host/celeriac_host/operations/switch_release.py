@@ -51,6 +51,9 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
                 "commit again"
             )
         _switch(host, base, was["target"])
+    elif os.path.islink(os.path.join(base, ".current.celeriac")):
+        # Interrupted between the new link and its renaming.
+        trees.work(host, trees.owner_of(base), "forget", {"link": os.path.join(base, "current")})
     if was["target"] is None:
         return f"{base}/current removed again"
     return f"{base}/current points to {was['target']} again"

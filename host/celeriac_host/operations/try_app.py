@@ -7,9 +7,10 @@ Undo: nothing to undo.
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from typing import Any, Mapping
 
-from celeriac_host.app import app_process, code_folders
+from celeriac_host.app import app_process, code_folders, visibility
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -33,13 +34,17 @@ def check(args: dict[str, Any], host: System) -> bool:
     return False
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(
+    args: dict[str, Any], host: System, journal: StepJournal
+) -> str | tuple[str, dict[str, Any]]:
     unit, app = args["unit"], args["app"]
     where = _inside(units.context(host, unit), args["directory"])
     where = code_folders.moved(where, args.get("instead"))
     interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
-    code = app_process.source(app_process.SHARED) + CODE
+    asked = args.get("visibility")
+    code = app_process.source(app_process.SHARED) + CODE + (visibility.TELL if asked else "")
     ran = [*interpreter, "-c", "(imports the app)", app]
+    _refuse_unwanted(args.get("unwanted"), where.environment)
     try:
         done = units.run_as(
             host,
@@ -67,7 +72,21 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
-    return f"the app {app} imports as user {where.identity.name} in {where.directory}"
+    said = f"the app {app} imports as user {where.identity.name} in {where.directory}"
+    if not asked:
+        return said
+    more, result = visibility.compare(asked, visibility.read(done.out))
+    return f"{said}; {more}" if more else said, result
+
+
+def _refuse_unwanted(unwanted: dict[str, Any] | None, environment: Mapping[str, str]) -> None:
+    """Raises OperationError if a variable has one of these words, e.g. from an EnvironmentFile=."""
+    for name in unwanted["variables"] if unwanted else ():
+        words = re.split(r"[\s\"']+", environment.get(name, ""))
+        found = next((word for word in words if unwanted and word in unwanted["words"]), None)
+        if unwanted and found:
+            said = f"the variable {name} contains {found}: {unwanted['why']}"
+            raise OperationError(said, evidence=[unwanted["fix"]])
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

@@ -105,7 +105,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
-    if ask in ("apply", "undo", "follow", "recover", "confirm"):
+    if ask in ("apply", "undo", "follow", "recover", "confirm", "acknowledge"):
         return _change(ask, message, host, progress)
     if ask == "snapshot":
         return importlib.import_module("celeriac_host.session.snapshot").snapshot(
@@ -133,6 +133,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
         return control.follow(message["opened"], host, progress)
     if ask == "recover":
         return control.recover(message["meta"], host, progress)
+    if ask == "acknowledge":
+        return control.acknowledge(message["transactions"], host)
     return control.confirm(message["unit"], message["transactions"], message["meta"], host)
 
 

@@ -26,6 +26,7 @@ MARGIN_BYTES = 32 * 1024 * 1024
 KEEP = 3
 # No upload takes longer.
 STALE_SECONDS = 6 * 3600
+OURS = re.compile(r"[0-9a-f]{64}(\.[1-9][0-9]*\.part)?")
 
 
 def receive(message: dict[str, Any], host: System) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _make(folder: str) -> None:
 def _prune(folder: str, digest: str) -> None:
     """Keeps the newest few, and what another run may be sending."""
     known = []
-    for name in os.listdir(folder):
+    for name in filter(OURS.fullmatch, os.listdir(folder)):
         path = os.path.join(folder, name)
         with suppress(OSError):
             known.append((os.lstat(path).st_mtime, name, path))

@@ -1,16 +1,18 @@
 """The journal of a transaction: its steps and what their undo needs, durable before each change.
 
 One JSON object per line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone`
-with the step's index; `undoing` when the undo begins, by whom and why; `ended` with the result.
+with the step's index; `undoing` when the undo begins, by whom and why; `ended` with the result;
+`told` when a run has reported what the host did alone.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Sequence
 
 from celeriac_host.system import files
 
@@ -21,6 +23,10 @@ RESERVE = "reserve"
 # Kept by an undo: what people still have to do, as a sentence.
 TODO = "todo"
 RESERVE_BYTES = 1024 * 1024
+# Who undid a transaction without a run.
+HOST_ITSELF = "the host itself"
+# A folder with any other name is not a transaction, whatever it contains.
+IDENT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 
 
 class Journal:
@@ -59,20 +65,23 @@ class Journal:
 
     def state(self) -> str:
         """`open`, `committed`, `undone` or `undo-failed`."""
-        found = "open"
-        for entry in self.entries():
-            if entry["event"] == "ended":
-                found = str(entry["result"])
-            elif entry["event"] == "undoing":
-                found = "open"
-        return found
+        return str(self.summary()["state"])
 
-    def undoing(self) -> dict[str, Any]:
-        """Who undid it and why; both empty if it undid itself after a failure."""
-        found = {"undoneBy": "", "undoneWhy": ""}
+    def summary(self) -> dict[str, Any]:
+        """Its state; who undid it and why, both empty if it undid itself after a failure.
+
+        `told`: whether a run has reported what the host did alone.
+        """
+        found = {"state": "open", "undoneBy": "", "undoneWhy": "", "told": False}
         for entry in self.entries():
-            if entry["event"] == "undoing":
-                found = {"undoneBy": entry.get("by", ""), "undoneWhy": entry.get("why", "")}
+            event = entry["event"]
+            if event == "ended":
+                found["state"] = str(entry["result"])
+            elif event == "undoing":
+                by, why = entry.get("by", ""), entry.get("why", "")
+                found = {"state": "open", "undoneBy": by, "undoneWhy": why, "told": False}
+            elif event == "told":
+                found["told"] = True
         return found
 
     def reserve(self) -> None:
@@ -135,14 +144,14 @@ def transactions_folder(state: str) -> str:
 
 
 def remembered(state: str) -> list[dict[str, Any]]:
-    """The transactions of this host, oldest first: id, action, holder, unit, startedAt, state."""
+    """The transactions of this host, oldest first: id, action, holder, unit, startedAt, state.
+
+    In the host's own order, by their numbers: its clock may have been set back. Older versions gave
+    no numbers; those transactions come first.
+    """
     root = transactions_folder(state)
-    try:
-        names = sorted(os.listdir(root))
-    except FileNotFoundError:
-        return []
     found = []
-    for name in names:
+    for name in named(state):
         plan = read_plan(os.path.join(root, name))
         if plan is None:
             continue
@@ -156,11 +165,48 @@ def remembered(state: str) -> list[dict[str, Any]]:
                 "unit": meta.get("unit"),
                 "sha": meta.get("sha", ""),
                 "startedAt": plan["startedAt"],
-                "state": journal.state(),
-                **journal.undoing(),
+                "number": plan.get("number", 0),
+                **journal.summary(),
             }
         )
-    return sorted(found, key=lambda each: float(each["startedAt"]))
+    return sorted(found, key=lambda each: (int(each["number"]), float(each["startedAt"])))
+
+
+def next_number(state: str) -> int:
+    """For the plan of a new transaction. The caller holds the host's lock."""
+    return 1 + max((int(each["number"]) for each in remembered(state)), default=0)
+
+
+def is_untold(known: dict[str, Any]) -> bool:
+    """Whether the host undid it alone, and no run has reported that yet."""
+    ended = known["state"] in ("undone", "undo-failed")
+    return ended and known["undoneBy"] == HOST_ITSELF and not known["told"]
+
+
+def mark_told(state: str, idents: Sequence[str]) -> None:
+    """Called once the report was delivered. One that was pruned meanwhile needs no mark."""
+    for ident in idents:
+        if IDENT.fullmatch(ident):
+            with suppress(FileNotFoundError):
+                Journal(os.path.join(transactions_folder(state), ident)).write("told")
+
+
+def named(state: str) -> list[str]:
+    """The names of all transactions, also of those that never started."""
+    try:
+        names = sorted(os.listdir(transactions_folder(state)))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if IDENT.fullmatch(name)]
+
+
+def never_started(state: str) -> list[str]:
+    """Transactions whose plan was never completely written; one of them may be beginning.
+
+    A plan that is there but damaged does not count: the backups beside it may be needed.
+    """
+    root = transactions_folder(state)
+    return [name for name in named(state) if not os.path.lexists(os.path.join(root, name, PLAN))]
 
 
 def read_plan(folder: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from contextlib import suppress
@@ -19,6 +20,8 @@ from celeriac_host.system import files
 LEDGER = "releases.jsonl"
 AWAITING = "awaiting"
 ROLLING = "rolling.json"
+# Of a unit, in that folder. A name that begins with a dot is a temporary file.
+WAIT = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
 DIFF_LIMIT = 16 * 1024
 LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
 # Per unit.
@@ -130,18 +133,48 @@ def await_verdict(state: str, unit: str, ident: str, within: float) -> float:
 
 
 def awaiting(state: str, unit: str) -> dict[str, Any] | None:
-    return _read(_awaiting_path(state, unit))
+    """None if a verdict was recorded, even if a power failure brought the file back."""
+    found = _read(_awaiting_path(state, unit))
+    if found is None or not _is_wait(found, unit):
+        return None
+    judged = {each["transaction"]: each["verdict"] for each in of_unit(state, unit)}
+    settled = all(judged.get(ident) == "confirmed" for ident in found["transactions"])
+    return None if settled else found
 
 
 def all_awaiting(state: str) -> list[dict[str, Any]]:
+    found = (awaiting(state, unit) for unit in _awaiting_units(state))
+    return [each for each in found if each is not None]
+
+
+def forget_settled(state: str) -> None:
+    """Removes what says that a release awaits its verdict after it was confirmed."""
+    for unit in _awaiting_units(state):
+        path = _awaiting_path(state, unit)
+        found = _read(path)
+        if found is not None and _is_wait(found, unit) and awaiting(state, unit) is None:
+            files.remove(path)
+
+
+def _awaiting_units(state: str) -> list[str]:
     try:
         names = sorted(os.listdir(os.path.join(state, AWAITING)))
     except FileNotFoundError:
         return []
-    # Skip temporary files of killed writers: they would become due some day.
-    units = [name for name in names if name.endswith(".json")]
-    found = (_read(os.path.join(state, AWAITING, name)) for name in units)
-    return [each for each in found if each is not None]
+    # Any other name is not ours: a temporary file, or a copy that somebody made.
+    matches = (WAIT.fullmatch(name) for name in names)
+    return [match.group(1) for match in matches if match]
+
+
+def _is_wait(found: dict[str, Any], unit: str) -> bool:
+    """Whether the content is about the unit in the file's name, and complete."""
+    idents = found.get("transactions")
+    return (
+        found.get("unit") == unit
+        and isinstance(idents, list)
+        and len(idents) > 0
+        and all(name in found for name in ("withinSeconds", "deadline", "bootId", "bootDeadline"))
+    )
 
 
 def is_due(waiting: dict[str, Any]) -> bool:
@@ -154,7 +187,7 @@ def stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:
     """Ends the wait for all transactions of the unit, or for one."""
     path = _awaiting_path(state, unit)
     waiting = _read(path)
-    if waiting is None:
+    if waiting is None or not _is_wait(waiting, unit):
         return
     left = [each for each in waiting["transactions"] if ident is not None and each != ident]
     if left:
@@ -222,7 +255,7 @@ def _lines(state: str) -> list[dict[str, Any]]:
     for text in texts:
         with suppress(ValueError):
             line = json.loads(text)
-            if isinstance(line, dict) and isinstance(line.get("release"), int):
+            if isinstance(line, dict) and isinstance(line.get("release"), int) and "unit" in line:
                 found.append(line)
     return found
 

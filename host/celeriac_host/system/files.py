@@ -7,14 +7,17 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import stat
 from contextlib import suppress
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from celeriac_host.system.errors import OperationError
 
 # In the name of a temporary file: between the name of the file and the pid of its writer.
 BESIDE = ".celeriac-"
+# Suffix of a large file that is being built, e.g. a swap file.
+UNFINISHED = ".celeriac-new"
 
 
 class Found(NamedTuple):
@@ -74,18 +77,15 @@ def write(
     beside = os.path.join(folder, f".{name}{BESIDE}{os.getpid()}")
     sweep(path)
     _unlink(beside)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    handle = _create(beside)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), mode)
+            _fill(file, Found(content, mode, uid, gid, 0))
             _copy_labels(path, beside)
             if modified_ns is not None:
                 os.utime(file.fileno(), ns=(modified_ns, modified_ns))
             os.fsync(file.fileno())
-        os.rename(beside, path)
+        _put_in_place(beside, path)
     except BaseException as error:
         _unlink(beside)
         if isinstance(error, OSError):
@@ -94,15 +94,39 @@ def write(
     sync_folder(folder)
 
 
+def _create(beside: str) -> int:
+    return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _fill(file: BinaryIO, wanted: Found) -> None:
+    file.write(wanted.content)
+    file.flush()
+    os.fchown(file.fileno(), wanted.uid, wanted.gid)
+    os.fchmod(file.fileno(), wanted.mode)
+
+
+def _put_in_place(beside: str, path: str) -> None:
+    os.rename(beside, path)
+
+
 def sweep(path: str) -> None:
     """Removes temporary files that killed writers of this file left beside it."""
+    for each in temporary(path):
+        pid = each[each.rindex(BESIDE) + len(BESIDE) :]
+        if not os.path.isdir(f"/proc/{pid}"):
+            with suppress(OSError):
+                os.unlink(each)
+
+
+def temporary(path: str) -> list[str]:
+    """The temporary files of this file; their writers may still run."""
     folder, name = os.path.split(path)
-    beginning = f".{name}{BESIDE}"
-    with suppress(OSError):
-        for each in os.listdir(folder or "."):
-            pid = each[len(beginning) :] if each.startswith(beginning) else ""
-            if pid.isdigit() and not os.path.isdir(f"/proc/{pid}"):
-                os.unlink(os.path.join(folder, each))
+    pattern = re.compile(re.escape(f".{name}{BESIDE}") + r"[1-9][0-9]*")
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return []
+    return [os.path.join(folder, each) for each in sorted(names) if pattern.fullmatch(each)]
 
 
 def overwrite(path: str, found: Found) -> None:

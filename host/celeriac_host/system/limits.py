@@ -23,19 +23,19 @@ def hold(unit: str, host: System) -> None:
         return
     lines = [f"{name}={seen[name]}" for name in LIMITS if seen.get(name)]
     text = "\n".join(["# Until the worker is restarted.", "[Service]", *lines, ""])
-    path = _path(unit)
+    path = path_of(unit)
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     files.write(path, text.encode("utf-8"), 0o644, 0, 0)
 
 
 def drop(unit: str) -> bool:
     """Removes the drop-in. True if there was one: then a daemon-reload must follow."""
-    path = _path(unit)
-    if not os.path.lexists(path):
-        return False
-    files.remove(path)
-    files.remove_folders([os.path.dirname(path)])
-    return True
+    path = path_of(unit)
+    there = os.path.lexists(path)
+    if there or files.temporary(path):
+        files.remove(path)
+        files.remove_folders([os.path.dirname(path)])
+    return there
 
 
 def is_hold(path: str) -> bool:
@@ -43,5 +43,6 @@ def is_hold(path: str) -> bool:
     return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME
 
 
-def _path(unit: str) -> str:
+def path_of(unit: str) -> str:
+    """The drop-in of the unit, whether it exists or not."""
     return os.path.join(FOLDER, unit + ".d", NAME)

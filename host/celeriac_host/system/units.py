@@ -198,14 +198,65 @@ def last_exception(lines: Sequence[str]) -> str:
     return ""
 
 
+# Written by systemd: `Main process exited, code=killed, status=9/KILL`.
+ENDED = re.compile(r"Main process exited, code=(exited|killed|dumped), status=(\d+)/(\w+)")
+# A level in the log of an app: such a line explains no end.
+CALM = re.compile(r"\b(?:DEBUG|INFO)\b")
+
+
 def reason(lines: Sequence[str]) -> str:
-    """The most telling line: an exception, else the last that systemd did not write."""
+    """The most telling line: what killed it, an exception, else the last that explains an end."""
     own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
+    telling = [line for line in own if not CALM.search(line)]
     # For a missing program, journald may know the unit of the second line only.
     causes = [line for line in lines if re.search(r": Failed (?:to|at step) ", line)]
     # The worker cannot log this itself, and the last lines before it mislead.
     killed = [line for line in lines if "OOM killer" in line]
-    return last_exception(lines) or (killed or own or causes or list(lines) or [""])[-1]
+    if killed:
+        return killed[-1]
+    ended = _ended(lines)
+    by_signal = ended if ended.startswith("main process killed") else ""
+    said = telling[-1:] or causes[-1:] or ([ended] if ended else own[-1:]) or list(lines[-1:])
+    return by_signal or last_exception(lines) or "".join(said)
+
+
+def why(host: System, unit: str, lines: Sequence[str]) -> str:
+    """The reason by these lines, and by what systemd knows if journald did not keep its line."""
+    seen = show(host, unit, ("ExecMainCode", "ExecMainStatus"))
+    code, status = number(seen.get("ExecMainCode")), number(seen.get("ExecMainStatus"))
+    if code in CODES and not any(ENDED.search(line) for line in lines):
+        name = _signal_name(status)
+        lines = [*lines, f"{unit}: Main process exited, code={CODES[code]}, status={status}/{name}"]
+    return reason(lines)
+
+
+# CLD_KILLED and CLD_DUMPED of waitid(2).
+CODES = {2: "killed", 3: "dumped"}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name[len("SIG") :]
+    except ValueError:
+        return str(number)
+
+
+def _ended(lines: Sequence[str]) -> str:
+    """How its main process ended, by systemd's last word; empty if unknown."""
+    for line in reversed(lines):
+        match = ENDED.search(line)
+        if match is None:
+            continue
+        how, status, name = match.groups()
+        if how == "exited":
+            return f"main process exited with code {status}"
+        if any("Watchdog timeout" in each for each in lines):
+            return f"main process killed by SIG{name}: it did not answer its watchdog in time"
+        # systemd's own signal, after a time-out: the worker's last words tell more.
+        if any(re.search(r"(?:operation|State .*) timed out", each) for each in lines):
+            return f"main process ended by SIG{name} after a time-out"
+        return f"main process killed by SIG{name}"
+    return ""
 
 
 def exposure(host: System, unit: str) -> float | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import time
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger
+from celeriac_host.state import ledger, sweeping
 from celeriac_host.state.journal import (
     BACKUPS,
+    IDENT,
     PLAN,
     Journal,
+    mark_told,
+    next_number,
     read_plan,
     remembered,
     transactions_folder,
@@ -95,12 +97,17 @@ def follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
 
 
 def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """Undoes interrupted transactions, if there are any. Raises Fault, RunnerGone."""
-    if not _interrupted(host.state):
+    """Undoes interrupted transactions, and removes files that killed writers left.
+
+    Raises Fault, RunnerGone.
+    """
+    if not _interrupted(host.state) and not sweeping.find(host.state):
         return {"deeds": []}
     with lock.take(host, meta) as held:
         if _interrupted(host.state):
             return {"deeds": _tend(held, host, emit)}
+        for path in sweeping.sweep(host.state):
+            emit({"kind": "note", "message": f"removed {path}, which an interrupted run had left"})
     return {"deeds": []}
 
 
@@ -115,6 +122,12 @@ def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System
         ledger.stop_awaiting(host.state, unit)
         guard.disarm(host)
         return {"confirmed": True}
+
+
+def acknowledge(idents: Sequence[str], host: System) -> dict[str, Any]:
+    """Records that a run has reported what the host did alone. Raises OSError on a full disk."""
+    mark_told(host.state, idents)
+    return {"acknowledged": len(idents)}
 
 
 def _interrupted(state: str) -> bool:
@@ -150,7 +163,7 @@ def _report_interrupted(deeds: list[dict[str, Any]]) -> None:
 
 
 def _folder(ident: str, host: System) -> str:
-    if not re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{4}", ident):
+    if not IDENT.fullmatch(ident):
         raise Fault(f"unknown transaction on this host: {ident!r}")
     return os.path.join(transactions_folder(host.state), ident)
 
@@ -176,7 +189,13 @@ def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: Sys
     now = time.time()
     ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + os.urandom(2).hex()
     folder = os.path.join(transactions_folder(host.state), ident)
-    plan = {"id": ident, "startedAt": now, "meta": meta, "operations": list(operations)}
+    plan = {
+        "id": ident,
+        "number": next_number(host.state),
+        "startedAt": now,
+        "meta": meta,
+        "operations": list(operations),
+    }
     try:
         os.makedirs(os.path.join(folder, BACKUPS), 0o700)
         os.chmod(folder, 0o700)

@@ -11,8 +11,8 @@ import os
 from contextlib import suppress
 from typing import Any, Callable, Dict
 
+from celeriac_host.state import lock_file
 from celeriac_host.system.system import System
-from celeriac_host.transaction import lock
 
 FOLDER = "/run/celeriac"
 POLL_SECONDS = 0.1
@@ -53,7 +53,7 @@ def follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:
             quiet = 0
         quiet += 1
         # Once a second: the lock is free if the process has died.
-        if quiet % 10 == 0 and not lock.is_held(host.state):
+        if quiet % 10 == 0 and not lock_file.is_held(host.state):
             ends = [each["outcome"] for each in reader.read() if each["kind"] == "outcome"]
             return ends[-1] if ends else None
         host.sleep(POLL_SECONDS)

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from celeriac_host.state import lock_file
 from celeriac_host.system.durations import duration
 from celeriac_host.system.errors import Fault
 from celeriac_host.system.system import System
@@ -67,35 +68,24 @@ def take(host: System, meta: dict[str, Any]) -> Lock:
 def try_take(state: str) -> Lock | None:
     """The lock, or None if it is held."""
     handle = _open(state)
-    if _taken(handle, fcntl.LOCK_EX):
+    if lock_file.taken(handle, fcntl.LOCK_EX):
         return Lock(handle)
     os.close(handle)
     return None
 
 
-def is_held(state: str) -> bool:
-    """Whether somebody holds the lock. Concurrent checks do not disturb each other."""
-    try:
-        handle = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _taken(handle, fcntl.LOCK_SH)
-    finally:
-        os.close(handle)
-
-
 def _open(state: str) -> int:
-    path = os.path.join(state, "lock")
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return os.open(
+        lock_file.path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
 
 
 def _wait(host: System, handle: int, timeout: float) -> None:
     begun = time.monotonic()
     next_note = begun
-    while not _taken(handle, fcntl.LOCK_EX):
+    while not lock_file.taken(handle, fcntl.LOCK_EX):
         now = time.monotonic()
-        holder = os.pread(handle, 4096, 0).decode("utf-8", "replace").strip() or "somebody"
+        holder = lock_file.text(handle)
         if now - begun >= timeout:
             raise Fault(
                 f"could not get the lock of this host within {duration(timeout)}: "
@@ -106,11 +96,3 @@ def _wait(host: System, handle: int, timeout: float) -> None:
             next_note = now + NOTE_SECONDS
             host.note(f"waiting for the lock of this host, held by {holder}")
         host.sleep(POLL_SECONDS)
-
-
-def _taken(handle: int, kind: int) -> bool:
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -21,6 +21,8 @@ from celeriac_host.state.journal import (
     TODO,
     Journal,
     StepJournal,
+    is_untold,
+    never_started,
     read_plan,
     remembered,
     transactions_folder,
@@ -321,17 +323,18 @@ def _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def prune(state: str) -> None:
-    """Keeps the newest of each action, so that frequent clean-ups do not displace deploys."""
+    """Keeps the newest of each action, so that frequent clean-ups do not displace deploys.
+
+    Also keeps what no run has reported yet.
+    """
     root = transactions_folder(state)
     known = remembered(state)
     closed: dict[tuple[str, str], list[str]] = {}
     for each in known:
-        if each["state"] != "open":
+        if each["state"] != "open" and not is_untold(each):
             closed.setdefault((each["action"], each["unit"] or ""), []).append(each["id"])
     waiting = {ident for each in ledger.all_awaiting(state) for ident in each["transactions"]}
-    names = {each["id"] for each in known}
     old = [ident for idents in closed.values() for ident in idents[:-KEEP_TRANSACTIONS]]
-    never_started = [name for name in os.listdir(root) if name not in names]
-    for ident in [*old, *never_started]:
+    for ident in [*old, *never_started(state)]:
         if ident not in waiting:
             files.remove_tree(os.path.join(root, ident))

@@ -12,14 +12,14 @@ import signal
 from contextlib import suppress
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger
-from celeriac_host.state.journal import read_plan, remembered, transactions_folder
+from celeriac_host.state import ledger, sweeping
+from celeriac_host.state.journal import HOST_ITSELF, read_plan, remembered, transactions_folder
 from celeriac_host.system.errors import GoingDown
 from celeriac_host.system.system import System
 from celeriac_host.transaction import guard, live, lock, runner
 
 TEND = "tend"
-SELF = {"holder": "the host itself", "action": "guard"}
+SELF = {"holder": HOST_ITSELF, "action": "guard"}
 
 Emit = Callable[[Dict[str, Any]], object]
 
@@ -46,6 +46,7 @@ def _carry_out(ident: str, held: lock.Lock, host: System) -> None:
     folder = os.path.join(transactions_folder(host.state), ident)
     plan = read_plan(folder)
     held.label(plan["meta"] if plan else SELF)
+    sweeping.sweep(host.state)
     outcome = runner.carry_out(folder, host, said.tell)
     runner.prune(host.state)
     guard.disarm(host)
@@ -84,6 +85,9 @@ def _guard(host: System) -> None:
 def tend(host: System, emit: Emit) -> list[dict[str, Any]]:
     """Undoes open transactions and finishes a rollback; returns the outcome of each."""
     deeds = []
+    # First: a folder of ours with such a file in it would not be removed.
+    sweeping.sweep(host.state)
+    ledger.forget_settled(host.state)
     rollback = ledger.current_rollback(host.state)
     # A transaction whose rollback was interrupted is open again; it keeps who asked and why.
     rolled = rollback["transactions"] if rollback is not None else []

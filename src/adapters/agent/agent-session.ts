@@ -18,6 +18,7 @@ import type { Parcel } from '../../ports/code.ts';
 import type { Clock } from '../clock.ts';
 import type { HostConnection } from '../host-connection.ts';
 import {
+  acknowledgedShape,
   confirmedShape,
   deedsShape,
   jobReportShape,
@@ -152,6 +153,12 @@ export class AgentSession implements Agent {
     const step = 'recover what an earlier run left unfinished';
     const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
     return readAnswer(answer, deedsShape, 'recover', step).deeds;
+  }
+
+  async acknowledge(transactions: readonly string[]): Promise<void> {
+    const step = 'record what this run has reported';
+    const answer = await this.#link.ask({ ask: 'acknowledge', transactions }, step, {});
+    readAnswer(answer, acknowledgedShape, 'acknowledge', step);
   }
 
   async confirm(

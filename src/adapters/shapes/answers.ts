@@ -56,6 +56,8 @@ export const deedsShape = shapeOf<{ readonly deeds: readonly Deed[] }>()(
 
 export const confirmedShape = z.object({ confirmed: z.boolean() });
 
+export const acknowledgedShape = z.object({ acknowledged: z.number() });
+
 export const progressShape = shapeOf<Progress>()(
   z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('opened'), transactions: texts, live: text }),
@@ -107,5 +109,13 @@ export const jobReportShape = shapeOf<JobReport>()(
     ),
     problem: text.nullable(),
     evidence: texts.exactOptional(),
+    delivery: z
+      .object({
+        transport: text,
+        seconds: seconds.nullable(),
+        where: text,
+        problem: text.nullable(),
+      })
+      .exactOptional(),
   }),
 );

@@ -1,7 +1,13 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
-import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
+import {
+  pastShape,
+  releaseShape,
+  releasesShape,
+  transactionsShape,
+  undoingShape,
+} from './release-facts.ts';
 import {
   backupShape,
   consumingShape,
@@ -16,6 +22,7 @@ import {
   httpShape,
   journalShape,
   kernelShape,
+  limitsShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -31,6 +38,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   code: codeShape,
   journal: journalShape,
   kernel: kernelShape,
+  limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
@@ -38,7 +46,9 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,
+  past: pastShape,
   transactions: transactionsShape,
+  undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
   companions: companionsShape,

@@ -1,18 +1,41 @@
 import { z } from 'zod';
-import type { FactAnswers, ReleasesFact } from '../../model/facts.ts';
+import type { FactAnswers, PastFact, ReleasesFact, UndoingFact } from '../../model/facts.ts';
 import type { ReleaseFact } from '../../model/release.ts';
-import { epochSeconds, shapeOf, text, texts } from './shape.ts';
+import { epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
-export const transactionsShape = shapeOf<FactAnswers['transactions']>()(
+const transactionShape = z.object({
+  id: text,
+  action: text,
+  holder: text,
+  startedAt: epochSeconds,
+  state: z.enum(['open', 'committed', 'undone', 'undo-failed']),
+  undoneBy: text,
+  undoneWhy: text,
+});
+
+export const transactionsShape = shapeOf<FactAnswers['transactions']>()(z.array(transactionShape));
+
+const pastTransactions = z.array(transactionShape.extend({ unit: text.nullable() }));
+
+export const pastShape = shapeOf<PastFact>()(
+  z.object({
+    untold: pastTransactions,
+    open: pastTransactions,
+    working: text.nullable(),
+    awaiting: z.array(
+      z.object({ unit: text, transactions: texts, deadline: epochSeconds, withinSeconds: seconds }),
+    ),
+    leftovers: texts,
+  }),
+);
+
+export const undoingShape = shapeOf<readonly UndoingFact[]>()(
   z.array(
     z.object({
       id: text,
-      action: text,
-      holder: text,
-      startedAt: epochSeconds,
-      state: z.enum(['open', 'committed', 'undone', 'undo-failed']),
-      undoneBy: text,
-      undoneWhy: text,
+      steps: z.array(
+        z.object({ op: text, title: text, diff: text, cut: z.boolean(), rows: texts }),
+      ),
     }),
   ),
 );

@@ -5,6 +5,7 @@ import type {
   FactAnswers,
   JournalFact,
   KernelFact,
+  LimitsFact,
   ProcessFact,
   UnitFact,
 } from '../../model/facts.ts';
@@ -79,6 +80,7 @@ export const codeShape = shapeOf<CodeFact>()(
   z.object({
     newest: z.object({ path: text, modified: epochSeconds }).nullable(),
     truncated: z.boolean(),
+    startedWithThese: z.boolean().nullable(),
   }),
 );
 
@@ -95,6 +97,25 @@ export const journalShape = shapeOf<JournalFact>()(
 
 export const kernelShape = shapeOf<KernelFact>()(
   z.object({ since: epochSeconds.nullable(), outOfMemory: lines, readable: z.boolean() }),
+);
+
+export const limitsShape = shapeOf<LimitsFact>()(
+  z.object({
+    controller: z.boolean(),
+    ownMeminfo: z.boolean(),
+    system: z.object({ limitBytes: bytes, usedBytes: bytes }).nullable(),
+    unitBytes: bytes.nullable(),
+    slices: z.array(z.object({ name: text, memoryMaxBytes: bytes })),
+    services: z.array(
+      z.object({
+        name: text,
+        activeState: text,
+        slice: text,
+        memoryMaxBytes: bytes,
+        currentBytes: bytes.nullable(),
+      }),
+    ),
+  }),
 );
 
 export const httpShape = shapeOf<FactAnswers['http']>()(

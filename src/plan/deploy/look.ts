@@ -11,8 +11,10 @@ export interface DeployWorkerQuery {
   readonly unit: { readonly name: string; readonly exposure: boolean };
   readonly workers: FactArguments['workers'];
   readonly swap: { readonly path: string };
+  readonly limits: { readonly unit: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
   readonly stores: FactArguments['stores'];
@@ -33,8 +35,10 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    limits: { unit: desired.unit },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
+    past: {},
     transactions: { unit: desired.unit },
     release: releaseQuery(desired),
     stores: storesQuery(desired),

@@ -1,7 +1,7 @@
 import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import type { UnitFact } from '../../model/facts.ts';
+import type { CodeFact, UnitFact } from '../../model/facts.ts';
 import { describeDeafness } from '../../report/deafness.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
 import type { ReleasePlan } from '../code/release-plan.ts';
@@ -41,15 +41,23 @@ export function listRestartReasons(
   }
   if (changes.support) reasons.push('its support module changes');
   reasons.push(...changes.release.reasons);
-  const { newest } = code;
-  if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
-    reasons.push(`${newest.path} is newer than the worker`);
-  }
+  const newer = whyCodeDiffers(fact, code);
+  if (newer !== null) reasons.push(newer);
   const deaf = facts.consuming === undefined ? null : describeDeafness(facts.consuming);
   if (deaf !== null) reasons.push(deaf);
   if (reasons.length === 0 && desired.restartPolicy === 'always')
     reasons.push('a restart was requested');
   return reasons;
+}
+
+/**
+ * By content, if Celeriac started the worker: a clock that was set back makes files newer than every
+ * start, and a restored file older than it is. Otherwise by time.
+ */
+function whyCodeDiffers(fact: UnitFact, { newest, startedWithThese }: CodeFact): string | null {
+  if (startedWithThese === true || newest === null || fact.activeSince === null) return null;
+  if (newest.modified > fact.activeSince) return `${newest.path} is newer than the worker`;
+  return startedWithThese === false ? 'its code has changed since it was started' : null;
 }
 
 /** The worker may be older than its unit; its arguments show that. */
@@ -63,6 +71,14 @@ function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] 
   const reasons: string[] = [];
   if (differs(running.concurrency, wanted.concurrency)) {
     reasons.push(`it runs with concurrency ${running.concurrency ?? 'unset'}`);
+  }
+  const { maxMemoryPerChild, maxTasksPerChild, prefetchMultiplier } = running;
+  for (const [name, is, should] of [
+    ['--max-memory-per-child', maxMemoryPerChild, wanted.maxMemoryPerChild],
+    ['--max-tasks-per-child', maxTasksPerChild, wanted.maxTasksPerChild],
+    ['--prefetch-multiplier', prefetchMultiplier, wanted.prefetchMultiplier],
+  ] as const) {
+    if (differs(is, should)) reasons.push(`it runs with ${name} ${is ?? 'unset'}`);
   }
   const queues = (call: typeof running) => call.queues?.join(',').replaceAll('%%', '%') ?? null;
   if (differs(queues(running), queues(wanted))) {

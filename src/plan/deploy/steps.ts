@@ -1,3 +1,4 @@
+import { visibilityTimeout } from '../../celery/app-rules.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
@@ -5,6 +6,7 @@ import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
+import { purgeOptions, purgeRules } from '../../systemd/rules/purge.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
@@ -19,6 +21,7 @@ export function tryApp(
   trial: Trial,
 ): Operation {
   const instead = trial.when === 'prepared' ? trial.instead : null;
+  const unwanted = unwantedWords(line, desired);
   const { unit, interpreter, app } = own;
   const { workingDirectory } = line.call;
   return {
@@ -29,19 +32,48 @@ export function tryApp(
     modules: [desired.supportModule.name],
     directory: workingDirectory === null || isExpanded(workingDirectory) ? null : workingDirectory,
     ...(instead !== null && { instead }),
+    ...(unwanted !== null && { unwanted }),
+    visibility: visibilityOf(desired),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that cannot be imported must not replace the running worker',
   };
 }
 
-export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
+/** The rule `purge` cannot see what an EnvironmentFile= gives to the variables of the command. */
+function unwantedWords({ entry }: WorkerLine, { acceptedRules }: DeployWorkerDesired) {
+  const names = entry.value.matchAll(/(?<!\$)\$(?:\{([A-Za-z_]\w*)[}:]|([A-Za-z_]\w*))/g);
+  const variables = [...new Set([...names].map(([, inBraces, bare]) => inBraces ?? bare ?? ''))];
+  const rule = purgeRules.find(({ id }) => !acceptedRules.includes(id));
+  if (variables.length === 0 || rule === undefined) return null;
+  const { id, why, fix } = rule;
+  const otherwise = `; or accept-rules: ${id} to deploy it as it is`;
+  return { variables, words: purgeOptions, why, fix: fix + otherwise };
+}
+
+/** Only a process of the app can tell its visibility timeout, and this step is one. */
+function visibilityOf({ longestTaskSeconds, acceptedRules }: DeployWorkerDesired) {
+  const { id, why, fix } = visibilityTimeout;
+  return {
+    atLeastSeconds: longestTaskSeconds,
+    refuse: !acceptedRules.includes(id),
+    why,
+    fix: `write ${fix}, e.g. app.conf.broker_transport_options = {'visibility_timeout': ${longestTaskSeconds + stopMarginSeconds}}; or correct longest-task; or accept it with accept-rules: ${id}`,
+  };
+}
+
+export function guardUnit(
+  own: ByTheApp,
+  { properties }: UnitFact,
+  { minHealthySeconds }: DeployWorkerDesired,
+): Operation {
   const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
   const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
   return {
     op: 'guard-unit',
     ...own,
     undoTimeoutSeconds: seconds(longest + answerSeconds),
+    minHealthySeconds,
     title: `record how ${own.unit} runs now`,
     why: 'if a later step fails, the unit is returned to this state',
   };

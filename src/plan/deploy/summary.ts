@@ -69,7 +69,7 @@ export function describeMemory(
 ): readonly Finding[] {
   const { memoryMaxBytes } = desired;
   const { totalBytes } = facts.host.memory;
-  if (memoryMaxBytes === null || memoryMaxBytes <= totalBytes) return [];
+  if (typeof memoryMaxBytes !== 'number' || memoryMaxBytes <= totalBytes) return [];
   return [
     {
       level: 'warning',
@@ -88,7 +88,11 @@ export function describeHost(
     findings.push({ level: 'warning', message });
   };
   const { container, cgroupVersion } = facts.host;
-  if (cgroupVersion === 1) {
+  if (!facts.limits.controller) {
+    warn(
+      'the kernel has no memory controller here, so it does not enforce MemoryMax= and MemoryHigh=',
+    );
+  } else if (cgroupVersion === 1) {
     warn('this host uses cgroup v1: MemoryMax= does not count swap, and MemoryHigh= has no effect');
   }
   if (container !== null) {

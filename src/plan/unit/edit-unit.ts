@@ -2,11 +2,13 @@ import {
   addInclude,
   becomeWorker,
   readWorkerLine,
+  setChildOption,
   setConcurrency,
   setQueues,
   type WorkerLine,
 } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { KiB } from '../../model/units.ts';
 import { splitWords } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import { killsCeleryByName, type UnitContext } from '../../systemd/unit-rules.ts';
@@ -75,7 +77,8 @@ function editExecStart(
   desired: DeployWorkerDesired,
   whole: UnitFile,
 ): UnitFile {
-  const { concurrency, queues, supportModule } = desired;
+  const { concurrency, maxMemoryPerChildBytes, maxTasksPerChild, prefetchMultiplier } = desired;
+  const { queues, supportModule } = desired;
   let edited = file;
   const edit = (change: (line: WorkerLine) => Parameters<UnitFile['splice']>[1]): void => {
     const line = readWorkerLine(edited, path);
@@ -84,6 +87,15 @@ function editExecStart(
   // A solo pool has no children, whatever its concurrency is.
   if (concurrency !== null) {
     edit((line) => (line.call.pool === 'solo' ? [] : setConcurrency(line, concurrency)));
+  }
+  if (maxMemoryPerChildBytes !== null) {
+    edit((line) => setChildOption(line, 'maxMemory', Math.floor(maxMemoryPerChildBytes / KiB)));
+  }
+  if (maxTasksPerChild !== null) {
+    edit((line) => setChildOption(line, 'maxTasks', maxTasksPerChild));
+  }
+  if (prefetchMultiplier !== null) {
+    edit((line) => setChildOption(line, 'prefetch', prefetchMultiplier));
   }
   if (queues !== null) edit((line) => setQueues(line, queues));
   edit((line) => addInclude(line, supportModule.name));

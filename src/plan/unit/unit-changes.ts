@@ -39,6 +39,12 @@ export function listChanges(
   });
 }
 
+const perChildNames = [
+  ['max-memory-per-child', 'maxMemoryPerChild'],
+  ['max-tasks-per-child', 'maxTasksPerChild'],
+  ['prefetch-multiplier', 'prefetchMultiplier'],
+] as const;
+
 export function describeCall(before: WorkerLine, after: WorkerLine): readonly string[] {
   const [was, is] = [before.call, after.call];
   const named = ({ concurrency, autoscale }: typeof was): string =>
@@ -48,6 +54,9 @@ export function describeCall(before: WorkerLine, after: WorkerLine): readonly st
   return [
     ...(named(was) === named(is) ? [] : [`concurrency ${named(was)} → ${named(is)}`]),
     ...(lists(was) === lists(is) ? [] : [`queues ${lists(was)} → ${lists(is)}`]),
+    ...perChildNames.flatMap(([name, key]) =>
+      was[key] === is[key] ? [] : [`${name} ${was[key] ?? 'unset'} → ${is[key] ?? 'unset'}`],
+    ),
     ...added.map((module) => `${module} loaded`),
     ...(before.shell === 'waits' && after.shell === 'becomes' ? ['exec before celery'] : []),
   ];

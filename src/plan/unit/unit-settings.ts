@@ -1,6 +1,5 @@
-import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { DeployWorkerDesired, MemoryWish } from '../../config/deploy-worker-desired.ts';
 import { printSize } from '../../config/quantities.ts';
-import type { Bytes } from '../../model/units.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import {
   microseconds,
@@ -24,8 +23,10 @@ export interface Setting {
   readonly off: string;
   /** Whether the written value means the same; `null`: no line, or an empty one. */
   readonly accepts: (written: string | null) => boolean;
-  /** The property of `systemctl show`, and the value as it prints it. */
-  readonly property: readonly [name: string, print: (written: string | null) => string] | null;
+  /** The property of `systemctl show`, and the value as it prints it; `null`: not predictable. */
+  readonly property:
+    | readonly [name: string, print: (written: string | null) => string | null]
+    | null;
   /** Other spellings of the same setting; which one counts would depend on their order. */
   readonly others: readonly (readonly [section: 'Unit' | 'Service', key: string])[];
 }
@@ -67,7 +68,10 @@ export function listSettings(
     word('Service', 'Restart', 'always'),
     span('Service', 'RestartSec', 'RestartUSec', desired.restartSec),
     size('MemoryMax', desired.memoryMaxBytes, [['Service', 'MemoryLimit']]),
-    size('MemoryHigh', swapActive ? desired.memoryHighBytes : null),
+    size(
+      'MemoryHigh',
+      swapActive || desired.memoryHighBytes === 'keep' ? desired.memoryHighBytes : null,
+    ),
     word('Service', 'OOMPolicy', 'continue'),
     span('Service', 'WatchdogSec', 'WatchdogUSec', desired.watchdogSec),
     ...(desired.hardening === 'standard'
@@ -149,7 +153,8 @@ export function spanOrNever(written: string | null): number | null {
   return found === 0 ? Number.POSITIVE_INFINITY : found;
 }
 
-function size(key: string, wanted: Bytes | null, others: Setting['others'] = []): Setting {
+function size(key: string, wanted: MemoryWish, others: Setting['others'] = []): Setting {
+  if (wanted === 'keep') return keptSize(key);
   return {
     section: 'Service',
     key,
@@ -162,6 +167,25 @@ function size(key: string, wanted: Bytes | null, others: Setting['others'] = [])
     },
     property: [key, () => printSizeProperty(wanted)],
     others,
+  };
+}
+
+/** A limit that stays as it is; still, systemd must have loaded it. */
+function keptSize(key: string): Setting {
+  return {
+    section: 'Service',
+    key,
+    value: null,
+    off: 'infinity',
+    accepts: () => true,
+    property: [
+      key,
+      (written) => {
+        const found = written === null ? null : parseSize(written);
+        return found?.kind === 'bytes' ? printSizeProperty(found.bytes) : null;
+      },
+    ],
+    others: [],
   };
 }
 

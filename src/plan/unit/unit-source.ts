@@ -1,10 +1,15 @@
-import { readWorkerLine, type WorkerLine } from '../../celery/worker-line.ts';
+import { findWorkerLine, readWorkerLine, type WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Sha256 } from '../../model/units.ts';
 import { parseUnitFile } from '../../systemd/unit-file.ts';
-import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
+import {
+  isReadBefore,
+  stackUnit,
+  type UnitPart,
+  type UnitStack,
+} from '../../systemd/unit-stack.ts';
 import { ownDropIns } from './drop-in-paths.ts';
 
 /** A unit file, its drop-ins, and how systemd loaded them. */
@@ -121,3 +126,16 @@ export function readSource(
 
 export const readLine = ({ file, whereOf }: UnitStack, path: string): WorkerLine =>
   readWorkerLine(file, path, whereOf);
+
+/** The unit with all existing drop-ins. */
+export function presentUnit(source: UnitSource): UnitStack {
+  const dropIns = [...source.dropIns];
+  for (const part of source.own) {
+    const at = dropIns.findIndex(({ path }) => isReadBefore(part.path, path));
+    dropIns.splice(at === -1 ? dropIns.length : at, 0, part);
+  }
+  return stackUnit([source, ...dropIns]);
+}
+
+/** Like `readLine`; `null` for a unit that cannot be read. */
+export const findStackLine = ({ file }: UnitStack): WorkerLine | null => findWorkerLine(file);

@@ -18,7 +18,7 @@ import { describeHardening, printPaths, readWritePathsOf } from './hardening.ts'
 import { describeCall, listChanges } from './unit-changes.ts';
 import { describeFaults, describePool, describeSwap } from './unit-findings.ts';
 import { type Setting, spanOrNever, stopMarginSeconds } from './unit-settings.ts';
-import { readLine, type UnitSource } from './unit-source.ts';
+import { findStackLine, presentUnit, readLine, type UnitSource } from './unit-source.ts';
 
 /** The desired unit. */
 export interface WorkerUnit {
@@ -111,29 +111,9 @@ function extendBy(
     changes: listChanges(
       present.file,
       effective.file,
-      describeCall(readIfThere(present, source.path) ?? edit.line, edit.line),
+      describeCall(findStackLine(present) ?? edit.line, edit.line),
     ),
   };
-}
-
-/** The unit with all existing drop-ins. */
-function presentUnit(source: UnitSource): UnitStack {
-  const dropIns = [...source.dropIns];
-  for (const part of source.own) {
-    const at = dropIns.findIndex(({ path }) => isReadBefore(part.path, path));
-    dropIns.splice(at === -1 ? dropIns.length : at, 0, part);
-  }
-  return stackUnit([source, ...dropIns]);
-}
-
-/** The current unit may be invalid; it is only compared. */
-function readIfThere(unit: UnitStack, path: string): WorkerLine | null {
-  try {
-    return readLine(unit, path);
-  } catch (error) {
-    if (error instanceof ConfigError) return null;
-    throw error;
-  }
 }
 
 function describeEdit(
@@ -151,7 +131,7 @@ function describeEdit(
     line,
     properties: listProperties(file, settings, desired),
     findings: [
-      ...describeFaults(present, effective, source.path, context),
+      ...describeFaults(present, effective, source.path, context, desired.acceptedRules),
       ...describePool(line, desired),
       ...describeSwap(desired, context.swapActive),
       ...describeHardening(desired, sharedTmp),
@@ -172,7 +152,8 @@ function listProperties(
   for (const { section, key, property } of settings) {
     if (property === null) continue;
     const [name, print] = property;
-    properties[name] = print(file.value(section, key));
+    const printed = print(file.value(section, key));
+    if (printed !== null) properties[name] = printed;
   }
   const paths = hardening === 'off' ? null : printPaths(readWritePathsOf(file));
   if (paths !== null) properties.ReadWritePaths = paths;

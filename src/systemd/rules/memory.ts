@@ -12,7 +12,7 @@ export const memoryRules: readonly UnitRule[] = [
     fix: 'add swap first, or use MemoryMax= alone',
     mends: {
       kind: 'whole',
-      how: 'MemoryHigh= is set only if swap is active, and removed otherwise. `provision` adds swap.',
+      how: 'MemoryHigh= is set only if swap is active, and removed otherwise, except from the drop-in of somebody else. `provision` adds swap.',
     },
     example: {
       wrong: ['MemoryHigh=600M', '# and no swap'],
@@ -30,7 +30,10 @@ export const memoryRules: readonly UnitRule[] = [
     title: 'MemoryHigh= is not below MemoryMax=',
     why: 'the worker is killed before it is ever throttled',
     fix: 'MemoryHigh= below MemoryMax=',
-    mends: { kind: 'whole', how: 'Both are set, from `memory-high` and `memory-max`.' },
+    mends: {
+      kind: 'in-part',
+      how: 'They are set from `memory-high` and `memory-max`; what is left out stays as it is.',
+    },
     example: {
       wrong: ['MemoryHigh=1G', 'MemoryMax=800M'],
       right: ['MemoryHigh=600M', 'MemoryMax=800M'],
@@ -51,7 +54,7 @@ export const memoryRules: readonly UnitRule[] = [
     fix: 'a number with K, M, G or T such as 1500M, a percentage such as 40%, or infinity',
     mends: {
       kind: 'in-part',
-      how: 'MemoryMax= and MemoryHigh= are set, and MemoryLimit= is removed. Other settings are left to you.',
+      how: 'MemoryMax= and MemoryHigh= are set if `memory-max` and `memory-high` are, or if the unit has no valid limit and one can be calculated. Other settings are left to you.',
     },
     example: { wrong: ['MemoryMax=1500MB'], right: ['MemoryMax=1500M'] },
     find: (file) =>
@@ -67,7 +70,7 @@ export const memoryRules: readonly UnitRule[] = [
     fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
     mends: {
       kind: 'in-part',
-      how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`; it is up to you to choose values that fit.',
+      how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
     },
     example: {
       wrong: [

@@ -54,6 +54,7 @@ export class BadReleases implements AsyncDisposable {
   /** Deploys the newest commit. */
   deploy(inputs: Inputs = {}, options: BundleOptions = {}): Promise<BundleRun> {
     const asked = {
+      concurrency: '1',
       'min-healthy-time': '2s',
       'confirm-within': 'off',
       'memory-max': '300M',

@@ -1,6 +1,6 @@
 import type { Machine } from '../../../sandbox/machine.ts';
 import { type BundleRun, runBundle } from '../../lib/bundle.ts';
-import { type Inputs, inputsFor } from './inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './inputs.ts';
 import { BACKEND, DATABASE, readRows, shell, waitUntil } from './worker.ts';
 
 /** What happens to the release of one deploy. */
@@ -181,20 +181,43 @@ async function strike(machine: Machine, sent: number): Promise<Balance> {
   };
 }
 
+/** Which of them end with a roll-back of a worker that was at work. */
+export const rollsBack = (kind: Kind | BackKind): boolean =>
+  kind === 'gate-fails' || kind === 'expires' || kind === 'rolled-back';
+
+/** Releases that are good, and put back: by the host, as nobody confirms them; or on request. */
+export type BackKind = 'expires' | 'rolled-back';
+
 /** One deploy of this kind, by the bundles, as deploy.yml would; throws when it ends otherwise. */
-export async function deployOnce(machine: Machine, kind: Kind, turn: number): Promise<void> {
+export async function deployOnce(
+  machine: Machine,
+  kind: Kind | BackKind,
+  turn: number,
+  common: Inputs = {},
+): Promise<void> {
   const inputs = (more: Inputs) => inputsFor(machine, more);
   const deploy = (more: Inputs = {}) =>
     runBundle(
       'deploy-worker',
       inputs({
+        ...taskListLimits,
         'min-healthy-time': '3s',
         // Something changes every time.
         'memory-max': `${700 + turn}M`,
         'longest-task': '60s',
+        ...common,
         ...more,
       }),
     );
+  if (kind === 'expires') {
+    const expiring = require(await deploy({ 'confirm-within': '1s' }), 0, 'transaction');
+    const { transaction = '' } = expiring.outputs;
+    const journal = `/var/lib/celeriac/transactions/${transaction}/journal.jsonl`;
+    const isBack = async () =>
+      (await shell(machine, `grep -c '"result": "undone"' ${journal} || true`)) === '1';
+    await waitUntil('the host has put the release back', isBack, 300);
+    return;
+  }
   if (kind === 'import-fails') {
     const app = `${BACKEND}/celery_app.py`;
     await shell(machine, `cp -p ${app} /root/kept.py; echo 'import no_such_module' >>${app}`);
@@ -207,16 +230,14 @@ export async function deployOnce(machine: Machine, kind: Kind, turn: number): Pr
   }
   const released = require(await deploy(), 0, 'transaction');
   const gate: Inputs =
-    kind === 'good'
+    kind !== 'gate-fails'
       ? // Tasks that stand before the canary take what they take.
         { gate: 'canary', 'gate-timeout': '10m' }
       : { gate: 'task', 'gate-task': 'tasks.process_job', 'gate-args': '[null, 0, 0, "error"]' };
   const verify = await runBundle('verify', inputs(gate));
-  if (kind === 'good') {
-    require(verify, 0, 'Confirmed: transaction');
-    return;
-  }
-  require(verify, 1, 'did not succeed');
+  if (kind === 'gate-fails') require(verify, 1, 'did not succeed');
+  else require(verify, 0, 'Confirmed: transaction');
+  if (kind === 'good') return;
   const back = { 'roll-back': released.outputs.transaction ?? '' };
   require(await deploy(back), 0, 'Undone: ');
 }

@@ -135,9 +135,11 @@ describe('stray workers', () => {
   });
 
   it('are ended by pid and start, never by name', () => {
-    expect(endStrays([worker(5)], seconds(60))).toEqual([
+    const app = { unit: 'w.service', interpreter: ['python3'], app: 'app', pythonPath: [] };
+    expect(endStrays(app, [worker(5)], seconds(60))).toEqual([
       {
         op: 'end-process',
+        ...app,
         pid: 5,
         startTicks: 5,
         cgroup: session,

@@ -45,10 +45,10 @@ describe('inputs', () => {
       'dry-run': false,
     });
     expect(read(deployWorkerInputs, {})).toMatchObject({
-      concurrency: 1,
+      concurrency: { value: null },
       queues: [],
-      'memory-max': 800 * 1024 ** 2,
-      'memory-high': 600 * 1024 ** 2,
+      'memory-max': { limit: 'keep' },
+      'memory-high': { limit: 'keep' },
       watchdog: 300,
       'restart-delay': 10,
     });
@@ -113,6 +113,7 @@ describe('inputs', () => {
   ];
   // White space parts the items of a list, so the two-line text is two plain items there.
   const lists = [
+    'accept-rules',
     'queues',
     'ids',
     'shared',

@@ -61,10 +61,28 @@ describe('before connecting', () => {
     ['deploy-worker', { 'start-limit-burst': '30' }, 'start-limit-interval', '(300 s)'],
     ['deploy-worker', { 'restart-delay': '1m' }, 'start-limit-interval', '60 s between them'],
     // A soft memory limit that the hard one hides.
-    ['deploy-worker', { 'memory-high': '1G' }, 'memory-high', '(1G) is not below `memory-max`'],
-    ['deploy-worker', { 'memory-high': '800M' }, 'memory-high', '(800M) is not below'],
-    ['deploy-worker', { 'memory-max': '512M' }, 'memory-high', '`memory-max` (512M)'],
+    [
+      'deploy-worker',
+      { 'memory-max': '800M', 'memory-high': '1G' },
+      'memory-high',
+      '(1G) is not below `memory-max`',
+    ],
+    [
+      'deploy-worker',
+      { 'memory-max': '800M', 'memory-high': '800M' },
+      'memory-high',
+      '(800M) is not below',
+    ],
     ['verify', { 'memory-max': '1G', 'memory-high': '1G' }, 'memory-high', 'not below'],
+    // Children that are replaced after each task, or killed before they are replaced.
+    ['deploy-worker', { 'max-memory-per-child': '300K' }, 'max-memory-per-child', '(300K) is less'],
+    [
+      'deploy-worker',
+      { 'max-memory-per-child': '800M', 'memory-max': '800M' },
+      'max-memory-per-child',
+      'is not below `memory-max` (800M)',
+    ],
+    ['deploy-worker', { 'accept-rules': 'purge, purges' }, 'accept-rules', 'no rule purges'],
     // Statuses in which nothing is stuck.
     ['cleanup', { statuses: 'processing,completed' }, 'statuses', 'status completed has ended'],
     ['cleanup', { 'delete-completed': 'true', ids: 'a' }, 'delete-completed', 'needs `action'],
@@ -173,6 +191,11 @@ describe('before connecting', () => {
     ['deploy-worker', { 'start-limit-interval': '51s' }],
     ['deploy-worker', { 'memory-max': '512M', 'memory-high': 'off' }],
     ['deploy-worker', { 'memory-max': 'off', 'memory-high': '2G' }],
+    // Without memory-max, the limit of the unit counts; the plan knows it.
+    ['deploy-worker', { 'memory-high': '1G' }],
+    ['deploy-worker', { concurrency: '1000' }],
+    ['deploy-worker', { 'max-memory-per-child': '300M', 'memory-max': 'off' }],
+    ['deploy-worker', { 'prefetch-multiplier': '0', 'accept-rules': 'purge' }],
     ['verify', { 'memory-high': '1G' }],
     ['cleanup', { statuses: 'processing,pending,parked' }],
     [
@@ -208,7 +231,7 @@ describe('before connecting', () => {
 
   it.each<[ActionName, string, string, string]>([
     ['provision', 'host: a\nswap-path: /proc/x', '2:12', '"/proc/x"'],
-    ['deploy-worker', 'deploy-worker:\n  memory-high: 1G\n', '2:16', '`memory-high` (1G)'],
+    ['deploy-worker', 'memory-max: 1G\nmemory-high: 1G\n', '2:14', '`memory-high` (1G)'],
     ['cleanup', 'statuses: [processing, done]', '1:11', '`statuses`: a job in status done'],
     ['cleanup', 'statuses: []', '1:11', '`statuses` is an empty list'],
     ['deploy-worker', 'queues:\n  []', '2:3', '`queues` is an empty list'],

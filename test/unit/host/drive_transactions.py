@@ -3,6 +3,7 @@
 `folders` stands for those that systemd reads units from.
 """
 
+import hashlib
 import importlib
 import json
 import os
@@ -34,13 +35,13 @@ def main() -> Any:
     if ask["call"] == "find":
         return sorted(module_users.find(ask["path"], ask["unit"]))
     if ask["call"] == "apply":
-        folder = os.path.join(root, ask["id"])
+        folder = os.path.join(root, ident(ask["id"]))
         os.makedirs(os.path.join(folder, journal.BACKUPS))
         plan = {"meta": ask["meta"], "operations": ask["operations"], "startedAt": time.time()}
         with open(os.path.join(folder, journal.PLAN), "w", encoding="utf-8") as file:
             json.dump(plan, file)
         return transaction.carry_out(folder, host, emit)["result"]
-    folders = [os.path.join(root, each) for each in ask["ids"]]
+    folders = [os.path.join(root, ident(each)) for each in ask["ids"]]
     if not ask.get("forced"):
         try:
             transaction.refuse_foreign_changes(folders, host)
@@ -53,6 +54,11 @@ def main() -> Any:
         "messages": [step["message"] for step in steps],
         "notes": notes,
     }
+
+
+def ident(name: str) -> str:
+    """A name that the host would give, for one of the test's."""
+    return "20260101T000000-" + hashlib.sha256(name.encode()).hexdigest()[:4]
 
 
 print(json.dumps(main()))

@@ -37,6 +37,7 @@ function plan(
     code: {
       newest: { path: '/srv/shop/web.py', modified: epochSeconds(newest) },
       truncated: false,
+      startedWithThese: null,
     },
     companions: { named: [fact], beside },
   };

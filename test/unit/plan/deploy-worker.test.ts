@@ -177,7 +177,10 @@ function carryOut(
         ),
       });
     } else if (operation.op === 'start-unit') {
-      change({ unit: startedUnit((after as DeployWorkerFacts).unit) });
+      change({
+        unit: startedUnit((after as DeployWorkerFacts).unit),
+        code: { startedWithThese: true },
+      });
     } else if (operation.op === 'prove-unit') {
       change({ unit: { properties: operation.properties } });
     }

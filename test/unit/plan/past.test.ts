@@ -1,37 +1,110 @@
-import { expect, test } from 'vitest';
-import type { TransactionFact } from '../../../src/model/facts.ts';
-import { epochSeconds } from '../../../src/model/units.ts';
-import { describePast } from '../../../src/plan/past.ts';
+import { describe, expect, it } from 'vitest';
+import type { PastFact, PastTransaction } from '../../../src/model/facts.ts';
+import { epochSeconds, seconds } from '../../../src/model/units.ts';
+import { describePast, describeSuperseded, describeUndoFailure } from '../../../src/plan/past.ts';
 
-const deploy = {
-  id: '20261122T131500-4f2a',
+const at = epochSeconds(1_768_734_123);
+const holder = 'https://example.org/run/1';
+
+const transaction = (changes: Partial<PastTransaction> = {}): PastTransaction => ({
+  id: '20260118T100000-0001',
   action: 'deploy-worker',
-  holder: 'a run',
-  state: 'undone',
-  startedAt: epochSeconds(1000),
-  undoneBy: 'the host itself',
-  undoneWhy: 'not confirmed within 15 min',
-} as TransactionFact;
+  holder,
+  unit: 'worker.service',
+  startedAt: at,
+  state: 'committed',
+  undoneBy: '',
+  undoneWhy: '',
+  ...changes,
+});
+const lapsed = (id: string) =>
+  transaction({
+    id,
+    state: 'undone',
+    undoneBy: 'the host itself',
+    undoneWhy: 'not confirmed within 20 s',
+  });
+const waiting = {
+  unit: 'worker.service',
+  transactions: ['20260118T100000-0001'],
+  deadline: at,
+  withinSeconds: seconds(900),
+};
+const past = (changes: Partial<PastFact> = {}): PastFact => ({
+  untold: [],
+  open: [],
+  working: null,
+  awaiting: [],
+  leftovers: [],
+  ...changes,
+});
+const told = (fact: PastFact, dryRun = false) =>
+  describePast(fact, { dryRun }).map(({ level, message }) => `${level}: ${message}`);
 
-const cleanUp = (state: TransactionFact['state']): TransactionFact => ({
-  ...deploy,
-  id: '20261122T131600-5b3c',
-  action: 'cleanup',
-  state,
-  startedAt: epochSeconds(2000),
+describe('what the host did alone', () => {
+  it('is told of every transaction, in the order that the host gives, with the reason', () => {
+    const untold = [
+      lapsed('20260118T100000-0002'),
+      { ...lapsed('20260118T100000-0001'), unit: null, action: 'provision' },
+    ];
+    expect(told(past({ untold }))).toEqual([
+      `warning: transaction 20260118T100000-0002 of 2026-01-18 11:02:03 UTC (deploy-worker of worker.service, by ${holder}) was undone by the host itself: not confirmed within 20 s`,
+      `warning: transaction 20260118T100000-0001 of 2026-01-18 11:02:03 UTC (provision, by ${holder}) was undone by the host itself: not confirmed within 20 s`,
+    ]);
+  });
+
+  it('is not called whole when it was not', () => {
+    const untold = [{ ...lapsed('20260118T100000-0001'), state: 'undo-failed' as const }];
+    expect(told(past({ untold }))).toEqual([
+      expect.stringMatching(
+        /by the host itself \(not confirmed within 20 s\), but not completely$/,
+      ),
+    ]);
+  });
 });
 
-const said = (...transactions: readonly TransactionFact[]): readonly string[] =>
-  describePast(transactions).map(({ message }) => message);
-
-test('a clean-up after a deploy does not hide that the host undid the deploy', () => {
-  expect(said(deploy, cleanUp('committed'))).toEqual([
-    expect.stringContaining('was undone by the host itself: not confirmed within 15 min'),
-  ]);
+describe('a dry run', () => {
+  it.each([
+    [
+      past({ open: [transaction({ state: 'open' })], working: 'ben' }),
+      /^warning: .*at work right now/,
+    ],
+    [past({ open: [transaction({ state: 'open' })] }), /^warning: .*did not finish/],
+    [past({ awaiting: [waiting] }), /^notice: a release of worker\.service awaits its verdict/],
+  ])('mentions what it does not wait for', (fact, expected) => {
+    expect(told(fact, true)).toEqual([expect.stringMatching(expected)]);
+    // A run finishes it first, or confirms it, and says so then.
+    expect(told(fact)).toEqual([]);
+  });
 });
 
-test('a clean-up that did not end well is told of', () => {
-  expect(said(deploy, cleanUp('undo-failed'))).toEqual([
-    expect.stringMatching(/5b3c.*could not be undone completely/),
-  ]);
+describe('a release that was not verified yet', () => {
+  it('is named by the next one of the same unit', () => {
+    const other = { ...waiting, unit: 'other.service' };
+    const fact = past({ awaiting: [other, waiting] });
+    expect(describeSuperseded(fact, 'worker.service')).toEqual([
+      {
+        level: 'notice',
+        message: expect.stringMatching(
+          /^this release supersedes the one of transaction 20260118T100000-0001, .*within its 15 min yet/,
+        ),
+      },
+    ]);
+    expect(describeSuperseded(fact, 'third.service')).toEqual([]);
+  });
+});
+
+describe('an undo that failed', () => {
+  it('is repeated until another change was made', () => {
+    const failed = transaction({ state: 'undo-failed' });
+    expect(describeUndoFailure([])).toEqual([]);
+    expect(describeUndoFailure([failed, transaction()])).toEqual([]);
+    // A clean-up that was committed says nothing about the deploy before it.
+    expect(describeUndoFailure([failed, transaction({ action: 'cleanup' })])).toHaveLength(1);
+    // The last one is the newest, whatever the clock said.
+    const earlier = transaction({ startedAt: epochSeconds(at + 900) });
+    expect(describeUndoFailure([earlier, failed])).toEqual([
+      { level: 'warning', message: expect.stringMatching(/could not be undone completely$/) },
+    ]);
+  });
 });

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { LedgerRelease, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
-import { describePast } from '../../../src/plan/past.ts';
 import { chooseRollBack } from '../../../src/plan/roll-back.ts';
 
 const at = epochSeconds(1_768_734_123);
@@ -91,28 +90,5 @@ describe('chooseRollBack', () => {
     );
     const undone = [transaction({ state: 'undone' })];
     expect(refusal(() => chooseRollBack(one.id, ledger(), undone))).toContain('is undone already');
-  });
-});
-
-describe('describePast', () => {
-  const told = (...transactions: readonly TransactionFact[]) =>
-    describePast(transactions).map(({ message }) => message);
-
-  it('reports only the newest transaction', () => {
-    expect(told()).toEqual([]);
-    expect(told(transaction())).toEqual([]);
-    expect(told(transaction({ state: 'undone' }))).toEqual([]);
-    expect(told(transaction({ state: 'open' }))).toEqual([
-      expect.stringMatching(/\(transaction 20260118T100000-0001 of .*\) was never finished$/),
-    ]);
-    const lapsed = transaction({
-      state: 'undone',
-      undoneBy: 'the host itself',
-      undoneWhy: 'not confirmed within 15 min',
-    });
-    expect(told(lapsed)).toEqual([
-      expect.stringMatching(/undone by the host itself: not confirmed within 15 min$/),
-    ]);
-    expect(told(lapsed, transaction({ startedAt: epochSeconds(at + 1) }))).toEqual([]);
   });
 });

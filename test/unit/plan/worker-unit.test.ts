@@ -28,7 +28,11 @@ const context: UnitContext = {
   longestTaskSeconds: 900,
   cpus: 1,
   hostMemoryBytes: bytes(2048 * MiB),
-  processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(300 * MiB) },
+  processes: {
+    mainBytes: bytes(60 * MiB),
+    childBytes: bytes(300 * MiB),
+    baselineBytes: bytes(50 * MiB),
+  },
 };
 
 const PATH = '/etc/systemd/system/x.service';
@@ -75,15 +79,27 @@ describe.each(unitRules)('the rule $id', (rule) => {
     const source = sourceOf(text);
     const broken = findUnitFaults(parseUnitFile(text), within);
     expect(broken.map((fault) => fault.rule)).toContain(rule);
-    const unit = change(source, desired, within);
+    if (rule.severe) {
+      expect(() => change(source, desired, within)).toThrow(rule.why);
+    }
+    const accepting = { ...desired, acceptedRules: rule.severe ? [rule.id] : [] };
+    const unit = change(source, accepting, within);
     const still = findUnitFaults(readAfter(source, unit), within).map((fault) => fault.rule);
     const about = unit.findings.filter(({ message }) => message.startsWith(`${rule.title} (`));
     expect(about).not.toEqual([]);
     for (const { message } of about) expect(message).toContain(`unit-rules/${rule.id}.md`);
     if (rule.mends.kind === 'whole') expect(still).not.toContain(rule);
     if (rule.mends.kind === 'not') expect(still).toContain(rule);
-    const mended = !still.includes(rule);
-    expect(about.every(({ level }) => level === (mended ? 'notice' : 'warning'))).toBe(true);
+    const isNotice = !still.includes(rule) || rule.severe;
+    expect(about.every(({ level }) => level === (isNotice ? 'notice' : 'warning'))).toBe(true);
+  });
+
+  it('is a notice once it is accepted', () => {
+    const wish = { ...desired, acceptedRules: [rule.id] };
+    const { findings } = rewriteWorkerUnit(sourceOf(text), wish, within);
+    const about = findings.filter(({ message }) => message.startsWith(`${rule.title} (`));
+    expect(about.map(({ level }) => level)).toEqual(about.map(() => 'notice'));
+    expect(about).not.toEqual([]);
   });
 });
 
@@ -151,6 +167,36 @@ describe('a drop-in', () => {
     if (lines.includes('TimeoutSec')) expect(said('TimeoutStopSec')).toBe('960');
     if (lines.includes('MemoryLimit')) expect(said('MemoryLimit')).toBe('infinity');
     if (lines.includes('Watchdog')) expect(said('WatchdogSec')).toBe('0');
+  });
+});
+
+describe('limits that nobody asks for', () => {
+  const wish = { ...desired, memoryMaxBytes: 'keep', memoryHighBytes: 'keep' } as const;
+
+  it.each([
+    ['MemoryMax=2G\nMemoryHigh=1G', { MemoryMax: String(2 * 1024 ** 3), MemoryHigh: '1073741824' }],
+    ['MemoryMax=40%', {}],
+    ['MemoryMax=infinity', {}],
+    ['MemoryLimit=1G', {}],
+    ['MemoryMax=lots', {}],
+    ['', {}],
+  ])('stay: %s', (lines, properties) => {
+    const source = sourceOf(`${plain}${lines}\n`);
+    const unit = rewriteWorkerUnit(source, wish, context);
+    expect(unit.text).toContain(lines);
+    expect(unit.text.match(/^Memory/gm)?.length ?? 0).toBe(lines.match(/^Memory/gm)?.length ?? 0);
+    const shown = Object.entries(unit.properties).filter(([name]) => name.startsWith('Memory'));
+    expect(Object.fromEntries(shown)).toEqual(properties);
+    expect(extendWorkerUnit(source, wish, context).dropIn?.text).not.toContain('Memory');
+  });
+
+  it('stay in a drop-in by somebody else', () => {
+    const dropIns = [{ path: `${FOLDER}/zzz.conf`, text: '[Service]\nMemoryMax=2G\n' }];
+    for (const change of Object.values(modes)) {
+      const unit = change(sourceOf(plain, { dropIns }), wish, context);
+      expect(`${unit.text}${unit.dropIn?.text ?? ''}`).not.toContain('Memory');
+      expect(unit.properties.MemoryMax).toBe(String(2 * 1024 ** 3));
+    }
   });
 });
 

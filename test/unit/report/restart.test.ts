@@ -77,3 +77,33 @@ describe('messages of dead workers', () => {
     expect(describeRestart(done).findings).toMatchObject([{ level: 'notice' }]);
   });
 });
+
+it('says that the visibility timeout is unknown, or accepted although it is short', () => {
+  const levels = (result: Step['result']) =>
+    describeRestart(outcome(step('try-app', result))).findings.map(({ level }) => level);
+  expect(levels({ problem: 'the app did not tell it' })).toEqual(['warning']);
+  expect(levels({ seconds: 600, accepted: true })).toEqual(['notice']);
+  expect(levels({ seconds: 3600 })).toEqual([]);
+  expect(levels(undefined)).toEqual([]);
+});
+
+describe('a release that failed', () => {
+  const failed = (...steps: Step[]): Outcome => ({ ...outcome(...steps), result: 'undone' });
+  const find = (status: Step['status']) => step('find-unacked', undefined, status);
+  const told = (one: Outcome) => describeRestart(one).findings.map(({ message }) => message);
+
+  it.each([
+    ['crashed', failed(step('start-unit', undefined, 'undone'), find('skipped'))],
+    ['did not start, after a restore', failed(step('start-unit', undefined, 'failed'))],
+  ])('that %s may have left messages: nobody looked', (_, one) => {
+    expect(told(one)).toEqual([expect.stringMatching(/this run did not look for them/)]);
+  });
+
+  it.each([
+    ['was never started', failed(step('start-unit', undefined, 'skipped'), find('skipped'))],
+    ['was looked after', failed(step('start-unit', undefined, 'undone'), find('done'))],
+    ['stays', outcome(start)],
+  ])('that %s leaves nothing to say', (_, one) => {
+    expect(told(one)).toEqual([]);
+  });
+});

@@ -205,6 +205,12 @@ describe('sentences', () => {
     expect(describeOutcome(plan, { ...outcome, result: 'undone' })).toBe(
       'Failed and undone: the host is as it was before transaction T-1.',
     );
+    const said = 'process 812 was not started again: celery -A app worker';
+    const step = { index: 0, op: 'end-process', status: 'undone', message: said } as const;
+    const steps = [{ ...step, seconds: seconds(0) }];
+    expect(describeOutcome(plan, { ...outcome, result: 'undone', steps })).toBe(
+      `Failed and undone (transaction T-1), but not everything is as before: ${said}.`,
+    );
     expect(describeOutcome(plan, { ...outcome, result: 'undo-failed' })).toBe(
       'Failed, and not all of it could be undone: see transaction T-1 on the host.',
     );

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { appRules } from '../../../src/celery/app-rules.ts';
 import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import { redactUnit } from '../../../src/systemd/secrets.ts';
@@ -31,7 +32,11 @@ const context: UnitContext = {
   longestTaskSeconds: 900,
   cpus: 1,
   hostMemoryBytes: bytes(1024 * MiB),
-  processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(100 * MiB) },
+  processes: {
+    mainBytes: bytes(60 * MiB),
+    childBytes: bytes(100 * MiB),
+    baselineBytes: bytes(50 * MiB),
+  },
 };
 
 const worker = (options: string): string => `${good.ExecStart} ${options}`;
@@ -100,6 +105,23 @@ describe('a unit', () => {
     ['start-limit', {}, { StartLimitIntervalSec: null }],
     ['start-limit', { RestartSec: '1min' }],
     ['start-limit', { StartLimitInterval: '20' }, { StartLimitIntervalSec: null }],
+    ['purge', { ExecStart: worker('--purge') }],
+    ['purge', { ExecStart: worker('--discard -l info') }],
+    ['purge', { ExecStart: `/usr/bin/celery --app=a worker "--purge" -I celeriac_support` }],
+    ['purge', { ExecStart: "/bin/sh -c 'exec celery -A a worker --purge -I celeriac_support'" }],
+    ['purge', { ExecStart: "/bin/sh -c 'exec celery worker -A a -I celeriac_support --purge'" }],
+    ['purge', { ExecStart: '/v/bin/celery multi start w1 -A a --purge -I celeriac_support' }],
+    ['purge', { ExecStart: worker('$OPTS'), Environment: '"OPTS=-l info --purge" A=1' }],
+    ['purge', { ExecStart: worker('${W_OPTS}'), Environment: 'W_OPTS=--discard' }],
+    ['purge', { Environment: 'CELERYD_OPTS="--time-limit=300 --purge"' }],
+    ['purge', { ExecStartPre: '/usr/bin/celery -A app purge -f' }],
+    ['purge', { ExecStartPre: '-/v/bin/python -m celery -A app amqp queue.purge celery' }],
+    ['purge', { ExecStopPost: "/bin/sh -c 'sleep 1; redis-cli -n 0 FLUSHDB'" }],
+    ['purge', { ExecStartPre: '/usr/sbin/rabbitmqctl purge_queue celery' }],
+    ['memory-per-child', { ExecStart: worker('--max-memory-per-child=300') }],
+    ['memory-per-child', { ExecStart: worker('--max-memory-per-child 51200') }],
+    ['per-child-without-children', { ExecStart: worker('-P gevent --maxtasksperchild=9') }],
+    ['per-child-without-children', { ExecStart: worker('-P solo --max-memory-per-child=300') }],
   ])('breaks %s: %j %j', (rule, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([rule]);
   });
@@ -128,6 +150,14 @@ describe('a unit', () => {
     ['no restart, so no limit', { Restart: 'no' }, { StartLimitIntervalSec: null }],
     ['a fast restart', { RestartSec: null }, { StartLimitIntervalSec: null }],
     ['a reset', { ExecStartPre: '' }],
+    ['a queue with that name', { ExecStart: worker('-Q purge,--purge-later') }],
+    ['a purge by a reload', { ExecReload: '/usr/bin/celery -A app purge -f' }],
+    ['a purge of something else', { ExecStartPre: '/usr/bin/npm-cache --purge' }],
+    ['a variable that nothing uses', { Environment: 'SOME_OPTS=--purge' }],
+    ['a variable about it', { Environment: 'NOTE="never --purgeable" A=purge' }],
+    ['enough memory for a child', { ExecStart: worker('--max-memory-per-child=300000') }],
+    ['a variable amount', { ExecStart: worker('--max-memory-per-child=$M') }],
+    ['children for a while', { ExecStart: worker('--max-tasks-per-child=100') }],
   ])('is valid with %s', (_about, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([]);
   });
@@ -247,7 +277,11 @@ describe('rules', () => {
     const within: UnitContext = {
       ...context,
       swapActive: rule.id !== 'memory-high-without-swap',
-      processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(300 * MiB) },
+      processes: {
+        mainBytes: bytes(60 * MiB),
+        childBytes: bytes(300 * MiB),
+        baselineBytes: bytes(50 * MiB),
+      },
     };
     const find = (lines: readonly string[]) =>
       findUnitFaults(parseUnitFile(['[Service]', ...lines, ''].join('\n')), within).filter(
@@ -259,7 +293,7 @@ describe('rules', () => {
 
   it('have one page each, and every page has a rule', () => {
     const folder = join(import.meta.dirname, '../../../docs/reference/unit-rules');
-    const pages = unitRules.map((rule) => basename(rulePage(rule)));
+    const pages = [...unitRules, ...appRules].map((rule) => basename(rulePage(rule)));
     expect(readdirSync(folder).sort()).toEqual(['README.md', ...pages].sort());
   });
 

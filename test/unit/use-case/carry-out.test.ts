@@ -33,6 +33,7 @@ function agentFor(run: RecordedRun, outcome: Outcome): Agent {
       if (meta.release !== undefined) run.log.push('as a release');
       return outcome;
     },
+    look: async () => ({ undoing: [] }),
     undo: async (transactions: readonly string[]) => {
       run.log.push(`undid ${transactions.join(', ')}`);
       return outcome;
@@ -135,8 +136,8 @@ describe('undoing transactions', () => {
     const agent = agentFor(run, outcomeOf('undone', { steps: [step('undone', 'disabled')] }));
     await undoTransactions(run, agent, undoing);
     expect(run.log).toEqual([
-      'changed=false',
       'transaction=',
+      'the plan',
       'undoing release 7',
       'undid b, a',
       'changed=true',
@@ -149,10 +150,27 @@ describe('undoing transactions', () => {
     const run = new RecordedRun({ dryRun: true });
     await undoTransactions(run, agentFor(run, outcomeOf('undone')), undoing);
     expect(run.log).toEqual([
-      'changed=false',
       'transaction=',
+      'the plan (dry run)',
+      'changed=false',
       'Dry run: release 7 would be undone; nothing was changed.',
     ]);
+  });
+
+  it('does not say that all is as before when a part of it stays', async () => {
+    const run = new RecordedRun();
+    const left = '2 rows of /srv/jobs.db restored; skipped, changed since: jobs a1';
+    const steps = [step('undone', left), step('undone', '/etc/x restored')];
+    await undoTransactions(run, agentFor(run, outcomeOf('undone', { steps })), undoing);
+    expect(run.log.at(-1)).toBe(`Undone: release 7; ${left}.`);
+  });
+
+  it('tells once that a refused undo changed nothing', async () => {
+    const run = new RecordedRun();
+    const refused = new HostError('another run holds the lock', { step: 'undo', next: 'wait' });
+    const agent = { ...agentFor(run, outcomeOf('undone')), undo: () => Promise.reject(refused) };
+    await expect(undoTransactions(run, agent as Agent, undoing)).rejects.toBe(refused);
+    expect(run.log.filter((line) => line.startsWith('changed='))).toEqual(['changed=false']);
   });
 
   it('reports what could not be undone, and throws an error that names it', async () => {

@@ -197,6 +197,14 @@ describe('its task', () => {
     expect(tasks).toContainEqual({ group: 'video_jobs:v', task: null });
   });
 
+  test('if the broker shows how many messages are left, and not whose, the job is left', async () => {
+    using database = new AppDatabase();
+    addJob(database, 'job', 2 * minute);
+    const cleanUp = await settle(database, busy({ hidden: '2 messages are in its queues' }));
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(messagesOf(cleanUp)).toContain('2 messages are in its queues');
+  });
+
   test('if nobody can be asked, nothing is settled', async () => {
     using database = new AppDatabase();
     addJob(database, 'job', 2 * minute);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
 import type { UnitFact } from '../../../src/model/facts.ts';
-import type { JobReport } from '../../../src/model/outcome.ts';
+import type { DeliveryReport, JobReport } from '../../../src/model/outcome.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { gateError, judge } from '../../../src/verify/checks.ts';
@@ -548,6 +548,39 @@ describe('the gate', () => {
       expected: '',
       evidence: ['celery: done in 0.4 s (id-celery)'],
       next: '',
+    });
+  });
+
+  const told = (
+    delivery: Partial<DeliveryReport>,
+    stop = '16min',
+  ): { readonly state: string; readonly seen: string; readonly expected: string } => {
+    const unit = unitFact({ properties: { ...unitFact().properties, TimeoutStopUSec: stop } });
+    const known = { transport: 'redis', seconds: null, where: 'the default', problem: null };
+    const jobs = [job('celery', 'done')];
+    const run = report(single, {
+      ok: true,
+      jobs,
+      problem: null,
+      delivery: { ...known, ...delivery },
+    });
+    const seen = evidence({ after: facts({ unit }), gate: { kind: 'sent', runs: [run] } });
+    return check('visibility-timeout', seen);
+  };
+
+  test('tells the visibility timeout of the app, compared with the longest task', () => {
+    expect(told({ seconds: seconds(3600) })).toMatchObject({ state: 'passed' });
+    expect(told({ seconds: seconds(900) })).toMatchObject({ state: 'passed' });
+    expect(told({ seconds: seconds(899) })).toMatchObject({
+      state: 'warning',
+      seen: '14 min (the default)',
+      expected: 'at least 15 min, for which a stop waits',
+    });
+    expect(told({ seconds: seconds(60) }, 'infinity')).toMatchObject({ state: 'passed' });
+    expect(told({ transport: 'amqp' }).seen).toBe('none: the broker is amqp');
+    expect(told({ problem: 'it is a secret' })).toMatchObject({
+      state: 'skipped',
+      seen: 'unknown: it is a secret',
     });
   });
 

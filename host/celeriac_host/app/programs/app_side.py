@@ -87,6 +87,42 @@ def connect(app: Any) -> Any:
     return connection
 
 
+def delivery(app: Any) -> Dict[str, Any]:
+    """When the broker delivers a message again that is not acknowledged.
+
+    `seconds` is None for a transport without such a limit, which waits for the connection to end.
+    """
+    found: Dict[str, Any] = {"transport": "", "seconds": None, "where": "", "problem": None}
+    try:
+        with app.connection_for_read() as connection:
+            kind = connection.transport.driver_type
+            options = dict(connection.transport_options or {})
+            channel = type(connection.transport).Channel
+        found["transport"] = kind
+        if kind not in ("redis", "sqs"):
+            return found
+        if kind == "sqs" and options.get("predefined_queues"):
+            found["problem"] = "its queues are predefined in SQS, with a timeout of their own"
+            return found
+        known = options.get("visibility_timeout")
+        found["where"] = "broker_transport_options" if known is not None else "the default"
+        if known is None:
+            # With SQS, the first of these is a property of the instance.
+            names = ("visibility_timeout", "default_visibility_timeout")
+            values = [getattr(channel, name, None) for name in names]
+            known = next(each for each in values if isinstance(each, (int, float)))
+        found["seconds"] = float(known)
+        # The shortest one counts, also of the result backend.
+        backend = (app.conf.get("result_backend_transport_options") or {}).get("visibility_timeout")
+        uses_redis = re.match("rediss?:|sentinel:", str(app.conf.get("result_backend") or ""))
+        if uses_redis and backend is not None and float(backend) < found["seconds"]:
+            found.update(seconds=float(backend), where="result_backend_transport_options")
+        return found
+    except Exception as error:
+        found.update(seconds=None, problem=masked(app, line_of(error)))
+        return found
+
+
 def line_of(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return "%s: %s" % (type(error).__name__, lines[0]) if lines else type(error).__name__

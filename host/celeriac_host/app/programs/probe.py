@@ -14,6 +14,7 @@ from celeriac_host.app.programs.app_side import (
     Line,
     Problem,
     connect,
+    delivery,
     line_of,
     serve,
     with_app,
@@ -385,7 +386,7 @@ def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     line.tell("stage", "waiting for the probes")
     work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
     try:
-        return work.run()
+        return {**work.run(), "delivery": delivery(app)}
     except Problem:
         raise
     except Exception as error:

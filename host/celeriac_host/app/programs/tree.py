@@ -10,6 +10,7 @@ as JSON; larger lists or an archive come on stdin. The output is one JSON value:
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -20,6 +21,10 @@ MARGIN_BYTES = 32 * 1024 * 1024
 MEMBER_LIMIT = 200_000
 # Suffix of the folder beside a copy into which a restore moves the replaced files.
 FAILED = ".failed"
+# Suffix of a copy that is being made.
+PART = ".part"
+# `keep` of keep_environment.
+COPY = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 
 
 class Refused(Exception):
@@ -186,9 +191,8 @@ def make_folder(folder: str) -> None:
 def switch(args: Dict[str, Any]) -> Any:
     """Replaces a link atomically, by renaming a new one over it."""
     link, target = args["link"], args["target"]
-    beside = os.path.join(os.path.dirname(link), ".%s.celeriac" % os.path.basename(link))
-    if os.path.lexists(beside):
-        os.unlink(beside)
+    forget(args)
+    beside = beside_link(link)
     if target is None:
         os.unlink(link)
         return None
@@ -202,6 +206,18 @@ def switch(args: Dict[str, Any]) -> Any:
     os.fsync(handle)
     os.close(handle)
     return None
+
+
+def forget(args: Dict[str, Any]) -> Any:
+    """Removes the new link that an interrupted switch left beside the link."""
+    beside = beside_link(args["link"])
+    if os.path.islink(beside):
+        os.unlink(beside)
+    return None
+
+
+def beside_link(link: str) -> str:
+    return os.path.join(os.path.dirname(link), ".%s.celeriac" % os.path.basename(link))
 
 
 def remove(args: Dict[str, Any]) -> Any:
@@ -233,27 +249,37 @@ def remove_left(args: Dict[str, Any]) -> Any:
 def keep_environment(args: Dict[str, Any]) -> Any:
     """Copies an environment by hard links: installers replace files, they do not rewrite them.
 
-    Returns what can be removed: older copies, and files that restores replaced.
+    Returns what can be removed: older copies, those that were never completed, and files that
+    restores replaced.
     """
     root, keep = args["root"], args["keep"]
     store = os.path.join(root, ".celeriac")
     make_folder(store)
     there = os.listdir(store)
-    copies = sorted((name for name in there if not name.endswith(FAILED)), reverse=True)
-    stay = copies[: args["others"]]
+    stay = sorted(filter(COPY.fullmatch, there), reverse=True)[: args["others"]]
     copy = os.path.join(store, keep)
-    os.mkdir(copy)
+    os.mkdir(copy + PART)
     # Now, so that a restore also works on a full disk.
     make_folder(copy + FAILED)
     try:
         for entry in os.listdir(root):
             if entry != ".celeriac":
-                link_tree(os.path.join(root, entry), os.path.join(copy, entry))
+                link_tree(os.path.join(root, entry), os.path.join(copy + PART, entry))
+        os.rename(copy + PART, copy)
     except BaseException:
-        for folder in (copy, copy + FAILED):
+        for folder in (copy + PART, copy + FAILED):
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return [name for name in there if name.replace(FAILED, "") not in stay]
+    return [name for name in there if is_copy(name) and name[: len(keep)] not in stay]
+
+
+def is_copy(name: str) -> bool:
+    """Whether the folder is of a copy: whole, unfinished, or what a restore replaced."""
+    return any(
+        COPY.fullmatch(name[: len(name) - len(end)])
+        for end in ("", FAILED, PART)
+        if name.endswith(end)
+    )
 
 
 def link_tree(source: str, target: str) -> None:
@@ -323,6 +349,7 @@ WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "restore-files": restore_files,
     "unpack": unpack,
     "switch": switch,
+    "forget": forget,
     "remove": remove,
     "remove-left": remove_left,
     "keep-environment": keep_environment,

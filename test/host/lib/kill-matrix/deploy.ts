@@ -26,7 +26,7 @@ import {
   UNIT,
   waitUntil,
 } from '../worker.ts';
-import type { Case } from './cases.ts';
+import { type Case, isFile, type Written } from './cases.ts';
 
 /* The deploy that is cut: each operation that a deploy can have has something to do in it. */
 
@@ -142,9 +142,25 @@ export const TICK_SECONDS = 6;
  *
  * @param goOnAfter seconds after which the work goes on by itself; 0: when it is told
  */
-export function withHalt({ index, phase }: Case, goOnAfter: number): typeof hostProgram {
+export function withHalt(each: Case, goOnAfter: number): typeof hostProgram {
+  const { index, op, phase } = each;
+  const at = isFile(each) ? { index: -1, file: op } : { index, file: '' };
+  return withModule({ ...at, phase, seconds: goOnAfter });
+}
+
+/** The host program that only tells which files are written, as notes; see {@link readWritten}. */
+export const withList = (): typeof hostProgram =>
+  withModule({ index: -1, file: null, phase: '', seconds: 0 });
+
+/** A file that {@link withList} tells of; `null`: the note is about something else. */
+export function readWritten(note: string): Written | null {
+  const found = /^writes (agent|work) (\/.+)$/.exec(note);
+  return found === null ? null : { by: found[1] as Written['by'], path: found[2] as string };
+}
+
+function withModule(ask: object): typeof hostProgram {
   const halt = readFileSync(join(import.meta.dirname, 'halt.py'), 'utf8');
-  const asked = JSON.stringify({ index, phase, seconds: goOnAfter });
+  const asked = JSON.stringify(ask);
   const call = '    import_module("celeriac_host.transaction.halt").arm(words)\n';
   const [loader, guard] = ['celeriac_host/session/loader.py', 'celeriac_host/transaction/guard.py'];
   return {

@@ -25,6 +25,8 @@ const SCOPES =
   "$(systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1 | grep .)";
 const GO_ON = `systemctl kill -s CONT ${SCOPES}`;
 const KILL_WORK = `systemctl kill -s KILL ${SCOPES}`;
+// Not begun yet while the agent itself writes.
+const KILL_ANY_WORK = `scopes=${SCOPES}; test -z "$scopes" || systemctl kill -s KILL $scopes`;
 const BALLAST = '/ballast';
 const STATE_BALLAST = '/var/lib/celeriac/ballast';
 
@@ -52,7 +54,7 @@ export async function strike(machine: Machine, fault: Fault, runner: Agent): Pro
       await shell(machine, `${killRunner(runner)}; ${GO_ON}`);
       return;
     case 'all-killed':
-      await shell(machine, `${killRunner(runner)}; ${KILL_WORK}`);
+      await shell(machine, `${killRunner(runner)}; ${KILL_ANY_WORK}`);
       return;
     case 'link-cut':
       await machine.cutLink();

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import time
 from typing import Any, Callable, Sequence
 
 HALT: dict[str, Any] = json.loads('@HALT@')
+# Inside `files.write`: how far the file is.
+CUTS = ("created", "written", "synced", "renamed")
+IDENT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 # A command is in full swing by then.
 SWING_SECONDS = 0.3
 CHANGES = ("os.rename", "os.remove", "os.symlink", "os.chmod", "os.chown")
@@ -76,12 +80,87 @@ class Module:
         self.do = do
 
 
+class Writing:
+    """Halts within the first writing of one file; or only tells which files are written."""
+
+    def __init__(self, halt: Halt, who: str) -> None:
+        self.halt = halt
+        self.who = who
+        self.path = ""
+        self.listed: set[str] = set()
+
+    def arm(self) -> None:
+        files: Any = importlib.import_module("celeriac_host.system.files")
+        write, sync_folder = files.write, files.sync_folder
+        create, fill, put = files._create, files._fill, files._put_in_place
+
+        def do_write(path: str, *args: Any, **more: Any) -> None:
+            self.path = IDENT.sub("<id>", path)
+            if HALT["file"] is None and self.path not in self.listed:
+                self.listed.add(self.path)
+                message = "writes %s %s" % (self.who, self.path)
+                self.halt.tell({"kind": "note", "message": message})
+            try:
+                write(path, *args, **more)
+            finally:
+                self.path = ""
+
+        def do_create(beside: str) -> int:
+            handle: int = create(beside)
+            self.at("created")
+            return handle
+
+        def do_fill(*args: Any) -> None:
+            fill(*args)
+            self.at("written")
+
+        def do_put(*args: Any) -> None:
+            self.at("synced")
+            put(*args)
+
+        def do_sync(folder: str) -> None:
+            self.at("renamed")
+            sync_folder(folder)
+
+        files.write, files._create, files._fill = do_write, do_create, do_fill
+        files._put_in_place, files.sync_folder = do_put, do_sync
+
+    def at(self, cut: str) -> None:
+        if self.path and self.path == HALT["file"] and cut == HALT["phase"]:
+            self.halt.here()
+
+
 def arm(words: Sequence[str]) -> None:
-    if list(words[:1]) != ["carry-out"]:
-        return
+    if not words:
+        arm_agent()
+    elif words[0] == "carry-out":
+        arm_work()
+
+
+def arm_agent() -> None:
+    """What the agent itself writes, before it starts the work."""
+    halt = Halt()
+    control: Any = importlib.import_module("celeriac_host.transaction.control")
+    apply = control.apply
+
+    def do_apply(operations: Any, meta: Any, host: Any, emit: Any) -> Any:
+        def tell(said: dict[str, Any]) -> None:
+            emit(said)
+            # Another thread sends it.
+            time.sleep(0.2)
+
+        halt.tell = tell
+        return apply(operations, meta, host, emit)
+
+    control.apply = do_apply
+    Writing(halt, "agent").arm()
+
+
+def arm_work() -> None:
     transaction: Any = importlib.import_module("celeriac_host.transaction.runner")
 
     halt = Halt()
+    Writing(halt, "work").arm()
     sys.addaudithook(halt.heard)
     step = transaction._Work._do
     release = transaction._Work._record_release
@@ -113,6 +192,7 @@ def arm(words: Sequence[str]) -> None:
         halt.around(release)(self)
 
     def do_forward(self: Any) -> bool:
+        halt.tell = self.tell
         ended: bool = forward(self)
         if HALT["index"] == len(self.operations) and HALT["phase"] == "after":
             halt.here()

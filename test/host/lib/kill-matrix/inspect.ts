@@ -30,7 +30,7 @@ names = ['ActiveState', 'SubState', 'NeedDaemonReload', 'MemoryMax', 'UnitFileSt
 lines = run('systemctl', 'show', '${UNIT}', '-p', ','.join(names)).splitlines()
 unit = dict(line.split('=', 1) for line in lines)
 main = unit.pop('MainPID')
-folders = ['/etc/systemd/system', '/usr/local/lib/celeriac', '/var/lib/celeriac', '/etc/systemd/system/*']
+folders = ['/etc/systemd/system', '/run/systemd/system', '/usr/local/lib/celeriac', '/var/lib/celeriac']
 print(json.dumps({
     'text': digest('${UNIT_PATH}'),
     'support': digest('${SUPPORT}'),
@@ -40,7 +40,7 @@ print(json.dumps({
     'installed': sorted(glob.glob('/srv/venv/lib/*/site-packages/probe*')),
     'unit': unit,
     'children': len(run('pgrep', '-P', main).split()) if main != '0' else 0,
-    'temporary': sorted(each for folder in folders for each in glob.glob(folder + '/.*.celeriac-*')),
+    'temporary': sorted(each for folder in folders for each in glob.glob(folder + '/**/.*.celeriac-*', recursive=True)),
     'dropIns': sorted(glob.glob('/run/systemd/system/${UNIT}.d/*') + glob.glob('/run/systemd/system.control/${UNIT}.d/*')),
     'scopes': run('systemctl', 'list-units', '--plain', '--no-legend', 'celeriac-*.scope'),
     'locked': is_locked() if os.path.exists('/var/lib/celeriac/lock') else False,

@@ -4,11 +4,22 @@ import { hostProgram } from '../../../../src/generated/host-program.ts';
 import type { Plan } from '../../../../src/model/operation.ts';
 import type { Outcome } from '../../../../src/model/outcome.ts';
 import { seconds } from '../../../../src/model/units.ts';
+import { describePast } from '../../../../src/plan/past.ts';
 import type { Agent } from '../../../../src/ports/agent.ts';
 import type { Clone } from '../clone.ts';
 import { completeJob, type Job, UNIT } from '../worker.ts';
-import { type Case, type Ending, nameOf, type Verdict } from './cases.ts';
-import { cloneOf, connect, metaFor, planOn, prepare, requireOwed, withHalt } from './deploy.ts';
+import { type Case, type Ending, nameOf, type Verdict, type Written } from './cases.ts';
+import {
+  cloneOf,
+  connect,
+  metaFor,
+  planOn,
+  prepare,
+  readWritten,
+  requireOwed,
+  withHalt,
+  withList,
+} from './deploy.ts';
 import {
   clearStage,
   fills,
@@ -34,6 +45,7 @@ interface Deploy {
   readonly clone: Clone;
   readonly plan: Plan;
   readonly ends: Ends;
+  readonly files: readonly Written[];
 }
 
 /** The host did not get as far as the deploy: that tells nothing of Celeriac. */
@@ -65,13 +77,22 @@ export class KillMatrix {
     const clone = await cloneOf(machine);
     await prepare(machine);
     const old = await inspect(machine);
-    await using agent = await connect(machine, hostProgram);
+    await using agent = await connect(machine, withList());
     const { plan, parcels } = await planOn(agent, clone);
     for (const parcel of parcels) await agent.send(parcel, () => {});
-    const { result, failure } = await agent.apply(plan.operations, metaFor(null), () => {});
+    const files: Written[] = [];
+    // As in a case: with a release that awaits its verdict.
+    const applied = await agent.apply(plan.operations, metaFor(CONFIRMED), (said) => {
+      const file = said.kind === 'note' ? readWritten(said.message) : null;
+      if (file !== null) files.push(file);
+    });
+    const { result, failure, transaction } = applied;
     if (result !== 'committed') throw new Error(`without a fault: ${JSON.stringify(failure)}`);
+    if (!(await agent.confirm(UNIT, [transaction], metaFor(null))))
+      throw new Error('not confirmed');
+    await waitForRest(machine);
     const ends = { old, new: await inspect(machine) };
-    return new KillMatrix(machine, options, { clone, plan, ends });
+    return new KillMatrix(machine, options, { clone, plan, ends, files });
   }
 
   /** Another host of the same kind, for cases side by side; it is stopped with this one. */
@@ -85,6 +106,11 @@ export class KillMatrix {
 
   get plan(): Plan {
     return this.#deploy.plan;
+  }
+
+  /** What a deploy writes, in this order. */
+  get files(): readonly Written[] {
+    return this.#deploy.files;
   }
 
   get kind(): Kind {
@@ -119,9 +145,11 @@ export class KillMatrix {
     }
   }
 
-  async #makeReady({ op, fault }: Case): Promise<Job> {
-    // A commit that was fetched stays: to be fetched in earnest it needs a host without it.
-    if (this.#dirty || op === 'fetch-commit') {
+  async #makeReady(each: Case): Promise<Job> {
+    const { op, fault } = each;
+    // A commit that was fetched stays, and so do the guard's units: to be fetched and written in
+    // earnest they need a host without them.
+    if (this.#dirty || op === 'fetch-commit' || this.#isOfAgent(each)) {
       // Whatever became of the host: another one where it can't be given back.
       await this.#machine.reset().catch(async () => {
         this.#machine = await startMachine(this.#options);
@@ -143,14 +171,30 @@ export class KillMatrix {
       await runner.close().catch(() => {});
     }
     await waitForRest(machine);
+    if (this.#isOfAgent(each)) await this.#runNext();
     // Nobody is at work any more; without room not even a reader can open the app's database.
     if (fills(each.fault)) await makeRoom(machine);
     const found = await inspect(machine);
-    const ending = judge(each, this.#deploy.ends, found, await readJournal(machine));
+    const journal = this.#isOfAgent(each) ? '' : await readJournal(machine);
+    const ending = judge(each, this.#deploy.ends, found, journal);
     if (found.unit.ActiveState === 'active') await completeJob(machine);
-    await this.#requireTold(ending, runnerStays(each.fault));
+    // A plan that was never whole is no transaction: there is nothing to tell.
+    const never = each.op.endsWith('/plan.json') && each.phase !== 'renamed';
+    if (!never) await this.#requireTold(ending, runnerStays(each.fault));
     if (told === 'undo-failed') throw new Error('whole, and the run was told otherwise');
     return { ending, told };
+  }
+
+  /** Whether the agent writes it, before the work begins. */
+  #isOfAgent({ op }: Case): boolean {
+    return this.#deploy.files.some(({ path, by }) => path === op && by === 'agent');
+  }
+
+  /** Before the guard is armed, the next run tidies up. */
+  async #runNext(): Promise<void> {
+    await using agent = await connect(this.#machine, hostProgram);
+    await agent.recover(metaFor(null), () => {});
+    await waitForRest(this.#machine);
   }
 
   /** A deploy with the fault in it. Returns what the run was told, where it was there to hear it. */
@@ -180,11 +224,13 @@ export class KillMatrix {
   /** The next run's report, and the ledger. */
   async #requireTold(ending: Ending, stays: boolean): Promise<void> {
     await using agent = await connect(this.#machine, hostProgram);
-    const { findings, operations } = (await planOn(agent, this.#deploy.clone)).plan;
-    const { transactions, releases } = await agent.look({
+    const { operations } = (await planOn(agent, this.#deploy.clone)).plan;
+    const { past, transactions, releases } = await agent.look({
+      past: {},
       transactions: { unit: UNIT },
       releases: { unit: UNIT },
     });
+    const findings = describePast(past, { dryRun: false });
     const [newest, release] = [transactions.at(-1), releases.releases.at(-1)];
     const said = JSON.stringify({ findings, newest, releases }, null, 1);
     if (releases.awaiting !== null) throw new Error(`a verdict is still awaited: ${said}`);
@@ -201,6 +247,9 @@ export class KillMatrix {
     }
     const tells = findings.some(({ message }) => message.includes('undone by the host itself'));
     if (!stays && !tells) throw new Error(`the next run does not tell: ${said}`);
+    await agent.acknowledge(past.untold.map(({ id }) => id));
+    const again = (await agent.look({ past: {} })).past.untold;
+    if (again.length > 0) throw new Error(`told, and told again: ${JSON.stringify(again)}`);
   }
 }
 

@@ -86,8 +86,14 @@ const cases: readonly Case[] = [
   {
     name: 'report of jobs',
     shape: answers.jobReportShape,
-    sample: { ok: true, jobs: [job], problem: null, evidence: ['done'] },
-    optional: ['evidence'],
+    sample: {
+      ok: true,
+      jobs: [job],
+      problem: null,
+      evidence: ['done'],
+      delivery: { transport: 'redis', seconds: 3600, where: 'the default', problem: null },
+    },
+    optional: ['evidence', 'delivery'],
   },
   {
     name: 'fault',

@@ -94,7 +94,7 @@ describe('an answer with facts', () => {
   });
 
   test('may contain unknown keys, which are dropped', () => {
-    const fact = { newest: null, truncated: false };
+    const fact = { newest: null, truncated: false, startedWithThese: null };
     const answer = { code: { ...fact, size: 3 } };
     expect(readFacts(answer, { code: { unit: 'x.service' } }, 'look')).toEqual({ code: fact });
   });

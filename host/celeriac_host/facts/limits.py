@@ -1,0 +1,114 @@
+"""What bounds the memory of a unit, and of the services beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from celeriac_host.facts.unit import full_name
+from celeriac_host.system import units
+from celeriac_host.system.system import System
+
+PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
+# cgroup v1 has a number near 2^63 for "no limit".
+UNLIMITED_BYTES = 1 << 60
+PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    name = full_name(args["unit"])
+    seen = [
+        block
+        for block in _units(host)
+        if 0 < units.number(block.get("MemoryMax")) < UNLIMITED_BYTES
+    ]
+    return {
+        "controller": _has_controller(),
+        "ownMeminfo": _own_meminfo(),
+        "system": _system(),
+        "unitBytes": _proportional(units.show(host, name, ["ControlGroup"])["ControlGroup"]),
+        "slices": [
+            {"name": block["Id"], "memoryMaxBytes": int(block["MemoryMax"])}
+            for block in seen
+            if block.get("Id", "").endswith(".slice")
+        ],
+        "services": [
+            {
+                "name": block["Id"],
+                "activeState": block.get("ActiveState", ""),
+                "slice": block.get("Slice", ""),
+                "memoryMaxBytes": int(block["MemoryMax"]),
+                # Without the controller it is `[not set]`.
+                "currentBytes": units.number(block.get("MemoryCurrent")) or None,
+            }
+            for block in seen
+            if block.get("Id", "").endswith(".service") and block["Id"] != name
+        ],
+    }
+
+
+def _units(host: System) -> list[dict[str, str]]:
+    """The loaded services and slices; systemctl separates them by empty lines."""
+    wanted = ["--no-pager", "-p", ",".join(PROPERTIES), "--", "*.service", "*.slice"]
+    done = host.run(["systemctl", "show", *wanted], timeout=30)
+    blocks = (block.splitlines() for block in done.out.split("\n\n"))
+    return [
+        {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
+        for lines in blocks
+    ]
+
+
+def _has_controller() -> bool:
+    """Whether the kernel can limit the memory of services."""
+    root = units.CGROUP_ROOT
+    version2 = _text(root + "/cgroup.controllers")
+    if version2 is not None:
+        return "memory" in version2.split()
+    return os.path.exists(root + "/memory/memory.limit_in_bytes")
+
+
+def _own_meminfo() -> bool:
+    """Whether something is mounted over /proc/meminfo, as lxcfs does with a container's own."""
+    rows = (line.split() for line in (_text("/proc/self/mountinfo") or "").splitlines())
+    return any(len(row) > 4 and row[4] == "/proc/meminfo" for row in rows)
+
+
+def _system() -> dict[str, int] | None:
+    """The limit of the cgroup that is our root, as in a container; None if there is none."""
+    root = units.CGROUP_ROOT
+    if os.path.exists(root + "/cgroup.controllers"):
+        limit, used = _text(root + "/memory.max"), _text(root + "/memory.current")
+        cache = _counter(root + "/memory.stat", "file")
+    else:
+        limit = _text(root + "/memory/memory.limit_in_bytes")
+        used = _text(root + "/memory/memory.usage_in_bytes")
+        cache = _counter(root + "/memory/memory.stat", "total_cache")
+    limit_bytes = units.number((limit or "").strip())
+    used_bytes = units.number((used or "").strip())
+    if not 0 < limit_bytes < UNLIMITED_BYTES or used_bytes == 0:
+        return None
+    # The kernel drops the cache of files before it kills anything.
+    return {"limitBytes": limit_bytes, "usedBytes": max(used_bytes - cache, 0)}
+
+
+def _proportional(group: str) -> int | None:
+    """The memory of the processes, shared pages divided among those that share them."""
+    found = units.cgroup_processes(group)
+    texts = [_text(f"/proc/{process.pid}/smaps_rollup") for process in found]
+    shares = [PROPORTIONAL.search(text) for text in texts if text]
+    known = [int(share.group(1)) * 1024 for share in shares if share]
+    return sum(known) if known and len(known) == len(found) else None
+
+
+def _counter(path: str, name: str) -> int:
+    rows = (line.split() for line in (_text(path) or "").splitlines())
+    return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == name), 0)
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None

@@ -1,0 +1,24 @@
+import type { Rule } from '../systemd/unit-rules.ts';
+
+/** Faults in the settings of an app, which only a process that imports it can see. */
+
+/** The broker may deliver a message a second time while its task still runs. */
+export const visibilityTimeout: Rule = {
+  id: 'visibility-timeout',
+  title: 'the visibility timeout is shorter than the longest task',
+  why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
+  fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+  severe: true,
+  mends: {
+    kind: 'not',
+    how: 'The import that is tried before anything changes also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+  },
+  example: {
+    wrong: [
+      "app.conf.broker_transport_options = {'visibility_timeout': 600}  # with tasks of 15 min",
+    ],
+    right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
+  },
+};
+
+export const appRules: readonly Rule[] = [visibilityTimeout];

@@ -1,0 +1,19 @@
+import type { UndoingFact } from '../model/facts.ts';
+import { indent, sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
+import { formatCount } from './quantities.ts';
+import { reverseDiff } from './reverse-diff.ts';
+
+/** The plan of an undo as text: every step in its order, with the diff of the way back. */
+export function renderUndoText(undoing: readonly UndoingFact[]): string {
+  const steps = undoing.flatMap(({ id, steps: all }) => all.map((step) => ({ id, ...step })));
+  const lines = [
+    `${formatCount(steps.length, 'step')} to undo, in this order; a file that changed since stops it before the first:`,
+  ];
+  steps.forEach(({ id, title, diff, cut, rows }, index) => {
+    lines.push(`  ${index + 1}. undo: ${toOneLine(title)} (transaction ${id})`);
+    const detail = cut ? ['(its diff is too long to be shown)'] : [reverseDiff(diff), ...rows];
+    const shown = detail.filter((text) => text !== '').join('\n');
+    if (shown !== '') lines.push(indent(stripControls(shown), '       '));
+  });
+  return sanitizeLogLine(lines.join('\n'));
+}
