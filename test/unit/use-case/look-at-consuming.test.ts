@@ -41,15 +41,9 @@ const deaf: ConsumingFact = {
 describe('a run with nothing to do', () => {
   test('restarts a worker that consumes nothing, and says why', async () => {
     const { plan, ops } = await deploy(healthy(), deaf);
-    expect(ops).toEqual([
-      'try-app',
-      'guard-unit',
-      'drain-worker',
-      'stop-unit',
-      'start-unit',
-      'prove-unit',
-      'find-unacked',
-    ]);
+    // As for any other reason: the app is tried, and the old worker drained before it stops.
+    const order = ['try-app', 'drain-worker', 'stop-unit', 'start-unit', 'prove-unit'];
+    expect(ops.filter((op) => order.includes(op))).toEqual(order);
     expect(plan.operations.find(({ op }) => op === 'start-unit')?.why).toBe(
       'it runs and consumes nothing: 3 messages wait in celery, and it did not answer for 14 s',
     );
