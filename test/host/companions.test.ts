@@ -139,7 +139,7 @@ test('a command that fails leaves the old code, and the worker serves', async ()
   await completeJob(machine);
 });
 
-test('units that run from the same checkout are named', async () => {
+test('units that run from the same checkout are named', { tags: ['nightly'] }, async () => {
   clone.commit('Second', { 'backend/web.py': web('two') });
   const done = await deploy({ 'also-restart': 'shop-beat' });
   expect(done.code, done.log).toBe(0);

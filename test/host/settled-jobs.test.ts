@@ -157,7 +157,7 @@ describe('jobs of a worker that was stopped', () => {
     expect(await readJob(machine, lost)).toEqual(row);
   });
 
-  test('of a crash before the deploy are settled, too', async () => {
+  test('of a crash before the deploy are settled, too', { tags: ['nightly'] }, async () => {
     await shell(machine, `systemctl kill -s KILL ${UNIT}; systemctl stop ${UNIT}`);
     const lost = await addLost();
     const run = await deploy({ 'confirm-within': 'off' });
@@ -165,7 +165,7 @@ describe('jobs of a worker that was stopped', () => {
     expect(await statusOf(lost)).toBe('failed');
   });
 
-  test('are not looked for where nothing was restarted', async () => {
+  test('are not looked for where nothing was restarted', { tags: ['nightly'] }, async () => {
     await deploy({ 'orphaned-jobs': 'leave', 'confirm-within': 'off' });
     limit -= 1;
     const lost = await addLost();

@@ -139,7 +139,7 @@ describe('two units, each deployed, end one after the other', () => {
     await expectToEnd([UNIT, 'rolled back'], [OTHER, 'expired']);
   });
 
-  test('the first expired, the second rolled back', async () => {
+  test('the first expired, the second rolled back', { tags: ['nightly'] }, async () => {
     await expectToEnd([UNIT, 'expired'], [OTHER, 'rolled back']);
   });
 
@@ -175,7 +175,7 @@ describe('two units, each deployed, end one after the other', () => {
   });
 });
 
-test('both expire at once', async () => {
+test('both expire at once', { tags: ['nightly'] }, async () => {
   await addOther();
   await deploy(UNIT, { 'confirm-within': '1h' });
   await deploy(OTHER, { 'confirm-within': '1h' });

@@ -8,6 +8,7 @@ import { type Seconds, seconds } from '../../model/units.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
+import { undoWatch } from './steps.ts';
 
 /** What happens to the units that run the app's code beside the worker. */
 export interface CompanionPlan {
@@ -61,6 +62,7 @@ export function planCompanions(
     guards.push({
       op: 'guard-companion',
       ...shared,
+      minHealthySeconds: undoWatch(desired),
       title: `record how ${unit} runs now`,
       why: `if a later step fails, it is ${ended[how]} with the code that it has now`,
     });

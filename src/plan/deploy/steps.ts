@@ -62,10 +62,17 @@ function visibilityOf({ longestTaskSeconds, acceptedRules }: DeployWorkerDesired
   };
 }
 
+/** An undo must not hold the host's lock for as long as a proof may take. */
+const longestUndoWatch = seconds(20);
+
+/** How long a unit that an undo has started is watched. */
+export const undoWatch = ({ minHealthySeconds }: DeployWorkerDesired): Seconds =>
+  seconds(Math.min(minHealthySeconds, longestUndoWatch));
+
 export function guardUnit(
   own: ByTheApp,
   { properties }: UnitFact,
-  { minHealthySeconds }: DeployWorkerDesired,
+  desired: DeployWorkerDesired,
 ): Operation {
   const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
   const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
@@ -73,7 +80,7 @@ export function guardUnit(
     op: 'guard-unit',
     ...own,
     undoTimeoutSeconds: seconds(longest + answerSeconds),
-    minHealthySeconds,
+    minHealthySeconds: undoWatch(desired),
     title: `record how ${own.unit} runs now`,
     why: 'if a later step fails, the unit is returned to this state',
   };
