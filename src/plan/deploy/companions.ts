@@ -7,6 +7,7 @@ import type { Finding, GuardCompanion, RestartCompanion } from '../../model/oper
 import { type Seconds, seconds } from '../../model/units.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { DeployWorkerFacts } from './look.ts';
+import { whyCodeDiffers } from './restart-reasons.ts';
 
 /** What happens to the units that run the app's code beside the worker. */
 export interface CompanionPlan {
@@ -26,7 +27,7 @@ export interface CompanionPlan {
  * @throws ConfigError when a unit is missing, runs tasks, or cannot be reloaded
  */
 export function planCompanions(
-  { companions, code }: DeployWorkerFacts,
+  { companions, code, unit: worker }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
   codeChanges: boolean,
 ): CompanionPlan {
@@ -72,7 +73,15 @@ export function planCompanions(
       why: `${codeChanges ? 'its code changes' : `${newest?.path} is newer than it`}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
     });
   }
-  if (codeChanges) findings.push(...(companions?.beside ?? []).map(nameBeside));
+  const beside = companions?.beside ?? [];
+  if (codeChanges) {
+    const keeps = 'keeps the old one until it is restarted';
+    findings.push(...beside.map((each) => nameBeside(each, keeps)));
+  } else if (whyCodeDiffers(worker, code) !== null) {
+    // Somebody else has brought the code, and may have restarted it.
+    const keeps = 'keeps the old one if it was started before that changed';
+    findings.push(...beside.map((each) => nameBeside(each, keeps)));
+  }
   return { guards, restarts, satisfied, findings };
 }
 
@@ -108,14 +117,14 @@ function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
 const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 
-function nameBeside({ unit, argv }: ServiceBeside): Finding {
+function nameBeside({ unit, argv }: ServiceBeside, keeps: string): Finding {
   const isCelery = findCeleryCall(argv).kind === 'found';
   const how = isCelery
     ? `deploy it with a run of its own (\`unit: ${unit}\`)`
     : `\`also-restart: ${unit}\` restarts it after the worker`;
   return {
     level: 'notice',
-    message: `${unit} also runs from this code and keeps the old one until it is restarted; ${how}`,
+    message: `${unit} also runs from this code and ${keeps}; ${how}`,
   };
 }
 

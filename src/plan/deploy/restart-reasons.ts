@@ -54,7 +54,10 @@ export function listRestartReasons(
  * By content, if Celeriac started the worker: a clock that was set back makes files newer than every
  * start, and a restored file older than it is. Otherwise by time.
  */
-function whyCodeDiffers(fact: UnitFact, { newest, startedWithThese }: CodeFact): string | null {
+export function whyCodeDiffers(
+  fact: UnitFact,
+  { newest, startedWithThese }: CodeFact,
+): string | null {
   if (startedWithThese === true || newest === null || fact.activeSince === null) return null;
   if (newest.modified > fact.activeSince) return `${newest.path} is newer than the worker`;
   return startedWithThese === false ? 'its code has changed since it was started' : null;
