@@ -116,6 +116,8 @@ export interface CompanionsQuery {
 export interface CompanionsFact {
   /** In the order of the query. */
   readonly named: readonly UnitFact[];
+  /** For each of them, as in `CodeFact`. */
+  readonly startedWithThese: readonly (boolean | null)[];
   /** Other services with a process in the checkout of the app, in its folder, or a program there. */
   readonly beside: readonly ServiceBeside[];
 }

@@ -171,9 +171,10 @@ test('code: the newest source of the app itself', async () => {
       modified: Date.parse('2029-05-05T00:00:00Z') / 1000,
     },
     truncated: false,
+    startedWithThese: null,
   });
   const none = await agent.look({ code: { unit: 'no-such-thing' } });
-  expect(none.code).toEqual({ newest: null, truncated: false });
+  expect(none.code).toEqual({ newest: null, truncated: false, startedWithThese: null });
 });
 
 test('journal: the lines of this start alone; suspects are found in any encoding', async () => {

@@ -92,7 +92,7 @@ describe('an unreachable host', () => {
 
 describe('a report that cannot be written', () => {
   const facts = {
-    transactions: [],
+    past: realFact('past'),
     host: { ...realFact('host'), container: null },
     swap: {
       ...realFact('swap'),

@@ -83128,7 +83128,11 @@ class UnitFile {
             }
             if (entry !== last)
                 return remnants(entry);
-            const kept = lead === plain ? remnants(entry) : innerComments(entry.raw);
+            const left = lead === plain ? remnants(entry) : innerComments(entry.raw);
+            // A comment may have been the end of the file, without a line ending.
+            const kept = left.map((each) => wanted.length > 0 && lastEnding(each.raw) === ''
+                ? { ...each, raw: each.raw + this.#eol }
+                : each);
             const ending = lastEnding(entry.raw);
             return [
                 ...kept,

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from celeriac_host.code.sources import working_directory
+from celeriac_host.code import sources
 from celeriac_host.facts import unit as units
 from celeriac_host.system import processes
 from celeriac_host.system.system import System
@@ -18,11 +18,17 @@ LEAST_DEPTH = 2
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """`folder` is where code folders are uploaded to, if they are."""
     own = units.full_name(args["unit"])
-    folders = [args.get("folder"), working_directory(host, own)]
+    folders = [args.get("folder"), sources.working_directory(host, own)]
     return {
         "named": [units.look({"name": name}, host) for name in args["units"]],
+        "startedWithThese": [_knows(name, host) for name in args["units"]],
         "beside": _beside({own, *args["units"]}, roots([each for each in folders if each])),
     }
+
+
+def _knows(name: str, host: System) -> bool | None:
+    """Whether it was started, or last reloaded, with the sources as they are; None if unknown."""
+    return sources.started_with_these(host, name, sources.working_directory(host, name))
 
 
 def roots(folders: list[str]) -> list[str]:

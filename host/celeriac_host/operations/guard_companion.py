@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac_host.app import companions
+from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -40,6 +41,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
             companions.renew(unit, args["how"] if same else "restart", timeout, host)
         else:
             companions.start(unit, timeout, host)
+        sources.remember(host, unit)
         companions.watch(unit, float(args["minHealthySeconds"]), host)
     except OperationError as error:
         raise OperationError(

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from celeriac_host.app import companions
+from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import http
 from celeriac_host.system.errors import OperationError
@@ -28,6 +29,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if now["ActiveState"] in companions.RESTING:
         return f"{unit} is {now['ActiveState']}; it was not started", {"downtimeSeconds": None}
     down = companions.renew(unit, how, companions.timeout_of(args), host)
+    sources.remember(host, unit)
     companions.watch(unit, float(args["minHealthySeconds"]), host)
     answer = _probe(args, host)
     done = "reloaded" if how == "reload" else f"restarted, {down:.1f} s down"

@@ -62,6 +62,7 @@ export const unitShape = shapeOf<UnitFact>()(unitObject);
 export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({
     named: z.array(unitObject),
+    startedWithThese: z.array(z.boolean().nullable()),
     beside: z.array(z.object({ unit: text, pid: z.number(), argv: texts })),
   }),
 );

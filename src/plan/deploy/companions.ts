@@ -45,10 +45,10 @@ export function planCompanions(
       findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
       continue;
     }
-    const { newest } = code;
-    const isOlder =
-      newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince;
-    if (!codeChanges && !isOlder) {
+    const startedWithThese = companions?.startedWithThese[at] ?? null;
+    const older = whyCodeDiffers(fact, { newest: code.newest, startedWithThese }, 'it');
+    const reason = codeChanges ? 'its code changes' : older;
+    if (reason === null) {
       satisfied.push(`${unit}: runs the newest code`);
       continue;
     }
@@ -70,7 +70,7 @@ export function planCompanions(
       url,
       urlTimeoutSeconds: desired.startTimeoutSeconds,
       title: `${how} ${unit}`,
-      why: `${codeChanges ? 'its code changes' : `${newest?.path} is newer than it`}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
+      why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
     });
   }
   const beside = companions?.beside ?? [];

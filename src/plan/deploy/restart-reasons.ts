@@ -56,10 +56,11 @@ export function listRestartReasons(
  */
 export function whyCodeDiffers(
   fact: UnitFact,
-  { newest, startedWithThese }: CodeFact,
+  { newest, startedWithThese }: Pick<CodeFact, 'newest' | 'startedWithThese'>,
+  who = 'the worker',
 ): string | null {
   if (startedWithThese === true || newest === null || fact.activeSince === null) return null;
-  if (newest.modified > fact.activeSince) return `${newest.path} is newer than the worker`;
+  if (newest.modified > fact.activeSince) return `${newest.path} is newer than ${who}`;
   return startedWithThese === false ? 'its code has changed since it was started' : null;
 }
 

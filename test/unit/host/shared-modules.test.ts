@@ -213,11 +213,13 @@ describe('which units load a module', () => {
   });
 });
 
-test('any running Python with the name counts; no other program does', async () => {
+test('any running Python with the name counts; no other program does', {
+  timeout: 120_000,
+}, async () => {
   const host = new Host();
   host.write('celery', 'import time\ntime.sleep(600)\n');
   const script = join(host.root, 'celery');
-  const isPython = /^[^\0]*python[^\0]*\0[^\0]*\/celery\0/;
+  const isPython = /^(?:[^\0]*\/)?python[0-9.]*\0[^\0]*\/celery\0/;
   for (const [program, words, PYTHONPATH, runs, count] of [
     ['python3', [script, 'worker', '-I', name], '', isPython, 1],
     ['python3', [script, 'worker'], `/srv:${host.folder}`, isPython, 1],
@@ -230,7 +232,8 @@ test('any running Python with the name counts; no other program does', async () 
     await once(child, 'spawn');
     try {
       // It may not have become Python yet: `python3` may be a script that starts it.
-      await expect.poll(() => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toMatch(runs);
+      const line = () => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8');
+      await expect.poll(line, { timeout: 60_000 }).toMatch(runs);
       expect(host.find()).toHaveLength(count);
     } finally {
       child.kill('SIGKILL');

@@ -29,7 +29,12 @@ const web = (more: Partial<UnitFact> = {}): UnitFact => ({
 function plan(
   asked: Partial<Companion>,
   fact: UnitFact,
-  { changes = true, newest = 1000, beside = [] as readonly ServiceBeside[] } = {},
+  {
+    changes = true,
+    newest = 1000,
+    beside = [] as readonly ServiceBeside[],
+    startedWithThese = null as boolean | null,
+  } = {},
 ) {
   const companion = { unit: fact.name, how: 'restart', url: null, ...asked } as const;
   const facts = {
@@ -39,7 +44,7 @@ function plan(
       truncated: false,
       startedWithThese: null,
     },
-    companions: { named: [fact], beside },
+    companions: { named: [fact], startedWithThese: [startedWithThese], beside },
   };
   const desired = workerDesired({
     unit: 'celery-worker.service',
@@ -83,6 +88,13 @@ describe('a unit of also-restart', () => {
         /^\/srv\/shop\/web\.py is newer than it; it reloads without a stop/,
       ),
     });
+  });
+
+  it('is judged by content where Celeriac started it: a clock set back restarts nothing', () => {
+    const known = { changes: false, newest: 9000, startedWithThese: true };
+    expect(plan({}, web(), known).restarts).toEqual([]);
+    const changed = plan({}, web(), { changes: false, newest: 1000, startedWithThese: false });
+    expect(changed.restarts[0]?.why).toMatch(/^its code has changed since it was started/);
   });
 
   it.each([

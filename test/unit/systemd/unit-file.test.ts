@@ -193,6 +193,12 @@ describe('editing', () => {
     );
   });
 
+  it('does not join a new value to a comment that ends the file', () => {
+    const file = parseUnitFile('[Unit]\nA=1\\\n# c');
+    expect(file.set('Unit', 'A', 'v').print()).toBe('[Unit]\n# c\nA=v');
+    expect(file.set('Unit', 'A', []).print()).toBe('[Unit]\n# c');
+  });
+
   it('removes every line of a key, and no comment', () => {
     const text = '[Service]\nA=1\n# c\nA=2 \\\n# d\n 3\nB=1\n';
     expect(edit(text, (file) => file.remove('Service', 'A'))).toBe('[Service]\n# c\n# d\nB=1\n');
