@@ -1,4 +1,5 @@
 import type { Machine } from '../../../sandbox/machine.ts';
+import { supportDirectoryOf } from '../../../src/config/support-directory.ts';
 import { supportModuleText } from '../../../src/use-case/support-module.ts';
 import { BACKEND, UNIT, UNIT_PATH } from './worker.ts';
 
@@ -56,7 +57,7 @@ Type=notify
 NotifyAccess=main
 User=root
 WorkingDirectory=${BACKEND}
-Environment=PYTHONPATH=/usr/local/lib/celeriac
+Environment=PYTHONPATH=${supportDirectoryOf(supportModuleText())}
 ExecStart=/usr/bin/celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations -I celeriac_support
 Restart=always
 RestartSec=10
