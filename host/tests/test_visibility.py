@@ -39,6 +39,12 @@ class Amqp:
         pass
 
 
+class OldAmqp:
+    """As in Kombu 4, which names no channel class."""
+
+    driver_type = "amqp"
+
+
 class App:
     """A Celery app, as far as it is asked."""
 
@@ -103,11 +109,12 @@ REDIS_BACKEND = {"result_backend": "redis://localhost/1"}
             "the default",
         ),
         (App(Amqp(), {"visibility_timeout": 1}), None, ""),
+        (App(OldAmqp()), None, ""),
     ],
 )
 def test_an_app_tells_its_timeout(app: App, seconds: float | None, where: str) -> None:
     found = delivery(app)
-    assert (found["seconds"], found["where"]) == (seconds, where)
+    assert (found["seconds"], found["where"], found["problem"]) == (seconds, where, None)
     assert app.closed
 
 

@@ -17,7 +17,7 @@ import type { TransactionMeta } from '../model/outcome.ts';
 import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
-import { docsBase } from '../report/doc-links.ts';
+import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
@@ -42,10 +42,9 @@ export async function runAction<Name extends ActionName>(
     host = (inputs as unknown as HostValues).host;
     await body(new GithubRun(name, inputs, reporter));
   } catch (error) {
-    const view = renderFailure(locateError(error, given, fleet), {
-      action: name,
-      ...(host !== undefined && { host }),
-    });
+    const about = { action: name, ...(host !== undefined && { host }) };
+    const failure = renderFailure(locateError(error, given, fleet), about);
+    const view = linkFailure(failure, docsBase(process.env));
     const { title, message, file, line, column } = view.annotation;
     reporter.info(view.message);
     core.error(message, {

@@ -11,7 +11,7 @@ export const visibilityTimeout: Rule = {
   severe: true,
   mends: {
     kind: 'not',
-    how: 'The import that is tried before anything changes also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+    how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
   },
   example: {
     wrong: [

@@ -43,9 +43,11 @@ export interface ColumnFit {
   readonly longest: number | null;
   /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
   readonly empty?: string | number | null;
-  /** UUIDs stand in it without dashes. */
-  readonly plainIds?: true;
+  readonly ids: IdForm;
 }
+
+/** How a column holds UUIDs, as its type shows; `plain`: without dashes, `binary`: not as text. */
+export type IdForm = 'dashed' | 'plain' | 'binary';
 
 /** A reference from rows that are never changed but may show that the referenced job is alive. */
 export interface BystanderMapping {

@@ -515,4 +515,6 @@ export interface Finding {
   readonly message: string;
   /** File and line on the host, if there is one. */
   readonly where?: string;
+  /** The title of a fault that a person has accepted: not told again while nothing changes about it. */
+  readonly accepted?: string;
 }

@@ -3,7 +3,7 @@ import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../model/facts.ts';
-import type { Operation, Plan } from '../model/operation.ts';
+import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
@@ -138,6 +138,7 @@ export function planDeployWorker(
   ];
 
   const operations = reasons.length > 0 ? restart : leaveRunning;
+  const faults = foldAccepted(unit.findings, install?.rewritten ?? false);
   return {
     operations,
     satisfied: [
@@ -151,12 +152,13 @@ export function planDeployWorker(
         restart: reasons.length > 0,
         strays,
       }),
+      ...faults.folded,
       ...code.satisfied,
       ...companions.satisfied,
     ],
     findings: [
       ...describeMode(source, desired),
-      ...unit.findings,
+      ...faults.findings,
       ...code.findings,
       ...limits.findings,
       ...perChild,
@@ -168,6 +170,16 @@ export function planDeployWorker(
       ...describeUndoFailure(facts.transactions),
       ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),
     ],
+  };
+}
+
+/** Accepted faults are told when the unit is written; afterwards one line has their titles. */
+function foldAccepted(findings: readonly Finding[], rewritten: boolean) {
+  const titles = findings.flatMap(({ accepted }) => accepted ?? []);
+  if (rewritten || titles.length === 0) return { findings, folded: [] };
+  return {
+    findings: findings.filter(({ accepted }) => accepted === undefined),
+    folded: [`accepted by \`accept-rules\`: ${[...new Set(titles)].join('; ')}`],
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Plan } from '../model/operation.ts';
+import type { FailureView } from './failure.ts';
 
 const page = /\bdocs\/reference\/[\w./-]+\.md\b/g;
 
@@ -12,10 +13,22 @@ export function linkPages(plan: Plan, base: string): Plan {
   if (base === '') return plan;
   const findings = plan.findings.map((finding) => ({
     ...finding,
-    message: finding.message.replace(page, (path) => base + path),
+    message: linkText(finding.message, base),
   }));
   return { ...plan, findings };
 }
+
+/** The same for a failure: a refusal names the page of its rule, too. */
+export function linkFailure(view: FailureView, base: string): FailureView {
+  if (base === '') return view;
+  const { message, annotation } = view;
+  return {
+    message: linkText(message, base),
+    annotation: { ...annotation, message: linkText(annotation.message, base) },
+  };
+}
+
+const linkText = (text: string, base: string): string => text.replace(page, (path) => base + path);
 
 /** Where the files of the action that runs can be read; `''`: unknown. */
 export function docsBase(env: Readonly<Record<string, string | undefined>>): string {

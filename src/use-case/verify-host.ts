@@ -21,7 +21,7 @@ import type {
   VerifyFacts,
   VerifyQuery,
 } from '../verify/evidence.ts';
-import { type GateSource, planGate } from '../verify/gate.ts';
+import { announceGate, type GateSource, planGate } from '../verify/gate.ts';
 import { releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 
@@ -139,6 +139,8 @@ async function passGate(
   if (!loadsSupport(requests, call)) {
     return { kind: 'sent', runs: withoutSupport(requests, before.unit.name) };
   }
+  const cost = announceGate(requests);
+  if (cost !== null) ports.onProgress({ kind: 'note', message: `gate: ${cost}` });
   for (const request of requests) {
     const result: GateRun['result'] = passed ? await send(ports, request) : { kind: 'not-sent' };
     passed = result.kind === 'report' && result.report.ok;

@@ -3,6 +3,7 @@ import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
+import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { ReleasesFact } from '../model/facts.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
@@ -124,7 +125,7 @@ async function searchStuckRows(
     return { kind: 'read', rows: stores.flatMap((each) => countByTable(each, releasedAt)) };
   } catch (error) {
     if (path === null && error instanceof ConfigError) {
-      return { kind: 'not-read', why: error.message };
+      return { kind: 'not-read', why: `${error.message}; ${orNone}` };
     }
     throw error;
   }

@@ -87,6 +87,17 @@ export function planGate(
   }
 }
 
+/** What a gate costs, said before it starts: calls of a task of the app are real work. */
+export function announceGate(requests: readonly GateRequest[]): string | null {
+  const calls = requests.flatMap(({ request }) => (request.kind === 'task' ? [request] : []));
+  const [first, ...others] = calls.map((request) => request.calls.length);
+  const task = calls[0]?.task;
+  if (task === undefined || first === undefined) return null;
+  const all = others.reduce((sum, count) => sum + count, first);
+  const rest = others.map((count) => `, then ${count} at once`).join('');
+  return `runs ${task} ${all} times: once${rest}`;
+}
+
 /**
  * One canary to the first queue, then a batch of at least three to the others, so that every queue
  * gets one; with fewer queues, they are reused.

@@ -139,6 +139,17 @@ test('a command that fails leaves the old code, and the worker serves', async ()
   await completeJob(machine);
 });
 
+test('a command that fails leaves a worker with the support module running', async () => {
+  const first = await deploy();
+  expect(first.code, first.log).toBe(0);
+  const main = await mainOf('celery-worker.service');
+  clone.commit('Bad migration', { 'backend/migrate.py': migrate('raise SystemExit("no")') });
+  const failed = await deploy({ 'before-start': 'python3 migrate.py' });
+  expect(failed.code, failed.log).toBe(1);
+  expect(await mainOf('celery-worker.service')).toBe(main);
+  await completeJob(machine);
+});
+
 test('units that run from the same checkout are named', { tags: ['nightly'] }, async () => {
   clone.commit('Second', { 'backend/web.py': web('two') });
   const done = await deploy({ 'also-restart': 'shop-beat' });

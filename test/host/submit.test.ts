@@ -210,6 +210,48 @@ describe('a task of the app', () => {
   });
 });
 
+describe('a task of an app with `rpc://`', () => {
+  const settings = `${BACKEND}/celery_config.py`;
+  const call = {
+    kind: 'task',
+    ...APP,
+    task: 'tasks.process_job',
+    queue: null,
+    calls: [{ args: [null, 0.1] }, { args: [null, 0.2] }],
+  } satisfies JobRequest;
+  /** Everything in the broker that an unread answer would be in. */
+  const keys = () => output('redis-cli --scan | grep -Ev "^_kombu|^unacked_mutex$" | sort');
+
+  beforeAll(async () => {
+    await machine.run(`
+      cp ${settings} /root/celery_config.before
+      sed -i "s|^result_backend = .*|result_backend = 'rpc://'|" ${settings}
+      systemctl restart ${UNIT}
+    `);
+  });
+
+  afterAll(async () => {
+    await machine?.run(`cp /root/celery_config.before ${settings}; systemctl restart ${UNIT}`);
+  });
+
+  test('is waited for, and its answers and their queue are removed', async () => {
+    const before = await keys();
+    const report = await submit(call);
+    expect(report).toMatchObject({ ok: true, problem: null });
+    expect(report.jobs.map(({ state }) => state)).toEqual(['done', 'done']);
+    expect(await keys()).toBe(before);
+  });
+
+  test('a failure has its exception, and leaves no answer either', async () => {
+    const before = await keys();
+    const failed = await submit({ ...call, calls: [{ args: [null, 0, 0, 'error'] }] });
+    expect(failed.problem).toBe(
+      '1 of 1 calls of tasks.process_job did not succeed: FAILURE: WorkError: asked to fail',
+    );
+    expect(await keys()).toBe(before);
+  });
+});
+
 describe('an HTTP call', () => {
   test('a batch is followed to its end', async () => {
     const report = await submitUntilNoted(BATCH, 'status p');

@@ -88,7 +88,7 @@ function inputEnvironment(inputs: Readonly<Record<string, string>>): Record<stri
   );
 }
 
-/** `name<<delimiter`, lines, delimiter: as `@actions/core` writes outputs. */
+/** `name<<delimiter`, lines, delimiter: as `@actions/core` writes outputs, each one once. */
 function parseOutputs(text: string): Record<string, string> {
   const outputs: Record<string, string> = {};
   const lines = text.split('\n');
@@ -97,6 +97,7 @@ function parseOutputs(text: string): Record<string, string> {
     if (name === undefined || delimiter === undefined) {
       continue;
     }
+    if (name in outputs) throw new Error(`the output ${name} was written twice`);
     const end = lines.indexOf(delimiter, at + 1);
     outputs[name] = lines.slice(at + 1, end).join('\n');
     at = end;

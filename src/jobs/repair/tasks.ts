@@ -82,7 +82,7 @@ function callOf(row: JobRow, id: string, other: StoreValue | undefined): TaskCal
     );
   });
   const example = isExample(row.values[column]) ? row.values[column] : other;
-  const spelled = spellLike(id, example, fitFor(row.mapping, column).plainIds === true);
+  const spelled = spellLike(id, example, fitFor(row.mapping, column).ids);
   if (spelled === null) {
     throw new ConfigError(
       'input stores',

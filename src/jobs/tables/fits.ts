@@ -1,6 +1,6 @@
 import type { StoreColumn, StoreTable } from '../../model/facts.ts';
 import type { ColumnFit, TableMapping } from '../../model/job-store.ts';
-import { isPlainType } from './task-ids.ts';
+import { idFormOf } from './task-ids.ts';
 
 /** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
 export const fitsOf = ({ columns }: StoreTable): Readonly<Record<string, ColumnFit>> =>
@@ -8,7 +8,7 @@ export const fitsOf = ({ columns }: StoreTable): Readonly<Record<string, ColumnF
 
 /** What a column takes; one of which nothing is known takes everything. */
 export const fitFor = ({ fits }: Pick<TableMapping, 'fits'>, column: string): ColumnFit =>
-  fits[column] ?? { holds: 'text', longest: null, empty: null };
+  fits[column] ?? { holds: 'text', longest: null, empty: null, ids: 'dashed' };
 
 function fitOf(column: StoreColumn): ColumnFit {
   const holds = column.json === true ? 'json' : kindOf(column.type);
@@ -17,7 +17,7 @@ function fitOf(column: StoreColumn): ColumnFit {
     holds,
     longest: longestOf(column),
     ...(empty === undefined ? {} : { empty }),
-    ...(isPlainType(column.type) ? { plainIds: true } : {}),
+    ids: idFormOf(column.type),
   };
 }
 

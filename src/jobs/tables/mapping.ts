@@ -83,6 +83,9 @@ export function proposeMapping(
   );
 }
 
+/** What to write where there is nothing to find. */
+export const orNone = 'or `database: none` if the app has no tables of jobs';
+
 function noJobTable(
   database: string,
   tables: readonly StoreTable[],
@@ -93,7 +96,7 @@ function noJobTable(
     return new ConfigError(
       'input stores',
       `cannot tell whether ${listNames(names)} in ${database} hold jobs: ${explainDoubtful(doubtful)}`,
-      `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`,
+      `a table that certainly holds jobs; ${howToInclude(database, doubtful)}; ${orNone}`,
     );
   }
   const seen = tables.map((table) =>
@@ -102,7 +105,7 @@ function noJobTable(
   return new ConfigError(
     'input database',
     `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,
-    "the database with the app's jobs",
+    `the database with the app's jobs; ${orNone}`,
   );
 }
 

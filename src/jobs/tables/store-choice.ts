@@ -11,7 +11,7 @@ import {
   tellCelerys,
   tellDoubtful,
 } from './job-tables.ts';
-import { proposeMapping, type StoreMapping } from './mapping.ts';
+import { orNone, proposeMapping, type StoreMapping } from './mapping.ts';
 
 /** A database with jobs, and the meaning of its columns. */
 export interface ChosenStore {
@@ -79,7 +79,7 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
     seen.length === 0
       ? `no SQLite file found below the WorkingDirectory of ${unit}`
       : `no database with jobs found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`,
-    "`database`: the SQLite file or the postgresql:// URL with the app's jobs",
+    `\`database\`: the SQLite file or the postgresql:// URL with the app's jobs; ${orNone}`,
   );
 }
 

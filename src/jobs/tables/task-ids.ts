@@ -1,3 +1,4 @@
+import type { IdForm } from '../../model/job-store.ts';
 import type { StoreValue } from '../../model/store-row.ts';
 
 /**
@@ -30,10 +31,11 @@ export function spellingsOf(task: string): readonly string[] {
   return [dashed, plain, dashed.toUpperCase(), plain.toUpperCase()];
 }
 
-/** Whether UUIDs stand in columns of this type without dashes: `CHAR(32)`, `BINARY(16)`. */
-export const isPlainType = (type: string): boolean =>
-  /char\w*(?: varying)?\s*\(\s*3[2-5]\s*\)/i.test(type) ||
-  /^\s*(?:var)?(?:binary|blob|raw|bytes)\b/i.test(type);
+/** The form of UUIDs in columns of this type: `CHAR(32)` has no room for dashes, `bytea` holds no text. */
+export function idFormOf(type: string): IdForm {
+  if (/^\s*(?:(?:var|long)?(?:binary|raw)|(?:\w+)?blob|bytea|bytes)\b/i.test(type)) return 'binary';
+  return /char\w*(?: varying)?\s*\(\s*3[2-5]\s*\)/i.test(type) ? 'plain' : 'dashed';
+}
 
 /** Whether a value shows in which form its column holds ids; an empty one, for instance, does not. */
 export const isExample = (value: StoreValue | undefined): boolean =>
@@ -49,15 +51,18 @@ const isBinary = (value: StoreValue | undefined): boolean =>
  * a new one.
  *
  * @param example an id that `isExample`; without one, the type of the column decides
- * @param plain whether UUIDs stand in columns of that type without dashes
+ * @param form of UUIDs in columns of that type
  */
 export function spellLike(
   id: string,
   example: StoreValue | undefined,
-  plain: boolean,
+  form: IdForm,
 ): string | null {
   if (isBinary(example)) return null;
-  if (typeof example !== 'string') return plain ? id.replaceAll('-', '') : id;
+  if (typeof example !== 'string') {
+    if (form === 'binary') return null;
+    return form === 'plain' ? id.replaceAll('-', '') : id;
+  }
   const text = example.includes('-') ? id : id.replaceAll('-', '');
   return example === example.toUpperCase() && example !== example.toLowerCase()
     ? text.toUpperCase()

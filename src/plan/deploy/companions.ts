@@ -28,7 +28,7 @@ export interface CompanionPlan {
  * @throws ConfigError when a unit is missing, runs tasks, or cannot be reloaded
  */
 export function planCompanions(
-  { companions, code }: DeployWorkerFacts,
+  { companions, code, unit: worker }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
   codeChanges: boolean,
 ): CompanionPlan {
@@ -75,7 +75,15 @@ export function planCompanions(
       why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
     });
   }
-  if (codeChanges) findings.push(...(companions?.beside ?? []).map(nameBeside));
+  const beside = companions?.beside ?? [];
+  if (codeChanges) {
+    const keeps = 'keeps the old one until it is restarted';
+    findings.push(...beside.map((each) => nameBeside(each, keeps)));
+  } else if (whyCodeDiffers(worker, code) !== null) {
+    // Somebody else has brought the code, and may have restarted it.
+    const keeps = 'keeps the old one if it was started before that changed';
+    findings.push(...beside.map((each) => nameBeside(each, keeps)));
+  }
   return { guards, restarts, satisfied, findings };
 }
 
@@ -111,14 +119,14 @@ function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
 const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 
-function nameBeside({ unit, argv }: ServiceBeside): Finding {
+function nameBeside({ unit, argv }: ServiceBeside, keeps: string): Finding {
   const isCelery = findCeleryCall(argv).kind === 'found';
   const how = isCelery
     ? `deploy it with a run of its own (\`unit: ${unit}\`)`
     : `\`also-restart: ${unit}\` restarts it after the worker`;
   return {
     level: 'notice',
-    message: `${unit} also runs from this code and keeps the old one until it is restarted; ${how}`,
+    message: `${unit} also runs from this code and ${keeps}; ${how}`,
   };
 }
 

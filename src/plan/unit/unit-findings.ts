@@ -32,7 +32,10 @@ export function describeFaults(
   );
   const describe = (fault: UnitFault, mending: string, where: string): Finding =>
     accepted.includes(fault.rule.id)
-      ? describeFault(fault, 'notice', 'Accepted by `accept-rules`', where)
+      ? {
+          ...describeFault(fault, 'notice', 'Accepted by `accept-rules`', where),
+          accepted: fault.rule.title,
+        }
       : describeFault(fault, 'warning', mending, where);
   return [
     ...was.flatMap((fault): readonly Finding[] => {

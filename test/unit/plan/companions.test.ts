@@ -133,6 +133,13 @@ it('other services that run this code are named, with what to do', () => {
     'shop-slow.service also runs from this code and keeps the old one until it is restarted; deploy it with a run of its own (`unit: shop-slow.service`)',
   ]);
   expect(plan({}, web(), { beside, changes: false }).findings).toEqual([]);
+
+  // Brought by somebody else: the worker restarts for it, and they may have been restarted.
+  const newest = (host.unit.activeSince ?? 0) + 10;
+  const [beat] = plan({}, web(), { beside, changes: false, newest }).findings;
+  expect(beat?.message).toBe(
+    'shop-beat.service also runs from this code and keeps the old one if it was started before that changed; `also-restart: shop-beat.service` restarts it after the worker',
+  );
 });
 
 it('a command of before-start runs in the folder that becomes current', () => {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { docsBase, linkPages } from '../../../src/report/doc-links.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import { docsBase, linkFailure, linkPages } from '../../../src/report/doc-links.ts';
+import { renderFailure } from '../../../src/report/failure.ts';
 
 describe('the pages of a plan', () => {
   const plan = {
@@ -16,6 +18,18 @@ describe('the pages of a plan', () => {
       'a fault. See https://github.com/owner/celeriac/blob/v1/docs/reference/unit-rules/kill-by-name.md',
     );
     expect(linkPages(plan, '')).toEqual(plan);
+  });
+
+  it('are linked by address in a refusal, too', () => {
+    const problem = 'a start of the worker empties its queues';
+    const page = 'docs/reference/unit-rules/purge.md';
+    const refused = new ConfigError('input unit', problem, `no --purge. See ${page}`);
+    const view = renderFailure(refused, { action: 'deploy-worker' });
+    const { message, annotation } = linkFailure(view, 'https://github.com/owner/celeriac/blob/v1/');
+    for (const text of [message, annotation.message]) {
+      expect(text).toContain(`See https://github.com/owner/celeriac/blob/v1/${page}`);
+    }
+    expect(linkFailure(view, '')).toEqual(view);
   });
 
   it.each([

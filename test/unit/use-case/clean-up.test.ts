@@ -864,6 +864,7 @@ describe('databases', () => {
     const error = await configRefusal(planCleanUp(tools, desire({ database: null })));
     expect(error.message).toContain(expected);
     expect(error.expected).toContain('`database`: ');
+    expect(error.expected).toContain('or `database: none` if the app has no tables of jobs');
   });
 
   test.each<[string, StoreFact, string]>([
@@ -886,6 +887,7 @@ describe('databases', () => {
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
     expect(error.message).toContain('its tables: notes, tags');
+    expect(error.expected).toContain('or `database: none` if the app has no tables of jobs');
     expect(agent.asked).toHaveLength(1);
   });
 

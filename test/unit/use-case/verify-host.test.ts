@@ -114,6 +114,23 @@ describe('with a gate', () => {
     ]);
   });
 
+  test('calls of a task are announced before the first one, with their number', async () => {
+    const gate = { kind: 'task', task: 'tasks.x', queue: null, args: [1] } as const;
+    const { ports, progress, requests } = host([facts(), facts()]);
+    const before: number[] = [];
+    const onProgress: typeof ports.onProgress = (one) => {
+      before.push(requests.length);
+      ports.onProgress(one);
+    };
+    await verifyHost({ ...ports, onProgress }, desired({ gate }));
+    expect(progress.slice(0, 2)).toEqual([
+      { kind: 'note', message: 'gate: runs tasks.x 4 times: once, then 3 at once' },
+      { kind: 'note', message: 'gate: 1 call of tasks.x' },
+    ]);
+    expect(before[0]).toBe(0);
+    expect(requests.map((each) => each.kind === 'task' && each.calls.length)).toEqual([1, 3]);
+  });
+
   test('effects of the probes on the host count', async () => {
     const restarted = facts({
       unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '1' } }),

@@ -97,7 +97,8 @@ def delivery(app: Any) -> Dict[str, Any]:
         with app.connection_for_read() as connection:
             kind = connection.transport.driver_type
             options = dict(connection.transport_options or {})
-            channel = type(connection.transport).Channel
+            # Those of older versions of Kombu that are not virtual have none.
+            channel = getattr(type(connection.transport), "Channel", None)
         found["transport"] = kind
         if kind not in ("redis", "sqs"):
             return found

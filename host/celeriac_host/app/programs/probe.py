@@ -264,21 +264,18 @@ class Tasks:
         self.results: Dict[str, Any] = {}
         self.states: Dict[str, str] = {}
         self.jobs: List[Job] = []
+        self.replies: Any = None
 
     def run(self) -> Dict[str, Any]:
         task = self.known_task()
-        for call in self.session.request["calls"]:
-            self.send(task, call["args"])
-        note_at = time.monotonic() + NOTE_SECONDS
-        while self.waiting():
-            for job in self.waiting():
-                self.look(job)
-            if not self.waiting() or self.session.left() <= 0:
-                break
-            if time.monotonic() >= note_at:
-                note_at = time.monotonic() + NOTE_SECONDS
-                self.session.line.tell("note", self.note())
-            time.sleep(POLL_SECONDS)
+        self.replies = self.reply_queue()
+        try:
+            for call in self.session.request["calls"]:
+                self.send(task, call["args"])
+            self.follow()
+        finally:
+            # Also after SIGTERM.
+            self.clear_up()
         for job in self.waiting():
             job.end("timed-out", self.last_word(job))
         bad = [job for job in self.jobs if job.state != "done"]
@@ -291,6 +288,19 @@ class Tasks:
                 bad[0].detail,
             )
         return report(self.jobs, problem)
+
+    def follow(self) -> None:
+        note_at = time.monotonic() + NOTE_SECONDS
+        while self.waiting():
+            for job in self.waiting():
+                self.look(job)
+            if not self.waiting() or self.session.left() <= 0:
+                break
+            if time.monotonic() >= note_at:
+                note_at = time.monotonic() + NOTE_SECONDS
+                self.session.line.tell("note", self.note())
+            if self.replies is None:
+                time.sleep(POLL_SECONDS)
 
     def known_task(self) -> Any:
         """The task, if the app imports it; None if only the workers know it."""
@@ -330,7 +340,7 @@ class Tasks:
     def look(self, job: Job) -> None:
         result = self.results[job.id]
         try:
-            state = self.states[job.id] = str(result.state)
+            state = self.states[job.id] = self.state_of(result)
         except Exception as error:
             raise Problem("cannot read the result backend: " + line_of(error)) from error
         if state not in ("SUCCESS", "FAILURE", "REVOKED", "REJECTED"):
@@ -343,6 +353,34 @@ class Tasks:
             result.forget()
         except Exception:
             return  # not every backend supports it; it expires
+
+    def state_of(self, result: Any) -> str:
+        if self.replies is not None:
+            from celery.exceptions import TimeoutError as StillWaiting
+
+            # Reading the state puts the answer back into the queue; waiting for it takes it.
+            try:
+                result.get(timeout=POLL_SECONDS, propagate=False)
+            except StillWaiting:
+                return "PENDING"
+        return str(result.state)
+
+    def reply_queue(self) -> Any:
+        """The queue of this process to which workers answer with `rpc://`; None elsewhere."""
+        from celery.backends.rpc import RPCBackend
+
+        backend = self.session.app.backend
+        return backend.binding if isinstance(backend, RPCBackend) else None
+
+    def clear_up(self) -> None:
+        """On a new connection: the other may have been interrupted in the middle of an answer."""
+        if self.replies is None:
+            return
+        try:
+            with self.session.app.connection_for_write() as connection:
+                self.replies(connection.default_channel).delete()
+        except Exception:
+            return  # the broker is gone: it expires
 
     def error_of(self, result: Any) -> str:
         try:

@@ -121,8 +121,7 @@ describe('the id of a task that is sent again for a row without one', () => {
     ['uuid', null, dashed],
     ['CHAR(32)', null, /^[0-9a-f]{32}$/],
     ['character varying(32)', null, /^[0-9a-f]{32}$/],
-    ['BLOB', null, /^[0-9a-f]{32}$/],
-    ['BINARY(16)', null, /^[0-9a-f]{32}$/],
+    ['BLOB', plain, /^[0-9a-f]{32}$/],
     ['TEXT', plain, /^[0-9a-f]{32}$/],
     ['TEXT', plain.toUpperCase(), /^[0-9A-F]{32}$/],
     ['CHAR(32)', task, dashed],
@@ -132,12 +131,18 @@ describe('the id of a task that is sent again for a row without one', () => {
     expect(await sentFor(type, other)).toMatch(form);
   });
 
-  test.each([
+  test.each<[type: string, other: string | Buffer | null]>([
     ['BLOB', bytes],
     ['', bytes],
     ['BLOB', Buffer.from(task)],
     ['bytea', `\\x${plain}`],
-  ])('of type "%s" that holds binary data: refused', async (type, other) => {
+    // Nothing shows its form yet: text, with dashes or without, is not what such a column holds.
+    ['bytea', null],
+    ['BLOB', null],
+    ['BINARY(16)', null],
+    ['VARBINARY(16)', null],
+    ['RAW(16)', ''],
+  ])('of type "%s" that holds binary data: refused (another row: %s)', async (type, other) => {
     const refused = await configRefusal(sentFor(type, other));
     expect(refused.message).toContain('`celery_task_id` of jobs holds task ids as binary data');
   });
