@@ -80624,10 +80624,10 @@ const hostProgram = {
     "celeriac_host/app/module_users.py": "\"\"\"Finds what loads a Python module on this host: units, by their files, and Python processes.\n\nEach call searches all folders from which systemd reads units.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport glob\nimport hashlib\nimport os\nimport re\nimport stat\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.system import environment_files, files, processes\n\n# See systemd.unit(5), in no order: an overridden file counts, too.\nFOLDERS = (\n    \"/etc/systemd/system\",\n    \"/etc/systemd/system.attached\",\n    \"/etc/systemd/system.control\",\n    \"/run/systemd/generator\",\n    \"/run/systemd/generator.early\",\n    \"/run/systemd/generator.late\",\n    \"/run/systemd/system\",\n    \"/run/systemd/system.attached\",\n    \"/run/systemd/system.control\",\n    \"/run/systemd/transient\",\n    \"/usr/local/lib/systemd/system\",\n    \"/usr/lib/systemd/system\",\n    \"/lib/systemd/system\",\n)\nFILE_LIMIT_BYTES = 1024 * 1024\nNOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)\nSHOWN = 5\nPYTHON = re.compile(r\"python|pypy\")\n\n\n# The name of a folder for one version of a module: the beginning of its SHA-256.\nVERSION = r\"[0-9a-f]{12}\"\n\n\nclass Module(NamedTuple):\n    \"\"\"A module as others refer to it: its folder in PYTHONPATH, or its name (`-I name`).\"\"\"\n\n    folder: str\n    name: str\n\n    def is_named_in(self, texts: Sequence[str]) -> bool:\n        \"\"\"Whether one of these texts of a unit or a process refers to it.\n\n        Its name alone does so only if none of them has the folder of another version.\n        \"\"\"\n        if any(map(self.is_path_in, texts)):\n            return True\n        named = re.compile(rf\"(?:(?<![\\w.])|(?<=-I)){re.escape(self.name)}(?!\\w)\")\n        return any(self.name in text and named.search(text) for text in texts) and not any(\n            self._other_version().search(text) for text in texts\n        )\n\n    def is_path_in(self, text: str) -> bool:\n        return bool(self.folder in text and re.search(_as_path(re.escape(self.folder)), text))\n\n    def _other_version(self) -> re.Pattern[str]:\n        parent, last = os.path.split(self.folder)\n        root = parent if re.fullmatch(VERSION, last) else self.folder\n        return re.compile(_as_path(rf\"{re.escape(root)}(?:/{VERSION})?\"))\n\n\ndef _as_path(pattern: str) -> str:\n    return rf\"(?<![\\w./]){pattern}/*(?=[\\s:;,\\\"'\\\\]|$)\"\n\n\ndef module_at(path: str) -> Module:\n    folder, file = os.path.split(path)\n    return Module(folder, os.path.splitext(file)[0])\n\n\ndef find(path: str, but: str | None = None) -> dict[str, str]:\n    \"\"\"Unit or process → a digest of how it refers to the module at `path`, for comparison.\n\n    Leaves out the unit `but` and its aliases. A file that cannot be read counts: it may do so.\n    \"\"\"\n    sought = module_at(path)\n    aliases = _aliases()\n    own = aliases.get(but or \"\", but)\n    texts: dict[str, list[str]] = {}\n    for unit, place in _unit_texts(aliases):\n        if unit == own:\n            continue\n        try:\n            text = _naming_text(place, sought)\n        except OSError as error:\n            text, unit = str(error.strerror), f\"{unit} (not all of its files can be read)\"\n        if text is not None:\n            texts.setdefault(unit, []).append(f\"{place}\\n{text}\")\n    found = {unit: _digest(parts) for unit, parts in texts.items()}\n    for name in _running(sought, aliases):\n        if name != own:\n            found.setdefault(name, \"runs\")\n    return found\n\n\ndef listed(names: Sequence[str]) -> str:\n    \"\"\"`a.service loads it`, `a.service and b.service load it`.\"\"\"\n    shown = [*names[:SHOWN], *([f\"{len(names) - SHOWN} more\"] if len(names) > SHOWN else [])]\n    if len(shown) == 1:\n        return f\"{shown[0]} loads it\"\n    return f\"{', '.join(shown[:-1])} and {shown[-1]} load it\"\n\n\ndef assignments(text: str) -> Iterator[tuple[str, str]]:\n    \"\"\"Key and value of each line of a unit file: joins continued lines, skips comments.\"\"\"\n    whole = \"\"\n    for line in [*text.splitlines(), \"\"]:\n        if line.lstrip().startswith((\"#\", \";\")):\n            continue\n        if line.endswith(\"\\\\\"):\n            whole += line[:-1] + \" \"\n            continue\n        key, equals, value = (whole + line).partition(\"=\")\n        whole = \"\"\n        if equals:\n            yield key.strip(), value.strip()\n\n\n# --- unit files --------------------------------------------------------------------------------\n\n\ndef _aliases() -> dict[str, str]:\n    \"\"\"Alias → name of the unit that it links to.\"\"\"\n    found = {}\n    for folder in FOLDERS:\n        for name in files.names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\") and os.path.islink(path):\n                real = os.path.basename(os.path.realpath(path))\n                if real != name and real.endswith(\".service\"):\n                    found[name] = real\n    return found\n\n\ndef _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:\n    \"\"\"Unit and path of every unit file and drop-in; `service.d` applies to every service.\"\"\"\n    # /lib may be a link to /usr/lib.\n    for folder in sorted({os.path.realpath(each) for each in FOLDERS}):\n        for name in files.names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\"):\n                yield aliases.get(name, name), path\n            elif name == \"service.d\" or name.endswith(\".service.d\"):\n                whole = name[: -len(\".d\")]\n                unit = \"every service\" if whole == \"service\" else aliases.get(whole, whole)\n                for part in files.names(path):\n                    if part.endswith(\".conf\"):\n                        yield unit, os.path.join(path, part)\n\n\ndef _naming_text(path: str, sought: Module) -> str | None:\n    \"\"\"The text of the file and its EnvironmentFiles, if any of them refers to the module.\n\n    Raises OSError.\n    \"\"\"\n    text = _read(path)\n    lines = list(assignments(text))\n    values = [\n        value\n        for key, value in lines\n        if key in (\"Environment\", \"WorkingDirectory\") or key.startswith(\"Exec\")\n    ]\n    parts = [_read(each) for each in _environment_files(lines)]\n    for part in parts:\n        values.extend(environment_files.parse(part).values())\n    return \"\\n\".join([text, *parts]) if sought.is_named_in(values) else None\n\n\ndef _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:\n    found: list[str] = []\n    for key, value in lines:\n        if key == \"EnvironmentFile\":\n            # The value of a specifier is unknown here: match any.\n            pattern = re.sub(r\"%.\", \"*\", value.lstrip(\"-\"))\n            found.extend(sorted(glob.glob(pattern)))\n    return found\n\n\ndef _read(path: str) -> str:\n    \"\"\"The text; empty if the file does not exist or is not regular. Raises OSError.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError as error:\n        if error.errno in NOT_THERE:\n            return \"\"\n        raise\n    with os.fdopen(handle, \"rb\") as file:\n        if not stat.S_ISREG(os.fstat(handle).st_mode):\n            return \"\"\n        return file.read(FILE_LIMIT_BYTES).decode(\"utf-8\", \"replace\")\n\n\ndef _digest(parts: Sequence[str]) -> str:\n    whole = \"\\0\".join(sorted(parts)).encode(\"utf-8\", \"replace\")\n    return hashlib.sha256(whole).hexdigest()\n\n\n# --- processes ---------------------------------------------------------------------------------\n\n\ndef _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:\n    \"\"\"Python processes that load it, except those with another root folder.\"\"\"\n    for process in processes.read_all():\n        name = os.path.basename(processes.program(process.pid))\n        if process.state in \"ZX\" or not PYTHON.match(name):\n            continue\n        named = \" \".join([*process.argv, _python_path(process.pid)])\n        if sought.is_named_in([named]) and _shares_root(process.pid):\n            unit = _unit_of(process.pid)\n            yield aliases.get(unit, unit) if unit else f\"process {process.pid}\"\n\n\ndef _unit_of(pid: int) -> str | None:\n    group = processes.control_group(pid) or \"\"\n    return next((part for part in reversed(group.split(\"/\")) if part.endswith(\".service\")), None)\n\n\ndef _python_path(pid: int) -> str:\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            words = file.read().split(b\"\\0\")\n    except OSError:\n        return \"\"\n    start = b\"PYTHONPATH=\"\n    found = next((word[len(start) :] for word in words if word.startswith(start)), b\"\")\n    return found.decode(\"utf-8\", \"replace\")\n\n\ndef _shares_root(pid: int) -> bool:\n    try:\n        return os.path.samefile(f\"/proc/{pid}/root\", \"/\")\n    except OSError:\n        return False\n",
     "celeriac_host/app/module_versions.py": "\"\"\"Modules with a folder for each version, named by the content: /usr/local/lib/celeriac/<digest>/.\n\nA version is needed as long as a unit file, a drop-in or a process names its folder, or a roll-back\ncan restore a file that does. Versions that nothing needs are removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import module_users\nfrom celeriac_host.state.journal import BACKUPS, read_plan, remembered, transactions_folder\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\n\n# Versions are here, whether or not the transactions that wrote them are still remembered.\nROOTS = (\"/usr/local/lib/celeriac\",)\nBACKUP_LIMIT_BYTES = 1024 * 1024\n\n\ndef is_version(path: str) -> bool:\n    \"\"\"Whether the folder of this module is named by a digest.\"\"\"\n    return bool(re.fullmatch(module_users.VERSION, os.path.basename(os.path.dirname(path))))\n\n\ndef returning(path: str, state: str, but: str = \"\") -> list[str]:\n    \"\"\"The units that a roll-back can return to this module; `but`: a transaction that is undone.\"\"\"\n    sought = module_users.module_at(path)\n    found = set()\n    for known in remembered(state):\n        folder = os.path.join(transactions_folder(state), known[\"id\"])\n        if known[\"state\"] == \"undone\" or known[\"id\"] == but:\n            continue\n        if any(sought.is_named_in([text]) for text in _backups(folder)):\n            found.add(known[\"unit\"] or f\"transaction {known['id']}\")\n    return sorted(found)\n\n\ndef _backups(folder: str) -> Iterator[str]:\n    \"\"\"The texts that an undo of the transaction would restore.\"\"\"\n    parent = os.path.join(folder, BACKUPS)\n    for name in files.names(parent):\n        path = os.path.join(parent, name)\n        if os.path.isfile(path) and os.path.getsize(path) <= BACKUP_LIMIT_BYTES:\n            with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n                yield file.read()\n\n\ndef sweep(state: str) -> list[str]:\n    \"\"\"Removes the versions that nothing needs. Raises OSError.\"\"\"\n    lines = []\n    for root in sorted({*ROOTS, *_written_roots(state)}):\n        for path in [*_versions(root), *_shared(root, state)]:\n            if not module_users.find(path) and not returning(path, state):\n                files.remove(path)\n                files.remove_byte_code(path)\n                own = [os.path.dirname(path)] if is_version(path) else []\n                files.remove_folders([*own, root])\n                lines.append(f\"{path} removed: no unit loads it any more\")\n    return lines\n\n\ndef _versions(root: str) -> Iterator[str]:\n    \"\"\"The modules in folders of their versions; what somebody else changed is not ours.\"\"\"\n    for name in files.names(root):\n        folder = os.path.join(root, name)\n        if not re.fullmatch(module_users.VERSION, name) or os.path.islink(folder):\n            continue\n        for each in files.names(folder):\n            path = os.path.join(folder, each)\n            if each.endswith(\".py\") and (_digest(path) or \"\").startswith(name):\n                yield path\n\n\ndef _shared(root: str, state: str) -> Iterator[str]:\n    \"\"\"The module that older versions of Celeriac wrote for all units, as they wrote it.\"\"\"\n    for path, digest in sorted(_written(state, \"committed\")):\n        if os.path.dirname(path) == root and _digest(path) == digest:\n            yield path\n\n\ndef _written_roots(state: str) -> Iterator[str]:\n    for path, _ in _written(state, \"committed\") | _written(state, \"undone\"):\n        folder = os.path.dirname(path)\n        yield os.path.dirname(folder) if is_version(path) else folder\n\n\ndef _written(state: str, result: str) -> set[tuple[str, str]]:\n    \"\"\"Path and digest of every module that transactions with this result wrote.\"\"\"\n    return {\n        (operation[\"path\"], files.sha256(operation[\"text\"].encode(\"utf-8\")))\n        for _, _, operation in written_modules(state, result)\n    }\n\n\ndef written_modules(state: str, result: str) -> Iterator[tuple[str, int, dict[str, Any]]]:\n    \"\"\"Folder, index and operation of each module that transactions with this result wrote.\"\"\"\n    for known in remembered(state):\n        if known[\"state\"] != result:\n            continue\n        folder = os.path.join(transactions_folder(state), known[\"id\"])\n        plan = read_plan(folder) or {\"operations\": []}\n        for index, operation in enumerate(plan[\"operations\"]):\n            if operation[\"op\"] == \"write-file\" and operation[\"path\"].endswith(\".py\"):\n                yield folder, index, operation\n\n\ndef _digest(path: str) -> str | None:\n    try:\n        found = files.find(path)\n    except OperationError:\n        return None\n    return None if found is None else found.sha256\n",
     "celeriac_host/app/probe.py": "\"\"\"Probes sent by a process of the app: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host.app import listener\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\n# In addition to the probes' timeout: importing the app, connecting, cleaning up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: no worker can answer\")\n    report = listener.run(\n        host,\n        \"probe\",\n        {**request, \"invocation\": seen.get(\"InvocationID\", \"\")},\n        request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n        lambda message: host.note(str(message[\"note\"])) if \"note\" in message else None,\n    )\n    if \"jobs\" not in report:\n        return failed(report[\"problem\"], report[\"evidence\"])\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:\n    \"\"\"A report of probes that could not be sent; without other evidence, it is the problem.\"\"\"\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem, \"evidence\": list(evidence) or [problem]}\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
-    "celeriac_host/app/programs/app_side.py": "\"\"\"Shared by the programs that an app's own interpreter runs.\n\n`app_process` passes this text and the program's to `python -c`, as the unit's user in its\ndirectory; no other module of ours is available. The request comes on stdin as one JSON line,\nanswers follow as further lines. Output is JSON lines with one key each, the last one `report`.\nPython 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport re\nimport signal\nimport sys\nimport traceback\nfrom typing import Any, Callable, Dict, List\nfrom urllib.parse import urlsplit\n\nTRACE_LINES = 12\nLINE_LIMIT = 300\n# In any URL of a line, for when the app's own settings cannot be read.\nURL_PASSWORD = re.compile(r\"(?<=://)([^\\s/:@]*):[^\\s@]+@\")\n\n\nclass Problem(Exception):\n    \"\"\"The whole request failed; a sentence for people.\"\"\"\n\n\nclass TimeUp(BaseException):\n    \"\"\"Not an `Exception`: a library that retries any failure must not swallow it.\"\"\"\n\n\nclass Line:\n    \"\"\"The connection to the agent, both ways.\"\"\"\n\n    def __init__(self) -> None:\n        # What the app prints during its import must not mix with our messages.\n        self.out = os.fdopen(os.dup(1), \"w\")\n        os.dup2(2, 1)\n        self.stage = \"\"\n\n    def tell(self, kind: str, what: Any) -> None:\n        if kind == \"stage\":\n            self.stage = what\n        self.out.write(json.dumps({kind: what}) + \"\\n\")\n        self.out.flush()\n\n    def ask(self, kind: str, what: Any) -> Any:\n        \"\"\"Sends a message and waits for the agent's answer. Exits if the agent is gone.\"\"\"\n        self.tell(kind, what)\n        said = sys.stdin.readline()\n        if not said:\n            raise SystemExit(1)\n        return json.loads(said)\n\n\ndef load_app(name: str, needs_tasks: bool = True) -> Any:\n    \"\"\"Finds the app as `celery -A` does, and loads it as a worker does, with Django's own setup.\n\n    A result backend made of models, such as `django-db`, or a broker that the tasks' modules set,\n    is not there before. What only talks to a running worker does not need the tasks: these may be\n    the reason for which the worker must be stopped.\n    \"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        app = find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n    try:\n        app.loader.import_default_modules()\n        app.finalize()\n    except (Exception, SystemExit) as error:\n        if needs_tasks:\n            raise Problem(\"the app's tasks do not import: \" + line_of(error)) from error\n    return app\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A tested connection to the app's broker.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"cannot reach the broker %s: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef delivery(app: Any) -> Dict[str, Any]:\n    \"\"\"When the broker delivers a message again that is not acknowledged.\n\n    `seconds` is None for a transport without such a limit, which waits for the connection to end.\n    \"\"\"\n    found: Dict[str, Any] = {\"transport\": \"\", \"seconds\": None, \"where\": \"\", \"problem\": None}\n    try:\n        with app.connection_for_read() as connection:\n            kind = connection.transport.driver_type\n            options = dict(connection.transport_options or {})\n            channel = type(connection.transport).Channel\n        found[\"transport\"] = kind\n        if kind not in (\"redis\", \"sqs\"):\n            return found\n        if kind == \"sqs\" and options.get(\"predefined_queues\"):\n            found[\"problem\"] = \"its queues are predefined in SQS, with a timeout of their own\"\n            return found\n        known = options.get(\"visibility_timeout\")\n        found[\"where\"] = \"broker_transport_options\" if known is not None else \"the default\"\n        if known is None:\n            # With SQS, the first of these is a property of the instance.\n            names = (\"visibility_timeout\", \"default_visibility_timeout\")\n            values = [getattr(channel, name, None) for name in names]\n            known = next(each for each in values if isinstance(each, (int, float)))\n        found[\"seconds\"] = float(known)\n        # The shortest one counts, also of the result backend.\n        backend = (app.conf.get(\"result_backend_transport_options\") or {}).get(\"visibility_timeout\")\n        uses_redis = re.match(\"rediss?:|sentinel:\", str(app.conf.get(\"result_backend\") or \"\"))\n        if uses_redis and backend is not None and float(backend) < found[\"seconds\"]:\n            found.update(seconds=float(backend), where=\"result_backend_transport_options\")\n        return found\n    except Exception as error:\n        found.update(seconds=None, problem=masked(app, line_of(error)))\n        return found\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef trace_of(error: BaseException) -> List[str]:\n    \"\"\"The last lines of its traceback; for a Problem, of its cause, if it has one.\"\"\"\n    cause = error.__cause__ if isinstance(error, Problem) else error\n    if cause is None:\n        return []\n    text = \"\".join(traceback.format_exception(type(cause), cause, cause.__traceback__))\n    # Without the lines that mark columns.\n    lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(\" ^~\")]\n    return lines[-TRACE_LINES:]\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Removes the passwords of broker and result backend, wherever a library put them.\"\"\"\n    text = URL_PASSWORD.sub(r\"\\1:**@\", text)\n    for password in passwords(app):\n        text = text.replace(password, \"**\")\n    return text\n\n\ndef passwords(app: Any) -> List[str]:\n    \"\"\"The passwords in the app's settings; none if there are no settings.\"\"\"\n    urls: List[str] = []\n    try:\n        for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n            value = app.conf.get(name)\n            urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    except Exception:\n        return []\n    found: List[str] = []\n    for url in \";\".join(map(str, urls)).split(\";\"):\n        try:\n            password = urlsplit(url).password\n        except ValueError:\n            continue\n        found.extend([password] if password else [])\n    return found\n\n\ndef with_app(\n    request: Dict[str, Any],\n    line: Line,\n    work: Callable[[Any], Dict[str, Any]],\n    needs_tasks: bool = True,\n) -> Dict[str, Any]:\n    \"\"\"Loads the app and returns the report of `work`.\n\n    An error becomes a `problem`, with the end of its traceback as `evidence`, without passwords.\n    \"\"\"\n    app = None\n    try:\n        line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n        app = load_app(request[\"app\"], needs_tasks)\n        return work(app)\n    except TimeUp as limit:\n        return {\"problem\": str(limit)}\n    except Exception as error:\n        said = str(error) if isinstance(error, Problem) else line_of(error)\n        return {\n            \"problem\": masked(app, said),\n            \"evidence\": [masked(app, each) for each in trace_of(error)],\n        }\n\n\ndef bound(seconds: float, line: Line) -> None:\n    \"\"\"Raises TimeUp after this time, whatever is running.\"\"\"\n\n    def end(signum: int, frame: Any) -> None:\n        raise TimeUp(\"no answer within %g s while %s\" % (seconds, line.stage))\n\n    signal.signal(signal.SIGALRM, end)\n    signal.setitimer(signal.ITIMER_REAL, seconds)\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:\n    \"\"\"Never returns.\"\"\"\n    request = json.loads(sys.stdin.readline())\n    line = Line()\n    signal.signal(signal.SIGTERM, leave)\n    line.tell(\"report\", carry_out(request, line))\n    # Threads that the app or its libraries started must not delay the exit.\n    os._exit(0)\n",
+    "celeriac_host/app/programs/app_side.py": "\"\"\"Shared by the programs that an app's own interpreter runs.\n\n`app_process` passes this text and the program's to `python -c`, as the unit's user in its\ndirectory; no other module of ours is available. The request comes on stdin as one JSON line,\nanswers follow as further lines. Output is JSON lines with one key each, the last one `report`.\nPython 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport re\nimport signal\nimport sys\nimport traceback\nfrom typing import Any, Callable, Dict, List\nfrom urllib.parse import urlsplit\n\nTRACE_LINES = 12\nLINE_LIMIT = 300\n# In any URL of a line, for when the app's own settings cannot be read.\nURL_PASSWORD = re.compile(r\"(?<=://)([^\\s/:@]*):[^\\s@]+@\")\n\n\nclass Problem(Exception):\n    \"\"\"The whole request failed; a sentence for people.\"\"\"\n\n\nclass TimeUp(BaseException):\n    \"\"\"Not an `Exception`: a library that retries any failure must not swallow it.\"\"\"\n\n\nclass Line:\n    \"\"\"The connection to the agent, both ways.\"\"\"\n\n    def __init__(self) -> None:\n        # What the app prints during its import must not mix with our messages.\n        self.out = os.fdopen(os.dup(1), \"w\")\n        os.dup2(2, 1)\n        self.stage = \"\"\n\n    def tell(self, kind: str, what: Any) -> None:\n        if kind == \"stage\":\n            self.stage = what\n        self.out.write(json.dumps({kind: what}) + \"\\n\")\n        self.out.flush()\n\n    def ask(self, kind: str, what: Any) -> Any:\n        \"\"\"Sends a message and waits for the agent's answer. Exits if the agent is gone.\"\"\"\n        self.tell(kind, what)\n        said = sys.stdin.readline()\n        if not said:\n            raise SystemExit(1)\n        return json.loads(said)\n\n\ndef load_app(name: str, needs_tasks: bool = True) -> Any:\n    \"\"\"Finds the app as `celery -A` does, and loads it as a worker does, with Django's own setup.\n\n    A result backend made of models, such as `django-db`, or a broker that the tasks' modules set,\n    is not there before. What only talks to a running worker does not need the tasks: these may be\n    the reason for which the worker must be stopped.\n    \"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        app = find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n    try:\n        app.loader.import_default_modules()\n        app.finalize()\n    except (Exception, SystemExit) as error:\n        if needs_tasks:\n            raise Problem(\"the app's tasks do not import: \" + line_of(error)) from error\n    return app\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A tested connection to the app's broker.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"cannot reach the broker %s: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef delivery(app: Any) -> Dict[str, Any]:\n    \"\"\"When the broker delivers a message again that is not acknowledged.\n\n    `seconds` is None for a transport without such a limit, which waits for the connection to end.\n    \"\"\"\n    found: Dict[str, Any] = {\"transport\": \"\", \"seconds\": None, \"where\": \"\", \"problem\": None}\n    try:\n        with app.connection_for_read() as connection:\n            kind = connection.transport.driver_type\n            options = dict(connection.transport_options or {})\n            # Those of older versions of Kombu that are not virtual have none.\n            channel = getattr(type(connection.transport), \"Channel\", None)\n        found[\"transport\"] = kind\n        if kind not in (\"redis\", \"sqs\"):\n            return found\n        if kind == \"sqs\" and options.get(\"predefined_queues\"):\n            found[\"problem\"] = \"its queues are predefined in SQS, with a timeout of their own\"\n            return found\n        known = options.get(\"visibility_timeout\")\n        found[\"where\"] = \"broker_transport_options\" if known is not None else \"the default\"\n        if known is None:\n            # With SQS, the first of these is a property of the instance.\n            names = (\"visibility_timeout\", \"default_visibility_timeout\")\n            values = [getattr(channel, name, None) for name in names]\n            known = next(each for each in values if isinstance(each, (int, float)))\n        found[\"seconds\"] = float(known)\n        # The shortest one counts, also of the result backend.\n        backend = (app.conf.get(\"result_backend_transport_options\") or {}).get(\"visibility_timeout\")\n        uses_redis = re.match(\"rediss?:|sentinel:\", str(app.conf.get(\"result_backend\") or \"\"))\n        if uses_redis and backend is not None and float(backend) < found[\"seconds\"]:\n            found.update(seconds=float(backend), where=\"result_backend_transport_options\")\n        return found\n    except Exception as error:\n        found.update(seconds=None, problem=masked(app, line_of(error)))\n        return found\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef trace_of(error: BaseException) -> List[str]:\n    \"\"\"The last lines of its traceback; for a Problem, of its cause, if it has one.\"\"\"\n    cause = error.__cause__ if isinstance(error, Problem) else error\n    if cause is None:\n        return []\n    text = \"\".join(traceback.format_exception(type(cause), cause, cause.__traceback__))\n    # Without the lines that mark columns.\n    lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(\" ^~\")]\n    return lines[-TRACE_LINES:]\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Removes the passwords of broker and result backend, wherever a library put them.\"\"\"\n    text = URL_PASSWORD.sub(r\"\\1:**@\", text)\n    for password in passwords(app):\n        text = text.replace(password, \"**\")\n    return text\n\n\ndef passwords(app: Any) -> List[str]:\n    \"\"\"The passwords in the app's settings; none if there are no settings.\"\"\"\n    urls: List[str] = []\n    try:\n        for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n            value = app.conf.get(name)\n            urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    except Exception:\n        return []\n    found: List[str] = []\n    for url in \";\".join(map(str, urls)).split(\";\"):\n        try:\n            password = urlsplit(url).password\n        except ValueError:\n            continue\n        found.extend([password] if password else [])\n    return found\n\n\ndef with_app(\n    request: Dict[str, Any],\n    line: Line,\n    work: Callable[[Any], Dict[str, Any]],\n    needs_tasks: bool = True,\n) -> Dict[str, Any]:\n    \"\"\"Loads the app and returns the report of `work`.\n\n    An error becomes a `problem`, with the end of its traceback as `evidence`, without passwords.\n    \"\"\"\n    app = None\n    try:\n        line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n        app = load_app(request[\"app\"], needs_tasks)\n        return work(app)\n    except TimeUp as limit:\n        return {\"problem\": str(limit)}\n    except Exception as error:\n        said = str(error) if isinstance(error, Problem) else line_of(error)\n        return {\n            \"problem\": masked(app, said),\n            \"evidence\": [masked(app, each) for each in trace_of(error)],\n        }\n\n\ndef bound(seconds: float, line: Line) -> None:\n    \"\"\"Raises TimeUp after this time, whatever is running.\"\"\"\n\n    def end(signum: int, frame: Any) -> None:\n        raise TimeUp(\"no answer within %g s while %s\" % (seconds, line.stage))\n\n    signal.signal(signal.SIGALRM, end)\n    signal.setitimer(signal.ITIMER_REAL, seconds)\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:\n    \"\"\"Never returns.\"\"\"\n    request = json.loads(sys.stdin.readline())\n    line = Line()\n    signal.signal(signal.SIGTERM, leave)\n    line.tell(\"report\", carry_out(request, line))\n    # Threads that the app or its libraries started must not delay the exit.\n    os._exit(0)\n",
     "celeriac_host/app/programs/broker.py": "\"\"\"Talks to one worker through its broker: drains it, cancels its consumers, or adds them again;\nor looks whether it takes the messages of its queues.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). It uses\nCelery's own remote control. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport socket\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    bound,\n    connect,\n    line_of,\n    serve,\n    with_app,\n)\n\n# How long to wait for the answers of all workers; longer at the second attempt.\nROLL_CALL_SECONDS = (2.0, 5.0)\nANSWER_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A look loads worker and host while it lasts: at most a third of the time.\nPOLL_LOOKS = 2.0\nNOTE_SECONDS = 5.0\n# Do not wait longer for a worker that does not answer.\nSILENT_SECONDS = 30.0\n# A message may be on its way from the broker when the queue is cancelled.\nEMPTY_POLLS = 2\n# Commands of the support module.\nCONSUME_AGAIN = \"celeriac_consume_again\"\nCONSUMERS = \"celeriac_consumers\"\nSUPPORT = \"celeriac_support\"\n# Each attempt checks the result, and cancels once more if needed.\nCANCEL_TRIES = 10\n# An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait\n# longer, takes the message even while it closes its connection.\nON_ITS_WAY_SECONDS = 1.3\n# Between two looks at the queues of a worker that seems to take nothing.\nAPART_SECONDS = 5.0\n# A worker that has just lost its broker may need this long to come back: Celery's longest pause.\nBACK_SECONDS = 45.0\n\n\nclass Worker(NamedTuple):\n    node: str\n    queues: List[str]\n\n\nclass SameName(Problem):\n    \"\"\"Several workers have this node name: a command to one reaches all.\"\"\"\n\n    def __init__(self, node: str, count: int) -> None:\n        super().__init__(\n            \"%d workers share the node name %s; start each with its own --hostname (-n)\"\n            % (count, node)\n        )\n        self.node = node\n        self.count = count\n\n\nclass Control:\n    \"\"\"Celery's remote control, one request at a time.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:\n        \"\"\"Every answer as {node: answer}; two nodes with the same name are two answers.\"\"\"\n        answers = self._broadcast(command, None, timeout=seconds)\n        return [{node: said} for each in answers for node, said in each.items()]\n\n    def ask(self, node: str, command: str, **arguments: Any) -> Any:\n        \"\"\"The node's answer. Raises Problem if there is none, or an error.\"\"\"\n        answers = self._broadcast(\n            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1\n        )\n        if not answers:\n            raise Problem(\"%s does not answer\" % node)\n        said = answers[0].get(node)\n        if isinstance(said, dict) and \"error\" in said:\n            raise Problem(\"%s failed on %s: %s\" % (command, node, said[\"error\"]))\n        return said\n\n    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:\n        \"\"\"The queues of this run of the unit, among workers with the same name. Raises Problem.\"\"\"\n        answers = self._broadcast(\n            CONSUMERS,\n            [same.node],\n            arguments=dict(arguments, invocation=invocation),\n            timeout=ANSWER_SECONDS,\n            limit=same.count,\n        )\n        for said in (said for each in answers for said in each.values()):\n            if isinstance(said, dict) and isinstance(said.get(\"queues\"), list):\n                return [str(queue) for queue in said[\"queues\"]]\n        raise Problem(\"%s: none of them reports this invocation\" % same)\n\n    def tell(self, node: str, command: str, **arguments: Any) -> None:\n        \"\"\"Sends a command without waiting for an answer. Raises Problem if the broker fails.\"\"\"\n        self._broadcast(command, [node], arguments=arguments, reply=False)\n\n    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:\n        try:\n            return (\n                self.app.control.broadcast(\n                    command,\n                    destination=destination,\n                    connection=self.connection,\n                    **{\"reply\": True, **more},\n                )\n                or []\n            )\n        except Exception as error:\n            # The next request uses a new connection.\n            self.connection.close()\n            raise Problem(\"the request to the broker failed: \" + line_of(error)) from error\n\n    def queues(self, node: str) -> List[str]:\n        return [queue[\"name\"] for queue in self.ask(node, \"active_queues\") or []]\n\n\ndef find(control: Control, request: Dict[str, Any]) -> Worker:\n    \"\"\"The worker with the main process of the unit. Raises Problem, SameName.\"\"\"\n    answers: List[Dict[str, Any]] = []\n    for seconds in ROLL_CALL_SECONDS:\n        answers = control.everybody(\"stats\", seconds)\n        nodes = [node for each in answers for node in each]\n        found = [node for each in answers for node, said in each.items() if is_it(said, request)]\n        ours = [node for node in found if is_here(node, request)]\n        if ours:\n            break\n    else:\n        others = \", \".join(sorted({node for each in answers for node in each})[:5])\n        raise Problem(\n            \"it does not answer Celery's remote control (%s)\"\n            % (\"only these workers do: \" + others if others else \"no worker does\")\n        )\n    if len(ours) > 1 or nodes.count(ours[0]) > 1:\n        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))\n    return Worker(ours[0], control.queues(ours[0]))\n\n\ndef is_it(said: Any, request: Dict[str, Any]) -> bool:\n    \"\"\"Compares its pid, and those of its children if its pool reports them.\"\"\"\n    if not isinstance(said, dict) or said.get(\"pid\") != request[\"mainPid\"]:\n        return False\n    told = (said.get(\"pool\") or {}).get(\"processes\")\n    children = set(request[\"children\"])\n    return not told or not children or bool(children & set(told))\n\n\ndef is_here(node: str, request: Dict[str, Any]) -> bool:\n    \"\"\"Pids do not identify the host: compare its name, also with the worker's arguments.\"\"\"\n    host = node.partition(\"@\")[2]\n    name = socket.gethostname()\n    named = any(host and host in word for word in request[\"argv\"])\n    return host in (name, name.split(\".\")[0], socket.getfqdn()) or named\n\n\n# --- cancelling --------------------------------------------------------------------------------\n\n\ndef cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Stops the worker from consuming, and waits for messages on their way to it.\"\"\"\n    try:\n        worker = find(control, request)\n    except SameName as same:\n        cancel_run(control, request, line, same)\n    else:\n        # The agent records it on disk before anything is cancelled.\n        line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        for _ in range(CANCEL_TRIES):\n            cancel_all(control, worker)\n            left = control.queues(worker.node)\n            if not left:\n                break\n        else:\n            raise Problem(\"%s still consumes %s\" % (worker.node, \", \".join(left)))\n    time.sleep(ON_ITS_WAY_SECONDS)\n    return {}\n\n\ndef cancel_all(control: Control, worker: Worker) -> None:\n    \"\"\"Cancels all queues at once, then checks: each answer would cost a round trip.\"\"\"\n    for queue in worker.queues:\n        control.tell(worker.node, \"cancel_consumer\", queue=queue)\n    for queue in control.queues(worker.node):\n        control.ask(worker.node, \"cancel_consumer\", queue=queue)\n\n\ndef cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:\n    \"\"\"Cancels the worker of this run among several with its name, by its support module.\"\"\"\n    if not any(SUPPORT in word for word in request[\"argv\"]):\n        raise Problem(\"%s, or load Celeriac's support module in it\" % same)\n    run = request[\"invocation\"]\n    left = control.ask_run(same, run)\n    line.ask(\"found\", {\"node\": same.node, \"queues\": left, \"sharedBy\": same.count})\n    for turn in range(CANCEL_TRIES):\n        if not left:\n            return\n        time.sleep(0.1 if turn else 0)\n        left = control.ask_run(same, run, cancel=left)\n    raise Problem(\"%s still consumes %s\" % (same.node, \", \".join(left)))\n\n\n# --- draining ----------------------------------------------------------------------------------\n\n\nclass Drain:\n    \"\"\"Stops the worker from consuming, and waits for its tasks.\"\"\"\n\n    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:\n        self.control = control\n        self.request = request\n        self.line = line\n        self.begun = time.monotonic()\n        self.answered = time.monotonic()\n        self.progressed = time.monotonic()\n        self.tasks: List[Dict[str, Any]] = []\n        self.known: Set[str] = set()\n\n    def run(self) -> Dict[str, Any]:\n        worker = find(self.control, self.request)\n        # The agent records it on disk before anything is cancelled.\n        self.line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        cancel_all(self.control, worker)\n        self.begun = self.progressed = time.monotonic()\n        end = self.wait(worker.node)\n        return {\n            \"end\": end,\n            \"left\": [described(task) for task in self.tasks],\n            \"seen\": len(self.known),\n            \"seconds\": time.monotonic() - self.begun,\n        }\n\n    def wait(self, node: str) -> str:\n        empty = 0\n        note_at = time.monotonic() + NOTE_SECONDS\n        while True:\n            looking = time.monotonic()\n            answered = self.look(node)\n            took = time.monotonic() - looking\n            if answered:\n                empty = 0 if self.tasks else empty + 1\n                if empty >= EMPTY_POLLS:\n                    return \"drained\"\n            elif time.monotonic() - self.answered >= SILENT_SECONDS:\n                return \"silent\"\n            waited = time.monotonic() - self.begun\n            if waited >= self.request[\"timeoutSeconds\"]:\n                if self.request[\"policy\"] != \"wait\":\n                    return \"timeout\"\n                if time.monotonic() - self.progressed >= self.request[\"stuckSeconds\"]:\n                    return \"stuck\"\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                # The agent checks the unit at each of these messages.\n                self.line.ask(\"waiting\", self.note(waited))\n            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)\n\n    def look(self, node: str) -> bool:\n        \"\"\"Reads its tasks; returns whether it answered.\"\"\"\n        try:\n            active = self.control.ask(node, \"active\") or []\n            reserved = self.control.ask(node, \"reserved\") or []\n        except Problem:\n            return False\n        self.answered = time.monotonic()\n        before = {task[\"id\"] for task in self.tasks}\n        running = {task[\"id\"] for task in active}\n        self.tasks = active + [task for task in reserved if task[\"id\"] not in running]\n        now = {task[\"id\"] for task in self.tasks}\n        self.known |= now\n        if before - now:\n            self.progressed = self.answered\n        return True\n\n    def note(self, waited: float) -> str:\n        limit = self.request[\"timeoutSeconds\"]\n        silent = time.monotonic() - self.answered\n        if silent > NOTE_SECONDS:\n            return \"no answer for %d s, %d s of %g\" % (silent, waited, limit)\n        count = \"%d task%s\" % (len(self.tasks), \"\" if len(self.tasks) == 1 else \"s\")\n        oldest = max(self.tasks, key=age_of, default=None)\n        more = \"; oldest \" + described(oldest) if oldest else \"\"\n        return \"%s still running, %d s of %g%s\" % (count, waited, limit, more)\n\n\ndef age_of(task: Dict[str, Any]) -> float:\n    \"\"\"Seconds since a child took it; -1 if it waits or the worker does not report it.\"\"\"\n    begun = task.get(\"time_start\")\n    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0\n    return age if -5 < age < 30 * 86400 else -1.0\n\n\ndef described(task: Dict[str, Any]) -> str:\n    \"\"\"`process_link 5f2c… 120 s`\"\"\"\n    name = str(task.get(\"name\") or task.get(\"type\") or \"?\").rsplit(\".\", 1)[-1]\n    age = age_of(task)\n    ident = str(task[\"id\"])\n    short = ident[:4] + \"…\" if len(ident) > 8 else ident\n    return \"%s %s %s\" % (name, short, \"%d s\" % age if age >= 0 else \"(waits)\")\n\n\n# --- consuming again ---------------------------------------------------------------------------\n\n\ndef give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Has every queue consumed again, by the worker's own list. Retries until a timeout.\n\n    With `orRestart`, a worker that would lose them at a reconnect is left as it is.\n    \"\"\"\n    node = request[\"node\"]\n    if request.get(\"orRestart\") and request[\"sharedBy\"] == 1 and not lasts(control, node, []):\n        return {\"lasting\": False, \"given\": False}\n    again = consume_run if request[\"sharedBy\"] > 1 else consume_again\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    while True:\n        try:\n            missing, lasting = again(control, request)\n            if not missing:\n                return {\"lasting\": lasting}\n            problem = \"%s does not consume %s\" % (node, \", \".join(sorted(missing)))\n        except Problem as error:\n            problem = str(error)\n        if time.monotonic() >= deadline:\n            raise Problem(problem)\n        time.sleep(POLL_SECONDS)\n\n\ndef consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"The queues that it still does not consume; whether it consumes the others after a reconnect.\n\n    `add_consumer` adds a cancelled queue, but before Celery 5.7 a reconnect leaves it out; a\n    command of the support module prevents that.\n    \"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    consumed = control.queues(node)\n    for queue in queues:\n        if queue not in consumed:\n            control.ask(node, \"add_consumer\", queue=queue)\n    lasting = lasts(control, node, queues)\n    return set(queues) - set(control.queues(node)), lasting\n\n\ndef lasts(control: Control, node: str, queues: List[str]) -> bool:\n    \"\"\"Whether it consumes them after a reconnect, too; has its support module see to it.\"\"\"\n    if tuple(import_module(\"celery\").VERSION[:2]) >= (5, 7):\n        return True\n    try:\n        said = control.ask(node, CONSUME_AGAIN, queues=queues)\n        return isinstance(said, dict) and \"ok\" in said\n    except Problem:\n        return False\n\n\ndef consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"The same for one of several workers with this name.\"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    same = SameName(node, request[\"sharedBy\"])\n    control.ask_run(same, request[\"invocation\"], consume=queues)\n    return set(queues) - set(control.ask_run(same, request[\"invocation\"])), True\n\n\n# --- looking whether it consumes ---------------------------------------------------------------\n\n\nclass Excuse(Exception):\n    \"\"\"Why a worker may leave messages waiting, or why it is unknown; for people.\"\"\"\n\n\ndef consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Whether an idle worker leaves messages waiting, at two looks.\n\n    An expensive question, so it is only asked if messages wait.\n    \"\"\"\n    names = request[\"queues\"] or [str(name) for name in app.amqp.queues.consume_from]\n    before = depths(app, control.connection, names)\n    if not before:\n        return {\"kind\": \"consumes\"}\n    begun = time.monotonic()\n    try:\n        node, total = idle_node(app, control, request)\n        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))\n        # Between two short tasks it seems idle, too.\n        if (node, total) != idle_node(app, control, request):\n            return {\"kind\": \"consumes\"}\n        consumed = names if node is None else control.queues(node)\n    except Excuse as excuse:\n        return {\"kind\": \"unknown\", \"problem\": str(excuse)}\n    after = depths(app, control.connection, names)\n    # Somebody took messages, whoever it was.\n    if any(after.get(name, 0) < count for name, count in before.items()):\n        return {\"kind\": \"consumes\"}\n    waiting = {name: after[name] for name in before if name in consumed}\n    if not waiting:\n        return {\"kind\": \"consumes\"}\n    seconds = round(time.monotonic() - begun, 1)\n    answers = node is not None\n    return {\"kind\": \"nothing\", \"waiting\": waiting, \"answers\": answers, \"seconds\": seconds}\n\n\ndef depths(app: Any, connection: Any, names: List[str]) -> Dict[str, int]:\n    \"\"\"The messages that wait in each of these queues; without those that hold none.\"\"\"\n    found: Dict[str, int] = {}\n    for name in names:\n        arguments = getattr(app.amqp.queues.get(name), \"queue_arguments\", None) or {}\n        # Only one of its workers may take messages; or they stay in it.\n        if arguments.get(\"x-single-active-consumer\") or arguments.get(\"x-queue-type\") == \"stream\":\n            continue\n        try:\n            with connection.channel() as channel:\n                count = int(channel.queue_declare(queue=name, passive=True).message_count)\n        except connection.channel_errors:\n            continue  # no such queue; in Redis, an empty one\n        except Exception as error:\n            raise Problem(\"cannot ask for the length of %s: %s\" % (name, line_of(error))) from error\n        if count:\n            found[name] = count\n    return found\n\n\ndef idle_node(app: Any, control: Control, request: Dict[str, Any]) -> Tuple[Optional[str], Any]:\n    \"\"\"The worker, which has nothing to do, and how many tasks it had. None: it is silent.\n\n    Raises Excuse.\n    \"\"\"\n    try:\n        node = find(control, request).node\n    except SameName as same:\n        raise Excuse(str(same)) from same\n    except Problem as problem:\n        refuse_excuses(app, control, request, problem)\n        return None, None\n    if not holds_nothing(control):\n        if control.ask(node, \"scheduled\"):\n            raise Excuse(\"tasks with an ETA may fill its prefetch\")\n        if any(\"rate_limit=\" in task for task in registered(control, node)):\n            raise Excuse(\"a rate limit may make it wait\")\n    if control.ask(node, \"active\") or control.ask(node, \"reserved\"):\n        raise Excuse(\"it is at work\")\n    return node, control.ask(node, \"stats\").get(\"total\")\n\n\ndef holds_nothing(control: Control) -> bool:\n    \"\"\"Whether it is sure that no worker of this broker holds a message that it has not begun.\"\"\"\n    if control.connection.transport.driver_type != \"redis\":\n        return False\n    channel = control.connection.default_channel\n    return not channel.client.hlen(channel.unacked_key)\n\n\ndef registered(control: Control, node: str) -> List[str]:\n    \"\"\"Its tasks, each with its rate limit, if it has one: `tasks.send [rate_limit=10/m]`.\"\"\"\n    said = control.ask(node, \"registered\", taskinfoitems=[\"rate_limit\"])\n    return [str(task) for task in said or []]\n\n\ndef refuse_excuses(app: Any, control: Control, request: Dict[str, Any], problem: Problem) -> None:\n    \"\"\"Raises Excuse unless the silence of this worker is a fault.\"\"\"\n    if not app.conf.worker_enable_remote_control or not request[\"forks\"]:\n        raise Excuse(\"%s, as it may: it has no remote control, or works in its loop\" % problem)\n    connection = control.connection\n    if connection.transport.driver_type != \"redis\":\n        raise Excuse(str(problem))\n    uptime = connection.default_channel.client.info(\"server\").get(\"uptime_in_seconds\", 0)\n    if min(float(uptime), float(request[\"activeSeconds\"])) < BACK_SECONDS:\n        raise Excuse(\"%s; it or its broker was started less than a minute ago\" % problem)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"connecting to the broker\")\n        if request[\"kind\"] == \"cancel\":\n            bound(request[\"timeoutSeconds\"], line)\n        control = Control(app, connect(app))\n        line.tell(\"stage\", \"talking to the worker\")\n        if request[\"kind\"] == \"give-back\":\n            return give_back(control, request, line)\n        if request[\"kind\"] == \"consuming\":\n            return consuming(app, control, request)\n        if request[\"kind\"] == \"cancel\":\n            return cancel(control, request, line)\n        return Drain(control, request, line).run()\n\n    # What is to be restarted must import.\n    return with_app(request, line, work, needs_tasks=bool(request.get(\"orRestart\")))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/messages.py": "\"\"\"Finds messages in the app's broker: those that dead workers left, and those of given tasks.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`), with the app's\nown Kombu. Redis shows its messages, RabbitMQ their number. Python 3.6 and later, Celery 4.4 and\nlater.\n\"\"\"\n\nimport base64\nimport json\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs import rabbitmq\nfrom celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app\n\nROLL_CALL_SECONDS = 2.0\n# Each attempt waits longer, for slow workers and hosts.\nROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)\nMUTEX_SECONDS = 10.0\n# The oldest; more than this cannot be leftovers.\nUNACKED_LIMIT = 10000\nQUEUED_LIMIT = 200000\nCHUNK = 1000\nSHOWN = 20\n# Between the parts of a binding, as Kombu writes it.\nSEPARATOR = b\"\\x06\\x16\"\n\n\n# Node name and answer.\nAnswer = Tuple[str, Any]\n\n\nclass Unacked(NamedTuple):\n    tag: str\n    task: str\n    ident: str\n    exchange: str\n    routing_key: str\n    delivered_at: float\n    message: Dict[str, Any]\n\n\nclass Workers:\n    \"\"\"The workers of an app, as they answer its remote control.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str) -> Dict[str, Any]:\n        return dict(self.answers(command, ROLL_CALL_SECONDS))\n\n    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:\n        \"\"\"Two workers with the same name are two answers.\"\"\"\n        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)\n        return [(node, said) for each in found or [] for node, said in each.items()]\n\n\nclass Broker(Workers):\n    \"\"\"Kombu's Redis channel, and a client that reads any key by its whole name.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        super().__init__(app, connection)\n        self.channel = self.connection.default_channel\n        redis = import_module(\"redis\")\n        pool = self.channel.client.connection_pool\n        # Kombu's own client adds the prefix to the keys of some commands only.\n        self.prefix = getattr(self.channel, \"global_keyprefix\", \"\") or \"\"\n        self.raw = redis.Redis(connection_pool=pool)\n\n    def key(self, name: str) -> str:\n        return self.prefix + name\n\n    def unacked(self) -> List[Unacked]:\n        \"\"\"Oldest first.\"\"\"\n        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)\n        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)\n        found = []\n        for start in range(0, len(rows), CHUNK):\n            part = rows[start : start + CHUNK]\n            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):\n                message = unacked_of(tag, raw, score)\n                if message is not None:\n                    found.append(message)\n        return found\n\n    def queued(self) -> Iterator[bytes]:\n        \"\"\"Every message in a queue of this broker.\"\"\"\n        return (raw for _, raw in self.waiting())\n\n    def waiting(self) -> Iterator[Tuple[str, bytes]]:\n        \"\"\"The same, each with the key of its list.\"\"\"\n        count = 0\n        for name in sorted(self.queues()):\n            for step in self.channel.priority_steps:\n                key = self.key(self.channel._q_for_pri(name, step))\n                if self.raw.type(key) != b\"list\":\n                    continue\n                for start in range(0, self.raw.llen(key), CHUNK):\n                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):\n                        count += 1\n                        if count > QUEUED_LIMIT:\n                            raise Problem(\n                                \"its broker has more than %d queued messages\" % QUEUED_LIMIT\n                            )\n                        yield key, raw\n\n    def queues(self) -> Set[str]:\n        found = {str(name) for name in self.app.amqp.queues}\n        found.add(str(self.app.conf.task_default_queue))\n        for key in self.raw.scan_iter(match=self.key(\"_kombu.binding.*\"), count=1000):\n            for binding in self.raw.smembers(key):\n                found.add(binding.split(SEPARATOR)[-1].decode(\"utf-8\", \"replace\"))\n        return found\n\n    def listeners(self) -> List[str]:\n        \"\"\"Clients of this database that subscribe to remote control or events, as workers do.\"\"\"\n        try:\n            mine = self.raw.connection_pool.connection_kwargs.get(\"db\") or 0\n            rows = self.raw.client_list()\n        except Exception:\n            return []  # not every Redis allows this command\n        return [\n            row.get(\"addr\", \"?\")\n            for row in rows\n            if int(row.get(\"psub\", 0)) + int(row.get(\"sub\", 0)) > 0\n            and str(row.get(\"db\")) == str(mine)\n        ]\n\n\ndef unacked_of(tag: bytes, raw: Any, score: float) -> Any:\n    \"\"\"The message; None if it is gone or not in Kombu's format.\"\"\"\n    try:\n        message, exchange, routing_key = json.loads(raw)\n        ident, task = identify(message)\n    except (TypeError, ValueError, AttributeError):\n        return None\n    return Unacked(tag.decode(\"utf-8\"), task, ident, exchange, routing_key, score, message)\n\n\ndef identify(message: Dict[str, Any]) -> List[str]:\n    \"\"\"Id and name of a message's task.\"\"\"\n    headers = message.get(\"headers\") or {}\n    properties = message.get(\"properties\") or {}\n    ident = headers.get(\"id\") or properties.get(\"correlation_id\") or \"?\"\n    return [str(ident), str(headers.get(\"task\") or \"?\")]\n\n\n# --- unacked -----------------------------------------------------------------------------------\n\n\ndef look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Messages that were delivered before a time, and the other workers that answer.\"\"\"\n    now = time.time()\n    before = request[\"before\"] or now\n    found = [each for each in broker.unacked() if each.delivered_at < before]\n    report: Dict[str, Any] = {\"count\": len(found), \"restored\": 0, \"others\": [], \"why\": None}\n    if not found:\n        return report\n    names = [each.task for each in found]\n    report[\"tasks\"] = {name: names.count(name) for name in sorted(set(names))}\n    report[\"oldestSeconds\"] = max(now - found[0].delivered_at, 0.0)\n    report[\"messages\"] = [\n        {\"id\": each.ident, \"task\": each.task, \"queue\": each.routing_key or each.exchange}\n        for each in found[:SHOWN]\n    ]\n    alive = broker.everybody(\"stats\")\n    report[\"others\"] = sorted(\n        node\n        for node, said in alive.items()\n        if not (isinstance(said, dict) and said.get(\"pid\") == request[\"mainPid\"])\n    )\n    if request[\"kind\"] == \"restore\":\n        report[\"why\"] = why_not(broker, request, report[\"others\"])\n        if report[\"why\"] is None:\n            restore(broker, found, report)\n    return report\n\n\ndef why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:\n    \"\"\"Why they may belong to a running worker; None if they cannot.\"\"\"\n    if others:\n        return \"other workers use this broker and may hold them: \" + \", \".join(others[:5])\n    if request[\"localWorkers\"]:\n        pids = \", \".join(map(str, request[\"localWorkers\"][:5]))\n        return \"another worker of this app runs on this host and may hold them: process \" + pids\n    listening = broker.listeners()\n    if listening:\n        said = \"%s subscribes to this Redis database and may be a worker that does not answer\"\n        return said % \", \".join(listening[:5])\n    return None\n\n\ndef restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:\n    \"\"\"Restores as Kombu does after the visibility timeout, each message in one transaction.\"\"\"\n    kombu: Any = import_module(\"kombu.transport.redis\")\n    channel = broker.channel\n    lost = []\n    deadline = time.monotonic() + MUTEX_SECONDS\n    while True:\n        try:\n            with channel.conn_or_acquire() as client, kombu.Mutex(\n                client, channel.unacked_mutex_key, channel.unacked_mutex_expire\n            ):\n                for each in found:\n                    # Kombu would remove it, and then find no queue for it.\n                    if not channel._lookup(each.exchange, each.routing_key):\n                        lost.append(each)\n                        continue\n                    channel.qos.restore_by_tag(each.tag, client)\n                    report[\"restored\"] += 1\n            break\n        except kombu.MutexHeld:\n            if time.monotonic() >= deadline:\n                raise Problem(\"another process is restoring messages\") from None\n            time.sleep(0.5)\n    if lost:\n        report[\"why\"] = \"%d of them no longer belong to a queue\" % len(lost)\n\n\n# --- tasks -------------------------------------------------------------------------------------\n\n\ndef trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Which of these tasks are still in the broker, and which a running worker holds.\n\n    A task moves from a queue to `unacked` and into a worker, and with a retry back into a queue.\n    Reading in this order, and the broker once more at the end, finds it wherever it moves.\n    \"\"\"\n    wanted = set(request[\"ids\"])\n    owed, waiting = in_broker(broker, wanted)\n    everything = in_workers(broker, request)\n    held = everything & wanted\n    later, left = in_broker(broker, wanted)\n    return {\n        \"owed\": sorted((owed | later) - held),\n        \"held\": sorted(held),\n        # Of whatever task: where nobody has any, a row that names none is nobody's.\n        \"holding\": len(everything),\n        \"waiting\": max(waiting, left),\n        \"hidden\": None,\n    }\n\n\ndef trace_counted(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"The same with RabbitMQ: `hidden` is why a task that no worker holds may still be queued.\"\"\"\n    queues = consumed(workers)\n    names = rabbitmq.names_of(workers.app, queues)\n    earlier = rabbitmq.count(workers.connection, names)\n    everything = in_workers(workers, request)\n    later = rabbitmq.count(workers.connection, names)\n    reasons = (rabbitmq.hidden(each, len(queues), len(everything)) for each in (later, earlier))\n    return {\n        \"owed\": [],\n        \"held\": sorted(everything & set(request[\"ids\"])),\n        \"holding\": len(everything),\n        \"waiting\": max(each.ready + (each.unacked or 0) for each in (earlier, later)),\n        \"hidden\": next((reason for reason in reasons if reason), None),\n    }\n\n\ndef consumed(workers: Workers) -> List[str]:\n    \"\"\"The queue of each consumer of the workers that answer.\"\"\"\n    nodes = sorted(node for node, _ in workers.answers(\"stats\", ROLL_CALL_SECONDS))\n    told = all_of(workers, \"active_queues\", nodes) if nodes else []\n    return [str(queue[\"name\"]) for queues in told for queue in queues or []]\n\n\ndef left_to_rabbitmq(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"No leftovers: a message goes back to its queue when the connection of its worker ends.\"\"\"\n    return {\"count\": 0, \"restored\": 0, \"others\": [], \"why\": None}\n\n\ndef in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:\n    \"\"\"Those of the wanted that are to be run, and how many messages there are in all.\"\"\"\n    found: Set[str] = set()\n    count = 0\n    for key, raw in broker.waiting():\n        # What workers answered to remote control is no task.\n        count += \".pidbox\" not in key\n        if wanted:\n            found |= owed_by(raw, wanted)\n    for each in broker.unacked():\n        count += 1\n        if wanted:\n            found |= ({each.ident} & wanted) | promised_in(each.message, wanted)\n    return found, count\n\n\ndef in_workers(broker: Workers, request: Dict[str, Any]) -> Set[str]:\n    \"\"\"The tasks that workers hold. Raises Problem if a running worker does not report them.\"\"\"\n    main = request.get(\"mainPid\", 0)\n    expected = {pid for pid in [main, *request[\"localWorkers\"]] if pid}\n    answers: List[Answer] = []\n    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:\n        answers = broker.answers(\"stats\", seconds)\n        silent = expected - {said.get(\"pid\") for _, said in answers if isinstance(said, dict)}\n        if not silent:\n            break\n    else:\n        if main in silent:\n            raise Problem(\n                \"does not answer Celery's remote control: cannot tell which tasks it holds\"\n            )\n        raise Problem(\n            \"another worker of this app runs on this host and does not answer: cannot tell which \"\n            \"tasks it holds: process \" + \", \".join(map(str, sorted(silent)[:5]))\n        )\n    nodes = sorted(node for node, _ in answers)\n    found: Set[str] = set()\n    for command in (\"active\", \"reserved\", \"scheduled\") if nodes else ():\n        for tasks in all_of(broker, command, nodes):\n            for task in tasks or []:\n                found.add(str(task.get(\"id\") or (task.get(\"request\") or {}).get(\"id\")))\n    return found\n\n\ndef all_of(broker: Workers, command: str, nodes: List[str]) -> List[Any]:\n    \"\"\"The answers of all nodes; several may have the same name. Raises Problem.\"\"\"\n    for seconds in ROLL_CALLS:\n        answers = broker.answers(command, seconds, limit=len(nodes))\n        missing = list(nodes)\n        for node, _ in answers:\n            if node in missing:\n                missing.remove(node)\n        if not missing:\n            return [said for _, said in answers]\n    raise Problem(\"%s does not report its %s tasks\" % (missing[0], command))\n\n\ndef owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:\n    \"\"\"The wanted tasks that run because of a message.\"\"\"\n    try:\n        message = json.loads(raw)\n        return ({identify(message)[0]} & wanted) | promised_in(message, wanted)\n    except (TypeError, ValueError, AttributeError):\n        return mentioned_in(raw, wanted)\n\n\ndef called_by(raw: bytes) -> Optional[str]:\n    \"\"\"The id of a message's own task; None if it is not in Kombu's format.\"\"\"\n    try:\n        return identify(json.loads(raw))[0]\n    except (TypeError, ValueError, AttributeError):\n        return None\n\n\ndef promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:\n    \"\"\"Tasks that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.\n\n    Celery sends them only when that task is done; until then they exist nowhere else.\n    \"\"\"\n    body = message.get(\"body\")\n    if not isinstance(body, str):\n        return set()\n    raw = body.encode(\"utf-8\")\n    try:\n        if (message.get(\"properties\") or {}).get(\"body_encoding\") == \"base64\":\n            raw = base64.b64decode(raw)\n        packed = (message.get(\"headers\") or {}).get(\"compression\")\n        if packed:\n            raw = import_module(\"kombu.compression\").decompress(raw, packed)\n        return signed_in(json.loads(raw), wanted)\n    except Exception:\n        # Pickle, msgpack, yaml: loading could run code, so only search the bytes.\n        return mentioned_in(raw, wanted)\n\n\ndef signed_in(root: Any, wanted: Set[str]) -> Set[str]:\n    \"\"\"The ids of all signatures in it: `{\"task\": …, \"options\": {\"task_id\": …}}`.\"\"\"\n    found: Set[str] = set()\n    todo = [root]\n    while todo:\n        value = todo.pop()\n        if isinstance(value, list):\n            todo.extend(value)\n        elif isinstance(value, dict):\n            options = value.get(\"options\")\n            if \"task\" in value and isinstance(options, dict):\n                found.add(str(options.get(\"task_id\")))\n            todo.extend(value.values())\n    return found & wanted\n\n\ndef mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:\n    return {ident for ident in wanted if ident.encode(\"utf-8\") in raw}\n\n\ndef withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Removes the messages of these tasks from their queues; none that a worker has taken.\"\"\"\n    wanted = set(request[\"ids\"])\n    withdrawn: Set[str] = set()\n    for key, raw in list(broker.waiting()):\n        task = called_by(raw)\n        if task and task in wanted and broker.raw.lrem(key, 1, raw):\n            withdrawn.add(task)\n    return {\"withdrawn\": sorted(withdrawn)}\n\n\n# --- ------------------------------------------------------------------------------------------\n\nKINDS = {\"trace\": trace, \"look\": look, \"restore\": look, \"withdraw\": withdraw}\n# What RabbitMQ allows; a message in a queue cannot be taken out of it by its task.\nKINDS_OF_RABBITMQ = {\n    \"trace\": trace_counted,\n    \"look\": left_to_rabbitmq,\n    \"restore\": left_to_rabbitmq,\n}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"reading the broker\")\n        connection = connect(app)\n        kind = getattr(connection.transport, \"driver_type\", \"\") or \"another broker\"\n        if kind == \"redis\":\n            return KINDS[request[\"kind\"]](Broker(app, connection), request)\n        if kind == \"amqp\" and request[\"kind\"] in KINDS_OF_RABBITMQ:\n            return KINDS_OF_RABBITMQ[request[\"kind\"]](Workers(app, connection), request)\n        if kind == \"amqp\":\n            raise Problem(\"RabbitMQ does not give out single messages\")\n        raise Problem(\n            \"the messages of its broker (%s) can be neither read nor counted: only those of Redis \"\n            \"and RabbitMQ can\" % kind\n        )\n\n    return with_app(request, line, work, needs_tasks=False)\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
-    "celeriac_host/app/programs/probe.py": "\"\"\"Sends probes through an app's own Celery and waits for them.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON\nlines: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.\n\"\"\"\n\nimport socket\nimport time\nimport uuid\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    connect,\n    delivery,\n    line_of,\n    serve,\n    with_app,\n)\n\nNOTE_SECONDS = 3.0\nPOLL_SECONDS = 0.3\n# How many of the newest messages are searched for a canary that nobody took.\nWITHDRAW_DEPTH = 5000\n# An answer may still be on its way when the time is up.\nGRACE_SECONDS = 1.0\nCANARY = \"celeriac.canary\"\n\n\nclass Job:\n    def __init__(self, where: str) -> None:\n        self.id = uuid.uuid4().hex\n        self.where = where\n        self.begun = time.monotonic()\n        self.seconds: Optional[float] = None\n        self.state = \"timed-out\"\n        self.detail = \"\"\n        self.waiting = True\n\n    def end(self, state: str, detail: str) -> None:\n        self.waiting = False\n        self.state, self.detail = state, detail\n        self.seconds = time.monotonic() - self.begun\n\n    def row(self) -> Dict[str, Any]:\n        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds\n        return {\n            \"id\": self.id,\n            \"where\": self.where,\n            \"state\": self.state,\n            \"detail\": self.detail,\n            \"seconds\": round(taken, 3),\n        }\n\n\nclass Session(NamedTuple):\n    \"\"\"The context of every kind of probe.\"\"\"\n\n    app: Any\n    connection: Any\n    request: Dict[str, Any]\n    line: Line\n    deadline: float\n\n    def left(self) -> float:\n        return max(self.deadline - time.monotonic(), 0.0)\n\n\ndef queue_options(app: Any, name: str) -> Dict[str, Any]:\n    \"\"\"Options that send directly into this queue, ignoring routes; declared as the app does.\"\"\"\n    kombu: Any = import_module(\"kombu\")\n    try:\n        queue = app.amqp.queues[name]\n    except KeyError:  # task_create_missing_queues is off\n        queue = kombu.Queue(name, kombu.Exchange(\"\"), routing_key=name)\n    return {\"queue\": queue, \"exchange\": \"\", \"routing_key\": name}\n\n\n# --- canaries ----------------------------------------------------------------------------------\n\n\nclass Canaries:\n    \"\"\"One canary per queue, sent again while only other workers answer.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.kombu: Any = import_module(\"kombu\")\n        self.session = session\n        self.jobs = [Job(queue) for queue in session.request[\"queues\"]]\n        self.sent: Dict[str, Job] = {}\n        self.tasks: Dict[str, Job] = {}\n        self.strangers: Dict[str, List[str]] = {}\n        self.again: List[Job] = []\n        self.withdrawn: Set[str] = set()\n        name = \"celeriac.reply.\" + uuid.uuid4().hex\n        self.deadline = time.time() + session.left()\n        self.replies = self.kombu.Queue(\n            name,\n            self.kombu.Exchange(\"\"),\n            routing_key=name,\n            auto_delete=True,\n            expires=session.left() + 120,\n        )\n\n    def run(self) -> Dict[str, Any]:\n        channel = self.session.connection.channel()\n        bound = self.replies(channel)\n        try:\n            bound.declare()\n            with self.kombu.Consumer(\n                channel,\n                [bound],\n                callbacks=[self.take],\n                accept=[\"json\"],\n                no_ack=True,\n                on_decode_error=lambda message, error: None,\n            ):\n                self.send(self.jobs)\n                self.wait(self.session.deadline)\n                if self.missing():\n                    self.wait(time.monotonic() + GRACE_SECONDS)\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.missing():\n            self.give_up(job)\n        return report(self.jobs, self.problem())\n\n    def missing(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def send(self, jobs: List[Job]) -> None:\n        for job in jobs:\n            nonce = uuid.uuid4().hex\n            self.sent[nonce] = job\n            left = max(self.session.left(), 1.0)\n            # Before it is sent: SIGTERM may come in between.\n            task = uuid.uuid4().hex\n            self.tasks[task] = job\n            self.session.app.send_task(\n                CANARY,\n                task_id=task,\n                args=[nonce, self.replies.name, self.deadline],\n                expires=left,\n                expiration=left,\n                ignore_result=True,\n                declare=[],  # a probe must not create a missing queue\n                **queue_options(self.session.app, job.where),\n            )\n\n    def take(self, body: Any, message: Any) -> None:\n        job = self.sent.get(str(body.get(\"nonce\"))) if isinstance(body, dict) else None\n        if job is None or not job.waiting:\n            return\n        who = \"pid %s on %s\" % (body.get(\"pid\"), body.get(\"host\"))\n        if body.get(\"invocation\") == self.session.request[\"invocation\"]:\n            job.end(\"done\", \"answered by \" + who)\n            return\n        known = self.strangers.setdefault(job.id, [])\n        known.extend([] if who in known else [who])\n        self.again.append(job)\n\n    def wait(self, deadline: float) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.missing() and time.monotonic() < deadline:\n            try:\n                self.session.connection.drain_events(timeout=0.2)\n            except socket.timeout:\n                again, self.again = self.again, []\n                if self.session.left() > 0:\n                    self.send([job for job in again if job.waiting])\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n\n    def note(self) -> str:\n        back = [job for job in self.jobs if not job.waiting]\n        times = \", \".join(\"%s %.1f s\" % (job.where, job.seconds or 0) for job in back)\n        return \"%d of %d canaries answered%s; waiting for %s\" % (\n            len(back),\n            len(self.jobs),\n            \" (%s)\" % times if times else \"\",\n            \", \".join(job.where for job in self.missing()),\n        )\n\n    def give_up(self, job: Job) -> None:\n        \"\"\"Records why, and what happened to the canary.\"\"\"\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        strangers = self.strangers.get(job.id)\n        if strangers:\n            said = \"only other workers answered on %s within %s: %s\"\n            detail = said % (job.where, limit, \", \".join(strangers[:5]))\n        else:\n            detail = \"no worker answered on %s within %s\" % (job.where, limit)\n        waiting = self.depth(job.where)\n        detail += \"; %d other messages are queued there\" % waiting if waiting else \"\"\n        if not strangers:\n            back = job.id in self.withdrawn\n            detail += \"; its canary was removed\" if back else \"; its canary has expired\"\n        job.end(\"timed-out\", detail)\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        try:\n            with self.session.app.connection_for_write() as connection:\n                for job in self.missing():\n                    self.withdraw(job, connection.default_channel)\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: both expire\n\n    def withdraw(self, job: Job, channel: Any) -> None:\n        \"\"\"Only Redis can remove one message of a queue; elsewhere it expires.\"\"\"\n        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]\n        try:\n            prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]\n            for name in {start + name for start in (\"\", prefix) for name in names}:\n                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):\n                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):\n                        self.withdrawn.add(job.id)\n        except Exception:\n            return  # another broker, or it is gone\n\n    def depth(self, queue: str) -> int:\n        try:\n            with self.session.connection.channel() as channel:\n                return int(channel.queue_declare(queue=queue, passive=True).message_count)\n        except Exception:\n            return 0  # no such queue, or a broker that does not report it\n\n    def problem(self) -> Optional[str]:\n        silent = [job for job in self.jobs if job.state != \"done\"]\n        if not silent:\n            return None\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        others = [job for job in silent if self.strangers.get(job.id)]\n        nobody = [job for job in silent if job not in others]\n        parts = []\n        if nobody:\n            parts.append(\"no worker answered on %s within %s\" % (places(nobody), limit))\n        if others:\n            parts.append(\"only other workers answered on %s within %s\" % (places(others), limit))\n        return \"; \".join(parts)\n\n\ndef places(jobs: List[Job]) -> str:\n    seen: List[str] = []\n    for job in jobs:\n        seen.extend([] if job.where in seen else [job.where])\n    return \", \".join(seen)\n\n\n# --- a task of the app's own -------------------------------------------------------------------\n\n\nclass Tasks:\n    \"\"\"Calls of one task, followed in the result backend.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.session = session\n        self.name = session.request[\"task\"]\n        self.results: Dict[str, Any] = {}\n        self.states: Dict[str, str] = {}\n        self.jobs: List[Job] = []\n\n    def run(self) -> Dict[str, Any]:\n        task = self.known_task()\n        for call in self.session.request[\"calls\"]:\n            self.send(task, call[\"args\"])\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.waiting():\n            for job in self.waiting():\n                self.look(job)\n            if not self.waiting() or self.session.left() <= 0:\n                break\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n            time.sleep(POLL_SECONDS)\n        for job in self.waiting():\n            job.end(\"timed-out\", self.last_word(job))\n        bad = [job for job in self.jobs if job.state != \"done\"]\n        problem = None\n        if bad:\n            problem = \"%d of %d calls of %s did not succeed: %s\" % (\n                len(bad),\n                len(self.jobs),\n                self.name,\n                bad[0].detail,\n            )\n        return report(self.jobs, problem)\n\n    def known_task(self) -> Any:\n        \"\"\"The task, if the app imports it; None if only the workers know it.\"\"\"\n        from celery.backends.base import DisabledBackend\n\n        app = self.session.app\n        if isinstance(app.backend, DisabledBackend):\n            raise Problem(\n                \"the app has no result backend, so it is unknown when %s is done: \"\n                \"set result_backend, or use canaries or an HTTP call\" % self.name\n            )\n        task = app.tasks.get(self.name)\n        if task is not None and task.ignore_result:\n            raise Problem(\n                \"%s has ignore_result, so it is unknown when it is done: \"\n                \"use another task, canaries or an HTTP call\" % self.name\n            )\n        return task\n\n    def send(self, task: Any, args: List[Any]) -> None:\n        app, queue = self.session.app, self.session.request[\"queue\"]\n        options = queue_options(app, queue) if queue else {}\n        options[\"expires\"] = max(self.session.left(), 1.0)\n        # Through the task itself, so that its own options apply; but never run it here.\n        if task is not None and not app.conf.task_always_eager:\n            result = task.apply_async(args=args, **options)\n        else:\n            result = app.send_task(self.name, args=args, **options)\n        job = Job(queue or self.name)\n        job.id = result.id\n        self.jobs.append(job)\n        self.results[job.id] = result\n\n    def waiting(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def look(self, job: Job) -> None:\n        result = self.results[job.id]\n        try:\n            state = self.states[job.id] = str(result.state)\n        except Exception as error:\n            raise Problem(\"cannot read the result backend: \" + line_of(error)) from error\n        if state not in (\"SUCCESS\", \"FAILURE\", \"REVOKED\", \"REJECTED\"):\n            return\n        if state == \"SUCCESS\":\n            job.end(\"done\", state)\n        else:\n            job.end(\"failed\", \"%s: %s\" % (state, self.error_of(result)))\n        try:\n            result.forget()\n        except Exception:\n            return  # not every backend supports it; it expires\n\n    def error_of(self, result: Any) -> str:\n        try:\n            found = result.result\n        except Exception as error:\n            found = error\n        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]\n\n    def last_word(self, job: Job) -> str:\n        state = self.states.get(job.id, \"PENDING\")\n        said = \"not done within %g s, last state %s\" % (\n            self.session.request[\"timeoutSeconds\"],\n            state,\n        )\n        if state == \"PENDING\":\n            said += \" (no worker has reported it; it expires if no worker takes it)\"\n        return said\n\n    def note(self) -> str:\n        done = len(self.jobs) - len(self.waiting())\n        states = [self.states.get(job.id, \"PENDING\") for job in self.waiting()]\n        counts = \", \".join(\n            \"%d %s\" % (states.count(each), each) for each in sorted(set(states), key=states.index)\n        )\n        return \"%d of %d calls of %s done; waiting: %s\" % (done, len(self.jobs), self.name, counts)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:\n    ok = problem is None and all(job.state == \"done\" for job in jobs)\n    return {\"ok\": ok, \"jobs\": [job.row() for job in jobs], \"problem\": problem}\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"connecting to the broker\")\n    connection = connect(app)\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    session = Session(app, connection, request, line, deadline)\n    line.tell(\"stage\", \"waiting for the probes\")\n    work = Canaries(session) if request[\"kind\"] == \"canary\" else Tasks(session)\n    try:\n        return {**work.run(), \"delivery\": delivery(app)}\n    except Problem:\n        raise\n    except Exception as error:\n        raise Problem(\"could not send or follow the probes: \" + line_of(error)) from error\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/app/programs/probe.py": "\"\"\"Sends probes through an app's own Celery and waits for them.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON\nlines: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.\n\"\"\"\n\nimport socket\nimport time\nimport uuid\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    connect,\n    delivery,\n    line_of,\n    serve,\n    with_app,\n)\n\nNOTE_SECONDS = 3.0\nPOLL_SECONDS = 0.3\n# How many of the newest messages are searched for a canary that nobody took.\nWITHDRAW_DEPTH = 5000\n# An answer may still be on its way when the time is up.\nGRACE_SECONDS = 1.0\nCANARY = \"celeriac.canary\"\n\n\nclass Job:\n    def __init__(self, where: str) -> None:\n        self.id = uuid.uuid4().hex\n        self.where = where\n        self.begun = time.monotonic()\n        self.seconds: Optional[float] = None\n        self.state = \"timed-out\"\n        self.detail = \"\"\n        self.waiting = True\n\n    def end(self, state: str, detail: str) -> None:\n        self.waiting = False\n        self.state, self.detail = state, detail\n        self.seconds = time.monotonic() - self.begun\n\n    def row(self) -> Dict[str, Any]:\n        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds\n        return {\n            \"id\": self.id,\n            \"where\": self.where,\n            \"state\": self.state,\n            \"detail\": self.detail,\n            \"seconds\": round(taken, 3),\n        }\n\n\nclass Session(NamedTuple):\n    \"\"\"The context of every kind of probe.\"\"\"\n\n    app: Any\n    connection: Any\n    request: Dict[str, Any]\n    line: Line\n    deadline: float\n\n    def left(self) -> float:\n        return max(self.deadline - time.monotonic(), 0.0)\n\n\ndef queue_options(app: Any, name: str) -> Dict[str, Any]:\n    \"\"\"Options that send directly into this queue, ignoring routes; declared as the app does.\"\"\"\n    kombu: Any = import_module(\"kombu\")\n    try:\n        queue = app.amqp.queues[name]\n    except KeyError:  # task_create_missing_queues is off\n        queue = kombu.Queue(name, kombu.Exchange(\"\"), routing_key=name)\n    return {\"queue\": queue, \"exchange\": \"\", \"routing_key\": name}\n\n\n# --- canaries ----------------------------------------------------------------------------------\n\n\nclass Canaries:\n    \"\"\"One canary per queue, sent again while only other workers answer.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.kombu: Any = import_module(\"kombu\")\n        self.session = session\n        self.jobs = [Job(queue) for queue in session.request[\"queues\"]]\n        self.sent: Dict[str, Job] = {}\n        self.tasks: Dict[str, Job] = {}\n        self.strangers: Dict[str, List[str]] = {}\n        self.again: List[Job] = []\n        self.withdrawn: Set[str] = set()\n        name = \"celeriac.reply.\" + uuid.uuid4().hex\n        self.deadline = time.time() + session.left()\n        self.replies = self.kombu.Queue(\n            name,\n            self.kombu.Exchange(\"\"),\n            routing_key=name,\n            auto_delete=True,\n            expires=session.left() + 120,\n        )\n\n    def run(self) -> Dict[str, Any]:\n        channel = self.session.connection.channel()\n        bound = self.replies(channel)\n        try:\n            bound.declare()\n            with self.kombu.Consumer(\n                channel,\n                [bound],\n                callbacks=[self.take],\n                accept=[\"json\"],\n                no_ack=True,\n                on_decode_error=lambda message, error: None,\n            ):\n                self.send(self.jobs)\n                self.wait(self.session.deadline)\n                if self.missing():\n                    self.wait(time.monotonic() + GRACE_SECONDS)\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.missing():\n            self.give_up(job)\n        return report(self.jobs, self.problem())\n\n    def missing(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def send(self, jobs: List[Job]) -> None:\n        for job in jobs:\n            nonce = uuid.uuid4().hex\n            self.sent[nonce] = job\n            left = max(self.session.left(), 1.0)\n            # Before it is sent: SIGTERM may come in between.\n            task = uuid.uuid4().hex\n            self.tasks[task] = job\n            self.session.app.send_task(\n                CANARY,\n                task_id=task,\n                args=[nonce, self.replies.name, self.deadline],\n                expires=left,\n                expiration=left,\n                ignore_result=True,\n                declare=[],  # a probe must not create a missing queue\n                **queue_options(self.session.app, job.where),\n            )\n\n    def take(self, body: Any, message: Any) -> None:\n        job = self.sent.get(str(body.get(\"nonce\"))) if isinstance(body, dict) else None\n        if job is None or not job.waiting:\n            return\n        who = \"pid %s on %s\" % (body.get(\"pid\"), body.get(\"host\"))\n        if body.get(\"invocation\") == self.session.request[\"invocation\"]:\n            job.end(\"done\", \"answered by \" + who)\n            return\n        known = self.strangers.setdefault(job.id, [])\n        known.extend([] if who in known else [who])\n        self.again.append(job)\n\n    def wait(self, deadline: float) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.missing() and time.monotonic() < deadline:\n            try:\n                self.session.connection.drain_events(timeout=0.2)\n            except socket.timeout:\n                again, self.again = self.again, []\n                if self.session.left() > 0:\n                    self.send([job for job in again if job.waiting])\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n\n    def note(self) -> str:\n        back = [job for job in self.jobs if not job.waiting]\n        times = \", \".join(\"%s %.1f s\" % (job.where, job.seconds or 0) for job in back)\n        return \"%d of %d canaries answered%s; waiting for %s\" % (\n            len(back),\n            len(self.jobs),\n            \" (%s)\" % times if times else \"\",\n            \", \".join(job.where for job in self.missing()),\n        )\n\n    def give_up(self, job: Job) -> None:\n        \"\"\"Records why, and what happened to the canary.\"\"\"\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        strangers = self.strangers.get(job.id)\n        if strangers:\n            said = \"only other workers answered on %s within %s: %s\"\n            detail = said % (job.where, limit, \", \".join(strangers[:5]))\n        else:\n            detail = \"no worker answered on %s within %s\" % (job.where, limit)\n        waiting = self.depth(job.where)\n        detail += \"; %d other messages are queued there\" % waiting if waiting else \"\"\n        if not strangers:\n            back = job.id in self.withdrawn\n            detail += \"; its canary was removed\" if back else \"; its canary has expired\"\n        job.end(\"timed-out\", detail)\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        try:\n            with self.session.app.connection_for_write() as connection:\n                for job in self.missing():\n                    self.withdraw(job, connection.default_channel)\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: both expire\n\n    def withdraw(self, job: Job, channel: Any) -> None:\n        \"\"\"Only Redis can remove one message of a queue; elsewhere it expires.\"\"\"\n        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]\n        try:\n            prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]\n            for name in {start + name for start in (\"\", prefix) for name in names}:\n                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):\n                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):\n                        self.withdrawn.add(job.id)\n        except Exception:\n            return  # another broker, or it is gone\n\n    def depth(self, queue: str) -> int:\n        try:\n            with self.session.connection.channel() as channel:\n                return int(channel.queue_declare(queue=queue, passive=True).message_count)\n        except Exception:\n            return 0  # no such queue, or a broker that does not report it\n\n    def problem(self) -> Optional[str]:\n        silent = [job for job in self.jobs if job.state != \"done\"]\n        if not silent:\n            return None\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        others = [job for job in silent if self.strangers.get(job.id)]\n        nobody = [job for job in silent if job not in others]\n        parts = []\n        if nobody:\n            parts.append(\"no worker answered on %s within %s\" % (places(nobody), limit))\n        if others:\n            parts.append(\"only other workers answered on %s within %s\" % (places(others), limit))\n        return \"; \".join(parts)\n\n\ndef places(jobs: List[Job]) -> str:\n    seen: List[str] = []\n    for job in jobs:\n        seen.extend([] if job.where in seen else [job.where])\n    return \", \".join(seen)\n\n\n# --- a task of the app's own -------------------------------------------------------------------\n\n\nclass Tasks:\n    \"\"\"Calls of one task, followed in the result backend.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.session = session\n        self.name = session.request[\"task\"]\n        self.results: Dict[str, Any] = {}\n        self.states: Dict[str, str] = {}\n        self.jobs: List[Job] = []\n        self.replies: Any = None\n\n    def run(self) -> Dict[str, Any]:\n        task = self.known_task()\n        self.replies = self.reply_queue()\n        try:\n            for call in self.session.request[\"calls\"]:\n                self.send(task, call[\"args\"])\n            self.follow()\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.waiting():\n            job.end(\"timed-out\", self.last_word(job))\n        bad = [job for job in self.jobs if job.state != \"done\"]\n        problem = None\n        if bad:\n            problem = \"%d of %d calls of %s did not succeed: %s\" % (\n                len(bad),\n                len(self.jobs),\n                self.name,\n                bad[0].detail,\n            )\n        return report(self.jobs, problem)\n\n    def follow(self) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.waiting():\n            for job in self.waiting():\n                self.look(job)\n            if not self.waiting() or self.session.left() <= 0:\n                break\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n            if self.replies is None:\n                time.sleep(POLL_SECONDS)\n\n    def known_task(self) -> Any:\n        \"\"\"The task, if the app imports it; None if only the workers know it.\"\"\"\n        from celery.backends.base import DisabledBackend\n\n        app = self.session.app\n        if isinstance(app.backend, DisabledBackend):\n            raise Problem(\n                \"the app has no result backend, so it is unknown when %s is done: \"\n                \"set result_backend, or use canaries or an HTTP call\" % self.name\n            )\n        task = app.tasks.get(self.name)\n        if task is not None and task.ignore_result:\n            raise Problem(\n                \"%s has ignore_result, so it is unknown when it is done: \"\n                \"use another task, canaries or an HTTP call\" % self.name\n            )\n        return task\n\n    def send(self, task: Any, args: List[Any]) -> None:\n        app, queue = self.session.app, self.session.request[\"queue\"]\n        options = queue_options(app, queue) if queue else {}\n        options[\"expires\"] = max(self.session.left(), 1.0)\n        # Through the task itself, so that its own options apply; but never run it here.\n        if task is not None and not app.conf.task_always_eager:\n            result = task.apply_async(args=args, **options)\n        else:\n            result = app.send_task(self.name, args=args, **options)\n        job = Job(queue or self.name)\n        job.id = result.id\n        self.jobs.append(job)\n        self.results[job.id] = result\n\n    def waiting(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def look(self, job: Job) -> None:\n        result = self.results[job.id]\n        try:\n            state = self.states[job.id] = self.state_of(result)\n        except Exception as error:\n            raise Problem(\"cannot read the result backend: \" + line_of(error)) from error\n        if state not in (\"SUCCESS\", \"FAILURE\", \"REVOKED\", \"REJECTED\"):\n            return\n        if state == \"SUCCESS\":\n            job.end(\"done\", state)\n        else:\n            job.end(\"failed\", \"%s: %s\" % (state, self.error_of(result)))\n        try:\n            result.forget()\n        except Exception:\n            return  # not every backend supports it; it expires\n\n    def state_of(self, result: Any) -> str:\n        if self.replies is not None:\n            from celery.exceptions import TimeoutError as StillWaiting\n\n            # Reading the state puts the answer back into the queue; waiting for it takes it.\n            try:\n                result.get(timeout=POLL_SECONDS, propagate=False)\n            except StillWaiting:\n                return \"PENDING\"\n        return str(result.state)\n\n    def reply_queue(self) -> Any:\n        \"\"\"The queue of this process to which workers answer with `rpc://`; None elsewhere.\"\"\"\n        from celery.backends.rpc import RPCBackend\n\n        backend = self.session.app.backend\n        return backend.binding if isinstance(backend, RPCBackend) else None\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        if self.replies is None:\n            return\n        try:\n            with self.session.app.connection_for_write() as connection:\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: it expires\n\n    def error_of(self, result: Any) -> str:\n        try:\n            found = result.result\n        except Exception as error:\n            found = error\n        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]\n\n    def last_word(self, job: Job) -> str:\n        state = self.states.get(job.id, \"PENDING\")\n        said = \"not done within %g s, last state %s\" % (\n            self.session.request[\"timeoutSeconds\"],\n            state,\n        )\n        if state == \"PENDING\":\n            said += \" (no worker has reported it; it expires if no worker takes it)\"\n        return said\n\n    def note(self) -> str:\n        done = len(self.jobs) - len(self.waiting())\n        states = [self.states.get(job.id, \"PENDING\") for job in self.waiting()]\n        counts = \", \".join(\n            \"%d %s\" % (states.count(each), each) for each in sorted(set(states), key=states.index)\n        )\n        return \"%d of %d calls of %s done; waiting: %s\" % (done, len(self.jobs), self.name, counts)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:\n    ok = problem is None and all(job.state == \"done\" for job in jobs)\n    return {\"ok\": ok, \"jobs\": [job.row() for job in jobs], \"problem\": problem}\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"connecting to the broker\")\n    connection = connect(app)\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    session = Session(app, connection, request, line, deadline)\n    line.tell(\"stage\", \"waiting for the probes\")\n    work = Canaries(session) if request[\"kind\"] == \"canary\" else Tasks(session)\n    try:\n        return {**work.run(), \"delivery\": delivery(app)}\n    except Problem:\n        raise\n    except Exception as error:\n        raise Problem(\"could not send or follow the probes: \" + line_of(error)) from error\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/rabbitmq.py": "\"\"\"Counts the messages of an app's RabbitMQ, which tells how many there are, and not whose.\n\nTo read a message would be to take it: even if it is returned, it moves in its queue and counts as\nredelivered. Shared by programs of the app's own interpreter (see `app_side`). Python 3.6 and later.\n\"\"\"\n\nimport base64\nimport json\nfrom typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set\nfrom urllib.parse import quote\nfrom urllib.request import ProxyHandler, Request, build_opener\n\n# Where the management API listens unless it is configured otherwise.\nMANAGEMENT_PORT = 15672\nMANAGEMENT_SECONDS = 3.0\nANSWER_BYTES = 16 * 1024 * 1024\n# Quorum queues: tasks with a countdown pass through these, from the highest to the lowest.\nDELAYED = [\"celery_delayed_%d\" % level for level in range(28)]\n\n\nclass Counts(NamedTuple):\n    ready: int\n    # Delivered and not acknowledged; None: only the management API knows.\n    unacked: Optional[int]\n    # Of all queues together.\n    consumers: int\n\n\ndef names_of(app: Any, reported: Iterable[str]) -> Set[str]:\n    \"\"\"The queues that tasks of the app wait in.\"\"\"\n    found = {str(name) for name in app.amqp.queues}\n    found.add(str(app.conf.task_default_queue))\n    return found | {str(name) for name in reported}\n\n\ndef count(connection: Any, names: Set[str]) -> Counts:\n    \"\"\"The messages and consumers of these queues, and the messages on their way there.\"\"\"\n    ready = consumers = 0\n    for name in sorted(names):\n        seen = declared(connection, name)\n        if seen is not None:\n            ready += seen.message_count\n            consumers += seen.consumer_count\n    for name in DELAYED:\n        seen = declared(connection, name)\n        if seen is None:\n            break\n        ready += seen.message_count\n    return Counts(ready, unacked_in(managed(connection), names), consumers)\n\n\ndef declared(connection: Any, name: str) -> Any:\n    \"\"\"What RabbitMQ says of a queue, without creating it; None if there is none.\"\"\"\n    try:\n        channel = connection.channel()\n        try:\n            return channel.queue_declare(queue=name, passive=True)\n        finally:\n            channel.close()\n    except connection.channel_errors as error:\n        # Not found; anything else (no permission) must not look like an empty queue.\n        if getattr(error, \"reply_code\", 404) == 404:\n            return None\n        raise\n\n\ndef managed(connection: Any) -> Optional[List[Dict[str, Any]]]:\n    \"\"\"The queues by the management API; None if it is off, or not for this user.\"\"\"\n    if connection.ssl or not connection.hostname:\n        return None  # its password would leave without encryption\n    where = \"http://%s:%d/api/queues/%s\" % (\n        connection.hostname,\n        MANAGEMENT_PORT,\n        quote(connection.virtual_host or \"/\", safe=\"\"),\n    )\n    user = \"%s:%s\" % (connection.userid or \"guest\", connection.password or \"guest\")\n    token = base64.b64encode(user.encode(\"utf-8\")).decode(\"ascii\")\n    try:\n        opener = build_opener(ProxyHandler({}))\n        request = Request(where, headers={\"Authorization\": \"Basic \" + token})\n        with opener.open(request, timeout=MANAGEMENT_SECONDS) as response:\n            said = json.loads(response.read(ANSWER_BYTES).decode(\"utf-8\"))\n    except (OSError, ValueError):\n        return None\n    return [each for each in said if isinstance(each, dict)] if isinstance(said, list) else None\n\n\ndef unacked_in(queues: Optional[List[Dict[str, Any]]], names: Set[str]) -> Optional[int]:\n    \"\"\"How many messages of these queues are unacknowledged; None if one of them is not told.\"\"\"\n    if queues is None:\n        return None\n    total = 0\n    for each in queues:\n        if each.get(\"name\") in names:\n            if not isinstance(each.get(\"messages_unacknowledged\"), int):\n                return None\n            total += each[\"messages_unacknowledged\"]\n    return total\n\n\ndef hidden(counts: Counts, consuming: int, holding: int) -> Optional[str]:\n    \"\"\"What a task that no worker reports may hide behind; None: nothing is left.\n\n    `consuming`: how many consumers the workers that answer have; `holding`: their tasks.\n    \"\"\"\n    if counts.ready:\n        return \"RabbitMQ tells that %s in its queues, not whose\" % messages_are(counts.ready)\n    if counts.unacked:\n        return \"RabbitMQ tells that %s unacknowledged, not whose\" % messages_are(counts.unacked)\n    if counts.unacked is None and counts.consumers > consuming:\n        return (\n            \"a worker that does not answer consumes its queues; whether it holds a message, only \"\n            \"RabbitMQ's management API tells\"\n        )\n    if counts.unacked is None and holding:\n        return (\n            \"workers hold %d task%s; whether more messages are unacknowledged, only RabbitMQ's \"\n            \"management API tells\" % (holding, \"\" if holding == 1 else \"s\")\n        )\n    return None\n\n\ndef messages_are(count: int) -> str:\n    return \"1 message is\" if count == 1 else \"%d messages are\" % count\n",
     "celeriac_host/app/programs/send.py": "\"\"\"Sends tasks by name, each with a given id, through the app's own Celery.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). It asks the\nagent before each call, and reports each call. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nfrom typing import Any, Dict, List\n\nfrom celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"sending tasks\")\n    if app.conf.get(\"task_always_eager\"):\n        raise Problem(\"task_always_eager is on: the tasks would run here, not in the worker\")\n    calls = request[\"calls\"]\n    unknown = sorted({call[\"task\"] for call in calls if call[\"task\"] not in app.tasks})\n    if unknown:\n        raise Problem(\"unknown task in the app: %s\" % \", \".join(unknown))\n    connection = connect(app)\n    sent: List[str] = []\n    for call in calls:\n        if not line.ask(\"send\", call[\"id\"]):\n            continue\n        more = {\"queue\": call[\"queue\"]} if call[\"queue\"] else {}\n        task = app.tasks[call[\"task\"]]\n        task.apply_async(args=call[\"args\"], task_id=call[\"id\"], connection=connection, **more)\n        sent.append(call[\"id\"])\n        line.tell(\"sent\", call[\"id\"])\n    return {\"sent\": sent}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/tree.py": "\"\"\"Changes files in a user's folders, as that user.\n\nThe agent's own Python runs it as the owner of the folders: text for `python -c` that imports\nnothing of ours. So nothing is written as root through links that a user could have created, and\nno files of root are left in the user's folders. `argv[1]` is the command, `argv[2]` its arguments\nas JSON; larger lists or an archive come on stdin. The output is one JSON value: `{\"value\": …}` or\n`{\"error\": …}`.\n\"\"\"\n\nimport errno\nimport json\nimport os\nimport re\nimport shutil\nimport stat\nimport sys\nimport tarfile\nfrom typing import Any, Callable, Dict, List\n\nMARGIN_BYTES = 32 * 1024 * 1024\nMEMBER_LIMIT = 200_000\n# Suffix of the folder beside a copy into which a restore moves the replaced files.\nFAILED = \".failed\"\n# Suffix of a copy that is being made.\nPART = \".part\"\n# `keep` of keep_environment.\nCOPY = re.compile(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\")\n\n\nclass Refused(Exception):\n    \"\"\"Refused, with a message for people.\"\"\"\n\n\ndef restore_files(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes added files and the folders that are then empty; restores the times of others.\"\"\"\n    asked = json.load(sys.stdin.buffer)\n    root = args[\"root\"]\n    for path in asked.get(\"remove\", []):\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):\n            os.unlink(whole)\n            remove_empty(root, os.path.dirname(whole))\n    for path, times in asked.get(\"times\", {}).items():\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole):\n            os.utime(whole, ns=(times, times), follow_symlinks=False)\n    return None\n\n\ndef remove_empty(root: str, folder: str) -> None:\n    while folder != root:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n        folder = os.path.dirname(folder)\n\n\ndef is_inside(root: str, path: str) -> bool:\n    \"\"\"Whether the path is inside, with no link on the way.\"\"\"\n    folder = os.path.dirname(path)\n    return os.path.realpath(folder) == folder and (folder + \"/\").startswith(root + \"/\")\n\n\ndef is_folder(path: str) -> bool:\n    return stat.S_ISDIR(os.lstat(path).st_mode)\n\n\ndef unpack(args: Dict[str, Any]) -> Any:\n    \"\"\"Unpacks an archive from stdin into releases/NAME, atomically, with its shared paths.\"\"\"\n    base, name = args[\"base\"], args[\"name\"]\n    releases = os.path.join(base, \"releases\")\n    make_folder(releases)\n    final, part = os.path.join(releases, name), os.path.join(releases, \".\" + name + \".part\")\n    if os.path.lexists(part):\n        shutil.rmtree(part)\n    made = not os.path.lexists(final)\n    files = 0\n    try:\n        if made:\n            os.mkdir(part)\n            files = extract(part)\n            refuse_escapes(part)\n        for shared in args[\"shared\"]:\n            link_shared(base, part if made else final, shared)\n        if made:\n            os.sync()\n            os.rename(part, final)\n    except BaseException:\n        shutil.rmtree(part, ignore_errors=True)\n        raise\n    return {\"files\": files, \"made\": made}\n\n\ndef extract(root: str) -> int:\n    files, size = 0, 0\n    room = shutil.disk_usage(root).free - MARGIN_BYTES\n    with tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|gz\") as archive:\n        for member in archive:\n            files += 1\n            size += member.size\n            if size > room:\n                raise Refused(\n                    \"no room for the release: %d MiB are free on the disk of %s, and 32 MiB \"\n                    \"must stay free\" % (room // 2**20 + 32, root)\n                )\n            if files > MEMBER_LIMIT:\n                raise Refused(\"the archive has more than %d files\" % MEMBER_LIMIT)\n            take(archive, member, root)\n    return files\n\n\ndef take(archive: Any, member: Any, root: str) -> None:\n    path = member.name.rstrip(\"/\")\n    parts = path.split(\"/\")\n    if path.startswith(\"/\") or any(part in (\"\", \".\", \"..\") for part in parts) or \"\\0\" in path:\n        raise Refused(\n            \"the archive contains the path %r, which is outside the release\" % member.name\n        )\n    folder = root\n    for part in parts[:-1]:\n        folder = os.path.join(folder, part)\n        if not os.path.lexists(folder):\n            os.mkdir(folder)\n        elif not is_folder(folder):\n            raise Refused(\"the archive contains %r below a path that is not a folder\" % member.name)\n    whole = os.path.join(root, path)\n    if member.isdir():\n        if not os.path.lexists(whole):\n            os.mkdir(whole)\n        elif not is_folder(whole):\n            raise Refused(\"the archive contains %r twice\" % member.name)\n        return\n    if os.path.lexists(whole):\n        raise Refused(\"the archive contains %r twice\" % member.name)\n    if member.issym():\n        os.symlink(member.linkname, whole)\n    elif member.isreg():\n        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW\n        mode = 0o755 if member.mode & 0o100 else 0o644\n        with os.fdopen(os.open(whole, flags, mode), \"wb\") as file:\n            shutil.copyfileobj(archive.extractfile(member), file)\n            os.fchmod(file.fileno(), mode)\n        os.utime(whole, (member.mtime, member.mtime))\n    else:\n        raise Refused(\"the archive contains %r, which is not a file, folder or link\" % member.name)\n\n\ndef refuse_escapes(root: str) -> None:\n    \"\"\"Refuses links that lead out of the archive, once all of them exist.\"\"\"\n    for folder, folders, names in os.walk(root):\n        for each in folders + names:\n            whole = os.path.join(folder, each)\n            if not os.path.islink(whole):\n                continue\n            target = os.readlink(whole)\n            leads = os.path.realpath(whole)\n            if target.startswith(\"/\") or not (leads + \"/\").startswith(root + \"/\"):\n                raise Refused(\n                    \"the archive's link %s leads out of the release, to %s\"\n                    % (os.path.relpath(whole, root), target)\n                )\n\n\ndef link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:\n    path, kept = shared[\"path\"], os.path.join(base, \"shared\", shared[\"path\"])\n    if not os.path.lexists(kept):\n        if not shared[\"folder\"]:\n            raise Refused(\n                \"%s does not exist: create the file, or end the name with / for a folder\" % kept\n            )\n        make_folder(kept)\n    inside = os.path.join(release, path)\n    make_folder(os.path.dirname(inside))\n    target = os.path.relpath(kept, os.path.dirname(inside))\n    if os.path.islink(inside):\n        if os.readlink(inside) == target:\n            return\n        os.unlink(inside)\n    elif os.path.isdir(inside):\n        shutil.rmtree(inside)\n    elif os.path.lexists(inside):\n        os.unlink(inside)\n    os.symlink(target, inside)\n\n\ndef make_folder(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef switch(args: Dict[str, Any]) -> Any:\n    \"\"\"Replaces a link atomically, by renaming a new one over it.\"\"\"\n    link, target = args[\"link\"], args[\"target\"]\n    forget(args)\n    beside = beside_link(link)\n    if target is None:\n        os.unlink(link)\n        return None\n    os.symlink(target, beside)\n    try:\n        os.rename(beside, link)\n    except BaseException:\n        os.unlink(beside)\n        raise\n    handle = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY)\n    os.fsync(handle)\n    os.close(handle)\n    return None\n\n\ndef forget(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes the new link that an interrupted switch left beside the link.\"\"\"\n    beside = beside_link(args[\"link\"])\n    if os.path.islink(beside):\n        os.unlink(beside)\n    return None\n\n\ndef beside_link(link: str) -> str:\n    return os.path.join(os.path.dirname(link), \".%s.celeriac\" % os.path.basename(link))\n\n\ndef remove(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes folders; returns those that could not be removed.\"\"\"\n    left: List[str] = []\n    for folder in args[\"folders\"]:\n        if os.path.islink(folder):\n            left.append(folder)\n            continue\n        shutil.rmtree(folder, ignore_errors=True)\n        if os.path.lexists(folder):\n            left.append(folder)\n    return left\n\n\ndef remove_left(args: Dict[str, Any]) -> Any:\n    \"\"\"As root: removes what other users left in the folders, e.g. the worker's byte code.\"\"\"\n    handle = os.open(args[\"folder\"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)\n    if os.fstat(handle).st_uid != args[\"owner\"]:\n        raise Refused(\"%s belongs to another user\" % args[\"folder\"])\n    # From here on by names in this folder only; rmtree follows no link.\n    os.fchdir(handle)\n    for name in args[\"names\"]:\n        if os.path.basename(name) == name and not os.path.islink(name):\n            shutil.rmtree(name, ignore_errors=True)\n    return None\n\n\ndef keep_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Copies an environment by hard links: installers replace files, they do not rewrite them.\n\n    Returns what can be removed: older copies, those that were never completed, and files that\n    restores replaced.\n    \"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    store = os.path.join(root, \".celeriac\")\n    make_folder(store)\n    there = os.listdir(store)\n    stay = sorted(filter(COPY.fullmatch, there), reverse=True)[: args[\"others\"]]\n    copy = os.path.join(store, keep)\n    os.mkdir(copy + PART)\n    # Now, so that a restore also works on a full disk.\n    make_folder(copy + FAILED)\n    try:\n        for entry in os.listdir(root):\n            if entry != \".celeriac\":\n                link_tree(os.path.join(root, entry), os.path.join(copy + PART, entry))\n        os.rename(copy + PART, copy)\n    except BaseException:\n        for folder in (copy + PART, copy + FAILED):\n            shutil.rmtree(folder, ignore_errors=True)\n        raise\n    return [name for name in there if is_copy(name) and name[: len(keep)] not in stay]\n\n\ndef is_copy(name: str) -> bool:\n    \"\"\"Whether the folder is of a copy: whole, unfinished, or what a restore replaced.\"\"\"\n    return any(\n        COPY.fullmatch(name[: len(name) - len(end)])\n        for end in (\"\", FAILED, PART)\n        if name.endswith(end)\n    )\n\n\ndef link_tree(source: str, target: str) -> None:\n    about = os.lstat(source)\n    if stat.S_ISDIR(about.st_mode):\n        os.mkdir(target)\n        for entry in os.listdir(source):\n            link = link_byte_code if entry == \"__pycache__\" else link_tree\n            link(os.path.join(source, entry), os.path.join(target, entry))\n        os.chmod(target, stat.S_IMODE(about.st_mode))\n        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))\n    elif stat.S_ISLNK(about.st_mode):\n        os.symlink(os.readlink(source), target)\n    elif about.st_uid != os.geteuid():\n        raise Refused(\"%s belongs to another user than its environment; fix it with chown\" % source)\n    else:\n        os.link(source, target)\n\n\ndef link_byte_code(source: str, target: str) -> None:\n    \"\"\"Links the owner's files, and always creates the folder.\n\n    Whoever runs the app writes missing byte code again; if they had to create the folder, it would\n    belong to them, and the owner's installer could never remove anything from it.\n    \"\"\"\n    os.mkdir(target)\n    for entry in os.listdir(source):\n        path = os.path.join(source, entry)\n        about = os.lstat(path)\n        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():\n            os.link(path, os.path.join(target, entry))\n\n\ndef restore_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Moves entry by entry, so that an interrupted restore can continue where it was.\"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    copy = os.path.join(root, \".celeriac\", keep)\n    failed = copy + FAILED\n    make_folder(failed)\n    for entry in sorted(os.listdir(copy)):\n        present, away = os.path.join(root, entry), os.path.join(failed, entry)\n        if os.path.lexists(present):\n            move(present, away)\n        os.rename(os.path.join(copy, entry), present)\n    os.rmdir(copy)\n    return None\n\n\ndef move(source: str, target: str) -> None:\n    \"\"\"Renames; entry by entry if a folder cannot be renamed, or was partly moved before.\"\"\"\n    try:\n        os.rename(source, target)\n        return\n    except OSError as error:\n        # A container's overlay file system does not rename the folders of its image.\n        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):\n            raise\n        if not is_folder(source):\n            raise\n    make_folder(target)\n    for entry in os.listdir(source):\n        move(os.path.join(source, entry), os.path.join(target, entry))\n    os.rmdir(source)\n\n\nWORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {\n    \"restore-files\": restore_files,\n    \"unpack\": unpack,\n    \"switch\": switch,\n    \"forget\": forget,\n    \"remove\": remove,\n    \"remove-left\": remove_left,\n    \"keep-environment\": keep_environment,\n    \"restore-environment\": restore_environment,\n}\n\n\ndef main() -> None:\n    os.umask(0o022)\n    try:\n        said: Dict[str, Any] = {\"value\": WORK[sys.argv[1]](json.loads(sys.argv[2]))}\n    except Refused as error:\n        said = {\"error\": str(error)}\n    except OSError as error:\n        where = \"\" if error.filename is None else \": \" + os.fsdecode(error.filename)\n        said = {\"error\": (error.strerror or str(error)) + where}\n    except (tarfile.TarError, EOFError) as error:\n        said = {\"error\": \"cannot read the archive: %s\" % error}\n    print(json.dumps(said))\n\n\nif __name__ == \"__main__\":\n    main()\n",
@@ -81055,10 +81055,21 @@ function linkPages(plan, base) {
         return plan;
     const findings = plan.findings.map((finding) => ({
         ...finding,
-        message: finding.message.replace(page, (path) => base + path),
+        message: linkText(finding.message, base),
     }));
     return { ...plan, findings };
 }
+/** The same for a failure: a refusal names the page of its rule, too. */
+function linkFailure(view, base) {
+    if (base === '')
+        return view;
+    const { message, annotation } = view;
+    return {
+        message: linkText(message, base),
+        annotation: { ...annotation, message: linkText(annotation.message, base) },
+    };
+}
+const linkText = (text, base) => text.replace(page, (path) => base + path);
 /** Where the files of the action that runs can be read; `''`: unknown. */
 function docsBase(env) {
     const { GITHUB_SERVER_URL: server, GITHUB_ACTION_REPOSITORY: action } = env;
@@ -81622,10 +81633,9 @@ async function runAction(name, body) {
         await body(new GithubRun(name, inputs, reporter));
     }
     catch (error) {
-        const view = renderFailure(locateError(error, given, fleet), {
-            action: name,
-            ...(host !== undefined && { host }),
-        });
+        const about = { action: name, ...(host !== undefined && { host }) };
+        const failure = renderFailure(locateError(error, given, fleet), about);
+        const view = linkFailure(failure, docsBase(process.env));
         const { title, message, file, line, column } = view.annotation;
         reporter.info(view.message);
         core_error(message, {
@@ -84022,6 +84032,1305 @@ function refuseDoneAndFailed(done, failed) {
     throw new errors_ConfigError('input gate-done', `${both} is in \`gate-done\` and in \`gate-failed\``, 'each value in one of the two');
 }
 
+;// CONCATENATED MODULE: ./src/jobs/tables/names.js
+/** `batchLinks` and `BatchLinks` → `batch_links`. */
+const snakeOf = (name) => name
+    .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1_$2')
+    .replace(/(\p{Lu})(\p{Lu}\p{Ll})/gu, '$1_$2')
+    .toLowerCase();
+/** The words of a name: `core_VideoJobs2` → core, video, jobs. */
+const wordsOf = (name) => snakeOf(name)
+    .split(/[^\p{L}]+/u)
+    .filter((word) => word !== '');
+/** `batches` → `batch`, `batch_links` → `batch_link`, `queries` → `query`. */
+function singularOf(name) {
+    const snake = snakeOf(name);
+    if (/ies$/.test(snake))
+        return snake.replace(/ies$/, 'y');
+    if (/(?:ch|sh|s|x|z)es$/.test(snake))
+        return snake.replace(/es$/, '');
+    return snake.replace(/(?<!s)s$/, '');
+}
+/** The first names; the others are only counted. */
+function names_listNames(names) {
+    if (names.length === 0)
+        return 'none';
+    const shown = names.slice(0, 20).join(', ');
+    return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/columns.js
+
+/** Known column names, in `snake_case`; the first one that exists is used. */
+const columnNames = {
+    created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
+    started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
+    completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
+    updated: [
+        'updated_at',
+        'modified_at',
+        'updated',
+        'modified',
+        'last_updated',
+        'last_modified',
+        'last_update',
+        'heartbeat_at',
+        'last_heartbeat',
+        'last_seen_at',
+        'last_seen',
+    ],
+    error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
+    task: [
+        'celery_task_id',
+        'celery_task_uuid',
+        'celery_id',
+        'celery_uuid',
+        'celery_job_id',
+        'celery_result_id',
+        'async_result_id',
+        'current_task_id',
+        'active_task_id',
+        'async_task_id',
+        'background_task_id',
+        'worker_task_id',
+        'last_task_id',
+        'task_id',
+        'task_uuid',
+    ],
+};
+/** Columns whose distinct values the host returns: they show whether a table holds jobs. */
+const statusColumns = ['status'];
+/** PostgreSQL turns an unquoted `celeryTaskId` into `celerytaskid`. */
+const isCalled = (column, name) => snakeOf(column) === name || column.toLowerCase() === name.replaceAll('_', '');
+/** The first column with one of these names, as spelled in the table. */
+function findColumn(table, names) {
+    for (const name of names) {
+        const column = table.columns.find((candidate) => isCalled(candidate.name, name));
+        if (column)
+            return column.name;
+    }
+    return null;
+}
+/** The column that identifies a row. */
+const idColumn = (table, spec) => spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
+/** The column with the status of a row. */
+const statusColumn = (table, spec) => spec?.status ?? findColumn(table, statusColumns);
+/** Celery task ids are text: an integer or a foreign key is an id of the app. */
+function taskColumn(table) {
+    const isTie = (column) => table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
+    const named = columnNames.task.map((name) => findColumn(table, [name]));
+    return named.find((column) => column !== null && !isTie(column)) ?? null;
+}
+/** The declared type; empty when there is none, or no such column. */
+const typeOf = (table, column) => table.columns.find(({ name }) => name === column)?.type ?? '';
+/** Whether columns of these types can reference each other; an integer and text cannot. */
+const areAlike = (one, other) => !((isWhole(one) && isText(other)) || (isText(one) && isWhole(other)));
+const isWhole = (type) => /int|serial/i.test(type);
+const isText = (type) => /char|text|clob|uuid|string/i.test(type);
+
+// EXTERNAL MODULE: ../../node_modules/jsbi/dist/jsbi-cjs.js
+var jsbi_cjs = __nccwpck_require__(6058);
+;// CONCATENATED MODULE: ../../node_modules/@js-temporal/polyfill/dist/index.esm.js
+const t=jsbi_cjs.BigInt(0),n=jsbi_cjs.BigInt(1),r=jsbi_cjs.BigInt(2),o=jsbi_cjs.BigInt(10),i=jsbi_cjs.BigInt(24),a=jsbi_cjs.BigInt(60),s=jsbi_cjs.BigInt(1e3),c=jsbi_cjs.BigInt(1e6),d=jsbi_cjs.BigInt(1e9),h=jsbi_cjs.multiply(jsbi_cjs.BigInt(3600),d),u=jsbi_cjs.multiply(a,d),l=jsbi_cjs.multiply(h,i);function m(t){return"bigint"==typeof t?jsbi_cjs.BigInt(t.toString(10)):t}function f(n){return jsbi_cjs.equal(jsbi_cjs.remainder(n,r),t)}function y(n){return jsbi_cjs.lessThan(n,t)?jsbi_cjs.unaryMinus(n):n}function p(t,n){return jsbi_cjs.lessThan(t,n)?-1:jsbi_cjs.greaterThan(t,n)?1:0}function g(t,n){return{quotient:jsbi_cjs.divide(t,n),remainder:jsbi_cjs.remainder(t,n)}}var w,v;const b="slot-epochNanoSeconds",D="slot-iso-date",T="slot-iso-date-time",M="slot-time",E="slot-calendar",I="slot-date-brand",C="slot-year-month-brand",O="slot-month-day-brand",$="slot-time-zone",Y="slot-years",R="slot-months",S="slot-weeks",j="slot-days",k="slot-hours",N="slot-minutes",x="slot-seconds",L="slot-milliseconds",P="slot-microseconds",U="slot-nanoseconds",B="date",Z="ym",F="md",H="time",z="datetime",A="instant",q="original",W="timezone-canonical",_="timezone-original",J="calendar-id",G="locale",K="options",V=new WeakMap,X=Symbol.for("@@Temporal__GetSlots");(w=globalThis)[X]||(w[X]=function(e){return V.get(e)});const Q=globalThis[X],ee=Symbol.for("@@Temporal__CreateSlots");(v=globalThis)[ee]||(v[ee]=function(e){V.set(e,Object.create(null))});const te=globalThis[ee];function ne(e,...t){if(!e||"object"!=typeof e)return!1;const n=Q(e);return!!n&&t.every((e=>e in n))}function re(e,t){const n=Q(e)?.[t];if(void 0===n)throw new TypeError(`Missing internal slot ${t}`);return n}function oe(e,t,n){const r=Q(e);if(void 0===r)throw new TypeError("Missing slots for the given container");if(r[t])throw new TypeError(`${t} already has set`);r[t]=n}const ie={};function ae(e,t){Object.defineProperty(e.prototype,Symbol.toStringTag,{value:t,writable:!1,enumerable:!1,configurable:!0});const n=Object.getOwnPropertyNames(e);for(let t=0;t<n.length;t++){const r=n[t],o=Object.getOwnPropertyDescriptor(e,r);o.configurable&&o.enumerable&&(o.enumerable=!1,Object.defineProperty(e,r,o))}const r=Object.getOwnPropertyNames(e.prototype);for(let t=0;t<r.length;t++){const n=r[t],o=Object.getOwnPropertyDescriptor(e.prototype,n);o.configurable&&o.enumerable&&(o.enumerable=!1,Object.defineProperty(e.prototype,n,o))}se(t,e),se(`${t}.prototype`,e.prototype)}function se(e,t){const n=`%${e}%`;if(void 0!==ie[n])throw new Error(`intrinsic ${e} already exists`);ie[n]=t}function ce(e){return ie[e]}function de(e,t){let n=e;if(0===n)return{div:n,mod:n};const r=Math.sign(n);n=Math.abs(n);const o=Math.trunc(1+Math.log10(n));if(t>=o)return{div:0*r,mod:r*n};if(0===t)return{div:r*n,mod:0*r};const i=n.toPrecision(o);return{div:r*Number.parseInt(i.slice(0,o-t),10),mod:r*Number.parseInt(i.slice(o-t),10)}}function he(e,t,n){let r=e,o=n;if(0===r)return o;const i=Math.sign(r)||Math.sign(o);r=Math.abs(r),o=Math.abs(o);const a=r.toPrecision(Math.trunc(1+Math.log10(r)));if(0===o)return i*Number.parseInt(a+"0".repeat(t),10);const s=a+o.toPrecision(Math.trunc(1+Math.log10(o))).padStart(t,"0");return i*Number.parseInt(s,10)}function ue(e,t){const n="negative"===t;switch(e){case"ceil":return n?"zero":"infinity";case"floor":return n?"infinity":"zero";case"expand":return"infinity";case"trunc":return"zero";case"halfCeil":return n?"half-zero":"half-infinity";case"halfFloor":return n?"half-infinity":"half-zero";case"halfExpand":return"half-infinity";case"halfTrunc":return"half-zero";case"halfEven":return"half-even"}}function le(e,t,n,r,o){return"zero"===o?e:"infinity"===o?t:n<0?e:n>0?t:"half-zero"===o?e:"half-infinity"===o?t:r?e:t}class TimeDuration{constructor(t){this.totalNs=m(t),this.sec=jsbi_cjs.toNumber(jsbi_cjs.divide(this.totalNs,d)),this.subsec=jsbi_cjs.toNumber(jsbi_cjs.remainder(this.totalNs,d))}static validateNew(t,n){if(jsbi_cjs.greaterThan(y(t),TimeDuration.MAX))throw new RangeError(`${n} of duration time units cannot exceed ${TimeDuration.MAX} s`);return new TimeDuration(t)}static fromEpochNsDiff(t,n){const r=jsbi_cjs.subtract(m(t),m(n));return new TimeDuration(r)}static fromComponents(t,n,r,o,i,a){const l=jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.BigInt(a),jsbi_cjs.multiply(jsbi_cjs.BigInt(i),s)),jsbi_cjs.multiply(jsbi_cjs.BigInt(o),c)),jsbi_cjs.multiply(jsbi_cjs.BigInt(r),d)),jsbi_cjs.multiply(jsbi_cjs.BigInt(n),u)),jsbi_cjs.multiply(jsbi_cjs.BigInt(t),h));return TimeDuration.validateNew(l,"total")}abs(){return new TimeDuration(y(this.totalNs))}add(t){return TimeDuration.validateNew(jsbi_cjs.add(this.totalNs,t.totalNs),"sum")}add24HourDays(t){return TimeDuration.validateNew(jsbi_cjs.add(this.totalNs,jsbi_cjs.multiply(jsbi_cjs.BigInt(t),l)),"sum")}addToEpochNs(t){return jsbi_cjs.add(m(t),this.totalNs)}cmp(e){return p(this.totalNs,e.totalNs)}divmod(t){const{quotient:n,remainder:r}=g(this.totalNs,jsbi_cjs.BigInt(t));return{quotient:jsbi_cjs.toNumber(n),remainder:new TimeDuration(r)}}fdiv(n){const r=m(n),i=jsbi_cjs.BigInt(r);let{quotient:a,remainder:s}=g(this.totalNs,i);const c=[];let d;const h=(jsbi_cjs.lessThan(this.totalNs,t)?-1:1)*Math.sign(jsbi_cjs.toNumber(r));for(;!jsbi_cjs.equal(s,t)&&c.length<50;)s=jsbi_cjs.multiply(s,o),({quotient:d,remainder:s}=g(s,i)),c.push(Math.abs(jsbi_cjs.toNumber(d)));return h*Number(y(a).toString()+"."+c.join(""))}isZero(){return jsbi_cjs.equal(this.totalNs,t)}round(o,i){const a=m(o);if(jsbi_cjs.equal(a,n))return this;const{quotient:s,remainder:c}=g(this.totalNs,a),d=jsbi_cjs.lessThan(this.totalNs,t)?"negative":"positive",h=jsbi_cjs.multiply(y(s),a),u=jsbi_cjs.add(h,a),l=p(y(jsbi_cjs.multiply(c,r)),a),w=ue(i,d),v=jsbi_cjs.equal(y(this.totalNs),h)?h:le(h,u,l,f(s),w),b="positive"===d?v:jsbi_cjs.unaryMinus(v);return TimeDuration.validateNew(b,"rounding")}sign(){return this.cmp(new TimeDuration(t))}subtract(t){return TimeDuration.validateNew(jsbi_cjs.subtract(this.totalNs,t.totalNs),"difference")}}TimeDuration.MAX=jsbi_cjs.BigInt("9007199254740991999999999"),TimeDuration.ZERO=new TimeDuration(t);const me=/[A-Za-z._][A-Za-z._0-9+-]*/,fe=new RegExp(`(?:${/(?:[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)/.source}|(?:${me.source})(?:\\/(?:${me.source}))*)`),ye=/(?:[+-]\d{6}|\d{4})/,pe=/(?:0[1-9]|1[0-2])/,ge=/(?:0[1-9]|[12]\d|3[01])/,we=new RegExp(`(${ye.source})(?:-(${pe.source})-(${ge.source})|(${pe.source})(${ge.source}))`),ve=/(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?|(\d{2})(?:(\d{2})(?:[.,](\d{1,9}))?)?)?/,be=/((?:[+-])(?:[01][0-9]|2[0-3])(?::?(?:[0-5][0-9])(?::?(?:[0-5][0-9])(?:[.,](?:\d{1,9}))?)?)?)/,De=new RegExp(`([zZ])|${be.source}?`),Te=/\[(!)?([a-z_][a-z0-9_-]*)=([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)\]/g,Me=new RegExp([`^${we.source}`,`(?:(?:[tT]|\\s+)${ve.source}(?:${De.source})?)?`,`(?:\\[!?(${fe.source})\\])?`,`((?:${Te.source})*)$`].join("")),Ee=new RegExp([`^[tT]?${ve.source}`,`(?:${De.source})?`,`(?:\\[!?${fe.source}\\])?`,`((?:${Te.source})*)$`].join("")),Ie=new RegExp(`^(${ye.source})-?(${pe.source})(?:\\[!?${fe.source}\\])?((?:${Te.source})*)$`),Ce=new RegExp(`^(?:--)?(${pe.source})-?(${ge.source})(?:\\[!?${fe.source}\\])?((?:${Te.source})*)$`),Oe=/(\d+)(?:[.,](\d{1,9}))?/,$e=new RegExp(`(?:${Oe.source}H)?(?:${Oe.source}M)?(?:${Oe.source}S)?`),Ye=new RegExp(`^([+-])?P${/(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?/.source}(?:T(?!$)${$e.source})?$`,"i"),Re=864e5,Se=1e6*Re,je=6e10,ke=1e8*Re,Ne=xo(ke),xe=jsbi_cjs.unaryMinus(Ne),Le=jsbi_cjs.add(jsbi_cjs.subtract(xe,l),n),Pe=jsbi_cjs.subtract(jsbi_cjs.add(Ne,l),n),Ue=146097*Re,Be=-271821,Ze=275760,Fe=Date.UTC(1847,0,1),He=["iso8601","hebrew","islamic","islamic-umalqura","islamic-tbla","islamic-civil","islamic-rgsa","islamicc","persian","ethiopic","ethioaa","ethiopic-amete-alem","coptic","chinese","dangi","roc","indian","buddhist","japanese","gregory"],ze=new Set(["ACT","AET","AGT","ART","AST","BET","BST","CAT","CNT","CST","CTT","EAT","ECT","IET","IST","JST","MIT","NET","NST","PLT","PNT","PRT","PST","SST","VST"]);function Ae(e){return"object"==typeof e&&null!==e||"function"==typeof e}function qe(e){if("bigint"==typeof e)throw new TypeError("Cannot convert BigInt to number");return Number(e)}function We(e){if("symbol"==typeof e)throw new TypeError("Cannot convert a Symbol value to a String");return String(e)}function _e(e){const t=qe(e);if(0===t)return 0;if(Number.isNaN(t)||t===1/0||t===-1/0)throw new RangeError("invalid number value");const n=Math.trunc(t);return 0===n?0:n}function Je(e,t){const n=_e(e);if(n<=0){if(void 0!==t)throw new RangeError(`property '${t}' cannot be a a number less than one`);throw new RangeError("Cannot convert a number less than one to a positive integer")}return n}function Ge(e){const t=qe(e);if(Number.isNaN(t))throw new RangeError("not a number");if(t===1/0||t===-1/0)throw new RangeError("infinity is out of range");if(!function(e){if("number"!=typeof e||Number.isNaN(e)||e===1/0||e===-1/0)return!1;const t=Math.abs(e);return Math.floor(t)===t}(t))throw new RangeError(`unsupported fractional value ${e}`);return 0===t?0:t}function Ke(e,t){return String(e).padStart(t,"0")}function Ve(e){if("string"!=typeof e)throw new TypeError(`expected a string, not ${String(e)}`);return e}function Xe(e,t){if(Ae(e)){const t=e?.toString();if("string"==typeof t||"number"==typeof t)return t;throw new TypeError("Cannot convert object to primitive value")}return e}const Qe=["era","eraYear","year","month","monthCode","day","hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],et={era:We,eraYear:_e,year:_e,month:Je,monthCode:function(e){const t=Ve(Xe(e));if(t.length<3||t.length>4||"M"!==t[0]||-1==="0123456789".indexOf(t[1])||-1==="0123456789".indexOf(t[2])||t[1]+t[2]==="00"&&"L"!==t[3]||"L"!==t[3]&&void 0!==t[3])throw new RangeError(`bad month code ${t}; must match M01-M99 or M00L-M99L`);return t},day:Je,hour:_e,minute:_e,second:_e,millisecond:_e,microsecond:_e,nanosecond:_e,offset:function(e){const t=Ve(Xe(e));return sr(t),t},timeZone:Bn},tt={hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},nt=[["years","year","date"],["months","month","date"],["weeks","week","date"],["days","day","date"],["hours","hour","time"],["minutes","minute","time"],["seconds","second","time"],["milliseconds","millisecond","time"],["microseconds","microsecond","time"],["nanoseconds","nanosecond","time"]],rt=Object.fromEntries(nt.map((e=>[e[0],e[1]]))),ot=Object.fromEntries(nt.map((([e,t])=>[t,e]))),it=nt.map((([,e])=>e)),at={day:Se,hour:36e11,minute:6e10,second:1e9,millisecond:1e6,microsecond:1e3,nanosecond:1},st=["days","hours","microseconds","milliseconds","minutes","months","nanoseconds","seconds","weeks","years"],ct=Intl.DateTimeFormat,dt=new Map;function ht(e){const t=Ao(e);let n=dt.get(t);return void 0===n&&(n=new ct("en-us",{timeZone:t,hour12:!1,era:"short",year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"}),dt.set(t,n)),n}function ut(e){return ne(e,b)&&!ne(e,$,E)}function lt(e){return ne(e,Y,R,j,k,N,x,L,P,U)}function mt(e){return ne(e,I)}function ft(e){return ne(e,M)}function yt(e){return ne(e,T)}function pt(e){return ne(e,C)}function gt(e){return ne(e,O)}function wt(e){return ne(e,b,$,E)}function vt(e,t){if(!t(e))throw new TypeError("invalid receiver: method called with the wrong type of this-object")}function bt(e){if(ne(e,E)||ne(e,$))throw new TypeError("with() does not support a calendar or timeZone property");if(ft(e))throw new TypeError("with() does not accept Temporal.PlainTime, use withPlainTime() instead");if(void 0!==e.calendar)throw new TypeError("with() does not support a calendar property");if(void 0!==e.timeZone)throw new TypeError("with() does not support a timeZone property")}function Dt(e,t){return"never"===t||"auto"===t&&"iso8601"===e?"":`[${"critical"===t?"!":""}u-ca=${e}]`}function Tt(e){let t,n,r=!1;for(Te.lastIndex=0;n=Te.exec(e);){const{1:o,2:i,3:a}=n;if("u-ca"===i){if(void 0===t)t=a,r="!"===o;else if("!"===o||r)throw new RangeError(`Invalid annotations in ${e}: more than one u-ca present with critical flag`)}else if("!"===o)throw new RangeError(`Unrecognized annotation: !${i}=${a}`)}return t}function Mt(e){const t=Me.exec(e);if(!t)throw new RangeError(`invalid RFC 9557 string: ${e}`);const n=Tt(t[16]);let r=t[1];if("-000000"===r)throw new RangeError(`invalid RFC 9557 string: ${e}`);const o=+r,i=+(t[2]??t[4]??1),a=+(t[3]??t[5]??1),s=void 0!==t[6],c=+(t[6]??0),d=+(t[7]??t[10]??0);let h=+(t[8]??t[11]??0);60===h&&(h=59);const u=(t[9]??t[12]??"")+"000000000",l=+u.slice(0,3),m=+u.slice(3,6),f=+u.slice(6,9);let y,p=!1;t[13]?(y=void 0,p=!0):t[14]&&(y=t[14]);const g=t[15];return Ur(o,i,a,c,d,h,l,m,f),{year:o,month:i,day:a,time:s?{hour:c,minute:d,second:h,millisecond:l,microsecond:m,nanosecond:f}:"start-of-day",tzAnnotation:g,offset:y,z:p,calendar:n}}function Et(e){const t=Ee.exec(e);let n,r,o,i,a,s,c;if(t){c=Tt(t[10]),n=+(t[1]??0),r=+(t[2]??t[5]??0),o=+(t[3]??t[6]??0),60===o&&(o=59);const e=(t[4]??t[7]??"")+"000000000";if(i=+e.slice(0,3),a=+e.slice(3,6),s=+e.slice(6,9),t[8])throw new RangeError("Z designator not supported for PlainTime")}else{let t,d;if(({time:t,z:d,calendar:c}=Mt(e)),"start-of-day"===t)throw new RangeError(`time is missing in string: ${e}`);if(d)throw new RangeError("Z designator not supported for PlainTime");({hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s}=t)}if(Pr(n,r,o,i,a,s),/[tT ][0-9][0-9]/.test(e))return{hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s,calendar:c};try{const{month:t,day:n}=Ct(e);xr(1972,t,n)}catch{try{const{year:t,month:n}=It(e);xr(t,n,1)}catch{return{hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s,calendar:c}}}throw new RangeError(`invalid RFC 9557 time-only string ${e}; may need a T prefix`)}function It(e){const t=Ie.exec(e);let n,r,o,i;if(t){o=Tt(t[3]);let a=t[1];if("-000000"===a)throw new RangeError(`invalid RFC 9557 string: ${e}`);if(n=+a,r=+t[2],i=1,void 0!==o&&"iso8601"!==o)throw new RangeError("YYYY-MM format is only valid with iso8601 calendar")}else{let t;if(({year:n,month:r,calendar:o,day:i,z:t}=Mt(e)),t)throw new RangeError("Z designator not supported for PlainYearMonth")}return{year:n,month:r,calendar:o,referenceISODay:i}}function Ct(e){const t=Ce.exec(e);let n,r,o,i;if(t){if(o=Tt(t[3]),n=+t[1],r=+t[2],void 0!==o&&"iso8601"!==o)throw new RangeError("MM-DD format is only valid with iso8601 calendar")}else{let t;if(({month:n,day:r,calendar:o,year:i,z:t}=Mt(e)),t)throw new RangeError("Z designator not supported for PlainMonthDay")}return{month:n,day:r,calendar:o,referenceISOYear:i}}const Ot=new RegExp(`^${fe.source}$`,"i"),$t=new RegExp(`^${/([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9])?)?/.source}$`);function Yt(e){const t=Wo.test(e)?"Seconds not allowed in offset time zone":"Invalid time zone";throw new RangeError(`${t}: ${e}`)}function Rt(e){return Ot.test(e)||Yt(e),$t.test(e)?{offsetMinutes:sr(e)/6e10}:{tzName:e}}function St(e,t,n,r){let o=e,i=t,a=n;switch(r){case"reject":xr(o,i,a);break;case"constrain":({year:o,month:i,day:a}=kr(o,i,a))}return{year:o,month:i,day:a}}function jt(e,t,n,r,o,i,a){let s=e,c=t,d=n,h=r,u=o,l=i;switch(a){case"reject":Pr(s,c,d,h,u,l);break;case"constrain":s=jr(s,0,23),c=jr(c,0,59),d=jr(d,0,59),h=jr(h,0,999),u=jr(u,0,999),l=jr(l,0,999)}return{hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}function kt(e){if(!Ae(e))throw new TypeError("invalid duration-like");const t={years:void 0,months:void 0,weeks:void 0,days:void 0,hours:void 0,minutes:void 0,seconds:void 0,milliseconds:void 0,microseconds:void 0,nanoseconds:void 0};let n=!1;for(let r=0;r<st.length;r++){const o=st[r],i=e[o];void 0!==i&&(n=!0,t[o]=Ge(i))}if(!n)throw new TypeError("invalid duration-like");return t}function Nt({years:e,months:t,weeks:n,days:r},o,i,a){return{years:e,months:a??t,weeks:i??n,days:o??r}}function xt(e,t){return{isoDate:e,time:t}}function Lt(e){return Ho(e,"overflow",["constrain","reject"],"constrain")}function Pt(e){return Ho(e,"disambiguation",["compatible","earlier","later","reject"],"compatible")}function Ut(e,t){return Ho(e,"roundingMode",["ceil","floor","expand","trunc","halfCeil","halfFloor","halfExpand","halfTrunc","halfEven"],t)}function Bt(e,t){return Ho(e,"offset",["prefer","use","ignore","reject"],t)}function Zt(e){return Ho(e,"calendarName",["auto","always","never","critical"],"auto")}function Ft(e){let t=e.roundingIncrement;if(void 0===t)return 1;const n=_e(t);if(n<1||n>1e9)throw new RangeError(`roundingIncrement must be at least 1 and at most 1e9, not ${t}`);return n}function Ht(e,t,n){const r=n?t:t-1;if(e>r)throw new RangeError(`roundingIncrement must be at least 1 and less than ${r}, not ${e}`);if(t%e!=0)throw new RangeError(`Rounding increment must divide evenly into ${t}`)}function zt(e){const t=e.fractionalSecondDigits;if(void 0===t)return"auto";if("number"!=typeof t){if("auto"!==We(t))throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`);return"auto"}const n=Math.floor(t);if(!Number.isFinite(n)||n<0||n>9)throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`);return n}function At(e,t){switch(e){case"minute":return{precision:"minute",unit:"minute",increment:1};case"second":return{precision:0,unit:"second",increment:1};case"millisecond":return{precision:3,unit:"millisecond",increment:1};case"microsecond":return{precision:6,unit:"microsecond",increment:1};case"nanosecond":return{precision:9,unit:"nanosecond",increment:1}}switch(t){case"auto":return{precision:t,unit:"nanosecond",increment:1};case 0:return{precision:t,unit:"second",increment:1};case 1:case 2:case 3:return{precision:t,unit:"millisecond",increment:10**(3-t)};case 4:case 5:case 6:return{precision:t,unit:"microsecond",increment:10**(6-t)};case 7:case 8:case 9:return{precision:t,unit:"nanosecond",increment:10**(9-t)};default:throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`)}}const qt=Symbol("~required~");function Wt(e,t,n,r,o=[]){let i=[];for(let e=0;e<nt.length;e++){const t=nt[e],r=t[1],o=t[2];"datetime"!==n&&n!==o||i.push(r)}i=i.concat(o);let a=r;a===qt?a=void 0:void 0!==a&&i.push(a);let s=[];s=s.concat(i);for(let e=0;e<i.length;e++){const t=i[e],n=ot[t];void 0!==n&&s.push(n)}let c=Ho(e,t,s,a);if(void 0===c&&r===qt)throw new RangeError(`${t} is required`);return c&&c in rt?rt[c]:c}function _t(e){const t=e.relativeTo;if(void 0===t)return{};let n,r,o,i,a,s="option",c=!1;if(Ae(t)){if(wt(t))return{zonedRelativeTo:t};if(mt(t))return{plainRelativeTo:t};if(yt(t))return{plainRelativeTo:pn(re(t,T).isoDate,re(t,E))};o=Nn(t);const e=tn(o,t,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],[]);({isoDate:n,time:r}=on(o,e,"constrain")),({offset:a,timeZone:i}=e),void 0===a&&(s="wall")}else{let e,d,h,u,l;if(({year:h,month:u,day:l,time:r,calendar:o,tzAnnotation:e,offset:a,z:d}=Mt(Ve(t))),e)i=Bn(e),d?s="exact":a||(s="wall"),c=!0;else if(d)throw new RangeError("Z designator not supported for PlainDate relativeTo; either remove the Z or add a bracketed time zone");o||(o="iso8601"),o=zo(o),n={year:h,month:u,day:l}}return void 0===i?{plainRelativeTo:pn(n,o)}:{zonedRelativeTo:$n(mn(n,r,s,"option"===s?sr(a):0,i,"compatible","reject",c),i,o)}}function Jt(e){return 0!==re(e,Y)?"year":0!==re(e,R)?"month":0!==re(e,S)?"week":0!==re(e,j)?"day":0!==re(e,k)?"hour":0!==re(e,N)?"minute":0!==re(e,x)?"second":0!==re(e,L)?"millisecond":0!==re(e,P)?"microsecond":"nanosecond"}function Gt(e,t){return it.indexOf(e)>it.indexOf(t)?t:e}function Kt(e){return"year"===e||"month"===e||"week"===e}function Vt(e){return Kt(e)||"day"===e?"date":"time"}function Xt(e){return ce("%calendarImpl%")(e)}function Qt(e){return ce("%calendarImpl%")(re(e,E))}function index_esm_en(e,t,n="date"){const r=Object.create(null),o=Xt(e).isoToDate(t,{year:!0,monthCode:!0,day:!0});return r.monthCode=o.monthCode,"month-day"!==n&&"date"!==n||(r.day=o.day),"year-month"!==n&&"date"!==n||(r.year=o.year),r}function tn(e,t,n,r,o){const i=Xt(e).extraFields(n),a=n.concat(r,i),s=Object.create(null);let c=!1;a.sort();for(let e=0;e<a.length;e++){const n=a[e],r=t[n];if(void 0!==r)c=!0,s[n]=(0,et[n])(r);else if("partial"!==o){if(o.includes(n))throw new TypeError(`required property '${n}' missing or undefined`);s[n]=tt[n]}}if("partial"===o&&!c)throw new TypeError("no supported properties found");return s}function nn(e,t="complete"){const n=["hour","microsecond","millisecond","minute","nanosecond","second"];let r=!1;const o=Object.create(null);for(let i=0;i<n.length;i++){const a=n[i],s=e[a];void 0!==s?(o[a]=_e(s),r=!0):"complete"===t&&(o[a]=0)}if(!r)throw new TypeError("invalid time-like");return o}function rn(e,t){if(Ae(e)){if(mt(e))return Lt(Zo(t)),pn(re(e,D),re(e,E));if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),pn(n.isoDate,re(e,E))}if(yt(e))return Lt(Zo(t)),pn(re(e,T).isoDate,re(e,E));const n=Nn(e);return pn(Ln(n,tn(n,e,["year","month","monthCode","day"],[],[]),Lt(Zo(t))),n)}let{year:n,month:r,day:o,calendar:i,z:a}=Mt(Ve(e));if(a)throw new RangeError("Z designator not supported for PlainDate");return i||(i="iso8601"),i=zo(i),Lt(Zo(t)),pn({year:n,month:r,day:o},i)}function on(e,t,n){return xt(Ln(e,t,n),jt(t.hour,t.minute,t.second,t.millisecond,t.microsecond,t.nanosecond,n))}function an(e,t){let n,r,o;if(Ae(e)){if(yt(e))return Lt(Zo(t)),wn(re(e,T),re(e,E));if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),wn(n,re(e,E))}if(mt(e))return Lt(Zo(t)),wn(xt(re(e,D),{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),re(e,E));o=Nn(e);const i=tn(o,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond"],[]),a=Lt(Zo(t));({isoDate:n,time:r}=on(o,i,a))}else{let i,a,s,c;if(({year:a,month:s,day:c,time:r,calendar:o,z:i}=Mt(Ve(e))),i)throw new RangeError("Z designator not supported for PlainDateTime");"start-of-day"===r&&(r={deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),Ur(a,s,c,r.hour,r.minute,r.second,r.millisecond,r.microsecond,r.nanosecond),o||(o="iso8601"),o=zo(o),Lt(Zo(t)),n={year:a,month:s,day:c}}return wn(xt(n,r),o)}function sn(e){const t=ce("%Temporal.Duration%");if(lt(e))return new t(re(e,Y),re(e,R),re(e,S),re(e,j),re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U));if(!Ae(e))return function(e){const{years:t,months:n,weeks:r,days:o,hours:i,minutes:a,seconds:s,milliseconds:c,microseconds:d,nanoseconds:h}=function(e){const t=Ye.exec(e);if(!t)throw new RangeError(`invalid duration: ${e}`);if(t.every(((e,t)=>t<2||void 0===e)))throw new RangeError(`invalid duration: ${e}`);const n="-"===t[1]?-1:1,r=void 0===t[2]?0:_e(t[2])*n,o=void 0===t[3]?0:_e(t[3])*n,i=void 0===t[4]?0:_e(t[4])*n,a=void 0===t[5]?0:_e(t[5])*n,s=void 0===t[6]?0:_e(t[6])*n,c=t[7],d=t[8],h=t[9],u=t[10],l=t[11];let m=0,f=0,y=0;if(void 0!==c){if(d??h??u??l)throw new RangeError("only the smallest unit can be fractional");y=3600*_e((c+"000000000").slice(0,9))*n}else if(m=void 0===d?0:_e(d)*n,void 0!==h){if(u??l)throw new RangeError("only the smallest unit can be fractional");y=60*_e((h+"000000000").slice(0,9))*n}else f=void 0===u?0:_e(u)*n,void 0!==l&&(y=_e((l+"000000000").slice(0,9))*n);const p=y%1e3,g=Math.trunc(y/1e3)%1e3,w=Math.trunc(y/1e6)%1e3;return f+=Math.trunc(y/1e9)%60,m+=Math.trunc(y/6e10),zr(r,o,i,a,s,m,f,w,g,p),{years:r,months:o,weeks:i,days:a,hours:s,minutes:m,seconds:f,milliseconds:w,microseconds:g,nanoseconds:p}}(e);return new(ce("%Temporal.Duration%"))(t,n,r,o,i,a,s,c,d,h)}(Ve(e));const n={years:0,months:0,weeks:0,days:0,hours:0,minutes:0,seconds:0,milliseconds:0,microseconds:0,nanoseconds:0};let r=kt(e);for(let e=0;e<st.length;e++){const t=st[e],o=r[t];void 0!==o&&(n[t]=o)}return new t(n.years,n.months,n.weeks,n.days,n.hours,n.minutes,n.seconds,n.milliseconds,n.microseconds,n.nanoseconds)}function cn(e){let t;if(Ae(e)){if(ut(e)||wt(e))return Cn(re(e,b));t=Xe(e)}else t=e;const{year:n,month:r,day:o,time:i,offset:a,z:s}=function(e){const t=Mt(e);if(!t.z&&!t.offset)throw new RangeError("Temporal.Instant requires a time zone offset");return t}(Ve(t)),{hour:c=0,minute:d=0,second:h=0,millisecond:u=0,microsecond:l=0,nanosecond:m=0}="start-of-day"===i?{}:i,f=$r(n,r,o,c,d,h,u,l,m-(s?0:sr(a)));return Kr(f.isoDate),Cn(pr(f))}function dn(e,t){if(Ae(e)){if(gt(e))return Lt(Zo(t)),bn(re(e,D),re(e,E));let n;return ne(e,E)?n=re(e,E):(n=e.calendar,void 0===n&&(n="iso8601"),n=kn(n)),bn(Un(n,tn(n,e,["year","month","monthCode","day"],[],[]),Lt(Zo(t))),n)}let{month:n,day:r,referenceISOYear:o,calendar:i}=Ct(Ve(e));if(void 0===i&&(i="iso8601"),i=zo(i),Lt(Zo(t)),"iso8601"===i)return bn({year:1972,month:n,day:r},i);let a={year:o,month:n,day:r};return Lr(a),a=Un(i,index_esm_en(i,a,"month-day"),"constrain"),bn(a,i)}function hn(e,t){let n;if(Ae(e)){if(ft(e))return Lt(Zo(t)),Tn(re(e,M));if(yt(e))return Lt(Zo(t)),Tn(re(e,T).time);if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),Tn(n.time)}const{hour:r,minute:o,second:i,millisecond:a,microsecond:s,nanosecond:c}=nn(e);n=jt(r,o,i,a,s,c,Lt(Zo(t)))}else n=Et(Ve(e)),Lt(Zo(t));return Tn(n)}function un(e){return void 0===e?{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}:re(hn(e),M)}function ln(e,t){if(Ae(e)){if(pt(e))return Lt(Zo(t)),En(re(e,D),re(e,E));const n=Nn(e);return En(Pn(n,tn(n,e,["year","month","monthCode"],[],[]),Lt(Zo(t))),n)}let{year:n,month:r,referenceISODay:o,calendar:i}=It(Ve(e));void 0===i&&(i="iso8601"),i=zo(i),Lt(Zo(t));let a={year:n,month:r,day:o};return Hr(a),a=Pn(i,index_esm_en(i,a,"year-month"),"constrain"),En(a,i)}function mn(t,n,r,o,i,a,s,c){if("start-of-day"===n)return _n(i,t);const d=xt(t,n);if("wall"===r||"ignore"===s)return An(i,d,a);if("exact"===r||"use"===s){const e=$r(t.year,t.month,t.day,n.hour,n.minute,n.second,n.millisecond,n.microsecond,n.nanosecond-o);Kr(e.isoDate);const r=pr(e);return Fr(r),r}Kr(t);const h=pr(d),u=Wn(i,d);for(let t=0;t<u.length;t++){const n=u[t],r=jsbi_cjs.toNumber(jsbi_cjs.subtract(h,n)),i=Eo(r,6e10,"halfExpand");if(r===o||c&&i===o)return n}if("reject"===s){const e=Hn(o),t=nr(d,"iso8601","auto");throw new RangeError(`Offset ${e} is invalid for ${t} in ${i}`)}return qn(u,i,d,a)}function fn(e,t){let n,r,o,i,a,s,c,d=!1,h="option";if(Ae(e)){if(wt(e)){const n=Zo(t);return Pt(n),Bt(n,"reject"),Lt(n),$n(re(e,b),re(e,$),re(e,E))}a=Nn(e);const d=tn(a,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],["timeZone"]);({offset:i,timeZone:o}=d),void 0===i&&(h="wall");const u=Zo(t);s=Pt(u),c=Bt(u,"reject");const l=Lt(u);({isoDate:n,time:r}=on(a,d,l))}else{let u,l,m,f,y;({year:m,month:f,day:y,time:r,tzAnnotation:u,offset:i,z:l,calendar:a}=function(e){const t=Mt(e);if(!t.tzAnnotation)throw new RangeError("Temporal.ZonedDateTime requires a time zone ID in brackets");return t}(Ve(e))),o=Bn(u),l?h="exact":i||(h="wall"),a||(a="iso8601"),a=zo(a),d=!0;const p=Zo(t);s=Pt(p),c=Bt(p,"reject"),Lt(p),n={year:m,month:f,day:y}}let u=0;return"option"===h&&(u=sr(i)),$n(mn(n,r,h,u,o,s,c,d),o,a)}function yn(e,t,n){Lr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,I,!0)}function pn(e,t){const n=ce("%Temporal.PlainDate%"),r=Object.create(n.prototype);return yn(r,e,t),r}function gn(e,t,n){Br(t),te(e),oe(e,T,t),oe(e,E,n)}function wn(e,t){const n=ce("%Temporal.PlainDateTime%"),r=Object.create(n.prototype);return gn(r,e,t),r}function vn(e,t,n){Lr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,O,!0)}function bn(e,t){const n=ce("%Temporal.PlainMonthDay%"),r=Object.create(n.prototype);return vn(r,e,t),r}function Dn(e,t){te(e),oe(e,M,t)}function Tn(e){const t=ce("%Temporal.PlainTime%"),n=Object.create(t.prototype);return Dn(n,e),n}function Mn(e,t,n){Hr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,C,!0)}function En(e,t){const n=ce("%Temporal.PlainYearMonth%"),r=Object.create(n.prototype);return Mn(r,e,t),r}function In(e,t){Fr(t),te(e),oe(e,b,t)}function Cn(e){const t=ce("%Temporal.Instant%"),n=Object.create(t.prototype);return In(n,e),n}function On(e,t,n,r){Fr(t),te(e),oe(e,b,t),oe(e,$,n),oe(e,E,r)}function $n(e,t,n="iso8601"){const r=ce("%Temporal.ZonedDateTime%"),o=Object.create(r.prototype);return On(o,e,t,n),o}function Yn(e){return Qe.filter((t=>void 0!==e[t]))}function Rn(e,t,n){const r=Yn(n),o=Xt(e).fieldKeysToIgnore(r),i=Object.create(null),a=Yn(t);for(let e=0;e<Qe.length;e++){let s;const c=Qe[e];a.includes(c)&&!o.includes(c)&&(s=t[c]),r.includes(c)&&(s=n[c]),void 0!==s&&(i[c]=s)}return i}function Sn(e,t,n,r){const o=Xt(e).dateAdd(t,n,r);return Lr(o),o}function jn(e,t,n,r){return Xt(e).dateUntil(t,n,r)}function kn(e){if(Ae(e)&&ne(e,E))return re(e,E);const t=Ve(e);try{return zo(t)}catch{}let n;try{({calendar:n}=Mt(t))}catch{try{({calendar:n}=Et(t))}catch{try{({calendar:n}=It(t))}catch{({calendar:n}=Ct(t))}}}return n||(n="iso8601"),zo(n)}function Nn(e){if(ne(e,E))return re(e,E);const{calendar:t}=e;return void 0===t?"iso8601":kn(t)}function xn(e,t){return zo(e)===zo(t)}function Ln(e,t,n){const r=Xt(e);r.resolveFields(t,"date");const o=r.dateToISO(t,n);return Lr(o),o}function Pn(e,t,n){const r=Xt(e);r.resolveFields(t,"year-month"),t.day=1;const o=r.dateToISO(t,n);return Hr(o),o}function Un(e,t,n){const r=Xt(e);r.resolveFields(t,"month-day");const o=r.monthDayToISOReferenceDate(t,n);return Lr(o),o}function Bn(e){if(Ae(e)&&wt(e))return re(e,$);const t=Ve(e);if("UTC"===t)return"UTC";const{tzName:n,offsetMinutes:r}=function(e){const{tzAnnotation:t,offset:n,z:r}=function(e){if(Ot.test(e))return{tzAnnotation:e,offset:void 0,z:!1};try{const{tzAnnotation:t,offset:n,z:r}=Mt(e);if(r||t||n)return{tzAnnotation:t,offset:n,z:r}}catch{}Yt(e)}(e);return t?Rt(t):r?Rt("UTC"):n?Rt(n):void 0}(t);if(void 0!==r)return mr(r);const o=hr(n);if(!o)throw new RangeError(`Unrecognized time zone ${n}`);return o.identifier}function Zn(e,t){if(e===t)return!0;const n=Rt(e).offsetMinutes,r=Rt(t).offsetMinutes;if(void 0===n&&void 0===r){const n=hr(t);if(!n)return!1;const r=hr(e);return!!r&&r.primaryIdentifier===n.primaryIdentifier}return n===r}function Fn(e,t){const n=Rt(e).offsetMinutes;return void 0!==n?6e10*n:lr(e,t)}function Hn(e){const t=e<0?"-":"+",n=Math.abs(e),r=Math.floor(n/36e11),o=Math.floor(n/6e10)%60,i=Math.floor(n/1e9)%60,a=n%1e9;return`${t}${Vn(r,o,i,a,0===i&&0===a?"minute":"auto")}`}function zn(e,t){const n=Fn(e,t);let{isoDate:{year:r,month:o,day:i},time:{hour:a,minute:s,second:c,millisecond:d,microsecond:h,nanosecond:u}}=gr(t);return $r(r,o,i,a,s,c,d,h,u+n)}function An(e,t,n){return qn(Wn(e,t),e,t,n)}function qn(t,n,r,o){const i=t.length;if(1===i)return t[0];if(i)switch(o){case"compatible":case"earlier":return t[0];case"later":return t[i-1];case"reject":throw new RangeError("multiple instants found")}if("reject"===o)throw new RangeError("multiple instants found");const a=pr(r),s=jsbi_cjs.subtract(a,l);Fr(s);const c=Fn(n,s),d=jsbi_cjs.add(a,l);Fr(d);const h=Fn(n,d)-c;switch(o){case"earlier":{const e=TimeDuration.fromComponents(0,0,0,0,0,-h),t=fo(r.time,e);return Wn(n,xt(Or(r.isoDate.year,r.isoDate.month,r.isoDate.day+t.deltaDays),t))[0]}case"compatible":case"later":{const e=TimeDuration.fromComponents(0,0,0,0,0,h),t=fo(r.time,e),o=Wn(n,xt(Or(r.isoDate.year,r.isoDate.month,r.isoDate.day+t.deltaDays),t));return o[o.length-1]}}}function Wn(t,n){if("UTC"===t)return Kr(n.isoDate),[pr(n)];const r=Rt(t).offsetMinutes;if(void 0!==r){const e=$r(n.isoDate.year,n.isoDate.month,n.isoDate.day,n.time.hour,n.time.minute-r,n.time.second,n.time.millisecond,n.time.microsecond,n.time.nanosecond);Kr(e.isoDate);const t=pr(e);return Fr(t),[t]}return Kr(n.isoDate),function(t,n){let r=pr(n),o=jsbi_cjs.subtract(r,l);jsbi_cjs.lessThan(o,xe)&&(o=r);let i=jsbi_cjs.add(r,l);jsbi_cjs.greaterThan(i,Ne)&&(i=r);const a=lr(t,o),s=lr(t,i),c=(a===s?[a]:[a,s]).map((o=>{const i=jsbi_cjs.subtract(r,jsbi_cjs.BigInt(o)),a=function(e,t){const{epochMilliseconds:n,time:{millisecond:r,microsecond:o,nanosecond:i}}=gr(t),{year:a,month:s,day:c,hour:d,minute:h,second:u}=br(e,n);return $r(a,s,c,d,h,u,r,o,i)}(t,i);if(0===jo(n,a))return Fr(i),i}));return c.filter((e=>void 0!==e))}(t,n)}function _n(t,n){const r=xt(n,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),o=Wn(t,r);if(o.length)return o[0];const i=pr(r),a=jsbi_cjs.subtract(i,l);return Fr(a),wr(t,a)}function Jn(e){let t;return t=e<0||e>9999?(e<0?"-":"+")+Ke(Math.abs(e),6):Ke(e,4),t}function Gn(e){return Ke(e,2)}function Kn(e,t){let n;if("auto"===t){if(0===e)return"";n=Ke(e,9).replace(/0+$/,"")}else{if(0===t)return"";n=Ke(e,9).slice(0,t)}return`.${n}`}function Vn(e,t,n,r,o){let i=`${Gn(e)}:${Gn(t)}`;return"minute"===o||(i+=`:${Gn(n)}`,i+=Kn(r,o)),i}function Xn(e,t,n){let r=t;void 0===r&&(r="UTC");const o=re(e,b),i=nr(zn(r,o),"iso8601",n,"never");let a="Z";return void 0!==t&&(a=fr(Fn(r,o))),`${i}${a}`}function Qn(e,t){const n=re(e,Y),r=re(e,R),o=re(e,S),i=re(e,j),a=re(e,k),s=re(e,N),c=Mr(e);let d="";0!==n&&(d+=`${Math.abs(n)}Y`),0!==r&&(d+=`${Math.abs(r)}M`),0!==o&&(d+=`${Math.abs(o)}W`),0!==i&&(d+=`${Math.abs(i)}D`);let h="";0!==a&&(h+=`${Math.abs(a)}H`),0!==s&&(h+=`${Math.abs(s)}M`);const u=TimeDuration.fromComponents(0,0,re(e,x),re(e,L),re(e,P),re(e,U));u.isZero()&&!["second","millisecond","microsecond","nanosecond"].includes(Jt(e))&&"auto"===t||(h+=`${Math.abs(u.sec)}${Kn(Math.abs(u.subsec),t)}S`);let l=`${c<0?"-":""}P${d}`;return h&&(l=`${l}T${h}`),l}function er(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);return`${Jn(n)}-${Gn(r)}-${Gn(o)}${Dt(re(e,E),t)}`}function index_esm_tr({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a){return Vn(e,t,n,1e6*r+1e3*o+i,a)}function nr(e,t,n,r="auto"){const{isoDate:{year:o,month:i,day:a},time:{hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}=e;return`${Jn(o)}-${Gn(i)}-${Gn(a)}T${Vn(s,c,d,1e6*h+1e3*u+l,n)}${Dt(t,r)}`}function rr(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);let i=`${Gn(r)}-${Gn(o)}`;const a=re(e,E);"always"!==t&&"critical"!==t&&"iso8601"===a||(i=`${Jn(n)}-${i}`);const s=Dt(a,t);return s&&(i+=s),i}function or(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);let i=`${Jn(n)}-${Gn(r)}`;const a=re(e,E);"always"!==t&&"critical"!==t&&"iso8601"===a||(i+=`-${Gn(o)}`);const s=Dt(a,t);return s&&(i+=s),i}function ir(e,t,n="auto",r="auto",o="auto",i=void 0){let a=re(e,b);if(i){const{unit:e,increment:t,roundingMode:n}=i;a=Io(a,t,e,n)}const s=re(e,$),c=Fn(s,a);let d=nr(zn(s,a),"iso8601",t,"never");return"never"!==o&&(d+=fr(c)),"never"!==r&&(d+=`[${"critical"===r?"!":""}${s}]`),d+=Dt(re(e,E),n),d}function ar(e){return $t.test(e)}function sr(e){const t=_o.exec(e);if(!t)throw new RangeError(`invalid time zone offset: ${e}; must match ±HH:MM[:SS.SSSSSSSSS]`);return("-"===t[1]?-1:1)*(1e9*(60*(60*+t[2]+ +(t[3]||0))+ +(t[4]||0))+ +((t[5]||0)+"000000000").slice(0,9))}let cr;const dr=Object.assign(Object.create(null),{"/":!0,"-":!0,_:!0});function hr(e){if(void 0===cr){const e=Intl.supportedValuesOf?.("timeZone");if(e){cr=new Map;for(let t=0;t<e.length;t++){const n=e[t];cr.set(Ao(n),n)}}else cr=null}const t=Ao(e);let n=cr?.get(t);if(n)return{identifier:n,primaryIdentifier:n};try{n=ht(e).resolvedOptions().timeZone}catch{return}if("antarctica/south_pole"===t&&(n="Antarctica/McMurdo"),ze.has(e))throw new RangeError(`${e} is a legacy time zone identifier from ICU. Use ${n} instead`);const r=[...t].map(((e,n)=>0===n||dr[t[n-1]]?e.toUpperCase():e)).join("").split("/");if(1===r.length)return"gb-eire"===t?{identifier:"GB-Eire",primaryIdentifier:n}:{identifier:t.length<=3||/[-0-9]/.test(t)?t.toUpperCase():r[0],primaryIdentifier:n};if("Etc"===r[0])return{identifier:`Etc/${["Zulu","Greenwich","Universal"].includes(r[1])?r[1]:r[1].toUpperCase()}`,primaryIdentifier:n};if("Us"===r[0])return{identifier:`US/${r[1]}`,primaryIdentifier:n};const o=new Map([["Act","ACT"],["Lhi","LHI"],["Nsw","NSW"],["Dar_Es_Salaam","Dar_es_Salaam"],["Port_Of_Spain","Port_of_Spain"],["Port-Au-Prince","Port-au-Prince"],["Isle_Of_Man","Isle_of_Man"],["Comodrivadavia","ComodRivadavia"],["Knox_In","Knox_IN"],["Dumontdurville","DumontDUrville"],["Mcmurdo","McMurdo"],["Denoronha","DeNoronha"],["Easterisland","EasterIsland"],["Bajanorte","BajaNorte"],["Bajasur","BajaSur"]]);return r[1]=o.get(r[1])??r[1],r.length>2&&(r[2]=o.get(r[2])??r[2]),{identifier:r.join("/"),primaryIdentifier:n}}function ur(e,t){const{year:n,month:r,day:o,hour:i,minute:a,second:s}=br(e,t);let c=t%1e3;return c<0&&(c+=1e3),1e6*(yr({isoDate:{year:n,month:r,day:o},time:{hour:i,minute:a,second:s,millisecond:c}})-t)}function lr(e,t){return ur(e,No(t,"floor"))}function mr(e){const t=e<0?"-":"+",n=Math.abs(e);return`${t}${Vn(Math.floor(n/60),n%60,0,0,"minute")}`}function fr(e){return mr(Eo(e,je,"halfExpand")/6e10)}function yr({isoDate:{year:e,month:t,day:n},time:{hour:r,minute:o,second:i,millisecond:a}}){const s=e%400,c=(e-s)/400,d=new Date;return d.setUTCHours(r,o,i,a),d.setUTCFullYear(s,t-1,n),d.getTime()+Ue*c}function pr(t){const n=yr(t),r=1e3*t.time.microsecond+t.time.nanosecond;return jsbi_cjs.add(xo(n),jsbi_cjs.BigInt(r))}function gr(t){let n=No(t,"trunc"),r=jsbi_cjs.toNumber(jsbi_cjs.remainder(t,c));r<0&&(r+=1e6,n-=1);const o=Math.floor(r/1e3)%1e3,i=r%1e3,a=new Date(n);return{epochMilliseconds:n,isoDate:{year:a.getUTCFullYear(),month:a.getUTCMonth()+1,day:a.getUTCDate()},time:{hour:a.getUTCHours(),minute:a.getUTCMinutes(),second:a.getUTCSeconds(),millisecond:a.getUTCMilliseconds(),microsecond:o,nanosecond:i}}}function wr(e,t){if("UTC"===e)return null;const n=No(t,"floor");if(n<Fe)return wr(e,xo(Fe));const r=Date.now(),o=Math.max(n,r)+366*Re*3;let i=n,a=ur(e,i),s=i,c=a;for(;a===c&&i<o;){if(s=i+2*Re*7,s>ke)return null;c=ur(e,s),a===c&&(i=s)}return a===c?null:xo(Jo((t=>ur(e,t)),i,s,a,c))}function vr(t,n){if("UTC"===t)return null;const r=No(n,"ceil"),o=Date.now(),i=o+366*Re*3;if(r>i){const n=vr(t,xo(i));if(null===n||jsbi_cjs.lessThan(n,xo(o)))return n}if("Africa/Casablanca"===t||"Africa/El_Aaiun"===t){const e=Date.UTC(2088,0,1);if(e<r)return vr(t,xo(e))}let a=r-1;if(a<Fe)return null;let s=ur(t,a),c=a,d=s;for(;s===d&&a>Fe;){if(c=a-2*Re*7,c<Fe)return null;d=ur(t,c),s===d&&(a=c)}return s===d?null:xo(Jo((e=>ur(t,e)),c,a,d,s))}function br(e,t){return function(e){const t=e.split(/[^\w]+/);if(7!==t.length)throw new RangeError(`expected 7 parts in "${e}`);const n=+t[0],r=+t[1];let o=+t[2];const i=t[3];if("b"===i[0]||"B"===i[0])o=1-o;else if("a"!==i[0]&&"A"!==i[0])throw new RangeError(`Unknown era ${i} in "${e}`);const a="24"===t[4]?0:+t[4],s=+t[5],c=+t[6];if(!(Number.isFinite(o)&&Number.isFinite(n)&&Number.isFinite(r)&&Number.isFinite(a)&&Number.isFinite(s)&&Number.isFinite(c)))throw new RangeError(`Invalid number in "${e}`);return{year:o,month:n,day:r,hour:a,minute:s,second:c}}(ht(e).format(t))}function Dr(e){return void 0!==e&&!(e%4!=0||e%100==0&&e%400!=0)}function Tr(e,t){return{standard:[31,28,31,30,31,30,31,31,30,31,30,31],leapyear:[31,29,31,30,31,30,31,31,30,31,30,31]}[Dr(e)?"leapyear":"standard"][t-1]}function Mr(e){const t=[re(e,Y),re(e,R),re(e,S),re(e,j),re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U)];for(let e=0;e<t.length;e++){const n=t[e];if(0!==n)return n<0?-1:1}return 0}function Er(e){const t=["years","months","weeks","days"];for(let n=0;n<t.length;n++){const r=e[t[n]];if(0!==r)return r<0?-1:1}return 0}function Ir(e){const t=Er(e.date);return 0!==t?t:e.time.sign()}function Cr(e,t){let n=e,r=t;if(!Number.isFinite(n)||!Number.isFinite(r))throw new RangeError("infinity is out of range");return r-=1,n+=Math.floor(r/12),r%=12,r<0&&(r+=12),r+=1,{year:n,month:r}}function Or(e,t,n){let r=e,o=t,i=n;if(!Number.isFinite(i))throw new RangeError("infinity is out of range");({year:r,month:o}=Cr(r,o));const a=146097;if(Math.abs(i)>a){const e=Math.trunc(i/a);r+=400*e,i-=e*a}let s=0,c=o>2?r:r-1;for(;s=Dr(c)?366:365,i<-s;)r-=1,c-=1,i+=s;for(c+=1;s=Dr(c)?366:365,i>s;)r+=1,c+=1,i-=s;for(;i<1;)({year:r,month:o}=Cr(r,o-1)),i+=Tr(r,o);for(;i>Tr(r,o);)i-=Tr(r,o),({year:r,month:o}=Cr(r,o+1));return{year:r,month:o,day:i}}function $r(e,t,n,r,o,i,a,s,c){const d=Yr(r,o,i,a,s,c);return xt(Or(e,t,n+d.deltaDays),d)}function Yr(e,t,n,r,o,i){let a,s=e,c=t,d=n,h=r,u=o,l=i;({div:a,mod:l}=de(l,3)),u+=a,l<0&&(u-=1,l+=1e3),({div:a,mod:u}=de(u,3)),h+=a,u<0&&(h-=1,u+=1e3),d+=Math.trunc(h/1e3),h%=1e3,h<0&&(d-=1,h+=1e3),c+=Math.trunc(d/60),d%=60,d<0&&(c-=1,d+=60),s+=Math.trunc(c/60),c%=60,c<0&&(s-=1,c+=60);let m=Math.trunc(s/24);return s%=24,s<0&&(m-=1,s+=24),m+=0,s+=0,c+=0,d+=0,h+=0,u+=0,l+=0,{deltaDays:m,hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}function Rr(e,t){const n=Nt(e,0);if(0===Er(n))return e.days;const r=re(t,D),o=Sn(re(t,E),r,n,"constrain"),i=Gr(r.year,r.month-1,r.day),a=Gr(o.year,o.month-1,o.day)-i;return e.days+a}function Sr(e){return new(ce("%Temporal.Duration%"))(-re(e,Y),-re(e,R),-re(e,S),-re(e,j),-re(e,k),-re(e,N),-re(e,x),-re(e,L),-re(e,P),-re(e,U))}function jr(e,t,n){return Math.min(n,Math.max(t,e))}function kr(e,t,n){const r=jr(t,1,12);return{year:e,month:r,day:jr(n,1,Tr(e,r))}}function Nr(e,t,n){if(e<t||e>n)throw new RangeError(`value out of range: ${t} <= ${e} <= ${n}`)}function xr(e,t,n){Nr(t,1,12),Nr(n,1,Tr(e,t))}function Lr(e){Br(xt(e,{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}))}function Pr(e,t,n,r,o,i){Nr(e,0,23),Nr(t,0,59),Nr(n,0,59),Nr(r,0,999),Nr(o,0,999),Nr(i,0,999)}function Ur(e,t,n,r,o,i,a,s,c){xr(e,t,n),Pr(r,o,i,a,s,c)}function Br(t){const n=pr(t);(jsbi_cjs.lessThan(n,Le)||jsbi_cjs.greaterThan(n,Pe))&&Fr(n)}function Zr(e){pr(e)}function Fr(t){if(jsbi_cjs.lessThan(t,xe)||jsbi_cjs.greaterThan(t,Ne))throw new RangeError("date/time value is outside of supported range")}function Hr({year:e,month:t}){Nr(e,Be,Ze),e===Be?Nr(t,4,12):e===Ze&&Nr(t,1,9)}function zr(e,t,n,r,o,i,a,s,c,d){let h=0;const u=[e,t,n,r,o,i,a,s,c,d];for(let e=0;e<u.length;e++){const t=u[e];if(t===1/0||t===-1/0)throw new RangeError("infinite values not allowed as duration fields");if(0!==t){const e=t<0?-1:1;if(0!==h&&e!==h)throw new RangeError("mixed-sign values not allowed as duration fields");h=e}}if(Math.abs(e)>=2**32||Math.abs(t)>=2**32||Math.abs(n)>=2**32)throw new RangeError("years, months, and weeks must be < 2³²");const l=de(s,3),m=de(c,6),f=de(d,9),y=de(1e6*l.mod+1e3*m.mod+f.mod,9).div,p=86400*r+3600*o+60*i+a+l.div+m.div+f.div+y;if(!Number.isSafeInteger(p))throw new RangeError("total of duration time units cannot exceed 9007199254740991.999999999 s")}function Ar(e){return{date:{years:re(e,Y),months:re(e,R),weeks:re(e,S),days:re(e,j)},time:TimeDuration.fromComponents(re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U))}}function qr(e){const t=TimeDuration.fromComponents(re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U)).add24HourDays(re(e,j));return{date:{years:re(e,Y),months:re(e,R),weeks:re(e,S),days:0},time:t}}function Wr(e){const t=qr(e),n=Math.trunc(t.time.sec/86400);return zr(t.date.years,t.date.months,t.date.weeks,n,0,0,0,0,0,0),{...t.date,days:n}}function _r(e,t){const n=e.time.sign();let r=e.time.abs().subsec,o=0,i=0,a=e.time.abs().sec,s=0,c=0,d=0;switch(t){case"year":case"month":case"week":case"day":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60,c=Math.trunc(s/60),s%=60,d=Math.trunc(c/24),c%=24;break;case"hour":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60,c=Math.trunc(s/60),s%=60;break;case"minute":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60;break;case"second":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3;break;case"millisecond":o=Math.trunc(r/1e3),r%=1e3,i=he(a,3,Math.trunc(o/1e3)),o%=1e3,a=0;break;case"microsecond":o=he(a,6,Math.trunc(r/1e3)),r%=1e3,a=0;break;case"nanosecond":r=he(a,9,r),a=0}return new(ce("%Temporal.Duration%"))(e.date.years,e.date.months,e.date.weeks,e.date.days+n*d,n*c,n*s,n*a,n*i,n*o,n*r)}function Jr(e,t){return Er(e),t.sign(),{date:e,time:t}}function Gr(e,t,n){return yr({isoDate:{year:e,month:t+1,day:n},time:{hour:0,minute:0,second:0,millisecond:0}})/Re}function Kr({year:e,month:t,day:n}){if(Math.abs(Gr(e,t-1,n))>1e8)throw new RangeError("date/time value is outside the supported range")}function Vr(e,t){const n=t.hour-e.hour,r=t.minute-e.minute,o=t.second-e.second,i=t.millisecond-e.millisecond,a=t.microsecond-e.microsecond,s=t.nanosecond-e.nanosecond;return TimeDuration.fromComponents(n,r,o,i,a,s)}function Xr(e,t,n,r,o){let i=TimeDuration.fromEpochNsDiff(t,e);return i=$o(i,n,r,o),Jr({years:0,months:0,weeks:0,days:0},i)}function Qr(e,t,n,r){Zr(e),Zr(t);let o=Vr(e.time,t.time);const i=o.sign(),a=Ro(e.isoDate,t.isoDate);let s=t.isoDate;a===i&&(s=Or(s.year,s.month,s.day+i),o=o.add24HourDays(-i));const c=Gt("day",r),d=jn(n,e.isoDate,s,c);return r!==c&&(o=o.add24HourDays(d.days),d.days=0),Jr(d,o)}function eo(n,r,o,i,a){const s=jsbi_cjs.subtract(r,n);if(jsbi_cjs.equal(s,t))return{date:{years:0,months:0,weeks:0,days:0},time:TimeDuration.ZERO};const c=jsbi_cjs.lessThan(s,t)?-1:1,d=zn(o,n),h=zn(o,r);let u,l=0,m=1===c?2:1,f=Vr(d.time,h.time);for(f.sign()===-c&&l++;l<=m;l++){u=xt(Or(h.isoDate.year,h.isoDate.month,h.isoDate.day-l*c),d.time);const e=An(o,u,"compatible");if(f=TimeDuration.fromEpochNsDiff(r,e),f.sign()!==-c)break}const y=Gt("day",a);return Jr(jn(i,d.isoDate,u.isoDate,y),f)}function to(t,n,r,o,i,a,s,c,d){let h,u,l,m,f=n;switch(c){case"year":{const e=Eo(f.date.years,s,"trunc");h=e,u=e+s*t,l={years:h,months:0,weeks:0,days:0},m={...l,years:u};break}case"month":{const e=Eo(f.date.months,s,"trunc");h=e,u=e+s*t,l=Nt(f.date,0,0,h),m=Nt(f.date,0,0,u);break}case"week":{const e=Nt(f.date,0,0),n=Sn(a,o.isoDate,e,"constrain"),r=jn(a,n,Or(n.year,n.month,n.day+f.date.days),"week"),i=Eo(f.date.weeks+r.weeks,s,"trunc");h=i,u=i+s*t,l=Nt(f.date,0,h),m=Nt(f.date,0,u);break}case"day":{const e=Eo(f.date.days,s,"trunc");h=e,u=e+s*t,l=Nt(f.date,h),m=Nt(f.date,u);break}}const y=Sn(a,o.isoDate,l,"constrain"),p=Sn(a,o.isoDate,m,"constrain");let g,w;const v=xt(y,o.time),b=xt(p,o.time);i?(g=An(i,v,"compatible"),w=An(i,b,"compatible")):(g=pr(v),w=pr(b));const D=TimeDuration.fromEpochNsDiff(r,g),T=TimeDuration.fromEpochNsDiff(w,g),M=ue(d,t<0?"negative":"positive"),E=D.add(D).abs().subtract(T.abs()).sign(),I=Math.abs(h)/s%2==0,C=D.isZero()?Math.abs(h):D.cmp(T)?le(Math.abs(h),Math.abs(u),E,I,M):Math.abs(u),O=new TimeDuration(jsbi_cjs.add(jsbi_cjs.multiply(T.totalNs,jsbi_cjs.BigInt(h)),jsbi_cjs.multiply(D.totalNs,jsbi_cjs.BigInt(s*t)))).fdiv(T.totalNs),$=C===Math.abs(u);return f={date:$?m:l,time:TimeDuration.ZERO},{nudgeResult:{duration:f,nudgedEpochNs:$?w:g,didExpandCalendarUnit:$},total:O}}function no(t,n,r,o,i,a,s,c,d){let h=t;const u=Kt(c)||o&&"day"===c,l=Ir(h)<0?-1:1;let m;return u?({nudgeResult:m}=to(l,h,n,r,o,i,s,c,d)):m=o?function(t,n,r,o,i,a,s,c){let d=n;const h=Sn(i,r.isoDate,d.date,"constrain"),u=xt(h,r.time),l=xt(Or(h.year,h.month,h.day+t),r.time),m=An(o,u,"compatible"),f=An(o,l,"compatible"),y=TimeDuration.fromEpochNsDiff(f,m);if(y.sign()!==t)throw new RangeError("time zone returned inconsistent Instants");const p=jsbi_cjs.BigInt(at[s]*a);let g=d.time.round(p,c);const w=g.subtract(y),v=w.sign()!==-t;let b,D;return v?(b=t,g=w.round(p,c),D=g.addToEpochNs(f)):(b=0,D=g.addToEpochNs(m)),{duration:Jr(Nt(d.date,d.date.days+b),g),nudgedEpochNs:D,didExpandCalendarUnit:v}}(l,h,r,o,i,s,c,d):function(t,n,r,o,i,a){let s=t;const c=s.time.add24HourDays(s.date.days),d=c.round(jsbi_cjs.BigInt(o*at[i]),a),h=d.subtract(c),{quotient:u}=c.divmod(Se),{quotient:l}=d.divmod(Se),m=Math.sign(l-u)===c.sign(),f=h.addToEpochNs(n);let y=0,p=d;return"date"===Vt(r)&&(y=l,p=d.add(TimeDuration.fromComponents(24*-l,0,0,0,0,0))),{duration:{date:Nt(s.date,y),time:p},nudgedEpochNs:f,didExpandCalendarUnit:m}}(h,n,a,s,c,d),h=m.duration,m.didExpandCalendarUnit&&"week"!==c&&(h=function(e,t,n,r,o,i,a,s){let c=t;if(s===a)return c;const d=it.indexOf(a);for(let t=it.indexOf(s)-1;t>=d;t--){const s=it[t];if("week"===s&&"week"!==a)continue;let d;switch(s){case"year":d={years:c.date.years+e,months:0,weeks:0,days:0};break;case"month":{const t=c.date.months+e;d=Nt(c.date,0,0,t);break}case"week":{const t=c.date.weeks+e;d=Nt(c.date,0,t);break}}const h=xt(Sn(i,r.isoDate,d,"constrain"),r.time);let u;if(u=o?An(o,h,"compatible"):pr(h),p(n,u)===-e)break;c={date:d,time:TimeDuration.ZERO}}return c}(l,h,m.nudgedEpochNs,r,o,i,a,Gt(c,"day"))),h}function ro(e,t,n,r,o,i){return Kt(i)||r&&"day"===i?to(Ir(e)<0?-1:1,e,t,n,r,o,1,i,"trunc").total:Yo(e.time.add24HourDays(e.date.days),i)}function oo(e,t,n,r,o,i,a){if(0==jo(e,t))return{date:{years:0,months:0,weeks:0,days:0},time:TimeDuration.ZERO};Br(e),Br(t);const s=Qr(e,t,n,r);return"nanosecond"===i&&1===o?s:no(s,pr(t),e,null,n,r,o,i,a)}function io(e,t,n,r,o,i,a,s){if("time"===Vt(o))return Xr(e,t,i,a,s);const c=eo(e,t,n,r,o);return"nanosecond"===a&&1===i?c:no(c,t,zn(n,e),n,r,o,i,a,s)}function ao(e,t,n,r,o,i){const a=nt.reduce(((e,t)=>{const o=t[0],i=t[1],a=t[2];return"datetime"!==n&&a!==n||r.includes(i)||e.push(i,o),e}),[]);let s=Wt(t,"largestUnit",n,"auto");if(r.includes(s))throw new RangeError(`largestUnit must be one of ${a.join(", ")}, not ${s}`);const c=Ft(t);let d=Ut(t,"trunc");"since"===e&&(d=function(e){switch(e){case"ceil":return"floor";case"floor":return"ceil";case"halfCeil":return"halfFloor";case"halfFloor":return"halfCeil";default:return e}}(d));const h=Wt(t,"smallestUnit",n,o);if(r.includes(h))throw new RangeError(`smallestUnit must be one of ${a.join(", ")}, not ${h}`);const u=Gt(i,h);if("auto"===s&&(s=u),Gt(s,h)!==s)throw new RangeError(`largestUnit ${s} cannot be smaller than smallestUnit ${h}`);const l={hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[h];return void 0!==l&&Ht(c,l,!1),{largestUnit:s,roundingIncrement:c,roundingMode:d,smallestUnit:h}}function so(e,t,n,r){const o=cn(n),i=ao(e,Zo(r),"time",[],"nanosecond","second");let a=_r(Xr(re(t,b),re(o,b),i.roundingIncrement,i.smallestUnit,i.roundingMode),i.largestUnit);return"since"===e&&(a=Sr(a)),a}function co(e,t,n,r){const o=rn(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between dates of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"date",[],"day","day"),c=ce("%Temporal.Duration%"),d=re(t,D),h=re(o,D);if(0===Ro(d,h))return new c;let u={date:jn(i,d,h,s.largestUnit),time:TimeDuration.ZERO};if("day"!==s.smallestUnit||1!==s.roundingIncrement){const e=xt(d,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});u=no(u,pr(xt(h,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0})),e,null,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode)}let l=_r(u,"day");return"since"===e&&(l=Sr(l)),l}function ho(e,t,n,r){const o=an(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between dates of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"datetime",[],"nanosecond","day"),c=ce("%Temporal.Duration%"),d=re(t,T),h=re(o,T);if(0===jo(d,h))return new c;let u=_r(oo(d,h,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode),s.largestUnit);return"since"===e&&(u=Sr(u)),u}function uo(e,t,n,r){const o=hn(n),i=ao(e,Zo(r),"time",[],"nanosecond","hour");let a=Vr(re(t,M),re(o,M));a=$o(a,i.roundingIncrement,i.smallestUnit,i.roundingMode);let s=_r(Jr({years:0,months:0,weeks:0,days:0},a),i.largestUnit);return"since"===e&&(s=Sr(s)),s}function lo(e,t,n,r){const o=ln(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between months of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"date",["week","day"],"month","year"),c=ce("%Temporal.Duration%");if(0==Ro(re(t,D),re(o,D)))return new c;const d=index_esm_en(i,re(t,D),"year-month");d.day=1;const h=Ln(i,d,"constrain"),u=index_esm_en(i,re(o,D),"year-month");u.day=1;const l=Ln(i,u,"constrain");let m={date:Nt(jn(i,h,l,s.largestUnit),0,0),time:TimeDuration.ZERO};if("month"!==s.smallestUnit||1!==s.roundingIncrement){const e=xt(h,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});m=no(m,pr(xt(l,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0})),e,null,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode)}let f=_r(m,"day");return"since"===e&&(f=Sr(f)),f}function mo(t,n,r,o){const i=fn(r),a=re(n,E),s=re(i,E);if(!xn(a,s))throw new RangeError(`cannot compute difference between dates of ${a} and ${s} calendars`);const c=ao(t,Zo(o),"datetime",[],"nanosecond","hour"),d=re(n,b),h=re(i,b),u=ce("%Temporal.Duration%");let l;if("date"!==Vt(c.largestUnit))l=_r(Xr(d,h,c.roundingIncrement,c.smallestUnit,c.roundingMode),c.largestUnit);else{const t=re(n,$);if(!Zn(t,re(i,$)))throw new RangeError("When calculating difference between time zones, largestUnit must be 'hours' or smaller because day lengths can vary between time zones due to DST or time zone offset changes.");if(jsbi_cjs.equal(d,h))return new u;l=_r(io(d,h,t,a,c.largestUnit,c.roundingIncrement,c.smallestUnit,c.roundingMode),"hour")}return"since"===t&&(l=Sr(l)),l}function fo({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a){let s=n,c=i;return s+=a.sec,c+=a.subsec,Yr(e,t,s,r,o,c)}function yo(e,t){const n=t.addToEpochNs(e);return Fr(n),n}function po(e,t,n,r,o="constrain"){if(0===Er(r.date))return yo(e,r.time);const i=zn(t,e);return yo(An(t,xt(Sn(n,i.isoDate,r.date,o),i.time),"compatible"),r.time)}function go(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=Gt(Jt(t),Jt(r));if(Kt(o))throw new RangeError("For years, months, or weeks arithmetic, use date arithmetic relative to a starting point");const i=qr(t),a=qr(r);return _r(Jr({years:0,months:0,weeks:0,days:0},i.time.add(a.time)),o)}function wo(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=Jt(r);if("date"===Vt(o))throw new RangeError(`Duration field ${o} not supported by Temporal.Instant. Try Temporal.ZonedDateTime instead.`);const i=qr(r);return Cn(yo(re(t,b),i.time))}function vo(e,t,n,r){const o=re(t,E);let i=sn(n);"subtract"===e&&(i=Sr(i));const a=Wr(i),s=Lt(Zo(r));return pn(Sn(o,re(t,D),a,s),o)}function bo(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=re(t,E),s=qr(o),c=re(t,T),d=fo(c.time,s.time),h=Nt(s.date,d.deltaDays);return zr(h.years,h.months,h.weeks,h.days,0,0,0,0,0,0),wn(xt(Sn(a,c.isoDate,h,i),d),a)}function Do(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=qr(r),{hour:i,minute:a,second:s,millisecond:c,microsecond:d,nanosecond:h}=fo(re(t,M),o.time);return Tn(jt(i,a,s,c,d,h,"reject"))}function To(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=Mr(o),s=re(t,E),c=index_esm_en(s,re(t,D),"year-month");c.day=1;let d=Ln(s,c,"constrain");if(a<0){const e=Sn(s,d,{months:1},"constrain");d=Or(e.year,e.month,e.day-1)}const h=Wr(o);return Lr(d),En(Pn(s,index_esm_en(s,Sn(s,d,h,i),"year-month"),i),s)}function Mo(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=re(t,$),s=re(t,E),c=Ar(o);return $n(po(re(t,b),a,s,c,i),a,s)}function Eo(e,t,n){const r=Math.trunc(e/t),o=e%t,i=e<0?"negative":"positive",a=Math.abs(r),s=a+1,c=Bo(Math.abs(2*o)-t),d=a%2==0,h=ue(n,i),u=0===o?a:le(a,s,c,d,h);return t*("positive"===i?u:-u)}function Io(o,i,a,s){const c=at[a]*i;return function(o,i,a){const s=m(o),c=m(i),d=jsbi_cjs.divide(s,c),h=jsbi_cjs.remainder(s,c),u=ue(a,"positive");let l,g;jsbi_cjs.lessThan(s,t)?(l=jsbi_cjs.subtract(d,n),g=d):(l=d,g=jsbi_cjs.add(d,n));const w=p(y(jsbi_cjs.multiply(h,r)),c)*(jsbi_cjs.lessThan(s,t)?-1:1)+0,v=jsbi_cjs.equal(h,t)?d:le(l,g,w,f(l),u);return jsbi_cjs.multiply(v,c)}(o,jsbi_cjs.BigInt(c),s)}function Co(e,t,n,r){Zr(e);const{year:o,month:i,day:a}=e.isoDate,s=Oo(e.time,t,n,r);return xt(Or(o,i,a+s.deltaDays),s)}function Oo({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a,s,c){let d;switch(s){case"day":case"hour":d=1e3*(1e3*(1e3*(60*(60*e+t)+n)+r)+o)+i;break;case"minute":d=1e3*(1e3*(1e3*(60*t+n)+r)+o)+i;break;case"second":d=1e3*(1e3*(1e3*n+r)+o)+i;break;case"millisecond":d=1e3*(1e3*r+o)+i;break;case"microsecond":d=1e3*o+i;break;case"nanosecond":d=i}const h=at[s],u=Eo(d,h*a,c)/h;switch(s){case"day":return{deltaDays:u,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0};case"hour":return Yr(u,0,0,0,0,0);case"minute":return Yr(e,u,0,0,0,0);case"second":return Yr(e,t,u,0,0,0);case"millisecond":return Yr(e,t,n,u,0,0);case"microsecond":return Yr(e,t,n,r,u,0);case"nanosecond":return Yr(e,t,n,r,o,u);default:throw new Error(`Invalid unit ${s}`)}}function $o(t,n,r,o){const i=at[r];return t.round(jsbi_cjs.BigInt(i*n),o)}function Yo(t,n){const r=at[n];return t.fdiv(jsbi_cjs.BigInt(r))}function Ro(e,t){return e.year!==t.year?Bo(e.year-t.year):e.month!==t.month?Bo(e.month-t.month):e.day!==t.day?Bo(e.day-t.day):0}function So(e,t){return e.hour!==t.hour?Bo(e.hour-t.hour):e.minute!==t.minute?Bo(e.minute-t.minute):e.second!==t.second?Bo(e.second-t.second):e.millisecond!==t.millisecond?Bo(e.millisecond-t.millisecond):e.microsecond!==t.microsecond?Bo(e.microsecond-t.microsecond):e.nanosecond!==t.nanosecond?Bo(e.nanosecond-t.nanosecond):0}function jo(e,t){const n=Ro(e.isoDate,t.isoDate);return 0!==n?n:So(e.time,t.time)}function ko(e){const t=Lo(e);return void 0!==globalThis.BigInt?globalThis.BigInt(t.toString(10)):t}function No(t,n){const r=m(t),{quotient:o,remainder:i}=g(r,c);let a=jsbi_cjs.toNumber(o);return"floor"===n&&jsbi_cjs.toNumber(i)<0&&(a-=1),"ceil"===n&&jsbi_cjs.toNumber(i)>0&&(a+=1),a}function xo(t){if(!Number.isInteger(t))throw new RangeError("epoch milliseconds must be an integer");return jsbi_cjs.multiply(jsbi_cjs.BigInt(t),c)}function Lo(t){let n=t;if("object"==typeof t){const e=t[Symbol.toPrimitive];e&&"function"==typeof e&&(n=e.call(t,"number"))}if("number"==typeof n)throw new TypeError("cannot convert number to bigint");return"bigint"==typeof n?jsbi_cjs.BigInt(n.toString(10)):jsbi_cjs.BigInt(n)}const Po=(()=>{let t=jsbi_cjs.BigInt(Date.now()%1e6);return()=>{const n=Date.now(),r=jsbi_cjs.BigInt(n),o=jsbi_cjs.add(xo(n),t);return t=jsbi_cjs.remainder(r,c),jsbi_cjs.greaterThan(o,Ne)?Ne:jsbi_cjs.lessThan(o,xe)?xe:o}})();function Uo(){return(new Intl.DateTimeFormat).resolvedOptions().timeZone}function Bo(e){return e<0?-1:e>0?1:e}function Zo(e){if(void 0===e)return Object.create(null);if(Ae(e)&&null!==e)return e;throw new TypeError("Options parameter must be an object, not "+(null===e?"null":typeof e))}function Fo(e,t){const n=Object.create(null);return n[e]=t,n}function Ho(e,t,n,r){let o=e[t];if(void 0!==o){if(o=We(o),!n.includes(o))throw new RangeError(`${t} must be one of ${n.join(", ")}, not ${o}`);return o}if(r===qt)throw new RangeError(`${t} option is required`);return r}function zo(e){const t=Ao(e);if(!He.includes(Ao(t)))throw new RangeError(`invalid calendar identifier ${t}`);switch(t){case"ethiopic-amete-alem":return"ethioaa";case"islamicc":return"islamic-civil"}return t}function Ao(e){let t="";for(let n=0;n<e.length;n++){const r=e.charCodeAt(n);t+=r>=65&&r<=90?String.fromCharCode(r+32):String.fromCharCode(r)}return t}function qo(e){throw new TypeError(`Do not use built-in arithmetic operators with Temporal objects. When comparing, use ${"PlainMonthDay"===e?"Temporal.PlainDate.compare(obj1.toPlainDate(year), obj2.toPlainDate(year))":`Temporal.${e}.compare(obj1, obj2)`}, not obj1 > obj2. When coercing to strings, use \`\${obj}\` or String(obj), not '' + obj. When coercing to numbers, use properties or methods of the object, not \`+obj\`. When concatenating with strings, use \`\${str}\${obj}\` or str.concat(obj), not str + obj. In React, coerce to a string before rendering a Temporal object.`)}const Wo=new RegExp(`^${be.source}$`),_o=new RegExp(`^${/([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9])(?::?([0-5][0-9])(?:[.,](\d{1,9}))?)?)?/.source}$`);function Jo(e,t,n,r=e(t),o=e(n)){let i=t,a=n,s=r,c=o;for(;a-i>1;){let t=Math.trunc((i+a)/2);const n=e(t);n===s?(i=t,s=n):n===c&&(a=t,c=n)}return a}function Go(e){return[...e]}function Ko(e,t){if("gregory"!==e&&"iso8601"!==e)return;const n=Xo[e];let r=t.year;const{dayOfWeek:o,dayOfYear:i,daysInYear:a}=n.isoToDate(t,{dayOfWeek:!0,dayOfYear:!0,daysInYear:!0}),s=n.getFirstDayOfWeek(),c=n.getMinimalDaysInFirstWeek();let d=(o+7-s)%7,h=(o-i+7001-s)%7,u=Math.floor((i-1+h)/7);if(7-h>=c&&++u,0==u)u=function(e,t,n,r){let o=(r-e-n+1)%7;o<0&&(o+=7);let i=Math.floor((n+o-1)/7);return 7-o>=t&&++i,i}(s,c,i+n.isoToDate(n.dateAdd(t,{years:-1},"constrain"),{daysInYear:!0}).daysInYear,o),r--;else if(i>=a-5){let e=(d+a-i)%7;e<0&&(e+=7),6-e>=c&&i+7-d>a&&(u=1,r++)}return{week:u,year:r}}function Vo(e,t,n,r,o){if(t!==o.year){if(e*(t-o.year)>0)return!0}else if(n!==o.month){if(e*(n-o.month)>0)return!0}else if(r!==o.day&&e*(r-o.day)>0)return!0;return!1}const Xo={};function Qo(e){if(!e.startsWith("M"))throw new RangeError(`Invalid month code: ${e}.  Month codes must start with M.`);const t=+e.slice(1);if(Number.isNaN(t))throw new RangeError(`Invalid month code: ${e}`);return t}function ei(e,t=!1){return`M${`${e}`.padStart(2,"0")}${t?"L":""}`}function ti(e,t=void 0,n=12){let{month:r,monthCode:o}=e;if(void 0===o){if(void 0===r)throw new TypeError("Either month or monthCode are required");"reject"===t&&Nr(r,1,n),"constrain"===t&&(r=jr(r,1,n)),o=ei(r)}else{const e=Qo(o);if(o!==ei(e))throw new RangeError(`Invalid month code: ${o}`);if(void 0!==r&&r!==e)throw new RangeError(`monthCode ${o} and month ${r} must match if both are present`);if(r=e,r<1||r>n)throw new RangeError(`Invalid monthCode: ${o}`)}return{...e,month:r,monthCode:o}}Xo.iso8601={resolveFields(e,t){if(("date"===t||"year-month"===t)&&void 0===e.year)throw new TypeError("year is required");if(("date"===t||"month-day"===t)&&void 0===e.day)throw new TypeError("day is required");Object.assign(e,ti(e))},dateToISO:(e,t)=>St(e.year,e.month,e.day,t),monthDayToISOReferenceDate(e,t){const{month:n,day:r}=St(e.year??1972,e.month,e.day,t);return{month:n,day:r,year:1972}},extraFields:()=>[],fieldKeysToIgnore(e){const t=new Set;for(let n=0;n<e.length;n++){const r=e[n];t.add(r),"month"===r?t.add("monthCode"):"monthCode"===r&&t.add("month")}return Go(t)},dateAdd(e,{years:t=0,months:n=0,weeks:r=0,days:o=0},i){let{year:a,month:s,day:c}=e;return a+=t,s+=n,({year:a,month:s}=Cr(a,s)),({year:a,month:s,day:c}=St(a,s,c,i)),c+=o+7*r,Or(a,s,c)},dateUntil(e,t,n){const r=-Ro(e,t);if(0===r)return{years:0,months:0,weeks:0,days:0};let o,i=0,a=0;if("year"===n||"month"===n){let s=t.year-e.year;for(0!==s&&(s-=r);!Vo(r,e.year+s,e.month,e.day,t);)i=s,s+=r;let c=r;for(o=Cr(e.year+i,e.month+c);!Vo(r,o.year,o.month,e.day,t);)a=c,c+=r,o=Cr(o.year,o.month+r);"month"===n&&(a+=12*i,i=0)}o=Cr(e.year+i,e.month+a);const s=kr(o.year,o.month,e.day);let c=0,d=Gr(t.year,t.month-1,t.day)-Gr(s.year,s.month-1,s.day);return"week"===n&&(c=Math.trunc(d/7),d%=7),{years:i,months:a,weeks:c,days:d}},isoToDate({year:e,month:t,day:n},r){const o={era:void 0,eraYear:void 0,year:e,month:t,day:n,daysInWeek:7,monthsInYear:12};if(r.monthCode&&(o.monthCode=ei(t)),r.dayOfWeek){const r=t+(t<3?10:-2),i=e-(t<3?1:0),a=Math.floor(i/100),s=i-100*a,c=(n+Math.floor(2.6*r-.2)+(s+Math.floor(s/4))+(Math.floor(a/4)-2*a))%7;o.dayOfWeek=c+(c<=0?7:0)}if(r.dayOfYear){let r=n;for(let n=t-1;n>0;n--)r+=Tr(e,n);o.dayOfYear=r}return r.weekOfYear&&(o.weekOfYear=Ko("iso8601",{year:e,month:t,day:n})),r.daysInMonth&&(o.daysInMonth=Tr(e,t)),(r.daysInYear||r.inLeapYear)&&(o.inLeapYear=Dr(e),o.daysInYear=o.inLeapYear?366:365),o},getFirstDayOfWeek:()=>1,getMinimalDaysInFirstWeek:()=>4};class OneObjectCache{constructor(e){if(this.map=new Map,this.calls=0,this.hits=0,this.misses=0,void 0!==e){let t=0;for(const n of e.map.entries()){if(++t>OneObjectCache.MAX_CACHE_ENTRIES)break;this.map.set(...n)}}}get(e){const t=this.map.get(e);return t&&(this.hits++,this.report()),this.calls++,t}set(e,t){this.map.set(e,t),this.misses++,this.report()}report(){}setObject(e){if(OneObjectCache.objectMap.get(e))throw new RangeError("object already cached");OneObjectCache.objectMap.set(e,this),this.report()}static getCacheForObject(e){let t=OneObjectCache.objectMap.get(e);return t||(t=new OneObjectCache,OneObjectCache.objectMap.set(e,t)),t}}function ni({isoYear:e,isoMonth:t,isoDay:n}){return`${Jn(e)}-${Gn(t)}-${Gn(n)}T00:00Z`}function ri(e,t){return{years:e.year-t.year,months:e.month-t.month,days:e.day-t.day}}OneObjectCache.objectMap=new WeakMap,OneObjectCache.MAX_CACHE_ENTRIES=1e3;class HelperBase{constructor(){this.eras=[],this.hasEra=!1,this.erasBeginMidYear=!1}getFormatter(){return void 0===this.formatter&&(this.formatter=new Intl.DateTimeFormat(`en-US-u-ca-${this.id}`,{day:"numeric",month:"numeric",year:"numeric",era:"short",timeZone:"UTC"})),this.formatter}getCalendarParts(e){let t=this.getFormatter(),n=new Date(e);if("-271821-04-19T00:00Z"===e){const e=t.resolvedOptions();t=new Intl.DateTimeFormat(e.locale,{...e,timeZone:"Etc/GMT+1"}),n=new Date("-271821-04-20T00:00Z")}try{return t.formatToParts(n)}catch(t){throw new RangeError(`Invalid ISO date: ${e}`)}}isoToCalendarDate(e,t){const{year:n,month:r,day:o}=e,i=JSON.stringify({func:"isoToCalendarDate",isoYear:n,isoMonth:r,isoDay:o,id:this.id}),a=t.get(i);if(a)return a;const s=ni({isoYear:n,isoMonth:r,isoDay:o}),c=this.getCalendarParts(s),d={};for(let e=0;e<c.length;e++){const{type:t,value:n}=c[e];if("year"!==t&&"relatedYear"!==t||(this.hasEra?d.eraYear=+n:d.year=+n),"month"===t){const e=/^([0-9]*)(.*?)$/.exec(n);if(!e||3!=e.length||!e[1]&&!e[2])throw new RangeError(`Unexpected month: ${n}`);if(d.month=e[1]?+e[1]:1,d.month<1)throw new RangeError(`Invalid month ${n} from ${s}[u-ca-${this.id}] (probably due to https://bugs.chromium.org/p/v8/issues/detail?id=10527)`);if(d.month>13)throw new RangeError(`Invalid month ${n} from ${s}[u-ca-${this.id}] (probably due to https://bugs.chromium.org/p/v8/issues/detail?id=10529)`);e[2]&&(d.monthExtra=e[2])}"day"===t&&(d.day=+n),this.hasEra&&"era"===t&&null!=n&&""!==n&&(d.era=n.split(" (")[0].normalize("NFD").replace(/[^-0-9 \p{L}]/gu,"").replace(/ /g,"-").toLowerCase())}if(this.hasEra&&void 0===d.eraYear)throw new RangeError(`Intl.DateTimeFormat.formatToParts lacks relatedYear in ${this.id} calendar. Try Node 14+ or modern browsers.`);if(this.hasEra){const e=this.eras.find((e=>d.era===e.genericName));e&&(d.era=e.code)}if(this.reviseIntlEra){const{era:t,eraYear:n}=this.reviseIntlEra(d,e);d.era=t,d.eraYear=n}this.checkIcuBugs&&this.checkIcuBugs(e);const h=this.adjustCalendarDate(d,t,"constrain",!0);if(void 0===h.year)throw new RangeError(`Missing year converting ${JSON.stringify(e)}`);if(void 0===h.month)throw new RangeError(`Missing month converting ${JSON.stringify(e)}`);if(void 0===h.day)throw new RangeError(`Missing day converting ${JSON.stringify(e)}`);return t.set(i,h),["constrain","reject"].forEach((n=>{const r=JSON.stringify({func:"calendarToIsoDate",year:h.year,month:h.month,day:h.day,overflow:n,id:this.id});t.set(r,e)})),h}validateCalendarDate(e){const{month:t,year:n,day:r,eraYear:o,monthCode:i,monthExtra:a}=e;if(void 0!==a)throw new RangeError("Unexpected `monthExtra` value");if(void 0===n&&void 0===o)throw new TypeError("year or eraYear is required");if(void 0===t&&void 0===i)throw new TypeError("month or monthCode is required");if(void 0===r)throw new RangeError("Missing day");if(void 0!==i){if("string"!=typeof i)throw new RangeError("monthCode must be a string, not "+typeof i);if(!/^M([01]?\d)(L?)$/.test(i))throw new RangeError(`Invalid monthCode: ${i}`)}if(this.hasEra&&void 0===e.era!=(void 0===e.eraYear))throw new TypeError("properties era and eraYear must be provided together")}adjustCalendarDate(e,t=void 0,n="constrain",r=!1){if("lunisolar"===this.calendarType)throw new RangeError("Override required for lunisolar calendars");let o=e;this.validateCalendarDate(o);const i=this.monthsInYear(o,t);let{month:a,monthCode:s}=o;return({month:a,monthCode:s}=ti(o,n,i)),{...o,month:a,monthCode:s}}regulateMonthDayNaive(e,t,n){const r=this.monthsInYear(e,n);let{month:o,day:i}=e;return"reject"===t?(Nr(o,1,r),Nr(i,1,this.maximumMonthLength(e))):(o=jr(o,1,r),i=jr(i,1,this.maximumMonthLength({...e,month:o}))),{...e,month:o,day:i}}calendarToIsoDate(e,t="constrain",n){const r=e;let o=this.adjustCalendarDate(e,n,t,!1);o=this.regulateMonthDayNaive(o,t,n);const{year:i,month:a,day:s}=o,c=JSON.stringify({func:"calendarToIsoDate",year:i,month:a,day:s,overflow:t,id:this.id});let d,h=n.get(c);if(h)return h;if(void 0!==r.year&&void 0!==r.month&&void 0!==r.day&&(r.year!==o.year||r.month!==o.month||r.day!==o.day)&&(d=JSON.stringify({func:"calendarToIsoDate",year:r.year,month:r.month,day:r.day,overflow:t,id:this.id}),h=n.get(d),h))return h;let u=this.estimateIsoDate({year:i,month:a,day:s});const l=e=>{let r=this.addDaysIso(u,e);if(o.day>this.minimumMonthLength(o)){let e=this.isoToCalendarDate(r,n);for(;e.month!==a||e.year!==i;){if("reject"===t)throw new RangeError(`day ${s} does not exist in month ${a} of year ${i}`);r=this.addDaysIso(r,-1),e=this.isoToCalendarDate(r,n)}}return r};let m=0,f=this.isoToCalendarDate(u,n),y=ri(o,f);if(0!==y.years||0!==y.months||0!==y.days){const e=365*y.years+30*y.months+y.days;u=this.addDaysIso(u,e),f=this.isoToCalendarDate(u,n),y=ri(o,f),0===y.years&&0===y.months?u=l(y.days):m=this.compareCalendarDates(o,f)}let p=8;for(;m;){u=this.addDaysIso(u,m*p);const e=f;f=this.isoToCalendarDate(u,n);const i=m;if(m=this.compareCalendarDates(o,f),m)if(y=ri(o,f),0===y.years&&0===y.months)u=l(y.days),m=0;else if(i&&m!==i)if(p>1)p/=2;else{if("reject"===t)throw new RangeError(`Can't find ISO date from calendar date: ${JSON.stringify({...r})}`);this.compareCalendarDates(f,e)>0&&(u=this.addDaysIso(u,-1)),m=0}}if(n.set(c,u),d&&n.set(d,u),void 0===o.year||void 0===o.month||void 0===o.day||void 0===o.monthCode||this.hasEra&&(void 0===o.era||void 0===o.eraYear))throw new RangeError("Unexpected missing property");return u}compareCalendarDates(e,t){return e.year!==t.year?Bo(e.year-t.year):e.month!==t.month?Bo(e.month-t.month):e.day!==t.day?Bo(e.day-t.day):0}regulateDate(e,t="constrain",n){const r=this.calendarToIsoDate(e,t,n);return this.isoToCalendarDate(r,n)}addDaysIso(e,t){return Or(e.year,e.month,e.day+t)}addDaysCalendar(e,t,n){const r=this.calendarToIsoDate(e,"constrain",n),o=this.addDaysIso(r,t);return this.isoToCalendarDate(o,n)}addMonthsCalendar(e,t,n,r){let o=e;const{day:i}=o;for(let e=0,n=Math.abs(t);e<n;e++){const{month:e}=o,n=o,a=t<0?-Math.max(i,this.daysInPreviousMonth(o,r)):this.daysInMonth(o,r),s=this.calendarToIsoDate(o,"constrain",r);let c=this.addDaysIso(s,a);if(o=this.isoToCalendarDate(c,r),t>0){const t=this.monthsInYear(n,r);for(;o.month-1!=e%t;)c=this.addDaysIso(c,-1),o=this.isoToCalendarDate(c,r)}o.day!==i&&(o=this.regulateDate({...o,day:i},"constrain",r))}if("reject"===n&&o.day!==i)throw new RangeError(`Day ${i} does not exist in resulting calendar month`);return o}addCalendar(e,{years:t=0,months:n=0,weeks:r=0,days:o=0},i,a){const{year:s,day:c,monthCode:d}=e,h=this.adjustCalendarDate({year:s+t,monthCode:d,day:c},a),u=this.addMonthsCalendar(h,n,i,a),l=o+7*r;return this.addDaysCalendar(u,l,a)}untilCalendar(e,t,n,r){let o=0,i=0,a=0,s=0;switch(n){case"day":o=this.calendarDaysUntil(e,t,r);break;case"week":{const n=this.calendarDaysUntil(e,t,r);o=n%7,i=(n-o)/7;break}case"month":case"year":{const i=this.compareCalendarDates(t,e);if(!i)return{years:0,months:0,weeks:0,days:0};const c=t.year-e.year,d=t.day-e.day;if("year"===n&&c){let n=0;t.monthCode>e.monthCode&&(n=1),t.monthCode<e.monthCode&&(n=-1),n||(n=Math.sign(d)),s=n*i<0?c-i:c}let h,u=s?this.addCalendar(e,{years:s},"constrain",r):e;do{a+=i,h=u,u=this.addMonthsCalendar(h,i,"constrain",r),u.day!==e.day&&(u=this.regulateDate({...u,day:e.day},"constrain",r))}while(this.compareCalendarDates(t,u)*i>=0);a-=i,o=this.calendarDaysUntil(h,t,r);break}}return{years:s,months:a,weeks:i,days:o}}daysInMonth(e,t){const{day:n}=e,r=this.maximumMonthLength(e),o=this.minimumMonthLength(e);if(o===r)return o;const i=n<=r-o?r:o,a=this.calendarToIsoDate(e,"constrain",t),s=this.addDaysIso(a,i),c=this.isoToCalendarDate(s,t),d=this.addDaysIso(s,-c.day);return this.isoToCalendarDate(d,t).day}daysInPreviousMonth(e,t){const{day:n,month:r,year:o}=e;let i={year:r>1?o:o-1,month:r,day:1};const a=r>1?r-1:this.monthsInYear(i,t);i={...i,month:a};const s=this.minimumMonthLength(i),c=this.maximumMonthLength(i);if(s===c)return c;const d=this.calendarToIsoDate(e,"constrain",t),h=this.addDaysIso(d,-n);return this.isoToCalendarDate(h,t).day}startOfCalendarYear(e){return{year:e.year,month:1,monthCode:"M01",day:1}}startOfCalendarMonth(e){return{year:e.year,month:e.month,day:1}}calendarDaysUntil(e,t,n){const r=this.calendarToIsoDate(e,"constrain",n),o=this.calendarToIsoDate(t,"constrain",n);return Gr(o.year,o.month-1,o.day)-Gr(r.year,r.month-1,r.day)}monthDaySearchStartYear(e,t){return 1972}monthDayFromFields(e,t,n){let r,o,i,a,s,{era:c,eraYear:d,year:h,month:u,monthCode:l,day:m}=e;if(void 0!==u&&void 0===h&&(!this.hasEra||void 0===c||void 0===d))throw new TypeError("when month is present, year (or era and eraYear) are required");(void 0===l||void 0!==h||this.hasEra&&void 0!==d)&&({monthCode:l,day:m}=this.isoToCalendarDate(this.calendarToIsoDate(e,t,n),n));const f={year:this.monthDaySearchStartYear(l,m),month:12,day:31},y=this.isoToCalendarDate(f,n),p=y.monthCode>l||y.monthCode===l&&y.day>=m?y.year:y.year-1;for(let e=0;e<20;e++){const c=this.adjustCalendarDate({day:m,monthCode:l,year:p-e},n),d=this.calendarToIsoDate(c,"constrain",n),h=this.isoToCalendarDate(d,n);if(({year:r,month:o,day:i}=d),h.monthCode===l&&h.day===m)return{month:o,day:i,year:r};if("constrain"===t){const e=this.maxLengthOfMonthCodeInAnyYear(h.monthCode);if(h.monthCode===l&&h.day===e&&m>e)return{month:o,day:i,year:r};(void 0===a||h.monthCode===a.monthCode&&h.day>a.day)&&(a=h,s=d)}}if("constrain"===t&&void 0!==s)return s;throw new RangeError(`No recent ${this.id} year with monthCode ${l} and day ${m}`)}getFirstDayOfWeek(){}getMinimalDaysInFirstWeek(){}}class HebrewHelper extends HelperBase{constructor(){super(...arguments),this.id="hebrew",this.calendarType="lunisolar",this.months={Tishri:{leap:1,regular:1,monthCode:"M01",days:30},Heshvan:{leap:2,regular:2,monthCode:"M02",days:{min:29,max:30}},Kislev:{leap:3,regular:3,monthCode:"M03",days:{min:29,max:30}},Tevet:{leap:4,regular:4,monthCode:"M04",days:29},Shevat:{leap:5,regular:5,monthCode:"M05",days:30},Adar:{leap:void 0,regular:6,monthCode:"M06",days:29},"Adar I":{leap:6,regular:void 0,monthCode:"M05L",days:30},"Adar II":{leap:7,regular:void 0,monthCode:"M06",days:29},Nisan:{leap:8,regular:7,monthCode:"M07",days:30},Iyar:{leap:9,regular:8,monthCode:"M08",days:29},Sivan:{leap:10,regular:9,monthCode:"M09",days:30},Tamuz:{leap:11,regular:10,monthCode:"M10",days:29},Av:{leap:12,regular:11,monthCode:"M11",days:30},Elul:{leap:13,regular:12,monthCode:"M12",days:29}}}inLeapYear(e){const{year:t}=e;return(7*t+1)%19<7}monthsInYear(e){return this.inLeapYear(e)?13:12}minimumMonthLength(e){return this.minMaxMonthLength(e,"min")}maximumMonthLength(e){return this.minMaxMonthLength(e,"max")}minMaxMonthLength(e,t){const{month:n,year:r}=e,o=this.getMonthCode(r,n),i=Object.entries(this.months).find((e=>e[1].monthCode===o));if(void 0===i)throw new RangeError(`unmatched Hebrew month: ${n}`);const a=i[1].days;return"number"==typeof a?a:a[t]}maxLengthOfMonthCodeInAnyYear(e){return["M04","M06","M08","M10","M12"].includes(e)?29:30}estimateIsoDate(e){const{year:t}=e;return{year:t-3760,month:1,day:1}}getMonthCode(e,t){return this.inLeapYear({year:e})?6===t?ei(5,!0):ei(t<6?t:t-1):ei(t)}adjustCalendarDate(e,t,n="constrain",r=!1){let{year:o,month:i,monthCode:a,day:s,monthExtra:c}=e;if(void 0===o)throw new TypeError("Missing property: year");if(r){if(c){const e=this.months[c];if(!e)throw new RangeError(`Unrecognized month from formatToParts: ${c}`);i=this.inLeapYear({year:o})?e.leap:e.regular}return a=this.getMonthCode(o,i),{year:o,month:i,day:s,monthCode:a}}if(this.validateCalendarDate(e),void 0===i)if(a.endsWith("L")){if("M05L"!==a)throw new RangeError(`Hebrew leap month must have monthCode M05L, not ${a}`);if(i=6,!this.inLeapYear({year:o})){if("reject"===n)throw new RangeError(`Hebrew monthCode M05L is invalid in year ${o} which is not a leap year`);i=6,a="M06"}}else{i=Qo(a),this.inLeapYear({year:o})&&i>=6&&i++;const e=this.monthsInYear({year:o});if(i<1||i>e)throw new RangeError(`Invalid monthCode: ${a}`)}else if("reject"===n?(Nr(i,1,this.monthsInYear({year:o})),Nr(s,1,this.maximumMonthLength({year:o,month:i}))):(i=jr(i,1,this.monthsInYear({year:o})),s=jr(s,1,this.maximumMonthLength({year:o,month:i}))),void 0===a)a=this.getMonthCode(o,i);else if(this.getMonthCode(o,i)!==a)throw new RangeError(`monthCode ${a} doesn't correspond to month ${i} in Hebrew year ${o}`);return{...e,day:s,month:i,monthCode:a,year:o}}}class IslamicBaseHelper extends HelperBase{constructor(){super(...arguments),this.calendarType="lunar",this.DAYS_PER_ISLAMIC_YEAR=354+11/30,this.DAYS_PER_ISO_YEAR=365.2425}inLeapYear(e,t){const n={year:e.year,month:1,monthCode:"M01",day:1},r={year:e.year+1,month:1,monthCode:"M01",day:1};return 355===this.calendarDaysUntil(n,r,t)}monthsInYear(){return 12}minimumMonthLength(){return 29}maximumMonthLength(){return 30}maxLengthOfMonthCodeInAnyYear(){return 30}estimateIsoDate(e){const{year:t}=this.adjustCalendarDate(e);return{year:Math.floor(t*this.DAYS_PER_ISLAMIC_YEAR/this.DAYS_PER_ISO_YEAR)+622,month:1,day:1}}}class IslamicHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic"}}class IslamicUmalquraHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-umalqura"}}class IslamicTblaHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-tbla"}}class IslamicCivilHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-civil"}}class IslamicRgsaHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-rgsa"}}class IslamicCcHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamicc"}}class PersianHelper extends HelperBase{constructor(){super(...arguments),this.id="persian",this.calendarType="solar"}inLeapYear(e,t){return 30===this.daysInMonth({year:e.year,month:12,day:1},t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 12===t?29:t<=6?31:30}maximumMonthLength(e){const{month:t}=e;return 12===t?30:t<=6?31:30}maxLengthOfMonthCodeInAnyYear(e){return Qo(e)<=6?31:30}estimateIsoDate(e){const{year:t}=this.adjustCalendarDate(e);return{year:t+621,month:1,day:1}}}class IndianHelper extends HelperBase{constructor(){super(...arguments),this.id="indian",this.calendarType="solar",this.months={1:{length:30,month:3,day:22,leap:{length:31,month:3,day:21}},2:{length:31,month:4,day:21},3:{length:31,month:5,day:22},4:{length:31,month:6,day:22},5:{length:31,month:7,day:23},6:{length:31,month:8,day:23},7:{length:30,month:9,day:23},8:{length:30,month:10,day:23},9:{length:30,month:11,day:22},10:{length:30,month:12,day:22},11:{length:30,month:1,nextYear:!0,day:21},12:{length:30,month:2,nextYear:!0,day:20}},this.vulnerableToBceBug="10/11/-79 Saka"!==new Date("0000-01-01T00:00Z").toLocaleDateString("en-US-u-ca-indian",{timeZone:"UTC"})}inLeapYear(e){return oi(e.year+78)}monthsInYear(){return 12}minimumMonthLength(e){return this.getMonthInfo(e).length}maximumMonthLength(e){return this.getMonthInfo(e).length}maxLengthOfMonthCodeInAnyYear(e){const t=Qo(e);let n=this.months[t];return n=n.leap??n,n.length}getMonthInfo(e){const{month:t}=e;let n=this.months[t];if(void 0===n)throw new RangeError(`Invalid month: ${t}`);return this.inLeapYear(e)&&n.leap&&(n=n.leap),n}estimateIsoDate(e){const t=this.adjustCalendarDate(e),n=this.getMonthInfo(t);return Or(t.year+78+(n.nextYear?1:0),n.month,n.day+t.day-1)}checkIcuBugs(e){if(this.vulnerableToBceBug&&e.year<1)throw new RangeError(`calendar '${this.id}' is broken for ISO dates before 0001-01-01 (see https://bugs.chromium.org/p/v8/issues/detail?id=10529)`)}}function oi(e){return e%4==0&&(e%100!=0||e%400==0)}class GregorianBaseHelperFixedEpoch extends HelperBase{constructor(e,t){super(),this.calendarType="solar",this.id=e,this.isoEpoch=t}inLeapYear(e){const{year:t}=this.estimateIsoDate({month:1,day:1,year:e.year});return oi(t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 2===t?this.inLeapYear(e)?29:28:[4,6,9,11].indexOf(t)>=0?30:31}maximumMonthLength(e){return this.minimumMonthLength(e)}maxLengthOfMonthCodeInAnyYear(e){return[31,29,31,30,31,30,31,31,30,31,30,31][Qo(e)-1]}estimateIsoDate(e){const t=this.adjustCalendarDate(e);return St(t.year+this.isoEpoch.year,t.month+this.isoEpoch.month,t.day+this.isoEpoch.day,"constrain")}}class GregorianBaseHelper extends HelperBase{constructor(e,t){super(),this.hasEra=!0,this.calendarType="solar",this.id=e;const{eras:n,anchorEra:r}=function(e){let t,n=e;if(0===n.length)throw new RangeError("Invalid era data: eras are required");if(1===n.length&&n[0].reverseOf)throw new RangeError("Invalid era data: anchor era cannot count years backwards");if(1===n.length&&!n[0].code)throw new RangeError("Invalid era data: at least one named era is required");if(n.filter((e=>null!=e.reverseOf)).length>1)throw new RangeError("Invalid era data: only one era can count years backwards");n.forEach((e=>{if(e.isAnchor||!e.anchorEpoch&&!e.reverseOf){if(t)throw new RangeError("Invalid era data: cannot have multiple anchor eras");t=e,e.anchorEpoch={year:e.hasYearZero?0:1}}else if(!e.code)throw new RangeError("If era name is blank, it must be the anchor era")})),n=n.filter((e=>e.code)),n.forEach((e=>{const{reverseOf:t}=e;if(t){const r=n.find((e=>e.code===t));if(void 0===r)throw new RangeError(`Invalid era data: unmatched reverseOf era: ${t}`);e.reverseOf=r,e.anchorEpoch=r.anchorEpoch,e.isoEpoch=r.isoEpoch}void 0===e.anchorEpoch.month&&(e.anchorEpoch.month=1),void 0===e.anchorEpoch.day&&(e.anchorEpoch.day=1)})),n.sort(((e,t)=>{if(e.reverseOf)return 1;if(t.reverseOf)return-1;if(!e.isoEpoch||!t.isoEpoch)throw new RangeError("Invalid era data: missing ISO epoch");return t.isoEpoch.year-e.isoEpoch.year}));const r=n[n.length-1].reverseOf;if(r&&r!==n[n.length-2])throw new RangeError("Invalid era data: invalid reverse-sign era");return n.forEach(((e,t)=>{e.genericName="era"+(n.length-1-t)})),{eras:n,anchorEra:t||n[0]}}(t);this.anchorEra=r,this.eras=n}inLeapYear(e){const{year:t}=this.estimateIsoDate({month:1,day:1,year:e.year});return oi(t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 2===t?this.inLeapYear(e)?29:28:[4,6,9,11].indexOf(t)>=0?30:31}maximumMonthLength(e){return this.minimumMonthLength(e)}maxLengthOfMonthCodeInAnyYear(e){return[31,29,31,30,31,30,31,31,30,31,30,31][Qo(e)-1]}completeEraYear(e){const t=(t,n,r)=>{const o=e[t];if(null!=o&&o!=n&&!(r||[]).includes(o)){const e=r?.[0];throw new RangeError(`Input ${t} ${o} doesn't match calculated value ${e?`${n} (also called ${e})`:n}`)}},n=t=>{let n;const r={...e,year:t},o=this.eras.find(((e,o)=>{if(o===this.eras.length-1){if(e.reverseOf){if(t>0)throw new RangeError(`Signed year ${t} is invalid for era ${e.code}`);return n=e.anchorEpoch.year-t,!0}return n=t-e.anchorEpoch.year+(e.hasYearZero?0:1),!0}return this.compareCalendarDates(r,e.anchorEpoch)>=0&&(n=t-e.anchorEpoch.year+(e.hasYearZero?0:1),!0)}));if(!o)throw new RangeError(`Year ${t} was not matched by any era`);return{eraYear:n,era:o.code,eraNames:o.names}};let{year:r,eraYear:o,era:i}=e;if(null!=r){const e=n(r);({eraYear:o,era:i}=e),t("era",i,e?.eraNames),t("eraYear",o)}else{if(null==o)throw new RangeError("Either year or eraYear and era are required");{if(void 0===i)throw new RangeError("era and eraYear must be provided together");const e=this.eras.find((({code:e,names:t=[]})=>e===i||t.includes(i)));if(!e)throw new RangeError(`Era ${i} (ISO year ${o}) was not matched by any era`);r=e.reverseOf?e.anchorEpoch.year-o:o+e.anchorEpoch.year-(e.hasYearZero?0:1),t("year",r),({eraYear:o,era:i}=n(r))}}return{...e,year:r,eraYear:o,era:i}}adjustCalendarDate(e,t,n="constrain"){let r=e;const{month:o,monthCode:i}=r;return void 0===o&&(r={...r,month:Qo(i)}),this.validateCalendarDate(r),r=this.completeEraYear(r),super.adjustCalendarDate(r,t,n)}estimateIsoDate(e){const t=this.adjustCalendarDate(e),{year:n,month:r,day:o}=t,{anchorEra:i}=this;return St(n+i.isoEpoch.year-(i.hasYearZero?0:1),r,o,"constrain")}}class SameMonthDayAsGregorianBaseHelper extends GregorianBaseHelper{constructor(e,t){super(e,t)}isoToCalendarDate(e){const{year:t,month:n,day:r}=e,o=ei(n),i=t-this.anchorEra.isoEpoch.year+1;return this.completeEraYear({year:i,month:n,monthCode:o,day:r})}}const ii={inLeapYear(e){const{year:t}=e;return(t+1)%4==0},monthsInYear:()=>13,minimumMonthLength(e){const{month:t}=e;return 13===t?this.inLeapYear(e)?6:5:30},maximumMonthLength(e){return this.minimumMonthLength(e)},maxLengthOfMonthCodeInAnyYear:e=>"M13"===e?6:30};class OrthodoxBaseHelperFixedEpoch extends GregorianBaseHelperFixedEpoch{constructor(e,t){super(e,t),this.inLeapYear=ii.inLeapYear,this.monthsInYear=ii.monthsInYear,this.minimumMonthLength=ii.minimumMonthLength,this.maximumMonthLength=ii.maximumMonthLength,this.maxLengthOfMonthCodeInAnyYear=ii.maxLengthOfMonthCodeInAnyYear}}class OrthodoxBaseHelper extends GregorianBaseHelper{constructor(e,t){super(e,t),this.inLeapYear=ii.inLeapYear,this.monthsInYear=ii.monthsInYear,this.minimumMonthLength=ii.minimumMonthLength,this.maximumMonthLength=ii.maximumMonthLength,this.maxLengthOfMonthCodeInAnyYear=ii.maxLengthOfMonthCodeInAnyYear}}class EthioaaHelper extends OrthodoxBaseHelperFixedEpoch{constructor(){super("ethioaa",{year:-5492,month:7,day:17})}}class CopticHelper extends OrthodoxBaseHelper{constructor(){super("coptic",[{code:"coptic",isoEpoch:{year:284,month:8,day:29}},{code:"coptic-inverse",reverseOf:"coptic"}])}}class EthiopicHelper extends OrthodoxBaseHelper{constructor(){super("ethiopic",[{code:"ethioaa",names:["ethiopic-amete-alem","mundi"],isoEpoch:{year:-5492,month:7,day:17}},{code:"ethiopic",names:["incar"],isoEpoch:{year:8,month:8,day:27},anchorEpoch:{year:5501}}])}}class RocHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("roc",[{code:"roc",names:["minguo"],isoEpoch:{year:1912,month:1,day:1}},{code:"roc-inverse",names:["before-roc"],reverseOf:"roc"}])}}class BuddhistHelper extends GregorianBaseHelperFixedEpoch{constructor(){super("buddhist",{year:-543,month:1,day:1})}}class GregoryHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("gregory",[{code:"gregory",names:["ad","ce"],isoEpoch:{year:1,month:1,day:1}},{code:"gregory-inverse",names:["be","bce"],reverseOf:"gregory"}])}reviseIntlEra(e){let{era:t,eraYear:n}=e;return"b"===t&&(t="gregory-inverse"),"a"===t&&(t="gregory"),{era:t,eraYear:n}}getFirstDayOfWeek(){return 1}getMinimalDaysInFirstWeek(){return 1}}class JapaneseHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("japanese",[{code:"reiwa",isoEpoch:{year:2019,month:5,day:1},anchorEpoch:{year:2019,month:5,day:1}},{code:"heisei",isoEpoch:{year:1989,month:1,day:8},anchorEpoch:{year:1989,month:1,day:8}},{code:"showa",isoEpoch:{year:1926,month:12,day:25},anchorEpoch:{year:1926,month:12,day:25}},{code:"taisho",isoEpoch:{year:1912,month:7,day:30},anchorEpoch:{year:1912,month:7,day:30}},{code:"meiji",isoEpoch:{year:1868,month:9,day:8},anchorEpoch:{year:1868,month:9,day:8}},{code:"japanese",names:["japanese","gregory","ad","ce"],isoEpoch:{year:1,month:1,day:1}},{code:"japanese-inverse",names:["japanese-inverse","gregory-inverse","bc","bce"],reverseOf:"japanese"}]),this.erasBeginMidYear=!0}reviseIntlEra(e,t){const{era:n,eraYear:r}=e,{year:o}=t;return this.eras.find((e=>e.code===n))?{era:n,eraYear:r}:o<1?{era:"japanese-inverse",eraYear:1-o}:{era:"japanese",eraYear:o}}}class ChineseBaseHelper extends HelperBase{constructor(){super(...arguments),this.calendarType="lunisolar"}inLeapYear(e,t){const n=this.getMonthList(e.year,t);return 13===Object.entries(n).length}monthsInYear(e,t){return this.inLeapYear(e,t)?13:12}minimumMonthLength(){return 29}maximumMonthLength(){return 30}maxLengthOfMonthCodeInAnyYear(e){return["M01L","M09L","M10L","M11L","M12L"].includes(e)?29:30}monthDaySearchStartYear(e,t){const n={M01L:[1651,1651],M02L:[1947,1765],M03L:[1966,1955],M04L:[1963,1944],M05L:[1971,1952],M06L:[1960,1941],M07L:[1968,1938],M08L:[1957,1718],M09L:[1832,1832],M10L:[1870,1870],M11L:[1814,1814],M12L:[1890,1890]}[e]??[1972,1972];return t<30?n[0]:n[1]}getMonthList(e,t){if(void 0===e)throw new TypeError("Missing year");const n=JSON.stringify({func:"getMonthList",calendarYear:e,id:this.id}),r=t.get(n);if(r)return r;const o=this.getFormatter(),i=(e,t)=>{const n=ni({isoYear:e,isoMonth:2,isoDay:1}),r=new Date(n);r.setUTCDate(t+1);const i=o.formatToParts(r),a=i.find((e=>"month"===e.type)).value,s=+i.find((e=>"day"===e.type)).value,c=i.find((e=>"relatedYear"===e.type));let d;if(void 0===c)throw new RangeError(`Intl.DateTimeFormat.formatToParts lacks relatedYear in ${this.id} calendar. Try Node 14+ or modern browsers.`);return d=+c.value,{calendarMonthString:a,calendarDay:s,calendarYearToVerify:d}};let a=17,{calendarMonthString:s,calendarDay:c,calendarYearToVerify:d}=i(e,a);"1"!==s&&(a+=29,({calendarMonthString:s,calendarDay:c}=i(e,a))),a-=c-5;const h={};let u,l,m=1,f=!1;do{({calendarMonthString:s,calendarDay:c,calendarYearToVerify:d}=i(e,a)),u&&(h[l].daysInMonth=u+30-c),d!==e?f=!0:(h[s]={monthIndex:m++},a+=30),u=c,l=s}while(!f);return h[l].daysInMonth=u+30-c,t.set(n,h),h}estimateIsoDate(e){const{year:t,month:n}=e;return{year:t,month:n>=12?12:n+1,day:1}}adjustCalendarDate(e,t,n="constrain",r=!1){let{year:o,month:i,monthExtra:a,day:s,monthCode:c}=e;if(void 0===o)throw new TypeError("Missing property: year");if(r){if(a&&"bis"!==a)throw new RangeError(`Unexpected leap month suffix: ${a}`);const e=ei(i,void 0!==a),n=`${i}${a||""}`,r=this.getMonthList(o,t)[n];if(void 0===r)throw new RangeError(`Unmatched month ${n} in Chinese year ${o}`);return i=r.monthIndex,{year:o,month:i,day:s,monthCode:e}}if(this.validateCalendarDate(e),void 0===i){const e=this.getMonthList(o,t);let r=c.replace(/^M|L$/g,(e=>"L"===e?"bis":""));"0"===r[0]&&(r=r.slice(1));let a=e[r];if(i=a&&a.monthIndex,void 0===i&&c.endsWith("L")&&"M13L"!=c&&"constrain"===n){const t=+c.replace(/^M0?|L$/g,"");a=e[t],a&&(i=a.monthIndex,c=ei(t))}if(void 0===i)throw new RangeError(`Unmatched month ${c} in Chinese year ${o}`)}else if(void 0===c){const e=this.getMonthList(o,t),r=Object.entries(e),a=r.length;"reject"===n?(Nr(i,1,a),Nr(s,1,this.maximumMonthLength())):(i=jr(i,1,a),s=jr(s,1,this.maximumMonthLength()));const d=r.find((e=>e[1].monthIndex===i));if(void 0===d)throw new RangeError(`Invalid month ${i} in Chinese year ${o}`);c=ei(+d[0].replace("bis",""),-1!==d[0].indexOf("bis"))}else{const e=this.getMonthList(o,t);let n=c.replace(/^M|L$/g,(e=>"L"===e?"bis":""));"0"===n[0]&&(n=n.slice(1));const r=e[n];if(!r)throw new RangeError(`Unmatched monthCode ${c} in Chinese year ${o}`);if(i!==r.monthIndex)throw new RangeError(`monthCode ${c} doesn't correspond to month ${i} in Chinese year ${o}`)}return{...e,year:o,month:i,monthCode:c,day:s}}}class ChineseHelper extends ChineseBaseHelper{constructor(){super(...arguments),this.id="chinese"}}class DangiHelper extends ChineseBaseHelper{constructor(){super(...arguments),this.id="dangi"}}class NonIsoCalendar{constructor(e){this.helper=e}extraFields(e){return this.helper.hasEra&&e.includes("year")?["era","eraYear"]:[]}resolveFields(e){if("lunisolar"!==this.helper.calendarType){const t=new OneObjectCache;ti(e,void 0,this.helper.monthsInYear({year:e.year??1972},t))}}dateToISO(e,t){const n=new OneObjectCache,r=this.helper.calendarToIsoDate(e,t,n);return n.setObject(r),r}monthDayToISOReferenceDate(e,t){const n=new OneObjectCache,r=this.helper.monthDayFromFields(e,t,n);return n.setObject(r),r}fieldKeysToIgnore(e){const t=new Set;for(let n=0;n<e.length;n++){const r=e[n];switch(t.add(r),r){case"era":t.add("eraYear"),t.add("year");break;case"eraYear":t.add("era"),t.add("year");break;case"year":t.add("era"),t.add("eraYear");break;case"month":t.add("monthCode"),this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"));break;case"monthCode":t.add("month"),this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"));break;case"day":this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"))}}return Go(t)}dateAdd(e,{years:t,months:n,weeks:r,days:o},i){const a=OneObjectCache.getCacheForObject(e),s=this.helper.isoToCalendarDate(e,a),c=this.helper.addCalendar(s,{years:t,months:n,weeks:r,days:o},i,a),d=this.helper.calendarToIsoDate(c,"constrain",a);return OneObjectCache.getCacheForObject(d)||new OneObjectCache(a).setObject(d),d}dateUntil(e,t,n){const r=OneObjectCache.getCacheForObject(e),o=OneObjectCache.getCacheForObject(t),i=this.helper.isoToCalendarDate(e,r),a=this.helper.isoToCalendarDate(t,o);return this.helper.untilCalendar(i,a,n,r)}isoToDate(e,t){const n=OneObjectCache.getCacheForObject(e),r=this.helper.isoToCalendarDate(e,n);if(t.dayOfWeek&&(r.dayOfWeek=Xo.iso8601.isoToDate(e,{dayOfWeek:!0}).dayOfWeek),t.dayOfYear){const e=this.helper.startOfCalendarYear(r),t=this.helper.calendarDaysUntil(e,r,n);r.dayOfYear=t+1}if(t.weekOfYear&&(r.weekOfYear=Ko(this.helper.id,e)),r.daysInWeek=7,t.daysInMonth&&(r.daysInMonth=this.helper.daysInMonth(r,n)),t.daysInYear){const e=this.helper.startOfCalendarYear(r),t=this.helper.addCalendar(e,{years:1},"constrain",n);r.daysInYear=this.helper.calendarDaysUntil(e,t,n)}return t.monthsInYear&&(r.monthsInYear=this.helper.monthsInYear(r,n)),t.inLeapYear&&(r.inLeapYear=this.helper.inLeapYear(r,n)),r}getFirstDayOfWeek(){return this.helper.getFirstDayOfWeek()}getMinimalDaysInFirstWeek(){return this.helper.getMinimalDaysInFirstWeek()}}for(const e of[HebrewHelper,PersianHelper,EthiopicHelper,EthioaaHelper,CopticHelper,ChineseHelper,DangiHelper,RocHelper,IndianHelper,BuddhistHelper,GregoryHelper,JapaneseHelper,IslamicHelper,IslamicUmalquraHelper,IslamicTblaHelper,IslamicCivilHelper,IslamicRgsaHelper,IslamicCcHelper]){const t=new e;Xo[t.id]=new NonIsoCalendar(t)}se("calendarImpl",(function(e){return Xo[e]}));const ai=Intl.DateTimeFormat;function si(e,t){let n=re(e,t);return"function"==typeof n&&(n=new ai(re(e,G),n(re(e,K))),function(e,t,n){const r=Q(e);if(void 0===r)throw new TypeError("Missing slots for the given container");if(void 0===r[t])throw new TypeError(`tried to reset ${t} which was not set`);r[t]=n}(e,t,n)),n}function ci(e){return ne(e,q)}class DateTimeFormatImpl{constructor(e=void 0,t=void 0){!function(e,t,n){const r=void 0!==n;let o;if(r){const e=["localeMatcher","calendar","numberingSystem","hour12","hourCycle","timeZone","weekday","era","year","month","day","dayPeriod","hour","minute","second","fractionalSecondDigits","timeZoneName","formatMatcher","dateStyle","timeStyle"];o=function(e){if(null==e)throw new TypeError(`Expected object not ${e}`);return Object(e)}(n);const t=Object.create(null);for(let n=0;n<e.length;n++){const r=e[n];Object.prototype.hasOwnProperty.call(o,r)&&(t[r]=o[r])}o=t}else o=Object.create(null);const i=new ai(t,o),a=i.resolvedOptions();if(te(e),r){const t=Object.assign(Object.create(null),a);for(const e in t)Object.prototype.hasOwnProperty.call(o,e)||delete t[e];t.hour12=o.hour12,t.hourCycle=o.hourCycle,oe(e,K,t)}else oe(e,K,o);oe(e,G,a.locale),oe(e,q,i),oe(e,W,a.timeZone),oe(e,J,a.calendar),oe(e,B,vi),oe(e,Z,gi),oe(e,F,wi),oe(e,H,pi),oe(e,z,bi),oe(e,A,Di);const s=r?o.timeZone:void 0;if(void 0===s)oe(e,_,a.timeZone);else{const t=We(s);if(t.startsWith("−"))throw new RangeError("Unicode minus (U+2212) is not supported in time zone offsets");oe(e,_,Bn(t))}}(this,e,t)}get format(){vt(this,ci);const e=ui.bind(this);return Object.defineProperties(e,{length:{value:1,enumerable:!1,writable:!1,configurable:!0},name:{value:"",enumerable:!1,writable:!1,configurable:!0}}),e}formatRange(e,t){return vt(this,ci),mi.call(this,e,t)}formatToParts(e,...t){return vt(this,ci),li.call(this,e,...t)}formatRangeToParts(e,t){return vt(this,ci),fi.call(this,e,t)}resolvedOptions(){return vt(this,ci),hi.call(this)}}"formatToParts"in ai.prototype||delete DateTimeFormatImpl.prototype.formatToParts,"formatRangeToParts"in ai.prototype||delete DateTimeFormatImpl.prototype.formatRangeToParts;const di=function(e=void 0,t=void 0){return new DateTimeFormatImpl(e,t)};function hi(){const e=re(this,q).resolvedOptions();return e.timeZone=re(this,_),e}function ui(e,...t){let n,r,o=$i(e,this);return o.formatter?(n=o.formatter,r=[No(o.epochNs,"floor")]):(n=re(this,q),r=[e,...t]),n.format(...r)}function li(e,...t){let n,r,o=$i(e,this);return o.formatter?(n=o.formatter,r=[No(o.epochNs,"floor")]):(n=re(this,q),r=[e,...t]),n.formatToParts(...r)}function mi(e,t){if(void 0===e||void 0===t)throw new TypeError("Intl.DateTimeFormat.formatRange requires two values");const n=Ci(e),r=Ci(t);let o,i=[n,r];if(Ii(n)!==Ii(r))throw new TypeError("Intl.DateTimeFormat.formatRange accepts two values of the same type");if(Ii(n)){if(!Oi(n,r))throw new TypeError("Intl.DateTimeFormat.formatRange accepts two values of the same type");const{epochNs:e,formatter:t}=$i(n,this),{epochNs:a,formatter:s}=$i(r,this);t&&(o=t,i=[No(e,"floor"),No(a,"floor")])}return o||(o=re(this,q)),o.formatRange(...i)}function fi(e,t){if(void 0===e||void 0===t)throw new TypeError("Intl.DateTimeFormat.formatRange requires two values");const n=Ci(e),r=Ci(t);let o,i=[n,r];if(Ii(n)!==Ii(r))throw new TypeError("Intl.DateTimeFormat.formatRangeToParts accepts two values of the same type");if(Ii(n)){if(!Oi(n,r))throw new TypeError("Intl.DateTimeFormat.formatRangeToParts accepts two values of the same type");const{epochNs:e,formatter:t}=$i(n,this),{epochNs:a,formatter:s}=$i(r,this);t&&(o=t,i=[No(e,"floor"),No(a,"floor")])}return o||(o=re(this,q)),o.formatRangeToParts(...i)}function yi(e={},t={}){const n=Object.assign({},e),r=["year","month","day","hour","minute","second","weekday","dayPeriod","timeZoneName","dateStyle","timeStyle"];for(let e=0;e<r.length;e++){const o=r[e];n[o]=o in t?t[o]:n[o],!1!==n[o]&&void 0!==n[o]||delete n[o]}return n}function pi(e){const t=yi(e,{year:!1,month:!1,day:!1,weekday:!1,timeZoneName:!1,dateStyle:!1});if("long"!==t.timeStyle&&"full"!==t.timeStyle||(delete t.timeStyle,Object.assign(t,{hour:"numeric",minute:"2-digit",second:"2-digit"})),!Mi(t)){if(Ei(e))throw new TypeError(`cannot format Temporal.PlainTime with options [${Object.keys(e)}]`);Object.assign(t,{hour:"numeric",minute:"numeric",second:"numeric"})}return t}function gi(e){const t={short:{year:"2-digit",month:"numeric"},medium:{year:"numeric",month:"short"},long:{year:"numeric",month:"long"},full:{year:"numeric",month:"long"}},n=yi(e,{day:!1,hour:!1,minute:!1,second:!1,weekday:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if("dateStyle"in n&&n.dateStyle){const e=n.dateStyle;delete n.dateStyle,Object.assign(n,t[e])}if(!("year"in n||"month"in n||"era"in n)){if(Ei(e))throw new TypeError(`cannot format PlainYearMonth with options [${Object.keys(e)}]`);Object.assign(n,{year:"numeric",month:"numeric"})}return n}function wi(e){const t={short:{month:"numeric",day:"numeric"},medium:{month:"short",day:"numeric"},long:{month:"long",day:"numeric"},full:{month:"long",day:"numeric"}},n=yi(e,{year:!1,hour:!1,minute:!1,second:!1,weekday:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if("dateStyle"in n&&n.dateStyle){const e=n.dateStyle;delete n.dateStyle,Object.assign(n,t[e])}if(!("month"in n)&&!("day"in n)){if(Ei(e))throw new TypeError(`cannot format PlainMonthDay with options [${Object.keys(e)}]`);Object.assign(n,{month:"numeric",day:"numeric"})}return n}function vi(e){const t=yi(e,{hour:!1,minute:!1,second:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if(!Ti(t)){if(Ei(e))throw new TypeError(`cannot format PlainDate with options [${Object.keys(e)}]`);Object.assign(t,{year:"numeric",month:"numeric",day:"numeric"})}return t}function bi(e){const t=yi(e,{timeZoneName:!1});if(("long"===t.timeStyle||"full"===t.timeStyle)&&(delete t.timeStyle,Object.assign(t,{hour:"numeric",minute:"2-digit",second:"2-digit"}),t.dateStyle)){const e={short:{year:"numeric",month:"numeric",day:"numeric"},medium:{year:"numeric",month:"short",day:"numeric"},long:{year:"numeric",month:"long",day:"numeric"},full:{year:"numeric",month:"long",day:"numeric",weekday:"long"}};Object.assign(t,e[t.dateStyle]),delete t.dateStyle}if(!Mi(t)&&!Ti(t)){if(Ei(e))throw new TypeError(`cannot format PlainDateTime with options [${Object.keys(e)}]`);Object.assign(t,{year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"})}return t}function Di(e){let t=e;return Mi(t)||Ti(t)||(t=Object.assign({},t,{year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"})),t}function Ti(e){return"year"in e||"month"in e||"day"in e||"weekday"in e||"dateStyle"in e||"era"in e}function Mi(e){return"hour"in e||"minute"in e||"second"in e||"timeStyle"in e||"dayPeriod"in e||"fractionalSecondDigits"in e}function Ei(e){return Ti(e)||Mi(e)||"dateStyle"in e||"timeStyle"in e||"timeZoneName"in e}function Ii(e){return mt(e)||ft(e)||yt(e)||wt(e)||pt(e)||gt(e)||ut(e)}function Ci(e){return Ii(e)?e:qe(e)}function Oi(e,t){return!(!Ii(e)||!Ii(t)||ft(e)&&!ft(t)||mt(e)&&!mt(t)||yt(e)&&!yt(t)||wt(e)&&!wt(t)||pt(e)&&!pt(t)||gt(e)&&!gt(t)||ut(e)&&!ut(t))}function $i(e,t){if(ft(e)){const n={isoDate:{year:1970,month:1,day:1},time:re(e,M)};return{epochNs:An(re(t,W),n,"compatible"),formatter:si(t,H)}}if(pt(e)){const n=re(e,E),r=re(t,J);if(n!==r)throw new RangeError(`cannot format PlainYearMonth with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,Z)}}if(gt(e)){const n=re(e,E),r=re(t,J);if(n!==r)throw new RangeError(`cannot format PlainMonthDay with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,F)}}if(mt(e)){const n=re(e,E),r=re(t,J);if("iso8601"!==n&&n!==r)throw new RangeError(`cannot format PlainDate with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,B)}}if(yt(e)){const n=re(e,E),r=re(t,J);if("iso8601"!==n&&n!==r)throw new RangeError(`cannot format PlainDateTime with calendar ${n} in locale with calendar ${r}`);const o=re(e,T);return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,z)}}if(wt(e))throw new TypeError("Temporal.ZonedDateTime not supported in DateTimeFormat methods. Use toLocaleString() instead.");return ut(e)?{epochNs:re(e,b),formatter:si(t,A)}:{}}function Yi(e){const t=Object.create(null);return t.years=re(e,Y),t.months=re(e,R),t.weeks=re(e,S),t.days=re(e,j),t.hours=re(e,k),t.minutes=re(e,N),t.seconds=re(e,x),t.milliseconds=re(e,L),t.microseconds=re(e,P),t.nanoseconds=re(e,U),t}DateTimeFormatImpl.prototype.constructor=di,Object.defineProperty(di,"prototype",{value:DateTimeFormatImpl.prototype,writable:!1,enumerable:!1,configurable:!1}),di.supportedLocalesOf=ai.supportedLocalesOf,ae(di,"Intl.DateTimeFormat");const{format:Ri,formatToParts:Si}=Intl.DurationFormat?.prototype??Object.create(null);function ji(e){Intl.DurationFormat.prototype.resolvedOptions.call(this);const t=Yi(sn(e));return Ri.call(this,t)}Intl.DurationFormat?.prototype&&(Intl.DurationFormat.prototype.format=ji,Intl.DurationFormat.prototype.formatToParts=function(e){Intl.DurationFormat.prototype.resolvedOptions.call(this);const t=Yi(sn(e));return Si.call(this,t)});var ki=Object.freeze({__proto__:null,DateTimeFormat:di,ModifiedIntlDurationFormatPrototypeFormat:ji});class Instant{constructor(e){if(arguments.length<1)throw new TypeError("missing argument: epochNanoseconds is required");In(this,Lo(e))}get epochMilliseconds(){return vt(this,ut),No(re(this,b),"floor")}get epochNanoseconds(){return vt(this,ut),ko(jsbi_cjs.BigInt(re(this,b)))}add(e){return vt(this,ut),wo("add",this,e)}subtract(e){return vt(this,ut),wo("subtract",this,e)}until(e,t=void 0){return vt(this,ut),so("until",this,e,t)}since(e,t=void 0){return vt(this,ut),so("since",this,e,t)}round(e){if(vt(this,ut),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt);return Ht(n,{hour:24,minute:1440,second:86400,millisecond:864e5,microsecond:864e8,nanosecond:864e11}[o],!0),Cn(Io(re(this,b),n,o,r))}equals(t){vt(this,ut);const n=cn(t),r=re(this,b),o=re(n,b);return jsbi_cjs.equal(jsbi_cjs.BigInt(r),jsbi_cjs.BigInt(o))}toString(e=void 0){vt(this,ut);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o)throw new RangeError('smallestUnit must be a time unit other than "hour"');let i=t.timeZone;void 0!==i&&(i=Bn(i));const{precision:a,unit:s,increment:c}=At(o,n);return Xn(Cn(Io(re(this,b),c,s,r)),i,a)}toJSON(){return vt(this,ut),Xn(this,void 0,"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,ut),new di(e,t).format(this)}valueOf(){qo("Instant")}toZonedDateTimeISO(e){vt(this,ut);const t=Bn(e);return $n(re(this,b),t,"iso8601")}static fromEpochMilliseconds(e){return Cn(xo(qe(e)))}static fromEpochNanoseconds(e){return Cn(Lo(e))}static from(e){return cn(e)}static compare(t,n){const r=cn(t),o=cn(n),i=re(r,b),a=re(o,b);return jsbi_cjs.lessThan(i,a)?-1:jsbi_cjs.greaterThan(i,a)?1:0}}ae(Instant,"Temporal.Instant");class PlainDate{constructor(e,t,n,r="iso8601"){const o=_e(e),i=_e(t),a=_e(n),s=zo(void 0===r?"iso8601":Ve(r));xr(o,i,a),yn(this,{year:o,month:i,day:a},s)}get calendarId(){return vt(this,mt),re(this,E)}get era(){return Ni(this,"era")}get eraYear(){return Ni(this,"eraYear")}get year(){return Ni(this,"year")}get month(){return Ni(this,"month")}get monthCode(){return Ni(this,"monthCode")}get day(){return Ni(this,"day")}get dayOfWeek(){return Ni(this,"dayOfWeek")}get dayOfYear(){return Ni(this,"dayOfYear")}get weekOfYear(){return Ni(this,"weekOfYear")?.week}get yearOfWeek(){return Ni(this,"weekOfYear")?.year}get daysInWeek(){return Ni(this,"daysInWeek")}get daysInMonth(){return Ni(this,"daysInMonth")}get daysInYear(){return Ni(this,"daysInYear")}get monthsInYear(){return Ni(this,"monthsInYear")}get inLeapYear(){return Ni(this,"inLeapYear")}with(e,t=void 0){if(vt(this,mt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D));return r=Rn(n,r,tn(n,e,["year","month","monthCode","day"],[],"partial")),pn(Ln(n,r,Lt(Zo(t))),n)}withCalendar(e){vt(this,mt);const t=kn(e);return pn(re(this,D),t)}add(e,t=void 0){return vt(this,mt),vo("add",this,e,t)}subtract(e,t=void 0){return vt(this,mt),vo("subtract",this,e,t)}until(e,t=void 0){return vt(this,mt),co("until",this,e,t)}since(e,t=void 0){return vt(this,mt),co("since",this,e,t)}equals(e){vt(this,mt);const t=rn(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,mt),er(this,Zt(Zo(e)))}toJSON(){return vt(this,mt),er(this)}toLocaleString(e=void 0,t=void 0){return vt(this,mt),new di(e,t).format(this)}valueOf(){qo("PlainDate")}toPlainDateTime(e=void 0){vt(this,mt);const t=un(e);return wn(xt(re(this,D),t),re(this,E))}toZonedDateTime(e){let t,n;if(vt(this,mt),Ae(e)){const r=e.timeZone;void 0===r?t=Bn(e):(t=Bn(r),n=e.plainTime)}else t=Bn(e);const r=re(this,D);let o;return void 0===n?o=_n(t,r):(n=hn(n),o=An(t,xt(r,re(n,M)),"compatible")),$n(o,t,re(this,E))}toPlainYearMonth(){vt(this,mt);const e=re(this,E);return En(Pn(e,index_esm_en(e,re(this,D)),"constrain"),e)}toPlainMonthDay(){vt(this,mt);const e=re(this,E);return bn(Un(e,index_esm_en(e,re(this,D)),"constrain"),e)}static from(e,t=void 0){return rn(e,t)}static compare(e,t){const n=rn(e),r=rn(t);return Ro(re(n,D),re(r,D))}}function Ni(e,t){vt(e,mt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}ae(PlainDate,"Temporal.PlainDate");class PlainDateTime{constructor(e,t,n,r=0,o=0,i=0,a=0,s=0,c=0,d="iso8601"){const h=_e(e),u=_e(t),l=_e(n),m=void 0===r?0:_e(r),f=void 0===o?0:_e(o),y=void 0===i?0:_e(i),p=void 0===a?0:_e(a),g=void 0===s?0:_e(s),w=void 0===c?0:_e(c),v=zo(void 0===d?"iso8601":Ve(d));Ur(h,u,l,m,f,y,p,g,w),gn(this,{isoDate:{year:h,month:u,day:l},time:{hour:m,minute:f,second:y,millisecond:p,microsecond:g,nanosecond:w}},v)}get calendarId(){return vt(this,yt),re(this,E)}get year(){return xi(this,"year")}get month(){return xi(this,"month")}get monthCode(){return xi(this,"monthCode")}get day(){return xi(this,"day")}get hour(){return Li(this,"hour")}get minute(){return Li(this,"minute")}get second(){return Li(this,"second")}get millisecond(){return Li(this,"millisecond")}get microsecond(){return Li(this,"microsecond")}get nanosecond(){return Li(this,"nanosecond")}get era(){return xi(this,"era")}get eraYear(){return xi(this,"eraYear")}get dayOfWeek(){return xi(this,"dayOfWeek")}get dayOfYear(){return xi(this,"dayOfYear")}get weekOfYear(){return xi(this,"weekOfYear")?.week}get yearOfWeek(){return xi(this,"weekOfYear")?.year}get daysInWeek(){return xi(this,"daysInWeek")}get daysInYear(){return xi(this,"daysInYear")}get daysInMonth(){return xi(this,"daysInMonth")}get monthsInYear(){return xi(this,"monthsInYear")}get inLeapYear(){return xi(this,"inLeapYear")}with(e,t=void 0){if(vt(this,yt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E),r=re(this,T);let o={...index_esm_en(n,r.isoDate),...r.time};return o=Rn(n,o,tn(n,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond"],"partial")),wn(on(n,o,Lt(Zo(t))),n)}withPlainTime(e=void 0){vt(this,yt);const t=un(e);return wn(xt(re(this,T).isoDate,t),re(this,E))}withCalendar(e){vt(this,yt);const t=kn(e);return wn(re(this,T),t)}add(e,t=void 0){return vt(this,yt),bo("add",this,e,t)}subtract(e,t=void 0){return vt(this,yt),bo("subtract",this,e,t)}until(e,t=void 0){return vt(this,yt),ho("until",this,e,t)}since(e,t=void 0){return vt(this,yt),ho("since",this,e,t)}round(e){if(vt(this,yt),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt,["day"]),i={day:1,hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[o];Ht(n,i,1===i);const a=re(this,T);return wn(1===n&&"nanosecond"===o?a:Co(a,n,o,r),re(this,E))}equals(e){vt(this,yt);const t=an(e);return 0===jo(re(this,T),re(t,T))&&xn(re(this,E),re(t,E))}toString(e=void 0){vt(this,yt);const t=Zo(e),n=Zt(t),r=zt(t),o=Ut(t,"trunc"),i=Wt(t,"smallestUnit","time",void 0);if("hour"===i)throw new RangeError('smallestUnit must be a time unit other than "hour"');const{precision:a,unit:s,increment:c}=At(i,r),d=Co(re(this,T),c,s,o);return Br(d),nr(d,re(this,E),a,n)}toJSON(){return vt(this,yt),nr(re(this,T),re(this,E),"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,yt),new di(e,t).format(this)}valueOf(){qo("PlainDateTime")}toZonedDateTime(e,t=void 0){vt(this,yt);const n=Bn(e),r=Pt(Zo(t));return $n(An(n,re(this,T),r),n,re(this,E))}toPlainDate(){return vt(this,yt),pn(re(this,T).isoDate,re(this,E))}toPlainTime(){return vt(this,yt),Tn(re(this,T).time)}static from(e,t=void 0){return an(e,t)}static compare(e,t){const n=an(e),r=an(t);return jo(re(n,T),re(r,T))}}function xi(e,t){vt(e,yt);const n=re(e,T).isoDate;return Qt(e).isoToDate(n,{[t]:!0})[t]}function Li(e,t){return vt(e,yt),re(e,T).time[t]}ae(PlainDateTime,"Temporal.PlainDateTime");class Duration{constructor(e=0,t=0,n=0,r=0,o=0,i=0,a=0,s=0,c=0,d=0){const h=void 0===e?0:Ge(e),u=void 0===t?0:Ge(t),l=void 0===n?0:Ge(n),m=void 0===r?0:Ge(r),f=void 0===o?0:Ge(o),y=void 0===i?0:Ge(i),p=void 0===a?0:Ge(a),g=void 0===s?0:Ge(s),w=void 0===c?0:Ge(c),v=void 0===d?0:Ge(d);zr(h,u,l,m,f,y,p,g,w,v),te(this),oe(this,Y,h),oe(this,R,u),oe(this,S,l),oe(this,j,m),oe(this,k,f),oe(this,N,y),oe(this,x,p),oe(this,L,g),oe(this,P,w),oe(this,U,v)}get years(){return vt(this,lt),re(this,Y)}get months(){return vt(this,lt),re(this,R)}get weeks(){return vt(this,lt),re(this,S)}get days(){return vt(this,lt),re(this,j)}get hours(){return vt(this,lt),re(this,k)}get minutes(){return vt(this,lt),re(this,N)}get seconds(){return vt(this,lt),re(this,x)}get milliseconds(){return vt(this,lt),re(this,L)}get microseconds(){return vt(this,lt),re(this,P)}get nanoseconds(){return vt(this,lt),re(this,U)}get sign(){return vt(this,lt),Mr(this)}get blank(){return vt(this,lt),0===Mr(this)}with(e){vt(this,lt);const t=kt(e),{years:n=re(this,Y),months:r=re(this,R),weeks:o=re(this,S),days:i=re(this,j),hours:a=re(this,k),minutes:s=re(this,N),seconds:c=re(this,x),milliseconds:d=re(this,L),microseconds:h=re(this,P),nanoseconds:u=re(this,U)}=t;return new Duration(n,r,o,i,a,s,c,d,h,u)}negated(){return vt(this,lt),Sr(this)}abs(){return vt(this,lt),new Duration(Math.abs(re(this,Y)),Math.abs(re(this,R)),Math.abs(re(this,S)),Math.abs(re(this,j)),Math.abs(re(this,k)),Math.abs(re(this,N)),Math.abs(re(this,x)),Math.abs(re(this,L)),Math.abs(re(this,P)),Math.abs(re(this,U)))}add(e){return vt(this,lt),go("add",this,e)}subtract(e){return vt(this,lt),go("subtract",this,e)}round(e){if(vt(this,lt),void 0===e)throw new TypeError("options parameter is required");const t=Jt(this),n="string"==typeof e?Fo("smallestUnit",e):Zo(e);let r=Wt(n,"largestUnit","datetime",void 0,["auto"]),{plainRelativeTo:o,zonedRelativeTo:i}=_t(n);const a=Ft(n),s=Ut(n,"halfExpand");let c=Wt(n,"smallestUnit","datetime",void 0),d=!0;c||(d=!1,c="nanosecond");const h=Gt(t,c);let u=!0;if(r||(u=!1,r=h),"auto"===r&&(r=h),!d&&!u)throw new RangeError("at least one of smallestUnit or largestUnit is required");if(Gt(r,c)!==r)throw new RangeError(`largestUnit ${r} cannot be smaller than smallestUnit ${c}`);const l={hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[c];if(void 0!==l&&Ht(a,l,!1),a>1&&"date"===Vt(c)&&r!==c)throw new RangeError("For calendar units with roundingIncrement > 1, use largestUnit = smallestUnit");if(i){let e=Ar(this);const t=re(i,$),n=re(i,E),o=re(i,b);return e=io(o,po(o,t,n,e),t,n,r,a,c,s),"date"===Vt(r)&&(r="hour"),_r(e,r)}if(o){let e=qr(this);const t=fo({deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},e.time),n=re(o,D),i=re(o,E),d=Sn(i,n,Nt(e.date,t.deltaDays),"constrain");return e=oo(xt(n,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),xt(d,t),i,r,a,c,s),_r(e,r)}if(Kt(t))throw new RangeError(`a starting point is required for ${t}s balancing`);if(Kt(r))throw new RangeError(`a starting point is required for ${r}s balancing`);let m=qr(this);if("day"===c){const{quotient:e,remainder:t}=m.time.divmod(Se);let n=m.date.days+e+Yo(t,"day");n=Eo(n,a,s),m=Jr({years:0,months:0,weeks:0,days:n},TimeDuration.ZERO)}else m=Jr({years:0,months:0,weeks:0,days:0},$o(m.time,a,c,s));return _r(m,r)}total(t){if(vt(this,lt),void 0===t)throw new TypeError("options argument is required");const n="string"==typeof t?Fo("unit",t):Zo(t);let{plainRelativeTo:r,zonedRelativeTo:o}=_t(n);const i=Wt(n,"unit","datetime",qt);if(o){const e=Ar(this),t=re(o,$),n=re(o,E),r=re(o,b);return function(e,t,n,r,o){return"time"===Vt(o)?Yo(TimeDuration.fromEpochNsDiff(t,e),o):ro(eo(e,t,n,r,o),t,zn(n,e),n,r,o)}(r,po(r,t,n,e),t,n,i)}if(r){const t=qr(this);let n=fo({deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},t.time);const o=re(r,D),a=re(r,E),s=Sn(a,o,Nt(t.date,n.deltaDays),"constrain");return function(t,n,r,o){if(0==jo(t,n))return 0;Br(t),Br(n);const i=Qr(t,n,r,o);return"nanosecond"===o?jsbi_cjs.toNumber(i.time.totalNs):ro(i,pr(n),t,null,r,o)}(xt(o,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),xt(s,n),a,i)}const a=Jt(this);if(Kt(a))throw new RangeError(`a starting point is required for ${a}s total`);if(Kt(i))throw new RangeError(`a starting point is required for ${i}s total`);return Yo(qr(this).time,i)}toString(e=void 0){vt(this,lt);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o||"minute"===o)throw new RangeError('smallestUnit must be a time unit other than "hours" or "minutes"');const{precision:i,unit:a,increment:s}=At(o,n);if("nanosecond"===a&&1===s)return Qn(this,i);const c=Jt(this);let d=Ar(this);const h=$o(d.time,s,a,r);return d=Jr(d.date,h),Qn(_r(d,Gt(c,"second")),i)}toJSON(){return vt(this,lt),Qn(this,"auto")}toLocaleString(e=void 0,t=void 0){if(vt(this,lt),"function"==typeof Intl.DurationFormat){const n=new Intl.DurationFormat(e,t);return ji.call(n,this)}return console.warn("Temporal.Duration.prototype.toLocaleString() requires Intl.DurationFormat."),Qn(this,"auto")}valueOf(){qo("Duration")}static from(e){return sn(e)}static compare(t,n,r=void 0){const o=sn(t),i=sn(n),a=Zo(r),{plainRelativeTo:s,zonedRelativeTo:c}=_t(a);if(re(o,Y)===re(i,Y)&&re(o,R)===re(i,R)&&re(o,S)===re(i,S)&&re(o,j)===re(i,j)&&re(o,k)===re(i,k)&&re(o,N)===re(i,N)&&re(o,x)===re(i,x)&&re(o,L)===re(i,L)&&re(o,P)===re(i,P)&&re(o,U)===re(i,U))return 0;const d=Jt(o),h=Jt(i),u=Ar(o),l=Ar(i);if(c&&("date"===Vt(d)||"date"===Vt(h))){const t=re(c,$),n=re(c,E),r=re(c,b),o=po(r,t,n,u),i=po(r,t,n,l);return Bo(jsbi_cjs.toNumber(jsbi_cjs.subtract(o,i)))}let m=u.date.days,f=l.date.days;if(Kt(d)||Kt(h)){if(!s)throw new RangeError("A starting point is required for years, months, or weeks comparison");m=Rr(u.date,s),f=Rr(l.date,s)}const y=u.time.add24HourDays(m),p=l.time.add24HourDays(f);return y.cmp(p)}}ae(Duration,"Temporal.Duration");class PlainMonthDay{constructor(e,t,n="iso8601",r=1972){const o=_e(e),i=_e(t),a=zo(void 0===n?"iso8601":Ve(n)),s=_e(r);xr(s,o,i),vn(this,{year:s,month:o,day:i},a)}get monthCode(){return Pi(this,"monthCode")}get day(){return Pi(this,"day")}get calendarId(){return vt(this,gt),re(this,E)}with(e,t=void 0){if(vt(this,gt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D),"month-day");return r=Rn(n,r,tn(n,e,["year","month","monthCode","day"],[],"partial")),bn(Un(n,r,Lt(Zo(t))),n)}equals(e){vt(this,gt);const t=dn(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,gt),rr(this,Zt(Zo(e)))}toJSON(){return vt(this,gt),rr(this)}toLocaleString(e=void 0,t=void 0){return vt(this,gt),new di(e,t).format(this)}valueOf(){qo("PlainMonthDay")}toPlainDate(e){if(vt(this,gt),!Ae(e))throw new TypeError("argument should be an object");const t=re(this,E);return pn(Ln(t,Rn(t,index_esm_en(t,re(this,D),"month-day"),tn(t,e,["year"],[],[])),"constrain"),t)}static from(e,t=void 0){return dn(e,t)}}function Pi(e,t){vt(e,gt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}function Ui(e){return zn(e,Po())}ae(PlainMonthDay,"Temporal.PlainMonthDay");const Bi={instant:()=>Cn(Po()),plainDateTimeISO:(e=Uo())=>wn(Ui(Bn(e)),"iso8601"),plainDateISO:(e=Uo())=>pn(Ui(Bn(e)).isoDate,"iso8601"),plainTimeISO:(e=Uo())=>Tn(Ui(Bn(e)).time),timeZoneId:()=>Uo(),zonedDateTimeISO:(e=Uo())=>{const t=Bn(e);return $n(Po(),t,"iso8601")},[Symbol.toStringTag]:"Temporal.Now"};Object.defineProperty(Bi,Symbol.toStringTag,{value:"Temporal.Now",writable:!1,enumerable:!1,configurable:!0});class PlainTime{constructor(e=0,t=0,n=0,r=0,o=0,i=0){const a=void 0===e?0:_e(e),s=void 0===t?0:_e(t),c=void 0===n?0:_e(n),d=void 0===r?0:_e(r),h=void 0===o?0:_e(o),u=void 0===i?0:_e(i);Pr(a,s,c,d,h,u),Dn(this,{hour:a,minute:s,second:c,millisecond:d,microsecond:h,nanosecond:u})}get hour(){return vt(this,ft),re(this,M).hour}get minute(){return vt(this,ft),re(this,M).minute}get second(){return vt(this,ft),re(this,M).second}get millisecond(){return vt(this,ft),re(this,M).millisecond}get microsecond(){return vt(this,ft),re(this,M).microsecond}get nanosecond(){return vt(this,ft),re(this,M).nanosecond}with(e,t=void 0){if(vt(this,ft),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=nn(e,"partial"),r=nn(this);let{hour:o,minute:i,second:a,millisecond:s,microsecond:c,nanosecond:d}=Object.assign(r,n);const h=Lt(Zo(t));return({hour:o,minute:i,second:a,millisecond:s,microsecond:c,nanosecond:d}=jt(o,i,a,s,c,d,h)),new PlainTime(o,i,a,s,c,d)}add(e){return vt(this,ft),Do("add",this,e)}subtract(e){return vt(this,ft),Do("subtract",this,e)}until(e,t=void 0){return vt(this,ft),uo("until",this,e,t)}since(e,t=void 0){return vt(this,ft),uo("since",this,e,t)}round(e){if(vt(this,ft),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt);return Ht(n,{hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[o],!1),Tn(Oo(re(this,M),n,o,r))}equals(e){vt(this,ft);const t=hn(e);return 0===So(re(this,M),re(t,M))}toString(e=void 0){vt(this,ft);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o)throw new RangeError('smallestUnit must be a time unit other than "hour"');const{precision:i,unit:a,increment:s}=At(o,n);return index_esm_tr(Oo(re(this,M),s,a,r),i)}toJSON(){return vt(this,ft),index_esm_tr(re(this,M),"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,ft),new di(e,t).format(this)}valueOf(){qo("PlainTime")}static from(e,t=void 0){return hn(e,t)}static compare(e,t){const n=hn(e),r=hn(t);return So(re(n,M),re(r,M))}}ae(PlainTime,"Temporal.PlainTime");class PlainYearMonth{constructor(e,t,n="iso8601",r=1){const o=_e(e),i=_e(t),a=zo(void 0===n?"iso8601":Ve(n)),s=_e(r);xr(o,i,s),Mn(this,{year:o,month:i,day:s},a)}get year(){return Zi(this,"year")}get month(){return Zi(this,"month")}get monthCode(){return Zi(this,"monthCode")}get calendarId(){return vt(this,pt),re(this,E)}get era(){return Zi(this,"era")}get eraYear(){return Zi(this,"eraYear")}get daysInMonth(){return Zi(this,"daysInMonth")}get daysInYear(){return Zi(this,"daysInYear")}get monthsInYear(){return Zi(this,"monthsInYear")}get inLeapYear(){return Zi(this,"inLeapYear")}with(e,t=void 0){if(vt(this,pt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D),"year-month");return r=Rn(n,r,tn(n,e,["year","month","monthCode"],[],"partial")),En(Pn(n,r,Lt(Zo(t))),n)}add(e,t=void 0){return vt(this,pt),To("add",this,e,t)}subtract(e,t=void 0){return vt(this,pt),To("subtract",this,e,t)}until(e,t=void 0){return vt(this,pt),lo("until",this,e,t)}since(e,t=void 0){return vt(this,pt),lo("since",this,e,t)}equals(e){vt(this,pt);const t=ln(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,pt),or(this,Zt(Zo(e)))}toJSON(){return vt(this,pt),or(this)}toLocaleString(e=void 0,t=void 0){return vt(this,pt),new di(e,t).format(this)}valueOf(){qo("PlainYearMonth")}toPlainDate(e){if(vt(this,pt),!Ae(e))throw new TypeError("argument should be an object");const t=re(this,E);return pn(Ln(t,Rn(t,index_esm_en(t,re(this,D),"year-month"),tn(t,e,["day"],[],[])),"constrain"),t)}static from(e,t=void 0){return ln(e,t)}static compare(e,t){const n=ln(e),r=ln(t);return Ro(re(n,D),re(r,D))}}function Zi(e,t){vt(e,pt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}ae(PlainYearMonth,"Temporal.PlainYearMonth");const Fi=di.prototype.resolvedOptions;class ZonedDateTime{constructor(e,t,n="iso8601"){if(arguments.length<1)throw new TypeError("missing argument: epochNanoseconds is required");const r=Lo(e);let o=Ve(t);const{tzName:i,offsetMinutes:a}=Rt(o);if(void 0===a){const e=hr(i);if(!e)throw new RangeError(`unknown time zone ${i}`);o=e.identifier}else o=mr(a);On(this,r,o,zo(void 0===n?"iso8601":Ve(n)))}get calendarId(){return vt(this,wt),re(this,E)}get timeZoneId(){return vt(this,wt),re(this,$)}get year(){return zi(this,"year")}get month(){return zi(this,"month")}get monthCode(){return zi(this,"monthCode")}get day(){return zi(this,"day")}get hour(){return Ai(this,"hour")}get minute(){return Ai(this,"minute")}get second(){return Ai(this,"second")}get millisecond(){return Ai(this,"millisecond")}get microsecond(){return Ai(this,"microsecond")}get nanosecond(){return Ai(this,"nanosecond")}get era(){return zi(this,"era")}get eraYear(){return zi(this,"eraYear")}get epochMilliseconds(){return vt(this,wt),No(re(this,b),"floor")}get epochNanoseconds(){return vt(this,wt),ko(re(this,b))}get dayOfWeek(){return zi(this,"dayOfWeek")}get dayOfYear(){return zi(this,"dayOfYear")}get weekOfYear(){return zi(this,"weekOfYear")?.week}get yearOfWeek(){return zi(this,"weekOfYear")?.year}get hoursInDay(){vt(this,wt);const e=re(this,$),t=Hi(this).isoDate,n=Or(t.year,t.month,t.day+1),r=_n(e,t),o=_n(e,n);return Yo(TimeDuration.fromEpochNsDiff(o,r),"hour")}get daysInWeek(){return zi(this,"daysInWeek")}get daysInMonth(){return zi(this,"daysInMonth")}get daysInYear(){return zi(this,"daysInYear")}get monthsInYear(){return zi(this,"monthsInYear")}get inLeapYear(){return zi(this,"inLeapYear")}get offset(){return vt(this,wt),Hn(Fn(re(this,$),re(this,b)))}get offsetNanoseconds(){return vt(this,wt),Fn(re(this,$),re(this,b))}with(e,t=void 0){if(vt(this,wt),!Ae(e))throw new TypeError("invalid zoned-date-time-like");bt(e);const n=re(this,E),r=re(this,$),o=Fn(r,re(this,b)),i=Hi(this);let a={...index_esm_en(n,i.isoDate),...i.time,offset:Hn(o)};a=Rn(n,a,tn(n,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset"],"partial"));const s=Zo(t),c=Pt(s),d=Bt(s,"prefer"),h=on(n,a,Lt(s)),u=sr(a.offset);return $n(mn(h.isoDate,h.time,"option",u,r,c,d,!1),r,n)}withPlainTime(e=void 0){vt(this,wt);const t=re(this,$),n=re(this,E),r=Hi(this).isoDate;let o;return o=void 0===e?_n(t,r):An(t,xt(r,re(hn(e),M)),"compatible"),$n(o,t,n)}withTimeZone(e){vt(this,wt);const t=Bn(e);return $n(re(this,b),t,re(this,E))}withCalendar(e){vt(this,wt);const t=kn(e);return $n(re(this,b),re(this,$),t)}add(e,t=void 0){return vt(this,wt),Mo("add",this,e,t)}subtract(e,t=void 0){return vt(this,wt),Mo("subtract",this,e,t)}until(e,t=void 0){return vt(this,wt),mo("until",this,e,t)}since(e,t=void 0){return vt(this,wt),mo("since",this,e,t)}round(t){if(vt(this,wt),void 0===t)throw new TypeError("options parameter is required");const n="string"==typeof t?Fo("smallestUnit",t):Zo(t),r=Ft(n),o=Ut(n,"halfExpand"),i=Wt(n,"smallestUnit","time",qt,["day"]),a={day:1,hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[i];if(Ht(r,a,1===a),"nanosecond"===i&&1===r)return $n(re(this,b),re(this,$),re(this,E));const s=re(this,$),c=re(this,b),d=Hi(this);let h;if("day"===i){const t=d.isoDate,n=Or(t.year,t.month,t.day+1),r=_n(s,t),i=_n(s,n),a=jsbi_cjs.subtract(i,r);h=TimeDuration.fromEpochNsDiff(c,r).round(a,o).addToEpochNs(r)}else{const e=Co(d,r,i,o),t=Fn(s,c);h=mn(e.isoDate,e.time,"option",t,s,"compatible","prefer",!1)}return $n(h,s,re(this,E))}equals(t){vt(this,wt);const n=fn(t),r=re(this,b),o=re(n,b);return!!jsbi_cjs.equal(jsbi_cjs.BigInt(r),jsbi_cjs.BigInt(o))&&!!Zn(re(this,$),re(n,$))&&xn(re(this,E),re(n,E))}toString(e=void 0){vt(this,wt);const t=Zo(e),n=Zt(t),r=zt(t),o=function(e){return Ho(e,"offset",["auto","never"],"auto")}(t),i=Ut(t,"trunc"),a=Wt(t,"smallestUnit","time",void 0);if("hour"===a)throw new RangeError('smallestUnit must be a time unit other than "hour"');const s=function(e){return Ho(e,"timeZoneName",["auto","never","critical"],"auto")}(t),{precision:c,unit:d,increment:h}=At(a,r);return ir(this,c,n,s,o,{unit:d,increment:h,roundingMode:i})}toLocaleString(e=void 0,t=void 0){vt(this,wt);const n=Zo(t),r=Object.create(null);if(function(e,t,n,r){if(null==t)return;const o=Reflect.ownKeys(t);for(let i=0;i<o.length;i++){const a=o[i];if(!n.some((e=>Object.is(e,a)))&&Object.prototype.propertyIsEnumerable.call(t,a)){const n=t[a];r,e[a]=n}}}(r,n,["timeZone"]),void 0!==n.timeZone)throw new TypeError("ZonedDateTime toLocaleString does not accept a timeZone option");if(void 0===r.year&&void 0===r.month&&void 0===r.day&&void 0===r.era&&void 0===r.weekday&&void 0===r.dateStyle&&void 0===r.hour&&void 0===r.minute&&void 0===r.second&&void 0===r.fractionalSecondDigits&&void 0===r.timeStyle&&void 0===r.dayPeriod&&void 0===r.timeZoneName&&(r.timeZoneName="short"),r.timeZone=re(this,$),ar(r.timeZone))throw new RangeError("toLocaleString does not currently support offset time zones");const o=new di(e,r),i=Fi.call(o).calendar,a=re(this,E);if("iso8601"!==a&&"iso8601"!==i&&!xn(i,a))throw new RangeError(`cannot format ZonedDateTime with calendar ${a} in locale with calendar ${i}`);return o.format(Cn(re(this,b)))}toJSON(){return vt(this,wt),ir(this,"auto")}valueOf(){qo("ZonedDateTime")}startOfDay(){vt(this,wt);const e=re(this,$);return $n(_n(e,Hi(this).isoDate),e,re(this,E))}getTimeZoneTransition(e){vt(this,wt);const t=re(this,$);if(void 0===e)throw new TypeError("options parameter is required");const n=Ho("string"==typeof e?Fo("direction",e):Zo(e),"direction",["next","previous"],qt);if(void 0===n)throw new TypeError("direction option is required");if(ar(t)||"UTC"===t)return null;const r=re(this,b),o="next"===n?wr(t,r):vr(t,r);return null===o?null:$n(o,t,re(this,E))}toInstant(){return vt(this,wt),Cn(re(this,b))}toPlainDate(){return vt(this,wt),pn(Hi(this).isoDate,re(this,E))}toPlainTime(){return vt(this,wt),Tn(Hi(this).time)}toPlainDateTime(){return vt(this,wt),wn(Hi(this),re(this,E))}static from(e,t=void 0){return fn(e,t)}static compare(t,n){const r=fn(t),o=fn(n),i=re(r,b),a=re(o,b);return jsbi_cjs.lessThan(jsbi_cjs.BigInt(i),jsbi_cjs.BigInt(a))?-1:jsbi_cjs.greaterThan(jsbi_cjs.BigInt(i),jsbi_cjs.BigInt(a))?1:0}}function Hi(e){return zn(re(e,$),re(e,b))}function zi(e,t){vt(e,wt);const n=Hi(e).isoDate;return Qt(e).isoToDate(n,{[t]:!0})[t]}function Ai(e,t){return vt(e,wt),Hi(e).time[t]}ae(ZonedDateTime,"Temporal.ZonedDateTime");var qi=Object.freeze({__proto__:null,Duration,Instant,Now:Bi,PlainDate,PlainDateTime,PlainMonthDay,PlainTime,PlainYearMonth,ZonedDateTime});const Wi=class LegacyDateImpl{toTemporalInstant(){return Cn(xo(Date.prototype.valueOf.call(this)))}}.prototype.toTemporalInstant,_i=[Instant,PlainDate,PlainDateTime,Duration,PlainMonthDay,PlainTime,PlainYearMonth,ZonedDateTime];for(const e of _i){const t=Object.getOwnPropertyDescriptor(e,"prototype");(t.configurable||t.enumerable||t.writable)&&(t.configurable=!1,t.enumerable=!1,t.writable=!1,Object.defineProperty(e,"prototype",t))}
+//# sourceMappingURL=index.esm.js.map
+
+;// CONCATENATED MODULE: ./src/jobs/tables/instants.js
+
+
+/** The format of Python's `datetime.isoformat()`; for a column without timestamps. */
+const instants_defaultForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
+const calendar = /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
+/**
+ * Parses a timestamp: a date and time with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is local time in that zone), or seconds or milliseconds since 1970, as a
+ * number or as text.
+ *
+ * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
+ *
+ * @param timeZone IANA name of the zone of timestamps that have none
+ */
+function readInstant(value, timeZone = 'UTC') {
+    if (value === null || (typeof value === 'string' && value.trim() === '')) {
+        return { kind: 'absent' };
+    }
+    if (typeof value === 'number')
+        return readEpoch(value, String(value), false);
+    if (typeof value !== 'string')
+        return { kind: 'unreadable' };
+    const text = value.trim();
+    if (/^\d{10,13}(?:\.\d+)?$/.test(text))
+        return readEpoch(Number(text), text, true);
+    return readCalendar(text, timeZone);
+}
+function readEpoch(value, written, text) {
+    const fraction = written.split('.')[1]?.length ?? 0;
+    const form = (unit) => ({ kind: 'epoch', unit, fraction, text });
+    if (value >= 1e9 && value < 1e10) {
+        return { kind: 'instant', at: epochSeconds(value), form: form('s') };
+    }
+    if (value >= 1e12 && value < 1e13) {
+        return { kind: 'instant', at: epochSeconds(value / 1000), form: form('ms') };
+    }
+    return { kind: 'unreadable' };
+}
+function readCalendar(text, timeZone) {
+    const match = calendar.exec(text);
+    if (!match)
+        return { kind: 'unreadable' };
+    const part = (index) => Number(match[index] ?? '0');
+    const [year, month, day] = [part(1), part(2), part(3)];
+    const [hour, minute, second] = [part(5), part(6), part(7)];
+    const zone = match[9] ?? '';
+    const offset = readOffset(zone);
+    const date = new Date(Date.UTC(year, month - 1, day));
+    const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && year >= 1970;
+    if (!exists || hour > 23 || minute > 59 || second > 59 || offset === null) {
+        return { kind: 'unreadable' };
+    }
+    const digits = match[8] ?? '';
+    const local = Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
+    const whole = zone === '' ? fromLocal(local, timeZone) : local - offset;
+    return {
+        kind: 'instant',
+        at: epochSeconds(whole + Number(`0.${digits || '0'}`)),
+        form: {
+            kind: 'text',
+            separator: match[4] === 'T' ? 'T' : ' ',
+            fraction: digits.length,
+            zone,
+        },
+    };
+}
+/**
+ * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
+ * younger, never older. For a time that was skipped, the offset before the gap is used.
+ */
+function fromLocal(local, timeZone) {
+    if (timeZone === 'UTC')
+        return local;
+    const zoned = localTime(local).toZonedDateTime(timeZone, { disambiguation: 'later' });
+    return zoned.epochMilliseconds / 1000;
+}
+/** What a clock shows, as if it were one of UTC. */
+const localTime = (local) => qi.Instant.fromEpochMilliseconds(local * 1000)
+    .toZonedDateTimeISO('UTC')
+    .toPlainDateTime();
+/** Offset of a zone from UTC at an instant, in seconds. */
+function zoneOffset(at, timeZone) {
+    if (timeZone === 'UTC')
+        return 0;
+    const instant = Temporal.Instant.fromEpochMilliseconds(Math.floor(at) * 1000);
+    return instant.toZonedDateTimeISO(timeZone).offsetNanoseconds / 1e9;
+}
+/** Seconds east of UTC; `null` when there is no such offset. */
+function readOffset(zone) {
+    const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
+    if (!match)
+        return 0;
+    const [hours, minutes] = [Number(match[2]), Number(match[3] ?? '0')];
+    if (hours > 14 || minutes > 59)
+        return null;
+    return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+}
+/**
+ * Formats an instant; the fraction is truncated, never rounded up.
+ *
+ * @param timeZone IANA name of the zone of timestamps that have none
+ */
+function instants_writeInstant(at, form, timeZone = 'UTC') {
+    const isLocal = form.kind === 'text' && form.zone === '';
+    return spell(at, spellingOf(form, isLocal ? zoneOffset(at, timeZone) : 0));
+}
+/** @param localOffsetSeconds offset from UTC of timestamps without a zone */
+function spellingOf(form, localOffsetSeconds) {
+    if (form.kind === 'text') {
+        const { kind, separator, fraction, zone } = form;
+        const offsetSeconds = zone === '' ? localOffsetSeconds : (readOffset(zone) ?? 0);
+        return { kind, separator, fraction, zone, offsetSeconds };
+    }
+    const { kind, unit, text } = form;
+    const fraction = Math.min(form.fraction, unit === 'ms' ? 3 : 6);
+    return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
+}
+function spell(at, spelling) {
+    const { fraction } = spelling;
+    if (spelling.kind === 'epoch') {
+        const micros = Math.round(at * 1e6);
+        const parts = Math.floor(micros / (10 ** (6 - fraction) / spelling.perSecond));
+        const value = parts / 10 ** fraction;
+        return spelling.text ? value.toFixed(fraction) : value;
+    }
+    const shifted = at + spelling.offsetSeconds;
+    const whole = Math.floor(shifted);
+    const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', spelling.separator);
+    const digits = fraction === 0 ? '' : `.${cutFraction(shifted - whole, fraction)}`;
+    return `${text}${digits}${spelling.zone}`;
+}
+/** A double stores a present-day instant to about a quarter of a microsecond. */
+function cutFraction(fraction, digits) {
+    const micros = Math.min(999_999, Math.round(fraction * 1e6));
+    return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
+}
+/** The most common format in a column; `null` when it contains no timestamps. */
+function commonForm(values) {
+    const seen = new Map();
+    for (const value of values) {
+        const reading = readInstant(value);
+        if (reading.kind !== 'instant')
+            continue;
+        // isoformat() omits a fraction of zero, so its length alone does not make another format.
+        const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
+        const entry = seen.get(key) ?? { form: reading.form, count: 0 };
+        const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
+        seen.set(key, { form: longest, count: entry.count + 1 });
+    }
+    let best = null;
+    for (const entry of seen.values())
+        if (!best || entry.count > best.count)
+            best = entry;
+    return best?.form ?? null;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/time-columns.js
+
+
+
+/**
+ * Which columns hold times. The declared type and the values decide; where neither does, the name.
+ * A name alone may mislead: `start_time REAL` may be the seconds of a video.
+ */
+/** Names of a time and of nothing else. */
+const timeNames = new Set([columnNames.created, columnNames.started, columnNames.completed, columnNames.updated]
+    .flat()
+    .filter((name) => !name.endsWith('_time')));
+/** Words in the names of times that may also be something else. */
+const timeWords = /(?:^|_)(?:created|started|modified|updated?|changed|touched|seen|heartbeat|beat|pinged|alive|activity|finished|ended|date|datetime|on|since|mtime|ctime)(?:_|$)/;
+/** Names of positions, durations, or times. */
+const eitherNames = /(?:^|_)(?:time|timestamp|ts)$/;
+/** Times that are planned, or not related to work. */
+const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth|next|until|not_before|run_after)/i;
+/** Whether a time in this column shows that somebody works on the row. */
+const isSignOfLife = (column) => !noSignOfLife.test(snakeOf(column));
+/** Whether the name alone says that a column holds times. */
+const isTimeName = (column) => timeNames.has(snakeOf(column)) || /_at$/.test(snakeOf(column));
+function declaredAs(type) {
+    if (/range|interval|bool|json|xml|blob|bytea|binary|uuid|\[\]/i.test(type))
+        return 'other';
+    if (/date|timestamp/i.test(type))
+        return 'time';
+    if (/^time\b/i.test(type))
+        return 'other';
+    return /int|serial|real|floa|doub|num|dec/i.test(type) ? 'number' : 'text';
+}
+/** A zero often stands for a time that is still to come. */
+function contentOf(table, column) {
+    const seen = table.times?.[column];
+    if (seen === undefined)
+        return 'unseen';
+    const values = seen.filter((value) => value !== 0 && String(value).trim() !== '');
+    if (values.length === 0)
+        return 'none';
+    const times = values.filter((value) => readInstant(value).kind === 'instant').length;
+    if (times > 0)
+        return times === values.length ? 'times' : 'mixed';
+    return values.every(isPosition) ? 'positions' : 'other';
+}
+/** Seconds such as `12.5`, or `00:01:30`; not `20260118`, which is a date. */
+const isPosition = (value) => typeof value === 'number' || /^-?\d+(?:\.\d+)?$/.test(value.trim())
+    ? !/^(?:19|20)\d{6}$/.test(String(value).trim())
+    : /^\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?$/.test(value.trim());
+/** @param unseen what is assumed of a number whose values were not read, and that may be a position */
+function holdsTimes(table, column, unseen) {
+    const declared = declaredAs(typeOf(table, column));
+    if (declared === 'other')
+        return false;
+    if (declared === 'time')
+        return true;
+    const content = contentOf(table, column);
+    if (content === 'times')
+        return true;
+    const name = snakeOf(column);
+    if (isTimeName(column))
+        return content !== 'positions';
+    if (content === 'positions' || content === 'other')
+        return false;
+    if (content === 'mixed')
+        return timeWords.test(name) || eitherNames.test(name);
+    if (!eitherNames.test(name))
+        return timeWords.test(name);
+    if (content === 'unseen')
+        return unseen || declared === 'text';
+    // An empty column is one of times if another that is named like it is.
+    return table.columns.some((each) => eitherNames.test(snakeOf(each.name)) && contentOf(table, each.name) === 'times');
+}
+/** The first column with one of these names that holds times, and takes them. */
+function findTime(table, names) {
+    for (const name of names) {
+        const column = table.columns.find((each) => snakeOf(each.name) === name);
+        if (column === undefined || !holdsTimes(table, column.name, false))
+            continue;
+        if (isNumberOfNothing(table, column.name))
+            continue;
+        return column.name;
+    }
+    return null;
+}
+/** An empty column of numbers, in a table that writes no time as a number. */
+const isNumberOfNothing = (table, column) => declaredAs(typeOf(table, column)) === 'number' &&
+    contentOf(table, column) === 'none' &&
+    !table.columns.some(({ name }) => table.times?.[name]?.some(isEpoch));
+const isEpoch = (value) => typeof value === 'number' && readInstant(value).kind === 'instant';
+const timeRoles = ['created', 'started', 'completed', 'updated'];
+/** Every column with times: what changes in one of them shows that the row is being worked on. */
+function timeColumns(table, spec = {}) {
+    const named = timeRoles
+        .map((role) => spec[role] ?? (spec[role] === null ? null : findTime(table, columnNames[role])))
+        .filter((name) => name !== null);
+    const others = table.columns
+        .map(({ name }) => name)
+        .filter((name) => holdsTimes(table, name, true) && !isDenied(table, name, spec));
+    return [...new Set([...named, ...others])];
+}
+/** Columns of a role for which `stores` says that there is none. */
+const isDenied = (table, column, spec) => timeRoles.some((role) => spec[role] === null && findTime(table, columnNames[role]) === column);
+/** The time columns that show when somebody worked on a row. */
+const ageColumns = (table, spec = {}) => timeColumns(table, spec).filter(isSignOfLife);
+
+;// CONCATENATED MODULE: ./src/jobs/tables/ties.js
+
+
+
+
+const isSame = (one, other) => one.toLowerCase() === other.toLowerCase();
+/** A row names another that it repeats, follows or replaces, but is not a part of. */
+const namesAnother = (column) => /(?:^|_)(?:(?:retry|rerun|retried|repeat|copy|copied|clone|cloned|duplicate|replay|restart|fork|forked)(?:_(?:of|from))?|previous|prev|next|original|origin|superseded?(?:_by)?|replaced?(?:_by|s)?|replacement|depends_on|blocked_by|triggered_by)(?:_|$)/.test(snakeOf(column));
+/**
+ * References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. A
+ * column that a foreign key ties to something else names none.
+ */
+function findTies(table, others, specs = {}) {
+    const keys = table.foreignKeys.flatMap((key) => {
+        if (namesAnother(key.column))
+            return [];
+        const parent = others.find((other) => isSame(other.name, key.table));
+        return parent && parent !== table && isToId(key, parent, specs)
+            ? [{ table: parent.name, column: key.column, foreignKey: true }]
+            : [];
+    });
+    if (keys.length > 0)
+        return keys;
+    return table.columns.flatMap(({ name, type }) => {
+        if (table.foreignKeys.some(({ column }) => isSame(column, name)))
+            return [];
+        const singular = /^(.+)_id$/.exec(snakeOf(name))?.[1];
+        const parent = others.find((other) => other !== table && singularOf(other.name) === singular && mayName(other));
+        return parent ? [{ table: parent.name, column: name, foreignKey: false }] : [];
+        // `task_id` may be Celery's: then it is text, while the ids of the app's own tasks may not be.
+        function mayName(other) {
+            const isTask = columnNames.task.some((task) => task === snakeOf(name));
+            return !isTask || areAlike(type, typeOf(other, idColumn(other) ?? ''));
+        }
+    });
+}
+/** The column is empty when the key references the parent's primary key. */
+const isToId = ({ to }, parent, specs) => !to || isSame(to, idColumn(parent, specs[parent.name]) ?? 'id');
+/** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
+function mayNameAppTask(table, column, tables) {
+    if (!/^(?!celery_).*_task_(?:id|uuid)$/.test(snakeOf(column)))
+        return false;
+    return tables.some((other) => {
+        const id = idColumn(other);
+        const isTasks = other !== table && singularOf(other.name) === 'task';
+        return isTasks && id !== null && areAlike(typeOf(table, column), typeOf(other, id));
+    });
+}
+/** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
+function findOwnTie(table, { parent: said, id }) {
+    if (said === null)
+        return null;
+    const ids = ['id', idColumn(table, { id })?.toLowerCase()];
+    const keys = table.foreignKeys.filter((key) => isSame(key.table, table.name) &&
+        !namesAnother(key.column) &&
+        (!key.to || ids.includes(key.to.toLowerCase())));
+    const key = (column) => keys.some((each) => each.column === column);
+    if (said?.table === table.name)
+        return { column: said.column, foreignKey: key(said.column) };
+    const named = table.columns.find(({ name }) => {
+        const match = /^parent_(?:(.+)_)?id$/.exec(snakeOf(name));
+        return match && [undefined, singularOf(table.name)].includes(match[1]);
+    });
+    const column = keys[0]?.column ?? named?.name;
+    return column === undefined ? null : { column, foreignKey: key(column) };
+}
+/**
+ * Tables without jobs that reference rows of this table: by foreign keys, otherwise by name. Their
+ * rows are never changed.
+ */
+function findBystanders(above, tables, job, specs, isOthers) {
+    const id = idColumn(above, specs[above.name]) ?? 'id';
+    return tables.flatMap((table) => {
+        if (job.includes(table))
+            return findOtherKeys(table, above, id, specs);
+        const spec = specs[table.name];
+        const about = {
+            table: table.name,
+            status: statusColumn(table, spec),
+            // A table marked as `ignore` is no sign of life.
+            times: spec?.ignore === true ? [] : ageColumns(table, spec),
+        };
+        const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
+        const tied = keys.map((key) => {
+            const to = above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id;
+            return { ...about, column: key.column, to, foreignKey: true };
+        });
+        if (tied.length > 0) {
+            // Of a composite key, use the column that identifies the row.
+            const toId = tied.filter(({ to }) => to === id);
+            return toId.length > 0 ? toId : tied;
+        }
+        if (isOthers(table) || spec?.ignore === true)
+            return [];
+        const named = findTies(table, job, specs).filter((tie) => tie.table === above.name);
+        return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
+    });
+}
+/**
+ * Jobs that repeat or follow another one, or name it by a column that is not its id: by a foreign key,
+ * they keep it from being deleted. The latter may be parts of it, and show that it is alive.
+ */
+const findOtherKeys = (table, above, id, specs) => table.foreignKeys
+    .filter((key) => isSame(key.table, above.name))
+    .filter((key) => specs[table.name]?.parent?.column !== key.column)
+    .filter((key) => namesAnother(key.column) || (table !== above && !isToId(key, above, specs)))
+    .map((key) => ({
+    table: table.name,
+    column: key.column,
+    to: above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id,
+    foreignKey: true,
+    status: namesAnother(key.column) ? null : statusColumn(table, specs[table.name]),
+    times: namesAnother(key.column) ? [] : ageColumns(table, specs[table.name]),
+}));
+/**
+ * The nearest parent: a link that references its batch and its job belongs to the batch.
+ *
+ * @throws ConfigError when there are several parents and none is below the others
+ */
+function chooseParent(table, others, ties, specs) {
+    const own = ties.get(table.name) ?? [];
+    const said = specs[table.name]?.parent;
+    if (said === null)
+        return null;
+    if (said !== undefined && said.table !== table.name) {
+        const parent = others.find(({ name }) => isSame(name, said.table));
+        const foreignKey = table.foreignKeys.some((key) => isSame(key.column, said.column) &&
+            isSame(key.table, said.table) &&
+            parent !== undefined &&
+            isToId(key, parent, specs));
+        return { ...said, foreignKey };
+    }
+    const nearest = own.filter((tie) => !own.some((other) => other.table !== tie.table && reaches(other.table, tie.table, ties)));
+    const names = new Set(nearest.map((tie) => tie.table));
+    if (names.size > 1) {
+        const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
+        throw new errors_ConfigError('input stores', `cannot tell which table is the parent of \`${table.name}\`: ${list}`, `\`parent\`: { table, column }, or null`);
+    }
+    return nearest[0] ?? null;
+}
+function reaches(from, to, ties, seen = new Set()) {
+    if (seen.has(from))
+        return false;
+    const next = ties.get(from) ?? [];
+    const passed = new Set([...seen, from]);
+    return next.some((tie) => tie.table === to || reaches(tie.table, to, ties, passed));
+}
+/**
+ * A table cannot be its own ancestor: a reference that is only known by name is dropped.
+ *
+ * @throws ConfigError when every reference of the cycle is a foreign key or was specified
+ */
+function breakCycles(database, found, specs) {
+    const parents = new Map(found);
+    for (const table of parents.keys()) {
+        const seen = new Set([table]);
+        for (let at = parents.get(table)?.table; at !== undefined; at = parents.get(at)?.table) {
+            if (seen.has(at)) {
+                const path = [...seen];
+                const ring = path.slice(path.indexOf(at));
+                const weakest = ring.find((name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined);
+                if (weakest === undefined) {
+                    throw new errors_ConfigError('input stores', `the tables of ${database} form a cycle: ${[...ring, at].join(' → ')}`, '`parent: null` for the topmost table');
+                }
+                parents.set(weakest, null);
+                break;
+            }
+            seen.add(at);
+        }
+    }
+    return parents;
+}
+/** Number of ancestor tables. */
+function depthOf(table, parents) {
+    const parent = parents.get(table);
+    return parent ? 1 + depthOf(parent.table, parents) : 0;
+}
+/** Whether a table is below another, at any depth. */
+function isBelow(table, above, parents) {
+    const parent = parents.get(table)?.table;
+    return parent !== undefined && (parent === above || isBelow(parent, above, parents));
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/counter-columns.js
+
+
+/** What a word in the name of a counter counts; `processed` and `finished` may be either end. */
+const countedBy = {
+    total: 'total',
+    pending: 'pending',
+    processing: 'processing',
+    running: 'processing',
+    completed: 'completed',
+    complete: 'completed',
+    succeeded: 'completed',
+    successful: 'completed',
+    success: 'completed',
+    done: 'completed',
+    partial: 'partial',
+    failed: 'failed',
+    cancelled: 'cancelled',
+    canceled: 'cancelled',
+};
+/**
+ * The columns that count rows of tables below: `completed_links` and `links_completed` those of the
+ * nearest table whose name ends in `links`, `failed_count` those of the only table directly below.
+ */
+function findCounters(table, parents, job) {
+    const below = job
+        .filter((other) => isBelow(other.name, table.name, parents))
+        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
+    const direct = below.filter(({ name }) => parents.get(name)?.table === table.name);
+    return table.columns.filter(mayCount).flatMap((column) => {
+        for (const { noun, word } of readings(snakeOf(column.name))) {
+            const counts = Object.hasOwn(countedBy, word) ? countedBy[word] : undefined;
+            if (counts === undefined)
+                continue;
+            const counted = noun === 'count'
+                ? direct.length === 1 && direct[0]
+                : below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${singularOf(noun)}`));
+            if (counted)
+                return [{ column: column.name, table: counted.name, counts }];
+        }
+        return [];
+    });
+}
+/** Its first or its last word says what it counts. */
+function readings(name) {
+    const plain = name.replace(/^(?:num|number_of)_/, 'count_').replace(/^count_(.+_.+)$/, '$1');
+    const first = /^([a-z]+)_(.+)$/.exec(plain);
+    const last = /^(.+)_([a-z]+)$/.exec(plain);
+    return [
+        { word: first?.[1] ?? '', noun: (first?.[2] ?? '').replace(/(.)_count$/, '$1') },
+        { word: last?.[2] ?? '', noun: last?.[1] ?? '' },
+    ];
+}
+const mayCount = ({ type }) => !/char|text|clob|json|bool|date|time|blob|uuid/i.test(type);
+
+;// CONCATENATED MODULE: ./src/jobs/tables/task-ids.js
+/**
+ * Celery's ids are UUIDs. Apps store them in several forms: with and without dashes, in upper case, as
+ * bytes. They are compared in the form in which Celery writes them; other ids as they are.
+ */
+const task_ids_uuid = /^\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
+/** Whether a text is a UUID, in any form. */
+const task_ids_isUuid = (text) => task_ids_uuid.test(text.trim());
+/** The id as Celery writes it: a UUID in lower case, with dashes. */
+function task_ids_canonicalTask(id) {
+    const parts = task_ids_uuid.exec(id.trim());
+    return parts === null ? id : parts.slice(1).join('-').toLowerCase();
+}
+/** The id of a task in a column; `null`: there is none. */
+function readTask(value) {
+    const text = typeof value === 'object' && value?.opaque === 'blob' ? value.text : value;
+    return typeof text === 'string' && text.trim() !== '' ? task_ids_canonicalTask(text) : null;
+}
+/** Every form in which Celery may know a task: an app may give it an id of its own spelling. */
+function task_ids_spellingsOf(task) {
+    if (!task_ids_isUuid(task))
+        return [task];
+    const dashed = task_ids_canonicalTask(task);
+    const plain = dashed.replaceAll('-', '');
+    return [dashed, plain, dashed.toUpperCase(), plain.toUpperCase()];
+}
+/** The form of UUIDs in columns of this type: `CHAR(32)` has no room for dashes, `bytea` holds no text. */
+function idFormOf(type) {
+    if (/^\s*(?:(?:var|long)?(?:binary|raw)|(?:\w+)?blob|bytea|bytes)\b/i.test(type))
+        return 'binary';
+    return /char\w*(?: varying)?\s*\(\s*3[2-5]\s*\)/i.test(type) ? 'plain' : 'dashed';
+}
+/** Whether a value shows in which form its column holds ids; an empty one, for instance, does not. */
+const task_ids_isExample = (value) => isBinary(value) || (typeof value === 'string' && task_ids_isUuid(value));
+/** A BLOB, or how PostgreSQL writes a bytea. */
+const isBinary = (value) => (typeof value === 'object' && value?.opaque === 'blob') ||
+    (typeof value === 'string' && value.startsWith('\\x'));
+/**
+ * A new id in the form of the ids that its column holds; `null`: they are no text, and neither can be
+ * a new one.
+ *
+ * @param example an id that `isExample`; without one, the type of the column decides
+ * @param form of UUIDs in columns of that type
+ */
+function task_ids_spellLike(id, example, form) {
+    if (isBinary(example))
+        return null;
+    if (typeof example !== 'string') {
+        if (form === 'binary')
+            return null;
+        return form === 'plain' ? id.replaceAll('-', '') : id;
+    }
+    const text = example.includes('-') ? id : id.replaceAll('-', '');
+    return example === example.toUpperCase() && example !== example.toLowerCase()
+        ? text.toUpperCase()
+        : text;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/fits.js
+
+/** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
+const fitsOf = ({ columns }) => Object.fromEntries(columns.map((column) => [column.name, fitOf(column)]));
+/** What a column takes; one of which nothing is known takes everything. */
+const fits_fitFor = ({ fits }, column) => fits[column] ?? { holds: 'text', longest: null, empty: null, ids: 'dashed' };
+function fitOf(column) {
+    const holds = column.json === true ? 'json' : kindOf(column.type);
+    const empty = emptyOf(column, holds);
+    return {
+        holds,
+        longest: longestOf(column),
+        ...(empty === undefined ? {} : { empty }),
+        ids: idFormOf(column.type),
+    };
+}
+/** A type that is unknown, an enum for instance, is none of text. */
+function kindOf(type) {
+    if (/\[/.test(type))
+        return 'other';
+    if (/json/i.test(type))
+        return 'json';
+    // A SQLite column without a type takes everything.
+    return type === '' || /char|text|clob|string|^name$/i.test(type) ? 'text' : 'other';
+}
+function longestOf({ type, longest }) {
+    const declared = /char\w*(?: varying)?\s*\(\s*(\d+)/i.exec(type)?.[1];
+    const limits = [declared === undefined ? [] : [Number(declared)], longest ?? []].flat();
+    return limits.length === 0 ? null : Math.min(...limits);
+}
+function emptyOf(column, holds) {
+    if (column.notNull !== true)
+        return null;
+    const given = column.default === undefined ? undefined : readConstant(column.default);
+    return given ?? (holds === 'text' ? '' : undefined);
+}
+/** The value of a DEFAULT that is a constant: `'none'::character varying`, `0`, `false`. */
+function readConstant(expression) {
+    const text = /^'((?:[^']|'')*)'(?:::[^']+)?$/.exec(expression)?.[1];
+    if (text !== undefined)
+        return text.replaceAll("''", "'");
+    if (/^-?\d+(?:\.\d+)?$/.test(expression))
+        return Number(expression);
+    if (/^(?:true|false)$/i.test(expression))
+        return /true/i.test(expression) ? 1 : 0;
+    return undefined;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/job-words.js
+
+const words = (text) => new Set(text.trim().split(/\s+/));
+// --- names of tables ----------------------------------------------------------------------------
+/** Whatever precedes these nouns, such a row is work for a program: `order_tasks`, `user_imports`. */
+const jobNouns = words(`
+  job task subtask import export render transcode transcoding crawl scrape transcription sync`);
+/** The same, unless the name is about business: not `payment_batches` or `user_links`. */
+const workNouns = words(`
+  batch run queue work link video upload download rendering conversion execution generation pipeline
+  workflow process`);
+/** A part of a job if the name says of what: `batch_variations`, `job_items`. */
+const partNouns = words(`
+  variation variant item part chunk step stage segment shard slice attempt unit entry row record
+  page frame scene clip file image photo result output input element`);
+/** A part even without such a prefix, if its parent holds jobs: `steps`, but not `items`. */
+const bareParts = words('variation part chunk step stage segment shard slice attempt frame scene clip');
+/** People, money and goods: their rows may be "processing" for days without a worker. */
+const businessNouns = words(`
+  account address appointment bill billing booking candidate cart charge checkout claim client
+  company contact contract coupon customer delivery deposit donation employee invoice lead loan
+  member money order organisation organization patient payment payout person policy product purchase
+  refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
+  team tenant ticket transaction transfer user vendor wallet withdrawal`);
+/** Not jobs by themselves; only in a name such as `project_jobs`. */
+const sharedNouns = words('project campaign');
+/** Reads whole words: the last one says what a row is, those before it of what or of which app. */
+function readTableName(name) {
+    const nouns = nounsOf(name);
+    const head = nouns.at(-1) ?? '';
+    if (jobNouns.has(head))
+        return 'job';
+    if (nouns.some((noun) => businessNouns.has(noun) || sharedNouns.has(noun)))
+        return null;
+    if (workNouns.has(head))
+        return 'job';
+    if (!partNouns.has(head))
+        return null;
+    if (nouns.slice(0, -1).some((noun) => jobNouns.has(noun) || workNouns.has(noun)))
+        return 'job';
+    return bareParts.has(head) ? 'part' : null;
+}
+/** Whether a name is about people, money or goods. */
+const isBusinessName = (name) => nounsOf(name).some((noun) => businessNouns.has(noun));
+const nounsOf = (name) => wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
+/** Django names the table of the model VideoJob of the app core `core_videojob`. */
+function splitCompound(word) {
+    const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
+    if (tail?.[1] && tail[2])
+        return [...splitCompound(tail[1]), tail[2]];
+    const front = /^(job|task|batch|video)(\p{L}+)$/u.exec(word);
+    if (!front?.[1] || !front[2])
+        return [word];
+    const others = splitCompound(front[2]);
+    return others.every(isWorkNoun) ? [front[1], ...others] : [word];
+}
+const isWorkNoun = (noun) => jobNouns.has(noun) || workNouns.has(noun) || partNouns.has(noun);
+// --- words of a status --------------------------------------------------------------------------
+const waitingWords = words(`
+  pending queued enqueued waiting scheduled submitted received notstarted deferred`);
+const unfinishedWords = new Set([
+    ...waitingWords,
+    ...words(`processing running started inprogress working executing retry retrying stalled`),
+]);
+const endedWords = words(`
+  completed complete done finished success succeeded successful failed failure fail error errored
+  cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
+  partial partiallycompleted dead`);
+/** Other words for an end. None for work that is going on: rows in such a status would be changed. */
+const sameEnds = {
+    completed: words('complete done finished success succeeded successful'),
+    partial: words('partiallycompleted'),
+    failed: words('fail failure error errored'),
+    cancelled: words('canceled'),
+};
+/** Statuses of money and goods only; even with a Celery task id, such a row is not a job. */
+const tradeWords = words(`
+  paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
+  authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
+  returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
+  trialing pastdue`);
+/** Statuses of records that are kept or published, or that people work on. */
+const recordWords = words(`
+  inactive suspended banned blocked verified unverified registered invited deactivated archived
+  draft published unpublished public private approved rejected accepted declined review underreview
+  inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
+  assigned unassigned won lost`);
+const plain = (status) => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
+/** Whether a row in this status waits or is being worked on, in the app's own words. */
+const isUnfinishedWord = (status) => unfinishedWords.has(plain(status));
+/** Whether a status is another word for this end: `Error` for `failed`. */
+const isSameEnd = (status, end) => sameEnds[end]?.has(plain(status)) ?? false;
+/** What a status of the app probably means, for an example; `null`: it says nothing. */
+function job_words_guessMeaning(status) {
+    const end = Object.keys(sameEnds).find((word) => isSameEnd(status, word));
+    if (end !== undefined)
+        return end;
+    const word = plain(status);
+    if (waitingWords.has(word))
+        return 'pending';
+    if (unfinishedWords.has(word))
+        return 'processing';
+    return endedWords.has(word) ? 'failed' : null;
+}
+/** How many statuses an explanation lists. */
+const shown = 5;
+/**
+ * Why the values of a status column are not those of jobs; `null` when they may be, or when they are
+ * unknown.
+ *
+ * @param known other evidence that the table holds jobs: with task ids, its rows may have statuses of
+ * their own such as published or archived, but not those of money
+ */
+function doubtStatuses(statuses, known) {
+    const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
+    if (seen.length === 0)
+        return null;
+    if (seen.every((status) => /^\d+$/.test(status))) {
+        return `its statuses are numbers (${some(seen)}); say what each means, for example \`words: { ${exampleFor(seen)} }\``;
+    }
+    const strange = seen.filter((status) => {
+        const word = plain(status);
+        return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
+    });
+    if (strange.length > 0)
+        return `it has statuses that jobs do not have (${some(strange)})`;
+    if (known === 'by task')
+        return null;
+    const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
+    return jobs ? null : `none of its statuses is a status of jobs (${some(seen)})`;
+}
+/** Which number means what is a guess: the app's own code says it. */
+const exampleFor = (numbers) => numbers
+    .toSorted((a, b) => Number(a) - Number(b))
+    .slice(0, shown)
+    .map((number, at) => `${number}: ${exampleWords[at] ?? 'failed'}`)
+    .join(', ');
+const exampleWords = ['pending', 'processing', 'completed', 'failed', 'cancelled'];
+const some = (list) => `${list
+    .slice(0, shown)
+    .map((each) => each.slice(0, 30))
+    .join(', ')}${list.length > shown ? ', …' : ''}`;
+// --- counters -----------------------------------------------------------------------------------
+const counted = 'pending|processing|completed|complete|done|finished|processed|succeeded|successful|failed|cancelled|canceled';
+const before = new RegExp(`^(?:${counted})_(.+)$`);
+const after = new RegExp(`^(.+)_(?:${counted})$`);
+/** What a column counts by how it ended: `completed_links` → `link`, `videos_failed` → `video`. */
+function countedNoun(column) {
+    const found = before.exec(column) ?? after.exec(column);
+    return found?.[1] === undefined ? null : singularOf(found[1]);
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/job-tables.js
+
+
+
+
+
+/** Tables of frameworks, with names that could be those of jobs. */
+const frameworkNames = /^(?:django_(?:migrations|session|content_type|admin_log|site|flatpage.*|redirect)|sqlite_.*|alembic_.*)$/i;
+/** Tables in which Celery and Kombu keep results, messages and schedules. */
+const celeryNames = /^(?:celery_task(?:set)?meta|kombu_(?:message|queue)|django_celery_(?:results|beat)_.*|djcelery_.*)$/i;
+/** The columns of Celery's results, whatever their table is called. */
+const resultColumns = ['task_id', 'status', 'result', 'date_done', 'traceback'];
+/** Whether Celery itself keeps a table: its rows say how tasks ended, and are no jobs of the app. */
+const isOfCelery = (table) => celeryNames.test(table.name) ||
+    resultColumns.every((name) => table.columns.some((column) => column.name === name));
+/** Tables of Celery and of frameworks. */
+const isOthers = (table) => frameworkNames.test(table.name) || isOfCelery(table);
+/** Names Celery's own tables that could be taken for jobs; `null` when there are none. */
+function tellCelerys(database, tables, specs = {}) {
+    const own = tables.filter((table) => specs[table.name] === undefined && isOfCelery(table) && statusColumn(table) !== null);
+    if (own.length === 0)
+        return null;
+    const message = `skipped Celery's own tables: ${names_listNames(own.map(({ name }) => name))}`;
+    return { level: 'notice', message, where: database };
+}
+/**
+ * Which tables hold jobs. Each table needs evidence of its own (a shop's payments reference the same
+ * users as its jobs): a column with Celery task ids, or a name, statuses and timestamps like those of
+ * jobs. The parent of such a table holds jobs if it is named like a job as well, or if it counts how
+ * those rows end.
+ *
+ * @param specs tables listed there hold jobs, whatever they look like
+ * @returns a verdict for each table with an id and a status, in the order of the tables
+ */
+function judgeTables(tables, specs = {}) {
+    const candidates = tables.filter((table) => isCandidate(table, specs[table.name]));
+    const found = new Map();
+    const take = (table, kind, reason) => {
+        found.set(table, { table, class: kind, reason });
+    };
+    for (const table of candidates) {
+        if (specs[table.name] !== undefined)
+            take(table, 'named', 'listed in `stores`');
+        else
+            judgeAlone(table, tables, take);
+    }
+    // A table of jobs may make others tables of jobs: its parents and its parts.
+    for (let before = -1; before !== found.size;) {
+        before = found.size;
+        for (const table of candidates) {
+            if (!found.has(table))
+                judgeByTies(table, [...found.keys()], take);
+        }
+    }
+    const job = [...found.keys()];
+    return candidates.map((table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, job) });
+}
+/** The tables of jobs. */
+const jobTablesOf = (verdicts) => verdicts.filter((verdict) => verdict.class !== 'doubtful').map(({ table }) => table);
+/** Whether any of these tables holds jobs. */
+const holdJobs = (tables) => jobTablesOf(judgeTables(tables)).length > 0;
+/** The tables that are skipped. */
+const doubtfulOf = (verdicts) => verdicts.filter((verdict) => verdict.class === 'doubtful');
+/** `orders, users (why); payments (why)`, for people. */
+function explainDoubtful(verdicts) {
+    const names = new Map();
+    for (const { table, reason } of verdicts) {
+        names.set(reason, [...(names.get(reason) ?? []), table.name]);
+    }
+    return [...names].map(([reason, list]) => `${names_listNames(list)} (${reason})`).join('; ');
+}
+/** The skipped tables, why they are skipped, and how to include them; `null` when there are none. */
+function tellDoubtful(database, verdicts) {
+    const doubtful = doubtfulOf(verdicts);
+    if (doubtful.length === 0)
+        return null;
+    const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
+    return { level: 'notice', message, where: database };
+}
+/** The value of `stores` that would include one of these tables. */
+function howToInclude(database, doubtful) {
+    const [first, ...others] = doubtful;
+    const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
+    return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
+}
+/** The value of `stores` that includes a table, as YAML on one line. */
+const yamlFor = (database, table) => `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: {} } }]`;
+/** Whether a table has an id and a status column, and belongs to the app. */
+function isCandidate(table, spec) {
+    if (spec?.ignore === true || (spec === undefined && isOthers(table)))
+        return false;
+    return idColumn(table, spec) !== null && statusColumn(table, spec) !== null;
+}
+function judgeAlone(table, tables, take) {
+    const task = celeryColumn(table, tables);
+    if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
+        take(table, 'certain', `its column ${task} holds Celery task ids`);
+    }
+    else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
+        take(table, 'likely', 'named like a job, with the statuses and timestamps of one');
+    }
+}
+function judgeByTies(table, job, take) {
+    const name = readTableName(table.name);
+    const [upper] = findTies(table, job);
+    if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
+        take(table, 'likely', `part of ${upper.table}, with the statuses and timestamps of a job`);
+        return;
+    }
+    if (doubtStatuses(table.statuses, 'by name') !== null)
+        return;
+    const below = job.filter((each) => findTies(each, [...job, table]).some((tie) => tie.table === table.name));
+    const [first] = below;
+    if (first !== undefined && name === 'job') {
+        take(table, 'likely', `parent of ${first.name}, and named like a job`);
+        return;
+    }
+    const counted = isBusinessName(table.name) ? null : findCounted(table, below);
+    if (counted !== null) {
+        take(table, 'likely', `its column ${counted.column} counts ${counted.table}`);
+    }
+}
+const hasTimesOfJobs = (table) => doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
+/**
+ * The column with Celery task ids, unless it references a table of the app with that name. In tables
+ * about money or people, `task_id` may be an id of something else, e.g. of a payment provider.
+ */
+function celeryColumn(table, tables) {
+    const column = taskColumn(table);
+    if (column === null || mayNameAppTask(table, column, tables))
+        return null;
+    if (isBusinessName(table.name) && !wordsOf(column).includes('celery'))
+        return null;
+    const others = tables.filter((other) => idColumn(other) !== null);
+    return findTies({ ...table, foreignKeys: [] }, others.filter(({ name }) => name !== table.name)).some((tie) => tie.column === column)
+        ? null
+        : column;
+}
+function findCounted(table, below) {
+    for (const { name: column } of table.columns) {
+        const noun = countedNoun(snakeOf(column));
+        const counted = below.find((each) => `_${singularOf(each.name)}`.endsWith(`_${noun}`));
+        if (noun !== null && counted !== undefined)
+            return { column, table: counted.name };
+    }
+    return null;
+}
+function doubt(table, job) {
+    const name = readTableName(table.name);
+    const named = name === 'job' || taskColumn(table) !== null;
+    const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
+    if (statuses !== null)
+        return statuses;
+    if (name === 'job')
+        return 'named like a job, but without a timestamp column';
+    const tied = job.filter((other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0);
+    const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
+    const what = task === undefined
+        ? 'not named like a job, and without a column for Celery task ids'
+        : `not named like a job, and ${task} may not be a Celery task id`;
+    const names = tied.map((other) => other.name);
+    return names.length > 0 ? `linked to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/spelled-words.js
+
+/** The only words that a column takes, by its enum or a CHECK; `null`: nothing says so. */
+const labelsOf = ({ columns }, column) => columns.find(({ name }) => name === column)?.labels ?? null;
+/**
+ * The words of a status column that are spelled otherwise than Celeriac's, by its labels or else by its
+ * rows. A word that no row has yet is spelled as the others are, unless one of them is in lower case.
+ *
+ * @param given the app's words of which `stores` says what they mean
+ */
+function findSpelling(table, column, words, given = []) {
+    const labels = labelsOf(table, column);
+    if (labels !== null)
+        return spellByLabels(labels, words, given);
+    const seen = (table.statuses ?? []).filter((status) => typeof status === 'string');
+    const found = new Map();
+    for (const word of words) {
+        const spelled = seen.find((status) => status.toLowerCase() === word);
+        if (spelled !== undefined && !seen.includes(word))
+            found.set(word, spelled);
+    }
+    const [first] = found.values();
+    if (first === undefined)
+        return {};
+    const mixed = words.some((word) => seen.includes(word));
+    const like = mixed ? null : styleOf(first);
+    const others = words.flatMap((word) => like === null || found.has(word) ? [] : [[word, like(word)]]);
+    return Object.fromEntries([...found, ...others]);
+}
+function styleOf(word) {
+    if (word === word.toUpperCase())
+        return (text) => text.toUpperCase();
+    const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+    return word === capital(word.toLowerCase()) ? capital : null;
+}
+/** A label that is another word for an end stands for it where it is the only one. */
+function spellByLabels(labels, words, given) {
+    const isGiven = (label) => given.some((each) => each.toLowerCase() === label.toLowerCase());
+    const free = labels.filter((label) => !isGiven(label));
+    const found = {};
+    for (const word of words) {
+        if (labels.includes(word))
+            continue;
+        const same = free.find((label) => label.toLowerCase() === word);
+        const alike = free.filter((label) => isSameEnd(label, word));
+        const label = same ?? (alike.length === 1 ? alike[0] : undefined);
+        if (label !== undefined)
+            found[word] = label;
+    }
+    return found;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/mapping.js
+
+
+
+
+
+
+
+
+
+const mapping_statusWords = [
+    'pending',
+    'processing',
+    'completed',
+    'partial',
+    'failed',
+    'cancelled',
+];
+const mapping_endedWords = new Set(['completed', 'partial', 'failed', 'cancelled']);
+/** Whether this status is final. */
+const mapping_isEnded = (status) => mapping_endedWords.has(status);
+/** Whether this status says that work was done. */
+const isDoneWork = (status) => status === 'completed' || status === 'partial';
+/**
+ * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
+ * spec takes precedence over what the schema suggests.
+ *
+ * @param where the position of the specs, for errors
+ * @throws ConfigError when no table certainly holds jobs, when a spec names something that does not
+ * exist, or when the parent of a table is ambiguous
+ */
+function proposeMapping(database, tables, specs = {}, where = 'input stores') {
+    refuseUnknownNames(database, tables, specs, where);
+    const verdicts = judgeTables(tables, specs);
+    const job = jobTablesOf(verdicts);
+    if (job.length === 0)
+        throw noJobTable(database, tables, doubtfulOf(verdicts));
+    refuseDoubtfulParents(verdicts, specs, where);
+    const ties = new Map(job.map((table) => [table.name, findTies(table, job, specs)]));
+    const found = job.map((table) => [table.name, chooseParent(table, job, ties, specs)]);
+    const parents = breakCycles(database, new Map(found), specs);
+    const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
+    return addPartial(mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents)), job);
+}
+/** What to write where there is nothing to find. */
+const orNone = 'or `database: none` if the app has no tables of jobs';
+function noJobTable(database, tables, doubtful) {
+    if (doubtful.length > 0) {
+        const names = doubtful.map(({ table }) => table.name);
+        return new errors_ConfigError('input stores', `cannot tell whether ${names_listNames(names)} in ${database} hold jobs: ${explainDoubtful(doubtful)}`, `a table that certainly holds jobs; ${howToInclude(database, doubtful)}; ${orNone}`);
+    }
+    const seen = tables.map((table) => isOthers(table) ? `${table.name} (not the app's)` : table.name);
+    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${names_listNames(seen)}`, `the database with the app's jobs; ${orNone}`);
+}
+/** A parent changes with its rows, so it must be a table of jobs itself. */
+function refuseDoubtfulParents(verdicts, specs, where) {
+    const job = new Set(jobTablesOf(verdicts).map(({ name }) => name));
+    for (const [name, { parent }] of Object.entries(specs)) {
+        if (!parent || job.has(parent.table))
+            continue;
+        const why = verdicts.find(({ table }) => table.name === parent.table)?.reason;
+        throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, is not recognized as a table of jobs${why ? `: ${why}` : ''}`, `\`${parent.table}\` in \`tables\` as well, or \`parent: null\``);
+    }
+}
+function refuseUnknownNames(database, tables, specs, where) {
+    for (const [name, spec] of Object.entries(specs)) {
+        const table = tables.find((each) => each.name === name);
+        if (table === undefined) {
+            const seen = names_listNames(tables.map((each) => each.name));
+            throw new errors_ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
+        }
+        const { parent, resend, id, status, created, started, completed, updated, error, task } = spec;
+        const named = [id, status, created, started, completed, updated, error, task];
+        const columns = [...named, parent?.column, ...(resend?.args ?? [])];
+        const known = table.columns.map((column) => column.name);
+        const wrong = columns.find((column) => column != null && !known.includes(column));
+        if (wrong != null) {
+            const expected = `one of its columns: ${names_listNames(known)}`;
+            throw new errors_ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
+        }
+        if (parent && !tables.some((each) => each.name === parent.table)) {
+            throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, does not exist`, `one of: ${names_listNames(tables.map((each) => each.name))}`);
+        }
+        if (resend && task != null && task === idColumn(table, spec)) {
+            throw new errors_ConfigError(where, `table \`${name}\` has the id of the task as its own id, which cannot change when a task is sent again`, 'no `resend` for this table');
+        }
+        if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
+            throw new errors_ConfigError(where, `table \`${name}\` has no column for the task id`, '`task`, the column that stores the id of the task that is sent');
+        }
+    }
+}
+function mapTable(table, parents, tables, job, specs) {
+    const spec = specs[table.name] ?? {};
+    const parent = parents.get(table.name) ?? null;
+    const time = (name) => {
+        const said = spec[name];
+        return said === undefined ? findTime(table, columnNames[name]) : said;
+    };
+    const status = statusColumn(table, spec) ?? 'status';
+    const words = spec.words ?? {};
+    const labels = labelsOf(table, status);
+    return {
+        table: table.name,
+        id: idColumn(table, spec) ?? 'id',
+        status,
+        parent,
+        own: findOwnTie(table, spec),
+        words,
+        used: mapping_statusWords.filter((word) => (labels ?? table.statuses)?.includes(word)),
+        partial: null,
+        spelled: findSpelling(table, status, mapping_statusWords, Object.keys(words)),
+        labels,
+        resend: spec.resend ?? null,
+        created: time('created'),
+        started: time('started'),
+        completed: time('completed'),
+        updated: time('updated'),
+        error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
+        task: spec.task === undefined ? ownTask(table, parent, tables) : spec.task,
+        fits: fitsOf(table),
+        times: timeColumns(table, spec),
+        counters: findCounters(table, parents, job),
+        bystanders: findBystanders(table, tables, job, specs, isOthers),
+    };
+}
+/** A column that references the parent does not hold task ids. */
+function ownTask(table, parent, tables) {
+    const column = taskColumn(table);
+    if (column === null || column === parent?.column)
+        return null;
+    return mayNameAppTask(table, column, tables) ? null : column;
+}
+/**
+ * Celeriac's word for a status of the app, in whatever case; the status itself if it is not mapped.
+ * `words` that differ in case alone are kept apart.
+ */
+function mapping_meaningOf({ words, spelled }, word) {
+    if (Object.hasOwn(words, word))
+        return words[word] ?? word;
+    const lower = word.toLowerCase();
+    const said = Object.keys(words).find((each) => each.toLowerCase() === lower);
+    if (said !== undefined)
+        return words[said] ?? word;
+    return mapping_statusWords.find((each) => [each, spelled[each]?.toLowerCase()].includes(lower)) ?? word;
+}
+/** These statuses, and all words of the app that mean one of them. */
+function wordsFor(mapping, statuses) {
+    const meant = new Set(statuses.map((word) => mapping_meaningOf(mapping, word)));
+    const own = Object.keys(mapping.words).filter((word) => meant.has(mapping_meaningOf(mapping, word)));
+    const spelled = mapping_statusWords.flatMap((word) => meant.has(word) ? (mapping.spelled[word] ?? []) : []);
+    const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
+    return [...new Set([...statuses, ...own, ...spelled, ...partial])];
+}
+/**
+ * The app's word for a status of Celeriac. One of Celeriac's own words that is read as another
+ * (`partial: completed`) is never written for it.
+ */
+function mapping_wordFor(mapping, status) {
+    if (status === 'partial' && mapping.partial !== null)
+        return mapping.partial;
+    if (mapping.used.includes(status) && mapping_meaningOf(mapping, status) === status)
+        return status;
+    const words = Object.entries(mapping.words).filter(([word, meaning]) => meaning === status && !mapping_statusWords.some((own) => own === word.toLowerCase()));
+    return words[0]?.[0] ?? mapping.spelled[status] ?? status;
+}
+/**
+ * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
+ *
+ * @param verdicts where the reasons come from; without them, no reasons are shown
+ */
+function mapping_describeMapping(mapping, verdicts = []) {
+    return mapping.map((table) => {
+        const { parent, own, task, error, times, resend } = table;
+        const words = Object.entries({ ...othersFor(table), ...table.words }).map(([word, meaning]) => `${word} = ${meaning}`);
+        const parts = [
+            `id: ${table.id}`,
+            `status: ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
+            parent === null ? 'no parent' : describeTie(parent),
+            ...(own === null ? [] : [describeTie({ table: 'the same table', ...own })]),
+            `timestamps: ${times.join(', ') || 'none'}`,
+            `task: ${task ?? 'none'}`,
+            `error: ${error ?? 'none'}`,
+            ...(resend === null ? [] : [`resend: ${resend.task}(${resend.args.join(', ')})`]),
+            ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
+        ];
+        return `${table.table}: ${parts.join('; ')}`;
+    });
+}
+/** Labels that are other words for Celeriac's, not just in another case. */
+const othersFor = ({ spelled }) => Object.fromEntries(Object.entries(spelled)
+    .filter(([word, label]) => label.toLowerCase() !== word)
+    .map(([word, label]) => [label, word]));
+const describeTie = ({ table, column, foreignKey }) => `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
+/**
+ * Adds the app's word for work that completed in part. An app that uses it in one of its tables of
+ * jobs uses it in the others as well, although none of their rows may have it yet.
+ *
+ * @param tables the same tables, with their statuses
+ */
+function addPartial(mapping, tables) {
+    const own = new Map(mapping.map((table) => [table.table, ownWord(table, tables)]));
+    const shared = [...own.values()].find((word) => word !== null) ?? null;
+    const takes = (table) => shared !== null &&
+        mapping_meaningOf(table, shared) === 'partial' &&
+        // A table with other words for all of its statuses has another one for this, or none.
+        (Object.keys(table.words).length === 0 || table.used.length > 0) &&
+        // Nor does a list of labels have the words of another table.
+        table.labels === null &&
+        /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
+    return mapping.map((table) => ({
+        ...table,
+        partial: own.get(table.table) ?? (takes(table) ? shared : null),
+    }));
+}
+function ownWord(table, tables) {
+    const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
+    const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
+    const found = [...statuses, ...(table.labels ?? [])].find((status) => typeof status === 'string' && mapping_meaningOf(table, status) === 'partial');
+    return said ?? (typeof found === 'string' ? found : null);
+}
+const typeOfStatus = (table, tables) => tables.find(({ name }) => name === table.table)?.columns.find(({ name }) => name === table.status)
+    ?.type ?? '';
+
 ;// CONCATENATED MODULE: ./src/report/deafness.js
 
 /**
@@ -84119,7 +85428,7 @@ const visibilityTimeout = {
     severe: true,
     mends: {
         kind: 'not',
-        how: 'The import that is tried before anything changes also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+        how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
     },
     example: {
         wrong: [
@@ -85044,348 +86353,6 @@ const inheritedPath = '${PYTHONPATH}';
 const asTheHostReads = (word) => /^PYTHONPATH=/.test(word) ? word.replaceAll(/\$PYTHONPATH(?!\w)/g, inheritedPath) : word;
 const withoutEscapes = (text) => text.replaceAll('%%', '%').replaceAll('$$', '$');
 
-// EXTERNAL MODULE: ../../node_modules/jsbi/dist/jsbi-cjs.js
-var jsbi_cjs = __nccwpck_require__(6058);
-;// CONCATENATED MODULE: ../../node_modules/@js-temporal/polyfill/dist/index.esm.js
-const t=jsbi_cjs.BigInt(0),n=jsbi_cjs.BigInt(1),r=jsbi_cjs.BigInt(2),o=jsbi_cjs.BigInt(10),i=jsbi_cjs.BigInt(24),a=jsbi_cjs.BigInt(60),s=jsbi_cjs.BigInt(1e3),c=jsbi_cjs.BigInt(1e6),d=jsbi_cjs.BigInt(1e9),h=jsbi_cjs.multiply(jsbi_cjs.BigInt(3600),d),u=jsbi_cjs.multiply(a,d),l=jsbi_cjs.multiply(h,i);function m(t){return"bigint"==typeof t?jsbi_cjs.BigInt(t.toString(10)):t}function f(n){return jsbi_cjs.equal(jsbi_cjs.remainder(n,r),t)}function y(n){return jsbi_cjs.lessThan(n,t)?jsbi_cjs.unaryMinus(n):n}function p(t,n){return jsbi_cjs.lessThan(t,n)?-1:jsbi_cjs.greaterThan(t,n)?1:0}function g(t,n){return{quotient:jsbi_cjs.divide(t,n),remainder:jsbi_cjs.remainder(t,n)}}var w,v;const b="slot-epochNanoSeconds",D="slot-iso-date",T="slot-iso-date-time",M="slot-time",E="slot-calendar",I="slot-date-brand",C="slot-year-month-brand",O="slot-month-day-brand",$="slot-time-zone",Y="slot-years",R="slot-months",S="slot-weeks",j="slot-days",k="slot-hours",N="slot-minutes",x="slot-seconds",L="slot-milliseconds",P="slot-microseconds",U="slot-nanoseconds",B="date",Z="ym",F="md",H="time",z="datetime",A="instant",q="original",W="timezone-canonical",_="timezone-original",J="calendar-id",G="locale",K="options",V=new WeakMap,X=Symbol.for("@@Temporal__GetSlots");(w=globalThis)[X]||(w[X]=function(e){return V.get(e)});const Q=globalThis[X],ee=Symbol.for("@@Temporal__CreateSlots");(v=globalThis)[ee]||(v[ee]=function(e){V.set(e,Object.create(null))});const te=globalThis[ee];function ne(e,...t){if(!e||"object"!=typeof e)return!1;const n=Q(e);return!!n&&t.every((e=>e in n))}function re(e,t){const n=Q(e)?.[t];if(void 0===n)throw new TypeError(`Missing internal slot ${t}`);return n}function oe(e,t,n){const r=Q(e);if(void 0===r)throw new TypeError("Missing slots for the given container");if(r[t])throw new TypeError(`${t} already has set`);r[t]=n}const ie={};function ae(e,t){Object.defineProperty(e.prototype,Symbol.toStringTag,{value:t,writable:!1,enumerable:!1,configurable:!0});const n=Object.getOwnPropertyNames(e);for(let t=0;t<n.length;t++){const r=n[t],o=Object.getOwnPropertyDescriptor(e,r);o.configurable&&o.enumerable&&(o.enumerable=!1,Object.defineProperty(e,r,o))}const r=Object.getOwnPropertyNames(e.prototype);for(let t=0;t<r.length;t++){const n=r[t],o=Object.getOwnPropertyDescriptor(e.prototype,n);o.configurable&&o.enumerable&&(o.enumerable=!1,Object.defineProperty(e.prototype,n,o))}se(t,e),se(`${t}.prototype`,e.prototype)}function se(e,t){const n=`%${e}%`;if(void 0!==ie[n])throw new Error(`intrinsic ${e} already exists`);ie[n]=t}function ce(e){return ie[e]}function de(e,t){let n=e;if(0===n)return{div:n,mod:n};const r=Math.sign(n);n=Math.abs(n);const o=Math.trunc(1+Math.log10(n));if(t>=o)return{div:0*r,mod:r*n};if(0===t)return{div:r*n,mod:0*r};const i=n.toPrecision(o);return{div:r*Number.parseInt(i.slice(0,o-t),10),mod:r*Number.parseInt(i.slice(o-t),10)}}function he(e,t,n){let r=e,o=n;if(0===r)return o;const i=Math.sign(r)||Math.sign(o);r=Math.abs(r),o=Math.abs(o);const a=r.toPrecision(Math.trunc(1+Math.log10(r)));if(0===o)return i*Number.parseInt(a+"0".repeat(t),10);const s=a+o.toPrecision(Math.trunc(1+Math.log10(o))).padStart(t,"0");return i*Number.parseInt(s,10)}function ue(e,t){const n="negative"===t;switch(e){case"ceil":return n?"zero":"infinity";case"floor":return n?"infinity":"zero";case"expand":return"infinity";case"trunc":return"zero";case"halfCeil":return n?"half-zero":"half-infinity";case"halfFloor":return n?"half-infinity":"half-zero";case"halfExpand":return"half-infinity";case"halfTrunc":return"half-zero";case"halfEven":return"half-even"}}function le(e,t,n,r,o){return"zero"===o?e:"infinity"===o?t:n<0?e:n>0?t:"half-zero"===o?e:"half-infinity"===o?t:r?e:t}class TimeDuration{constructor(t){this.totalNs=m(t),this.sec=jsbi_cjs.toNumber(jsbi_cjs.divide(this.totalNs,d)),this.subsec=jsbi_cjs.toNumber(jsbi_cjs.remainder(this.totalNs,d))}static validateNew(t,n){if(jsbi_cjs.greaterThan(y(t),TimeDuration.MAX))throw new RangeError(`${n} of duration time units cannot exceed ${TimeDuration.MAX} s`);return new TimeDuration(t)}static fromEpochNsDiff(t,n){const r=jsbi_cjs.subtract(m(t),m(n));return new TimeDuration(r)}static fromComponents(t,n,r,o,i,a){const l=jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.add(jsbi_cjs.BigInt(a),jsbi_cjs.multiply(jsbi_cjs.BigInt(i),s)),jsbi_cjs.multiply(jsbi_cjs.BigInt(o),c)),jsbi_cjs.multiply(jsbi_cjs.BigInt(r),d)),jsbi_cjs.multiply(jsbi_cjs.BigInt(n),u)),jsbi_cjs.multiply(jsbi_cjs.BigInt(t),h));return TimeDuration.validateNew(l,"total")}abs(){return new TimeDuration(y(this.totalNs))}add(t){return TimeDuration.validateNew(jsbi_cjs.add(this.totalNs,t.totalNs),"sum")}add24HourDays(t){return TimeDuration.validateNew(jsbi_cjs.add(this.totalNs,jsbi_cjs.multiply(jsbi_cjs.BigInt(t),l)),"sum")}addToEpochNs(t){return jsbi_cjs.add(m(t),this.totalNs)}cmp(e){return p(this.totalNs,e.totalNs)}divmod(t){const{quotient:n,remainder:r}=g(this.totalNs,jsbi_cjs.BigInt(t));return{quotient:jsbi_cjs.toNumber(n),remainder:new TimeDuration(r)}}fdiv(n){const r=m(n),i=jsbi_cjs.BigInt(r);let{quotient:a,remainder:s}=g(this.totalNs,i);const c=[];let d;const h=(jsbi_cjs.lessThan(this.totalNs,t)?-1:1)*Math.sign(jsbi_cjs.toNumber(r));for(;!jsbi_cjs.equal(s,t)&&c.length<50;)s=jsbi_cjs.multiply(s,o),({quotient:d,remainder:s}=g(s,i)),c.push(Math.abs(jsbi_cjs.toNumber(d)));return h*Number(y(a).toString()+"."+c.join(""))}isZero(){return jsbi_cjs.equal(this.totalNs,t)}round(o,i){const a=m(o);if(jsbi_cjs.equal(a,n))return this;const{quotient:s,remainder:c}=g(this.totalNs,a),d=jsbi_cjs.lessThan(this.totalNs,t)?"negative":"positive",h=jsbi_cjs.multiply(y(s),a),u=jsbi_cjs.add(h,a),l=p(y(jsbi_cjs.multiply(c,r)),a),w=ue(i,d),v=jsbi_cjs.equal(y(this.totalNs),h)?h:le(h,u,l,f(s),w),b="positive"===d?v:jsbi_cjs.unaryMinus(v);return TimeDuration.validateNew(b,"rounding")}sign(){return this.cmp(new TimeDuration(t))}subtract(t){return TimeDuration.validateNew(jsbi_cjs.subtract(this.totalNs,t.totalNs),"difference")}}TimeDuration.MAX=jsbi_cjs.BigInt("9007199254740991999999999"),TimeDuration.ZERO=new TimeDuration(t);const me=/[A-Za-z._][A-Za-z._0-9+-]*/,fe=new RegExp(`(?:${/(?:[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)/.source}|(?:${me.source})(?:\\/(?:${me.source}))*)`),ye=/(?:[+-]\d{6}|\d{4})/,pe=/(?:0[1-9]|1[0-2])/,ge=/(?:0[1-9]|[12]\d|3[01])/,we=new RegExp(`(${ye.source})(?:-(${pe.source})-(${ge.source})|(${pe.source})(${ge.source}))`),ve=/(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?|(\d{2})(?:(\d{2})(?:[.,](\d{1,9}))?)?)?/,be=/((?:[+-])(?:[01][0-9]|2[0-3])(?::?(?:[0-5][0-9])(?::?(?:[0-5][0-9])(?:[.,](?:\d{1,9}))?)?)?)/,De=new RegExp(`([zZ])|${be.source}?`),Te=/\[(!)?([a-z_][a-z0-9_-]*)=([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)\]/g,Me=new RegExp([`^${we.source}`,`(?:(?:[tT]|\\s+)${ve.source}(?:${De.source})?)?`,`(?:\\[!?(${fe.source})\\])?`,`((?:${Te.source})*)$`].join("")),Ee=new RegExp([`^[tT]?${ve.source}`,`(?:${De.source})?`,`(?:\\[!?${fe.source}\\])?`,`((?:${Te.source})*)$`].join("")),Ie=new RegExp(`^(${ye.source})-?(${pe.source})(?:\\[!?${fe.source}\\])?((?:${Te.source})*)$`),Ce=new RegExp(`^(?:--)?(${pe.source})-?(${ge.source})(?:\\[!?${fe.source}\\])?((?:${Te.source})*)$`),Oe=/(\d+)(?:[.,](\d{1,9}))?/,$e=new RegExp(`(?:${Oe.source}H)?(?:${Oe.source}M)?(?:${Oe.source}S)?`),Ye=new RegExp(`^([+-])?P${/(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?/.source}(?:T(?!$)${$e.source})?$`,"i"),Re=864e5,Se=1e6*Re,je=6e10,ke=1e8*Re,Ne=xo(ke),xe=jsbi_cjs.unaryMinus(Ne),Le=jsbi_cjs.add(jsbi_cjs.subtract(xe,l),n),Pe=jsbi_cjs.subtract(jsbi_cjs.add(Ne,l),n),Ue=146097*Re,Be=-271821,Ze=275760,Fe=Date.UTC(1847,0,1),He=["iso8601","hebrew","islamic","islamic-umalqura","islamic-tbla","islamic-civil","islamic-rgsa","islamicc","persian","ethiopic","ethioaa","ethiopic-amete-alem","coptic","chinese","dangi","roc","indian","buddhist","japanese","gregory"],ze=new Set(["ACT","AET","AGT","ART","AST","BET","BST","CAT","CNT","CST","CTT","EAT","ECT","IET","IST","JST","MIT","NET","NST","PLT","PNT","PRT","PST","SST","VST"]);function Ae(e){return"object"==typeof e&&null!==e||"function"==typeof e}function qe(e){if("bigint"==typeof e)throw new TypeError("Cannot convert BigInt to number");return Number(e)}function We(e){if("symbol"==typeof e)throw new TypeError("Cannot convert a Symbol value to a String");return String(e)}function _e(e){const t=qe(e);if(0===t)return 0;if(Number.isNaN(t)||t===1/0||t===-1/0)throw new RangeError("invalid number value");const n=Math.trunc(t);return 0===n?0:n}function Je(e,t){const n=_e(e);if(n<=0){if(void 0!==t)throw new RangeError(`property '${t}' cannot be a a number less than one`);throw new RangeError("Cannot convert a number less than one to a positive integer")}return n}function Ge(e){const t=qe(e);if(Number.isNaN(t))throw new RangeError("not a number");if(t===1/0||t===-1/0)throw new RangeError("infinity is out of range");if(!function(e){if("number"!=typeof e||Number.isNaN(e)||e===1/0||e===-1/0)return!1;const t=Math.abs(e);return Math.floor(t)===t}(t))throw new RangeError(`unsupported fractional value ${e}`);return 0===t?0:t}function Ke(e,t){return String(e).padStart(t,"0")}function Ve(e){if("string"!=typeof e)throw new TypeError(`expected a string, not ${String(e)}`);return e}function Xe(e,t){if(Ae(e)){const t=e?.toString();if("string"==typeof t||"number"==typeof t)return t;throw new TypeError("Cannot convert object to primitive value")}return e}const Qe=["era","eraYear","year","month","monthCode","day","hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],et={era:We,eraYear:_e,year:_e,month:Je,monthCode:function(e){const t=Ve(Xe(e));if(t.length<3||t.length>4||"M"!==t[0]||-1==="0123456789".indexOf(t[1])||-1==="0123456789".indexOf(t[2])||t[1]+t[2]==="00"&&"L"!==t[3]||"L"!==t[3]&&void 0!==t[3])throw new RangeError(`bad month code ${t}; must match M01-M99 or M00L-M99L`);return t},day:Je,hour:_e,minute:_e,second:_e,millisecond:_e,microsecond:_e,nanosecond:_e,offset:function(e){const t=Ve(Xe(e));return sr(t),t},timeZone:Bn},tt={hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},nt=[["years","year","date"],["months","month","date"],["weeks","week","date"],["days","day","date"],["hours","hour","time"],["minutes","minute","time"],["seconds","second","time"],["milliseconds","millisecond","time"],["microseconds","microsecond","time"],["nanoseconds","nanosecond","time"]],rt=Object.fromEntries(nt.map((e=>[e[0],e[1]]))),ot=Object.fromEntries(nt.map((([e,t])=>[t,e]))),it=nt.map((([,e])=>e)),at={day:Se,hour:36e11,minute:6e10,second:1e9,millisecond:1e6,microsecond:1e3,nanosecond:1},st=["days","hours","microseconds","milliseconds","minutes","months","nanoseconds","seconds","weeks","years"],ct=Intl.DateTimeFormat,dt=new Map;function ht(e){const t=Ao(e);let n=dt.get(t);return void 0===n&&(n=new ct("en-us",{timeZone:t,hour12:!1,era:"short",year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"}),dt.set(t,n)),n}function ut(e){return ne(e,b)&&!ne(e,$,E)}function lt(e){return ne(e,Y,R,j,k,N,x,L,P,U)}function mt(e){return ne(e,I)}function ft(e){return ne(e,M)}function yt(e){return ne(e,T)}function pt(e){return ne(e,C)}function gt(e){return ne(e,O)}function wt(e){return ne(e,b,$,E)}function vt(e,t){if(!t(e))throw new TypeError("invalid receiver: method called with the wrong type of this-object")}function bt(e){if(ne(e,E)||ne(e,$))throw new TypeError("with() does not support a calendar or timeZone property");if(ft(e))throw new TypeError("with() does not accept Temporal.PlainTime, use withPlainTime() instead");if(void 0!==e.calendar)throw new TypeError("with() does not support a calendar property");if(void 0!==e.timeZone)throw new TypeError("with() does not support a timeZone property")}function Dt(e,t){return"never"===t||"auto"===t&&"iso8601"===e?"":`[${"critical"===t?"!":""}u-ca=${e}]`}function Tt(e){let t,n,r=!1;for(Te.lastIndex=0;n=Te.exec(e);){const{1:o,2:i,3:a}=n;if("u-ca"===i){if(void 0===t)t=a,r="!"===o;else if("!"===o||r)throw new RangeError(`Invalid annotations in ${e}: more than one u-ca present with critical flag`)}else if("!"===o)throw new RangeError(`Unrecognized annotation: !${i}=${a}`)}return t}function Mt(e){const t=Me.exec(e);if(!t)throw new RangeError(`invalid RFC 9557 string: ${e}`);const n=Tt(t[16]);let r=t[1];if("-000000"===r)throw new RangeError(`invalid RFC 9557 string: ${e}`);const o=+r,i=+(t[2]??t[4]??1),a=+(t[3]??t[5]??1),s=void 0!==t[6],c=+(t[6]??0),d=+(t[7]??t[10]??0);let h=+(t[8]??t[11]??0);60===h&&(h=59);const u=(t[9]??t[12]??"")+"000000000",l=+u.slice(0,3),m=+u.slice(3,6),f=+u.slice(6,9);let y,p=!1;t[13]?(y=void 0,p=!0):t[14]&&(y=t[14]);const g=t[15];return Ur(o,i,a,c,d,h,l,m,f),{year:o,month:i,day:a,time:s?{hour:c,minute:d,second:h,millisecond:l,microsecond:m,nanosecond:f}:"start-of-day",tzAnnotation:g,offset:y,z:p,calendar:n}}function Et(e){const t=Ee.exec(e);let n,r,o,i,a,s,c;if(t){c=Tt(t[10]),n=+(t[1]??0),r=+(t[2]??t[5]??0),o=+(t[3]??t[6]??0),60===o&&(o=59);const e=(t[4]??t[7]??"")+"000000000";if(i=+e.slice(0,3),a=+e.slice(3,6),s=+e.slice(6,9),t[8])throw new RangeError("Z designator not supported for PlainTime")}else{let t,d;if(({time:t,z:d,calendar:c}=Mt(e)),"start-of-day"===t)throw new RangeError(`time is missing in string: ${e}`);if(d)throw new RangeError("Z designator not supported for PlainTime");({hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s}=t)}if(Pr(n,r,o,i,a,s),/[tT ][0-9][0-9]/.test(e))return{hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s,calendar:c};try{const{month:t,day:n}=Ct(e);xr(1972,t,n)}catch{try{const{year:t,month:n}=It(e);xr(t,n,1)}catch{return{hour:n,minute:r,second:o,millisecond:i,microsecond:a,nanosecond:s,calendar:c}}}throw new RangeError(`invalid RFC 9557 time-only string ${e}; may need a T prefix`)}function It(e){const t=Ie.exec(e);let n,r,o,i;if(t){o=Tt(t[3]);let a=t[1];if("-000000"===a)throw new RangeError(`invalid RFC 9557 string: ${e}`);if(n=+a,r=+t[2],i=1,void 0!==o&&"iso8601"!==o)throw new RangeError("YYYY-MM format is only valid with iso8601 calendar")}else{let t;if(({year:n,month:r,calendar:o,day:i,z:t}=Mt(e)),t)throw new RangeError("Z designator not supported for PlainYearMonth")}return{year:n,month:r,calendar:o,referenceISODay:i}}function Ct(e){const t=Ce.exec(e);let n,r,o,i;if(t){if(o=Tt(t[3]),n=+t[1],r=+t[2],void 0!==o&&"iso8601"!==o)throw new RangeError("MM-DD format is only valid with iso8601 calendar")}else{let t;if(({month:n,day:r,calendar:o,year:i,z:t}=Mt(e)),t)throw new RangeError("Z designator not supported for PlainMonthDay")}return{month:n,day:r,calendar:o,referenceISOYear:i}}const Ot=new RegExp(`^${fe.source}$`,"i"),$t=new RegExp(`^${/([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9])?)?/.source}$`);function Yt(e){const t=Wo.test(e)?"Seconds not allowed in offset time zone":"Invalid time zone";throw new RangeError(`${t}: ${e}`)}function Rt(e){return Ot.test(e)||Yt(e),$t.test(e)?{offsetMinutes:sr(e)/6e10}:{tzName:e}}function St(e,t,n,r){let o=e,i=t,a=n;switch(r){case"reject":xr(o,i,a);break;case"constrain":({year:o,month:i,day:a}=kr(o,i,a))}return{year:o,month:i,day:a}}function jt(e,t,n,r,o,i,a){let s=e,c=t,d=n,h=r,u=o,l=i;switch(a){case"reject":Pr(s,c,d,h,u,l);break;case"constrain":s=jr(s,0,23),c=jr(c,0,59),d=jr(d,0,59),h=jr(h,0,999),u=jr(u,0,999),l=jr(l,0,999)}return{hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}function kt(e){if(!Ae(e))throw new TypeError("invalid duration-like");const t={years:void 0,months:void 0,weeks:void 0,days:void 0,hours:void 0,minutes:void 0,seconds:void 0,milliseconds:void 0,microseconds:void 0,nanoseconds:void 0};let n=!1;for(let r=0;r<st.length;r++){const o=st[r],i=e[o];void 0!==i&&(n=!0,t[o]=Ge(i))}if(!n)throw new TypeError("invalid duration-like");return t}function Nt({years:e,months:t,weeks:n,days:r},o,i,a){return{years:e,months:a??t,weeks:i??n,days:o??r}}function xt(e,t){return{isoDate:e,time:t}}function Lt(e){return Ho(e,"overflow",["constrain","reject"],"constrain")}function Pt(e){return Ho(e,"disambiguation",["compatible","earlier","later","reject"],"compatible")}function Ut(e,t){return Ho(e,"roundingMode",["ceil","floor","expand","trunc","halfCeil","halfFloor","halfExpand","halfTrunc","halfEven"],t)}function Bt(e,t){return Ho(e,"offset",["prefer","use","ignore","reject"],t)}function Zt(e){return Ho(e,"calendarName",["auto","always","never","critical"],"auto")}function Ft(e){let t=e.roundingIncrement;if(void 0===t)return 1;const n=_e(t);if(n<1||n>1e9)throw new RangeError(`roundingIncrement must be at least 1 and at most 1e9, not ${t}`);return n}function Ht(e,t,n){const r=n?t:t-1;if(e>r)throw new RangeError(`roundingIncrement must be at least 1 and less than ${r}, not ${e}`);if(t%e!=0)throw new RangeError(`Rounding increment must divide evenly into ${t}`)}function zt(e){const t=e.fractionalSecondDigits;if(void 0===t)return"auto";if("number"!=typeof t){if("auto"!==We(t))throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`);return"auto"}const n=Math.floor(t);if(!Number.isFinite(n)||n<0||n>9)throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`);return n}function At(e,t){switch(e){case"minute":return{precision:"minute",unit:"minute",increment:1};case"second":return{precision:0,unit:"second",increment:1};case"millisecond":return{precision:3,unit:"millisecond",increment:1};case"microsecond":return{precision:6,unit:"microsecond",increment:1};case"nanosecond":return{precision:9,unit:"nanosecond",increment:1}}switch(t){case"auto":return{precision:t,unit:"nanosecond",increment:1};case 0:return{precision:t,unit:"second",increment:1};case 1:case 2:case 3:return{precision:t,unit:"millisecond",increment:10**(3-t)};case 4:case 5:case 6:return{precision:t,unit:"microsecond",increment:10**(6-t)};case 7:case 8:case 9:return{precision:t,unit:"nanosecond",increment:10**(9-t)};default:throw new RangeError(`fractionalSecondDigits must be 'auto' or 0 through 9, not ${t}`)}}const qt=Symbol("~required~");function Wt(e,t,n,r,o=[]){let i=[];for(let e=0;e<nt.length;e++){const t=nt[e],r=t[1],o=t[2];"datetime"!==n&&n!==o||i.push(r)}i=i.concat(o);let a=r;a===qt?a=void 0:void 0!==a&&i.push(a);let s=[];s=s.concat(i);for(let e=0;e<i.length;e++){const t=i[e],n=ot[t];void 0!==n&&s.push(n)}let c=Ho(e,t,s,a);if(void 0===c&&r===qt)throw new RangeError(`${t} is required`);return c&&c in rt?rt[c]:c}function _t(e){const t=e.relativeTo;if(void 0===t)return{};let n,r,o,i,a,s="option",c=!1;if(Ae(t)){if(wt(t))return{zonedRelativeTo:t};if(mt(t))return{plainRelativeTo:t};if(yt(t))return{plainRelativeTo:pn(re(t,T).isoDate,re(t,E))};o=Nn(t);const e=tn(o,t,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],[]);({isoDate:n,time:r}=on(o,e,"constrain")),({offset:a,timeZone:i}=e),void 0===a&&(s="wall")}else{let e,d,h,u,l;if(({year:h,month:u,day:l,time:r,calendar:o,tzAnnotation:e,offset:a,z:d}=Mt(Ve(t))),e)i=Bn(e),d?s="exact":a||(s="wall"),c=!0;else if(d)throw new RangeError("Z designator not supported for PlainDate relativeTo; either remove the Z or add a bracketed time zone");o||(o="iso8601"),o=zo(o),n={year:h,month:u,day:l}}return void 0===i?{plainRelativeTo:pn(n,o)}:{zonedRelativeTo:$n(mn(n,r,s,"option"===s?sr(a):0,i,"compatible","reject",c),i,o)}}function Jt(e){return 0!==re(e,Y)?"year":0!==re(e,R)?"month":0!==re(e,S)?"week":0!==re(e,j)?"day":0!==re(e,k)?"hour":0!==re(e,N)?"minute":0!==re(e,x)?"second":0!==re(e,L)?"millisecond":0!==re(e,P)?"microsecond":"nanosecond"}function Gt(e,t){return it.indexOf(e)>it.indexOf(t)?t:e}function Kt(e){return"year"===e||"month"===e||"week"===e}function Vt(e){return Kt(e)||"day"===e?"date":"time"}function Xt(e){return ce("%calendarImpl%")(e)}function Qt(e){return ce("%calendarImpl%")(re(e,E))}function index_esm_en(e,t,n="date"){const r=Object.create(null),o=Xt(e).isoToDate(t,{year:!0,monthCode:!0,day:!0});return r.monthCode=o.monthCode,"month-day"!==n&&"date"!==n||(r.day=o.day),"year-month"!==n&&"date"!==n||(r.year=o.year),r}function tn(e,t,n,r,o){const i=Xt(e).extraFields(n),a=n.concat(r,i),s=Object.create(null);let c=!1;a.sort();for(let e=0;e<a.length;e++){const n=a[e],r=t[n];if(void 0!==r)c=!0,s[n]=(0,et[n])(r);else if("partial"!==o){if(o.includes(n))throw new TypeError(`required property '${n}' missing or undefined`);s[n]=tt[n]}}if("partial"===o&&!c)throw new TypeError("no supported properties found");return s}function nn(e,t="complete"){const n=["hour","microsecond","millisecond","minute","nanosecond","second"];let r=!1;const o=Object.create(null);for(let i=0;i<n.length;i++){const a=n[i],s=e[a];void 0!==s?(o[a]=_e(s),r=!0):"complete"===t&&(o[a]=0)}if(!r)throw new TypeError("invalid time-like");return o}function rn(e,t){if(Ae(e)){if(mt(e))return Lt(Zo(t)),pn(re(e,D),re(e,E));if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),pn(n.isoDate,re(e,E))}if(yt(e))return Lt(Zo(t)),pn(re(e,T).isoDate,re(e,E));const n=Nn(e);return pn(Ln(n,tn(n,e,["year","month","monthCode","day"],[],[]),Lt(Zo(t))),n)}let{year:n,month:r,day:o,calendar:i,z:a}=Mt(Ve(e));if(a)throw new RangeError("Z designator not supported for PlainDate");return i||(i="iso8601"),i=zo(i),Lt(Zo(t)),pn({year:n,month:r,day:o},i)}function on(e,t,n){return xt(Ln(e,t,n),jt(t.hour,t.minute,t.second,t.millisecond,t.microsecond,t.nanosecond,n))}function an(e,t){let n,r,o;if(Ae(e)){if(yt(e))return Lt(Zo(t)),wn(re(e,T),re(e,E));if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),wn(n,re(e,E))}if(mt(e))return Lt(Zo(t)),wn(xt(re(e,D),{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),re(e,E));o=Nn(e);const i=tn(o,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond"],[]),a=Lt(Zo(t));({isoDate:n,time:r}=on(o,i,a))}else{let i,a,s,c;if(({year:a,month:s,day:c,time:r,calendar:o,z:i}=Mt(Ve(e))),i)throw new RangeError("Z designator not supported for PlainDateTime");"start-of-day"===r&&(r={deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),Ur(a,s,c,r.hour,r.minute,r.second,r.millisecond,r.microsecond,r.nanosecond),o||(o="iso8601"),o=zo(o),Lt(Zo(t)),n={year:a,month:s,day:c}}return wn(xt(n,r),o)}function sn(e){const t=ce("%Temporal.Duration%");if(lt(e))return new t(re(e,Y),re(e,R),re(e,S),re(e,j),re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U));if(!Ae(e))return function(e){const{years:t,months:n,weeks:r,days:o,hours:i,minutes:a,seconds:s,milliseconds:c,microseconds:d,nanoseconds:h}=function(e){const t=Ye.exec(e);if(!t)throw new RangeError(`invalid duration: ${e}`);if(t.every(((e,t)=>t<2||void 0===e)))throw new RangeError(`invalid duration: ${e}`);const n="-"===t[1]?-1:1,r=void 0===t[2]?0:_e(t[2])*n,o=void 0===t[3]?0:_e(t[3])*n,i=void 0===t[4]?0:_e(t[4])*n,a=void 0===t[5]?0:_e(t[5])*n,s=void 0===t[6]?0:_e(t[6])*n,c=t[7],d=t[8],h=t[9],u=t[10],l=t[11];let m=0,f=0,y=0;if(void 0!==c){if(d??h??u??l)throw new RangeError("only the smallest unit can be fractional");y=3600*_e((c+"000000000").slice(0,9))*n}else if(m=void 0===d?0:_e(d)*n,void 0!==h){if(u??l)throw new RangeError("only the smallest unit can be fractional");y=60*_e((h+"000000000").slice(0,9))*n}else f=void 0===u?0:_e(u)*n,void 0!==l&&(y=_e((l+"000000000").slice(0,9))*n);const p=y%1e3,g=Math.trunc(y/1e3)%1e3,w=Math.trunc(y/1e6)%1e3;return f+=Math.trunc(y/1e9)%60,m+=Math.trunc(y/6e10),zr(r,o,i,a,s,m,f,w,g,p),{years:r,months:o,weeks:i,days:a,hours:s,minutes:m,seconds:f,milliseconds:w,microseconds:g,nanoseconds:p}}(e);return new(ce("%Temporal.Duration%"))(t,n,r,o,i,a,s,c,d,h)}(Ve(e));const n={years:0,months:0,weeks:0,days:0,hours:0,minutes:0,seconds:0,milliseconds:0,microseconds:0,nanoseconds:0};let r=kt(e);for(let e=0;e<st.length;e++){const t=st[e],o=r[t];void 0!==o&&(n[t]=o)}return new t(n.years,n.months,n.weeks,n.days,n.hours,n.minutes,n.seconds,n.milliseconds,n.microseconds,n.nanoseconds)}function cn(e){let t;if(Ae(e)){if(ut(e)||wt(e))return Cn(re(e,b));t=Xe(e)}else t=e;const{year:n,month:r,day:o,time:i,offset:a,z:s}=function(e){const t=Mt(e);if(!t.z&&!t.offset)throw new RangeError("Temporal.Instant requires a time zone offset");return t}(Ve(t)),{hour:c=0,minute:d=0,second:h=0,millisecond:u=0,microsecond:l=0,nanosecond:m=0}="start-of-day"===i?{}:i,f=$r(n,r,o,c,d,h,u,l,m-(s?0:sr(a)));return Kr(f.isoDate),Cn(pr(f))}function dn(e,t){if(Ae(e)){if(gt(e))return Lt(Zo(t)),bn(re(e,D),re(e,E));let n;return ne(e,E)?n=re(e,E):(n=e.calendar,void 0===n&&(n="iso8601"),n=kn(n)),bn(Un(n,tn(n,e,["year","month","monthCode","day"],[],[]),Lt(Zo(t))),n)}let{month:n,day:r,referenceISOYear:o,calendar:i}=Ct(Ve(e));if(void 0===i&&(i="iso8601"),i=zo(i),Lt(Zo(t)),"iso8601"===i)return bn({year:1972,month:n,day:r},i);let a={year:o,month:n,day:r};return Lr(a),a=Un(i,index_esm_en(i,a,"month-day"),"constrain"),bn(a,i)}function hn(e,t){let n;if(Ae(e)){if(ft(e))return Lt(Zo(t)),Tn(re(e,M));if(yt(e))return Lt(Zo(t)),Tn(re(e,T).time);if(wt(e)){const n=zn(re(e,$),re(e,b));return Lt(Zo(t)),Tn(n.time)}const{hour:r,minute:o,second:i,millisecond:a,microsecond:s,nanosecond:c}=nn(e);n=jt(r,o,i,a,s,c,Lt(Zo(t)))}else n=Et(Ve(e)),Lt(Zo(t));return Tn(n)}function un(e){return void 0===e?{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}:re(hn(e),M)}function ln(e,t){if(Ae(e)){if(pt(e))return Lt(Zo(t)),En(re(e,D),re(e,E));const n=Nn(e);return En(Pn(n,tn(n,e,["year","month","monthCode"],[],[]),Lt(Zo(t))),n)}let{year:n,month:r,referenceISODay:o,calendar:i}=It(Ve(e));void 0===i&&(i="iso8601"),i=zo(i),Lt(Zo(t));let a={year:n,month:r,day:o};return Hr(a),a=Pn(i,index_esm_en(i,a,"year-month"),"constrain"),En(a,i)}function mn(t,n,r,o,i,a,s,c){if("start-of-day"===n)return _n(i,t);const d=xt(t,n);if("wall"===r||"ignore"===s)return An(i,d,a);if("exact"===r||"use"===s){const e=$r(t.year,t.month,t.day,n.hour,n.minute,n.second,n.millisecond,n.microsecond,n.nanosecond-o);Kr(e.isoDate);const r=pr(e);return Fr(r),r}Kr(t);const h=pr(d),u=Wn(i,d);for(let t=0;t<u.length;t++){const n=u[t],r=jsbi_cjs.toNumber(jsbi_cjs.subtract(h,n)),i=Eo(r,6e10,"halfExpand");if(r===o||c&&i===o)return n}if("reject"===s){const e=Hn(o),t=nr(d,"iso8601","auto");throw new RangeError(`Offset ${e} is invalid for ${t} in ${i}`)}return qn(u,i,d,a)}function fn(e,t){let n,r,o,i,a,s,c,d=!1,h="option";if(Ae(e)){if(wt(e)){const n=Zo(t);return Pt(n),Bt(n,"reject"),Lt(n),$n(re(e,b),re(e,$),re(e,E))}a=Nn(e);const d=tn(a,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset","timeZone"],["timeZone"]);({offset:i,timeZone:o}=d),void 0===i&&(h="wall");const u=Zo(t);s=Pt(u),c=Bt(u,"reject");const l=Lt(u);({isoDate:n,time:r}=on(a,d,l))}else{let u,l,m,f,y;({year:m,month:f,day:y,time:r,tzAnnotation:u,offset:i,z:l,calendar:a}=function(e){const t=Mt(e);if(!t.tzAnnotation)throw new RangeError("Temporal.ZonedDateTime requires a time zone ID in brackets");return t}(Ve(e))),o=Bn(u),l?h="exact":i||(h="wall"),a||(a="iso8601"),a=zo(a),d=!0;const p=Zo(t);s=Pt(p),c=Bt(p,"reject"),Lt(p),n={year:m,month:f,day:y}}let u=0;return"option"===h&&(u=sr(i)),$n(mn(n,r,h,u,o,s,c,d),o,a)}function yn(e,t,n){Lr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,I,!0)}function pn(e,t){const n=ce("%Temporal.PlainDate%"),r=Object.create(n.prototype);return yn(r,e,t),r}function gn(e,t,n){Br(t),te(e),oe(e,T,t),oe(e,E,n)}function wn(e,t){const n=ce("%Temporal.PlainDateTime%"),r=Object.create(n.prototype);return gn(r,e,t),r}function vn(e,t,n){Lr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,O,!0)}function bn(e,t){const n=ce("%Temporal.PlainMonthDay%"),r=Object.create(n.prototype);return vn(r,e,t),r}function Dn(e,t){te(e),oe(e,M,t)}function Tn(e){const t=ce("%Temporal.PlainTime%"),n=Object.create(t.prototype);return Dn(n,e),n}function Mn(e,t,n){Hr(t),te(e),oe(e,D,t),oe(e,E,n),oe(e,C,!0)}function En(e,t){const n=ce("%Temporal.PlainYearMonth%"),r=Object.create(n.prototype);return Mn(r,e,t),r}function In(e,t){Fr(t),te(e),oe(e,b,t)}function Cn(e){const t=ce("%Temporal.Instant%"),n=Object.create(t.prototype);return In(n,e),n}function On(e,t,n,r){Fr(t),te(e),oe(e,b,t),oe(e,$,n),oe(e,E,r)}function $n(e,t,n="iso8601"){const r=ce("%Temporal.ZonedDateTime%"),o=Object.create(r.prototype);return On(o,e,t,n),o}function Yn(e){return Qe.filter((t=>void 0!==e[t]))}function Rn(e,t,n){const r=Yn(n),o=Xt(e).fieldKeysToIgnore(r),i=Object.create(null),a=Yn(t);for(let e=0;e<Qe.length;e++){let s;const c=Qe[e];a.includes(c)&&!o.includes(c)&&(s=t[c]),r.includes(c)&&(s=n[c]),void 0!==s&&(i[c]=s)}return i}function Sn(e,t,n,r){const o=Xt(e).dateAdd(t,n,r);return Lr(o),o}function jn(e,t,n,r){return Xt(e).dateUntil(t,n,r)}function kn(e){if(Ae(e)&&ne(e,E))return re(e,E);const t=Ve(e);try{return zo(t)}catch{}let n;try{({calendar:n}=Mt(t))}catch{try{({calendar:n}=Et(t))}catch{try{({calendar:n}=It(t))}catch{({calendar:n}=Ct(t))}}}return n||(n="iso8601"),zo(n)}function Nn(e){if(ne(e,E))return re(e,E);const{calendar:t}=e;return void 0===t?"iso8601":kn(t)}function xn(e,t){return zo(e)===zo(t)}function Ln(e,t,n){const r=Xt(e);r.resolveFields(t,"date");const o=r.dateToISO(t,n);return Lr(o),o}function Pn(e,t,n){const r=Xt(e);r.resolveFields(t,"year-month"),t.day=1;const o=r.dateToISO(t,n);return Hr(o),o}function Un(e,t,n){const r=Xt(e);r.resolveFields(t,"month-day");const o=r.monthDayToISOReferenceDate(t,n);return Lr(o),o}function Bn(e){if(Ae(e)&&wt(e))return re(e,$);const t=Ve(e);if("UTC"===t)return"UTC";const{tzName:n,offsetMinutes:r}=function(e){const{tzAnnotation:t,offset:n,z:r}=function(e){if(Ot.test(e))return{tzAnnotation:e,offset:void 0,z:!1};try{const{tzAnnotation:t,offset:n,z:r}=Mt(e);if(r||t||n)return{tzAnnotation:t,offset:n,z:r}}catch{}Yt(e)}(e);return t?Rt(t):r?Rt("UTC"):n?Rt(n):void 0}(t);if(void 0!==r)return mr(r);const o=hr(n);if(!o)throw new RangeError(`Unrecognized time zone ${n}`);return o.identifier}function Zn(e,t){if(e===t)return!0;const n=Rt(e).offsetMinutes,r=Rt(t).offsetMinutes;if(void 0===n&&void 0===r){const n=hr(t);if(!n)return!1;const r=hr(e);return!!r&&r.primaryIdentifier===n.primaryIdentifier}return n===r}function Fn(e,t){const n=Rt(e).offsetMinutes;return void 0!==n?6e10*n:lr(e,t)}function Hn(e){const t=e<0?"-":"+",n=Math.abs(e),r=Math.floor(n/36e11),o=Math.floor(n/6e10)%60,i=Math.floor(n/1e9)%60,a=n%1e9;return`${t}${Vn(r,o,i,a,0===i&&0===a?"minute":"auto")}`}function zn(e,t){const n=Fn(e,t);let{isoDate:{year:r,month:o,day:i},time:{hour:a,minute:s,second:c,millisecond:d,microsecond:h,nanosecond:u}}=gr(t);return $r(r,o,i,a,s,c,d,h,u+n)}function An(e,t,n){return qn(Wn(e,t),e,t,n)}function qn(t,n,r,o){const i=t.length;if(1===i)return t[0];if(i)switch(o){case"compatible":case"earlier":return t[0];case"later":return t[i-1];case"reject":throw new RangeError("multiple instants found")}if("reject"===o)throw new RangeError("multiple instants found");const a=pr(r),s=jsbi_cjs.subtract(a,l);Fr(s);const c=Fn(n,s),d=jsbi_cjs.add(a,l);Fr(d);const h=Fn(n,d)-c;switch(o){case"earlier":{const e=TimeDuration.fromComponents(0,0,0,0,0,-h),t=fo(r.time,e);return Wn(n,xt(Or(r.isoDate.year,r.isoDate.month,r.isoDate.day+t.deltaDays),t))[0]}case"compatible":case"later":{const e=TimeDuration.fromComponents(0,0,0,0,0,h),t=fo(r.time,e),o=Wn(n,xt(Or(r.isoDate.year,r.isoDate.month,r.isoDate.day+t.deltaDays),t));return o[o.length-1]}}}function Wn(t,n){if("UTC"===t)return Kr(n.isoDate),[pr(n)];const r=Rt(t).offsetMinutes;if(void 0!==r){const e=$r(n.isoDate.year,n.isoDate.month,n.isoDate.day,n.time.hour,n.time.minute-r,n.time.second,n.time.millisecond,n.time.microsecond,n.time.nanosecond);Kr(e.isoDate);const t=pr(e);return Fr(t),[t]}return Kr(n.isoDate),function(t,n){let r=pr(n),o=jsbi_cjs.subtract(r,l);jsbi_cjs.lessThan(o,xe)&&(o=r);let i=jsbi_cjs.add(r,l);jsbi_cjs.greaterThan(i,Ne)&&(i=r);const a=lr(t,o),s=lr(t,i),c=(a===s?[a]:[a,s]).map((o=>{const i=jsbi_cjs.subtract(r,jsbi_cjs.BigInt(o)),a=function(e,t){const{epochMilliseconds:n,time:{millisecond:r,microsecond:o,nanosecond:i}}=gr(t),{year:a,month:s,day:c,hour:d,minute:h,second:u}=br(e,n);return $r(a,s,c,d,h,u,r,o,i)}(t,i);if(0===jo(n,a))return Fr(i),i}));return c.filter((e=>void 0!==e))}(t,n)}function _n(t,n){const r=xt(n,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),o=Wn(t,r);if(o.length)return o[0];const i=pr(r),a=jsbi_cjs.subtract(i,l);return Fr(a),wr(t,a)}function Jn(e){let t;return t=e<0||e>9999?(e<0?"-":"+")+Ke(Math.abs(e),6):Ke(e,4),t}function Gn(e){return Ke(e,2)}function Kn(e,t){let n;if("auto"===t){if(0===e)return"";n=Ke(e,9).replace(/0+$/,"")}else{if(0===t)return"";n=Ke(e,9).slice(0,t)}return`.${n}`}function Vn(e,t,n,r,o){let i=`${Gn(e)}:${Gn(t)}`;return"minute"===o||(i+=`:${Gn(n)}`,i+=Kn(r,o)),i}function Xn(e,t,n){let r=t;void 0===r&&(r="UTC");const o=re(e,b),i=nr(zn(r,o),"iso8601",n,"never");let a="Z";return void 0!==t&&(a=fr(Fn(r,o))),`${i}${a}`}function Qn(e,t){const n=re(e,Y),r=re(e,R),o=re(e,S),i=re(e,j),a=re(e,k),s=re(e,N),c=Mr(e);let d="";0!==n&&(d+=`${Math.abs(n)}Y`),0!==r&&(d+=`${Math.abs(r)}M`),0!==o&&(d+=`${Math.abs(o)}W`),0!==i&&(d+=`${Math.abs(i)}D`);let h="";0!==a&&(h+=`${Math.abs(a)}H`),0!==s&&(h+=`${Math.abs(s)}M`);const u=TimeDuration.fromComponents(0,0,re(e,x),re(e,L),re(e,P),re(e,U));u.isZero()&&!["second","millisecond","microsecond","nanosecond"].includes(Jt(e))&&"auto"===t||(h+=`${Math.abs(u.sec)}${Kn(Math.abs(u.subsec),t)}S`);let l=`${c<0?"-":""}P${d}`;return h&&(l=`${l}T${h}`),l}function er(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);return`${Jn(n)}-${Gn(r)}-${Gn(o)}${Dt(re(e,E),t)}`}function index_esm_tr({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a){return Vn(e,t,n,1e6*r+1e3*o+i,a)}function nr(e,t,n,r="auto"){const{isoDate:{year:o,month:i,day:a},time:{hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}=e;return`${Jn(o)}-${Gn(i)}-${Gn(a)}T${Vn(s,c,d,1e6*h+1e3*u+l,n)}${Dt(t,r)}`}function rr(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);let i=`${Gn(r)}-${Gn(o)}`;const a=re(e,E);"always"!==t&&"critical"!==t&&"iso8601"===a||(i=`${Jn(n)}-${i}`);const s=Dt(a,t);return s&&(i+=s),i}function or(e,t="auto"){const{year:n,month:r,day:o}=re(e,D);let i=`${Jn(n)}-${Gn(r)}`;const a=re(e,E);"always"!==t&&"critical"!==t&&"iso8601"===a||(i+=`-${Gn(o)}`);const s=Dt(a,t);return s&&(i+=s),i}function ir(e,t,n="auto",r="auto",o="auto",i=void 0){let a=re(e,b);if(i){const{unit:e,increment:t,roundingMode:n}=i;a=Io(a,t,e,n)}const s=re(e,$),c=Fn(s,a);let d=nr(zn(s,a),"iso8601",t,"never");return"never"!==o&&(d+=fr(c)),"never"!==r&&(d+=`[${"critical"===r?"!":""}${s}]`),d+=Dt(re(e,E),n),d}function ar(e){return $t.test(e)}function sr(e){const t=_o.exec(e);if(!t)throw new RangeError(`invalid time zone offset: ${e}; must match ±HH:MM[:SS.SSSSSSSSS]`);return("-"===t[1]?-1:1)*(1e9*(60*(60*+t[2]+ +(t[3]||0))+ +(t[4]||0))+ +((t[5]||0)+"000000000").slice(0,9))}let cr;const dr=Object.assign(Object.create(null),{"/":!0,"-":!0,_:!0});function hr(e){if(void 0===cr){const e=Intl.supportedValuesOf?.("timeZone");if(e){cr=new Map;for(let t=0;t<e.length;t++){const n=e[t];cr.set(Ao(n),n)}}else cr=null}const t=Ao(e);let n=cr?.get(t);if(n)return{identifier:n,primaryIdentifier:n};try{n=ht(e).resolvedOptions().timeZone}catch{return}if("antarctica/south_pole"===t&&(n="Antarctica/McMurdo"),ze.has(e))throw new RangeError(`${e} is a legacy time zone identifier from ICU. Use ${n} instead`);const r=[...t].map(((e,n)=>0===n||dr[t[n-1]]?e.toUpperCase():e)).join("").split("/");if(1===r.length)return"gb-eire"===t?{identifier:"GB-Eire",primaryIdentifier:n}:{identifier:t.length<=3||/[-0-9]/.test(t)?t.toUpperCase():r[0],primaryIdentifier:n};if("Etc"===r[0])return{identifier:`Etc/${["Zulu","Greenwich","Universal"].includes(r[1])?r[1]:r[1].toUpperCase()}`,primaryIdentifier:n};if("Us"===r[0])return{identifier:`US/${r[1]}`,primaryIdentifier:n};const o=new Map([["Act","ACT"],["Lhi","LHI"],["Nsw","NSW"],["Dar_Es_Salaam","Dar_es_Salaam"],["Port_Of_Spain","Port_of_Spain"],["Port-Au-Prince","Port-au-Prince"],["Isle_Of_Man","Isle_of_Man"],["Comodrivadavia","ComodRivadavia"],["Knox_In","Knox_IN"],["Dumontdurville","DumontDUrville"],["Mcmurdo","McMurdo"],["Denoronha","DeNoronha"],["Easterisland","EasterIsland"],["Bajanorte","BajaNorte"],["Bajasur","BajaSur"]]);return r[1]=o.get(r[1])??r[1],r.length>2&&(r[2]=o.get(r[2])??r[2]),{identifier:r.join("/"),primaryIdentifier:n}}function ur(e,t){const{year:n,month:r,day:o,hour:i,minute:a,second:s}=br(e,t);let c=t%1e3;return c<0&&(c+=1e3),1e6*(yr({isoDate:{year:n,month:r,day:o},time:{hour:i,minute:a,second:s,millisecond:c}})-t)}function lr(e,t){return ur(e,No(t,"floor"))}function mr(e){const t=e<0?"-":"+",n=Math.abs(e);return`${t}${Vn(Math.floor(n/60),n%60,0,0,"minute")}`}function fr(e){return mr(Eo(e,je,"halfExpand")/6e10)}function yr({isoDate:{year:e,month:t,day:n},time:{hour:r,minute:o,second:i,millisecond:a}}){const s=e%400,c=(e-s)/400,d=new Date;return d.setUTCHours(r,o,i,a),d.setUTCFullYear(s,t-1,n),d.getTime()+Ue*c}function pr(t){const n=yr(t),r=1e3*t.time.microsecond+t.time.nanosecond;return jsbi_cjs.add(xo(n),jsbi_cjs.BigInt(r))}function gr(t){let n=No(t,"trunc"),r=jsbi_cjs.toNumber(jsbi_cjs.remainder(t,c));r<0&&(r+=1e6,n-=1);const o=Math.floor(r/1e3)%1e3,i=r%1e3,a=new Date(n);return{epochMilliseconds:n,isoDate:{year:a.getUTCFullYear(),month:a.getUTCMonth()+1,day:a.getUTCDate()},time:{hour:a.getUTCHours(),minute:a.getUTCMinutes(),second:a.getUTCSeconds(),millisecond:a.getUTCMilliseconds(),microsecond:o,nanosecond:i}}}function wr(e,t){if("UTC"===e)return null;const n=No(t,"floor");if(n<Fe)return wr(e,xo(Fe));const r=Date.now(),o=Math.max(n,r)+366*Re*3;let i=n,a=ur(e,i),s=i,c=a;for(;a===c&&i<o;){if(s=i+2*Re*7,s>ke)return null;c=ur(e,s),a===c&&(i=s)}return a===c?null:xo(Jo((t=>ur(e,t)),i,s,a,c))}function vr(t,n){if("UTC"===t)return null;const r=No(n,"ceil"),o=Date.now(),i=o+366*Re*3;if(r>i){const n=vr(t,xo(i));if(null===n||jsbi_cjs.lessThan(n,xo(o)))return n}if("Africa/Casablanca"===t||"Africa/El_Aaiun"===t){const e=Date.UTC(2088,0,1);if(e<r)return vr(t,xo(e))}let a=r-1;if(a<Fe)return null;let s=ur(t,a),c=a,d=s;for(;s===d&&a>Fe;){if(c=a-2*Re*7,c<Fe)return null;d=ur(t,c),s===d&&(a=c)}return s===d?null:xo(Jo((e=>ur(t,e)),c,a,d,s))}function br(e,t){return function(e){const t=e.split(/[^\w]+/);if(7!==t.length)throw new RangeError(`expected 7 parts in "${e}`);const n=+t[0],r=+t[1];let o=+t[2];const i=t[3];if("b"===i[0]||"B"===i[0])o=1-o;else if("a"!==i[0]&&"A"!==i[0])throw new RangeError(`Unknown era ${i} in "${e}`);const a="24"===t[4]?0:+t[4],s=+t[5],c=+t[6];if(!(Number.isFinite(o)&&Number.isFinite(n)&&Number.isFinite(r)&&Number.isFinite(a)&&Number.isFinite(s)&&Number.isFinite(c)))throw new RangeError(`Invalid number in "${e}`);return{year:o,month:n,day:r,hour:a,minute:s,second:c}}(ht(e).format(t))}function Dr(e){return void 0!==e&&!(e%4!=0||e%100==0&&e%400!=0)}function Tr(e,t){return{standard:[31,28,31,30,31,30,31,31,30,31,30,31],leapyear:[31,29,31,30,31,30,31,31,30,31,30,31]}[Dr(e)?"leapyear":"standard"][t-1]}function Mr(e){const t=[re(e,Y),re(e,R),re(e,S),re(e,j),re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U)];for(let e=0;e<t.length;e++){const n=t[e];if(0!==n)return n<0?-1:1}return 0}function Er(e){const t=["years","months","weeks","days"];for(let n=0;n<t.length;n++){const r=e[t[n]];if(0!==r)return r<0?-1:1}return 0}function Ir(e){const t=Er(e.date);return 0!==t?t:e.time.sign()}function Cr(e,t){let n=e,r=t;if(!Number.isFinite(n)||!Number.isFinite(r))throw new RangeError("infinity is out of range");return r-=1,n+=Math.floor(r/12),r%=12,r<0&&(r+=12),r+=1,{year:n,month:r}}function Or(e,t,n){let r=e,o=t,i=n;if(!Number.isFinite(i))throw new RangeError("infinity is out of range");({year:r,month:o}=Cr(r,o));const a=146097;if(Math.abs(i)>a){const e=Math.trunc(i/a);r+=400*e,i-=e*a}let s=0,c=o>2?r:r-1;for(;s=Dr(c)?366:365,i<-s;)r-=1,c-=1,i+=s;for(c+=1;s=Dr(c)?366:365,i>s;)r+=1,c+=1,i-=s;for(;i<1;)({year:r,month:o}=Cr(r,o-1)),i+=Tr(r,o);for(;i>Tr(r,o);)i-=Tr(r,o),({year:r,month:o}=Cr(r,o+1));return{year:r,month:o,day:i}}function $r(e,t,n,r,o,i,a,s,c){const d=Yr(r,o,i,a,s,c);return xt(Or(e,t,n+d.deltaDays),d)}function Yr(e,t,n,r,o,i){let a,s=e,c=t,d=n,h=r,u=o,l=i;({div:a,mod:l}=de(l,3)),u+=a,l<0&&(u-=1,l+=1e3),({div:a,mod:u}=de(u,3)),h+=a,u<0&&(h-=1,u+=1e3),d+=Math.trunc(h/1e3),h%=1e3,h<0&&(d-=1,h+=1e3),c+=Math.trunc(d/60),d%=60,d<0&&(c-=1,d+=60),s+=Math.trunc(c/60),c%=60,c<0&&(s-=1,c+=60);let m=Math.trunc(s/24);return s%=24,s<0&&(m-=1,s+=24),m+=0,s+=0,c+=0,d+=0,h+=0,u+=0,l+=0,{deltaDays:m,hour:s,minute:c,second:d,millisecond:h,microsecond:u,nanosecond:l}}function Rr(e,t){const n=Nt(e,0);if(0===Er(n))return e.days;const r=re(t,D),o=Sn(re(t,E),r,n,"constrain"),i=Gr(r.year,r.month-1,r.day),a=Gr(o.year,o.month-1,o.day)-i;return e.days+a}function Sr(e){return new(ce("%Temporal.Duration%"))(-re(e,Y),-re(e,R),-re(e,S),-re(e,j),-re(e,k),-re(e,N),-re(e,x),-re(e,L),-re(e,P),-re(e,U))}function jr(e,t,n){return Math.min(n,Math.max(t,e))}function kr(e,t,n){const r=jr(t,1,12);return{year:e,month:r,day:jr(n,1,Tr(e,r))}}function Nr(e,t,n){if(e<t||e>n)throw new RangeError(`value out of range: ${t} <= ${e} <= ${n}`)}function xr(e,t,n){Nr(t,1,12),Nr(n,1,Tr(e,t))}function Lr(e){Br(xt(e,{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}))}function Pr(e,t,n,r,o,i){Nr(e,0,23),Nr(t,0,59),Nr(n,0,59),Nr(r,0,999),Nr(o,0,999),Nr(i,0,999)}function Ur(e,t,n,r,o,i,a,s,c){xr(e,t,n),Pr(r,o,i,a,s,c)}function Br(t){const n=pr(t);(jsbi_cjs.lessThan(n,Le)||jsbi_cjs.greaterThan(n,Pe))&&Fr(n)}function Zr(e){pr(e)}function Fr(t){if(jsbi_cjs.lessThan(t,xe)||jsbi_cjs.greaterThan(t,Ne))throw new RangeError("date/time value is outside of supported range")}function Hr({year:e,month:t}){Nr(e,Be,Ze),e===Be?Nr(t,4,12):e===Ze&&Nr(t,1,9)}function zr(e,t,n,r,o,i,a,s,c,d){let h=0;const u=[e,t,n,r,o,i,a,s,c,d];for(let e=0;e<u.length;e++){const t=u[e];if(t===1/0||t===-1/0)throw new RangeError("infinite values not allowed as duration fields");if(0!==t){const e=t<0?-1:1;if(0!==h&&e!==h)throw new RangeError("mixed-sign values not allowed as duration fields");h=e}}if(Math.abs(e)>=2**32||Math.abs(t)>=2**32||Math.abs(n)>=2**32)throw new RangeError("years, months, and weeks must be < 2³²");const l=de(s,3),m=de(c,6),f=de(d,9),y=de(1e6*l.mod+1e3*m.mod+f.mod,9).div,p=86400*r+3600*o+60*i+a+l.div+m.div+f.div+y;if(!Number.isSafeInteger(p))throw new RangeError("total of duration time units cannot exceed 9007199254740991.999999999 s")}function Ar(e){return{date:{years:re(e,Y),months:re(e,R),weeks:re(e,S),days:re(e,j)},time:TimeDuration.fromComponents(re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U))}}function qr(e){const t=TimeDuration.fromComponents(re(e,k),re(e,N),re(e,x),re(e,L),re(e,P),re(e,U)).add24HourDays(re(e,j));return{date:{years:re(e,Y),months:re(e,R),weeks:re(e,S),days:0},time:t}}function Wr(e){const t=qr(e),n=Math.trunc(t.time.sec/86400);return zr(t.date.years,t.date.months,t.date.weeks,n,0,0,0,0,0,0),{...t.date,days:n}}function _r(e,t){const n=e.time.sign();let r=e.time.abs().subsec,o=0,i=0,a=e.time.abs().sec,s=0,c=0,d=0;switch(t){case"year":case"month":case"week":case"day":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60,c=Math.trunc(s/60),s%=60,d=Math.trunc(c/24),c%=24;break;case"hour":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60,c=Math.trunc(s/60),s%=60;break;case"minute":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3,s=Math.trunc(a/60),a%=60;break;case"second":o=Math.trunc(r/1e3),r%=1e3,i=Math.trunc(o/1e3),o%=1e3,a+=Math.trunc(i/1e3),i%=1e3;break;case"millisecond":o=Math.trunc(r/1e3),r%=1e3,i=he(a,3,Math.trunc(o/1e3)),o%=1e3,a=0;break;case"microsecond":o=he(a,6,Math.trunc(r/1e3)),r%=1e3,a=0;break;case"nanosecond":r=he(a,9,r),a=0}return new(ce("%Temporal.Duration%"))(e.date.years,e.date.months,e.date.weeks,e.date.days+n*d,n*c,n*s,n*a,n*i,n*o,n*r)}function Jr(e,t){return Er(e),t.sign(),{date:e,time:t}}function Gr(e,t,n){return yr({isoDate:{year:e,month:t+1,day:n},time:{hour:0,minute:0,second:0,millisecond:0}})/Re}function Kr({year:e,month:t,day:n}){if(Math.abs(Gr(e,t-1,n))>1e8)throw new RangeError("date/time value is outside the supported range")}function Vr(e,t){const n=t.hour-e.hour,r=t.minute-e.minute,o=t.second-e.second,i=t.millisecond-e.millisecond,a=t.microsecond-e.microsecond,s=t.nanosecond-e.nanosecond;return TimeDuration.fromComponents(n,r,o,i,a,s)}function Xr(e,t,n,r,o){let i=TimeDuration.fromEpochNsDiff(t,e);return i=$o(i,n,r,o),Jr({years:0,months:0,weeks:0,days:0},i)}function Qr(e,t,n,r){Zr(e),Zr(t);let o=Vr(e.time,t.time);const i=o.sign(),a=Ro(e.isoDate,t.isoDate);let s=t.isoDate;a===i&&(s=Or(s.year,s.month,s.day+i),o=o.add24HourDays(-i));const c=Gt("day",r),d=jn(n,e.isoDate,s,c);return r!==c&&(o=o.add24HourDays(d.days),d.days=0),Jr(d,o)}function eo(n,r,o,i,a){const s=jsbi_cjs.subtract(r,n);if(jsbi_cjs.equal(s,t))return{date:{years:0,months:0,weeks:0,days:0},time:TimeDuration.ZERO};const c=jsbi_cjs.lessThan(s,t)?-1:1,d=zn(o,n),h=zn(o,r);let u,l=0,m=1===c?2:1,f=Vr(d.time,h.time);for(f.sign()===-c&&l++;l<=m;l++){u=xt(Or(h.isoDate.year,h.isoDate.month,h.isoDate.day-l*c),d.time);const e=An(o,u,"compatible");if(f=TimeDuration.fromEpochNsDiff(r,e),f.sign()!==-c)break}const y=Gt("day",a);return Jr(jn(i,d.isoDate,u.isoDate,y),f)}function to(t,n,r,o,i,a,s,c,d){let h,u,l,m,f=n;switch(c){case"year":{const e=Eo(f.date.years,s,"trunc");h=e,u=e+s*t,l={years:h,months:0,weeks:0,days:0},m={...l,years:u};break}case"month":{const e=Eo(f.date.months,s,"trunc");h=e,u=e+s*t,l=Nt(f.date,0,0,h),m=Nt(f.date,0,0,u);break}case"week":{const e=Nt(f.date,0,0),n=Sn(a,o.isoDate,e,"constrain"),r=jn(a,n,Or(n.year,n.month,n.day+f.date.days),"week"),i=Eo(f.date.weeks+r.weeks,s,"trunc");h=i,u=i+s*t,l=Nt(f.date,0,h),m=Nt(f.date,0,u);break}case"day":{const e=Eo(f.date.days,s,"trunc");h=e,u=e+s*t,l=Nt(f.date,h),m=Nt(f.date,u);break}}const y=Sn(a,o.isoDate,l,"constrain"),p=Sn(a,o.isoDate,m,"constrain");let g,w;const v=xt(y,o.time),b=xt(p,o.time);i?(g=An(i,v,"compatible"),w=An(i,b,"compatible")):(g=pr(v),w=pr(b));const D=TimeDuration.fromEpochNsDiff(r,g),T=TimeDuration.fromEpochNsDiff(w,g),M=ue(d,t<0?"negative":"positive"),E=D.add(D).abs().subtract(T.abs()).sign(),I=Math.abs(h)/s%2==0,C=D.isZero()?Math.abs(h):D.cmp(T)?le(Math.abs(h),Math.abs(u),E,I,M):Math.abs(u),O=new TimeDuration(jsbi_cjs.add(jsbi_cjs.multiply(T.totalNs,jsbi_cjs.BigInt(h)),jsbi_cjs.multiply(D.totalNs,jsbi_cjs.BigInt(s*t)))).fdiv(T.totalNs),$=C===Math.abs(u);return f={date:$?m:l,time:TimeDuration.ZERO},{nudgeResult:{duration:f,nudgedEpochNs:$?w:g,didExpandCalendarUnit:$},total:O}}function no(t,n,r,o,i,a,s,c,d){let h=t;const u=Kt(c)||o&&"day"===c,l=Ir(h)<0?-1:1;let m;return u?({nudgeResult:m}=to(l,h,n,r,o,i,s,c,d)):m=o?function(t,n,r,o,i,a,s,c){let d=n;const h=Sn(i,r.isoDate,d.date,"constrain"),u=xt(h,r.time),l=xt(Or(h.year,h.month,h.day+t),r.time),m=An(o,u,"compatible"),f=An(o,l,"compatible"),y=TimeDuration.fromEpochNsDiff(f,m);if(y.sign()!==t)throw new RangeError("time zone returned inconsistent Instants");const p=jsbi_cjs.BigInt(at[s]*a);let g=d.time.round(p,c);const w=g.subtract(y),v=w.sign()!==-t;let b,D;return v?(b=t,g=w.round(p,c),D=g.addToEpochNs(f)):(b=0,D=g.addToEpochNs(m)),{duration:Jr(Nt(d.date,d.date.days+b),g),nudgedEpochNs:D,didExpandCalendarUnit:v}}(l,h,r,o,i,s,c,d):function(t,n,r,o,i,a){let s=t;const c=s.time.add24HourDays(s.date.days),d=c.round(jsbi_cjs.BigInt(o*at[i]),a),h=d.subtract(c),{quotient:u}=c.divmod(Se),{quotient:l}=d.divmod(Se),m=Math.sign(l-u)===c.sign(),f=h.addToEpochNs(n);let y=0,p=d;return"date"===Vt(r)&&(y=l,p=d.add(TimeDuration.fromComponents(24*-l,0,0,0,0,0))),{duration:{date:Nt(s.date,y),time:p},nudgedEpochNs:f,didExpandCalendarUnit:m}}(h,n,a,s,c,d),h=m.duration,m.didExpandCalendarUnit&&"week"!==c&&(h=function(e,t,n,r,o,i,a,s){let c=t;if(s===a)return c;const d=it.indexOf(a);for(let t=it.indexOf(s)-1;t>=d;t--){const s=it[t];if("week"===s&&"week"!==a)continue;let d;switch(s){case"year":d={years:c.date.years+e,months:0,weeks:0,days:0};break;case"month":{const t=c.date.months+e;d=Nt(c.date,0,0,t);break}case"week":{const t=c.date.weeks+e;d=Nt(c.date,0,t);break}}const h=xt(Sn(i,r.isoDate,d,"constrain"),r.time);let u;if(u=o?An(o,h,"compatible"):pr(h),p(n,u)===-e)break;c={date:d,time:TimeDuration.ZERO}}return c}(l,h,m.nudgedEpochNs,r,o,i,a,Gt(c,"day"))),h}function ro(e,t,n,r,o,i){return Kt(i)||r&&"day"===i?to(Ir(e)<0?-1:1,e,t,n,r,o,1,i,"trunc").total:Yo(e.time.add24HourDays(e.date.days),i)}function oo(e,t,n,r,o,i,a){if(0==jo(e,t))return{date:{years:0,months:0,weeks:0,days:0},time:TimeDuration.ZERO};Br(e),Br(t);const s=Qr(e,t,n,r);return"nanosecond"===i&&1===o?s:no(s,pr(t),e,null,n,r,o,i,a)}function io(e,t,n,r,o,i,a,s){if("time"===Vt(o))return Xr(e,t,i,a,s);const c=eo(e,t,n,r,o);return"nanosecond"===a&&1===i?c:no(c,t,zn(n,e),n,r,o,i,a,s)}function ao(e,t,n,r,o,i){const a=nt.reduce(((e,t)=>{const o=t[0],i=t[1],a=t[2];return"datetime"!==n&&a!==n||r.includes(i)||e.push(i,o),e}),[]);let s=Wt(t,"largestUnit",n,"auto");if(r.includes(s))throw new RangeError(`largestUnit must be one of ${a.join(", ")}, not ${s}`);const c=Ft(t);let d=Ut(t,"trunc");"since"===e&&(d=function(e){switch(e){case"ceil":return"floor";case"floor":return"ceil";case"halfCeil":return"halfFloor";case"halfFloor":return"halfCeil";default:return e}}(d));const h=Wt(t,"smallestUnit",n,o);if(r.includes(h))throw new RangeError(`smallestUnit must be one of ${a.join(", ")}, not ${h}`);const u=Gt(i,h);if("auto"===s&&(s=u),Gt(s,h)!==s)throw new RangeError(`largestUnit ${s} cannot be smaller than smallestUnit ${h}`);const l={hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[h];return void 0!==l&&Ht(c,l,!1),{largestUnit:s,roundingIncrement:c,roundingMode:d,smallestUnit:h}}function so(e,t,n,r){const o=cn(n),i=ao(e,Zo(r),"time",[],"nanosecond","second");let a=_r(Xr(re(t,b),re(o,b),i.roundingIncrement,i.smallestUnit,i.roundingMode),i.largestUnit);return"since"===e&&(a=Sr(a)),a}function co(e,t,n,r){const o=rn(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between dates of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"date",[],"day","day"),c=ce("%Temporal.Duration%"),d=re(t,D),h=re(o,D);if(0===Ro(d,h))return new c;let u={date:jn(i,d,h,s.largestUnit),time:TimeDuration.ZERO};if("day"!==s.smallestUnit||1!==s.roundingIncrement){const e=xt(d,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});u=no(u,pr(xt(h,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0})),e,null,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode)}let l=_r(u,"day");return"since"===e&&(l=Sr(l)),l}function ho(e,t,n,r){const o=an(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between dates of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"datetime",[],"nanosecond","day"),c=ce("%Temporal.Duration%"),d=re(t,T),h=re(o,T);if(0===jo(d,h))return new c;let u=_r(oo(d,h,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode),s.largestUnit);return"since"===e&&(u=Sr(u)),u}function uo(e,t,n,r){const o=hn(n),i=ao(e,Zo(r),"time",[],"nanosecond","hour");let a=Vr(re(t,M),re(o,M));a=$o(a,i.roundingIncrement,i.smallestUnit,i.roundingMode);let s=_r(Jr({years:0,months:0,weeks:0,days:0},a),i.largestUnit);return"since"===e&&(s=Sr(s)),s}function lo(e,t,n,r){const o=ln(n),i=re(t,E),a=re(o,E);if(!xn(i,a))throw new RangeError(`cannot compute difference between months of ${i} and ${a} calendars`);const s=ao(e,Zo(r),"date",["week","day"],"month","year"),c=ce("%Temporal.Duration%");if(0==Ro(re(t,D),re(o,D)))return new c;const d=index_esm_en(i,re(t,D),"year-month");d.day=1;const h=Ln(i,d,"constrain"),u=index_esm_en(i,re(o,D),"year-month");u.day=1;const l=Ln(i,u,"constrain");let m={date:Nt(jn(i,h,l,s.largestUnit),0,0),time:TimeDuration.ZERO};if("month"!==s.smallestUnit||1!==s.roundingIncrement){const e=xt(h,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});m=no(m,pr(xt(l,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0})),e,null,i,s.largestUnit,s.roundingIncrement,s.smallestUnit,s.roundingMode)}let f=_r(m,"day");return"since"===e&&(f=Sr(f)),f}function mo(t,n,r,o){const i=fn(r),a=re(n,E),s=re(i,E);if(!xn(a,s))throw new RangeError(`cannot compute difference between dates of ${a} and ${s} calendars`);const c=ao(t,Zo(o),"datetime",[],"nanosecond","hour"),d=re(n,b),h=re(i,b),u=ce("%Temporal.Duration%");let l;if("date"!==Vt(c.largestUnit))l=_r(Xr(d,h,c.roundingIncrement,c.smallestUnit,c.roundingMode),c.largestUnit);else{const t=re(n,$);if(!Zn(t,re(i,$)))throw new RangeError("When calculating difference between time zones, largestUnit must be 'hours' or smaller because day lengths can vary between time zones due to DST or time zone offset changes.");if(jsbi_cjs.equal(d,h))return new u;l=_r(io(d,h,t,a,c.largestUnit,c.roundingIncrement,c.smallestUnit,c.roundingMode),"hour")}return"since"===t&&(l=Sr(l)),l}function fo({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a){let s=n,c=i;return s+=a.sec,c+=a.subsec,Yr(e,t,s,r,o,c)}function yo(e,t){const n=t.addToEpochNs(e);return Fr(n),n}function po(e,t,n,r,o="constrain"){if(0===Er(r.date))return yo(e,r.time);const i=zn(t,e);return yo(An(t,xt(Sn(n,i.isoDate,r.date,o),i.time),"compatible"),r.time)}function go(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=Gt(Jt(t),Jt(r));if(Kt(o))throw new RangeError("For years, months, or weeks arithmetic, use date arithmetic relative to a starting point");const i=qr(t),a=qr(r);return _r(Jr({years:0,months:0,weeks:0,days:0},i.time.add(a.time)),o)}function wo(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=Jt(r);if("date"===Vt(o))throw new RangeError(`Duration field ${o} not supported by Temporal.Instant. Try Temporal.ZonedDateTime instead.`);const i=qr(r);return Cn(yo(re(t,b),i.time))}function vo(e,t,n,r){const o=re(t,E);let i=sn(n);"subtract"===e&&(i=Sr(i));const a=Wr(i),s=Lt(Zo(r));return pn(Sn(o,re(t,D),a,s),o)}function bo(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=re(t,E),s=qr(o),c=re(t,T),d=fo(c.time,s.time),h=Nt(s.date,d.deltaDays);return zr(h.years,h.months,h.weeks,h.days,0,0,0,0,0,0),wn(xt(Sn(a,c.isoDate,h,i),d),a)}function Do(e,t,n){let r=sn(n);"subtract"===e&&(r=Sr(r));const o=qr(r),{hour:i,minute:a,second:s,millisecond:c,microsecond:d,nanosecond:h}=fo(re(t,M),o.time);return Tn(jt(i,a,s,c,d,h,"reject"))}function To(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=Mr(o),s=re(t,E),c=index_esm_en(s,re(t,D),"year-month");c.day=1;let d=Ln(s,c,"constrain");if(a<0){const e=Sn(s,d,{months:1},"constrain");d=Or(e.year,e.month,e.day-1)}const h=Wr(o);return Lr(d),En(Pn(s,index_esm_en(s,Sn(s,d,h,i),"year-month"),i),s)}function Mo(e,t,n,r){let o=sn(n);"subtract"===e&&(o=Sr(o));const i=Lt(Zo(r)),a=re(t,$),s=re(t,E),c=Ar(o);return $n(po(re(t,b),a,s,c,i),a,s)}function Eo(e,t,n){const r=Math.trunc(e/t),o=e%t,i=e<0?"negative":"positive",a=Math.abs(r),s=a+1,c=Bo(Math.abs(2*o)-t),d=a%2==0,h=ue(n,i),u=0===o?a:le(a,s,c,d,h);return t*("positive"===i?u:-u)}function Io(o,i,a,s){const c=at[a]*i;return function(o,i,a){const s=m(o),c=m(i),d=jsbi_cjs.divide(s,c),h=jsbi_cjs.remainder(s,c),u=ue(a,"positive");let l,g;jsbi_cjs.lessThan(s,t)?(l=jsbi_cjs.subtract(d,n),g=d):(l=d,g=jsbi_cjs.add(d,n));const w=p(y(jsbi_cjs.multiply(h,r)),c)*(jsbi_cjs.lessThan(s,t)?-1:1)+0,v=jsbi_cjs.equal(h,t)?d:le(l,g,w,f(l),u);return jsbi_cjs.multiply(v,c)}(o,jsbi_cjs.BigInt(c),s)}function Co(e,t,n,r){Zr(e);const{year:o,month:i,day:a}=e.isoDate,s=Oo(e.time,t,n,r);return xt(Or(o,i,a+s.deltaDays),s)}function Oo({hour:e,minute:t,second:n,millisecond:r,microsecond:o,nanosecond:i},a,s,c){let d;switch(s){case"day":case"hour":d=1e3*(1e3*(1e3*(60*(60*e+t)+n)+r)+o)+i;break;case"minute":d=1e3*(1e3*(1e3*(60*t+n)+r)+o)+i;break;case"second":d=1e3*(1e3*(1e3*n+r)+o)+i;break;case"millisecond":d=1e3*(1e3*r+o)+i;break;case"microsecond":d=1e3*o+i;break;case"nanosecond":d=i}const h=at[s],u=Eo(d,h*a,c)/h;switch(s){case"day":return{deltaDays:u,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0};case"hour":return Yr(u,0,0,0,0,0);case"minute":return Yr(e,u,0,0,0,0);case"second":return Yr(e,t,u,0,0,0);case"millisecond":return Yr(e,t,n,u,0,0);case"microsecond":return Yr(e,t,n,r,u,0);case"nanosecond":return Yr(e,t,n,r,o,u);default:throw new Error(`Invalid unit ${s}`)}}function $o(t,n,r,o){const i=at[r];return t.round(jsbi_cjs.BigInt(i*n),o)}function Yo(t,n){const r=at[n];return t.fdiv(jsbi_cjs.BigInt(r))}function Ro(e,t){return e.year!==t.year?Bo(e.year-t.year):e.month!==t.month?Bo(e.month-t.month):e.day!==t.day?Bo(e.day-t.day):0}function So(e,t){return e.hour!==t.hour?Bo(e.hour-t.hour):e.minute!==t.minute?Bo(e.minute-t.minute):e.second!==t.second?Bo(e.second-t.second):e.millisecond!==t.millisecond?Bo(e.millisecond-t.millisecond):e.microsecond!==t.microsecond?Bo(e.microsecond-t.microsecond):e.nanosecond!==t.nanosecond?Bo(e.nanosecond-t.nanosecond):0}function jo(e,t){const n=Ro(e.isoDate,t.isoDate);return 0!==n?n:So(e.time,t.time)}function ko(e){const t=Lo(e);return void 0!==globalThis.BigInt?globalThis.BigInt(t.toString(10)):t}function No(t,n){const r=m(t),{quotient:o,remainder:i}=g(r,c);let a=jsbi_cjs.toNumber(o);return"floor"===n&&jsbi_cjs.toNumber(i)<0&&(a-=1),"ceil"===n&&jsbi_cjs.toNumber(i)>0&&(a+=1),a}function xo(t){if(!Number.isInteger(t))throw new RangeError("epoch milliseconds must be an integer");return jsbi_cjs.multiply(jsbi_cjs.BigInt(t),c)}function Lo(t){let n=t;if("object"==typeof t){const e=t[Symbol.toPrimitive];e&&"function"==typeof e&&(n=e.call(t,"number"))}if("number"==typeof n)throw new TypeError("cannot convert number to bigint");return"bigint"==typeof n?jsbi_cjs.BigInt(n.toString(10)):jsbi_cjs.BigInt(n)}const Po=(()=>{let t=jsbi_cjs.BigInt(Date.now()%1e6);return()=>{const n=Date.now(),r=jsbi_cjs.BigInt(n),o=jsbi_cjs.add(xo(n),t);return t=jsbi_cjs.remainder(r,c),jsbi_cjs.greaterThan(o,Ne)?Ne:jsbi_cjs.lessThan(o,xe)?xe:o}})();function Uo(){return(new Intl.DateTimeFormat).resolvedOptions().timeZone}function Bo(e){return e<0?-1:e>0?1:e}function Zo(e){if(void 0===e)return Object.create(null);if(Ae(e)&&null!==e)return e;throw new TypeError("Options parameter must be an object, not "+(null===e?"null":typeof e))}function Fo(e,t){const n=Object.create(null);return n[e]=t,n}function Ho(e,t,n,r){let o=e[t];if(void 0!==o){if(o=We(o),!n.includes(o))throw new RangeError(`${t} must be one of ${n.join(", ")}, not ${o}`);return o}if(r===qt)throw new RangeError(`${t} option is required`);return r}function zo(e){const t=Ao(e);if(!He.includes(Ao(t)))throw new RangeError(`invalid calendar identifier ${t}`);switch(t){case"ethiopic-amete-alem":return"ethioaa";case"islamicc":return"islamic-civil"}return t}function Ao(e){let t="";for(let n=0;n<e.length;n++){const r=e.charCodeAt(n);t+=r>=65&&r<=90?String.fromCharCode(r+32):String.fromCharCode(r)}return t}function qo(e){throw new TypeError(`Do not use built-in arithmetic operators with Temporal objects. When comparing, use ${"PlainMonthDay"===e?"Temporal.PlainDate.compare(obj1.toPlainDate(year), obj2.toPlainDate(year))":`Temporal.${e}.compare(obj1, obj2)`}, not obj1 > obj2. When coercing to strings, use \`\${obj}\` or String(obj), not '' + obj. When coercing to numbers, use properties or methods of the object, not \`+obj\`. When concatenating with strings, use \`\${str}\${obj}\` or str.concat(obj), not str + obj. In React, coerce to a string before rendering a Temporal object.`)}const Wo=new RegExp(`^${be.source}$`),_o=new RegExp(`^${/([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9])(?::?([0-5][0-9])(?:[.,](\d{1,9}))?)?)?/.source}$`);function Jo(e,t,n,r=e(t),o=e(n)){let i=t,a=n,s=r,c=o;for(;a-i>1;){let t=Math.trunc((i+a)/2);const n=e(t);n===s?(i=t,s=n):n===c&&(a=t,c=n)}return a}function Go(e){return[...e]}function Ko(e,t){if("gregory"!==e&&"iso8601"!==e)return;const n=Xo[e];let r=t.year;const{dayOfWeek:o,dayOfYear:i,daysInYear:a}=n.isoToDate(t,{dayOfWeek:!0,dayOfYear:!0,daysInYear:!0}),s=n.getFirstDayOfWeek(),c=n.getMinimalDaysInFirstWeek();let d=(o+7-s)%7,h=(o-i+7001-s)%7,u=Math.floor((i-1+h)/7);if(7-h>=c&&++u,0==u)u=function(e,t,n,r){let o=(r-e-n+1)%7;o<0&&(o+=7);let i=Math.floor((n+o-1)/7);return 7-o>=t&&++i,i}(s,c,i+n.isoToDate(n.dateAdd(t,{years:-1},"constrain"),{daysInYear:!0}).daysInYear,o),r--;else if(i>=a-5){let e=(d+a-i)%7;e<0&&(e+=7),6-e>=c&&i+7-d>a&&(u=1,r++)}return{week:u,year:r}}function Vo(e,t,n,r,o){if(t!==o.year){if(e*(t-o.year)>0)return!0}else if(n!==o.month){if(e*(n-o.month)>0)return!0}else if(r!==o.day&&e*(r-o.day)>0)return!0;return!1}const Xo={};function Qo(e){if(!e.startsWith("M"))throw new RangeError(`Invalid month code: ${e}.  Month codes must start with M.`);const t=+e.slice(1);if(Number.isNaN(t))throw new RangeError(`Invalid month code: ${e}`);return t}function ei(e,t=!1){return`M${`${e}`.padStart(2,"0")}${t?"L":""}`}function ti(e,t=void 0,n=12){let{month:r,monthCode:o}=e;if(void 0===o){if(void 0===r)throw new TypeError("Either month or monthCode are required");"reject"===t&&Nr(r,1,n),"constrain"===t&&(r=jr(r,1,n)),o=ei(r)}else{const e=Qo(o);if(o!==ei(e))throw new RangeError(`Invalid month code: ${o}`);if(void 0!==r&&r!==e)throw new RangeError(`monthCode ${o} and month ${r} must match if both are present`);if(r=e,r<1||r>n)throw new RangeError(`Invalid monthCode: ${o}`)}return{...e,month:r,monthCode:o}}Xo.iso8601={resolveFields(e,t){if(("date"===t||"year-month"===t)&&void 0===e.year)throw new TypeError("year is required");if(("date"===t||"month-day"===t)&&void 0===e.day)throw new TypeError("day is required");Object.assign(e,ti(e))},dateToISO:(e,t)=>St(e.year,e.month,e.day,t),monthDayToISOReferenceDate(e,t){const{month:n,day:r}=St(e.year??1972,e.month,e.day,t);return{month:n,day:r,year:1972}},extraFields:()=>[],fieldKeysToIgnore(e){const t=new Set;for(let n=0;n<e.length;n++){const r=e[n];t.add(r),"month"===r?t.add("monthCode"):"monthCode"===r&&t.add("month")}return Go(t)},dateAdd(e,{years:t=0,months:n=0,weeks:r=0,days:o=0},i){let{year:a,month:s,day:c}=e;return a+=t,s+=n,({year:a,month:s}=Cr(a,s)),({year:a,month:s,day:c}=St(a,s,c,i)),c+=o+7*r,Or(a,s,c)},dateUntil(e,t,n){const r=-Ro(e,t);if(0===r)return{years:0,months:0,weeks:0,days:0};let o,i=0,a=0;if("year"===n||"month"===n){let s=t.year-e.year;for(0!==s&&(s-=r);!Vo(r,e.year+s,e.month,e.day,t);)i=s,s+=r;let c=r;for(o=Cr(e.year+i,e.month+c);!Vo(r,o.year,o.month,e.day,t);)a=c,c+=r,o=Cr(o.year,o.month+r);"month"===n&&(a+=12*i,i=0)}o=Cr(e.year+i,e.month+a);const s=kr(o.year,o.month,e.day);let c=0,d=Gr(t.year,t.month-1,t.day)-Gr(s.year,s.month-1,s.day);return"week"===n&&(c=Math.trunc(d/7),d%=7),{years:i,months:a,weeks:c,days:d}},isoToDate({year:e,month:t,day:n},r){const o={era:void 0,eraYear:void 0,year:e,month:t,day:n,daysInWeek:7,monthsInYear:12};if(r.monthCode&&(o.monthCode=ei(t)),r.dayOfWeek){const r=t+(t<3?10:-2),i=e-(t<3?1:0),a=Math.floor(i/100),s=i-100*a,c=(n+Math.floor(2.6*r-.2)+(s+Math.floor(s/4))+(Math.floor(a/4)-2*a))%7;o.dayOfWeek=c+(c<=0?7:0)}if(r.dayOfYear){let r=n;for(let n=t-1;n>0;n--)r+=Tr(e,n);o.dayOfYear=r}return r.weekOfYear&&(o.weekOfYear=Ko("iso8601",{year:e,month:t,day:n})),r.daysInMonth&&(o.daysInMonth=Tr(e,t)),(r.daysInYear||r.inLeapYear)&&(o.inLeapYear=Dr(e),o.daysInYear=o.inLeapYear?366:365),o},getFirstDayOfWeek:()=>1,getMinimalDaysInFirstWeek:()=>4};class OneObjectCache{constructor(e){if(this.map=new Map,this.calls=0,this.hits=0,this.misses=0,void 0!==e){let t=0;for(const n of e.map.entries()){if(++t>OneObjectCache.MAX_CACHE_ENTRIES)break;this.map.set(...n)}}}get(e){const t=this.map.get(e);return t&&(this.hits++,this.report()),this.calls++,t}set(e,t){this.map.set(e,t),this.misses++,this.report()}report(){}setObject(e){if(OneObjectCache.objectMap.get(e))throw new RangeError("object already cached");OneObjectCache.objectMap.set(e,this),this.report()}static getCacheForObject(e){let t=OneObjectCache.objectMap.get(e);return t||(t=new OneObjectCache,OneObjectCache.objectMap.set(e,t)),t}}function ni({isoYear:e,isoMonth:t,isoDay:n}){return`${Jn(e)}-${Gn(t)}-${Gn(n)}T00:00Z`}function ri(e,t){return{years:e.year-t.year,months:e.month-t.month,days:e.day-t.day}}OneObjectCache.objectMap=new WeakMap,OneObjectCache.MAX_CACHE_ENTRIES=1e3;class HelperBase{constructor(){this.eras=[],this.hasEra=!1,this.erasBeginMidYear=!1}getFormatter(){return void 0===this.formatter&&(this.formatter=new Intl.DateTimeFormat(`en-US-u-ca-${this.id}`,{day:"numeric",month:"numeric",year:"numeric",era:"short",timeZone:"UTC"})),this.formatter}getCalendarParts(e){let t=this.getFormatter(),n=new Date(e);if("-271821-04-19T00:00Z"===e){const e=t.resolvedOptions();t=new Intl.DateTimeFormat(e.locale,{...e,timeZone:"Etc/GMT+1"}),n=new Date("-271821-04-20T00:00Z")}try{return t.formatToParts(n)}catch(t){throw new RangeError(`Invalid ISO date: ${e}`)}}isoToCalendarDate(e,t){const{year:n,month:r,day:o}=e,i=JSON.stringify({func:"isoToCalendarDate",isoYear:n,isoMonth:r,isoDay:o,id:this.id}),a=t.get(i);if(a)return a;const s=ni({isoYear:n,isoMonth:r,isoDay:o}),c=this.getCalendarParts(s),d={};for(let e=0;e<c.length;e++){const{type:t,value:n}=c[e];if("year"!==t&&"relatedYear"!==t||(this.hasEra?d.eraYear=+n:d.year=+n),"month"===t){const e=/^([0-9]*)(.*?)$/.exec(n);if(!e||3!=e.length||!e[1]&&!e[2])throw new RangeError(`Unexpected month: ${n}`);if(d.month=e[1]?+e[1]:1,d.month<1)throw new RangeError(`Invalid month ${n} from ${s}[u-ca-${this.id}] (probably due to https://bugs.chromium.org/p/v8/issues/detail?id=10527)`);if(d.month>13)throw new RangeError(`Invalid month ${n} from ${s}[u-ca-${this.id}] (probably due to https://bugs.chromium.org/p/v8/issues/detail?id=10529)`);e[2]&&(d.monthExtra=e[2])}"day"===t&&(d.day=+n),this.hasEra&&"era"===t&&null!=n&&""!==n&&(d.era=n.split(" (")[0].normalize("NFD").replace(/[^-0-9 \p{L}]/gu,"").replace(/ /g,"-").toLowerCase())}if(this.hasEra&&void 0===d.eraYear)throw new RangeError(`Intl.DateTimeFormat.formatToParts lacks relatedYear in ${this.id} calendar. Try Node 14+ or modern browsers.`);if(this.hasEra){const e=this.eras.find((e=>d.era===e.genericName));e&&(d.era=e.code)}if(this.reviseIntlEra){const{era:t,eraYear:n}=this.reviseIntlEra(d,e);d.era=t,d.eraYear=n}this.checkIcuBugs&&this.checkIcuBugs(e);const h=this.adjustCalendarDate(d,t,"constrain",!0);if(void 0===h.year)throw new RangeError(`Missing year converting ${JSON.stringify(e)}`);if(void 0===h.month)throw new RangeError(`Missing month converting ${JSON.stringify(e)}`);if(void 0===h.day)throw new RangeError(`Missing day converting ${JSON.stringify(e)}`);return t.set(i,h),["constrain","reject"].forEach((n=>{const r=JSON.stringify({func:"calendarToIsoDate",year:h.year,month:h.month,day:h.day,overflow:n,id:this.id});t.set(r,e)})),h}validateCalendarDate(e){const{month:t,year:n,day:r,eraYear:o,monthCode:i,monthExtra:a}=e;if(void 0!==a)throw new RangeError("Unexpected `monthExtra` value");if(void 0===n&&void 0===o)throw new TypeError("year or eraYear is required");if(void 0===t&&void 0===i)throw new TypeError("month or monthCode is required");if(void 0===r)throw new RangeError("Missing day");if(void 0!==i){if("string"!=typeof i)throw new RangeError("monthCode must be a string, not "+typeof i);if(!/^M([01]?\d)(L?)$/.test(i))throw new RangeError(`Invalid monthCode: ${i}`)}if(this.hasEra&&void 0===e.era!=(void 0===e.eraYear))throw new TypeError("properties era and eraYear must be provided together")}adjustCalendarDate(e,t=void 0,n="constrain",r=!1){if("lunisolar"===this.calendarType)throw new RangeError("Override required for lunisolar calendars");let o=e;this.validateCalendarDate(o);const i=this.monthsInYear(o,t);let{month:a,monthCode:s}=o;return({month:a,monthCode:s}=ti(o,n,i)),{...o,month:a,monthCode:s}}regulateMonthDayNaive(e,t,n){const r=this.monthsInYear(e,n);let{month:o,day:i}=e;return"reject"===t?(Nr(o,1,r),Nr(i,1,this.maximumMonthLength(e))):(o=jr(o,1,r),i=jr(i,1,this.maximumMonthLength({...e,month:o}))),{...e,month:o,day:i}}calendarToIsoDate(e,t="constrain",n){const r=e;let o=this.adjustCalendarDate(e,n,t,!1);o=this.regulateMonthDayNaive(o,t,n);const{year:i,month:a,day:s}=o,c=JSON.stringify({func:"calendarToIsoDate",year:i,month:a,day:s,overflow:t,id:this.id});let d,h=n.get(c);if(h)return h;if(void 0!==r.year&&void 0!==r.month&&void 0!==r.day&&(r.year!==o.year||r.month!==o.month||r.day!==o.day)&&(d=JSON.stringify({func:"calendarToIsoDate",year:r.year,month:r.month,day:r.day,overflow:t,id:this.id}),h=n.get(d),h))return h;let u=this.estimateIsoDate({year:i,month:a,day:s});const l=e=>{let r=this.addDaysIso(u,e);if(o.day>this.minimumMonthLength(o)){let e=this.isoToCalendarDate(r,n);for(;e.month!==a||e.year!==i;){if("reject"===t)throw new RangeError(`day ${s} does not exist in month ${a} of year ${i}`);r=this.addDaysIso(r,-1),e=this.isoToCalendarDate(r,n)}}return r};let m=0,f=this.isoToCalendarDate(u,n),y=ri(o,f);if(0!==y.years||0!==y.months||0!==y.days){const e=365*y.years+30*y.months+y.days;u=this.addDaysIso(u,e),f=this.isoToCalendarDate(u,n),y=ri(o,f),0===y.years&&0===y.months?u=l(y.days):m=this.compareCalendarDates(o,f)}let p=8;for(;m;){u=this.addDaysIso(u,m*p);const e=f;f=this.isoToCalendarDate(u,n);const i=m;if(m=this.compareCalendarDates(o,f),m)if(y=ri(o,f),0===y.years&&0===y.months)u=l(y.days),m=0;else if(i&&m!==i)if(p>1)p/=2;else{if("reject"===t)throw new RangeError(`Can't find ISO date from calendar date: ${JSON.stringify({...r})}`);this.compareCalendarDates(f,e)>0&&(u=this.addDaysIso(u,-1)),m=0}}if(n.set(c,u),d&&n.set(d,u),void 0===o.year||void 0===o.month||void 0===o.day||void 0===o.monthCode||this.hasEra&&(void 0===o.era||void 0===o.eraYear))throw new RangeError("Unexpected missing property");return u}compareCalendarDates(e,t){return e.year!==t.year?Bo(e.year-t.year):e.month!==t.month?Bo(e.month-t.month):e.day!==t.day?Bo(e.day-t.day):0}regulateDate(e,t="constrain",n){const r=this.calendarToIsoDate(e,t,n);return this.isoToCalendarDate(r,n)}addDaysIso(e,t){return Or(e.year,e.month,e.day+t)}addDaysCalendar(e,t,n){const r=this.calendarToIsoDate(e,"constrain",n),o=this.addDaysIso(r,t);return this.isoToCalendarDate(o,n)}addMonthsCalendar(e,t,n,r){let o=e;const{day:i}=o;for(let e=0,n=Math.abs(t);e<n;e++){const{month:e}=o,n=o,a=t<0?-Math.max(i,this.daysInPreviousMonth(o,r)):this.daysInMonth(o,r),s=this.calendarToIsoDate(o,"constrain",r);let c=this.addDaysIso(s,a);if(o=this.isoToCalendarDate(c,r),t>0){const t=this.monthsInYear(n,r);for(;o.month-1!=e%t;)c=this.addDaysIso(c,-1),o=this.isoToCalendarDate(c,r)}o.day!==i&&(o=this.regulateDate({...o,day:i},"constrain",r))}if("reject"===n&&o.day!==i)throw new RangeError(`Day ${i} does not exist in resulting calendar month`);return o}addCalendar(e,{years:t=0,months:n=0,weeks:r=0,days:o=0},i,a){const{year:s,day:c,monthCode:d}=e,h=this.adjustCalendarDate({year:s+t,monthCode:d,day:c},a),u=this.addMonthsCalendar(h,n,i,a),l=o+7*r;return this.addDaysCalendar(u,l,a)}untilCalendar(e,t,n,r){let o=0,i=0,a=0,s=0;switch(n){case"day":o=this.calendarDaysUntil(e,t,r);break;case"week":{const n=this.calendarDaysUntil(e,t,r);o=n%7,i=(n-o)/7;break}case"month":case"year":{const i=this.compareCalendarDates(t,e);if(!i)return{years:0,months:0,weeks:0,days:0};const c=t.year-e.year,d=t.day-e.day;if("year"===n&&c){let n=0;t.monthCode>e.monthCode&&(n=1),t.monthCode<e.monthCode&&(n=-1),n||(n=Math.sign(d)),s=n*i<0?c-i:c}let h,u=s?this.addCalendar(e,{years:s},"constrain",r):e;do{a+=i,h=u,u=this.addMonthsCalendar(h,i,"constrain",r),u.day!==e.day&&(u=this.regulateDate({...u,day:e.day},"constrain",r))}while(this.compareCalendarDates(t,u)*i>=0);a-=i,o=this.calendarDaysUntil(h,t,r);break}}return{years:s,months:a,weeks:i,days:o}}daysInMonth(e,t){const{day:n}=e,r=this.maximumMonthLength(e),o=this.minimumMonthLength(e);if(o===r)return o;const i=n<=r-o?r:o,a=this.calendarToIsoDate(e,"constrain",t),s=this.addDaysIso(a,i),c=this.isoToCalendarDate(s,t),d=this.addDaysIso(s,-c.day);return this.isoToCalendarDate(d,t).day}daysInPreviousMonth(e,t){const{day:n,month:r,year:o}=e;let i={year:r>1?o:o-1,month:r,day:1};const a=r>1?r-1:this.monthsInYear(i,t);i={...i,month:a};const s=this.minimumMonthLength(i),c=this.maximumMonthLength(i);if(s===c)return c;const d=this.calendarToIsoDate(e,"constrain",t),h=this.addDaysIso(d,-n);return this.isoToCalendarDate(h,t).day}startOfCalendarYear(e){return{year:e.year,month:1,monthCode:"M01",day:1}}startOfCalendarMonth(e){return{year:e.year,month:e.month,day:1}}calendarDaysUntil(e,t,n){const r=this.calendarToIsoDate(e,"constrain",n),o=this.calendarToIsoDate(t,"constrain",n);return Gr(o.year,o.month-1,o.day)-Gr(r.year,r.month-1,r.day)}monthDaySearchStartYear(e,t){return 1972}monthDayFromFields(e,t,n){let r,o,i,a,s,{era:c,eraYear:d,year:h,month:u,monthCode:l,day:m}=e;if(void 0!==u&&void 0===h&&(!this.hasEra||void 0===c||void 0===d))throw new TypeError("when month is present, year (or era and eraYear) are required");(void 0===l||void 0!==h||this.hasEra&&void 0!==d)&&({monthCode:l,day:m}=this.isoToCalendarDate(this.calendarToIsoDate(e,t,n),n));const f={year:this.monthDaySearchStartYear(l,m),month:12,day:31},y=this.isoToCalendarDate(f,n),p=y.monthCode>l||y.monthCode===l&&y.day>=m?y.year:y.year-1;for(let e=0;e<20;e++){const c=this.adjustCalendarDate({day:m,monthCode:l,year:p-e},n),d=this.calendarToIsoDate(c,"constrain",n),h=this.isoToCalendarDate(d,n);if(({year:r,month:o,day:i}=d),h.monthCode===l&&h.day===m)return{month:o,day:i,year:r};if("constrain"===t){const e=this.maxLengthOfMonthCodeInAnyYear(h.monthCode);if(h.monthCode===l&&h.day===e&&m>e)return{month:o,day:i,year:r};(void 0===a||h.monthCode===a.monthCode&&h.day>a.day)&&(a=h,s=d)}}if("constrain"===t&&void 0!==s)return s;throw new RangeError(`No recent ${this.id} year with monthCode ${l} and day ${m}`)}getFirstDayOfWeek(){}getMinimalDaysInFirstWeek(){}}class HebrewHelper extends HelperBase{constructor(){super(...arguments),this.id="hebrew",this.calendarType="lunisolar",this.months={Tishri:{leap:1,regular:1,monthCode:"M01",days:30},Heshvan:{leap:2,regular:2,monthCode:"M02",days:{min:29,max:30}},Kislev:{leap:3,regular:3,monthCode:"M03",days:{min:29,max:30}},Tevet:{leap:4,regular:4,monthCode:"M04",days:29},Shevat:{leap:5,regular:5,monthCode:"M05",days:30},Adar:{leap:void 0,regular:6,monthCode:"M06",days:29},"Adar I":{leap:6,regular:void 0,monthCode:"M05L",days:30},"Adar II":{leap:7,regular:void 0,monthCode:"M06",days:29},Nisan:{leap:8,regular:7,monthCode:"M07",days:30},Iyar:{leap:9,regular:8,monthCode:"M08",days:29},Sivan:{leap:10,regular:9,monthCode:"M09",days:30},Tamuz:{leap:11,regular:10,monthCode:"M10",days:29},Av:{leap:12,regular:11,monthCode:"M11",days:30},Elul:{leap:13,regular:12,monthCode:"M12",days:29}}}inLeapYear(e){const{year:t}=e;return(7*t+1)%19<7}monthsInYear(e){return this.inLeapYear(e)?13:12}minimumMonthLength(e){return this.minMaxMonthLength(e,"min")}maximumMonthLength(e){return this.minMaxMonthLength(e,"max")}minMaxMonthLength(e,t){const{month:n,year:r}=e,o=this.getMonthCode(r,n),i=Object.entries(this.months).find((e=>e[1].monthCode===o));if(void 0===i)throw new RangeError(`unmatched Hebrew month: ${n}`);const a=i[1].days;return"number"==typeof a?a:a[t]}maxLengthOfMonthCodeInAnyYear(e){return["M04","M06","M08","M10","M12"].includes(e)?29:30}estimateIsoDate(e){const{year:t}=e;return{year:t-3760,month:1,day:1}}getMonthCode(e,t){return this.inLeapYear({year:e})?6===t?ei(5,!0):ei(t<6?t:t-1):ei(t)}adjustCalendarDate(e,t,n="constrain",r=!1){let{year:o,month:i,monthCode:a,day:s,monthExtra:c}=e;if(void 0===o)throw new TypeError("Missing property: year");if(r){if(c){const e=this.months[c];if(!e)throw new RangeError(`Unrecognized month from formatToParts: ${c}`);i=this.inLeapYear({year:o})?e.leap:e.regular}return a=this.getMonthCode(o,i),{year:o,month:i,day:s,monthCode:a}}if(this.validateCalendarDate(e),void 0===i)if(a.endsWith("L")){if("M05L"!==a)throw new RangeError(`Hebrew leap month must have monthCode M05L, not ${a}`);if(i=6,!this.inLeapYear({year:o})){if("reject"===n)throw new RangeError(`Hebrew monthCode M05L is invalid in year ${o} which is not a leap year`);i=6,a="M06"}}else{i=Qo(a),this.inLeapYear({year:o})&&i>=6&&i++;const e=this.monthsInYear({year:o});if(i<1||i>e)throw new RangeError(`Invalid monthCode: ${a}`)}else if("reject"===n?(Nr(i,1,this.monthsInYear({year:o})),Nr(s,1,this.maximumMonthLength({year:o,month:i}))):(i=jr(i,1,this.monthsInYear({year:o})),s=jr(s,1,this.maximumMonthLength({year:o,month:i}))),void 0===a)a=this.getMonthCode(o,i);else if(this.getMonthCode(o,i)!==a)throw new RangeError(`monthCode ${a} doesn't correspond to month ${i} in Hebrew year ${o}`);return{...e,day:s,month:i,monthCode:a,year:o}}}class IslamicBaseHelper extends HelperBase{constructor(){super(...arguments),this.calendarType="lunar",this.DAYS_PER_ISLAMIC_YEAR=354+11/30,this.DAYS_PER_ISO_YEAR=365.2425}inLeapYear(e,t){const n={year:e.year,month:1,monthCode:"M01",day:1},r={year:e.year+1,month:1,monthCode:"M01",day:1};return 355===this.calendarDaysUntil(n,r,t)}monthsInYear(){return 12}minimumMonthLength(){return 29}maximumMonthLength(){return 30}maxLengthOfMonthCodeInAnyYear(){return 30}estimateIsoDate(e){const{year:t}=this.adjustCalendarDate(e);return{year:Math.floor(t*this.DAYS_PER_ISLAMIC_YEAR/this.DAYS_PER_ISO_YEAR)+622,month:1,day:1}}}class IslamicHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic"}}class IslamicUmalquraHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-umalqura"}}class IslamicTblaHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-tbla"}}class IslamicCivilHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-civil"}}class IslamicRgsaHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamic-rgsa"}}class IslamicCcHelper extends IslamicBaseHelper{constructor(){super(...arguments),this.id="islamicc"}}class PersianHelper extends HelperBase{constructor(){super(...arguments),this.id="persian",this.calendarType="solar"}inLeapYear(e,t){return 30===this.daysInMonth({year:e.year,month:12,day:1},t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 12===t?29:t<=6?31:30}maximumMonthLength(e){const{month:t}=e;return 12===t?30:t<=6?31:30}maxLengthOfMonthCodeInAnyYear(e){return Qo(e)<=6?31:30}estimateIsoDate(e){const{year:t}=this.adjustCalendarDate(e);return{year:t+621,month:1,day:1}}}class IndianHelper extends HelperBase{constructor(){super(...arguments),this.id="indian",this.calendarType="solar",this.months={1:{length:30,month:3,day:22,leap:{length:31,month:3,day:21}},2:{length:31,month:4,day:21},3:{length:31,month:5,day:22},4:{length:31,month:6,day:22},5:{length:31,month:7,day:23},6:{length:31,month:8,day:23},7:{length:30,month:9,day:23},8:{length:30,month:10,day:23},9:{length:30,month:11,day:22},10:{length:30,month:12,day:22},11:{length:30,month:1,nextYear:!0,day:21},12:{length:30,month:2,nextYear:!0,day:20}},this.vulnerableToBceBug="10/11/-79 Saka"!==new Date("0000-01-01T00:00Z").toLocaleDateString("en-US-u-ca-indian",{timeZone:"UTC"})}inLeapYear(e){return oi(e.year+78)}monthsInYear(){return 12}minimumMonthLength(e){return this.getMonthInfo(e).length}maximumMonthLength(e){return this.getMonthInfo(e).length}maxLengthOfMonthCodeInAnyYear(e){const t=Qo(e);let n=this.months[t];return n=n.leap??n,n.length}getMonthInfo(e){const{month:t}=e;let n=this.months[t];if(void 0===n)throw new RangeError(`Invalid month: ${t}`);return this.inLeapYear(e)&&n.leap&&(n=n.leap),n}estimateIsoDate(e){const t=this.adjustCalendarDate(e),n=this.getMonthInfo(t);return Or(t.year+78+(n.nextYear?1:0),n.month,n.day+t.day-1)}checkIcuBugs(e){if(this.vulnerableToBceBug&&e.year<1)throw new RangeError(`calendar '${this.id}' is broken for ISO dates before 0001-01-01 (see https://bugs.chromium.org/p/v8/issues/detail?id=10529)`)}}function oi(e){return e%4==0&&(e%100!=0||e%400==0)}class GregorianBaseHelperFixedEpoch extends HelperBase{constructor(e,t){super(),this.calendarType="solar",this.id=e,this.isoEpoch=t}inLeapYear(e){const{year:t}=this.estimateIsoDate({month:1,day:1,year:e.year});return oi(t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 2===t?this.inLeapYear(e)?29:28:[4,6,9,11].indexOf(t)>=0?30:31}maximumMonthLength(e){return this.minimumMonthLength(e)}maxLengthOfMonthCodeInAnyYear(e){return[31,29,31,30,31,30,31,31,30,31,30,31][Qo(e)-1]}estimateIsoDate(e){const t=this.adjustCalendarDate(e);return St(t.year+this.isoEpoch.year,t.month+this.isoEpoch.month,t.day+this.isoEpoch.day,"constrain")}}class GregorianBaseHelper extends HelperBase{constructor(e,t){super(),this.hasEra=!0,this.calendarType="solar",this.id=e;const{eras:n,anchorEra:r}=function(e){let t,n=e;if(0===n.length)throw new RangeError("Invalid era data: eras are required");if(1===n.length&&n[0].reverseOf)throw new RangeError("Invalid era data: anchor era cannot count years backwards");if(1===n.length&&!n[0].code)throw new RangeError("Invalid era data: at least one named era is required");if(n.filter((e=>null!=e.reverseOf)).length>1)throw new RangeError("Invalid era data: only one era can count years backwards");n.forEach((e=>{if(e.isAnchor||!e.anchorEpoch&&!e.reverseOf){if(t)throw new RangeError("Invalid era data: cannot have multiple anchor eras");t=e,e.anchorEpoch={year:e.hasYearZero?0:1}}else if(!e.code)throw new RangeError("If era name is blank, it must be the anchor era")})),n=n.filter((e=>e.code)),n.forEach((e=>{const{reverseOf:t}=e;if(t){const r=n.find((e=>e.code===t));if(void 0===r)throw new RangeError(`Invalid era data: unmatched reverseOf era: ${t}`);e.reverseOf=r,e.anchorEpoch=r.anchorEpoch,e.isoEpoch=r.isoEpoch}void 0===e.anchorEpoch.month&&(e.anchorEpoch.month=1),void 0===e.anchorEpoch.day&&(e.anchorEpoch.day=1)})),n.sort(((e,t)=>{if(e.reverseOf)return 1;if(t.reverseOf)return-1;if(!e.isoEpoch||!t.isoEpoch)throw new RangeError("Invalid era data: missing ISO epoch");return t.isoEpoch.year-e.isoEpoch.year}));const r=n[n.length-1].reverseOf;if(r&&r!==n[n.length-2])throw new RangeError("Invalid era data: invalid reverse-sign era");return n.forEach(((e,t)=>{e.genericName="era"+(n.length-1-t)})),{eras:n,anchorEra:t||n[0]}}(t);this.anchorEra=r,this.eras=n}inLeapYear(e){const{year:t}=this.estimateIsoDate({month:1,day:1,year:e.year});return oi(t)}monthsInYear(){return 12}minimumMonthLength(e){const{month:t}=e;return 2===t?this.inLeapYear(e)?29:28:[4,6,9,11].indexOf(t)>=0?30:31}maximumMonthLength(e){return this.minimumMonthLength(e)}maxLengthOfMonthCodeInAnyYear(e){return[31,29,31,30,31,30,31,31,30,31,30,31][Qo(e)-1]}completeEraYear(e){const t=(t,n,r)=>{const o=e[t];if(null!=o&&o!=n&&!(r||[]).includes(o)){const e=r?.[0];throw new RangeError(`Input ${t} ${o} doesn't match calculated value ${e?`${n} (also called ${e})`:n}`)}},n=t=>{let n;const r={...e,year:t},o=this.eras.find(((e,o)=>{if(o===this.eras.length-1){if(e.reverseOf){if(t>0)throw new RangeError(`Signed year ${t} is invalid for era ${e.code}`);return n=e.anchorEpoch.year-t,!0}return n=t-e.anchorEpoch.year+(e.hasYearZero?0:1),!0}return this.compareCalendarDates(r,e.anchorEpoch)>=0&&(n=t-e.anchorEpoch.year+(e.hasYearZero?0:1),!0)}));if(!o)throw new RangeError(`Year ${t} was not matched by any era`);return{eraYear:n,era:o.code,eraNames:o.names}};let{year:r,eraYear:o,era:i}=e;if(null!=r){const e=n(r);({eraYear:o,era:i}=e),t("era",i,e?.eraNames),t("eraYear",o)}else{if(null==o)throw new RangeError("Either year or eraYear and era are required");{if(void 0===i)throw new RangeError("era and eraYear must be provided together");const e=this.eras.find((({code:e,names:t=[]})=>e===i||t.includes(i)));if(!e)throw new RangeError(`Era ${i} (ISO year ${o}) was not matched by any era`);r=e.reverseOf?e.anchorEpoch.year-o:o+e.anchorEpoch.year-(e.hasYearZero?0:1),t("year",r),({eraYear:o,era:i}=n(r))}}return{...e,year:r,eraYear:o,era:i}}adjustCalendarDate(e,t,n="constrain"){let r=e;const{month:o,monthCode:i}=r;return void 0===o&&(r={...r,month:Qo(i)}),this.validateCalendarDate(r),r=this.completeEraYear(r),super.adjustCalendarDate(r,t,n)}estimateIsoDate(e){const t=this.adjustCalendarDate(e),{year:n,month:r,day:o}=t,{anchorEra:i}=this;return St(n+i.isoEpoch.year-(i.hasYearZero?0:1),r,o,"constrain")}}class SameMonthDayAsGregorianBaseHelper extends GregorianBaseHelper{constructor(e,t){super(e,t)}isoToCalendarDate(e){const{year:t,month:n,day:r}=e,o=ei(n),i=t-this.anchorEra.isoEpoch.year+1;return this.completeEraYear({year:i,month:n,monthCode:o,day:r})}}const ii={inLeapYear(e){const{year:t}=e;return(t+1)%4==0},monthsInYear:()=>13,minimumMonthLength(e){const{month:t}=e;return 13===t?this.inLeapYear(e)?6:5:30},maximumMonthLength(e){return this.minimumMonthLength(e)},maxLengthOfMonthCodeInAnyYear:e=>"M13"===e?6:30};class OrthodoxBaseHelperFixedEpoch extends GregorianBaseHelperFixedEpoch{constructor(e,t){super(e,t),this.inLeapYear=ii.inLeapYear,this.monthsInYear=ii.monthsInYear,this.minimumMonthLength=ii.minimumMonthLength,this.maximumMonthLength=ii.maximumMonthLength,this.maxLengthOfMonthCodeInAnyYear=ii.maxLengthOfMonthCodeInAnyYear}}class OrthodoxBaseHelper extends GregorianBaseHelper{constructor(e,t){super(e,t),this.inLeapYear=ii.inLeapYear,this.monthsInYear=ii.monthsInYear,this.minimumMonthLength=ii.minimumMonthLength,this.maximumMonthLength=ii.maximumMonthLength,this.maxLengthOfMonthCodeInAnyYear=ii.maxLengthOfMonthCodeInAnyYear}}class EthioaaHelper extends OrthodoxBaseHelperFixedEpoch{constructor(){super("ethioaa",{year:-5492,month:7,day:17})}}class CopticHelper extends OrthodoxBaseHelper{constructor(){super("coptic",[{code:"coptic",isoEpoch:{year:284,month:8,day:29}},{code:"coptic-inverse",reverseOf:"coptic"}])}}class EthiopicHelper extends OrthodoxBaseHelper{constructor(){super("ethiopic",[{code:"ethioaa",names:["ethiopic-amete-alem","mundi"],isoEpoch:{year:-5492,month:7,day:17}},{code:"ethiopic",names:["incar"],isoEpoch:{year:8,month:8,day:27},anchorEpoch:{year:5501}}])}}class RocHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("roc",[{code:"roc",names:["minguo"],isoEpoch:{year:1912,month:1,day:1}},{code:"roc-inverse",names:["before-roc"],reverseOf:"roc"}])}}class BuddhistHelper extends GregorianBaseHelperFixedEpoch{constructor(){super("buddhist",{year:-543,month:1,day:1})}}class GregoryHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("gregory",[{code:"gregory",names:["ad","ce"],isoEpoch:{year:1,month:1,day:1}},{code:"gregory-inverse",names:["be","bce"],reverseOf:"gregory"}])}reviseIntlEra(e){let{era:t,eraYear:n}=e;return"b"===t&&(t="gregory-inverse"),"a"===t&&(t="gregory"),{era:t,eraYear:n}}getFirstDayOfWeek(){return 1}getMinimalDaysInFirstWeek(){return 1}}class JapaneseHelper extends SameMonthDayAsGregorianBaseHelper{constructor(){super("japanese",[{code:"reiwa",isoEpoch:{year:2019,month:5,day:1},anchorEpoch:{year:2019,month:5,day:1}},{code:"heisei",isoEpoch:{year:1989,month:1,day:8},anchorEpoch:{year:1989,month:1,day:8}},{code:"showa",isoEpoch:{year:1926,month:12,day:25},anchorEpoch:{year:1926,month:12,day:25}},{code:"taisho",isoEpoch:{year:1912,month:7,day:30},anchorEpoch:{year:1912,month:7,day:30}},{code:"meiji",isoEpoch:{year:1868,month:9,day:8},anchorEpoch:{year:1868,month:9,day:8}},{code:"japanese",names:["japanese","gregory","ad","ce"],isoEpoch:{year:1,month:1,day:1}},{code:"japanese-inverse",names:["japanese-inverse","gregory-inverse","bc","bce"],reverseOf:"japanese"}]),this.erasBeginMidYear=!0}reviseIntlEra(e,t){const{era:n,eraYear:r}=e,{year:o}=t;return this.eras.find((e=>e.code===n))?{era:n,eraYear:r}:o<1?{era:"japanese-inverse",eraYear:1-o}:{era:"japanese",eraYear:o}}}class ChineseBaseHelper extends HelperBase{constructor(){super(...arguments),this.calendarType="lunisolar"}inLeapYear(e,t){const n=this.getMonthList(e.year,t);return 13===Object.entries(n).length}monthsInYear(e,t){return this.inLeapYear(e,t)?13:12}minimumMonthLength(){return 29}maximumMonthLength(){return 30}maxLengthOfMonthCodeInAnyYear(e){return["M01L","M09L","M10L","M11L","M12L"].includes(e)?29:30}monthDaySearchStartYear(e,t){const n={M01L:[1651,1651],M02L:[1947,1765],M03L:[1966,1955],M04L:[1963,1944],M05L:[1971,1952],M06L:[1960,1941],M07L:[1968,1938],M08L:[1957,1718],M09L:[1832,1832],M10L:[1870,1870],M11L:[1814,1814],M12L:[1890,1890]}[e]??[1972,1972];return t<30?n[0]:n[1]}getMonthList(e,t){if(void 0===e)throw new TypeError("Missing year");const n=JSON.stringify({func:"getMonthList",calendarYear:e,id:this.id}),r=t.get(n);if(r)return r;const o=this.getFormatter(),i=(e,t)=>{const n=ni({isoYear:e,isoMonth:2,isoDay:1}),r=new Date(n);r.setUTCDate(t+1);const i=o.formatToParts(r),a=i.find((e=>"month"===e.type)).value,s=+i.find((e=>"day"===e.type)).value,c=i.find((e=>"relatedYear"===e.type));let d;if(void 0===c)throw new RangeError(`Intl.DateTimeFormat.formatToParts lacks relatedYear in ${this.id} calendar. Try Node 14+ or modern browsers.`);return d=+c.value,{calendarMonthString:a,calendarDay:s,calendarYearToVerify:d}};let a=17,{calendarMonthString:s,calendarDay:c,calendarYearToVerify:d}=i(e,a);"1"!==s&&(a+=29,({calendarMonthString:s,calendarDay:c}=i(e,a))),a-=c-5;const h={};let u,l,m=1,f=!1;do{({calendarMonthString:s,calendarDay:c,calendarYearToVerify:d}=i(e,a)),u&&(h[l].daysInMonth=u+30-c),d!==e?f=!0:(h[s]={monthIndex:m++},a+=30),u=c,l=s}while(!f);return h[l].daysInMonth=u+30-c,t.set(n,h),h}estimateIsoDate(e){const{year:t,month:n}=e;return{year:t,month:n>=12?12:n+1,day:1}}adjustCalendarDate(e,t,n="constrain",r=!1){let{year:o,month:i,monthExtra:a,day:s,monthCode:c}=e;if(void 0===o)throw new TypeError("Missing property: year");if(r){if(a&&"bis"!==a)throw new RangeError(`Unexpected leap month suffix: ${a}`);const e=ei(i,void 0!==a),n=`${i}${a||""}`,r=this.getMonthList(o,t)[n];if(void 0===r)throw new RangeError(`Unmatched month ${n} in Chinese year ${o}`);return i=r.monthIndex,{year:o,month:i,day:s,monthCode:e}}if(this.validateCalendarDate(e),void 0===i){const e=this.getMonthList(o,t);let r=c.replace(/^M|L$/g,(e=>"L"===e?"bis":""));"0"===r[0]&&(r=r.slice(1));let a=e[r];if(i=a&&a.monthIndex,void 0===i&&c.endsWith("L")&&"M13L"!=c&&"constrain"===n){const t=+c.replace(/^M0?|L$/g,"");a=e[t],a&&(i=a.monthIndex,c=ei(t))}if(void 0===i)throw new RangeError(`Unmatched month ${c} in Chinese year ${o}`)}else if(void 0===c){const e=this.getMonthList(o,t),r=Object.entries(e),a=r.length;"reject"===n?(Nr(i,1,a),Nr(s,1,this.maximumMonthLength())):(i=jr(i,1,a),s=jr(s,1,this.maximumMonthLength()));const d=r.find((e=>e[1].monthIndex===i));if(void 0===d)throw new RangeError(`Invalid month ${i} in Chinese year ${o}`);c=ei(+d[0].replace("bis",""),-1!==d[0].indexOf("bis"))}else{const e=this.getMonthList(o,t);let n=c.replace(/^M|L$/g,(e=>"L"===e?"bis":""));"0"===n[0]&&(n=n.slice(1));const r=e[n];if(!r)throw new RangeError(`Unmatched monthCode ${c} in Chinese year ${o}`);if(i!==r.monthIndex)throw new RangeError(`monthCode ${c} doesn't correspond to month ${i} in Chinese year ${o}`)}return{...e,year:o,month:i,monthCode:c,day:s}}}class ChineseHelper extends ChineseBaseHelper{constructor(){super(...arguments),this.id="chinese"}}class DangiHelper extends ChineseBaseHelper{constructor(){super(...arguments),this.id="dangi"}}class NonIsoCalendar{constructor(e){this.helper=e}extraFields(e){return this.helper.hasEra&&e.includes("year")?["era","eraYear"]:[]}resolveFields(e){if("lunisolar"!==this.helper.calendarType){const t=new OneObjectCache;ti(e,void 0,this.helper.monthsInYear({year:e.year??1972},t))}}dateToISO(e,t){const n=new OneObjectCache,r=this.helper.calendarToIsoDate(e,t,n);return n.setObject(r),r}monthDayToISOReferenceDate(e,t){const n=new OneObjectCache,r=this.helper.monthDayFromFields(e,t,n);return n.setObject(r),r}fieldKeysToIgnore(e){const t=new Set;for(let n=0;n<e.length;n++){const r=e[n];switch(t.add(r),r){case"era":t.add("eraYear"),t.add("year");break;case"eraYear":t.add("era"),t.add("year");break;case"year":t.add("era"),t.add("eraYear");break;case"month":t.add("monthCode"),this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"));break;case"monthCode":t.add("month"),this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"));break;case"day":this.helper.erasBeginMidYear&&(t.add("era"),t.add("eraYear"))}}return Go(t)}dateAdd(e,{years:t,months:n,weeks:r,days:o},i){const a=OneObjectCache.getCacheForObject(e),s=this.helper.isoToCalendarDate(e,a),c=this.helper.addCalendar(s,{years:t,months:n,weeks:r,days:o},i,a),d=this.helper.calendarToIsoDate(c,"constrain",a);return OneObjectCache.getCacheForObject(d)||new OneObjectCache(a).setObject(d),d}dateUntil(e,t,n){const r=OneObjectCache.getCacheForObject(e),o=OneObjectCache.getCacheForObject(t),i=this.helper.isoToCalendarDate(e,r),a=this.helper.isoToCalendarDate(t,o);return this.helper.untilCalendar(i,a,n,r)}isoToDate(e,t){const n=OneObjectCache.getCacheForObject(e),r=this.helper.isoToCalendarDate(e,n);if(t.dayOfWeek&&(r.dayOfWeek=Xo.iso8601.isoToDate(e,{dayOfWeek:!0}).dayOfWeek),t.dayOfYear){const e=this.helper.startOfCalendarYear(r),t=this.helper.calendarDaysUntil(e,r,n);r.dayOfYear=t+1}if(t.weekOfYear&&(r.weekOfYear=Ko(this.helper.id,e)),r.daysInWeek=7,t.daysInMonth&&(r.daysInMonth=this.helper.daysInMonth(r,n)),t.daysInYear){const e=this.helper.startOfCalendarYear(r),t=this.helper.addCalendar(e,{years:1},"constrain",n);r.daysInYear=this.helper.calendarDaysUntil(e,t,n)}return t.monthsInYear&&(r.monthsInYear=this.helper.monthsInYear(r,n)),t.inLeapYear&&(r.inLeapYear=this.helper.inLeapYear(r,n)),r}getFirstDayOfWeek(){return this.helper.getFirstDayOfWeek()}getMinimalDaysInFirstWeek(){return this.helper.getMinimalDaysInFirstWeek()}}for(const e of[HebrewHelper,PersianHelper,EthiopicHelper,EthioaaHelper,CopticHelper,ChineseHelper,DangiHelper,RocHelper,IndianHelper,BuddhistHelper,GregoryHelper,JapaneseHelper,IslamicHelper,IslamicUmalquraHelper,IslamicTblaHelper,IslamicCivilHelper,IslamicRgsaHelper,IslamicCcHelper]){const t=new e;Xo[t.id]=new NonIsoCalendar(t)}se("calendarImpl",(function(e){return Xo[e]}));const ai=Intl.DateTimeFormat;function si(e,t){let n=re(e,t);return"function"==typeof n&&(n=new ai(re(e,G),n(re(e,K))),function(e,t,n){const r=Q(e);if(void 0===r)throw new TypeError("Missing slots for the given container");if(void 0===r[t])throw new TypeError(`tried to reset ${t} which was not set`);r[t]=n}(e,t,n)),n}function ci(e){return ne(e,q)}class DateTimeFormatImpl{constructor(e=void 0,t=void 0){!function(e,t,n){const r=void 0!==n;let o;if(r){const e=["localeMatcher","calendar","numberingSystem","hour12","hourCycle","timeZone","weekday","era","year","month","day","dayPeriod","hour","minute","second","fractionalSecondDigits","timeZoneName","formatMatcher","dateStyle","timeStyle"];o=function(e){if(null==e)throw new TypeError(`Expected object not ${e}`);return Object(e)}(n);const t=Object.create(null);for(let n=0;n<e.length;n++){const r=e[n];Object.prototype.hasOwnProperty.call(o,r)&&(t[r]=o[r])}o=t}else o=Object.create(null);const i=new ai(t,o),a=i.resolvedOptions();if(te(e),r){const t=Object.assign(Object.create(null),a);for(const e in t)Object.prototype.hasOwnProperty.call(o,e)||delete t[e];t.hour12=o.hour12,t.hourCycle=o.hourCycle,oe(e,K,t)}else oe(e,K,o);oe(e,G,a.locale),oe(e,q,i),oe(e,W,a.timeZone),oe(e,J,a.calendar),oe(e,B,vi),oe(e,Z,gi),oe(e,F,wi),oe(e,H,pi),oe(e,z,bi),oe(e,A,Di);const s=r?o.timeZone:void 0;if(void 0===s)oe(e,_,a.timeZone);else{const t=We(s);if(t.startsWith("−"))throw new RangeError("Unicode minus (U+2212) is not supported in time zone offsets");oe(e,_,Bn(t))}}(this,e,t)}get format(){vt(this,ci);const e=ui.bind(this);return Object.defineProperties(e,{length:{value:1,enumerable:!1,writable:!1,configurable:!0},name:{value:"",enumerable:!1,writable:!1,configurable:!0}}),e}formatRange(e,t){return vt(this,ci),mi.call(this,e,t)}formatToParts(e,...t){return vt(this,ci),li.call(this,e,...t)}formatRangeToParts(e,t){return vt(this,ci),fi.call(this,e,t)}resolvedOptions(){return vt(this,ci),hi.call(this)}}"formatToParts"in ai.prototype||delete DateTimeFormatImpl.prototype.formatToParts,"formatRangeToParts"in ai.prototype||delete DateTimeFormatImpl.prototype.formatRangeToParts;const di=function(e=void 0,t=void 0){return new DateTimeFormatImpl(e,t)};function hi(){const e=re(this,q).resolvedOptions();return e.timeZone=re(this,_),e}function ui(e,...t){let n,r,o=$i(e,this);return o.formatter?(n=o.formatter,r=[No(o.epochNs,"floor")]):(n=re(this,q),r=[e,...t]),n.format(...r)}function li(e,...t){let n,r,o=$i(e,this);return o.formatter?(n=o.formatter,r=[No(o.epochNs,"floor")]):(n=re(this,q),r=[e,...t]),n.formatToParts(...r)}function mi(e,t){if(void 0===e||void 0===t)throw new TypeError("Intl.DateTimeFormat.formatRange requires two values");const n=Ci(e),r=Ci(t);let o,i=[n,r];if(Ii(n)!==Ii(r))throw new TypeError("Intl.DateTimeFormat.formatRange accepts two values of the same type");if(Ii(n)){if(!Oi(n,r))throw new TypeError("Intl.DateTimeFormat.formatRange accepts two values of the same type");const{epochNs:e,formatter:t}=$i(n,this),{epochNs:a,formatter:s}=$i(r,this);t&&(o=t,i=[No(e,"floor"),No(a,"floor")])}return o||(o=re(this,q)),o.formatRange(...i)}function fi(e,t){if(void 0===e||void 0===t)throw new TypeError("Intl.DateTimeFormat.formatRange requires two values");const n=Ci(e),r=Ci(t);let o,i=[n,r];if(Ii(n)!==Ii(r))throw new TypeError("Intl.DateTimeFormat.formatRangeToParts accepts two values of the same type");if(Ii(n)){if(!Oi(n,r))throw new TypeError("Intl.DateTimeFormat.formatRangeToParts accepts two values of the same type");const{epochNs:e,formatter:t}=$i(n,this),{epochNs:a,formatter:s}=$i(r,this);t&&(o=t,i=[No(e,"floor"),No(a,"floor")])}return o||(o=re(this,q)),o.formatRangeToParts(...i)}function yi(e={},t={}){const n=Object.assign({},e),r=["year","month","day","hour","minute","second","weekday","dayPeriod","timeZoneName","dateStyle","timeStyle"];for(let e=0;e<r.length;e++){const o=r[e];n[o]=o in t?t[o]:n[o],!1!==n[o]&&void 0!==n[o]||delete n[o]}return n}function pi(e){const t=yi(e,{year:!1,month:!1,day:!1,weekday:!1,timeZoneName:!1,dateStyle:!1});if("long"!==t.timeStyle&&"full"!==t.timeStyle||(delete t.timeStyle,Object.assign(t,{hour:"numeric",minute:"2-digit",second:"2-digit"})),!Mi(t)){if(Ei(e))throw new TypeError(`cannot format Temporal.PlainTime with options [${Object.keys(e)}]`);Object.assign(t,{hour:"numeric",minute:"numeric",second:"numeric"})}return t}function gi(e){const t={short:{year:"2-digit",month:"numeric"},medium:{year:"numeric",month:"short"},long:{year:"numeric",month:"long"},full:{year:"numeric",month:"long"}},n=yi(e,{day:!1,hour:!1,minute:!1,second:!1,weekday:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if("dateStyle"in n&&n.dateStyle){const e=n.dateStyle;delete n.dateStyle,Object.assign(n,t[e])}if(!("year"in n||"month"in n||"era"in n)){if(Ei(e))throw new TypeError(`cannot format PlainYearMonth with options [${Object.keys(e)}]`);Object.assign(n,{year:"numeric",month:"numeric"})}return n}function wi(e){const t={short:{month:"numeric",day:"numeric"},medium:{month:"short",day:"numeric"},long:{month:"long",day:"numeric"},full:{month:"long",day:"numeric"}},n=yi(e,{year:!1,hour:!1,minute:!1,second:!1,weekday:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if("dateStyle"in n&&n.dateStyle){const e=n.dateStyle;delete n.dateStyle,Object.assign(n,t[e])}if(!("month"in n)&&!("day"in n)){if(Ei(e))throw new TypeError(`cannot format PlainMonthDay with options [${Object.keys(e)}]`);Object.assign(n,{month:"numeric",day:"numeric"})}return n}function vi(e){const t=yi(e,{hour:!1,minute:!1,second:!1,dayPeriod:!1,timeZoneName:!1,timeStyle:!1});if(!Ti(t)){if(Ei(e))throw new TypeError(`cannot format PlainDate with options [${Object.keys(e)}]`);Object.assign(t,{year:"numeric",month:"numeric",day:"numeric"})}return t}function bi(e){const t=yi(e,{timeZoneName:!1});if(("long"===t.timeStyle||"full"===t.timeStyle)&&(delete t.timeStyle,Object.assign(t,{hour:"numeric",minute:"2-digit",second:"2-digit"}),t.dateStyle)){const e={short:{year:"numeric",month:"numeric",day:"numeric"},medium:{year:"numeric",month:"short",day:"numeric"},long:{year:"numeric",month:"long",day:"numeric"},full:{year:"numeric",month:"long",day:"numeric",weekday:"long"}};Object.assign(t,e[t.dateStyle]),delete t.dateStyle}if(!Mi(t)&&!Ti(t)){if(Ei(e))throw new TypeError(`cannot format PlainDateTime with options [${Object.keys(e)}]`);Object.assign(t,{year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"})}return t}function Di(e){let t=e;return Mi(t)||Ti(t)||(t=Object.assign({},t,{year:"numeric",month:"numeric",day:"numeric",hour:"numeric",minute:"numeric",second:"numeric"})),t}function Ti(e){return"year"in e||"month"in e||"day"in e||"weekday"in e||"dateStyle"in e||"era"in e}function Mi(e){return"hour"in e||"minute"in e||"second"in e||"timeStyle"in e||"dayPeriod"in e||"fractionalSecondDigits"in e}function Ei(e){return Ti(e)||Mi(e)||"dateStyle"in e||"timeStyle"in e||"timeZoneName"in e}function Ii(e){return mt(e)||ft(e)||yt(e)||wt(e)||pt(e)||gt(e)||ut(e)}function Ci(e){return Ii(e)?e:qe(e)}function Oi(e,t){return!(!Ii(e)||!Ii(t)||ft(e)&&!ft(t)||mt(e)&&!mt(t)||yt(e)&&!yt(t)||wt(e)&&!wt(t)||pt(e)&&!pt(t)||gt(e)&&!gt(t)||ut(e)&&!ut(t))}function $i(e,t){if(ft(e)){const n={isoDate:{year:1970,month:1,day:1},time:re(e,M)};return{epochNs:An(re(t,W),n,"compatible"),formatter:si(t,H)}}if(pt(e)){const n=re(e,E),r=re(t,J);if(n!==r)throw new RangeError(`cannot format PlainYearMonth with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,Z)}}if(gt(e)){const n=re(e,E),r=re(t,J);if(n!==r)throw new RangeError(`cannot format PlainMonthDay with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,F)}}if(mt(e)){const n=re(e,E),r=re(t,J);if("iso8601"!==n&&n!==r)throw new RangeError(`cannot format PlainDate with calendar ${n} in locale with calendar ${r}`);const o=xt(re(e,D),{deltaDays:0,hour:12,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0});return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,B)}}if(yt(e)){const n=re(e,E),r=re(t,J);if("iso8601"!==n&&n!==r)throw new RangeError(`cannot format PlainDateTime with calendar ${n} in locale with calendar ${r}`);const o=re(e,T);return{epochNs:An(re(t,W),o,"compatible"),formatter:si(t,z)}}if(wt(e))throw new TypeError("Temporal.ZonedDateTime not supported in DateTimeFormat methods. Use toLocaleString() instead.");return ut(e)?{epochNs:re(e,b),formatter:si(t,A)}:{}}function Yi(e){const t=Object.create(null);return t.years=re(e,Y),t.months=re(e,R),t.weeks=re(e,S),t.days=re(e,j),t.hours=re(e,k),t.minutes=re(e,N),t.seconds=re(e,x),t.milliseconds=re(e,L),t.microseconds=re(e,P),t.nanoseconds=re(e,U),t}DateTimeFormatImpl.prototype.constructor=di,Object.defineProperty(di,"prototype",{value:DateTimeFormatImpl.prototype,writable:!1,enumerable:!1,configurable:!1}),di.supportedLocalesOf=ai.supportedLocalesOf,ae(di,"Intl.DateTimeFormat");const{format:Ri,formatToParts:Si}=Intl.DurationFormat?.prototype??Object.create(null);function ji(e){Intl.DurationFormat.prototype.resolvedOptions.call(this);const t=Yi(sn(e));return Ri.call(this,t)}Intl.DurationFormat?.prototype&&(Intl.DurationFormat.prototype.format=ji,Intl.DurationFormat.prototype.formatToParts=function(e){Intl.DurationFormat.prototype.resolvedOptions.call(this);const t=Yi(sn(e));return Si.call(this,t)});var ki=Object.freeze({__proto__:null,DateTimeFormat:di,ModifiedIntlDurationFormatPrototypeFormat:ji});class Instant{constructor(e){if(arguments.length<1)throw new TypeError("missing argument: epochNanoseconds is required");In(this,Lo(e))}get epochMilliseconds(){return vt(this,ut),No(re(this,b),"floor")}get epochNanoseconds(){return vt(this,ut),ko(jsbi_cjs.BigInt(re(this,b)))}add(e){return vt(this,ut),wo("add",this,e)}subtract(e){return vt(this,ut),wo("subtract",this,e)}until(e,t=void 0){return vt(this,ut),so("until",this,e,t)}since(e,t=void 0){return vt(this,ut),so("since",this,e,t)}round(e){if(vt(this,ut),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt);return Ht(n,{hour:24,minute:1440,second:86400,millisecond:864e5,microsecond:864e8,nanosecond:864e11}[o],!0),Cn(Io(re(this,b),n,o,r))}equals(t){vt(this,ut);const n=cn(t),r=re(this,b),o=re(n,b);return jsbi_cjs.equal(jsbi_cjs.BigInt(r),jsbi_cjs.BigInt(o))}toString(e=void 0){vt(this,ut);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o)throw new RangeError('smallestUnit must be a time unit other than "hour"');let i=t.timeZone;void 0!==i&&(i=Bn(i));const{precision:a,unit:s,increment:c}=At(o,n);return Xn(Cn(Io(re(this,b),c,s,r)),i,a)}toJSON(){return vt(this,ut),Xn(this,void 0,"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,ut),new di(e,t).format(this)}valueOf(){qo("Instant")}toZonedDateTimeISO(e){vt(this,ut);const t=Bn(e);return $n(re(this,b),t,"iso8601")}static fromEpochMilliseconds(e){return Cn(xo(qe(e)))}static fromEpochNanoseconds(e){return Cn(Lo(e))}static from(e){return cn(e)}static compare(t,n){const r=cn(t),o=cn(n),i=re(r,b),a=re(o,b);return jsbi_cjs.lessThan(i,a)?-1:jsbi_cjs.greaterThan(i,a)?1:0}}ae(Instant,"Temporal.Instant");class PlainDate{constructor(e,t,n,r="iso8601"){const o=_e(e),i=_e(t),a=_e(n),s=zo(void 0===r?"iso8601":Ve(r));xr(o,i,a),yn(this,{year:o,month:i,day:a},s)}get calendarId(){return vt(this,mt),re(this,E)}get era(){return Ni(this,"era")}get eraYear(){return Ni(this,"eraYear")}get year(){return Ni(this,"year")}get month(){return Ni(this,"month")}get monthCode(){return Ni(this,"monthCode")}get day(){return Ni(this,"day")}get dayOfWeek(){return Ni(this,"dayOfWeek")}get dayOfYear(){return Ni(this,"dayOfYear")}get weekOfYear(){return Ni(this,"weekOfYear")?.week}get yearOfWeek(){return Ni(this,"weekOfYear")?.year}get daysInWeek(){return Ni(this,"daysInWeek")}get daysInMonth(){return Ni(this,"daysInMonth")}get daysInYear(){return Ni(this,"daysInYear")}get monthsInYear(){return Ni(this,"monthsInYear")}get inLeapYear(){return Ni(this,"inLeapYear")}with(e,t=void 0){if(vt(this,mt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D));return r=Rn(n,r,tn(n,e,["year","month","monthCode","day"],[],"partial")),pn(Ln(n,r,Lt(Zo(t))),n)}withCalendar(e){vt(this,mt);const t=kn(e);return pn(re(this,D),t)}add(e,t=void 0){return vt(this,mt),vo("add",this,e,t)}subtract(e,t=void 0){return vt(this,mt),vo("subtract",this,e,t)}until(e,t=void 0){return vt(this,mt),co("until",this,e,t)}since(e,t=void 0){return vt(this,mt),co("since",this,e,t)}equals(e){vt(this,mt);const t=rn(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,mt),er(this,Zt(Zo(e)))}toJSON(){return vt(this,mt),er(this)}toLocaleString(e=void 0,t=void 0){return vt(this,mt),new di(e,t).format(this)}valueOf(){qo("PlainDate")}toPlainDateTime(e=void 0){vt(this,mt);const t=un(e);return wn(xt(re(this,D),t),re(this,E))}toZonedDateTime(e){let t,n;if(vt(this,mt),Ae(e)){const r=e.timeZone;void 0===r?t=Bn(e):(t=Bn(r),n=e.plainTime)}else t=Bn(e);const r=re(this,D);let o;return void 0===n?o=_n(t,r):(n=hn(n),o=An(t,xt(r,re(n,M)),"compatible")),$n(o,t,re(this,E))}toPlainYearMonth(){vt(this,mt);const e=re(this,E);return En(Pn(e,index_esm_en(e,re(this,D)),"constrain"),e)}toPlainMonthDay(){vt(this,mt);const e=re(this,E);return bn(Un(e,index_esm_en(e,re(this,D)),"constrain"),e)}static from(e,t=void 0){return rn(e,t)}static compare(e,t){const n=rn(e),r=rn(t);return Ro(re(n,D),re(r,D))}}function Ni(e,t){vt(e,mt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}ae(PlainDate,"Temporal.PlainDate");class PlainDateTime{constructor(e,t,n,r=0,o=0,i=0,a=0,s=0,c=0,d="iso8601"){const h=_e(e),u=_e(t),l=_e(n),m=void 0===r?0:_e(r),f=void 0===o?0:_e(o),y=void 0===i?0:_e(i),p=void 0===a?0:_e(a),g=void 0===s?0:_e(s),w=void 0===c?0:_e(c),v=zo(void 0===d?"iso8601":Ve(d));Ur(h,u,l,m,f,y,p,g,w),gn(this,{isoDate:{year:h,month:u,day:l},time:{hour:m,minute:f,second:y,millisecond:p,microsecond:g,nanosecond:w}},v)}get calendarId(){return vt(this,yt),re(this,E)}get year(){return xi(this,"year")}get month(){return xi(this,"month")}get monthCode(){return xi(this,"monthCode")}get day(){return xi(this,"day")}get hour(){return Li(this,"hour")}get minute(){return Li(this,"minute")}get second(){return Li(this,"second")}get millisecond(){return Li(this,"millisecond")}get microsecond(){return Li(this,"microsecond")}get nanosecond(){return Li(this,"nanosecond")}get era(){return xi(this,"era")}get eraYear(){return xi(this,"eraYear")}get dayOfWeek(){return xi(this,"dayOfWeek")}get dayOfYear(){return xi(this,"dayOfYear")}get weekOfYear(){return xi(this,"weekOfYear")?.week}get yearOfWeek(){return xi(this,"weekOfYear")?.year}get daysInWeek(){return xi(this,"daysInWeek")}get daysInYear(){return xi(this,"daysInYear")}get daysInMonth(){return xi(this,"daysInMonth")}get monthsInYear(){return xi(this,"monthsInYear")}get inLeapYear(){return xi(this,"inLeapYear")}with(e,t=void 0){if(vt(this,yt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E),r=re(this,T);let o={...index_esm_en(n,r.isoDate),...r.time};return o=Rn(n,o,tn(n,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond"],"partial")),wn(on(n,o,Lt(Zo(t))),n)}withPlainTime(e=void 0){vt(this,yt);const t=un(e);return wn(xt(re(this,T).isoDate,t),re(this,E))}withCalendar(e){vt(this,yt);const t=kn(e);return wn(re(this,T),t)}add(e,t=void 0){return vt(this,yt),bo("add",this,e,t)}subtract(e,t=void 0){return vt(this,yt),bo("subtract",this,e,t)}until(e,t=void 0){return vt(this,yt),ho("until",this,e,t)}since(e,t=void 0){return vt(this,yt),ho("since",this,e,t)}round(e){if(vt(this,yt),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt,["day"]),i={day:1,hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[o];Ht(n,i,1===i);const a=re(this,T);return wn(1===n&&"nanosecond"===o?a:Co(a,n,o,r),re(this,E))}equals(e){vt(this,yt);const t=an(e);return 0===jo(re(this,T),re(t,T))&&xn(re(this,E),re(t,E))}toString(e=void 0){vt(this,yt);const t=Zo(e),n=Zt(t),r=zt(t),o=Ut(t,"trunc"),i=Wt(t,"smallestUnit","time",void 0);if("hour"===i)throw new RangeError('smallestUnit must be a time unit other than "hour"');const{precision:a,unit:s,increment:c}=At(i,r),d=Co(re(this,T),c,s,o);return Br(d),nr(d,re(this,E),a,n)}toJSON(){return vt(this,yt),nr(re(this,T),re(this,E),"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,yt),new di(e,t).format(this)}valueOf(){qo("PlainDateTime")}toZonedDateTime(e,t=void 0){vt(this,yt);const n=Bn(e),r=Pt(Zo(t));return $n(An(n,re(this,T),r),n,re(this,E))}toPlainDate(){return vt(this,yt),pn(re(this,T).isoDate,re(this,E))}toPlainTime(){return vt(this,yt),Tn(re(this,T).time)}static from(e,t=void 0){return an(e,t)}static compare(e,t){const n=an(e),r=an(t);return jo(re(n,T),re(r,T))}}function xi(e,t){vt(e,yt);const n=re(e,T).isoDate;return Qt(e).isoToDate(n,{[t]:!0})[t]}function Li(e,t){return vt(e,yt),re(e,T).time[t]}ae(PlainDateTime,"Temporal.PlainDateTime");class Duration{constructor(e=0,t=0,n=0,r=0,o=0,i=0,a=0,s=0,c=0,d=0){const h=void 0===e?0:Ge(e),u=void 0===t?0:Ge(t),l=void 0===n?0:Ge(n),m=void 0===r?0:Ge(r),f=void 0===o?0:Ge(o),y=void 0===i?0:Ge(i),p=void 0===a?0:Ge(a),g=void 0===s?0:Ge(s),w=void 0===c?0:Ge(c),v=void 0===d?0:Ge(d);zr(h,u,l,m,f,y,p,g,w,v),te(this),oe(this,Y,h),oe(this,R,u),oe(this,S,l),oe(this,j,m),oe(this,k,f),oe(this,N,y),oe(this,x,p),oe(this,L,g),oe(this,P,w),oe(this,U,v)}get years(){return vt(this,lt),re(this,Y)}get months(){return vt(this,lt),re(this,R)}get weeks(){return vt(this,lt),re(this,S)}get days(){return vt(this,lt),re(this,j)}get hours(){return vt(this,lt),re(this,k)}get minutes(){return vt(this,lt),re(this,N)}get seconds(){return vt(this,lt),re(this,x)}get milliseconds(){return vt(this,lt),re(this,L)}get microseconds(){return vt(this,lt),re(this,P)}get nanoseconds(){return vt(this,lt),re(this,U)}get sign(){return vt(this,lt),Mr(this)}get blank(){return vt(this,lt),0===Mr(this)}with(e){vt(this,lt);const t=kt(e),{years:n=re(this,Y),months:r=re(this,R),weeks:o=re(this,S),days:i=re(this,j),hours:a=re(this,k),minutes:s=re(this,N),seconds:c=re(this,x),milliseconds:d=re(this,L),microseconds:h=re(this,P),nanoseconds:u=re(this,U)}=t;return new Duration(n,r,o,i,a,s,c,d,h,u)}negated(){return vt(this,lt),Sr(this)}abs(){return vt(this,lt),new Duration(Math.abs(re(this,Y)),Math.abs(re(this,R)),Math.abs(re(this,S)),Math.abs(re(this,j)),Math.abs(re(this,k)),Math.abs(re(this,N)),Math.abs(re(this,x)),Math.abs(re(this,L)),Math.abs(re(this,P)),Math.abs(re(this,U)))}add(e){return vt(this,lt),go("add",this,e)}subtract(e){return vt(this,lt),go("subtract",this,e)}round(e){if(vt(this,lt),void 0===e)throw new TypeError("options parameter is required");const t=Jt(this),n="string"==typeof e?Fo("smallestUnit",e):Zo(e);let r=Wt(n,"largestUnit","datetime",void 0,["auto"]),{plainRelativeTo:o,zonedRelativeTo:i}=_t(n);const a=Ft(n),s=Ut(n,"halfExpand");let c=Wt(n,"smallestUnit","datetime",void 0),d=!0;c||(d=!1,c="nanosecond");const h=Gt(t,c);let u=!0;if(r||(u=!1,r=h),"auto"===r&&(r=h),!d&&!u)throw new RangeError("at least one of smallestUnit or largestUnit is required");if(Gt(r,c)!==r)throw new RangeError(`largestUnit ${r} cannot be smaller than smallestUnit ${c}`);const l={hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[c];if(void 0!==l&&Ht(a,l,!1),a>1&&"date"===Vt(c)&&r!==c)throw new RangeError("For calendar units with roundingIncrement > 1, use largestUnit = smallestUnit");if(i){let e=Ar(this);const t=re(i,$),n=re(i,E),o=re(i,b);return e=io(o,po(o,t,n,e),t,n,r,a,c,s),"date"===Vt(r)&&(r="hour"),_r(e,r)}if(o){let e=qr(this);const t=fo({deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},e.time),n=re(o,D),i=re(o,E),d=Sn(i,n,Nt(e.date,t.deltaDays),"constrain");return e=oo(xt(n,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),xt(d,t),i,r,a,c,s),_r(e,r)}if(Kt(t))throw new RangeError(`a starting point is required for ${t}s balancing`);if(Kt(r))throw new RangeError(`a starting point is required for ${r}s balancing`);let m=qr(this);if("day"===c){const{quotient:e,remainder:t}=m.time.divmod(Se);let n=m.date.days+e+Yo(t,"day");n=Eo(n,a,s),m=Jr({years:0,months:0,weeks:0,days:n},TimeDuration.ZERO)}else m=Jr({years:0,months:0,weeks:0,days:0},$o(m.time,a,c,s));return _r(m,r)}total(t){if(vt(this,lt),void 0===t)throw new TypeError("options argument is required");const n="string"==typeof t?Fo("unit",t):Zo(t);let{plainRelativeTo:r,zonedRelativeTo:o}=_t(n);const i=Wt(n,"unit","datetime",qt);if(o){const e=Ar(this),t=re(o,$),n=re(o,E),r=re(o,b);return function(e,t,n,r,o){return"time"===Vt(o)?Yo(TimeDuration.fromEpochNsDiff(t,e),o):ro(eo(e,t,n,r,o),t,zn(n,e),n,r,o)}(r,po(r,t,n,e),t,n,i)}if(r){const t=qr(this);let n=fo({deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0},t.time);const o=re(r,D),a=re(r,E),s=Sn(a,o,Nt(t.date,n.deltaDays),"constrain");return function(t,n,r,o){if(0==jo(t,n))return 0;Br(t),Br(n);const i=Qr(t,n,r,o);return"nanosecond"===o?jsbi_cjs.toNumber(i.time.totalNs):ro(i,pr(n),t,null,r,o)}(xt(o,{deltaDays:0,hour:0,minute:0,second:0,millisecond:0,microsecond:0,nanosecond:0}),xt(s,n),a,i)}const a=Jt(this);if(Kt(a))throw new RangeError(`a starting point is required for ${a}s total`);if(Kt(i))throw new RangeError(`a starting point is required for ${i}s total`);return Yo(qr(this).time,i)}toString(e=void 0){vt(this,lt);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o||"minute"===o)throw new RangeError('smallestUnit must be a time unit other than "hours" or "minutes"');const{precision:i,unit:a,increment:s}=At(o,n);if("nanosecond"===a&&1===s)return Qn(this,i);const c=Jt(this);let d=Ar(this);const h=$o(d.time,s,a,r);return d=Jr(d.date,h),Qn(_r(d,Gt(c,"second")),i)}toJSON(){return vt(this,lt),Qn(this,"auto")}toLocaleString(e=void 0,t=void 0){if(vt(this,lt),"function"==typeof Intl.DurationFormat){const n=new Intl.DurationFormat(e,t);return ji.call(n,this)}return console.warn("Temporal.Duration.prototype.toLocaleString() requires Intl.DurationFormat."),Qn(this,"auto")}valueOf(){qo("Duration")}static from(e){return sn(e)}static compare(t,n,r=void 0){const o=sn(t),i=sn(n),a=Zo(r),{plainRelativeTo:s,zonedRelativeTo:c}=_t(a);if(re(o,Y)===re(i,Y)&&re(o,R)===re(i,R)&&re(o,S)===re(i,S)&&re(o,j)===re(i,j)&&re(o,k)===re(i,k)&&re(o,N)===re(i,N)&&re(o,x)===re(i,x)&&re(o,L)===re(i,L)&&re(o,P)===re(i,P)&&re(o,U)===re(i,U))return 0;const d=Jt(o),h=Jt(i),u=Ar(o),l=Ar(i);if(c&&("date"===Vt(d)||"date"===Vt(h))){const t=re(c,$),n=re(c,E),r=re(c,b),o=po(r,t,n,u),i=po(r,t,n,l);return Bo(jsbi_cjs.toNumber(jsbi_cjs.subtract(o,i)))}let m=u.date.days,f=l.date.days;if(Kt(d)||Kt(h)){if(!s)throw new RangeError("A starting point is required for years, months, or weeks comparison");m=Rr(u.date,s),f=Rr(l.date,s)}const y=u.time.add24HourDays(m),p=l.time.add24HourDays(f);return y.cmp(p)}}ae(Duration,"Temporal.Duration");class PlainMonthDay{constructor(e,t,n="iso8601",r=1972){const o=_e(e),i=_e(t),a=zo(void 0===n?"iso8601":Ve(n)),s=_e(r);xr(s,o,i),vn(this,{year:s,month:o,day:i},a)}get monthCode(){return Pi(this,"monthCode")}get day(){return Pi(this,"day")}get calendarId(){return vt(this,gt),re(this,E)}with(e,t=void 0){if(vt(this,gt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D),"month-day");return r=Rn(n,r,tn(n,e,["year","month","monthCode","day"],[],"partial")),bn(Un(n,r,Lt(Zo(t))),n)}equals(e){vt(this,gt);const t=dn(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,gt),rr(this,Zt(Zo(e)))}toJSON(){return vt(this,gt),rr(this)}toLocaleString(e=void 0,t=void 0){return vt(this,gt),new di(e,t).format(this)}valueOf(){qo("PlainMonthDay")}toPlainDate(e){if(vt(this,gt),!Ae(e))throw new TypeError("argument should be an object");const t=re(this,E);return pn(Ln(t,Rn(t,index_esm_en(t,re(this,D),"month-day"),tn(t,e,["year"],[],[])),"constrain"),t)}static from(e,t=void 0){return dn(e,t)}}function Pi(e,t){vt(e,gt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}function Ui(e){return zn(e,Po())}ae(PlainMonthDay,"Temporal.PlainMonthDay");const Bi={instant:()=>Cn(Po()),plainDateTimeISO:(e=Uo())=>wn(Ui(Bn(e)),"iso8601"),plainDateISO:(e=Uo())=>pn(Ui(Bn(e)).isoDate,"iso8601"),plainTimeISO:(e=Uo())=>Tn(Ui(Bn(e)).time),timeZoneId:()=>Uo(),zonedDateTimeISO:(e=Uo())=>{const t=Bn(e);return $n(Po(),t,"iso8601")},[Symbol.toStringTag]:"Temporal.Now"};Object.defineProperty(Bi,Symbol.toStringTag,{value:"Temporal.Now",writable:!1,enumerable:!1,configurable:!0});class PlainTime{constructor(e=0,t=0,n=0,r=0,o=0,i=0){const a=void 0===e?0:_e(e),s=void 0===t?0:_e(t),c=void 0===n?0:_e(n),d=void 0===r?0:_e(r),h=void 0===o?0:_e(o),u=void 0===i?0:_e(i);Pr(a,s,c,d,h,u),Dn(this,{hour:a,minute:s,second:c,millisecond:d,microsecond:h,nanosecond:u})}get hour(){return vt(this,ft),re(this,M).hour}get minute(){return vt(this,ft),re(this,M).minute}get second(){return vt(this,ft),re(this,M).second}get millisecond(){return vt(this,ft),re(this,M).millisecond}get microsecond(){return vt(this,ft),re(this,M).microsecond}get nanosecond(){return vt(this,ft),re(this,M).nanosecond}with(e,t=void 0){if(vt(this,ft),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=nn(e,"partial"),r=nn(this);let{hour:o,minute:i,second:a,millisecond:s,microsecond:c,nanosecond:d}=Object.assign(r,n);const h=Lt(Zo(t));return({hour:o,minute:i,second:a,millisecond:s,microsecond:c,nanosecond:d}=jt(o,i,a,s,c,d,h)),new PlainTime(o,i,a,s,c,d)}add(e){return vt(this,ft),Do("add",this,e)}subtract(e){return vt(this,ft),Do("subtract",this,e)}until(e,t=void 0){return vt(this,ft),uo("until",this,e,t)}since(e,t=void 0){return vt(this,ft),uo("since",this,e,t)}round(e){if(vt(this,ft),void 0===e)throw new TypeError("options parameter is required");const t="string"==typeof e?Fo("smallestUnit",e):Zo(e),n=Ft(t),r=Ut(t,"halfExpand"),o=Wt(t,"smallestUnit","time",qt);return Ht(n,{hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[o],!1),Tn(Oo(re(this,M),n,o,r))}equals(e){vt(this,ft);const t=hn(e);return 0===So(re(this,M),re(t,M))}toString(e=void 0){vt(this,ft);const t=Zo(e),n=zt(t),r=Ut(t,"trunc"),o=Wt(t,"smallestUnit","time",void 0);if("hour"===o)throw new RangeError('smallestUnit must be a time unit other than "hour"');const{precision:i,unit:a,increment:s}=At(o,n);return index_esm_tr(Oo(re(this,M),s,a,r),i)}toJSON(){return vt(this,ft),index_esm_tr(re(this,M),"auto")}toLocaleString(e=void 0,t=void 0){return vt(this,ft),new di(e,t).format(this)}valueOf(){qo("PlainTime")}static from(e,t=void 0){return hn(e,t)}static compare(e,t){const n=hn(e),r=hn(t);return So(re(n,M),re(r,M))}}ae(PlainTime,"Temporal.PlainTime");class PlainYearMonth{constructor(e,t,n="iso8601",r=1){const o=_e(e),i=_e(t),a=zo(void 0===n?"iso8601":Ve(n)),s=_e(r);xr(o,i,s),Mn(this,{year:o,month:i,day:s},a)}get year(){return Zi(this,"year")}get month(){return Zi(this,"month")}get monthCode(){return Zi(this,"monthCode")}get calendarId(){return vt(this,pt),re(this,E)}get era(){return Zi(this,"era")}get eraYear(){return Zi(this,"eraYear")}get daysInMonth(){return Zi(this,"daysInMonth")}get daysInYear(){return Zi(this,"daysInYear")}get monthsInYear(){return Zi(this,"monthsInYear")}get inLeapYear(){return Zi(this,"inLeapYear")}with(e,t=void 0){if(vt(this,pt),!Ae(e))throw new TypeError("invalid argument");bt(e);const n=re(this,E);let r=index_esm_en(n,re(this,D),"year-month");return r=Rn(n,r,tn(n,e,["year","month","monthCode"],[],"partial")),En(Pn(n,r,Lt(Zo(t))),n)}add(e,t=void 0){return vt(this,pt),To("add",this,e,t)}subtract(e,t=void 0){return vt(this,pt),To("subtract",this,e,t)}until(e,t=void 0){return vt(this,pt),lo("until",this,e,t)}since(e,t=void 0){return vt(this,pt),lo("since",this,e,t)}equals(e){vt(this,pt);const t=ln(e);return 0===Ro(re(this,D),re(t,D))&&xn(re(this,E),re(t,E))}toString(e=void 0){return vt(this,pt),or(this,Zt(Zo(e)))}toJSON(){return vt(this,pt),or(this)}toLocaleString(e=void 0,t=void 0){return vt(this,pt),new di(e,t).format(this)}valueOf(){qo("PlainYearMonth")}toPlainDate(e){if(vt(this,pt),!Ae(e))throw new TypeError("argument should be an object");const t=re(this,E);return pn(Ln(t,Rn(t,index_esm_en(t,re(this,D),"year-month"),tn(t,e,["day"],[],[])),"constrain"),t)}static from(e,t=void 0){return ln(e,t)}static compare(e,t){const n=ln(e),r=ln(t);return Ro(re(n,D),re(r,D))}}function Zi(e,t){vt(e,pt);const n=re(e,D);return Qt(e).isoToDate(n,{[t]:!0})[t]}ae(PlainYearMonth,"Temporal.PlainYearMonth");const Fi=di.prototype.resolvedOptions;class ZonedDateTime{constructor(e,t,n="iso8601"){if(arguments.length<1)throw new TypeError("missing argument: epochNanoseconds is required");const r=Lo(e);let o=Ve(t);const{tzName:i,offsetMinutes:a}=Rt(o);if(void 0===a){const e=hr(i);if(!e)throw new RangeError(`unknown time zone ${i}`);o=e.identifier}else o=mr(a);On(this,r,o,zo(void 0===n?"iso8601":Ve(n)))}get calendarId(){return vt(this,wt),re(this,E)}get timeZoneId(){return vt(this,wt),re(this,$)}get year(){return zi(this,"year")}get month(){return zi(this,"month")}get monthCode(){return zi(this,"monthCode")}get day(){return zi(this,"day")}get hour(){return Ai(this,"hour")}get minute(){return Ai(this,"minute")}get second(){return Ai(this,"second")}get millisecond(){return Ai(this,"millisecond")}get microsecond(){return Ai(this,"microsecond")}get nanosecond(){return Ai(this,"nanosecond")}get era(){return zi(this,"era")}get eraYear(){return zi(this,"eraYear")}get epochMilliseconds(){return vt(this,wt),No(re(this,b),"floor")}get epochNanoseconds(){return vt(this,wt),ko(re(this,b))}get dayOfWeek(){return zi(this,"dayOfWeek")}get dayOfYear(){return zi(this,"dayOfYear")}get weekOfYear(){return zi(this,"weekOfYear")?.week}get yearOfWeek(){return zi(this,"weekOfYear")?.year}get hoursInDay(){vt(this,wt);const e=re(this,$),t=Hi(this).isoDate,n=Or(t.year,t.month,t.day+1),r=_n(e,t),o=_n(e,n);return Yo(TimeDuration.fromEpochNsDiff(o,r),"hour")}get daysInWeek(){return zi(this,"daysInWeek")}get daysInMonth(){return zi(this,"daysInMonth")}get daysInYear(){return zi(this,"daysInYear")}get monthsInYear(){return zi(this,"monthsInYear")}get inLeapYear(){return zi(this,"inLeapYear")}get offset(){return vt(this,wt),Hn(Fn(re(this,$),re(this,b)))}get offsetNanoseconds(){return vt(this,wt),Fn(re(this,$),re(this,b))}with(e,t=void 0){if(vt(this,wt),!Ae(e))throw new TypeError("invalid zoned-date-time-like");bt(e);const n=re(this,E),r=re(this,$),o=Fn(r,re(this,b)),i=Hi(this);let a={...index_esm_en(n,i.isoDate),...i.time,offset:Hn(o)};a=Rn(n,a,tn(n,e,["year","month","monthCode","day"],["hour","minute","second","millisecond","microsecond","nanosecond","offset"],"partial"));const s=Zo(t),c=Pt(s),d=Bt(s,"prefer"),h=on(n,a,Lt(s)),u=sr(a.offset);return $n(mn(h.isoDate,h.time,"option",u,r,c,d,!1),r,n)}withPlainTime(e=void 0){vt(this,wt);const t=re(this,$),n=re(this,E),r=Hi(this).isoDate;let o;return o=void 0===e?_n(t,r):An(t,xt(r,re(hn(e),M)),"compatible"),$n(o,t,n)}withTimeZone(e){vt(this,wt);const t=Bn(e);return $n(re(this,b),t,re(this,E))}withCalendar(e){vt(this,wt);const t=kn(e);return $n(re(this,b),re(this,$),t)}add(e,t=void 0){return vt(this,wt),Mo("add",this,e,t)}subtract(e,t=void 0){return vt(this,wt),Mo("subtract",this,e,t)}until(e,t=void 0){return vt(this,wt),mo("until",this,e,t)}since(e,t=void 0){return vt(this,wt),mo("since",this,e,t)}round(t){if(vt(this,wt),void 0===t)throw new TypeError("options parameter is required");const n="string"==typeof t?Fo("smallestUnit",t):Zo(t),r=Ft(n),o=Ut(n,"halfExpand"),i=Wt(n,"smallestUnit","time",qt,["day"]),a={day:1,hour:24,minute:60,second:60,millisecond:1e3,microsecond:1e3,nanosecond:1e3}[i];if(Ht(r,a,1===a),"nanosecond"===i&&1===r)return $n(re(this,b),re(this,$),re(this,E));const s=re(this,$),c=re(this,b),d=Hi(this);let h;if("day"===i){const t=d.isoDate,n=Or(t.year,t.month,t.day+1),r=_n(s,t),i=_n(s,n),a=jsbi_cjs.subtract(i,r);h=TimeDuration.fromEpochNsDiff(c,r).round(a,o).addToEpochNs(r)}else{const e=Co(d,r,i,o),t=Fn(s,c);h=mn(e.isoDate,e.time,"option",t,s,"compatible","prefer",!1)}return $n(h,s,re(this,E))}equals(t){vt(this,wt);const n=fn(t),r=re(this,b),o=re(n,b);return!!jsbi_cjs.equal(jsbi_cjs.BigInt(r),jsbi_cjs.BigInt(o))&&!!Zn(re(this,$),re(n,$))&&xn(re(this,E),re(n,E))}toString(e=void 0){vt(this,wt);const t=Zo(e),n=Zt(t),r=zt(t),o=function(e){return Ho(e,"offset",["auto","never"],"auto")}(t),i=Ut(t,"trunc"),a=Wt(t,"smallestUnit","time",void 0);if("hour"===a)throw new RangeError('smallestUnit must be a time unit other than "hour"');const s=function(e){return Ho(e,"timeZoneName",["auto","never","critical"],"auto")}(t),{precision:c,unit:d,increment:h}=At(a,r);return ir(this,c,n,s,o,{unit:d,increment:h,roundingMode:i})}toLocaleString(e=void 0,t=void 0){vt(this,wt);const n=Zo(t),r=Object.create(null);if(function(e,t,n,r){if(null==t)return;const o=Reflect.ownKeys(t);for(let i=0;i<o.length;i++){const a=o[i];if(!n.some((e=>Object.is(e,a)))&&Object.prototype.propertyIsEnumerable.call(t,a)){const n=t[a];r,e[a]=n}}}(r,n,["timeZone"]),void 0!==n.timeZone)throw new TypeError("ZonedDateTime toLocaleString does not accept a timeZone option");if(void 0===r.year&&void 0===r.month&&void 0===r.day&&void 0===r.era&&void 0===r.weekday&&void 0===r.dateStyle&&void 0===r.hour&&void 0===r.minute&&void 0===r.second&&void 0===r.fractionalSecondDigits&&void 0===r.timeStyle&&void 0===r.dayPeriod&&void 0===r.timeZoneName&&(r.timeZoneName="short"),r.timeZone=re(this,$),ar(r.timeZone))throw new RangeError("toLocaleString does not currently support offset time zones");const o=new di(e,r),i=Fi.call(o).calendar,a=re(this,E);if("iso8601"!==a&&"iso8601"!==i&&!xn(i,a))throw new RangeError(`cannot format ZonedDateTime with calendar ${a} in locale with calendar ${i}`);return o.format(Cn(re(this,b)))}toJSON(){return vt(this,wt),ir(this,"auto")}valueOf(){qo("ZonedDateTime")}startOfDay(){vt(this,wt);const e=re(this,$);return $n(_n(e,Hi(this).isoDate),e,re(this,E))}getTimeZoneTransition(e){vt(this,wt);const t=re(this,$);if(void 0===e)throw new TypeError("options parameter is required");const n=Ho("string"==typeof e?Fo("direction",e):Zo(e),"direction",["next","previous"],qt);if(void 0===n)throw new TypeError("direction option is required");if(ar(t)||"UTC"===t)return null;const r=re(this,b),o="next"===n?wr(t,r):vr(t,r);return null===o?null:$n(o,t,re(this,E))}toInstant(){return vt(this,wt),Cn(re(this,b))}toPlainDate(){return vt(this,wt),pn(Hi(this).isoDate,re(this,E))}toPlainTime(){return vt(this,wt),Tn(Hi(this).time)}toPlainDateTime(){return vt(this,wt),wn(Hi(this),re(this,E))}static from(e,t=void 0){return fn(e,t)}static compare(t,n){const r=fn(t),o=fn(n),i=re(r,b),a=re(o,b);return jsbi_cjs.lessThan(jsbi_cjs.BigInt(i),jsbi_cjs.BigInt(a))?-1:jsbi_cjs.greaterThan(jsbi_cjs.BigInt(i),jsbi_cjs.BigInt(a))?1:0}}function Hi(e){return zn(re(e,$),re(e,b))}function zi(e,t){vt(e,wt);const n=Hi(e).isoDate;return Qt(e).isoToDate(n,{[t]:!0})[t]}function Ai(e,t){return vt(e,wt),Hi(e).time[t]}ae(ZonedDateTime,"Temporal.ZonedDateTime");var qi=Object.freeze({__proto__:null,Duration,Instant,Now:Bi,PlainDate,PlainDateTime,PlainMonthDay,PlainTime,PlainYearMonth,ZonedDateTime});const Wi=class LegacyDateImpl{toTemporalInstant(){return Cn(xo(Date.prototype.valueOf.call(this)))}}.prototype.toTemporalInstant,_i=[Instant,PlainDate,PlainDateTime,Duration,PlainMonthDay,PlainTime,PlainYearMonth,ZonedDateTime];for(const e of _i){const t=Object.getOwnPropertyDescriptor(e,"prototype");(t.configurable||t.enumerable||t.writable)&&(t.configurable=!1,t.enumerable=!1,t.writable=!1,Object.defineProperty(e,"prototype",t))}
-//# sourceMappingURL=index.esm.js.map
-
-;// CONCATENATED MODULE: ./src/jobs/tables/instants.js
-
-
-/** The format of Python's `datetime.isoformat()`; for a column without timestamps. */
-const instants_defaultForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
-const calendar = /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
-/**
- * Parses a timestamp: a date and time with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is local time in that zone), or seconds or milliseconds since 1970, as a
- * number or as text.
- *
- * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
- *
- * @param timeZone IANA name of the zone of timestamps that have none
- */
-function readInstant(value, timeZone = 'UTC') {
-    if (value === null || (typeof value === 'string' && value.trim() === '')) {
-        return { kind: 'absent' };
-    }
-    if (typeof value === 'number')
-        return readEpoch(value, String(value), false);
-    if (typeof value !== 'string')
-        return { kind: 'unreadable' };
-    const text = value.trim();
-    if (/^\d{10,13}(?:\.\d+)?$/.test(text))
-        return readEpoch(Number(text), text, true);
-    return readCalendar(text, timeZone);
-}
-function readEpoch(value, written, text) {
-    const fraction = written.split('.')[1]?.length ?? 0;
-    const form = (unit) => ({ kind: 'epoch', unit, fraction, text });
-    if (value >= 1e9 && value < 1e10) {
-        return { kind: 'instant', at: epochSeconds(value), form: form('s') };
-    }
-    if (value >= 1e12 && value < 1e13) {
-        return { kind: 'instant', at: epochSeconds(value / 1000), form: form('ms') };
-    }
-    return { kind: 'unreadable' };
-}
-function readCalendar(text, timeZone) {
-    const match = calendar.exec(text);
-    if (!match)
-        return { kind: 'unreadable' };
-    const part = (index) => Number(match[index] ?? '0');
-    const [year, month, day] = [part(1), part(2), part(3)];
-    const [hour, minute, second] = [part(5), part(6), part(7)];
-    const zone = match[9] ?? '';
-    const offset = readOffset(zone);
-    const date = new Date(Date.UTC(year, month - 1, day));
-    const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && year >= 1970;
-    if (!exists || hour > 23 || minute > 59 || second > 59 || offset === null) {
-        return { kind: 'unreadable' };
-    }
-    const digits = match[8] ?? '';
-    const local = Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
-    const whole = zone === '' ? fromLocal(local, timeZone) : local - offset;
-    return {
-        kind: 'instant',
-        at: epochSeconds(whole + Number(`0.${digits || '0'}`)),
-        form: {
-            kind: 'text',
-            separator: match[4] === 'T' ? 'T' : ' ',
-            fraction: digits.length,
-            zone,
-        },
-    };
-}
-/**
- * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
- * younger, never older. For a time that was skipped, the offset before the gap is used.
- */
-function fromLocal(local, timeZone) {
-    if (timeZone === 'UTC')
-        return local;
-    const zoned = localTime(local).toZonedDateTime(timeZone, { disambiguation: 'later' });
-    return zoned.epochMilliseconds / 1000;
-}
-/** What a clock shows, as if it were one of UTC. */
-const localTime = (local) => qi.Instant.fromEpochMilliseconds(local * 1000)
-    .toZonedDateTimeISO('UTC')
-    .toPlainDateTime();
-/** Offset of a zone from UTC at an instant, in seconds. */
-function zoneOffset(at, timeZone) {
-    if (timeZone === 'UTC')
-        return 0;
-    const instant = Temporal.Instant.fromEpochMilliseconds(Math.floor(at) * 1000);
-    return instant.toZonedDateTimeISO(timeZone).offsetNanoseconds / 1e9;
-}
-/** Seconds east of UTC; `null` when there is no such offset. */
-function readOffset(zone) {
-    const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
-    if (!match)
-        return 0;
-    const [hours, minutes] = [Number(match[2]), Number(match[3] ?? '0')];
-    if (hours > 14 || minutes > 59)
-        return null;
-    return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
-}
-/**
- * Formats an instant; the fraction is truncated, never rounded up.
- *
- * @param timeZone IANA name of the zone of timestamps that have none
- */
-function instants_writeInstant(at, form, timeZone = 'UTC') {
-    const isLocal = form.kind === 'text' && form.zone === '';
-    return spell(at, spellingOf(form, isLocal ? zoneOffset(at, timeZone) : 0));
-}
-/** @param localOffsetSeconds offset from UTC of timestamps without a zone */
-function spellingOf(form, localOffsetSeconds) {
-    if (form.kind === 'text') {
-        const { kind, separator, fraction, zone } = form;
-        const offsetSeconds = zone === '' ? localOffsetSeconds : (readOffset(zone) ?? 0);
-        return { kind, separator, fraction, zone, offsetSeconds };
-    }
-    const { kind, unit, text } = form;
-    const fraction = Math.min(form.fraction, unit === 'ms' ? 3 : 6);
-    return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
-}
-function spell(at, spelling) {
-    const { fraction } = spelling;
-    if (spelling.kind === 'epoch') {
-        const micros = Math.round(at * 1e6);
-        const parts = Math.floor(micros / (10 ** (6 - fraction) / spelling.perSecond));
-        const value = parts / 10 ** fraction;
-        return spelling.text ? value.toFixed(fraction) : value;
-    }
-    const shifted = at + spelling.offsetSeconds;
-    const whole = Math.floor(shifted);
-    const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', spelling.separator);
-    const digits = fraction === 0 ? '' : `.${cutFraction(shifted - whole, fraction)}`;
-    return `${text}${digits}${spelling.zone}`;
-}
-/** A double stores a present-day instant to about a quarter of a microsecond. */
-function cutFraction(fraction, digits) {
-    const micros = Math.min(999_999, Math.round(fraction * 1e6));
-    return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
-}
-/** The most common format in a column; `null` when it contains no timestamps. */
-function commonForm(values) {
-    const seen = new Map();
-    for (const value of values) {
-        const reading = readInstant(value);
-        if (reading.kind !== 'instant')
-            continue;
-        // isoformat() omits a fraction of zero, so its length alone does not make another format.
-        const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
-        const entry = seen.get(key) ?? { form: reading.form, count: 0 };
-        const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
-        seen.set(key, { form: longest, count: entry.count + 1 });
-    }
-    let best = null;
-    for (const entry of seen.values())
-        if (!best || entry.count > best.count)
-            best = entry;
-    return best?.form ?? null;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/names.js
-/** `batchLinks` and `BatchLinks` → `batch_links`. */
-const snakeOf = (name) => name
-    .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1_$2')
-    .replace(/(\p{Lu})(\p{Lu}\p{Ll})/gu, '$1_$2')
-    .toLowerCase();
-/** The words of a name: `core_VideoJobs2` → core, video, jobs. */
-const wordsOf = (name) => snakeOf(name)
-    .split(/[^\p{L}]+/u)
-    .filter((word) => word !== '');
-/** `batches` → `batch`, `batch_links` → `batch_link`, `queries` → `query`. */
-function singularOf(name) {
-    const snake = snakeOf(name);
-    if (/ies$/.test(snake))
-        return snake.replace(/ies$/, 'y');
-    if (/(?:ch|sh|s|x|z)es$/.test(snake))
-        return snake.replace(/es$/, '');
-    return snake.replace(/(?<!s)s$/, '');
-}
-/** The first names; the others are only counted. */
-function names_listNames(names) {
-    if (names.length === 0)
-        return 'none';
-    const shown = names.slice(0, 20).join(', ');
-    return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/job-words.js
-
-const words = (text) => new Set(text.trim().split(/\s+/));
-// --- names of tables ----------------------------------------------------------------------------
-/** Whatever precedes these nouns, such a row is work for a program: `order_tasks`, `user_imports`. */
-const jobNouns = words(`
-  job task subtask import export render transcode transcoding crawl scrape transcription sync`);
-/** The same, unless the name is about business: not `payment_batches` or `user_links`. */
-const workNouns = words(`
-  batch run queue work link video upload download rendering conversion execution generation pipeline
-  workflow process`);
-/** A part of a job if the name says of what: `batch_variations`, `job_items`. */
-const partNouns = words(`
-  variation variant item part chunk step stage segment shard slice attempt unit entry row record
-  page frame scene clip file image photo result output input element`);
-/** A part even without such a prefix, if its parent holds jobs: `steps`, but not `items`. */
-const bareParts = words('variation part chunk step stage segment shard slice attempt frame scene clip');
-/** People, money and goods: their rows may be "processing" for days without a worker. */
-const businessNouns = words(`
-  account address appointment bill billing booking candidate cart charge checkout claim client
-  company contact contract coupon customer delivery deposit donation employee invoice lead loan
-  member money order organisation organization patient payment payout person policy product purchase
-  refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
-  team tenant ticket transaction transfer user vendor wallet withdrawal`);
-/** Not jobs by themselves; only in a name such as `project_jobs`. */
-const sharedNouns = words('project campaign');
-/** Reads whole words: the last one says what a row is, those before it of what or of which app. */
-function readTableName(name) {
-    const nouns = nounsOf(name);
-    const head = nouns.at(-1) ?? '';
-    if (jobNouns.has(head))
-        return 'job';
-    if (nouns.some((noun) => businessNouns.has(noun) || sharedNouns.has(noun)))
-        return null;
-    if (workNouns.has(head))
-        return 'job';
-    if (!partNouns.has(head))
-        return null;
-    if (nouns.slice(0, -1).some((noun) => jobNouns.has(noun) || workNouns.has(noun)))
-        return 'job';
-    return bareParts.has(head) ? 'part' : null;
-}
-/** Whether a name is about people, money or goods. */
-const isBusinessName = (name) => nounsOf(name).some((noun) => businessNouns.has(noun));
-const nounsOf = (name) => wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
-/** Django names the table of the model VideoJob of the app core `core_videojob`. */
-function splitCompound(word) {
-    const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
-    if (tail?.[1] && tail[2])
-        return [...splitCompound(tail[1]), tail[2]];
-    const front = /^(job|task|batch|video)(\p{L}+)$/u.exec(word);
-    if (!front?.[1] || !front[2])
-        return [word];
-    const others = splitCompound(front[2]);
-    return others.every(isWorkNoun) ? [front[1], ...others] : [word];
-}
-const isWorkNoun = (noun) => jobNouns.has(noun) || workNouns.has(noun) || partNouns.has(noun);
-// --- words of a status --------------------------------------------------------------------------
-const waitingWords = words(`
-  pending queued enqueued waiting scheduled submitted received notstarted deferred`);
-const unfinishedWords = new Set([
-    ...waitingWords,
-    ...words(`processing running started inprogress working executing retry retrying stalled`),
-]);
-const endedWords = words(`
-  completed complete done finished success succeeded successful failed failure fail error errored
-  cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
-  partial partiallycompleted dead`);
-/** Other words for an end. None for work that is going on: rows in such a status would be changed. */
-const sameEnds = {
-    completed: words('complete done finished success succeeded successful'),
-    partial: words('partiallycompleted'),
-    failed: words('fail failure error errored'),
-    cancelled: words('canceled'),
-};
-/** Statuses of money and goods only; even with a Celery task id, such a row is not a job. */
-const tradeWords = words(`
-  paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
-  authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
-  returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
-  trialing pastdue`);
-/** Statuses of records that are kept or published, or that people work on. */
-const recordWords = words(`
-  inactive suspended banned blocked verified unverified registered invited deactivated archived
-  draft published unpublished public private approved rejected accepted declined review underreview
-  inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
-  assigned unassigned won lost`);
-const plain = (status) => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
-/** Whether a row in this status waits or is being worked on, in the app's own words. */
-const isUnfinishedWord = (status) => unfinishedWords.has(plain(status));
-/** Whether a status is another word for this end: `Error` for `failed`. */
-const isSameEnd = (status, end) => sameEnds[end]?.has(plain(status)) ?? false;
-/** What a status of the app probably means, for an example; `null`: it says nothing. */
-function job_words_guessMeaning(status) {
-    const end = Object.keys(sameEnds).find((word) => isSameEnd(status, word));
-    if (end !== undefined)
-        return end;
-    const word = plain(status);
-    if (waitingWords.has(word))
-        return 'pending';
-    if (unfinishedWords.has(word))
-        return 'processing';
-    return endedWords.has(word) ? 'failed' : null;
-}
-/** How many statuses an explanation lists. */
-const shown = 5;
-/**
- * Why the values of a status column are not those of jobs; `null` when they may be, or when they are
- * unknown.
- *
- * @param known other evidence that the table holds jobs: with task ids, its rows may have statuses of
- * their own such as published or archived, but not those of money
- */
-function doubtStatuses(statuses, known) {
-    const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
-    if (seen.length === 0)
-        return null;
-    if (seen.every((status) => /^\d+$/.test(status))) {
-        return `its statuses are numbers (${some(seen)}); say what each means, for example \`words: { ${exampleFor(seen)} }\``;
-    }
-    const strange = seen.filter((status) => {
-        const word = plain(status);
-        return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
-    });
-    if (strange.length > 0)
-        return `it has statuses that jobs do not have (${some(strange)})`;
-    if (known === 'by task')
-        return null;
-    const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
-    return jobs ? null : `none of its statuses is a status of jobs (${some(seen)})`;
-}
-/** Which number means what is a guess: the app's own code says it. */
-const exampleFor = (numbers) => numbers
-    .toSorted((a, b) => Number(a) - Number(b))
-    .slice(0, shown)
-    .map((number, at) => `${number}: ${exampleWords[at] ?? 'failed'}`)
-    .join(', ');
-const exampleWords = ['pending', 'processing', 'completed', 'failed', 'cancelled'];
-const some = (list) => `${list
-    .slice(0, shown)
-    .map((each) => each.slice(0, 30))
-    .join(', ')}${list.length > shown ? ', …' : ''}`;
-// --- counters -----------------------------------------------------------------------------------
-const counted = 'pending|processing|completed|complete|done|finished|processed|succeeded|successful|failed|cancelled|canceled';
-const before = new RegExp(`^(?:${counted})_(.+)$`);
-const after = new RegExp(`^(.+)_(?:${counted})$`);
-/** What a column counts by how it ended: `completed_links` → `link`, `videos_failed` → `video`. */
-function countedNoun(column) {
-    const found = before.exec(column) ?? after.exec(column);
-    return found?.[1] === undefined ? null : singularOf(found[1]);
-}
-
 ;// CONCATENATED MODULE: ./src/jobs/tables/bystanders.js
 
 
@@ -85435,955 +86402,6 @@ function bystandersOf({ values }, found) {
 const holdersOf = ({ bystanders }, column) => bystanders.filter(({ mapping }) => mapping.foreignKey && (column === null || mapping.to === column));
 /** A key that can be referenced, as text; `null` for other values. */
 const bystanders_readKey = (key) => typeof key === 'string' || typeof key === 'number' ? String(key) : null;
-
-;// CONCATENATED MODULE: ./src/jobs/tables/columns.js
-
-/** Known column names, in `snake_case`; the first one that exists is used. */
-const columnNames = {
-    created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
-    started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
-    completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
-    updated: [
-        'updated_at',
-        'modified_at',
-        'updated',
-        'modified',
-        'last_updated',
-        'last_modified',
-        'last_update',
-        'heartbeat_at',
-        'last_heartbeat',
-        'last_seen_at',
-        'last_seen',
-    ],
-    error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
-    task: [
-        'celery_task_id',
-        'celery_task_uuid',
-        'celery_id',
-        'celery_uuid',
-        'celery_job_id',
-        'celery_result_id',
-        'async_result_id',
-        'current_task_id',
-        'active_task_id',
-        'async_task_id',
-        'background_task_id',
-        'worker_task_id',
-        'last_task_id',
-        'task_id',
-        'task_uuid',
-    ],
-};
-/** Columns whose distinct values the host returns: they show whether a table holds jobs. */
-const statusColumns = ['status'];
-/** PostgreSQL turns an unquoted `celeryTaskId` into `celerytaskid`. */
-const isCalled = (column, name) => snakeOf(column) === name || column.toLowerCase() === name.replaceAll('_', '');
-/** The first column with one of these names, as spelled in the table. */
-function findColumn(table, names) {
-    for (const name of names) {
-        const column = table.columns.find((candidate) => isCalled(candidate.name, name));
-        if (column)
-            return column.name;
-    }
-    return null;
-}
-/** The column that identifies a row. */
-const idColumn = (table, spec) => spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
-/** The column with the status of a row. */
-const statusColumn = (table, spec) => spec?.status ?? findColumn(table, statusColumns);
-/** Celery task ids are text: an integer or a foreign key is an id of the app. */
-function taskColumn(table) {
-    const isTie = (column) => table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
-    const named = columnNames.task.map((name) => findColumn(table, [name]));
-    return named.find((column) => column !== null && !isTie(column)) ?? null;
-}
-/** The declared type; empty when there is none, or no such column. */
-const typeOf = (table, column) => table.columns.find(({ name }) => name === column)?.type ?? '';
-/** Whether columns of these types can reference each other; an integer and text cannot. */
-const areAlike = (one, other) => !((isWhole(one) && isText(other)) || (isText(one) && isWhole(other)));
-const isWhole = (type) => /int|serial/i.test(type);
-const isText = (type) => /char|text|clob|uuid|string/i.test(type);
-
-;// CONCATENATED MODULE: ./src/jobs/tables/time-columns.js
-
-
-
-/**
- * Which columns hold times. The declared type and the values decide; where neither does, the name.
- * A name alone may mislead: `start_time REAL` may be the seconds of a video.
- */
-/** Names of a time and of nothing else. */
-const timeNames = new Set([columnNames.created, columnNames.started, columnNames.completed, columnNames.updated]
-    .flat()
-    .filter((name) => !name.endsWith('_time')));
-/** Words in the names of times that may also be something else. */
-const timeWords = /(?:^|_)(?:created|started|modified|updated?|changed|touched|seen|heartbeat|beat|pinged|alive|activity|finished|ended|date|datetime|on|since|mtime|ctime)(?:_|$)/;
-/** Names of positions, durations, or times. */
-const eitherNames = /(?:^|_)(?:time|timestamp|ts)$/;
-/** Times that are planned, or not related to work. */
-const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth|next|until|not_before|run_after)/i;
-/** Whether a time in this column shows that somebody works on the row. */
-const isSignOfLife = (column) => !noSignOfLife.test(snakeOf(column));
-/** Whether the name alone says that a column holds times. */
-const isTimeName = (column) => timeNames.has(snakeOf(column)) || /_at$/.test(snakeOf(column));
-function declaredAs(type) {
-    if (/range|interval|bool|json|xml|blob|bytea|binary|uuid|\[\]/i.test(type))
-        return 'other';
-    if (/date|timestamp/i.test(type))
-        return 'time';
-    if (/^time\b/i.test(type))
-        return 'other';
-    return /int|serial|real|floa|doub|num|dec/i.test(type) ? 'number' : 'text';
-}
-/** A zero often stands for a time that is still to come. */
-function contentOf(table, column) {
-    const seen = table.times?.[column];
-    if (seen === undefined)
-        return 'unseen';
-    const values = seen.filter((value) => value !== 0 && String(value).trim() !== '');
-    if (values.length === 0)
-        return 'none';
-    const times = values.filter((value) => readInstant(value).kind === 'instant').length;
-    if (times > 0)
-        return times === values.length ? 'times' : 'mixed';
-    return values.every(isPosition) ? 'positions' : 'other';
-}
-/** Seconds such as `12.5`, or `00:01:30`; not `20260118`, which is a date. */
-const isPosition = (value) => typeof value === 'number' || /^-?\d+(?:\.\d+)?$/.test(value.trim())
-    ? !/^(?:19|20)\d{6}$/.test(String(value).trim())
-    : /^\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?$/.test(value.trim());
-/** @param unseen what is assumed of a number whose values were not read, and that may be a position */
-function holdsTimes(table, column, unseen) {
-    const declared = declaredAs(typeOf(table, column));
-    if (declared === 'other')
-        return false;
-    if (declared === 'time')
-        return true;
-    const content = contentOf(table, column);
-    if (content === 'times')
-        return true;
-    const name = snakeOf(column);
-    if (isTimeName(column))
-        return content !== 'positions';
-    if (content === 'positions' || content === 'other')
-        return false;
-    if (content === 'mixed')
-        return timeWords.test(name) || eitherNames.test(name);
-    if (!eitherNames.test(name))
-        return timeWords.test(name);
-    if (content === 'unseen')
-        return unseen || declared === 'text';
-    // An empty column is one of times if another that is named like it is.
-    return table.columns.some((each) => eitherNames.test(snakeOf(each.name)) && contentOf(table, each.name) === 'times');
-}
-/** The first column with one of these names that holds times, and takes them. */
-function findTime(table, names) {
-    for (const name of names) {
-        const column = table.columns.find((each) => snakeOf(each.name) === name);
-        if (column === undefined || !holdsTimes(table, column.name, false))
-            continue;
-        if (isNumberOfNothing(table, column.name))
-            continue;
-        return column.name;
-    }
-    return null;
-}
-/** An empty column of numbers, in a table that writes no time as a number. */
-const isNumberOfNothing = (table, column) => declaredAs(typeOf(table, column)) === 'number' &&
-    contentOf(table, column) === 'none' &&
-    !table.columns.some(({ name }) => table.times?.[name]?.some(isEpoch));
-const isEpoch = (value) => typeof value === 'number' && readInstant(value).kind === 'instant';
-const timeRoles = ['created', 'started', 'completed', 'updated'];
-/** Every column with times: what changes in one of them shows that the row is being worked on. */
-function timeColumns(table, spec = {}) {
-    const named = timeRoles
-        .map((role) => spec[role] ?? (spec[role] === null ? null : findTime(table, columnNames[role])))
-        .filter((name) => name !== null);
-    const others = table.columns
-        .map(({ name }) => name)
-        .filter((name) => holdsTimes(table, name, true) && !isDenied(table, name, spec));
-    return [...new Set([...named, ...others])];
-}
-/** Columns of a role for which `stores` says that there is none. */
-const isDenied = (table, column, spec) => timeRoles.some((role) => spec[role] === null && findTime(table, columnNames[role]) === column);
-/** The time columns that show when somebody worked on a row. */
-const ageColumns = (table, spec = {}) => timeColumns(table, spec).filter(isSignOfLife);
-
-;// CONCATENATED MODULE: ./src/jobs/tables/ties.js
-
-
-
-
-const isSame = (one, other) => one.toLowerCase() === other.toLowerCase();
-/** A row names another that it repeats, follows or replaces, but is not a part of. */
-const namesAnother = (column) => /(?:^|_)(?:(?:retry|rerun|retried|repeat|copy|copied|clone|cloned|duplicate|replay|restart|fork|forked)(?:_(?:of|from))?|previous|prev|next|original|origin|superseded?(?:_by)?|replaced?(?:_by|s)?|replacement|depends_on|blocked_by|triggered_by)(?:_|$)/.test(snakeOf(column));
-/**
- * References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. A
- * column that a foreign key ties to something else names none.
- */
-function findTies(table, others, specs = {}) {
-    const keys = table.foreignKeys.flatMap((key) => {
-        if (namesAnother(key.column))
-            return [];
-        const parent = others.find((other) => isSame(other.name, key.table));
-        return parent && parent !== table && isToId(key, parent, specs)
-            ? [{ table: parent.name, column: key.column, foreignKey: true }]
-            : [];
-    });
-    if (keys.length > 0)
-        return keys;
-    return table.columns.flatMap(({ name, type }) => {
-        if (table.foreignKeys.some(({ column }) => isSame(column, name)))
-            return [];
-        const singular = /^(.+)_id$/.exec(snakeOf(name))?.[1];
-        const parent = others.find((other) => other !== table && singularOf(other.name) === singular && mayName(other));
-        return parent ? [{ table: parent.name, column: name, foreignKey: false }] : [];
-        // `task_id` may be Celery's: then it is text, while the ids of the app's own tasks may not be.
-        function mayName(other) {
-            const isTask = columnNames.task.some((task) => task === snakeOf(name));
-            return !isTask || areAlike(type, typeOf(other, idColumn(other) ?? ''));
-        }
-    });
-}
-/** The column is empty when the key references the parent's primary key. */
-const isToId = ({ to }, parent, specs) => !to || isSame(to, idColumn(parent, specs[parent.name]) ?? 'id');
-/** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
-function mayNameAppTask(table, column, tables) {
-    if (!/^(?!celery_).*_task_(?:id|uuid)$/.test(snakeOf(column)))
-        return false;
-    return tables.some((other) => {
-        const id = idColumn(other);
-        const isTasks = other !== table && singularOf(other.name) === 'task';
-        return isTasks && id !== null && areAlike(typeOf(table, column), typeOf(other, id));
-    });
-}
-/** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
-function findOwnTie(table, { parent: said, id }) {
-    if (said === null)
-        return null;
-    const ids = ['id', idColumn(table, { id })?.toLowerCase()];
-    const keys = table.foreignKeys.filter((key) => isSame(key.table, table.name) &&
-        !namesAnother(key.column) &&
-        (!key.to || ids.includes(key.to.toLowerCase())));
-    const key = (column) => keys.some((each) => each.column === column);
-    if (said?.table === table.name)
-        return { column: said.column, foreignKey: key(said.column) };
-    const named = table.columns.find(({ name }) => {
-        const match = /^parent_(?:(.+)_)?id$/.exec(snakeOf(name));
-        return match && [undefined, singularOf(table.name)].includes(match[1]);
-    });
-    const column = keys[0]?.column ?? named?.name;
-    return column === undefined ? null : { column, foreignKey: key(column) };
-}
-/**
- * Tables without jobs that reference rows of this table: by foreign keys, otherwise by name. Their
- * rows are never changed.
- */
-function findBystanders(above, tables, job, specs, isOthers) {
-    const id = idColumn(above, specs[above.name]) ?? 'id';
-    return tables.flatMap((table) => {
-        if (job.includes(table))
-            return findOtherKeys(table, above, id, specs);
-        const spec = specs[table.name];
-        const about = {
-            table: table.name,
-            status: statusColumn(table, spec),
-            // A table marked as `ignore` is no sign of life.
-            times: spec?.ignore === true ? [] : ageColumns(table, spec),
-        };
-        const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
-        const tied = keys.map((key) => {
-            const to = above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id;
-            return { ...about, column: key.column, to, foreignKey: true };
-        });
-        if (tied.length > 0) {
-            // Of a composite key, use the column that identifies the row.
-            const toId = tied.filter(({ to }) => to === id);
-            return toId.length > 0 ? toId : tied;
-        }
-        if (isOthers(table) || spec?.ignore === true)
-            return [];
-        const named = findTies(table, job, specs).filter((tie) => tie.table === above.name);
-        return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
-    });
-}
-/**
- * Jobs that repeat or follow another one, or name it by a column that is not its id: by a foreign key,
- * they keep it from being deleted. The latter may be parts of it, and show that it is alive.
- */
-const findOtherKeys = (table, above, id, specs) => table.foreignKeys
-    .filter((key) => isSame(key.table, above.name))
-    .filter((key) => specs[table.name]?.parent?.column !== key.column)
-    .filter((key) => namesAnother(key.column) || (table !== above && !isToId(key, above, specs)))
-    .map((key) => ({
-    table: table.name,
-    column: key.column,
-    to: above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id,
-    foreignKey: true,
-    status: namesAnother(key.column) ? null : statusColumn(table, specs[table.name]),
-    times: namesAnother(key.column) ? [] : ageColumns(table, specs[table.name]),
-}));
-/**
- * The nearest parent: a link that references its batch and its job belongs to the batch.
- *
- * @throws ConfigError when there are several parents and none is below the others
- */
-function chooseParent(table, others, ties, specs) {
-    const own = ties.get(table.name) ?? [];
-    const said = specs[table.name]?.parent;
-    if (said === null)
-        return null;
-    if (said !== undefined && said.table !== table.name) {
-        const parent = others.find(({ name }) => isSame(name, said.table));
-        const foreignKey = table.foreignKeys.some((key) => isSame(key.column, said.column) &&
-            isSame(key.table, said.table) &&
-            parent !== undefined &&
-            isToId(key, parent, specs));
-        return { ...said, foreignKey };
-    }
-    const nearest = own.filter((tie) => !own.some((other) => other.table !== tie.table && reaches(other.table, tie.table, ties)));
-    const names = new Set(nearest.map((tie) => tie.table));
-    if (names.size > 1) {
-        const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
-        throw new errors_ConfigError('input stores', `cannot tell which table is the parent of \`${table.name}\`: ${list}`, `\`parent\`: { table, column }, or null`);
-    }
-    return nearest[0] ?? null;
-}
-function reaches(from, to, ties, seen = new Set()) {
-    if (seen.has(from))
-        return false;
-    const next = ties.get(from) ?? [];
-    const passed = new Set([...seen, from]);
-    return next.some((tie) => tie.table === to || reaches(tie.table, to, ties, passed));
-}
-/**
- * A table cannot be its own ancestor: a reference that is only known by name is dropped.
- *
- * @throws ConfigError when every reference of the cycle is a foreign key or was specified
- */
-function breakCycles(database, found, specs) {
-    const parents = new Map(found);
-    for (const table of parents.keys()) {
-        const seen = new Set([table]);
-        for (let at = parents.get(table)?.table; at !== undefined; at = parents.get(at)?.table) {
-            if (seen.has(at)) {
-                const path = [...seen];
-                const ring = path.slice(path.indexOf(at));
-                const weakest = ring.find((name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined);
-                if (weakest === undefined) {
-                    throw new errors_ConfigError('input stores', `the tables of ${database} form a cycle: ${[...ring, at].join(' → ')}`, '`parent: null` for the topmost table');
-                }
-                parents.set(weakest, null);
-                break;
-            }
-            seen.add(at);
-        }
-    }
-    return parents;
-}
-/** Number of ancestor tables. */
-function depthOf(table, parents) {
-    const parent = parents.get(table);
-    return parent ? 1 + depthOf(parent.table, parents) : 0;
-}
-/** Whether a table is below another, at any depth. */
-function isBelow(table, above, parents) {
-    const parent = parents.get(table)?.table;
-    return parent !== undefined && (parent === above || isBelow(parent, above, parents));
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/counter-columns.js
-
-
-/** What a word in the name of a counter counts; `processed` and `finished` may be either end. */
-const countedBy = {
-    total: 'total',
-    pending: 'pending',
-    processing: 'processing',
-    running: 'processing',
-    completed: 'completed',
-    complete: 'completed',
-    succeeded: 'completed',
-    successful: 'completed',
-    success: 'completed',
-    done: 'completed',
-    partial: 'partial',
-    failed: 'failed',
-    cancelled: 'cancelled',
-    canceled: 'cancelled',
-};
-/**
- * The columns that count rows of tables below: `completed_links` and `links_completed` those of the
- * nearest table whose name ends in `links`, `failed_count` those of the only table directly below.
- */
-function findCounters(table, parents, job) {
-    const below = job
-        .filter((other) => isBelow(other.name, table.name, parents))
-        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
-    const direct = below.filter(({ name }) => parents.get(name)?.table === table.name);
-    return table.columns.filter(mayCount).flatMap((column) => {
-        for (const { noun, word } of readings(snakeOf(column.name))) {
-            const counts = Object.hasOwn(countedBy, word) ? countedBy[word] : undefined;
-            if (counts === undefined)
-                continue;
-            const counted = noun === 'count'
-                ? direct.length === 1 && direct[0]
-                : below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${singularOf(noun)}`));
-            if (counted)
-                return [{ column: column.name, table: counted.name, counts }];
-        }
-        return [];
-    });
-}
-/** Its first or its last word says what it counts. */
-function readings(name) {
-    const plain = name.replace(/^(?:num|number_of)_/, 'count_').replace(/^count_(.+_.+)$/, '$1');
-    const first = /^([a-z]+)_(.+)$/.exec(plain);
-    const last = /^(.+)_([a-z]+)$/.exec(plain);
-    return [
-        { word: first?.[1] ?? '', noun: (first?.[2] ?? '').replace(/(.)_count$/, '$1') },
-        { word: last?.[2] ?? '', noun: last?.[1] ?? '' },
-    ];
-}
-const mayCount = ({ type }) => !/char|text|clob|json|bool|date|time|blob|uuid/i.test(type);
-
-;// CONCATENATED MODULE: ./src/jobs/tables/task-ids.js
-/**
- * Celery's ids are UUIDs. Apps store them in several forms: with and without dashes, in upper case, as
- * bytes. They are compared in the form in which Celery writes them; other ids as they are.
- */
-const task_ids_uuid = /^\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
-/** Whether a text is a UUID, in any form. */
-const task_ids_isUuid = (text) => task_ids_uuid.test(text.trim());
-/** The id as Celery writes it: a UUID in lower case, with dashes. */
-function task_ids_canonicalTask(id) {
-    const parts = task_ids_uuid.exec(id.trim());
-    return parts === null ? id : parts.slice(1).join('-').toLowerCase();
-}
-/** The id of a task in a column; `null`: there is none. */
-function readTask(value) {
-    const text = typeof value === 'object' && value?.opaque === 'blob' ? value.text : value;
-    return typeof text === 'string' && text.trim() !== '' ? task_ids_canonicalTask(text) : null;
-}
-/** Every form in which Celery may know a task: an app may give it an id of its own spelling. */
-function task_ids_spellingsOf(task) {
-    if (!task_ids_isUuid(task))
-        return [task];
-    const dashed = task_ids_canonicalTask(task);
-    const plain = dashed.replaceAll('-', '');
-    return [dashed, plain, dashed.toUpperCase(), plain.toUpperCase()];
-}
-/** Whether UUIDs stand in columns of this type without dashes: `CHAR(32)`, `BINARY(16)`. */
-const isPlainType = (type) => /char\w*(?: varying)?\s*\(\s*3[2-5]\s*\)/i.test(type) ||
-    /^\s*(?:var)?(?:binary|blob|raw|bytes)\b/i.test(type);
-/** Whether a value shows in which form its column holds ids; an empty one, for instance, does not. */
-const task_ids_isExample = (value) => isBinary(value) || (typeof value === 'string' && task_ids_isUuid(value));
-/** A BLOB, or how PostgreSQL writes a bytea. */
-const isBinary = (value) => (typeof value === 'object' && value?.opaque === 'blob') ||
-    (typeof value === 'string' && value.startsWith('\\x'));
-/**
- * A new id in the form of the ids that its column holds; `null`: they are no text, and neither can be
- * a new one.
- *
- * @param example an id that `isExample`; without one, the type of the column decides
- * @param plain whether UUIDs stand in columns of that type without dashes
- */
-function task_ids_spellLike(id, example, plain) {
-    if (isBinary(example))
-        return null;
-    if (typeof example !== 'string')
-        return plain ? id.replaceAll('-', '') : id;
-    const text = example.includes('-') ? id : id.replaceAll('-', '');
-    return example === example.toUpperCase() && example !== example.toLowerCase()
-        ? text.toUpperCase()
-        : text;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/fits.js
-
-/** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
-const fitsOf = ({ columns }) => Object.fromEntries(columns.map((column) => [column.name, fitOf(column)]));
-/** What a column takes; one of which nothing is known takes everything. */
-const fits_fitFor = ({ fits }, column) => fits[column] ?? { holds: 'text', longest: null, empty: null };
-function fitOf(column) {
-    const holds = column.json === true ? 'json' : kindOf(column.type);
-    const empty = emptyOf(column, holds);
-    return {
-        holds,
-        longest: longestOf(column),
-        ...(empty === undefined ? {} : { empty }),
-        ...(isPlainType(column.type) ? { plainIds: true } : {}),
-    };
-}
-/** A type that is unknown, an enum for instance, is none of text. */
-function kindOf(type) {
-    if (/\[/.test(type))
-        return 'other';
-    if (/json/i.test(type))
-        return 'json';
-    // A SQLite column without a type takes everything.
-    return type === '' || /char|text|clob|string|^name$/i.test(type) ? 'text' : 'other';
-}
-function longestOf({ type, longest }) {
-    const declared = /char\w*(?: varying)?\s*\(\s*(\d+)/i.exec(type)?.[1];
-    const limits = [declared === undefined ? [] : [Number(declared)], longest ?? []].flat();
-    return limits.length === 0 ? null : Math.min(...limits);
-}
-function emptyOf(column, holds) {
-    if (column.notNull !== true)
-        return null;
-    const given = column.default === undefined ? undefined : readConstant(column.default);
-    return given ?? (holds === 'text' ? '' : undefined);
-}
-/** The value of a DEFAULT that is a constant: `'none'::character varying`, `0`, `false`. */
-function readConstant(expression) {
-    const text = /^'((?:[^']|'')*)'(?:::[^']+)?$/.exec(expression)?.[1];
-    if (text !== undefined)
-        return text.replaceAll("''", "'");
-    if (/^-?\d+(?:\.\d+)?$/.test(expression))
-        return Number(expression);
-    if (/^(?:true|false)$/i.test(expression))
-        return /true/i.test(expression) ? 1 : 0;
-    return undefined;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/job-tables.js
-
-
-
-
-
-/** Tables of frameworks, with names that could be those of jobs. */
-const frameworkNames = /^(?:django_(?:migrations|session|content_type|admin_log|site|flatpage.*|redirect)|sqlite_.*|alembic_.*)$/i;
-/** Tables in which Celery and Kombu keep results, messages and schedules. */
-const celeryNames = /^(?:celery_task(?:set)?meta|kombu_(?:message|queue)|django_celery_(?:results|beat)_.*|djcelery_.*)$/i;
-/** The columns of Celery's results, whatever their table is called. */
-const resultColumns = ['task_id', 'status', 'result', 'date_done', 'traceback'];
-/** Whether Celery itself keeps a table: its rows say how tasks ended, and are no jobs of the app. */
-const isOfCelery = (table) => celeryNames.test(table.name) ||
-    resultColumns.every((name) => table.columns.some((column) => column.name === name));
-/** Tables of Celery and of frameworks. */
-const isOthers = (table) => frameworkNames.test(table.name) || isOfCelery(table);
-/** Names Celery's own tables that could be taken for jobs; `null` when there are none. */
-function tellCelerys(database, tables, specs = {}) {
-    const own = tables.filter((table) => specs[table.name] === undefined && isOfCelery(table) && statusColumn(table) !== null);
-    if (own.length === 0)
-        return null;
-    const message = `skipped Celery's own tables: ${names_listNames(own.map(({ name }) => name))}`;
-    return { level: 'notice', message, where: database };
-}
-/**
- * Which tables hold jobs. Each table needs evidence of its own (a shop's payments reference the same
- * users as its jobs): a column with Celery task ids, or a name, statuses and timestamps like those of
- * jobs. The parent of such a table holds jobs if it is named like a job as well, or if it counts how
- * those rows end.
- *
- * @param specs tables listed there hold jobs, whatever they look like
- * @returns a verdict for each table with an id and a status, in the order of the tables
- */
-function judgeTables(tables, specs = {}) {
-    const candidates = tables.filter((table) => isCandidate(table, specs[table.name]));
-    const found = new Map();
-    const take = (table, kind, reason) => {
-        found.set(table, { table, class: kind, reason });
-    };
-    for (const table of candidates) {
-        if (specs[table.name] !== undefined)
-            take(table, 'named', 'listed in `stores`');
-        else
-            judgeAlone(table, tables, take);
-    }
-    // A table of jobs may make others tables of jobs: its parents and its parts.
-    for (let before = -1; before !== found.size;) {
-        before = found.size;
-        for (const table of candidates) {
-            if (!found.has(table))
-                judgeByTies(table, [...found.keys()], take);
-        }
-    }
-    const job = [...found.keys()];
-    return candidates.map((table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, job) });
-}
-/** The tables of jobs. */
-const jobTablesOf = (verdicts) => verdicts.filter((verdict) => verdict.class !== 'doubtful').map(({ table }) => table);
-/** Whether any of these tables holds jobs. */
-const holdJobs = (tables) => jobTablesOf(judgeTables(tables)).length > 0;
-/** The tables that are skipped. */
-const doubtfulOf = (verdicts) => verdicts.filter((verdict) => verdict.class === 'doubtful');
-/** `orders, users (why); payments (why)`, for people. */
-function explainDoubtful(verdicts) {
-    const names = new Map();
-    for (const { table, reason } of verdicts) {
-        names.set(reason, [...(names.get(reason) ?? []), table.name]);
-    }
-    return [...names].map(([reason, list]) => `${names_listNames(list)} (${reason})`).join('; ');
-}
-/** The skipped tables, why they are skipped, and how to include them; `null` when there are none. */
-function tellDoubtful(database, verdicts) {
-    const doubtful = doubtfulOf(verdicts);
-    if (doubtful.length === 0)
-        return null;
-    const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
-    return { level: 'notice', message, where: database };
-}
-/** The value of `stores` that would include one of these tables. */
-function howToInclude(database, doubtful) {
-    const [first, ...others] = doubtful;
-    const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
-    return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
-}
-/** The value of `stores` that includes a table, as YAML on one line. */
-const yamlFor = (database, table) => `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: {} } }]`;
-/** Whether a table has an id and a status column, and belongs to the app. */
-function isCandidate(table, spec) {
-    if (spec?.ignore === true || (spec === undefined && isOthers(table)))
-        return false;
-    return idColumn(table, spec) !== null && statusColumn(table, spec) !== null;
-}
-function judgeAlone(table, tables, take) {
-    const task = celeryColumn(table, tables);
-    if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
-        take(table, 'certain', `its column ${task} holds Celery task ids`);
-    }
-    else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
-        take(table, 'likely', 'named like a job, with the statuses and timestamps of one');
-    }
-}
-function judgeByTies(table, job, take) {
-    const name = readTableName(table.name);
-    const [upper] = findTies(table, job);
-    if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
-        take(table, 'likely', `part of ${upper.table}, with the statuses and timestamps of a job`);
-        return;
-    }
-    if (doubtStatuses(table.statuses, 'by name') !== null)
-        return;
-    const below = job.filter((each) => findTies(each, [...job, table]).some((tie) => tie.table === table.name));
-    const [first] = below;
-    if (first !== undefined && name === 'job') {
-        take(table, 'likely', `parent of ${first.name}, and named like a job`);
-        return;
-    }
-    const counted = isBusinessName(table.name) ? null : findCounted(table, below);
-    if (counted !== null) {
-        take(table, 'likely', `its column ${counted.column} counts ${counted.table}`);
-    }
-}
-const hasTimesOfJobs = (table) => doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
-/**
- * The column with Celery task ids, unless it references a table of the app with that name. In tables
- * about money or people, `task_id` may be an id of something else, e.g. of a payment provider.
- */
-function celeryColumn(table, tables) {
-    const column = taskColumn(table);
-    if (column === null || mayNameAppTask(table, column, tables))
-        return null;
-    if (isBusinessName(table.name) && !wordsOf(column).includes('celery'))
-        return null;
-    const others = tables.filter((other) => idColumn(other) !== null);
-    return findTies({ ...table, foreignKeys: [] }, others.filter(({ name }) => name !== table.name)).some((tie) => tie.column === column)
-        ? null
-        : column;
-}
-function findCounted(table, below) {
-    for (const { name: column } of table.columns) {
-        const noun = countedNoun(snakeOf(column));
-        const counted = below.find((each) => `_${singularOf(each.name)}`.endsWith(`_${noun}`));
-        if (noun !== null && counted !== undefined)
-            return { column, table: counted.name };
-    }
-    return null;
-}
-function doubt(table, job) {
-    const name = readTableName(table.name);
-    const named = name === 'job' || taskColumn(table) !== null;
-    const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
-    if (statuses !== null)
-        return statuses;
-    if (name === 'job')
-        return 'named like a job, but without a timestamp column';
-    const tied = job.filter((other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0);
-    const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
-    const what = task === undefined
-        ? 'not named like a job, and without a column for Celery task ids'
-        : `not named like a job, and ${task} may not be a Celery task id`;
-    const names = tied.map((other) => other.name);
-    return names.length > 0 ? `linked to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/spelled-words.js
-
-/** The only words that a column takes, by its enum or a CHECK; `null`: nothing says so. */
-const labelsOf = ({ columns }, column) => columns.find(({ name }) => name === column)?.labels ?? null;
-/**
- * The words of a status column that are spelled otherwise than Celeriac's, by its labels or else by its
- * rows. A word that no row has yet is spelled as the others are, unless one of them is in lower case.
- *
- * @param given the app's words of which `stores` says what they mean
- */
-function findSpelling(table, column, words, given = []) {
-    const labels = labelsOf(table, column);
-    if (labels !== null)
-        return spellByLabels(labels, words, given);
-    const seen = (table.statuses ?? []).filter((status) => typeof status === 'string');
-    const found = new Map();
-    for (const word of words) {
-        const spelled = seen.find((status) => status.toLowerCase() === word);
-        if (spelled !== undefined && !seen.includes(word))
-            found.set(word, spelled);
-    }
-    const [first] = found.values();
-    if (first === undefined)
-        return {};
-    const mixed = words.some((word) => seen.includes(word));
-    const like = mixed ? null : styleOf(first);
-    const others = words.flatMap((word) => like === null || found.has(word) ? [] : [[word, like(word)]]);
-    return Object.fromEntries([...found, ...others]);
-}
-function styleOf(word) {
-    if (word === word.toUpperCase())
-        return (text) => text.toUpperCase();
-    const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-    return word === capital(word.toLowerCase()) ? capital : null;
-}
-/** A label that is another word for an end stands for it where it is the only one. */
-function spellByLabels(labels, words, given) {
-    const isGiven = (label) => given.some((each) => each.toLowerCase() === label.toLowerCase());
-    const free = labels.filter((label) => !isGiven(label));
-    const found = {};
-    for (const word of words) {
-        if (labels.includes(word))
-            continue;
-        const same = free.find((label) => label.toLowerCase() === word);
-        const alike = free.filter((label) => isSameEnd(label, word));
-        const label = same ?? (alike.length === 1 ? alike[0] : undefined);
-        if (label !== undefined)
-            found[word] = label;
-    }
-    return found;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/tables/mapping.js
-
-
-
-
-
-
-
-
-
-const mapping_statusWords = [
-    'pending',
-    'processing',
-    'completed',
-    'partial',
-    'failed',
-    'cancelled',
-];
-const mapping_endedWords = new Set(['completed', 'partial', 'failed', 'cancelled']);
-/** Whether this status is final. */
-const mapping_isEnded = (status) => mapping_endedWords.has(status);
-/** Whether this status says that work was done. */
-const isDoneWork = (status) => status === 'completed' || status === 'partial';
-/**
- * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
- * spec takes precedence over what the schema suggests.
- *
- * @param where the position of the specs, for errors
- * @throws ConfigError when no table certainly holds jobs, when a spec names something that does not
- * exist, or when the parent of a table is ambiguous
- */
-function proposeMapping(database, tables, specs = {}, where = 'input stores') {
-    refuseUnknownNames(database, tables, specs, where);
-    const verdicts = judgeTables(tables, specs);
-    const job = jobTablesOf(verdicts);
-    if (job.length === 0)
-        throw noJobTable(database, tables, doubtfulOf(verdicts));
-    refuseDoubtfulParents(verdicts, specs, where);
-    const ties = new Map(job.map((table) => [table.name, findTies(table, job, specs)]));
-    const found = job.map((table) => [table.name, chooseParent(table, job, ties, specs)]);
-    const parents = breakCycles(database, new Map(found), specs);
-    const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
-    return addPartial(mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents)), job);
-}
-function noJobTable(database, tables, doubtful) {
-    if (doubtful.length > 0) {
-        const names = doubtful.map(({ table }) => table.name);
-        return new errors_ConfigError('input stores', `cannot tell whether ${names_listNames(names)} in ${database} hold jobs: ${explainDoubtful(doubtful)}`, `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`);
-    }
-    const seen = tables.map((table) => isOthers(table) ? `${table.name} (not the app's)` : table.name);
-    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${names_listNames(seen)}`, "the database with the app's jobs");
-}
-/** A parent changes with its rows, so it must be a table of jobs itself. */
-function refuseDoubtfulParents(verdicts, specs, where) {
-    const job = new Set(jobTablesOf(verdicts).map(({ name }) => name));
-    for (const [name, { parent }] of Object.entries(specs)) {
-        if (!parent || job.has(parent.table))
-            continue;
-        const why = verdicts.find(({ table }) => table.name === parent.table)?.reason;
-        throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, is not recognized as a table of jobs${why ? `: ${why}` : ''}`, `\`${parent.table}\` in \`tables\` as well, or \`parent: null\``);
-    }
-}
-function refuseUnknownNames(database, tables, specs, where) {
-    for (const [name, spec] of Object.entries(specs)) {
-        const table = tables.find((each) => each.name === name);
-        if (table === undefined) {
-            const seen = names_listNames(tables.map((each) => each.name));
-            throw new errors_ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
-        }
-        const { parent, resend, id, status, created, started, completed, updated, error, task } = spec;
-        const named = [id, status, created, started, completed, updated, error, task];
-        const columns = [...named, parent?.column, ...(resend?.args ?? [])];
-        const known = table.columns.map((column) => column.name);
-        const wrong = columns.find((column) => column != null && !known.includes(column));
-        if (wrong != null) {
-            const expected = `one of its columns: ${names_listNames(known)}`;
-            throw new errors_ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
-        }
-        if (parent && !tables.some((each) => each.name === parent.table)) {
-            throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, does not exist`, `one of: ${names_listNames(tables.map((each) => each.name))}`);
-        }
-        if (resend && task != null && task === idColumn(table, spec)) {
-            throw new errors_ConfigError(where, `table \`${name}\` has the id of the task as its own id, which cannot change when a task is sent again`, 'no `resend` for this table');
-        }
-        if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
-            throw new errors_ConfigError(where, `table \`${name}\` has no column for the task id`, '`task`, the column that stores the id of the task that is sent');
-        }
-    }
-}
-function mapTable(table, parents, tables, job, specs) {
-    const spec = specs[table.name] ?? {};
-    const parent = parents.get(table.name) ?? null;
-    const time = (name) => {
-        const said = spec[name];
-        return said === undefined ? findTime(table, columnNames[name]) : said;
-    };
-    const status = statusColumn(table, spec) ?? 'status';
-    const words = spec.words ?? {};
-    const labels = labelsOf(table, status);
-    return {
-        table: table.name,
-        id: idColumn(table, spec) ?? 'id',
-        status,
-        parent,
-        own: findOwnTie(table, spec),
-        words,
-        used: mapping_statusWords.filter((word) => (labels ?? table.statuses)?.includes(word)),
-        partial: null,
-        spelled: findSpelling(table, status, mapping_statusWords, Object.keys(words)),
-        labels,
-        resend: spec.resend ?? null,
-        created: time('created'),
-        started: time('started'),
-        completed: time('completed'),
-        updated: time('updated'),
-        error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
-        task: spec.task === undefined ? ownTask(table, parent, tables) : spec.task,
-        fits: fitsOf(table),
-        times: timeColumns(table, spec),
-        counters: findCounters(table, parents, job),
-        bystanders: findBystanders(table, tables, job, specs, isOthers),
-    };
-}
-/** A column that references the parent does not hold task ids. */
-function ownTask(table, parent, tables) {
-    const column = taskColumn(table);
-    if (column === null || column === parent?.column)
-        return null;
-    return mayNameAppTask(table, column, tables) ? null : column;
-}
-/**
- * Celeriac's word for a status of the app, in whatever case; the status itself if it is not mapped.
- * `words` that differ in case alone are kept apart.
- */
-function mapping_meaningOf({ words, spelled }, word) {
-    if (Object.hasOwn(words, word))
-        return words[word] ?? word;
-    const lower = word.toLowerCase();
-    const said = Object.keys(words).find((each) => each.toLowerCase() === lower);
-    if (said !== undefined)
-        return words[said] ?? word;
-    return mapping_statusWords.find((each) => [each, spelled[each]?.toLowerCase()].includes(lower)) ?? word;
-}
-/** These statuses, and all words of the app that mean one of them. */
-function wordsFor(mapping, statuses) {
-    const meant = new Set(statuses.map((word) => mapping_meaningOf(mapping, word)));
-    const own = Object.keys(mapping.words).filter((word) => meant.has(mapping_meaningOf(mapping, word)));
-    const spelled = mapping_statusWords.flatMap((word) => meant.has(word) ? (mapping.spelled[word] ?? []) : []);
-    const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
-    return [...new Set([...statuses, ...own, ...spelled, ...partial])];
-}
-/**
- * The app's word for a status of Celeriac. One of Celeriac's own words that is read as another
- * (`partial: completed`) is never written for it.
- */
-function mapping_wordFor(mapping, status) {
-    if (status === 'partial' && mapping.partial !== null)
-        return mapping.partial;
-    if (mapping.used.includes(status) && mapping_meaningOf(mapping, status) === status)
-        return status;
-    const words = Object.entries(mapping.words).filter(([word, meaning]) => meaning === status && !mapping_statusWords.some((own) => own === word.toLowerCase()));
-    return words[0]?.[0] ?? mapping.spelled[status] ?? status;
-}
-/**
- * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
- *
- * @param verdicts where the reasons come from; without them, no reasons are shown
- */
-function mapping_describeMapping(mapping, verdicts = []) {
-    return mapping.map((table) => {
-        const { parent, own, task, error, times, resend } = table;
-        const words = Object.entries({ ...othersFor(table), ...table.words }).map(([word, meaning]) => `${word} = ${meaning}`);
-        const parts = [
-            `id: ${table.id}`,
-            `status: ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
-            parent === null ? 'no parent' : describeTie(parent),
-            ...(own === null ? [] : [describeTie({ table: 'the same table', ...own })]),
-            `timestamps: ${times.join(', ') || 'none'}`,
-            `task: ${task ?? 'none'}`,
-            `error: ${error ?? 'none'}`,
-            ...(resend === null ? [] : [`resend: ${resend.task}(${resend.args.join(', ')})`]),
-            ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
-        ];
-        return `${table.table}: ${parts.join('; ')}`;
-    });
-}
-/** Labels that are other words for Celeriac's, not just in another case. */
-const othersFor = ({ spelled }) => Object.fromEntries(Object.entries(spelled)
-    .filter(([word, label]) => label.toLowerCase() !== word)
-    .map(([word, label]) => [label, word]));
-const describeTie = ({ table, column, foreignKey }) => `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
-/**
- * Adds the app's word for work that completed in part. An app that uses it in one of its tables of
- * jobs uses it in the others as well, although none of their rows may have it yet.
- *
- * @param tables the same tables, with their statuses
- */
-function addPartial(mapping, tables) {
-    const own = new Map(mapping.map((table) => [table.table, ownWord(table, tables)]));
-    const shared = [...own.values()].find((word) => word !== null) ?? null;
-    const takes = (table) => shared !== null &&
-        mapping_meaningOf(table, shared) === 'partial' &&
-        // A table with other words for all of its statuses has another one for this, or none.
-        (Object.keys(table.words).length === 0 || table.used.length > 0) &&
-        // Nor does a list of labels have the words of another table.
-        table.labels === null &&
-        /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
-    return mapping.map((table) => ({
-        ...table,
-        partial: own.get(table.table) ?? (takes(table) ? shared : null),
-    }));
-}
-function ownWord(table, tables) {
-    const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
-    const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
-    const found = [...statuses, ...(table.labels ?? [])].find((status) => typeof status === 'string' && mapping_meaningOf(table, status) === 'partial');
-    return said ?? (typeof found === 'string' ? found : null);
-}
-const typeOfStatus = (table, tables) => tables.find(({ name }) => name === table.table)?.columns.find(({ name }) => name === table.status)
-    ?.type ?? '';
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/job-forest.js
 
@@ -88352,7 +88370,7 @@ function callOf(row, id, other) {
         throw new ConfigError('input stores', `${nameRow(row)} has ${showValue(value)} in \`${name}\`, which cannot be a task argument`, '`resend` with columns of text or numbers');
     });
     const example = isExample(row.values[column]) ? row.values[column] : other;
-    const spelled = spellLike(id, example, fitFor(row.mapping, column).plainIds === true);
+    const spelled = spellLike(id, example, fitFor(row.mapping, column).ids);
     if (spelled === null) {
         throw new ConfigError('input stores', `\`${column}\` of ${table} holds task ids as binary data, which Celeriac cannot write`, 'no `resend` for this table, or a column of text');
     }
@@ -88467,7 +88485,7 @@ function findStores(facts, { unit }) {
     const seen = facts.map((fact) => `${fact.path} (${describeFact(fact)})`);
     throw new errors_ConfigError('input database', seen.length === 0
         ? `no SQLite file found below the WorkingDirectory of ${unit}`
-        : `no database with jobs found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`, "`database`: the SQLite file or the postgresql:// URL with the app's jobs");
+        : `no database with jobs found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`, `\`database\`: the SQLite file or the postgresql:// URL with the app's jobs; ${orNone}`);
 }
 function mapStore(fact, spec) {
     const { path, tables } = fact;
@@ -88911,6 +88929,17 @@ function planGate(gate, source, timeoutSeconds) {
         }
     }
 }
+/** What a gate costs, said before it starts: calls of a task of the app are real work. */
+function announceGate(requests) {
+    const calls = requests.flatMap(({ request }) => (request.kind === 'task' ? [request] : []));
+    const [first, ...others] = calls.map((request) => request.calls.length);
+    const task = calls[0]?.task;
+    if (task === undefined || first === undefined)
+        return null;
+    const all = others.reduce((sum, count) => sum + count, first);
+    const rest = others.map((count) => `, then ${count} at once`).join('');
+    return `runs ${task} ${all} times: once${rest}`;
+}
 /**
  * One canary to the first queue, then a batch of at least three to the others, so that every queue
  * gets one; with fewer queues, they are reused.
@@ -89067,6 +89096,9 @@ async function passGate(ports, requests, before, call, dryRun) {
     if (!loadsSupport(requests, call)) {
         return { kind: 'sent', runs: withoutSupport(requests, before.unit.name) };
     }
+    const cost = announceGate(requests);
+    if (cost !== null)
+        ports.onProgress({ kind: 'note', message: `gate: ${cost}` });
     for (const request of requests) {
         const result = passed ? await send(ports, request) : { kind: 'not-sent' };
         passed = result.kind === 'report' && result.report.ok;
@@ -89159,6 +89191,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
     var e = new Error(message);
     return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
 });
+
 
 
 
@@ -89276,7 +89309,7 @@ async function searchStuckRows(agent, run, releasedAt) {
     }
     catch (error) {
         if (path === null && error instanceof errors_ConfigError) {
-            return { kind: 'not-read', why: error.message };
+            return { kind: 'not-read', why: `${error.message}; ${orNone}` };
         }
         throw error;
     }
