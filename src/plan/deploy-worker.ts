@@ -9,6 +9,7 @@ import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
+import { warnOfBeats } from './deploy/beats.ts';
 import { runBeforeStart } from './deploy/before-start.ts';
 import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
@@ -163,6 +164,9 @@ export function planDeployWorker(
       ...limits.findings,
       ...perChild,
       ...companions.findings,
+      ...(facts.companions === undefined
+        ? []
+        : warnOfBeats(facts.companions, { unit: desired.unit, hasBeat: unit.line.call.beat })),
       ...describeMemory(facts, desired),
       ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
       ...describeLeftAlone(strays),

@@ -90,6 +90,10 @@ test('web and beat get the new code after the worker, and go back with it', asyn
     'backend/web.py': web('two'),
     'backend/migrate.py': migrate('pathlib.Path("migrated").write_text("yes")'),
   });
+  await shell(
+    machine,
+    `setsid nohup sh -c 'while sleep 0.02; do pgrep -fc "[c]elery -A celery_app beat"; done >/run/beats' >/dev/null 2>&1 </dev/null & echo $! >/run/counter`,
+  );
   const done = await deploy({ 'before-start': 'python3 migrate.py' });
   expect(done.code, done.log).toBe(0);
   expect(done.log).toContain(`migrating in ${BACKEND}`);
@@ -99,6 +103,8 @@ test('web and beat get the new code after the worker, and go back with it', asyn
   expect(await page()).toBe('two');
   expect(await mainOf('shop-beat.service')).not.toBe(beat);
   expect(await beats()).toBe('1');
+  // Never twice, in all of that time.
+  expect(await shell(machine, 'kill $(cat /run/counter); sort -u /run/beats')).toBe('0\n1');
   await completeJob(machine);
 
   const again = await deploy();

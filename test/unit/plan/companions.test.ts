@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Companion } from '../../../src/config/companion-inputs.ts';
 import type { ServiceBeside, UnitFact } from '../../../src/model/facts.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
+import { warnOfBeats } from '../../../src/plan/deploy/beats.ts';
 import { runBeforeStart } from '../../../src/plan/deploy/before-start.ts';
 import { planCompanions } from '../../../src/plan/deploy/companions.ts';
 import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
@@ -140,6 +141,28 @@ it('other services that run this code are named, with what to do', () => {
   expect(beat?.message).toBe(
     'shop-beat.service also runs from this code and keeps the old one if it was started before that changed; `also-restart: shop-beat.service` restarts it after the worker',
   );
+});
+
+it('beat in two units is warned of; in one it is not', () => {
+  const beat = ['/srv/venv/bin/python3', '/srv/venv/bin/celery', '-A', 'shop', 'beat', '-s', '/x'];
+  const named = [
+    web({
+      name: 'shop-beat.service',
+      processes: host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv: beat })),
+    }),
+    web(),
+  ];
+  const worker = { unit: 'celery-worker.service', hasBeat: false };
+  expect(warnOfBeats({ named, beside: [] }, worker)).toEqual([]);
+  expect(warnOfBeats({ named, beside: [] }, { ...worker, hasBeat: true })).toEqual([
+    {
+      level: 'warning',
+      message:
+        'beat runs in celery-worker.service (-B) and in shop-beat.service, so each scheduled task is sent 2 times; keep one of them',
+    },
+  ]);
+  const other = { unit: 'old-beat.service', pid: 9, argv: beat };
+  expect(warnOfBeats({ named, beside: [other] }, worker)).toHaveLength(1);
 });
 
 it('a command of before-start runs in the folder that becomes current', () => {

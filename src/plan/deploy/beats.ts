@@ -1,0 +1,32 @@
+import type { CompanionsFact } from '../../model/facts.ts';
+import type { Finding } from '../../model/operation.ts';
+
+/** Celery as the program, and its sub-command beat. */
+const beatCommand = /(?:^|\0)(?:[^\0]*\/)?celery\0(?:.*\0)?beat(?:\0|$)/;
+
+const runsBeat = (argv: readonly string[]): boolean => beatCommand.test(argv.join('\0'));
+
+/**
+ * A warning if beat runs in several units of the app: then each scheduled task is sent that often.
+ *
+ * @param worker the worker's unit, and whether it runs beat itself (`-B`)
+ */
+export function warnOfBeats(
+  { named, beside }: Pick<CompanionsFact, 'named' | 'beside'>,
+  worker: { readonly unit: string; readonly hasBeat: boolean },
+): readonly Finding[] {
+  const places = [
+    ...(worker.hasBeat ? [`${worker.unit} (-B)`] : []),
+    ...named
+      .filter(({ processes }) => processes.some(({ argv }) => runsBeat(argv)))
+      .map(({ name }) => name),
+    ...beside.filter(({ argv }) => runsBeat(argv)).map(({ unit }) => unit),
+  ];
+  if (places.length < 2) return [];
+  return [
+    {
+      level: 'warning',
+      message: `beat runs in ${places.join(' and in ')}, so each scheduled task is sent ${places.length} times; keep one of them`,
+    },
+  ];
+}
