@@ -367,10 +367,10 @@ class Tasks:
 
     def reply_queue(self) -> Any:
         """The queue of this process to which workers answer with `rpc://`; None elsewhere."""
-        from celery.backends.rpc import RPCBackend
-
         backend = self.session.app.backend
-        return backend.binding if isinstance(backend, RPCBackend) else None
+        # An app with another backend need not have imported this one.
+        rpc = getattr(sys.modules.get("celery.backends.rpc"), "RPCBackend", ())
+        return backend.binding if isinstance(backend, rpc) else None
 
     def clear_up(self) -> None:
         """On a new connection: the other may have been interrupted in the middle of an answer."""
