@@ -5,6 +5,7 @@ lines: `stage` and `note` for people, at the end one `report`. Python 3.6 and la
 """
 
 import socket
+import sys
 import time
 import uuid
 from importlib import import_module
