@@ -96,8 +96,8 @@ const sameEnds: Readonly<Partial<Record<string, ReadonlySet<string>>>> = {
 const tradeWords = words(`
   paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
   authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
-  returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
-  trialing pastdue`);
+  returned backordered fulfilled unfulfilled reserved booked confirmed unconfirmed checkedin checkedout
+  noshow subscribed unsubscribed trialing pastdue`);
 
 /** Statuses of records that are kept or published, or that people work on. */
 const recordWords = words(`
