@@ -3,7 +3,7 @@ import { descendantsOf, type JobRow, mirrorAbove, nameRow } from '../tables/job-
 import { singularOf } from '../tables/names.ts';
 import { isPlannedTime } from '../tables/time-columns.ts';
 import { hasAllRows } from './expected-rows.ts';
-import { clockTolerance } from './signs-of-life.ts';
+import { clockTolerance, readDay } from './signs-of-life.ts';
 
 /**
  * What a job waits for: a parent for its next run, or one of its rows for its time. `null`: nothing. A
@@ -17,8 +17,10 @@ export function awaitedTime(
   for (const each of [top, ...descendantsOf(top)]) {
     if (each.status !== 'pending' && (each !== row || each.children.length === 0)) continue;
     const column = each.mapping.times.filter(isPlannedTime).find((name) => {
-      const reading = readInstant(each.values[name] ?? null, timeZone);
-      return reading.kind === 'instant' && reading.at > now + clockTolerance;
+      const value = each.values[name] ?? null;
+      const reading = readInstant(value, timeZone);
+      const at = reading.kind === 'instant' ? reading.at : readDay(value, timeZone);
+      return at !== null && at > now + clockTolerance;
     });
     if (column !== undefined) {
       return `${nameRow(each)} has ${column} = ${String(each.values[column])}, which is still to come`;

@@ -64,6 +64,15 @@ test('a row whose time has come keeps nothing', async () => {
   ]);
 });
 
+test.each<[sendOn: string, keeps: boolean]>([
+  [bySqlite(-day).slice(0, 10), true],
+  [bySqlite(0).slice(0, 10), true],
+  [bySqlite(day).slice(0, 10), false],
+])('a day without a time, %s, is to come until it is over', async (sendOn, keeps) => {
+  using database = dripCampaign(sendOn);
+  expect(changesOf(await planFor(database)).length === 0).toBe(keeps);
+});
+
 test('a run of a waiting job can be stuck', async () => {
   using database = scheduled('pending', bySqlite(-hour), 'processing');
   expect(changesOf(await planFor(database))).toEqual(['job_runs 1 failed']);
