@@ -88,7 +88,7 @@ const isAge = (row: JobRow, column: string): boolean =>
   timesOfRoles(row).includes(column) || /_at$/.test(snakeOf(column));
 
 /** The end of a day without a time: the row may have changed at any moment of it. */
-function readDay(value: unknown, timeZone: string): number | null {
+export function readDay(value: unknown, timeZone: string): number | null {
   if (typeof value !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(value.trim())) return null;
   const end = readInstant(`${value.trim()} 23:59:59`, timeZone);
   return end.kind === 'instant' ? end.at : null;

@@ -5,6 +5,7 @@ import { type JobForest, type JobRow, nameRow, rowKey, taskOf } from '../tables/
 import type { TableVerdict } from '../tables/job-tables.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
+import { awaitedTime, isBetweenRuns } from './planned.ts';
 import { clockTolerance, LifeSigns, type Sign } from './signs-of-life.ts';
 import { prefixLength, readNamedId } from './suspects.ts';
 import { warnOfTimeZones } from './time-zones.ts';
@@ -73,6 +74,11 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
     } else if (sign.latest > rules.now + clockTolerance) {
       leave(row, 'last sign of life is in the future', nameRow(row));
     } else if (isOver(sign.latest, rules)) {
+      const awaited = awaitedTime(row, { now: rules.now, timeZone });
+      if (awaited !== null) {
+        left.push({ row, why: 'waits for its time', says: { line: awaited }, level: 'notice' });
+        continue;
+      }
       const why = rules.stoppedAt === undefined ? reason : 'abandoned';
       stuck.push({ row, reason: why, lastSign: epochSeconds(sign.latest) });
     }
@@ -99,12 +105,14 @@ function findWaiting(
   life: LifeSigns,
   stuck: readonly StuckRow[],
 ): readonly StuckRow[] {
+  const { timeZone } = forest;
   const found = new Set(stuck.map(({ row }) => row));
   const waiting: StuckRow[] = [];
   for (const row of forest.rows.toReversed()) {
     if (found.has(row) || row.blocked !== null || row.children.length === 0) continue;
     if (!isOpen(row, rules.statuses) || rules.statuses.includes(row.status)) continue;
     if (!row.children.every((child) => isEnded(child.status) || found.has(child))) continue;
+    if (isBetweenRuns(row) || awaitedTime(row, { now: rules.now, timeZone }) !== null) continue;
     const { latest, unreadable } = life.ofUnit(row);
     if (unreadable !== null || latest === null || latest > rules.now) continue;
     if (!isOver(latest, rules)) continue;

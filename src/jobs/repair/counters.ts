@@ -1,5 +1,5 @@
 import type { SqlValue } from '../../model/operation.ts';
-import { countedBelow } from '../judge/expected-rows.ts';
+import { countedBelow, expectsMore } from '../judge/expected-rows.ts';
 import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
 import { type CounterMapping, isEnded } from '../tables/mapping.ts';
 import type { Fates } from './fate.ts';
@@ -28,6 +28,9 @@ export function countAgain(fates: Fates): Counters {
       const count = before.filter((below) => isCounted(below, counter, fates)).length;
       // A total is set by the app in advance: it is only changed if it counted exactly these rows.
       if (counter.counts === 'total' && value !== before.length) continue;
+      // It has counted rows that the app has removed since.
+      if (value !== null && value > count && counter.counts !== 'total' && expectsMore(row))
+        continue;
       if (value !== count) set[counter.column] = count;
     }
     if (Object.keys(set).length > 0) counted.set(row, set);

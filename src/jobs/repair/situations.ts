@@ -1,4 +1,5 @@
 import { isIncomplete } from '../judge/expected-rows.ts';
+import { isBetweenRuns } from '../judge/planned.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import type { Bystanders } from '../tables/bystanders.ts';
 import {
@@ -19,6 +20,7 @@ export function isDone(row: JobRow, { rules }: Deciding): boolean {
     each.children.length > 0 &&
     isOpen(each, rules.statuses) &&
     each.children.every(ended) &&
+    !isBetweenRuns(each) &&
     !isIncomplete(each);
   return done(row);
 }

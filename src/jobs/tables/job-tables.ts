@@ -142,7 +142,11 @@ function judgeAlone(table: StoreTable, tables: readonly StoreTable[], take: Take
   const task = celeryColumn(table, tables);
   if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
     take(table, 'certain', `its column ${task} holds Celery task ids`);
-  } else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
+  } else if (
+    readTableName(table.name) === 'job' &&
+    hasTimesOfJobs(table) &&
+    doubtColumns(table) === null
+  ) {
     take(table, 'likely', 'named like a job, with the statuses and timestamps of one');
   }
 }
@@ -150,11 +154,12 @@ function judgeAlone(table: StoreTable, tables: readonly StoreTable[], take: Take
 function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take): void {
   const name = readTableName(table.name);
   const [upper] = findTies(table, job);
-  if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
+  const isPart = name === 'part' && hasTimesOfJobs(table) && doubtColumns(table) === null;
+  if (isPart && upper !== undefined) {
     take(table, 'likely', `part of ${upper.table}, with the statuses and timestamps of a job`);
     return;
   }
-  if (doubtStatuses(table.statuses, 'by name') !== null) return;
+  if (doubtStatuses(table.statuses, 'by name') !== null || doubtColumns(table) !== null) return;
   const below = job.filter((each) =>
     findTies(each, [...job, table]).some((tie) => tie.table === table.name),
   );
@@ -171,6 +176,27 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
   doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
+
+/** Columns of work that people do: a to-do list, a job offer. */
+const peopleColumns =
+  /^(?:assignee|assignee_id|assigned_user|assigned_user_id|due_date|due_on|(?:(?:min|max)_)?salary(?:_(?:min|max|from|to))?|employment_type)$/;
+
+/** Columns that say how often something is to run: such a row is never done. */
+const scheduleColumns =
+  /^(?:cron(?:_(?:expression|expr|schedule|string|spec))?|crontab(?:_id)?|rrule|recurrence(?:_rule)?)$/;
+
+/** Why the rows of a table are not work for a program, whatever its name is; `null`: nothing says so. */
+function doubtColumns({ columns, foreignKeys }: StoreTable): string | null {
+  const find = (words: RegExp): string | undefined =>
+    columns.find(({ name }) => words.test(snakeOf(name)))?.name;
+  const assigned = foreignKeys.find(
+    (key) => snakeOf(key.column).startsWith('assigned_to') && isBusinessName(key.table),
+  );
+  const people = find(peopleColumns) ?? assigned?.column;
+  if (people !== undefined) return `its column ${people} shows that people work on its rows`;
+  const schedule = find(scheduleColumns);
+  return schedule === undefined ? null : `its column ${schedule} shows that its rows are schedules`;
+}
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables
@@ -206,6 +232,10 @@ function doubt(table: StoreTable, job: readonly StoreTable[]): string {
   const named = name === 'job' || taskColumn(table) !== null;
   const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
   if (statuses !== null) return statuses;
+  const columns = name === null ? null : doubtColumns(table);
+  if (columns !== null) {
+    return `named like ${name === 'part' ? 'a part of a job' : 'a job'}, but ${columns}`;
+  }
   if (name === 'job') return 'named like a job, but without a timestamp column';
   const tied = job.filter(
     (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,

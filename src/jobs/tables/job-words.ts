@@ -25,11 +25,13 @@ const bareParts = words(
 
 /** People, money and goods: their rows may be "processing" for days without a worker. */
 const businessNouns = words(`
-  account address appointment bill billing booking candidate cart charge checkout claim client
-  company contact contract coupon customer delivery deposit donation employee invoice lead loan
-  member money order organisation organization patient payment payout person policy product purchase
-  refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
-  team tenant ticket transaction transfer user vendor wallet withdrawal`);
+  account address affiliate applicant appointment approval bill billing booking candidate cart
+  charge checkout claim client company contact contract coupon customer deal delivery deposit
+  donation employee enrollment hiring insurance invitation invoice lead loan magic member money
+  offboarding onboarding order organisation organization password patient payment payout person
+  policy product purchase quote recruiting recruitment referral refund reservation salary sale
+  settlement shipment shop stock student subscriber subscription supplier support teacher team
+  tenant ticket transaction transfer user vendor visa wallet warranty withdrawal`);
 
 /** Not jobs by themselves; only in a name such as `project_jobs`. */
 const sharedNouns = words('project campaign');
@@ -96,8 +98,8 @@ const sameEnds: Readonly<Partial<Record<string, ReadonlySet<string>>>> = {
 const tradeWords = words(`
   paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
   authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
-  returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
-  trialing pastdue`);
+  returned backordered fulfilled unfulfilled reserved booked confirmed unconfirmed checkedin checkedout
+  noshow subscribed unsubscribed trialing pastdue`);
 
 /** Statuses of records that are kept or published, or that people work on. */
 const recordWords = words(`

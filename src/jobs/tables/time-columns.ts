@@ -30,6 +30,13 @@ const noSignOfLife =
 /** Whether a time in this column shows that somebody works on the row. */
 export const isSignOfLife = (column: string): boolean => !noSignOfLife.test(snakeOf(column));
 
+/** Times at which work is to begin; not those until which something holds, such as a lease or a link. */
+const plannedWords =
+  /(?:^|_)(?:next|schedul[a-z]*|planned|eta|not_before|(?:run|send|start|execute|process|publish|available|retry)_(?:at|on|after|time))(?:_|$)/;
+
+/** Whether a time in this column, while it lies ahead, says when work on the row is to begin. */
+export const isPlannedTime = (column: string): boolean => plannedWords.test(snakeOf(column));
+
 /** Whether the name alone says that a column holds times. */
 const isTimeName = (column: string): boolean =>
   timeNames.has(snakeOf(column)) || /_at$/.test(snakeOf(column));
