@@ -107,6 +107,7 @@ class SqliteStore implements Store {
     const before = this.#measure();
     const changed: Record<string, { updated: number; deleted: number }> = {};
     const problems: string[] = [];
+    const made = this.#changes();
     this.#database.exec('BEGIN IMMEDIATE');
     try {
       for (const change of changes) problems.push(...this.#compare(change));
@@ -119,7 +120,22 @@ class SqliteStore implements Store {
     }
     if (this.#database.inTransaction) this.#database.exec('ROLLBACK');
     if (problems.length === 0) problems.push(...this.#judge(before, changed));
-    return { changed, problems };
+    const own = Object.values(changed).reduce((sum, each) => sum + each.updated + each.deleted, 0);
+    const more = this.#changes() - made - own;
+    const triggers = more > 0 ? this.#triggersOn(Object.keys(changed)) : [];
+    return { changed, problems, triggered: { rows: more, triggers } };
+  }
+
+  /** Of this connection, those of triggers included. */
+  #changes(): number {
+    return this.#database.prepare('SELECT total_changes()').pluck().get() as number;
+  }
+
+  #triggersOn(tables: readonly string[]): readonly string[] {
+    const all = this.#database
+      .prepare("SELECT name, tbl_name AS on_ FROM sqlite_master WHERE type = 'trigger'")
+      .all() as { name: string; on_: string }[];
+    return all.filter(({ on_ }) => tables.includes(on_)).map(({ name }) => name);
   }
 
   #compare(change: RowChange): string[] {

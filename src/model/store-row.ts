@@ -20,4 +20,6 @@ export interface Rehearsal {
   >;
   /** One line each: a row that has changed, a violated constraint, damage, rows lost elsewhere. */
   readonly problems: readonly string[];
+  /** What the database's own triggers changed besides. */
+  readonly triggered: { readonly rows: number; readonly triggers: readonly string[] };
 }

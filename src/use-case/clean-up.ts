@@ -35,9 +35,11 @@ import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp, Finding } from '../model/operation.ts';
+import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
+import { formatCount } from '../report/quantities.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 import { rehearseOnHost } from './rehearse-on-host.ts';
 
@@ -328,6 +330,14 @@ async function countResets(
   return counts;
 }
 
+/** The app's own triggers act on a repair as on any change; whoever approves it should know. */
+function tellTriggered({ rows, triggers }: Rehearsal['triggered']): readonly Finding[] {
+  if (rows <= 0 || triggers.length === 0) return [];
+  const names = triggers.length === 1 ? 'the trigger' : 'the triggers';
+  const message = `${names} ${triggers.join(', ')} of the database would make ${formatCount(rows, 'more change')}, which \`restore\` does not take back`;
+  return [{ level: 'notice', message }];
+}
+
 // --- repair -------------------------------------------------------------------------------------
 
 function repairCopy(
@@ -345,7 +355,8 @@ function repairCopy(
   const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
   refuseForeignWords(database, forest, repair.changes);
-  const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
+  const tried = repair.changes.length > 0 ? store.rehearse(repair.changes) : null;
+  const problems = tried?.problems ?? [];
   if (problems.length > 0) {
     throw new ConfigError(
       'input action',
@@ -353,7 +364,9 @@ function repairCopy(
       'an action that the database allows; nothing was changed on the host',
     );
   }
-  const findings = [...copy.findings, ...found.findings, ...repair.findings].map((finding) => ({
+  const triggered = tried === null ? [] : tellTriggered(tried.triggered);
+  const told = [...copy.findings, ...found.findings, ...repair.findings, ...triggered];
+  const findings = told.map((finding) => ({
     where: database,
     ...finding,
   }));

@@ -1119,3 +1119,19 @@ describe('jobs with jobs below them', () => {
     expect(told(null)).toMatchObject({ parent: null, own: null });
   });
 });
+
+test('what the triggers of the database would change besides is told', async () => {
+  using database = new AppDatabase();
+  deadBatch(database);
+  database.sql.exec('CREATE TABLE audit (note TEXT)');
+  const quiet = await planFor(database, {});
+  expect(messagesOf(quiet)).not.toContain('trigger');
+  database.sql.exec(
+    "CREATE TRIGGER note_failure AFTER UPDATE ON batch_links BEGIN UPDATE audit SET note = 'x'; END",
+  );
+  database.sql.exec("INSERT INTO audit VALUES ('kept')");
+  const told = await planFor(database, {});
+  expect(messagesOf(told)).toMatch(
+    /^the trigger note_failure of the database would make \d+ more changes, which `restore` does not take back$/m,
+  );
+});
