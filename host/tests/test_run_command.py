@@ -11,7 +11,7 @@ from typing import Any, Dict
 import pytest
 from celeriac_host.facts import companions
 from celeriac_host.operations import run_command
-from celeriac_host.state.journal import Journal
+from celeriac_host.state.journal import TODO, Journal
 from celeriac_host.system.errors import OperationError
 from hosts import Host
 
@@ -48,6 +48,8 @@ def test_a_command_runs_as_the_unit_would_and_its_lines_are_reported(
     assert host.notes == [f"{tmp_path} red ''", "postgres://me:**@db/app"]
     undone = run_command.undo(asking("python", "job.py"), host, journal.step(0))
     assert undone == "what `python job.py` did is not undone"
+    # The report must not say that the host is as it was before.
+    assert journal.step(0).get(TODO) == "check what `python job.py` did: it is not undone"
     assert run_command.undo(asking("python", "job.py"), host, journal.step(1)) is None
 
 
