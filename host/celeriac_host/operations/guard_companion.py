@@ -58,5 +58,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 def _todo(unit: str, left: list[processes.Process]) -> str:
     """Beat, for instance, would send everything twice."""
     pids = ", ".join(str(each.pid) for each in left)
-    which = "process" if len(left) == 1 else "processes"
-    return f"end {which} {pids} on the host: {unit} left {'it' if len(left) == 1 else 'them'} behind, and runs twice"
+    some, them = ("process", "it") if len(left) == 1 else ("processes", "them")
+    return (
+        f"end {some} {pids} on the host: {unit} left {them} behind when it stopped, and runs again"
+    )
