@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
+from celeriac_host.app import companions as served
 from celeriac_host.facts import companions
-from celeriac_host.operations import run_command
-from celeriac_host.state.journal import Journal
+from celeriac_host.operations import guard_companion, run_command
+from celeriac_host.state.journal import TODO, Journal
+from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
 from hosts import Host
 
@@ -48,6 +50,8 @@ def test_a_command_runs_as_the_unit_would_and_its_lines_are_reported(
     assert host.notes == [f"{tmp_path} red ''", "postgres://me:**@db/app"]
     undone = run_command.undo(asking("python", "job.py"), host, journal.step(0))
     assert undone == "what `python job.py` did is not undone"
+    # The report must not say that the host is as it was before.
+    assert journal.step(0).get(TODO) == "check what `python job.py` did: it is not undone"
     assert run_command.undo(asking("python", "job.py"), host, journal.step(1)) is None
 
 
@@ -102,3 +106,27 @@ def test_the_code_of_an_app_is_its_checkout_and_never_a_folder_of_many_apps(
     (tmp_path / "shop" / ".git").mkdir()
     assert companions.roots([str(inside)]) == [str(tmp_path / "shop")]
     assert companions.roots(["/", "/srv"]) == []
+
+
+def test_processes_that_a_unit_left_behind_are_told_when_it_serves_again(
+    host: Host, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = journal.step(0)
+    step.keep("was", {"ActiveState": "active", "InvocationID": "a"})
+    me = processes.read(os.getpid())
+    assert me is not None
+    for name, answer in (
+        ("seen", {"ActiveState": "inactive", "InvocationID": "a"}),
+        ("same_run", False),
+        ("left_by", [me]),
+        ("start", None),
+        ("watch", None),
+    ):
+        monkeypatch.setattr(served, name, lambda *_, said=answer: said)
+    asked = {"unit": UNIT, "how": "restart", "timeoutSeconds": 1, "minHealthySeconds": 0}
+    told = guard_companion.undo(asked, host, step)
+    assert told == f"{UNIT} serves again, with the earlier code"
+    left = (
+        f"end process {me.pid} on the host: {UNIT} left it behind when it stopped, and runs again"
+    )
+    assert step.get(TODO) == left

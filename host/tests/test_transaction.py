@@ -244,6 +244,21 @@ def test_an_unconfirmed_release_has_a_deadline(host: Host, world: World) -> None
     assert runner.recall(folder, host)["confirmBy"] == waiting["deadline"]
 
 
+def test_a_release_without_confirmation_confirms_those_that_it_stands_on(
+    host: Host, world: World
+) -> None:
+    first = write(world.changed, "one\n", "old changed\n")
+    folder = begin(host.state, [first], "20260101T000000-0001", release={"confirmWithinSeconds": 1})
+    runner.carry_out(folder, host, silent)
+    assert ledger.awaiting(host.state, UNIT) is not None
+    second = write(world.changed, "two\n", "one\n")
+    runner.carry_out(begin(host.state, [second], "20260101T000001-0001", release={}), host, silent)
+    # Otherwise the host would undo the first beneath the second.
+    assert ledger.all_awaiting(host.state) == []
+    verdicts = [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
+    assert verdicts == ["none", "confirmed", "confirmed"]
+
+
 def test_the_reserve_allows_the_commit_on_a_full_disk(
     make_disk: Callable[[int], Path], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

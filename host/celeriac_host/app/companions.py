@@ -50,19 +50,24 @@ def renew(unit: str, how: str, timeout: float, host: System) -> float:
         return 0.0
     begun = time.monotonic()
     before = seen(unit, host)
-    group = before.get("ControlGroup") or f"/{before.get('Slice') or 'system.slice'}/{unit}"
     _control("stop", unit, timeout, host)
     end = time.monotonic() + EMPTY_SECONDS
-    while units.cgroup_processes(group):
+    while left := left_by(unit, before):
         if time.monotonic() >= end:
-            left = units.cgroup_processes(group)
+            some = "a process" if len(left) == 1 else f"{len(left)} processes"
             raise OperationError(
-                f"{unit} left {len(left)} processes after its stop, so it was not started again",
+                f"{unit} left {some} after its stop, so it was not started again",
                 evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in left],
             )
         host.sleep(0.1)
     start(unit, timeout, host)
     return time.monotonic() - begun
+
+
+def left_by(unit: str, seen: dict[str, str]) -> list[processes.Process]:
+    """Every process in the unit's cgroup."""
+    group = seen.get("ControlGroup") or f"/{seen.get('Slice') or 'system.slice'}/{unit}"
+    return units.cgroup_processes(group)
 
 
 def start(unit: str, timeout: float, host: System) -> None:

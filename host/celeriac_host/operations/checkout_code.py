@@ -259,7 +259,10 @@ def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str
     if now == was["head"]:
         return
     if now != moved or branch != was["branch"]:
-        raise OperationError(f"{checkout.path} was moved to {git.short(now)} since; left unchanged")
+        raise OperationError(
+            f"{checkout.path} was moved to {git.short(now)} since; left unchanged,"
+            f" not moved back to {git.short(was['head'])}"
+        )
     locks = git.locks(host, checkout)
     if locks:
         raise OperationError(

@@ -7,11 +7,13 @@ Undo: restarts or reloads the unit, if that happened meanwhile, so that it runs 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from celeriac_host.app import companions
 from celeriac_host.code import sources
-from celeriac_host.state.journal import StepJournal
+from celeriac_host.state.journal import TODO, StepJournal
+from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -40,7 +42,12 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
             same = now["InvocationID"] == was["InvocationID"]
             companions.renew(unit, args["how"] if same else "restart", timeout, host)
         else:
+            # Its stop did not end them: it serves again all the same, but they must be told.
+            left = companions.left_by(unit, was)
             companions.start(unit, timeout, host)
+            if left:
+                with suppress(OSError):
+                    journal.keep(TODO, _todo(unit, left))
         sources.remember(host, unit)
         companions.watch(unit, float(args["minHealthySeconds"]), host)
     except OperationError as error:
@@ -48,3 +55,12 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
             f"{unit} does not serve: {error.message}", evidence=error.evidence
         ) from None
     return f"{unit} serves again, with the earlier code"
+
+
+def _todo(unit: str, left: list[processes.Process]) -> str:
+    """Beat, for instance, would send everything twice."""
+    pids = ", ".join(str(each.pid) for each in left)
+    some, them = ("process", "it") if len(left) == 1 else ("processes", "them")
+    return (
+        f"end {some} {pids} on the host: {unit} left {them} behind when it stopped, and runs again"
+    )

@@ -10,11 +10,12 @@ import os
 import shlex
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from celeriac_host.app import code_folders
 from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.state.journal import StepJournal
+from celeriac_host.state.journal import TODO, StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
@@ -92,4 +93,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     if journal.get("begun") is None:
         return None
-    return f"what `{' '.join(map(shlex.quote, args['argv']))}` did is not undone"
+    said = " ".join(map(shlex.quote, args["argv"]))
+    # A full disk is no reason to call the undo failed.
+    with suppress(OSError):
+        journal.keep(TODO, f"check what `{said}` did: it is not undone")
+    return f"what `{said}` did is not undone"

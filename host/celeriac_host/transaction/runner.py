@@ -156,7 +156,12 @@ class _Work:
         ledger.record(state, self.id, {"meta": self.meta, "operations": self.operations})
         within = about.get("confirmWithinSeconds")
         if within is None:
-            ledger.judge(state, unit, [self.id], "confirmed", "", "no confirmation required")
+            # It stands on those that still await their verdict: they are not undone beneath it.
+            before = ledger.awaiting(state, unit)
+            below = before["transactions"] if before else []
+            why = "no confirmation required"
+            ledger.judge(state, unit, [self.id, *below], "confirmed", "", why)
+            ledger.stop_awaiting(state, unit)
         else:
             self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
 

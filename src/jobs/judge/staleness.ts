@@ -3,6 +3,7 @@ import type { Finding } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds } from '../../model/units.ts';
 import { type JobForest, type JobRow, nameRow, rowKey, taskOf } from '../tables/job-forest.ts';
 import type { TableVerdict } from '../tables/job-tables.ts';
+import { guessMeaning } from '../tables/job-words.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
 import { awaitedTime, isBetweenRuns } from './planned.ts';
@@ -173,6 +174,14 @@ function unknownStatus({ mapping, values }: JobRow): string {
   return typeof value === 'number' ? `${value} (a number, which \`words\` has to map)` : 'no text';
 }
 
+/** What an owner can do about a status that may be that of work: `RUNNING`. */
+function hintFor(words: readonly string[]): string {
+  const word = words.find((each) => guessMeaning(each) !== null);
+  return word === undefined
+    ? ''
+    : `; to include them, say what each means in \`stores\`: \`words: { ${JSON.stringify(word)}: ${guessMeaning(word)} }\``;
+}
+
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
   for (const [table, count] of forest.withoutId) {
@@ -190,7 +199,7 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
     const list = [...words].slice(0, shown).join(', ');
     findings.push({
       level: 'notice',
-      message: `${table}: skipped rows with an unknown status: ${list}`,
+      message: `${table}: skipped rows with an unknown status: ${list}${hintFor([...words])}`,
     });
   }
   return findings;

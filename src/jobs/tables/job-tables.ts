@@ -2,7 +2,13 @@ import type { TableSpec } from '../../config/stores-input.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
-import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
+import {
+  countedNoun,
+  doubtStatuses,
+  isBusinessName,
+  isBusinessRecord,
+  readTableName,
+} from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
 import { findTies, mayNameAppTask, type TableSpecs } from './ties.ts';
 import { ageColumns } from './time-columns.ts';
@@ -200,11 +206,13 @@ function doubtColumns({ columns, foreignKeys }: StoreTable): string | null {
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables
- * about money or people, `task_id` may be an id of something else, e.g. of a payment provider.
+ * about money or people, `task_id` may be an id of something else, e.g. of a payment provider; and an
+ * order that names its Celery task may be "processing" until it is shipped, long after that.
  */
 function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
   const column = taskColumn(table);
   if (column === null || mayNameAppTask(table, column, tables)) return null;
+  if (isBusinessRecord(table.name)) return null;
   if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
   const others = tables.filter((other) => idColumn(other) !== null);
   return findTies(
@@ -240,6 +248,10 @@ function doubt(table: StoreTable, job: readonly StoreTable[]): string {
   const tied = job.filter(
     (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,
   );
+  const celery = taskColumn(table);
+  if (celery !== null && wordsOf(celery).includes('celery') && isBusinessRecord(table.name)) {
+    return `named like business records, whose status may be another than that of the Celery task in ${celery}`;
+  }
   const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
   const what =
     task === undefined

@@ -55,6 +55,12 @@ export function readTableName(name: string): NamedAs {
 export const isBusinessName = (name: string): boolean =>
   nounsOf(name).some((noun) => businessNouns.has(noun));
 
+/** Whether its rows are of people, money or goods, and not work on these as `order_exports` are. */
+export function isBusinessRecord(name: string): boolean {
+  const head = nounsOf(name).at(-1) ?? '';
+  return isBusinessName(name) && !jobNouns.has(head) && !workNouns.has(head);
+}
+
 const nounsOf = (name: string): readonly string[] =>
   wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
 

@@ -259,7 +259,8 @@ export function wordFor(mapping: TableMapping, status: StatusWord): string {
   if (mapping.used.includes(status) && meaningOf(mapping, status) === status) return status;
   const words = Object.entries(mapping.words).filter(
     ([word, meaning]) =>
-      meaning === status && !statusWords.some((own) => own === word.toLowerCase()),
+      meaning === status &&
+      !statusWords.some((own) => own !== status && own === word.toLowerCase()),
   );
   return words[0]?.[0] ?? mapping.spelled[status] ?? status;
 }

@@ -228,6 +228,14 @@ describe('which rows are found', () => {
     expect(messagesOf(cleanUp)).toContain('skipped rows with an unknown status: paused');
   });
 
+  test('an unknown status that may be that of work comes with what to write', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: 'odd', status: 'RUNNING', created_at: bySqlite(day) });
+    expect(messagesOf(await planFor(database))).toContain(
+      'unknown status: RUNNING; to include them, say what each means in `stores`: `words: { "RUNNING": processing }`',
+    );
+  });
+
   test('rows with a duplicate id or none are never changed', async () => {
     using database = new AppDatabase('CREATE TABLE jobs (id TEXT, status TEXT, created_at TEXT);');
     for (const id of ['twin', 'twin', null, 'single']) {

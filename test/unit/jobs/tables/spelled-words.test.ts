@@ -51,6 +51,19 @@ describe('words in another case', () => {
     expect(changesOf(await planFor(database, { stores }))).toEqual([[1, 'BROKEN']]);
   });
 
+  test.each([
+    ['without a CHECK', ''],
+    ['with one', "CHECK (status IN ('QUEUED', 'RUNNING', 'DONE', 'FAILED'))"],
+  ])("`words` may name Celeriac's own words in another case, %s", async (_, check) => {
+    using database = new AppDatabase(
+      `CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT ${check}, created_at TEXT)`,
+    );
+    database.add('jobs', { id: 1, status: 'RUNNING', created_at: bySqlite(day) });
+    const words = { RUNNING: 'processing', DONE: 'completed', FAILED: 'failed' } as const;
+    const stores = [{ database: path, tables: { jobs: { words } }, where: 'input stores' }];
+    expect(changesOf(await planFor(database, { stores }))).toEqual([[1, 'FAILED']]);
+  });
+
   test('`statuses` may be in either case', async () => {
     using database = jobsWith('PENDING');
     expect(changesOf(await planFor(database, { statuses: ['Pending'] }))).toEqual([[1, 'FAILED']]);
