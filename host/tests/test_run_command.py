@@ -111,6 +111,7 @@ def test_the_code_of_an_app_is_its_checkout_and_never_a_folder_of_many_apps(
 def test_processes_that_a_unit_left_behind_are_told_when_it_serves_again(
     host: Host, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    host.answers[("systemctl", "show")] = (0, "InvocationID=b\n")
     step = journal.step(0)
     step.keep("was", {"ActiveState": "active", "InvocationID": "a"})
     me = processes.read(os.getpid())

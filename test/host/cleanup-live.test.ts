@@ -140,7 +140,7 @@ describe('a running worker', () => {
     expect(await statusOf(lives.id)).toBe('processing');
   });
 
-  test('it does not answer: no job counts as stuck', async () => {
+  test('it does not answer: no job counts as stuck', { tags: ['nightly'] }, async () => {
     const lost = await addRow();
     const { MainPID: main } = await show(hand.machine, 'MainPID');
     await hand.shell(`kill -STOP ${main}`);

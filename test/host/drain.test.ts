@@ -263,7 +263,9 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('of two workers with one name, only that of the unit is told', async () => {
+  test('of two workers with one name, only that of the unit is told', {
+    tags: ['nightly'],
+  }, async () => {
     const text = await hand.machine.readFile(`/etc/systemd/system/${OTHER}`);
     await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text.replace('-n other@%%h', ''));
     await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
@@ -313,7 +315,9 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('that cannot be reached: it is stopped anyway, and the reason is reported', async () => {
+  test('that cannot be reached: it is stopped anyway, and the reason is reported', {
+    tags: ['nightly'],
+  }, async () => {
     const refuse = async (interpreter: readonly string[], app = 'celery_app') => {
       const stopped = await hand.commit([{ ...stop, interpreter, app } as PlainOperation]);
       expect(stopped.result).toBe('committed');

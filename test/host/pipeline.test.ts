@@ -160,8 +160,12 @@ async function deployWorker(): Promise<void> {
   await tasks.expectNoneLost(run);
 }
 
+/** Without what runs for a moment by a timer, of systemd and of our guard. */
 const withoutSystemd = (all: readonly HostProcess[]): readonly HostProcess[] =>
-  all.filter(({ command }) => !command.startsWith('/lib/systemd/systemd-'));
+  all.filter(
+    ({ command, group }) =>
+      !command.startsWith('/lib/systemd/systemd-') && !group.endsWith('/celeriac-guard.service'),
+  );
 
 async function expectAsAsked(hasSwap: boolean): Promise<void> {
   expect(

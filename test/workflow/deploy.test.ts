@@ -99,7 +99,7 @@ async function goBack(): Promise<void> {
   expect(dry.lines.join('\n')).toMatch(/Dry run: release 1 \(\w{7}\) of .* would be undone/);
   const run = await roll({ release: 'previous', 'dry-run': 'false' });
   expect(run.code).toBe(0);
-  expect(run.lines.join('\n')).toMatch(/Undone: release 1 .*; the worker is as it was before/);
+  expect(run.lines.join('\n')).toMatch(/Undone: release 1 .*; process \d+ was not started again/);
   expect(await machine.readFile(unitPath)).toBe(original);
   expect(await ask('pgrep -fc "celery -A celery_app worker"')).toBe('6');
   expect(await serveJob()).toBe('completed');
