@@ -225,3 +225,16 @@ def test_a_missing_unit_or_user_is_named(state: str, shown: dict[str, str], name
     with pytest.raises(OperationError) as failed:
         context(state, shown)
     assert named in failed.value.message
+
+
+def test_a_file_that_would_stop_or_fill_us_is_refused(state: str, tmp_path: Path) -> None:
+    """The app's user may own it."""
+    pipe, huge = tmp_path / "pipe", tmp_path / "huge"
+    os.mkfifo(pipe)
+    huge.touch()
+    os.truncate(huge, 1 << 40)
+    for path, why in ((pipe, "not a regular file"), (huge, "more than 1048576 bytes")):
+        with pytest.raises(OperationError, match=why):
+            context(state, {"EnvironmentFiles": f"{path} (ignore_errors=no)"})
+        context(state, {"EnvironmentFiles": f"{path} (ignore_errors=yes)"})
+    context(state, {"EnvironmentFiles": "/dev/null (ignore_errors=no)"})

@@ -75,3 +75,12 @@ def test_a_pipe_or_a_link_to_nowhere_does_not_stop_it(host: Host, app: Path) -> 
     (app / "gone.py").symlink_to(app / "nowhere")
     (app / "loop").symlink_to(app)
     assert same(host) is True
+
+
+def test_a_huge_file_of_the_app_is_not_read(host: Host, app: Path) -> None:
+    huge = app / "huge.py"
+    huge.touch()
+    os.truncate(huge, 1 << 40)
+    before = sources.fingerprint(str(app), host)
+    os.truncate(huge, 1 << 41)
+    assert sources.fingerprint(str(app), host) != before

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from celeriac_host.facts.unit import full_name
+from celeriac_host.facts.unit import full_name, text_of
 from celeriac_host.system import units
 from celeriac_host.system.system import System
 
@@ -62,7 +62,7 @@ def _units(host: System) -> list[dict[str, str]]:
 def _has_controller() -> bool:
     """Whether the kernel can limit the memory of services."""
     root = units.CGROUP_ROOT
-    version2 = _text(root + "/cgroup.controllers")
+    version2 = text_of(root + "/cgroup.controllers")
     if version2 is not None:
         return "memory" in version2.split()
     return os.path.exists(root + "/memory/memory.limit_in_bytes")
@@ -70,7 +70,7 @@ def _has_controller() -> bool:
 
 def _own_meminfo() -> bool:
     """Whether something is mounted over /proc/meminfo, as lxcfs does with a container's own."""
-    rows = (line.split() for line in (_text("/proc/self/mountinfo") or "").splitlines())
+    rows = (line.split() for line in (text_of("/proc/self/mountinfo") or "").splitlines())
     return any(len(row) > 4 and row[4] == "/proc/meminfo" for row in rows)
 
 
@@ -78,11 +78,11 @@ def _system() -> dict[str, int] | None:
     """The limit of the cgroup that is our root, as in a container; None if there is none."""
     root = units.CGROUP_ROOT
     if os.path.exists(root + "/cgroup.controllers"):
-        limit, used = _text(root + "/memory.max"), _text(root + "/memory.current")
+        limit, used = text_of(root + "/memory.max"), text_of(root + "/memory.current")
         cache = _counter(root + "/memory.stat", "file")
     else:
-        limit = _text(root + "/memory/memory.limit_in_bytes")
-        used = _text(root + "/memory/memory.usage_in_bytes")
+        limit = text_of(root + "/memory/memory.limit_in_bytes")
+        used = text_of(root + "/memory/memory.usage_in_bytes")
         cache = _counter(root + "/memory/memory.stat", "total_cache")
     limit_bytes = units.number((limit or "").strip())
     used_bytes = units.number((used or "").strip())
@@ -95,20 +95,12 @@ def _system() -> dict[str, int] | None:
 def _proportional(group: str) -> int | None:
     """The memory of the processes, shared pages divided among those that share them."""
     found = units.cgroup_processes(group)
-    texts = [_text(f"/proc/{process.pid}/smaps_rollup") for process in found]
+    texts = [text_of(f"/proc/{process.pid}/smaps_rollup") for process in found]
     shares = [PROPORTIONAL.search(text) for text in texts if text]
     known = [int(share.group(1)) * 1024 for share in shares if share]
     return sum(known) if known and len(known) == len(found) else None
 
 
 def _counter(path: str, name: str) -> int:
-    rows = (line.split() for line in (_text(path) or "").splitlines())
+    rows = (line.split() for line in (text_of(path) or "").splitlines())
     return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == name), 0)
-
-
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -29,7 +29,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     drop_ins = [
         {"path": file, "text": text}
         for file in units.split_words(seen.get("DropInPaths", ""))
-        for text in [_text(file)]
+        for text in [text_of(file)]
         # The undo of an interrupted run comes first, and removes its own.
         if text is not None and not limits.is_hold(file)
     ]
@@ -108,7 +108,8 @@ def _masked_path(name: str) -> str:
     return next((path for path in paths if os.path.lexists(path)), "")
 
 
-def _text(path: str) -> str | None:
+def text_of(path: str) -> str | None:
+    """The content of a file of the system; None if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -154,11 +155,11 @@ def _memory(group: str) -> dict[str, Any] | None:
     folder = units.cgroup_folder(group)
     if folder is None:
         return None
-    current = _text(os.path.join(folder, "memory.current"))
+    current = text_of(os.path.join(folder, "memory.current"))
     if current is None:
         return None
-    peak = _text(os.path.join(folder, "memory.peak"))
-    events = _text(os.path.join(folder, "memory.events")) or ""
+    peak = text_of(os.path.join(folder, "memory.peak"))
+    events = text_of(os.path.join(folder, "memory.events")) or ""
     rows = [line.split() for line in events.splitlines()]
     return {
         "currentBytes": int(current),

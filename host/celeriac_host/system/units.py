@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 import re
 import signal
+import stat
 from typing import Any, NamedTuple, Sequence
 
 from celeriac_host.system import environment_files, processes
@@ -21,6 +23,7 @@ EXCEPTION = re.compile(
     r"|^((?:\w+\.)+[A-Z]\w*: .*)"
 )
 CGROUP_ROOT = "/sys/fs/cgroup"
+ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # What systemd logs about any unit: no evidence of why one fails.
 BOOKKEEPING = re.compile(
     r"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully"
@@ -363,9 +366,7 @@ def _environment_file(line: str, host: System) -> dict[str, str]:
     paths = sorted(glob.glob(pattern)) or [pattern]
     for path in paths:
         try:
-            # newline="": a lone CR also ends a line.
-            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                text = file.read()
+            text = _environment_text(path)
         except OSError as error:
             if not optional:
                 raise OperationError(
@@ -375,6 +376,21 @@ def _environment_file(line: str, host: System) -> dict[str, str]:
         older = environment_files.version_matters(text) and version(host) < 254
         found.update(environment_files.parse(text, comments_go_on=older))
     return found
+
+
+def _environment_text(path: str) -> str:
+    """The app's user may own the file: a pipe or a huge file must not stop us. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    # newline="": a lone CR also ends a line.
+    with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        about = os.fstat(handle)
+        if os.path.realpath(path) == os.devnull:
+            return ""
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if about.st_size > ENVIRONMENT_LIMIT_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {ENVIRONMENT_LIMIT_BYTES} bytes")
+        return file.read(ENVIRONMENT_LIMIT_BYTES)
 
 
 def version(host: System) -> int:
