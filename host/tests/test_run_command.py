@@ -46,7 +46,7 @@ def test_a_command_runs_as_the_unit_would_and_its_lines_are_reported(
         "print('postgres://me:secret@db/app', file=sys.stderr)\n"
     )
     message = run_command.do(asking("python", "job.py"), host_in(host, tmp_path), journal.step(0))
-    assert message.startswith("`python job.py` ended well in ")
+    assert message.startswith("`python job.py` succeeded in ")
     assert host.notes == [f"{tmp_path} red ''", "postgres://me:**@db/app"]
     undone = run_command.undo(asking("python", "job.py"), host, journal.step(0))
     assert undone == "what `python job.py` did is not undone"

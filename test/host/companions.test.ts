@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, shell, waitUntil } from './lib/worker.ts';
@@ -63,7 +63,7 @@ beforeEach(async () => {
 afterEach(() => clone?.[Symbol.dispose]());
 afterAll(() => machine?.stop());
 
-const deploy = (inputs: Inputs = {}): Promise<BundleRun> =>
+const deploy = (inputs: Inputs = {}, options: BundleOptions = {}): Promise<BundleRun> =>
   runBundle(
     'deploy-worker',
     inputsFor(machine, {
@@ -72,7 +72,10 @@ const deploy = (inputs: Inputs = {}): Promise<BundleRun> =>
       ...('roll-back' in inputs ? {} : { source: 'git' }),
       ...inputs,
     }),
-    { env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') } },
+    {
+      env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
+      ...options,
+    },
   );
 
 /** What web answers; empty while it does not. */
@@ -162,4 +165,34 @@ test('units that run from the same checkout are named', { tags: ['nightly'] }, a
   expect(done.code, done.log).toBe(0);
   expect(done.log).toContain('shop-web.service also runs from this code and keeps the old one');
   expect(await page()).toBe('one');
+});
+
+test('work that is killed while a unit is stopped is undone by the host', {
+  tags: ['nightly'],
+}, async () => {
+  await shell(
+    machine,
+    `mkdir -p /etc/systemd/system/shop-beat.service.d
+     printf '[Service]\\nExecStop=/bin/sleep 4\\n' >/etc/systemd/system/shop-beat.service.d/slow.conf
+     systemctl daemon-reload`,
+  );
+  clone.commit('Second', { 'backend/web.py': web('two') });
+  let killed: Promise<unknown> | undefined;
+  const run = await deploy(
+    {},
+    {
+      onLog: (text) => {
+        if (!/^\s*\d+\/\d+ restart shop-beat\.service$/m.test(text)) return;
+        killed ??= shell(machine, "sleep 1; pkill -9 -f '[c]arry-out'");
+      },
+    },
+  );
+  await killed;
+  expect(killed, run.log).toBeDefined();
+  expect(run.code, run.log).toBe(1);
+  await waitUntil('web answers as before', async () => (await page()) === 'one');
+  await waitUntil('beat runs', async () => (await beats()) === '1');
+  expect(await shell(machine, `git -C ${CHECKOUT} log -1 --format=%s`)).toBe('Add web');
+  await completeJob(machine);
+  expect(run.log).toContain('the host is as it was before');
 });

@@ -76,7 +76,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         },
     )
     if ended.code == 0:
-        return f"`{said}` ended well in {time.monotonic() - begun:.1f} s"
+        return f"`{said}` succeeded in {time.monotonic() - begun:.1f} s"
     why = f"failed (exit code {ended.code})"
     if ended.code is None:
         why = f"did not end within {args['timeoutSeconds']:g} s"

@@ -9,15 +9,17 @@ export function runBeforeStart(
   trial: Trial,
   { beforeStart }: DeployWorkerDesired,
 ): readonly RunCommand[] {
+  if (beforeStart === undefined) return [];
+  const { commands, timeoutSeconds } = beforeStart;
   const instead = trial.when === 'prepared' ? trial.instead : null;
-  return (beforeStart?.commands ?? []).map((argv) => ({
+  return commands.map((argv) => ({
     op: 'run-command',
     unit: own.unit,
     interpreter: own.interpreter,
     argv,
     ...(instead !== null && { instead }),
-    timeoutSeconds: beforeStart?.timeoutSeconds as RunCommand['timeoutSeconds'],
+    timeoutSeconds,
     title: `run \`${argv.join(' ')}\``,
-    why: `\`before-start\`: within ${formatDuration(beforeStart?.timeoutSeconds as RunCommand['timeoutSeconds'])}, else the old worker stays; a roll-back does not undo what it does`,
+    why: `\`before-start\`: within ${formatDuration(timeoutSeconds)}, else the old worker stays; a roll-back does not undo what it does`,
   }));
 }
