@@ -148,7 +148,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
             if lost is not None:
                 raise lost  # the loop takes it as the loss of its connection, and reconnects
 
-        consumer.timer.call_after(min(every, 1.0), beat)
+        consumer.timer.call_after(0, beat)  # the first turn of its loop: its sockets must be there
 
     def stop(self, consumer: Any) -> None:
         # Reconnects also stop the steps, in state RUN. A shutdown gets here before the pool waits

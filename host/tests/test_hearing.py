@@ -519,3 +519,31 @@ def test_without_a_loop_or_a_connection_there_is_nothing_to_repair(support: Any,
     setattr(consumer, what, None)
     support.repair(consumer)
     assert support._logged == set()
+
+
+def test_sockets_lost_in_the_first_second_are_registered_again(support: Any) -> None:
+    consumer: Any = Consumer("amqp")
+    consumer.pool = types.SimpleNamespace(num_processes=2)
+    sock = types.SimpleNamespace(fileno=lambda: 7)
+    consumer.connection = types.SimpleNamespace(
+        connected=True,
+        connection=types.SimpleNamespace(sock=sock),
+        transport=types.SimpleNamespace(
+            driver_type="amqp",
+            register_with_event_loop=lambda connection, hub: hub.readers.update({7: connection}),
+        ),
+    )
+    consumer.hub.readers[7] = consumer.connection.connection
+    due: list[tuple[float, Callable[[], None]]] = []
+    consumer.timer = types.SimpleNamespace(call_after=lambda after, what: due.append((after, what)))
+
+    support.Pulse().start(consumer)
+    first = [what for after, what in due if after == 0]
+    due.clear()
+    for what in first:
+        what()
+    consumer.hub.readers.clear()
+    for _, what in list(due):
+        what()
+
+    assert 7 in consumer.hub.readers

@@ -33,13 +33,17 @@ def slow(number, seconds):
     done(number)
 
 
+def stop_polling(hub, cycle):
+    for poll in list(hub.on_tick):
+        if any(cell.cell_contents is cycle for cell in poll.__closure__ or ()):
+            hub.on_tick.discard(poll)
+
+
 def deafen(consumer, way):
     if consumer.connection.transport.driver_type == 'amqp':
         return deafen_amqp(consumer, way)
     hub, cycle = consumer.hub, consumer.connection.transport.cycle
-    for poll in list(hub.on_tick):
-        if any(cell.cell_contents is cycle for cell in poll.__closure__ or ()):
-            hub.on_tick.discard(poll)
+    stop_polling(hub, cycle)
     for number in list(cycle.fds):
         hub.remove(number)
     if way != 'sockets':
@@ -63,7 +67,10 @@ class Deafness(bootsteps.StartStopStep):
 
     def start(self, consumer):
         if lasting:
-            consumer.timer.call_after(0.5, deafen, (consumer, lasting))
+            # At once, and when it has its channels: it must take nothing of what waits.
+            if consumer.connection.transport.driver_type == 'redis':
+                stop_polling(consumer.hub, consumer.connection.transport.cycle)
+            consumer.timer.call_after(0, deafen, (consumer, lasting))
 
 
 @signals.worker_init.connect(weak=False)
