@@ -10,6 +10,7 @@ import type { Command } from '../src/cli/command.ts';
 import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
+import { policySchema } from '../src/config/policy.ts';
 import { renderFatePage } from './fate-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
@@ -156,6 +157,7 @@ function readOperations(): Record<string, string> {
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
+  yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
   yield* unitRulePages();
   yield [
     'cli/README.md',
