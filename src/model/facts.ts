@@ -536,6 +536,8 @@ export interface PastFact {
   }[];
   /** Temporary files of killed runs. */
   readonly leftovers: readonly string[];
+  /** Lasting findings that earlier runs told, by what they were about. */
+  readonly notices: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

@@ -524,4 +524,6 @@ export interface Finding {
   readonly where?: string;
   /** The title of a fault that a person has accepted: not told again while nothing changes about it. */
   readonly accepted?: string;
+  /** A lasting state of the host: later runs fold it away while nothing changes about it. */
+  readonly lasting?: true;
 }
