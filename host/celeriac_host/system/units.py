@@ -11,7 +11,7 @@ import signal
 import stat
 from typing import Any, NamedTuple, Sequence
 
-from celeriac_host.system import environment_files, processes
+from celeriac_host.system import environment_files, processes, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System
@@ -271,15 +271,16 @@ def exposure(host: System, unit: str) -> float | None:
 
 
 class Context(NamedTuple):
-    """The user, directory and environment of a unit's processes."""
+    """The user, directory, environment and restrictions of a unit's processes."""
 
     identity: Identity
     directory: str
     environment: dict[str, str]
+    restrictions: services.Restrictions = services.NONE
 
 
 def context(host: System, unit: str) -> Context:
-    """Reads the properties that set the user, the directory and the environment, in order."""
+    """Reads the properties that set them; the variables in their order."""
     seen = show(host, unit)
     if seen.get("LoadState") != "loaded":
         raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")
@@ -301,7 +302,8 @@ def context(host: System, unit: str) -> Context:
         name, equals, value = word.partition("=")
         if not equals or environment.get(name) == value:
             environment.pop(name, None)
-    return Context(whom, _directory(seen.get("WorkingDirectory", ""), whom), environment)
+    directory = _directory(seen.get("WorkingDirectory", ""), whom)
+    return Context(whom, directory, environment, services.restrictions(unit, seen))
 
 
 def user_of(seen: dict[str, str]) -> str | None:
@@ -343,16 +345,15 @@ def run_as(
     check: bool = True,
 ) -> Completed:
     """Runs a command in the same context as the processes of the unit."""
-    ours = dict.fromkeys(("LC_ALL", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "SYSTEMD_URLIFY"))
-    merged = {**ours, **where.environment, **(env or {})}
     return host.run(
         argv,
         timeout=timeout,
         user=where.identity,
         cwd=where.directory,
-        env=merged,
+        env={**where.environment, **(env or {})},
         input=input,
         check=check,
+        asked=where.restrictions,
     )
 
 
