@@ -144,7 +144,7 @@ FLOODS = [
 def test_a_program_that_floods_is_ended(host: Host, script: str, most: Budget, said: str) -> None:
     lines: List[bytes] = []
     with pytest.raises(OperationError) as refused:
-        follow(host, ["/bin/sh", "-c", script], lines.append, 30, most=most)  # type: ignore[arg-type]
+        follow(host, ["/bin/sh", "-c", script], lines.append, 30, most=most)
     assert said in refused.value.message
     assert sum(map(len, lines)) <= 1024 * 1024 + 262144
 

@@ -22,8 +22,8 @@ LINE_LIMIT_BYTES = 1024 * 1024
 class Budget(NamedTuple):
     """How much a command may print."""
 
-    total_bytes: int = 256 * 1024 * 1024
-    lines: int = 10_000_000
+    total_bytes: int = 4 * 1024 * 1024 * 1024
+    lines: int = 100_000_000
 
 
 USUAL = Budget()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
 import re
@@ -22,6 +21,8 @@ EXCEPTION = re.compile(
     # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.
     r"|^((?:\w+\.)+[A-Z]\w*: .*)"
 )
+# Of a line of evidence.
+LINE_LIMIT = 2000
 CGROUP_ROOT = "/sys/fs/cgroup"
 ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # What systemd logs about any unit: no evidence of why one fails.
@@ -183,7 +184,7 @@ def evidence(
     host.run(["journalctl", "--sync"], check=False, timeout=10)
     entries = journal(host, unit, after_cursor, run)
     lines = [
-        line.rstrip()
+        line.rstrip()[:LINE_LIMIT]
         for entry in entries
         if not (entry.get("_PID") == "1" and BOOKKEEPING.search(message(entry)))
         for line in message(entry).splitlines()
@@ -372,7 +373,7 @@ def _environment_file(line: str, host: System) -> dict[str, str]:
     match = re.fullmatch(r"(.*) \(ignore_errors=(yes|no)\)", line)
     pattern, optional = (match.group(1), match.group(2) == "yes") if match else (line, False)
     found: dict[str, str] = {}
-    paths = sorted(glob.glob(pattern)) or [pattern]
+    paths = environment_files.matching(pattern) or [pattern]
     for path in paths:
         try:
             text = _environment_text(path)

@@ -5,35 +5,36 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Callable, Optional
 
 
-def say(name, value):
+def say(name: str, value: object) -> None:
     print("attack %s=%s" % (name, value), flush=True)
 
 
-def attempt(name, call):
+def attempt(name: str, call: Callable[[], Optional[str]]) -> None:
     try:
         say(name, call() or "yes")
     except (OSError, subprocess.SubprocessError) as error:
         say(name, "refused: %s" % (getattr(error, "strerror", None) or error))
 
 
-def status(key):
+def status(key: str) -> str:
     with open("/proc/self/status") as file:
         return next(line.split()[1] for line in file if line.startswith(key + ":"))
 
 
-def write(path):
+def write(path: str) -> None:
     with open(path, "w") as file:
         file.write("x")
 
 
-def gain():
+def gain() -> str:
     done = subprocess.run(["sudo", "-n", "id", "-u"], stdout=subprocess.PIPE, timeout=20)
     return done.stdout.decode().strip() or "refused: exit code %d" % done.returncode
 
 
-def leave():
+def leave() -> None:
     """A double fork into a session of its own, deaf to TERM and HUP."""
     if os.fork() == 0:
         os.setsid()
@@ -44,7 +45,7 @@ def leave():
     os.wait()
 
 
-def links():
+def links() -> str:
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
