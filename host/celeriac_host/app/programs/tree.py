@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tarfile
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from celeriac_host.app.programs.own_folders import (
     Refused,
