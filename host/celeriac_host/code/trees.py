@@ -36,6 +36,7 @@ def work(
     payload: Any = None,
     stdin: BinaryIO | None = None,
     timeout: float = TIMEOUT_SECONDS,
+    cwd: str = "/",
 ) -> Any:
     """Runs a command of a program; returns its value. Raises NotOwn, OperationError, RunnerGone."""
     text = app_process.assembled(program, [SHARED])
@@ -45,7 +46,7 @@ def work(
         input=None if payload is None else json.dumps(payload).encode("ascii"),
         stdin=stdin,
         user=whom,
-        cwd="/",
+        cwd=cwd,
         check=False,
     )
     try:
@@ -102,10 +103,8 @@ def _remove_left(host: System, whom: Identity, folder: str, names: list[str]) ->
     """As root, from an open folder: what other users left, e.g. the worker's byte code."""
     with owned.opened(folder, os.O_RDONLY | os.O_DIRECTORY) as found:
         owned.require_owner(found, whom, "the app")
-        with os.fdopen(os.dup(found.handle), "rb", buffering=0) as stdin:
-            left: list[str] = work(
-                host, identity("0"), "tree", "remove-left", {"names": names}, stdin=stdin
-            )
+        asked = {"names": names}
+        left: list[str] = work(host, identity("0"), "tree", "remove-left", asked, cwd=found.proc)
     return left
 
 

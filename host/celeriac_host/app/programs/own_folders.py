@@ -104,13 +104,14 @@ def refuse_others(path: str, about: os.stat_result, is_last: bool = True, whole:
 
     In a folder with the sticky bit others create entries, but do not rename those of root.
     """
-    mend = "-R %s: %s" if whole else "%s: %s"
+    deep = "-R " if whole or is_last else ""
     if about.st_uid != 0:
+        owner = user_name(about.st_uid)
         raise NotOwn(
             path,
-            "%s belongs to %s, and the app's user is root" % (path, user_name(about.st_uid)),
-            "`sudo chown %s`, or name the app's user in the input `app-user`"
-            % (mend % ("root", whole or path)),
+            "%s belongs to %s, and the app's user is root" % (path, owner),
+            "`sudo chown %sroot: %s`, or name %s in the input `app-user`"
+            % (deep, whole or path, owner),
         )
     if stat.S_ISLNK(about.st_mode) or not open_to_others(path, about):
         return
@@ -121,7 +122,7 @@ def refuse_others(path: str, about: os.stat_result, is_last: bool = True, whole:
         path,
         "%s may write to %s, where root would work for the app" % (who, path),
         "`sudo chmod %sgo-w %s`, or name the app's user in the input `app-user`"
-        % ("-R " if whole else "", whole or path),
+        % (deep, whole or path),
     )
 
 

@@ -233,9 +233,8 @@ def remove(args: Dict[str, Any]) -> Any:
 def remove_left(args: Dict[str, Any]) -> Any:
     """As root: removes what other users left in folders, e.g. the worker's byte code.
 
-    Their folder is open on stdin. From there on by names in it alone; rmtree follows no link.
+    It is started in their folder. From there on by names in it alone; rmtree follows no link.
     """
-    os.fchdir(sys.stdin.fileno())
     for name in args["names"]:
         if (
             os.path.basename(name) == name
