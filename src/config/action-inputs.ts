@@ -1,3 +1,4 @@
+import { appUserInput } from './app-user-input.ts';
 import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
@@ -294,6 +295,7 @@ export const deployWorkerInputs = {
     'ids of rules such as purge, separated by commas',
     /^[a-z][a-z0-9-]{0,63}$/,
   ),
+  'app-user': appUserInput,
   ...releaseInputs,
   ...companionInputs,
   restart: choiceInput(

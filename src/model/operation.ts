@@ -336,8 +336,14 @@ export interface RunCommand extends Described {
   readonly timeoutSeconds: Seconds;
 }
 
+/** An operation on files of the app: by a process of the app's user, who must own them. */
+export interface AsTheAppUser {
+  /** The `User=` of the unit, or the one that the workflow names. */
+  readonly user: string;
+}
+
 /** Adds a commit that was sent as a Git bundle to the object store of a checkout. */
-export interface FetchCommit extends Described {
+export interface FetchCommit extends Described, AsTheAppUser {
   readonly op: 'fetch-commit';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -346,7 +352,7 @@ export interface FetchCommit extends Described {
 }
 
 /** Moves a checkout, and its current branch, to a commit in its object store. */
-export interface CheckoutCode extends Described {
+export interface CheckoutCode extends Described, AsTheAppUser {
   readonly op: 'checkout-code';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -357,7 +363,7 @@ export interface CheckoutCode extends Described {
 }
 
 /** Unpacks a commit that was sent as an archive into `releases/<commit>`. */
-export interface UnpackRelease extends Described {
+export interface UnpackRelease extends Described, AsTheAppUser {
   readonly op: 'unpack-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -374,7 +380,7 @@ export interface SharedPath {
 }
 
 /** Points the link `current` at a code folder, in one rename. */
-export interface SwitchRelease extends Described {
+export interface SwitchRelease extends Described, AsTheAppUser {
   readonly op: 'switch-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -383,7 +389,7 @@ export interface SwitchRelease extends Described {
 }
 
 /** Removes the oldest code folders. */
-export interface PruneReleases extends Described {
+export interface PruneReleases extends Described, AsTheAppUser {
   readonly op: 'prune-releases';
   readonly deployTo: string;
   readonly keep: number;
@@ -392,18 +398,19 @@ export interface PruneReleases extends Described {
 }
 
 /** Installs a lock file into the virtual environment of the unit's interpreter. */
-export type InstallDependencies = Described & {
-  readonly op: 'install-dependencies';
-  readonly unit: string;
-  readonly interpreter: readonly string[];
-  readonly tool: 'pip' | 'uv';
-  /** Path in the repository. */
-  readonly file: string;
-  readonly commit: CommitId;
-  /** Hash over the lock file and what it includes. */
-  readonly lock: string;
-  readonly timeoutSeconds: Seconds;
-} & ({ readonly checkout: string } | { readonly release: string });
+export type InstallDependencies = Described &
+  AsTheAppUser & {
+    readonly op: 'install-dependencies';
+    readonly unit: string;
+    readonly interpreter: readonly string[];
+    readonly tool: 'pip' | 'uv';
+    /** Path in the repository. */
+    readonly file: string;
+    readonly commit: CommitId;
+    /** Hash over the lock file and what it includes. */
+    readonly lock: string;
+    readonly timeoutSeconds: Seconds;
+  } & ({ readonly checkout: string } | { readonly release: string });
 
 /** Copies the database consistently (online backup) to `/var/lib/celeriac/backups`. */
 export interface BackupDatabase extends Described {
