@@ -58,8 +58,9 @@ class MemoryImporter:
 
 def run(sources: dict[str, str], words: Sequence[str]) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
-    # program.py writes them to the host.
-    vars(import_module("celeriac_host.transaction.program"))["SOURCES"] = sources
+    # These two write them to the host.
+    for name in ("celeriac_host.transaction.program", "celeriac_host.system.installed"):
+        vars(import_module(name))["SOURCES"] = sources
     if words:
         import_module("celeriac_host.transaction.work").main(words)
     else:
