@@ -55,8 +55,9 @@ export const policyShape = z
     units: z.array(unit).min(1).max(longest.list).meta({
       description: 'The units of the workers, by their exact names.',
     }),
-    appUser: account
-      .refine((value) => value !== 'root')
+    appUser: z
+      .string()
+      .regex(/^(?!root$)[a-z_][a-z0-9_-]{0,31}$/)
       .meta({ description: 'The user of these units. Never root.' }),
     companions: list(unit)
       .optional()
