@@ -247,6 +247,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** The user of its processes, a name; `null`: there is no such user. */
+  readonly user?: string | null;
   /** HOME and PATH as its processes find them; absent: not set, or unknown. */
   readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
@@ -537,6 +539,8 @@ export interface PastFact {
   }[];
   /** Temporary files of killed runs. */
   readonly leftovers: readonly string[];
+  /** Lasting findings that earlier runs told, by what they were about. */
+  readonly notices: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

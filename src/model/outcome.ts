@@ -47,6 +47,13 @@ export interface Outcome {
   readonly confirmBy?: EpochSeconds;
 }
 
+/** Lasting findings that a run told, all of them. */
+export interface ToldNotices {
+  /** `deploy-worker of celery-worker.service`. */
+  readonly about: string;
+  readonly messages: readonly string[];
+}
+
 /** The transactions that have begun, which another connection can follow. */
 export interface Opened {
   readonly transactions: readonly string[];

@@ -166,7 +166,7 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
     if ask == "recover":
         return control.recover(message["meta"], host, progress)
     if ask == "acknowledge":
-        return control.acknowledge(message["transactions"], host)
+        return control.acknowledge(message["transactions"], host, message.get("notices"))
     return control.confirm(message["unit"], message["transactions"], message["meta"], host)
 
 

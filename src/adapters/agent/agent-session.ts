@@ -10,6 +10,7 @@ import type {
   Outcome,
   Progress,
   SnapshotInfo,
+  ToldNotices,
   TransactionMeta,
 } from '../../model/outcome.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
@@ -159,9 +160,10 @@ export class AgentSession implements Agent {
     return readAnswer(answer, deedsShape, 'recover', step).deeds;
   }
 
-  async acknowledge(transactions: readonly string[]): Promise<void> {
+  async acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void> {
     const step = 'record what this run has reported';
-    const answer = await this.#link.ask({ ask: 'acknowledge', transactions }, step, {});
+    const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
+    const answer = await this.#link.ask(ask, step, {});
     readAnswer(answer, acknowledgedShape, 'acknowledge', step);
   }
 

@@ -26,6 +26,7 @@ export const pastShape = shapeOf<PastFact>()(
       z.object({ unit: text, transactions: texts, deadline: epochSeconds, withinSeconds: seconds }),
     ),
     leftovers: texts,
+    notices: z.record(text, texts),
   }),
 );
 
