@@ -169,11 +169,13 @@ def _start_of(path: str) -> str | None:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    with os.fdopen(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode) or not about.st_mode & 0o111:
             return None
-        start = file.read(START_BYTES)
+        start = os.read(handle, START_BYTES)
+    finally:
+        os.close(handle)
     return start.decode("utf-8", "replace") if start.startswith(b"#!") else ""
 
 

@@ -1,4 +1,4 @@
-"""Judges the requests of one session by the policy of this host: what it does not allow is refused."""
+"""Judges the requests of one session by the policy of this host: refused, unless it allows them."""
 
 from __future__ import annotations
 

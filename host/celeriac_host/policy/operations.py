@@ -68,11 +68,6 @@ def task(value: Any, scene: Scene) -> None:
         raise Refused("tasks", f"{shown(value)} is not {one_of(scene.policy.tasks)}")
 
 
-def setting(value: Any, scene: Scene) -> None:
-    if value not in scene.policy.sysctl:
-        raise Refused("sysctl", f"{shown(value)} is not {one_of(list(scene.policy.sysctl))}")
-
-
 def workers_of_celery(value: Any, scene: Scene) -> None:
     """The one pattern that finds workers: root matches it, so no other is taken."""
     if not isinstance(value, str) or _digest(value) != WORKERS_SHA256:

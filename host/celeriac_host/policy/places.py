@@ -140,7 +140,7 @@ def require_roots_if_there(path: str, scene: Scene) -> None:
 
 def own_drop_in(value: Any, scene: Scene) -> None:
     paths = {path for unit in scene.policy.units for path in drop_ins(unit)}
-    if value not in paths:
+    if not isinstance(value, str) or value not in paths:
         raise Refused("files", f"{shown(value)} is not a drop-in of Celeriac's")
 
 

@@ -82,8 +82,8 @@ def _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:
         try:
             operations.judge(operation, scene)
         except Refused as refused:
-            where = f"operation {index + 1}: " if len(plan) > 1 else ""
-            raise Refused(refused.rule, where + refused.problem) from None
+            where = f" (operation {index + 1} of {len(plan)})"
+            raise Refused(refused.rule, refused.problem + where) from None
 
 
 def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:

@@ -56,10 +56,9 @@ def judge(thing: Any, rule: Rule, scene: Scene, what: str, known: Sequence[str] 
         try:
             check(value, scene)
         except Refused as refused:
-            raise Refused(
-                refused.rule if refused.rule != RULE else rule.name,
-                f"{key} of {what}: {refused.problem}",
-            ) from None
+            if refused.rule != RULE:
+                raise
+            raise Refused(rule.name, f"{key} of {what}: {refused.problem}") from None
     rule.also(thing, scene)
 
 

@@ -22,15 +22,26 @@ def read(path: str, limit_bytes: int) -> bytes:
         handle = os.open(path, flags)
     except OSError as error:
         raise Untrusted(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise Untrusted(f"{path} is not a regular file")
         _require_root(path, about)
-        content = file.read(limit_bytes + 1)
+        content = _content(handle, limit_bytes + 1)
+    finally:
+        os.close(handle)
     if len(content) > limit_bytes:
         raise Untrusted(f"{path} has more than {limit_bytes} bytes")
     return content
+
+
+def _content(handle: int, most: int) -> bytes:
+    found = bytearray()
+    for piece in iter(lambda: os.read(handle, most - len(found)), b""):
+        found += piece
+        if len(found) >= most:
+            break
+    return bytes(found)
 
 
 def require_root(path: str) -> None:
