@@ -11,6 +11,7 @@ import {
   keyOptions,
   keysPath,
   policyFolder,
+  programFolder,
   schemaPath,
   sudoersPath,
   sudoersText,
@@ -41,7 +42,7 @@ export function hardenQuery(users: readonly string[], search = false) {
         policyPath,
         ...users.flatMap((user) => [homeOf(user), sudoersPath(user)]),
       ],
-      folders: [policyFolder],
+      folders: [policyFolder, programFolder],
       search,
     },
     files: {

@@ -1,5 +1,7 @@
 /** Where hardened mode is on a host; `src/config/policy.ts` has the policy's own path. */
-export const agentPath = '/usr/local/lib/celeriac/agent';
+/** Modules of workers are here, too. */
+export const programFolder = '/usr/local/lib/celeriac';
+export const agentPath = `${programFolder}/agent`;
 export const policyFolder = '/etc/celeriac';
 /** Beside the policy, so that editors find it. */
 export const schemaPath = `${policyFolder}/policy.schema.json`;

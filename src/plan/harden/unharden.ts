@@ -8,6 +8,7 @@ import {
   keyOptions,
   keysPath,
   policyFolder,
+  programFolder,
   schemaPath,
   sudoersPath,
   sudoersText,
@@ -46,10 +47,12 @@ export function planUnharden(facts: HardenFacts, users: readonly string[]): Plan
   planAgent(facts, operations, findings);
   remove(policyPath, 'remove the policy', why);
   remove(schemaPath, 'remove its schema', why);
-  const names = facts.hardening.folders[policyFolder] ?? null;
-  if (names?.every((name) => [policyPath, schemaPath].includes(`${policyFolder}/${name}`))) {
-    const title = `remove the empty folder ${policyFolder}`;
-    operations.push({ op: 'remove-folder', path: policyFolder, title, why });
+  for (const folder of [policyFolder, programFolder]) {
+    const names = facts.hardening.folders[folder] ?? null;
+    const going = operations.flatMap((each) => (each.op === 'remove-file' ? [each.path] : []));
+    if (!names?.every((name) => going.includes(`${folder}/${name}`))) continue;
+    const title = `remove the empty folder ${folder}`;
+    operations.push({ op: 'remove-folder', path: folder, title, why });
   }
   for (const user of users) planUser(facts, user, operations, findings);
   const satisfied = operations.length === 0 ? ['no hardened mode on this host'] : [];
