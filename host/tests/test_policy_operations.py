@@ -255,9 +255,7 @@ def test_each_value_has_its_kind(at: Hardened) -> None:
 
 def test_another_user_is_refused(at: Hardened) -> None:
     for operation in samples(at).values():
-        assert refusal({**operation, "user": "root"}, at) == (
-            f"appUser: root is not {USER}"
-        )
+        assert refusal({**operation, "user": "root"}, at) == (f"appUser: root is not {USER}")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +353,7 @@ def test_without_its_key_in_the_policy_nothing_of_a_kind_is_allowed(at: Hardened
         "commands": ("run-command",),
         "urls": ("restart-companion",),
     }.items():
-        nothing = {"swap": None, "checkout": None, "deployTo": None, "sysctl": {}}.get(key, [])
+        nothing: Any = {"swap": None, "checkout": None, "deployTo": None, "sysctl": {}}.get(key, [])
         for name in names:
             assert refusal(samples(at)[name], at, **{key: nothing}).startswith(f"{key}: ")
 
@@ -474,7 +472,7 @@ def test_the_file_of_settings_has_one_setting_in_its_bounds(at: Hardened) -> Non
         assert refusal({**operation, "text": bad}, at).startswith("sysctl: ")
 
 
-# --- folders above a path ---------------------------------------------------------------------------
+# --- folders above a path -------------------------------------------------------------------------
 
 
 def test_the_folders_above_a_checkout_are_roots(at: Hardened) -> None:
@@ -500,7 +498,7 @@ def test_no_folder_above_a_path_is_a_link(at: Hardened) -> None:
     assert "is a link" in refusal(operation, at, databases=[database])
 
 
-# --- processes --------------------------------------------------------------------------------------
+# --- processes ------------------------------------------------------------------------------------
 
 
 @pytest.fixture

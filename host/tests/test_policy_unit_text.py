@@ -57,7 +57,9 @@ def test_lines_are_read_as_systemd_reads_them() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["[Service]\nA=1\r\n", "[Service\nA=1", "A=1\0", "[S]\n.include x"])
+@pytest.mark.parametrize(
+    "text", ["[Service]\nA=1\r\n", "[Service\nA=1", "A=1\0", "[S]\n.include x"]
+)
 def test_what_systemd_may_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(Refused):
         unit_text.parse(text)
@@ -190,11 +192,17 @@ def test_a_drop_in_brings_nothing_else(text: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("/bin/sh -c 'cd /srv && celery -A shop worker'", "/bin/sh -c 'cd /srv && exec celery -A shop worker -c 2'"),
-        ("/bin/sh -c \"PYTHONPATH=/a celery worker -c 4\"", f"/bin/sh -c \"PYTHONPATH=/a:{SUPPORT} celery worker -c 2\""),
+        (
+            "/bin/sh -c 'cd /srv && celery -A shop worker'",
+            "/bin/sh -c 'cd /srv && exec celery -A shop worker -c 2'",
+        ),
+        (
+            '/bin/sh -c "PYTHONPATH=/a celery worker -c 4"',
+            f'/bin/sh -c "PYTHONPATH=/a:{SUPPORT} celery worker -c 2"',
+        ),
         ("-/srv/celery worker", f"-/usr/bin/env PYTHONPATH={SUPPORT} /srv/celery worker"),
     ],
-)  # fmt: skip
+)
 def test_the_same_command(old: str, new: str) -> None:
     assert unit_text.skeleton(old) == unit_text.skeleton(new)
 

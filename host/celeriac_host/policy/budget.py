@@ -14,12 +14,12 @@ NAME = "changes.json"
 HOUR_SECONDS = 3600.0
 
 
-def spend(most: int, folder: str = FOLDER) -> None:
+def spend(most: int) -> None:
     """Counts one more. Raises Refused when there were too many, or they cannot be counted."""
     try:
-        os.makedirs(folder, 0o700, exist_ok=True)
+        os.makedirs(FOLDER, 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(os.path.join(folder, NAME), flags, 0o600)
+        handle = os.open(os.path.join(FOLDER, NAME), flags, 0o600)
     except OSError as error:
         raise Refused("limits", f"changes cannot be counted: {error.strerror}") from None
     with os.fdopen(handle, "r+", encoding="ascii") as file:

@@ -36,12 +36,13 @@ def read(path: str, limit_bytes: int) -> bytes:
 
 
 def _content(handle: int, most: int) -> bytes:
-    found = bytearray()
-    for piece in iter(lambda: os.read(handle, most - len(found)), b""):
-        found += piece
-        if len(found) >= most:
+    found = b""
+    while len(found) < most:
+        piece = os.read(handle, most - len(found))
+        if not piece:
             break
-    return bytes(found)
+        found += piece
+    return found
 
 
 def require_root(path: str) -> None:
