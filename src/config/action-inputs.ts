@@ -44,6 +44,14 @@ export const hostInputs = {
     'a user name such as root or deploy',
     /^[a-z_][a-z0-9_-]{0,31}$/,
   ),
+  agent: choiceInput(
+    {
+      description:
+        'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+      fallback: 'streamed',
+    },
+    ['streamed', 'installed'],
+  ),
   'ssh-key': secretInput(
     { description: 'Private key to log in with, from a secret. Kept in memory only.' },
     'an OpenSSH or PEM private key',
