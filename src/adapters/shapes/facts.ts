@@ -15,6 +15,7 @@ import {
   resetsShape,
   storesShape,
   tasksShape,
+  unackedShape,
 } from './store-facts.ts';
 import {
   codeShape,
@@ -43,6 +44,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,
