@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
-import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
+import { type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type GivenFlags, passphraseVariable } from './flags.ts';
@@ -56,11 +56,7 @@ function readFile(flag: string, path: string): string {
  *
  * @throws ConfigError when the user is not root and this is not a dry run
  */
-export function connectionOf(
-  flags: GivenFlags,
-  inputs: CleanupValues,
-  person: Person,
-): AgentOptions {
+export function connectionOf(flags: GivenFlags, inputs: HostValues, person: Person): AgentOptions {
   if (flags.has('host')) {
     const { host, port, user } = inputs;
     const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };

@@ -282,7 +282,7 @@ export const deployWorkerInputs = {
   }),
   'stray-timeout': durationInput({
     description:
-      'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
+      'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
     fallback: '16m',
   }),
   'accept-rules': listInput(

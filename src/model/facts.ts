@@ -246,6 +246,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** The user of its processes, a name; `null`: there is no such user. */
+  readonly user?: string | null;
   /** HOME and PATH as its processes find them; absent: not set, or unknown. */
   readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */

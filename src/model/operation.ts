@@ -246,16 +246,23 @@ export interface FindUnacked extends Described, ByTheApp {
 }
 
 /**
- * Cancels the consumers of a worker outside the unit, by its app; then sends TERM, and KILL after the
- * grace period, to the process, identified by pid and start time.
+ * Cancels the consumers of workers outside the unit, by their app; then sends TERM to all of them, and
+ * KILL after the grace period to those that are left. One grace period for all.
  */
 export interface EndProcess extends Described, ByTheApp {
   readonly op: 'end-process';
+  /** The unit's user; processes of others are refused. */
+  readonly user: string;
+  readonly processes: readonly EndedProcess[];
+  readonly graceSeconds: Seconds;
+}
+
+/** A process, identified by pid and start time. */
+export interface EndedProcess {
   readonly pid: number;
   readonly startTicks: number;
-  /** Its cgroup as planned for; a process in any other cgroup is skipped. */
+  /** Its cgroup as planned for; a process in any other cgroup is refused. */
   readonly cgroup: string;
-  readonly graceSeconds: Seconds;
 }
 
 /**

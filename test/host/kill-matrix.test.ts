@@ -15,8 +15,8 @@ afterAll(() => matrix?.stop());
 /** Of a deploy that moves a checkout: every operation that it can have. */
 const EVERY = [
   ...['verify-unit', 'guard-unit', 'fetch-commit', 'install-dependencies', 'write-file'],
-  ...['install-unit', 'enable-unit', 'drain-worker', 'checkout-code', 'try-app', 'stop-unit'],
-  ...['end-process', 'restore-unacked', 'start-unit', 'prove-unit'],
+  ...['install-unit', 'enable-unit', 'end-process', 'drain-worker', 'checkout-code', 'try-app'],
+  ...['stop-unit', 'restore-unacked', 'start-unit', 'prove-unit'],
 ];
 
 test('the plan changes everything; a case for each fault, and each phase', () => {
