@@ -1,3 +1,4 @@
+import { appUserInput } from './app-user-input.ts';
 import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
@@ -324,6 +325,7 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   database,
   stores,
   action: choiceInput(
@@ -402,6 +404,7 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   gate: choiceInput(
     {
       description:
