@@ -5,9 +5,12 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cleanupFlags } from '../src/cli/flags.ts';
+import { commands } from '../src/cli/celeriac.ts';
+import type { Command } from '../src/cli/command.ts';
+import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
+import { policySchema } from '../src/config/policy.ts';
 import { renderFatePage } from './fate-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
@@ -77,13 +80,21 @@ export function renderTables(manifest: ActionManifest): string {
   return lines.join('\n');
 }
 
-/** The flags of the command line. */
-export function renderFlags(): string {
-  const lines = cleanupFlags.map(({ name, takes, fallback, description, isSwitch }) => {
+/** The flags of every command. */
+const renderFlags = (): string => commands.map(renderCommandFlags).join('\n\n');
+
+function renderCommandFlags(command: Command): string {
+  const lines = flagsOf(command).map(({ name, takes, fallback, description, isSwitch }) => {
     const standard = fallback === '' ? '' : isSwitch ? fallback : `\`${fallback}\``;
     return `| \`--${name}\` | ${cell(takes)} | ${cell(standard)} | ${cell(description)} |`;
   });
-  return ['| flag | value | default | description |', '|---|---|---|---|', ...lines].join('\n');
+  return [
+    `### celeriac ${command.name}`,
+    '',
+    '| flag | value | default | description |',
+    '|---|---|---|---|',
+    ...lines,
+  ].join('\n');
 }
 
 /** @throws Error when the README lacks the markers for the tables */
@@ -146,6 +157,7 @@ function readOperations(): Record<string, string> {
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
+  yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
   yield* unitRulePages();
   yield [
     'cli/README.md',

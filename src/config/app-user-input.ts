@@ -1,10 +1,10 @@
 import { patternInput } from './input.ts';
 
-/** The user that the app runs as, if it is not the user of the unit. */
+/** The user that owns the files of the app, where that is not the user of its unit. */
 export const appUserInput = patternInput(
   {
     description:
-      "User on the host that the app runs as, if it is not the unit's. The app's files belong to this user and are opened as this user, never as root.",
+      "User that owns the app's files on the server: its code, its virtual environment, its databases. Celeriac works on them as this user only. If not set: the `User=` of the unit.",
     fallback: '',
   },
   'a user name such as app, or empty',

@@ -1,3 +1,4 @@
+import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
@@ -42,6 +43,7 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
+  readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
   readonly backup: {
@@ -60,6 +62,7 @@ export interface FactArguments {
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
+  readonly hardening: HardeningQuery;
 }
 
 export interface FactAnswers {
@@ -77,6 +80,7 @@ export interface FactAnswers {
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
   readonly consuming: ConsumingFact;
+  readonly unacked: UnackedFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
@@ -87,6 +91,7 @@ export interface FactAnswers {
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
+  readonly hardening: HardeningFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -252,6 +257,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** The user of its processes, a name; `null`: there is no such user. */
+  readonly user?: string | null;
   /** HOME and PATH as its processes find them; absent: not set, or unknown. */
   readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
@@ -429,6 +436,24 @@ export interface ConsumingQuery extends ByTheApp {
   readonly forks: boolean;
 }
 
+/** Messages in the broker that no living worker of the unit can acknowledge. */
+export type UnackedFact = {
+  /** One line for people. */
+  readonly message: string;
+} & (
+  | { readonly kind: 'unknown' }
+  | {
+      readonly kind: 'looked';
+      readonly count: number;
+      /** The first of them. */
+      readonly messages: readonly {
+        readonly id: string;
+        readonly task: string;
+        readonly queue: string;
+      }[];
+    }
+);
+
 /** Whether the worker of a unit takes the messages of its queues. */
 export type ConsumingFact =
   /** It takes them, or none waits. */
@@ -549,6 +574,8 @@ export interface PastFact {
   }[];
   /** Temporary files of killed runs. */
   readonly leftovers: readonly string[];
+  /** Lasting findings that earlier runs told, by what they were about. */
+  readonly notices: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

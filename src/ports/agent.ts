@@ -9,6 +9,7 @@ import type {
   Outcome,
   Progress,
   SnapshotInfo,
+  ToldNotices,
   TransactionMeta,
 } from '../model/outcome.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
@@ -50,8 +51,11 @@ export interface Agent extends AsyncDisposable {
   ): Promise<Outcome>;
   /** Recovers transactions that an earlier run left unfinished; empty if there are none. */
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;
-  /** Records that a run has reported what the host did alone: no other run reports it again. */
-  acknowledge(transactions: readonly string[]): Promise<void>;
+  /**
+   * Records that a run has reported what the host did alone, so that no other run reports it again,
+   * and which lasting findings it told.
+   */
+  acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void>;
   /** Confirms releases that await their verdict. False: they no longer await it. */
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
   /**

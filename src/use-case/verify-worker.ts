@@ -16,6 +16,7 @@ import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
+import { lookThrough } from './look-through.ts';
 import type { ActionRun } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
@@ -29,7 +30,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
-    agent,
+    agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),

@@ -50,6 +50,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             path: _program(path)
             for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
         },
+        "user": units.user_of(seen),
         "variables": _variables(host, name),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,

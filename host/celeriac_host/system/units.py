@@ -304,6 +304,14 @@ def context(host: System, unit: str) -> Context:
     return Context(whom, _directory(seen.get("WorkingDirectory", ""), whom), environment)
 
 
+def user_of(seen: dict[str, str]) -> str | None:
+    """The name of the user of a unit's processes; None if there is no such user."""
+    try:
+        return identity(seen.get("User") or "root").name
+    except OperationError:
+        return None
+
+
 def working_directory(seen: dict[str, str]) -> str | None:
     """The directory of a unit's processes, links resolved; None if its user is unknown."""
     try:

@@ -58,7 +58,7 @@ export function tellCelerys(
   );
   if (own.length === 0) return null;
   const message = `skipped Celery's own tables: ${listNames(own.map(({ name }) => name))}`;
-  return { level: 'notice', message, where: database };
+  return { level: 'notice', message, where: database, lasting: true };
 }
 
 /**
@@ -122,7 +122,7 @@ export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]
   const doubtful = doubtfulOf(verdicts);
   if (doubtful.length === 0) return null;
   const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
-  return { level: 'notice', message, where: database };
+  return { level: 'notice', message, where: database, lasting: true };
 }
 
 /** The value of `stores` that would include one of these tables. */
