@@ -154,7 +154,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
             "timeoutSeconds": 600,
             "checkout": at.app,
         },
-        "backup-database": {"database": f"{at.app}/app.db", "keep": 3},
+        "backup-database": {"database": f"{at.app}/app.db", "unit": UNIT, "keep": 3},
         "repair-jobs": {
             "database": f"{at.app}/app.db",
             "unit": UNIT,

@@ -334,6 +334,7 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   database,
   stores,
   action: choiceInput(
@@ -412,6 +413,7 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   gate: choiceInput(
     {
       description:
