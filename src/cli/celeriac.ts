@@ -1,11 +1,10 @@
 import { version } from '../generated/version.ts';
 import { ConfigError } from '../model/errors.ts';
-import { stripControls } from '../report/escape.ts';
 import { renderFailure } from '../report/failure.ts';
 import { type CommandTools, cleanUp } from './cleanup.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, renderHelp } from './flags.ts';
-import type { Terminal } from './terminal.ts';
+import { guardTerminal } from './terminal.ts';
 
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
@@ -16,7 +15,7 @@ const oldestNode = 22;
  * @returns the exit code
  */
 export async function runCommand(words: readonly string[], tools: CommandTools): Promise<number> {
-  const terminal = guarded(tools.terminal);
+  const terminal = guardTerminal(tools.terminal);
   const [command, ...rest] = words;
   const node = process.versions.node;
   if (Number(node.split('.')[0]) < oldestNode) {
@@ -49,9 +48,3 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
     return exitCodeOf(error);
   }
 }
-
-/** Text from a host or a database must not control the terminal. */
-const guarded = (terminal: Terminal): Terminal => ({
-  out: (text) => terminal.out(text),
-  note: (line) => terminal.note(stripControls(line)),
-});

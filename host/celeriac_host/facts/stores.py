@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from celeriac_host.code.sources import is_skipped, working_directory
-from celeriac_host.store import postgres
+from celeriac_host.store import postgres_url
 from celeriac_host.store.store import Columns
 from celeriac_host.store.stores import open_store
 from celeriac_host.system import units
@@ -21,25 +21,38 @@ FOUND_LIMIT = 20
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     named, unit = args["databases"], args["unit"]
-    paths = found(host, unit) if named is None else named
     wanted = Columns(args.get("statusColumns", []))
-    return [_describe(path, host, unit, wanted) for path in paths]
+    if named is not None:
+        return [_describe(path, host, unit, wanted) for path in named]
+    urls, unread = _named_in_environment(host, unit)
+    found = [_describe(path, host, unit, wanted) for path in [*discover(host, unit), *urls]]
+    return [*found, *map(_unread, unread)]
 
 
 def _describe(path: str, host: System, unit: str, wanted: Columns) -> dict[str, Any]:
     try:
         return open_store(path, host, unit).describe(wanted)
     except OperationError as error:
-        return {"kind": "unreadable", "path": path, "problem": error.message}
+        shown = "a PostgreSQL URL" if postgres_url.is_url(path) else path
+        return {"kind": "unreadable", "path": shown, "problem": error.message}
 
 
-def found(host: System, unit: str) -> list[str]:
-    """Files below the unit's directory, and PostgreSQL databases in its environment."""
+def _named_in_environment(host: System, unit: str) -> tuple[list[str], list[str]]:
+    """URLs without passwords, and the variables whose URLs cannot be read."""
     try:
-        urls = postgres.named_in(units.context(host, unit).environment)
+        environment = units.context(host, unit).environment
     except OperationError:
-        urls = []
-    return [*discover(host, unit), *urls]
+        return [], []
+    urls, unread = postgres_url.in_environment(environment)
+    return list(dict.fromkeys(url.plain() for url in urls)), unread
+
+
+def _unread(variable: str) -> dict[str, Any]:
+    path = f"the PostgreSQL URL in {variable}"
+    expected = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    how = "with the special characters of its password percent-encoded"
+    problem = f"cannot be read: expected {expected}, {how}; or name it in the input `database`"
+    return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
 
 
 def discover(host: System, unit: str) -> list[str]:

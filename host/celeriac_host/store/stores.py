@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac_host.store import postgres
+from celeriac_host.store import postgres_url
 from celeriac_host.store.store import Store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -12,13 +12,19 @@ def open_store(url: str, host: System, unit: str = "") -> Store:
     """The database behind a path, or behind a postgresql:// URL.
 
     `unit`: its user and environment connect to a PostgreSQL database. Opens nothing yet. Raises
-    OperationError when this host's Python lacks what the database needs.
+    OperationError when the URL is invalid or has a password, or when this host's Python lacks what
+    the database needs.
     """
     # Imported only when needed: a host whose Python lacks sqlite3 may have no SQLite database.
-    if postgres.is_url(url):
+    if postgres_url.is_url(url):
         from celeriac_host.store.postgres_store import PostgresStore
 
-        return PostgresStore(url, host, unit)
+        return PostgresStore(postgres_url.checked(url), host, unit)
+    # Not repeated: it may be a URL of another kind.
+    if not url.startswith("/"):
+        raise OperationError(
+            "a database is invalid: expected an absolute path or a postgresql:// URL"
+        )
     try:
         from celeriac_host.store.sqlite_store import SqliteStore
     except ModuleNotFoundError as error:
