@@ -26,7 +26,6 @@ import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
   type ChosenStore,
   chooseStores,
-  listDatabases,
   queryStores,
   tablesToSample,
 } from '../jobs/tables/store-choice.ts';
@@ -46,6 +45,8 @@ import { rehearseOnHost } from './rehearse-on-host.ts';
 /** A copy of a job database, opened on the runner. */
 export interface StoreCopy extends ReadStore {
   readonly database: string;
+  /** The app's user, who opens it on the host. */
+  readonly user: string;
   readonly store: Store;
   /** All of it, or only rows that may need repair and their related rows. */
   readonly holds: 'everything' | 'rows';
@@ -113,9 +114,7 @@ export async function lookForStuckRows(
   tools: Omit<CleanUpTools, 'newTaskId'>,
   desired: CleanUpDesired,
 ): Promise<readonly StuckCount[]> {
-  const { stores } = await tools.agent.look({
-    stores: queryStores(desired.unit, listDatabases(desired)),
-  });
+  const { stores } = await tools.agent.look({ stores: queryStores(desired) });
   const copies = await copyStores(tools, stores, desired);
   try {
     const found = findStuck(copies, false, desired);
@@ -138,7 +137,7 @@ interface HostLook {
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
-  const stores = queryStores(desired.unit, listDatabases(desired));
+  const stores = queryStores(desired);
   if (!needsApp(desired)) {
     return { ...(await agent.look({ stores })), unit: null };
   }
@@ -178,11 +177,12 @@ export async function copyStores(
   const copies: StoreCopy[] = [];
   try {
     for (const chosen of chooseStores(stores, desired)) {
-      const { database } = chosen;
+      const { database, user } = chosen;
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
         planExtract(chosen.mapping, desired),
+        user,
         onProgress,
       );
       const store = openStore(database, content);
@@ -190,6 +190,7 @@ export async function copyStores(
       copies.push({
         ...growCopy(chosen, store, desired.timeZone),
         database,
+        user,
         store,
         holds,
         takenAt,
@@ -348,7 +349,7 @@ function repairCopy(
   { newTaskId }: CleanUpTools,
   desired: CleanUpDesired,
 ): PlannedRepair {
-  const { database, store, forest, takenAt, holds } = copy;
+  const { database, user, store, forest, takenAt, holds } = copy;
   const { action, runUrl, maxResets, deleteCompleted } = desired;
   const statuses = statusesOf(forest, desired);
   const limits = { resets, maxResets, deleteCompleted };
@@ -371,5 +372,5 @@ function repairCopy(
     ...finding,
   }));
   const lines = describeMapping(forest.mapping, copy.verdicts);
-  return { database, lines, holds, repair, findings };
+  return { database, user, lines, holds, repair, findings };
 }

@@ -51,11 +51,12 @@ def _probe(args: dict[str, Any], host: System) -> str:
         answer = http.fetch(url, PROBE_TIMEOUT_SECONDS)
         status = answer["status"]
         if status is not None and 200 <= status < 400:
-            return f", {url} answers {status}"
+            return f", {http.shown(url)} answers {status}"
         if time.monotonic() >= end:
             what = answer["error"] if status is None else f"status {status}"
             raise OperationError(
-                f"{args['unit']} runs, but {url} gives {what}; expected a status from 200 to 399",
+                f"{args['unit']} runs, but {http.shown(url)} gives {what};"
+                " expected a status from 200 to 399",
                 evidence=answer["body"].splitlines()[:5],
             )
         host.sleep(1)

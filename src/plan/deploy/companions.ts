@@ -5,6 +5,7 @@ import { ConfigError } from '../../model/errors.ts';
 import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
 import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
+import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
@@ -72,7 +73,7 @@ export function planCompanions(
       url,
       urlTimeoutSeconds: desired.startTimeoutSeconds,
       title: `${how} ${unit}`,
-      why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
+      why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${showUrl(url)}`}`,
     });
   }
   const beside = companions?.beside ?? [];

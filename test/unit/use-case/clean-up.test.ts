@@ -843,7 +843,7 @@ describe('databases', () => {
     const tools = { agent, openStore: openSqliteStore, newTaskId };
     const cleanUp = await planCleanUp(tools, desire({ database: null }));
     expect(agent.asked).toEqual([
-      'look {"stores":{"unit":"celery-worker.service","databases":null,"statusColumns":["status"]}}',
+      'look {"stores":{"unit":"celery-worker.service","databases":null,"user":null,"statusColumns":["status"]}}',
       `snapshot ${path}`,
       `snapshot ${other}`,
       expect.stringContaining(`look {"rehearsal":{"database":"${path}"`),
