@@ -6,6 +6,7 @@ import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
 import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
@@ -56,6 +57,7 @@ export function planCompanions(
     const shared = {
       unit,
       how,
+      onlyOnce: fact.processes.some(({ argv }) => runsBeat(argv)),
       minHealthySeconds: desired.minHealthySeconds,
       timeoutSeconds: timeoutOf(fact),
     };
