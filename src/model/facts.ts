@@ -1,3 +1,4 @@
+import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
@@ -53,6 +54,7 @@ export interface FactArguments {
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
+  readonly hardening: HardeningQuery;
 }
 
 export interface FactAnswers {
@@ -81,6 +83,7 @@ export interface FactAnswers {
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
+  readonly hardening: HardeningFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
+import { hardeningShape } from './hardening-facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import {
   pastShape,
@@ -54,4 +55,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   releases: releasesShape,
   release: releaseShape,
   companions: companionsShape,
+  hardening: hardeningShape,
 };
