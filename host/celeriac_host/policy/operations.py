@@ -138,12 +138,16 @@ def _judge_install(operation: Mapping[str, Any], scene: Scene) -> None:
         places.judge_unit_file(operation["unit"], operation["path"], operation["text"], scene)
 
 
-def _judge_process(operation: Mapping[str, Any], scene: Scene) -> None:
-    """A worker that somebody started by hand as the app's user, and nothing else."""
+def _judge_processes(operation: Mapping[str, Any], scene: Scene) -> None:
     app_line.judge(operation, scene)
-    pid = operation["pid"]
+    for each in operation["processes"]:
+        _judge_process(each["pid"], each["startTicks"], scene)
+
+
+def _judge_process(pid: int, start_ticks: int, scene: Scene) -> None:
+    """A worker that somebody started by hand as the app's user, and nothing else."""
     found = processes.read(pid)
-    if found is None or found.start_ticks != operation["startTicks"]:
+    if found is None or found.start_ticks != start_ticks:
         # It has ended; the operation finds that, too.
         return
     owner = identity(scene.policy.app_user).name
@@ -328,12 +332,22 @@ _BARE: Mapping[str, Rule] = {
         "processes",
         {
             **BY_THE_APP,
-            "pid": whole(2, 2**31),
-            "startTicks": whole(0, 2**63),
-            "cgroup": line(),
+            "processes": listing(
+                thing(
+                    Rule(
+                        "processes",
+                        {
+                            "pid": whole(2, 2**31),
+                            "startTicks": whole(0, 2**63),
+                            "cgroup": line(),
+                        },
+                    ),
+                    "processes",
+                )
+            ),
             "graceSeconds": seconds,
         },
-        also=_judge_process,
+        also=_judge_processes,
     ),
     "start-unit": Rule(
         "interpreter", {**BY_THE_APP, **UNDO, "timeoutSeconds": seconds}, also=app_line.judge
