@@ -93,7 +93,9 @@ export const policyShape = z
       }),
     tasks: list(name)
       .optional()
-      .meta({ description: 'Tasks of the app that may be sent by name. Without it: canaries only.' }),
+      .meta({
+        description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
+      }),
     commands: list(z.array(z.string().min(1).max(longest.text)).min(1).max(longest.list))
       .optional()
       .meta({ description: 'Commands that `before-start` may run as the app, word for word.' }),
@@ -114,12 +116,16 @@ export const policyShape = z
       }),
     limits: z
       .strictObject({
-        bytes: count(2 ** 40).optional().meta({
-          description: 'Of an upload or a copy of a database. Default: 536870912.',
-        }),
-        seconds: count(7 * 86_400).optional().meta({
-          description: 'Of a session, and of any time-out in it. Default: 14400.',
-        }),
+        bytes: count(2 ** 40)
+          .optional()
+          .meta({
+            description: 'Of an upload or a copy of a database. Default: 536870912.',
+          }),
+        seconds: count(7 * 86_400)
+          .optional()
+          .meta({
+            description: 'Of a session, and of any time-out in it. Default: 14400.',
+          }),
         requests: count(1_000_000).optional().meta({ description: 'Of a session. Default: 5000.' }),
         operations: count(10_000).optional().meta({ description: 'Of a plan. Default: 200.' }),
         changesPerHour: count(100_000).optional().meta({
