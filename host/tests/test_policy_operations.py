@@ -208,23 +208,34 @@ def names_in(folder: str) -> set[str]:
 
 
 def test_every_operation_and_every_fact_has_a_rule() -> None:
-    assert set(operations.RULES) == names_in("operations")
-    assert set(facts.RULES) == names_in("facts")
+    assert {*operations.RULES, *operations.OWNERS} == names_in("operations")
+    assert {*facts.RULES, *facts.OWNERS} == names_in("facts")
+
+
+def test_what_hardened_mode_is_made_of_is_its_owners(at: Hardened) -> None:
+    for op in operations.OWNERS:
+        assert refusal({"op": op}, at).startswith(f"owner: {op} is for the owner of the host")
+    for fact in facts.OWNERS:
+        with pytest.raises(Refused, match=f"owner: {fact} is for the owner"):
+            facts.judge({fact: {}}, at.scene())
 
 
 def model() -> Dict[str, Dict[str, bool]]:
     """Operation → its fields in the model, each with whether it is required."""
     blocks = re.findall(
-        r"^(?:export )?(?:interface|type) (\w+)(?: extends ([\w, ]+))?(?: = Described &)? "
-        r"\{\n(.*?)^\}",
+        r"^(?:export )?(?:interface|type) (\w+)(?: extends |\b = )?([\w,& \n]*?)(?: &)? "
+        r"\{\n(.*?)^(?:\}|  \} &)",
         MODEL.read_text(),
         re.MULTILINE | re.DOTALL,
     )
-    # Those of objects in it are indented further.
+    # Those of objects in it are indented further than the first.
     own = {
-        name: re.findall(r"^  readonly (\w+)(\??):", body, re.MULTILINE) for name, _, body in blocks
+        name: re.findall(
+            rf"^{' ' * (len(body) - len(body.lstrip(' ')))}readonly (\w+)(\??):", body, re.MULTILINE
+        )
+        for name, _, body in blocks
     }
-    above = {name: parents.split(", ") if parents else [] for name, parents, _ in blocks}
+    above = {name: re.findall(r"\w+", parents) for name, parents, _ in blocks}
 
     def fields(name: str) -> Dict[str, bool]:
         found = {field: mark == "" for field, mark in own[name]}
@@ -238,8 +249,9 @@ def model() -> Dict[str, Dict[str, bool]]:
 
 def test_every_operation_of_the_model_has_a_rule_for_each_of_its_fields() -> None:
     found = model()
-    assert set(operations.RULES) == set(found)
-    for op, fields in found.items():
+    assert {*operations.RULES, *operations.OWNERS} == set(found)
+    for op in operations.RULES:
+        fields = found[op]
         rule = operations.RULES[op]
         asked = set(fields) - {"op"}
         assert asked <= {*rule.required, *rule.optional}, op
@@ -252,7 +264,9 @@ def test_every_fact_of_the_model_has_a_rule() -> None:
     text = (MODEL.parent / "facts.ts").read_text()
     body = re.search(r"^export interface FactArguments \{\n(.*?)^\}", text, re.M | re.S)
     assert body is not None
-    assert set(facts.RULES) == set(re.findall(r"^  readonly (\w+):", body.group(1), re.M))
+    assert {*facts.RULES, *facts.OWNERS} == set(
+        re.findall(r"^  readonly (\w+):", body.group(1), re.M)
+    )
 
 
 def test_one_without_a_rule_is_refused(at: Hardened) -> None:

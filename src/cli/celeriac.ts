@@ -6,6 +6,7 @@ import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
+import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { nearest } from './nearest.ts';
 import type { Terminal } from './terminal.ts';
@@ -14,7 +15,7 @@ import type { Terminal } from './terminal.ts';
 const oldestNode = 22;
 
 /** Every command, in display order. */
-export const commands: readonly Command[] = [cleanup];
+export const commands: readonly Command[] = [cleanup, harden, unharden];
 
 /**
  * The command line: `celeriac <command> …`. Never throws.

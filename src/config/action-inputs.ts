@@ -1,3 +1,4 @@
+import { appUserInput } from './app-user-input.ts';
 import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
@@ -42,6 +43,14 @@ export const hostInputs = {
     },
     'a user name such as root or deploy',
     /^[a-z_][a-z0-9_-]{0,31}$/,
+  ),
+  agent: choiceInput(
+    {
+      description:
+        'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+      fallback: 'streamed',
+    },
+    ['streamed', 'installed'],
   ),
   'ssh-key': secretInput(
     { description: 'Private key to log in with, from a secret. Kept in memory only.' },
@@ -294,6 +303,7 @@ export const deployWorkerInputs = {
     'ids of rules such as purge, separated by commas',
     /^[a-z][a-z0-9-]{0,63}$/,
   ),
+  'app-user': appUserInput,
   ...releaseInputs,
   ...companionInputs,
   restart: choiceInput(

@@ -36,6 +36,7 @@ export function deployWorkerDesired(
   refuseOwnUnit(inputs);
   return {
     unit: inputs.unit,
+    appUser: inputs['app-user'] === '' ? null : inputs['app-user'],
     unitMode: inputs['unit-mode'],
     hardening: inputs.hardening,
     readWritePaths: inputs['read-write-paths'],

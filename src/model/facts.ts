@@ -1,3 +1,4 @@
+import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
@@ -40,6 +41,7 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
+  readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
   readonly backup: { readonly database: string; readonly backup: string };
@@ -52,6 +54,7 @@ export interface FactArguments {
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
+  readonly hardening: HardeningQuery;
 }
 
 export interface FactAnswers {
@@ -69,6 +72,7 @@ export interface FactAnswers {
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
   readonly consuming: ConsumingFact;
+  readonly unacked: UnackedFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
@@ -79,6 +83,7 @@ export interface FactAnswers {
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
+  readonly hardening: HardeningFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -418,6 +423,24 @@ export interface ConsumingQuery extends ByTheApp {
   /** Its pool forks, so that its main process always answers. */
   readonly forks: boolean;
 }
+
+/** Messages in the broker that no living worker of the unit can acknowledge. */
+export type UnackedFact = {
+  /** One line for people. */
+  readonly message: string;
+} & (
+  | { readonly kind: 'unknown' }
+  | {
+      readonly kind: 'looked';
+      readonly count: number;
+      /** The first of them. */
+      readonly messages: readonly {
+        readonly id: string;
+        readonly task: string;
+        readonly queue: string;
+      }[];
+    }
+);
 
 /** Whether the worker of a unit takes the messages of its queues. */
 export type ConsumingFact =

@@ -37,7 +37,13 @@ export type Operation =
   | BackupDatabase
   | RepairJobs
   | SendTasks
-  | RestoreDatabase;
+  | RestoreDatabase
+  | CreateUser
+  | RemoveUser
+  | RemoveFolder
+  | InstallAgent
+  | InstallSudoers
+  | ProveAgent;
 
 interface Described {
   /** What it does, for people: one line, no full stop. */
@@ -336,8 +342,14 @@ export interface RunCommand extends Described {
   readonly timeoutSeconds: Seconds;
 }
 
+/** An operation on files of the app: by a process of the app's user, who must own them. */
+export interface AsTheAppUser {
+  /** The `User=` of the unit, or the one that the workflow names. */
+  readonly user: string;
+}
+
 /** Adds a commit that was sent as a Git bundle to the object store of a checkout. */
-export interface FetchCommit extends Described {
+export interface FetchCommit extends Described, AsTheAppUser {
   readonly op: 'fetch-commit';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -346,7 +358,7 @@ export interface FetchCommit extends Described {
 }
 
 /** Moves a checkout, and its current branch, to a commit in its object store. */
-export interface CheckoutCode extends Described {
+export interface CheckoutCode extends Described, AsTheAppUser {
   readonly op: 'checkout-code';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -357,7 +369,7 @@ export interface CheckoutCode extends Described {
 }
 
 /** Unpacks a commit that was sent as an archive into `releases/<commit>`. */
-export interface UnpackRelease extends Described {
+export interface UnpackRelease extends Described, AsTheAppUser {
   readonly op: 'unpack-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -374,7 +386,7 @@ export interface SharedPath {
 }
 
 /** Points the link `current` at a code folder, in one rename. */
-export interface SwitchRelease extends Described {
+export interface SwitchRelease extends Described, AsTheAppUser {
   readonly op: 'switch-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -383,7 +395,7 @@ export interface SwitchRelease extends Described {
 }
 
 /** Removes the oldest code folders. */
-export interface PruneReleases extends Described {
+export interface PruneReleases extends Described, AsTheAppUser {
   readonly op: 'prune-releases';
   readonly deployTo: string;
   readonly keep: number;
@@ -392,18 +404,19 @@ export interface PruneReleases extends Described {
 }
 
 /** Installs a lock file into the virtual environment of the unit's interpreter. */
-export type InstallDependencies = Described & {
-  readonly op: 'install-dependencies';
-  readonly unit: string;
-  readonly interpreter: readonly string[];
-  readonly tool: 'pip' | 'uv';
-  /** Path in the repository. */
-  readonly file: string;
-  readonly commit: CommitId;
-  /** Hash over the lock file and what it includes. */
-  readonly lock: string;
-  readonly timeoutSeconds: Seconds;
-} & ({ readonly checkout: string } | { readonly release: string });
+export type InstallDependencies = Described &
+  AsTheAppUser & {
+    readonly op: 'install-dependencies';
+    readonly unit: string;
+    readonly interpreter: readonly string[];
+    readonly tool: 'pip' | 'uv';
+    /** Path in the repository. */
+    readonly file: string;
+    readonly commit: CommitId;
+    /** Hash over the lock file and what it includes. */
+    readonly lock: string;
+    readonly timeoutSeconds: Seconds;
+  } & ({ readonly checkout: string } | { readonly release: string });
 
 /** Copies the database consistently (online backup) to `/var/lib/celeriac/backups`. */
 export interface BackupDatabase extends Described {
@@ -502,6 +515,53 @@ export interface RestoreDatabase extends Described {
   readonly backup: string;
   readonly keep: number;
   readonly busyTimeoutSeconds: Seconds;
+}
+
+/** Adds a system user that only a key lets in; its home stays root's. */
+export interface CreateUser extends Described {
+  readonly op: 'create-user';
+  readonly user: string;
+  readonly home: string;
+}
+
+/** Removes a user that create-user added, and its empty home. */
+export interface RemoveUser extends Described {
+  readonly op: 'remove-user';
+  readonly user: string;
+}
+
+/** Removes a folder if it is empty. */
+export interface RemoveFolder extends Described {
+  readonly op: 'remove-folder';
+  readonly path: string;
+}
+
+/** Writes the agent that carries this out to the host, as a program (0755, root). */
+export interface InstallAgent extends Described {
+  readonly op: 'install-agent';
+  readonly path: string;
+  /** That of the agent, as planned for. */
+  readonly version: string;
+  /** The Python that runs it. */
+  readonly python: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Writes a file of /etc/sudoers.d (0440), which visudo checks before and after. */
+export interface InstallSudoers extends Described {
+  readonly op: 'install-sudoers';
+  readonly path: string;
+  readonly text: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Starts the installed agent as its user will, and checks its hello. Changes nothing. */
+export interface ProveAgent extends Described {
+  readonly op: 'prove-agent';
+  readonly user: string;
+  readonly path: string;
+  readonly version: string;
+  readonly access: 'change' | 'read';
 }
 
 /** An ordered list of operations; empty if the host is as desired. */

@@ -148,7 +148,9 @@ test('a command that fails leaves the old code, and the worker serves', async ()
   await completeJob(machine);
 });
 
-test('a command that fails leaves a worker with the support module running', async () => {
+test('a command that fails leaves a worker with the support module running', {
+  tags: ['nightly'],
+}, async () => {
   const first = await deploy();
   expect(first.code, first.log).toBe(0);
   const main = await mainOf('celery-worker.service');

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
 from celeriac_host.system import processes, units
@@ -118,7 +118,12 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
-    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]
+    return assembled(name, (SHARED, *IMPORTS.get(name, ())))
+
+
+def assembled(name: str, imports: Sequence[str]) -> str:
+    """A program for `python -c`, with the modules of ours that it imports."""
+    shared = [(each, source(each)) for each in imports]
     return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))
 
 

@@ -445,12 +445,23 @@ _BARE: Mapping[str, Rule] = {
 }
 
 RULES: Mapping[str, Rule] = {name: _described(rule) for name, rule in _BARE.items()}
+# What hardened mode is made of: root alone changes it, with a key of root's.
+OWNERS = (
+    "create-user",
+    "install-agent",
+    "install-sudoers",
+    "prove-agent",
+    "remove-folder",
+    "remove-user",
+)
 
 
 def judge(operation: Any, scene: Scene) -> None:
     """Raises Refused."""
     name = operation.get("op") if isinstance(operation, dict) else None
     rule = RULES.get(name) if isinstance(name, str) else None
+    if name in OWNERS:
+        raise Refused("owner", f"{name} is for the owner of the host, with a key of root's")
     if rule is None:
         raise Refused("operations", f"there is no rule for the operation {shown(name)}")
     try:

@@ -59,8 +59,9 @@ class MemoryImporter:
 
 def run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
-    # program.py writes them to the host.
-    vars(import_module("celeriac_host.transaction.program"))["SOURCES"] = sources
+    # These two write them to the host.
+    for name in ("celeriac_host.transaction.program", "celeriac_host.system.installed"):
+        vars(import_module(name))["SOURCES"] = sources
     if hardened:
         import_module("celeriac_host.session.hardened").main()
     elif words:

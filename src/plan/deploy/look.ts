@@ -46,11 +46,12 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
   };
 }
 
-function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
+function releaseQuery({ unit, appUser, release }: DeployWorkerDesired): ReleaseQuery {
   const from = release?.from;
   return {
     unit,
     source: from?.source ?? 'none',
+    user: appUser ?? null,
     checkout: from?.source === 'git' ? from.checkout : null,
     deployTo: from?.source === 'upload' ? from.deployTo : null,
   };

@@ -24,13 +24,14 @@ const label = { sha256: sha256Text('d'.repeat(64)), sizeBytes: bytes(2048) };
 
 const context = {
   unit: 'celery-worker.service',
+  user: 'app',
   workingDirectory: '/srv/app/current/backend',
   interpreter: ['/srv/app/current/.venv/bin/python3'],
 };
 const checkout: CheckoutTree = {
   kind: 'checkout',
   path: '/root/slideshow',
-  owner: 'root',
+  user: 'root',
   head: old,
   branch: 'main',
   known: [old],
@@ -41,7 +42,7 @@ const checkout: CheckoutTree = {
 const releases: ReleasesTree = {
   kind: 'releases',
   path: '/srv/app',
-  owner: 'app',
+  user: 'app',
   current: `releases/${old}`,
   releases: [old],
 };
