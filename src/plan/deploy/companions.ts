@@ -7,6 +7,7 @@ import type { Finding, GuardCompanion, RestartCompanion } from '../../model/oper
 import { type Seconds, seconds } from '../../model/units.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
@@ -57,6 +58,7 @@ export function planCompanions(
     const shared = {
       unit,
       how,
+      onlyOnce: fact.processes.some(({ argv }) => runsBeat(argv)),
       minHealthySeconds: desired.minHealthySeconds,
       timeoutSeconds: timeoutOf(fact),
     };
