@@ -119,7 +119,7 @@ WATCHED = re.compile(
     r"|(?:glob|shutil|subprocess|tempfile)\.\w+"
     r"|tarfile\.open|sqlite3\.connect|fcntl\.(?:flock|lockf)|signal\.pidfd_send_signal"
     r"|follow|child\.start|control|(?:[\w.]+\.)?(?:run|run_as)|units\.(?:control|reload)"
-    r"|_opener\(\)\.open"
+    r"|_opener\(\)\.open|socket\.\w*connect\w*"
 )
 # Named like the others, and no calls of this kind.
 NOT_WATCHED = re.compile(
