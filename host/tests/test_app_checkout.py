@@ -179,12 +179,13 @@ def test_an_object_that_is_not_what_its_name_says_is_refused(
     argv = ["python3", "-I", "-c", LIAR]
     monkeypatch.setattr(host_git, "command", lambda checkout, words: argv)
     checkout = host_git.Checkout(str(open_folder), identity("nobody"))
-    with objects.opened(Host(state), checkout) as found:
-        with pytest.raises(OperationError, match="object 0{40} is damaged"):
-            found.read("0" * 40, "blob")
+    with objects.opened(Host(state), checkout) as found, pytest.raises(
+        OperationError, match=r"object 0{40} is damaged"
+    ):
+        found.read("0" * 40, "blob")
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"a/b"])
 def test_a_name_that_leads_out_of_the_commit_is_refused(name: bytes) -> None:
-    with pytest.raises(OperationError, match="the commit (contains the name|has a damaged)"):
+    with pytest.raises(OperationError, match=r"the commit (contains the name|has a damaged)"):
         list(objects.entries_of(b"100644 " + name + b"\0" + bytes(20), 40))

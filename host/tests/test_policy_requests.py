@@ -53,7 +53,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "tasks": {**app, **others, "ids": ["x"]},
         "consuming": {**app, "queues": None, "forks": True},
         "resets": {"database": database},
-        "backup": {"database": database, "backup": "latest"},
+        "backup": {"database": database, "unit": UNIT, "backup": "latest"},
         "rehearsal": {"database": database, "unit": UNIT, "rows": [], "busyTimeoutSeconds": 5},
         "transactions": {"unit": UNIT},
         "undoing": {"transactions": [IDENT]},

@@ -91,11 +91,9 @@ export const policyShape = z
         description:
           'URLs that may be requested, from the host: these, and what begins with one that ends with a slash.',
       }),
-    tasks: list(name)
-      .optional()
-      .meta({
-        description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
-      }),
+    tasks: list(name).optional().meta({
+      description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
+    }),
     commands: list(z.array(z.string().min(1).max(longest.text)).min(1).max(longest.list))
       .optional()
       .meta({ description: 'Commands that `before-start` may run as the app, word for word.' }),

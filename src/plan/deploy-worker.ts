@@ -1,6 +1,6 @@
-import { appUserOf } from '../celery/app-user.ts';
 import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
+import { unitUserOf } from '../celery/unit-user.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../model/facts.ts';
@@ -92,7 +92,7 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const byUser = { ...own, user: appUserOf(facts.unit) };
+  const byUser = { ...own, user: unitUserOf(facts.unit) };
   const endings = endStrays(byUser, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);

@@ -83,9 +83,13 @@ function ssh(words: readonly string[], input = ''): Promise<Ended> {
 function act(action: ActionName, more: Inputs = {}): Promise<BundleRun> {
   const key = execFileSync('cat', [keyFile], { encoding: 'utf8' });
   const login = { user: 'celeriac', agent: 'installed', 'ssh-key': key };
-  return runBundle(action, { ...inputsFor(machine, more), ...login }, {
-    env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
-  });
+  return runBundle(
+    action,
+    { ...inputsFor(machine, more), ...login },
+    {
+      env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
+    },
+  );
 }
 
 async function succeed(action: ActionName, more: Inputs = {}): Promise<BundleRun> {
@@ -166,14 +170,43 @@ async function hasNoShell(): Promise<void> {
   }
   const asked = await run(
     'ssh',
-    ['-i', keyFile, '-p', String(machine.sshPort), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', `UserKnownHostsFile=${machine.knownHostsPath}`, `celeriac@${machine.host}`, mark],
+    [
+      '-i',
+      keyFile,
+      '-p',
+      String(machine.sshPort),
+      '-o',
+      'IdentitiesOnly=yes',
+      '-o',
+      'BatchMode=yes',
+      '-o',
+      `UserKnownHostsFile=${machine.knownHostsPath}`,
+      `celeriac@${machine.host}`,
+      mark,
+    ],
     bye,
   );
   expect(asked.out).toMatch(/^\{"hello":"celeriac"/);
   expect(asked.out).not.toContain('uid=');
   const tty = await ssh(['-tt'], bye);
   expect(tty.err).toContain('PTY allocation request failed');
-  const sftp = await run('sftp', ['-i', keyFile, '-P', String(machine.sshPort), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', `UserKnownHostsFile=${machine.knownHostsPath}`, `celeriac@${machine.host}`], 'ls\n');
+  const sftp = await run(
+    'sftp',
+    [
+      '-i',
+      keyFile,
+      '-P',
+      String(machine.sshPort),
+      '-o',
+      'IdentitiesOnly=yes',
+      '-o',
+      'BatchMode=yes',
+      '-o',
+      `UserKnownHostsFile=${machine.knownHostsPath}`,
+      `celeriac@${machine.host}`,
+    ],
+    'ls\n',
+  );
   expect(sftp.code).not.toBe(0);
   const tunnel = await ssh(['-W', '127.0.0.1:6379'], 'PING\r\n');
   expect(tunnel.out).not.toContain('PONG');
@@ -251,7 +284,9 @@ async function isRefusedElsewhere(): Promise<void> {
 async function rollBack(original: string): Promise<void> {
   const back = await succeed('deploy-worker', { 'roll-back': '0' });
   expect(back.outputs.changed, back.log).toBe('true');
-  expect(await shell(machine, `runuser -u shop -- git -C ${CHECKOUT} rev-parse HEAD`)).toBe(original);
+  expect(await shell(machine, `runuser -u shop -- git -C ${CHECKOUT} rev-parse HEAD`)).toBe(
+    original,
+  );
   expect(await show(machine, 'ActiveState')).toEqual({ ActiveState: 'active' });
 }
 
@@ -270,7 +305,10 @@ async function updateAndRefuseOthers(): Promise<void> {
   expect(shut.log).toContain(`celeriac harden --host ${machine.host}`);
   await shell(machine, 'mv /root/line /etc/sudoers.d/celeriac');
   // A mistake in sudoers would lock everybody out: it is noticed first, and nothing is written.
-  await shell(machine, `rm /etc/sudoers.d/celeriac; echo 'nonsense here' >/etc/sudoers.d/zz-broken`);
+  await shell(
+    machine,
+    `rm /etc/sudoers.d/celeriac; echo 'nonsense here' >/etc/sudoers.d/zz-broken`,
+  );
   const broken = await celeriac('harden');
   expect([broken.code, broken.err]).toEqual([2, expect.stringContaining('visudo finds an error')]);
   await shell(machine, 'rm /etc/sudoers.d/zz-broken');

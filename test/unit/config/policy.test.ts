@@ -38,7 +38,5 @@ describe('the policy of a host', () => {
 
 it('the host takes this pattern of workers, and no other', () => {
   const digest = createHash('sha256').update(workerCommand).digest('hex');
-  expect(read('host/celeriac_host/policy/operations.py')).toContain(
-    `WORKERS_SHA256 = "${digest}"`,
-  );
+  expect(read('host/celeriac_host/policy/operations.py')).toContain(`WORKERS_SHA256 = "${digest}"`);
 });
