@@ -131,7 +131,7 @@ def test_a_sqlite_database_is_rehearsed_on_a_copy(host: Host, tmp_path: Path) ->
 
     assert rehearse(1, "failed") == {"problems": [], "skipped": []}
     (problem,) = rehearse(1, "wrong")["problems"]
-    assert problem.startswith("the database rejected the change: CHECK constraint failed")
+    assert problem.startswith("the database rejected the change of jobs 1: CHECK constraint failed")
     (skipped,) = rehearse(2, "failed")["skipped"]
     assert skipped["why"] == "changed meanwhile: status is now 'moved'"
     assert Path(path).read_bytes() == before

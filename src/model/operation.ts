@@ -307,6 +307,8 @@ export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';
   readonly unit: string;
   readonly how: Renewal;
+  /** It runs beat: its old process must have ended before the next one starts. */
+  readonly onlyOnce: boolean;
   /** How long it must run without a restart. */
   readonly minHealthySeconds: Seconds;
   readonly timeoutSeconds: Seconds;
@@ -317,6 +319,7 @@ export interface RestartCompanion extends Described {
   readonly op: 'restart-companion';
   readonly unit: string;
   readonly how: Renewal;
+  readonly onlyOnce: boolean;
   readonly minHealthySeconds: Seconds;
   /** For the stop, and for the start. */
   readonly timeoutSeconds: Seconds;

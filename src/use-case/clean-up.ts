@@ -138,10 +138,24 @@ interface HostLook {
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
   const stores = queryStores(desired);
-  if (!needsApp(desired)) {
+  const { databases } = stores;
+  const asksApp = needsApp(desired);
+  if (databases !== null && !asksApp) {
     return { ...(await agent.look({ stores })), unit: null };
   }
-  return lookAtPrograms(agent, await agent.look({ stores, unit: { name: desired.unit } }));
+  const found = await agent.look({ stores, unit: { name: desired.unit } });
+  // Otherwise a typo in its name would look like an app without a database.
+  if (databases === null) requireUnit(found.unit);
+  return asksApp ? lookAtPrograms(agent, found) : { ...found, unit: null };
+}
+
+const unitHint = 'the unit of a Celery worker';
+
+/** @throws ConfigError when there is no such unit */
+function requireUnit({ name, loadState }: UnitFact, hint = unitHint): void {
+  if (loadState === 'loaded') return;
+  const problem = loadState === 'not-found' ? 'no such unit' : loadState;
+  throw new ConfigError('input unit', `${name}: ${problem} on the host`, hint);
 }
 
 /** Whether the app is needed to ask about tasks or to send them. */
@@ -153,11 +167,8 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 
 /** @throws ConfigError when the unit does not show how to reach its app */
 function requireApp(unit: UnitFact): AskingTheApp {
-  const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
-  if (unit.loadState !== 'loaded') {
-    const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
-    throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
-  }
+  const hint = `${unitHint}; with \`evidence: age\` the worker is not needed`;
+  requireUnit(unit, hint);
   const app = appProcessOf(unit);
   if (app.kind === 'known') {
     return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };

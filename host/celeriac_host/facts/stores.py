@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from celeriac_host.code.sources import is_skipped, working_directory
-from celeriac_host.store import postgres, sqlite_child
+from celeriac_host.store import postgres_url, sqlite_child
 from celeriac_host.store.sqlite_child import Work
 from celeriac_host.store.store import Columns
 from celeriac_host.store.stores import open_store
@@ -25,9 +25,10 @@ LONGEST_SECONDS = 30.0
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     """`user` opens the databases, or if None the user of the unit."""
     named, unit, user = args["databases"], args["unit"], args["user"]
-    paths = found(host, unit, user) if named is None else named
     wanted = Columns(args.get("statusColumns", []))
-    return [_describe(path, host, unit, user, wanted) for path in paths]
+    paths, unread = found(host, unit, user) if named is None else (named, [])
+    described = [_describe(path, host, unit, user, wanted) for path in paths]
+    return [*described, *map(_unread, unread)]
 
 
 def _describe(
@@ -36,16 +37,29 @@ def _describe(
     try:
         return open_store(path, host, unit, user).describe(wanted)
     except OperationError as error:
-        return {"kind": "unreadable", "path": path, "problem": error.message}
+        shown = "a PostgreSQL URL" if postgres_url.is_url(path) else path
+        return {"kind": "unreadable", "path": shown, "problem": error.message}
 
 
-def found(host: System, unit: str, user: str | None) -> list[str]:
-    """Files below the unit's directory, and PostgreSQL databases in its environment."""
+def found(host: System, unit: str, user: str | None) -> tuple[list[str], list[str]]:
+    """Files below the unit's directory and PostgreSQL databases in its environment, without their
+    passwords; and the variables whose URLs cannot be read.
+    """
     try:
-        urls = postgres.named_in(units.context(host, unit).environment)
+        environment = units.context(host, unit).environment
     except OperationError:
-        urls = []
-    return [*_files(host, unit, user), *urls]
+        return _files(host, unit, user), []
+    urls, unread = postgres_url.in_environment(environment)
+    plain = dict.fromkeys(url.plain() for url in urls)
+    return [*_files(host, unit, user), *plain], unread
+
+
+def _unread(variable: str) -> dict[str, Any]:
+    path = f"the PostgreSQL URL in {variable}"
+    expected = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    how = "with the special characters of its password percent-encoded"
+    problem = f"cannot be read: expected {expected}, {how}; or name it in the input `database`"
+    return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
 
 
 def _files(host: System, unit: str, user: str | None) -> list[str]:

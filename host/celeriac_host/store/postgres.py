@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.parse
 from contextlib import suppress
 from typing import Any, Callable, Iterable, NamedTuple
 
-from celeriac_host.store import checks
+from celeriac_host.store import checks, postgres_url
 from celeriac_host.system import units
 from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
@@ -21,7 +20,6 @@ from celeriac_host.system.system import System
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 600.0
-SCHEMES = ("postgresql", "postgres")
 # Read only so many rows for the few distinct values.
 STATUS_ROWS = 5000
 STATUS_BUSY_SECONDS = 1.0
@@ -96,10 +94,6 @@ WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)
           AND NOT a.attisdropped AND a.attinhcount = 0))
 ORDER BY c.relname LIMIT 500;
 """
-
-
-def is_url(database: str) -> bool:
-    return database.partition("://")[0] in SCHEMES
 
 
 class Session(NamedTuple):
@@ -179,7 +173,7 @@ def stream(
     """Like `ask`, but passes on each value as it comes."""
     url, where = session.url, session.context()
     argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
-    wrong: list[str] = []
+    wrong = 0
 
     def on_line(line: bytes) -> None:
         text = line.strip()
@@ -188,7 +182,8 @@ def stream(
         try:
             value = json.loads(text)
         except ValueError:
-            wrong.append(text.decode("utf-8", "replace"))
+            nonlocal wrong
+            wrong += 1
             return
         take(value)
 
@@ -212,7 +207,8 @@ def stream(
     if ended.code != 0:
         raise _explained(url, ended.lines())
     if wrong:
-        raise OperationError(f"{url}: psql returned invalid JSON: {wrong[0][:200]}")
+        # Not quoted: it may be the app's data.
+        raise OperationError(f"{url}: psql returned {wrong} lines that are not JSON")
 
 
 def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:
@@ -239,48 +235,11 @@ def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict
 
 def password_for(url: str, environment: dict[str, str]) -> str | None:
     """The password in a URL of the environment with the same server, database and user."""
-    wanted = _place(url)
-    for plain in _urls(environment):
-        try:
-            password = urllib.parse.urlsplit(plain).password
-            same = _place(plain) == wanted
-        except ValueError:
-            continue
-        if password is not None and same:
-            return urllib.parse.unquote(password)
+    wanted = postgres_url.parse(url)
+    for each in postgres_url.in_environment(environment)[0]:
+        if wanted is not None and each.server() == wanted.server() and each.password is not None:
+            return each.password
     return None
-
-
-def named_in(environment: dict[str, str]) -> list[str]:
-    """The databases in the URLs of an environment, without passwords."""
-    return list(dict.fromkeys(map(without_password, _urls(environment))))
-
-
-def _urls(environment: dict[str, str]) -> list[str]:
-    # SQLAlchemy writes `postgresql+psycopg2://`, Celery `db+postgresql://`.
-    plain = (
-        re.sub(r"^(?:db\+)?(?:postgres(?:ql)?)(?:\+\w+)?://", "postgresql://", value.strip())
-        for value in environment.values()
-    )
-    return [url for url in plain if is_url(url)]
-
-
-def _place(url: str) -> tuple[str, int, str, str]:
-    parts = urllib.parse.urlsplit(url)
-    name = parts.hostname or "localhost"
-    host = "localhost" if name in ("127.0.0.1", "::1") else name
-    return host, parts.port or 5432, parts.path.strip("/"), parts.username or ""
-
-
-def without_password(url: str) -> str:
-    """Removes the password before the host (it may contain an @) and in the options."""
-    scheme, _, rest = url.partition("://")
-    place, mark, options = rest.partition("?")
-    authority, slash, path = place.partition("/")
-    who, at, where = authority.rpartition("@")
-    kept = "&".join(each for each in options.split("&") if not each.startswith("password="))
-    login = who.partition(":")[0] + at if at else ""
-    return f"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}"
 
 
 def _explained(url: str, lines: list[str]) -> OperationError:

@@ -152,6 +152,17 @@ def _is_so(schema: Schema, row: Row) -> bool:
     return len(found) == 1 and all(map(same, found[0], wrote.values()))
 
 
+def _change_one(schema: Schema, row: Row) -> None:
+    """A deferred foreign key is checked at the end alone."""
+    try:
+        schema.change(row)
+    except sqlite3.IntegrityError as error:
+        raise OperationError(
+            f"the database rejected the change of {row['table']} {row['id']}: {error};"
+            " nothing was changed"
+        ) from None
+
+
 class _Seen(NamedTuple):
     """The result of the comparison before the lock."""
 
@@ -216,7 +227,7 @@ class _Repair:
                     if channel.receive() != "go":
                         raise OperationError("the skipped rows could not be written to the journal")
             for row in taken:
-                schema.change(row)
+                _change_one(schema, row)
             database.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             database.execute("ROLLBACK")

@@ -10,6 +10,7 @@ import {
   type TableVerdict,
   tellCelerys,
   tellDoubtful,
+  tellUnread,
 } from './job-tables.ts';
 import { orNone, proposeMapping, type StoreMapping } from './mapping.ts';
 
@@ -90,7 +91,11 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
 function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
   const { path, user, tables } = fact;
   const verdicts = judgeTables(tables, spec?.tables);
-  const told = [tellDoubtful(path, verdicts), tellCelerys(path, tables, spec?.tables)];
+  const told = [
+    tellDoubtful(path, verdicts),
+    tellUnread(path, tables, spec?.tables),
+    tellCelerys(path, tables, spec?.tables),
+  ];
   return {
     database: path,
     user,
