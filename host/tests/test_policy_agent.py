@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import json
 import os
 import socket
 import subprocess
-import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -16,20 +14,10 @@ import pytest
 from celeriac_host.policy import budget, told
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
+from celeriac_host.system import installed
 from celeriac_host.system.errors import Fault
 from policies import UNIT, Hardened
 from test_agent import SOURCES
-
-LOADER = "celeriac_host/session/loader.py"
-# As docs/reference/policy.md shows it.
-TEXT = """\
-#!/usr/bin/python3 -IS
-import binascii, json, zlib
-sources = json.loads(zlib.decompress(binascii.a2b_base64(
-b"%s"
-)))
-exec(compile(sources["%s"], "%s", "exec"), {"SOURCES": sources, "HARDENED": True})
-"""
 
 
 class Journal:
@@ -221,10 +209,10 @@ def test_changes_are_counted_for_an_hour(
 
 
 @pytest.fixture
-def program(hardened: Hardened) -> str:
+def program(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> str:
     path = hardened.root / "agent"
-    packed = zlib.compress(json.dumps(SOURCES).encode())
-    path.write_text(TEXT % (binascii.b2a_base64(packed, newline=False).decode(), LOADER, LOADER))
+    monkeypatch.setattr(installed, "SOURCES", SOURCES)
+    path.write_text(installed.text("/usr/bin/python3"))
     os.chmod(path, 0o755)
     return str(path)
 
