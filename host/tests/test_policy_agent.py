@@ -137,13 +137,15 @@ def test_a_request_without_this_protocol_is_refused(
         b"null",
         b'{"id": 1, "id": 2}',
         b'{"id": NaN}',
+        b'{"id": "x"}',
+        b'{"id": {"a": 1}}',
         b'{"id": ' + b"1" * 100_000 + b"}",
         b"[" * 100_000 + b"]" * 100_000,
         b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     ],
 )
 def test_what_is_no_message_is_refused(hardened: Hardened, policy: Path, line: bytes) -> None:
-    with pytest.raises(Fault, match=r"refused by .*: shape: the message"):
+    with pytest.raises(Fault, match=r"refused by .*: shape: the (?:message|id)"):
         judge_of(hardened, policy).parse(line)
 
 
@@ -195,14 +197,40 @@ def test_changes_are_counted_for_an_hour(
     monkeypatch.setattr(budget, "FOLDER", folder)
     now = 100_000.0
     monkeypatch.setattr("time.clock_gettime", lambda clock: now)
-    budget.spend(2)
-    budget.spend(2)
+    budget.spend(2, "celeriac")
+    budget.spend(2, "celeriac")
     with pytest.raises(Refused):
-        budget.spend(2)
+        budget.spend(2, "celeriac")
     now += 3601
-    budget.spend(2)
-    Path(folder, budget.NAME).write_text("not JSON")
-    budget.spend(1)
+    budget.spend(2, "celeriac")
+    # Those of another user are its own.
+    budget.spend(1, "../planner")
+    assert sorted(os.listdir(folder)) == ["changes-___planner.json", "changes-celeriac.json"]
+    Path(folder, "changes-celeriac.json").write_text("not JSON")
+    budget.spend(1, "celeriac")
+
+
+def test_so_many_sessions_at_a_time(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "FOLDER", str(hardened.root / "run"))
+    taken = [budget.take_place() for _ in range(budget.MOST_SESSIONS)]
+    with pytest.raises(Refused, match="16 sessions at a time"):
+        budget.take_place()
+    os.close(taken.pop())
+    taken.append(budget.take_place())
+    for handle in taken:
+        os.close(handle)
+
+
+def test_what_a_rule_cannot_read_is_refused(
+    hardened: Hardened, policy: Path, journal: Journal
+) -> None:
+    path = "/usr/local/lib/celeriac/0123456789ab/celeriac_support.py"
+    write = {"op": "write-file", "title": "a", "why": "b", "mode": "0644", "expects": None}
+    lone = {**write, "path": path, "text": "\ud800"}
+    assert "it cannot be judged" in fault(
+        {**APPLY, "operations": [lone]}, judge_of(hardened, policy)
+    )
+    assert "is refused" in journal.lines()[-1]
 
 
 # --- as a program ---------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 
+from celeriac_host.policy import budget
 from celeriac_host.policy.judge import Judge
+from celeriac_host.policy.refusal import Refused
 from celeriac_host.session import agent
 from celeriac_host.system import installed
 from celeriac_host.system.system import System
@@ -27,6 +29,11 @@ def main() -> None:
     del sys.argv[1:]
     os.chdir("/")
     os.umask(0o022)
+    try:
+        # Open until this process ends.
+        budget.take_place()
+    except (OSError, Refused) as error:
+        sys.exit(f"celeriac: {error}")
     host = System()
     judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)
     # A session that lasts too long ends as if its client were gone; a transaction goes on.
