@@ -36,6 +36,8 @@ export interface FactArguments {
     readonly unit: string;
     /** `null`: search for them. */
     readonly databases: readonly string[] | null;
+    /** Who opens them on the host; `null`: the user of the unit. */
+    readonly user: string | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
   };
@@ -44,7 +46,13 @@ export interface FactArguments {
   readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
-  readonly backup: { readonly database: string; readonly backup: string };
+  readonly backup: {
+    readonly database: string;
+    readonly backup: string;
+    readonly unit: string;
+    /** `null`: the user of the unit. */
+    readonly user: string | null;
+  };
   readonly rehearsal: RehearsalQuery;
   readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
@@ -375,6 +383,8 @@ export type StoreFact =
       readonly file: string;
       readonly owner: string;
       readonly group: string;
+      /** The app's user, who opened it. */
+      readonly user: string;
       readonly sizeBytes: Bytes;
       readonly tables: readonly StoreTable[];
     }
@@ -382,6 +392,8 @@ export type StoreFact =
       readonly kind: 'postgresql';
       /** The URL, without a password. */
       readonly path: string;
+      /** The app's user, who connected to it. */
+      readonly user: string;
       readonly tables: readonly StoreTable[];
     }
   | { readonly kind: 'absent'; readonly path: string }
@@ -460,7 +472,10 @@ export type ConsumingFact =
   | { readonly kind: 'unknown'; readonly problem: string };
 
 /** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
-export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
+export type RehearsalQuery = Pick<
+  RepairJobs,
+  'database' | 'unit' | 'user' | 'rows' | 'busyTimeoutSeconds'
+>;
 
 export interface RehearsalFact {
   /** Why the database rejects the changes. */

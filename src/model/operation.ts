@@ -307,6 +307,8 @@ export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';
   readonly unit: string;
   readonly how: Renewal;
+  /** It runs beat: its old process must have ended before the next one starts. */
+  readonly onlyOnce: boolean;
   /** How long it must run without a restart. */
   readonly minHealthySeconds: Seconds;
   readonly timeoutSeconds: Seconds;
@@ -317,6 +319,7 @@ export interface RestartCompanion extends Described {
   readonly op: 'restart-companion';
   readonly unit: string;
   readonly how: Renewal;
+  readonly onlyOnce: boolean;
   readonly minHealthySeconds: Seconds;
   /** For the stop, and for the start. */
   readonly timeoutSeconds: Seconds;
@@ -422,6 +425,9 @@ export type InstallDependencies = Described &
 export interface BackupDatabase extends Described {
   readonly op: 'backup-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database. */
+  readonly user: string;
   readonly keep: number;
 }
 
@@ -465,8 +471,10 @@ export interface RowChange {
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
-  /** The worker's unit; its user and environment are used to connect to PostgreSQL. */
+  /** The worker's unit; its environment is used to connect to PostgreSQL. */
   readonly unit: string;
+  /** The app's user, who opens the database or connects to it. */
+  readonly user: string;
   /** In the order of the changes: children before parents. */
   readonly rows: readonly RowChange[];
   readonly busyTimeoutSeconds: Seconds;
@@ -488,8 +496,9 @@ export interface AwaitedTask {
 /** Sends tasks by name through the app's Celery, each once, with a given id. */
 export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
-  /** The database with the rows of these tasks. */
+  /** The database with the rows of these tasks, and the app's user, who opens it. */
   readonly database: string;
+  readonly user: string;
   readonly calls: readonly TaskCall[];
 }
 
@@ -511,6 +520,9 @@ export interface TaskCall {
 export interface RestoreDatabase extends Described {
   readonly op: 'restore-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database; `null`: the user of the unit. */
+  readonly user: string | null;
   /** Its path on the host, or `latest`. */
   readonly backup: string;
   readonly keep: number;

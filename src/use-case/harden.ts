@@ -95,7 +95,7 @@ async function lookAtApp(
   const searched = given.databases === null && present === null;
   const { host, stores, release } = await agent.look({
     host: {},
-    stores: { unit: first, databases: searched ? null : [] },
+    stores: { unit: first, databases: searched ? null : [], user: null },
     release: { unit: first, source: 'git', checkout: checkout.path, deployTo: null, user: null },
   });
   const units: UnitFact[] = [];

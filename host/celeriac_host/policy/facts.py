@@ -140,7 +140,9 @@ _BARE: Mapping[str, Rule] = {
     ),
     "resets": Rule("databases", {"database": places.database}),
     "backup": Rule(
-        "databases", {"database": places.database, "backup": line()}, also=_judge_backup
+        "databases",
+        {"database": places.database, "unit": unit, "backup": line()},
+        also=_judge_backup,
     ),
     "rehearsal": Rule(
         "databases",

@@ -53,8 +53,11 @@ def unit(value: Any, scene: Scene) -> None:
 
 
 def app_user(value: Any, scene: Scene) -> None:
-    """The user for whom root works; every operation that names one names the app's."""
-    if value != scene.policy.app_user:
+    """The user for whom root works; every operation that names one names the app's.
+
+    None is the user of the unit, which runs as no other.
+    """
+    if value is not None and value != scene.policy.app_user:
         raise Refused("appUser", f"{shown(value)} is not {scene.policy.app_user}")
 
 
@@ -286,6 +289,7 @@ _BARE: Mapping[str, Rule] = {
             "how": RENEWAL,
             "minHealthySeconds": seconds,
             "timeoutSeconds": seconds,
+            "onlyOnce": flag,
         },
     ),
     "restart-companion": Rule(
@@ -297,6 +301,7 @@ _BARE: Mapping[str, Rule] = {
             "timeoutSeconds": seconds,
             "urlTimeoutSeconds": seconds,
             "url": maybe(urls.allowed),
+            "onlyOnce": flag,
         },
     ),
     "run-command": Rule(
@@ -416,7 +421,9 @@ _BARE: Mapping[str, Rule] = {
         {"checkout": places.checkout, "release": places.below_deploy_to},
         also=_judge_dependencies,
     ),
-    "backup-database": Rule("databases", {"database": places.database, "keep": whole(1, 1000)}),
+    "backup-database": Rule(
+        "databases", {"database": places.database, "unit": unit, "keep": whole(1, 1000)}
+    ),
     "repair-jobs": Rule(
         "databases",
         {
@@ -440,6 +447,7 @@ _BARE: Mapping[str, Rule] = {
         "databases",
         {
             "database": places.database,
+            "unit": unit,
             "backup": line(),
             "keep": whole(1, 1000),
             "busyTimeoutSeconds": seconds,

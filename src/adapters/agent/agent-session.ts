@@ -184,11 +184,13 @@ export class AgentSession implements Agent {
     database: string,
     limitBytes: Bytes,
     extract: Extract,
+    user: string,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }> {
     const step = `copy ${database}`;
     const pieces = new SnapshotPieces(database, limitBytes, step);
-    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
+    const question = { ask: 'snapshot', database, limitBytes, extract, user };
+    const answer = await this.#link.ask(question, step, {
       silence: this.#settings.limits.snapshotSilence,
       onProgress: (progress) => {
         if (progress.kind === 'chunk') pieces.add(progress.data);
