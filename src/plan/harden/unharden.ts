@@ -123,8 +123,7 @@ const textOf = ({ files }: HardenFacts, path: string): string | null => {
 
 /** Whether every key is bound to the installed agent. */
 const areOurs = (text: string | null): boolean =>
-  text !== null &&
-  text.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
+  text?.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions)) ?? false;
 
 const diffOf = (path: string, { text }: FileFact & { readonly kind: 'file' }) =>
   text === null || path === schemaPath ? {} : { diff: unifiedDiff(path, text, null) };
