@@ -36138,7 +36138,7 @@ function defineLazy(object, key, getter) {
 function objectClone(obj) {
     return Object.create(Object.getPrototypeOf(obj), Object.getOwnPropertyDescriptors(obj));
 }
-function assignProp(target, prop, value) {
+function util_assignProp(target, prop, value) {
     Object.defineProperty(target, prop, {
         value,
         writable: true,
@@ -36164,7 +36164,7 @@ function deferProp(target, key, getter) {
     Object.defineProperty(target, key, {
         get() {
             const value = getter();
-            assignProp(this, key, value);
+            util_assignProp(this, key, value);
             return value;
         },
         enumerable: true,
@@ -36174,7 +36174,7 @@ function deferProp(target, key, getter) {
 // Writes a settled key. A plain assignment is much cheaper than `defineProperty` and produces the same descriptor, but it runs whatever setter already answers to the key — an accessor this shape deferred, or an inherited one, which `__proto__` has on every object and prototype pollution can add for any name.
 function putProp(target, key, value) {
     if (key in target)
-        assignProp(target, key, value);
+        util_assignProp(target, key, value);
     else
         target[key] = value;
 }
@@ -39125,7 +39125,7 @@ const $ZodObject = /*@__PURE__*/ $constructor("$ZodObject", (inst, def) => {
             const field = shape[key]._zod;
             if (field.values) {
                 if (!Object.prototype.hasOwnProperty.call(propValues, key)) {
-                    assignProp(propValues, key, new Set());
+                    util_assignProp(propValues, key, new Set());
                 }
                 for (const v of field.values)
                     propValues[key].add(v);
@@ -39502,7 +39502,7 @@ $constructor("$ZodDiscriminatedUnion", (inst, def) => {
                 undefinedCount++;
             for (const [k, v] of Object.entries(pv)) {
                 if (!Object.prototype.hasOwnProperty.call(propValues, k)) {
-                    assignProp(propValues, k, new Set());
+                    util_assignProp(propValues, k, new Set());
                 }
                 for (const val of v) {
                     propValues[k].add(val);
@@ -41900,7 +41900,7 @@ function assignProps(target, ...sources) {
     for (const source of sources) {
         for (const key of Reflect.ownKeys(source)) {
             if (Object.prototype.propertyIsEnumerable.call(source, key)) {
-                assignProp(target, key, source[key]);
+                util_assignProp(target, key, source[key]);
             }
         }
     }
@@ -41914,7 +41914,7 @@ function assignProps(target, ...sources) {
 //     unrepresentable: inputs.unrepresentable ?? "throw",
 //   };
 // }
-function initializeContext(params) {
+function to_json_schema_initializeContext(params) {
     // Normalize target: convert old non-hyphenated versions to hyphenated versions
     let target = params?.target ?? "draft-2020-12";
     if (target === "draft-4")
@@ -41956,7 +41956,7 @@ function handleUnrepresentable(schema, ctx, json, params, message) {
     return true;
 }
 // never rename this back to `process`: bundler polyfills inject a top-level `const process` that a lexical declaration of the same name collides with (#6397)
-function processSchema(schema, ctx, _params = { path: [], schemaPath: [] }) {
+function to_json_schema_processSchema(schema, ctx, _params = { path: [], schemaPath: [] }) {
     var _a;
     const def = schema._zod.def;
     // check for schema in seens
@@ -42002,7 +42002,7 @@ function processSchema(schema, ctx, _params = { path: [], schemaPath: [] }) {
             // Also set ref if processor didn't (for inheritance)
             if (!result.ref)
                 result.ref = parent;
-            processSchema(parent, ctx, params);
+            to_json_schema_processSchema(parent, ctx, params);
             ctx.seen.get(parent).isParent = true;
         }
     }
@@ -42029,7 +42029,7 @@ function processSchema(schema, ctx, _params = { path: [], schemaPath: [] }) {
 function encodeJSONPointerSegment(segment) {
     return segment.replace(/~/g, "~0").replace(/\//g, "~1");
 }
-function extractDefs(ctx, schema
+function to_json_schema_extractDefs(ctx, schema
 // params: EmitParams
 ) {
     // iterate over seen map;
@@ -42217,7 +42217,7 @@ function foldObjects(members) {
             const merged = parts.length === 1
                 ? parts[0]
                 : (foldObjects(parts) ?? { allOf: parts });
-            assignProp(properties, key, merged);
+            util_assignProp(properties, key, merged);
         }
         for (const key of object.required ?? [])
             required.add(key);
@@ -42282,7 +42282,7 @@ function foldIntersection(json) {
     delete json.allOf;
     assignProps(json, folded);
 }
-function finalize(ctx, schema) {
+function to_json_schema_finalize(ctx, schema) {
     const root = ctx.seen.get(schema);
     if (!root)
         throw new Error("Unprocessed schema. This is a bug in Zod.");
@@ -42429,7 +42429,7 @@ function finalize(ctx, schema) {
             if (seen.def && seen.defId) {
                 if (seen.def.id === seen.defId)
                     delete seen.def.id;
-                assignProp(defs, seen.defId, seen.def);
+                util_assignProp(defs, seen.defId, seen.def);
             }
         }
     }
@@ -42533,17 +42533,17 @@ function isTransforming(_schema, _ctx) {
  * This encapsulates the logic of initializing context, processing, extracting defs, and finalizing.
  */
 const createToJSONSchemaMethod = (schema, processors = {}) => (params) => {
-    const ctx = initializeContext({ ...params, processors });
-    processSchema(schema, ctx);
-    extractDefs(ctx, schema);
-    return finalize(ctx, schema);
+    const ctx = to_json_schema_initializeContext({ ...params, processors });
+    to_json_schema_processSchema(schema, ctx);
+    to_json_schema_extractDefs(ctx, schema);
+    return to_json_schema_finalize(ctx, schema);
 };
 const createStandardJSONSchemaMethod = (schema, io, processors = {}) => (params) => {
     const { libraryOptions, target } = params ?? {};
-    const ctx = initializeContext({ ...(libraryOptions ?? {}), target, io, processors });
-    processSchema(schema, ctx);
-    extractDefs(ctx, schema);
-    return finalize(ctx, schema);
+    const ctx = to_json_schema_initializeContext({ ...(libraryOptions ?? {}), target, io, processors });
+    to_json_schema_processSchema(schema, ctx);
+    to_json_schema_extractDefs(ctx, schema);
+    return to_json_schema_finalize(ctx, schema);
 };
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/core/json-schema-processors.js
@@ -42904,7 +42904,7 @@ const arrayProcessor = (schema, ctx, _json, params) => {
     if (typeof maximum === "number")
         json.maxItems = maximum;
     json.type = "array";
-    json.items = processSchema(def.element, ctx, {
+    json.items = to_json_schema_processSchema(def.element, ctx, {
         ...params,
         path: [...params.path, "items"],
     });
@@ -42938,7 +42938,7 @@ const objectProcessor = (schema, ctx, _json, params) => {
     json.properties = {};
     for (const key in shape) {
         // assignProp so a __proto__ key becomes an own property instead of hitting the inherited setter on the plain {} we build into
-        assignProp(json.properties, key, processSchema(shape[key], ctx, {
+        util_assignProp(json.properties, key, to_json_schema_processSchema(shape[key], ctx, {
             ...params,
             path: [...params.path, "properties", key],
         }));
@@ -42965,7 +42965,7 @@ const objectProcessor = (schema, ctx, _json, params) => {
             json.additionalProperties = false;
     }
     else if (def.catchall) {
-        json.additionalProperties = processSchema(def.catchall, ctx, {
+        json.additionalProperties = to_json_schema_processSchema(def.catchall, ctx, {
             ...params,
             path: [...params.path, "additionalProperties"],
         });
@@ -42975,7 +42975,7 @@ const unionProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
     // Exclusive unions (inclusive === false) use oneOf (exactly one match) instead of anyOf (one or more matches). This includes both z.xor() and discriminated unions
     const isExclusive = def.inclusive === false;
-    const options = def.options.map((x, i) => processSchema(x, ctx, {
+    const options = def.options.map((x, i) => to_json_schema_processSchema(x, ctx, {
         ...params,
         path: [...params.path, isExclusive ? "oneOf" : "anyOf", i],
     }));
@@ -42988,11 +42988,11 @@ const unionProcessor = (schema, ctx, json, params) => {
 };
 const intersectionProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    const a = processSchema(def.left, ctx, {
+    const a = to_json_schema_processSchema(def.left, ctx, {
         ...params,
         path: [...params.path, "allOf", 0],
     });
-    const b = processSchema(def.right, ctx, {
+    const b = to_json_schema_processSchema(def.right, ctx, {
         ...params,
         path: [...params.path, "allOf", 1],
     });
@@ -43011,12 +43011,12 @@ const tupleProcessor = (schema, ctx, _json, params) => {
     json.type = "array";
     const prefixPath = ctx.target === "draft-2020-12" ? "prefixItems" : "items";
     const restPath = ctx.target === "draft-2020-12" ? "items" : ctx.target === "openapi-3.0" ? "items" : "additionalItems";
-    const prefixItems = def.items.map((x, i) => processSchema(x, ctx, {
+    const prefixItems = def.items.map((x, i) => to_json_schema_processSchema(x, ctx, {
         ...params,
         path: [...params.path, prefixPath, i],
     }));
     const rest = def.rest
-        ? processSchema(def.rest, ctx, {
+        ? to_json_schema_processSchema(def.rest, ctx, {
             ...params,
             path: [...params.path, restPath, ...(ctx.target === "openapi-3.0" ? [def.items.length] : [])],
         })
@@ -43166,19 +43166,19 @@ const recordProcessor = (schema, ctx, _json, params) => {
     const patterns = aggregateChecks(keyType).patterns;
     if (def.mode === "loose" && patterns && patterns.size > 0) {
         // Use patternProperties for looseRecord with regex patterns
-        const valueSchema = processSchema(def.valueType, ctx, {
+        const valueSchema = to_json_schema_processSchema(def.valueType, ctx, {
             ...params,
             path: [...params.path, "patternProperties", "*"],
         });
         json.patternProperties = {};
         for (const pattern of patterns) {
-            assignProp(json.patternProperties, exactPattern(pattern).source, valueSchema);
+            util_assignProp(json.patternProperties, exactPattern(pattern).source, valueSchema);
         }
     }
     else {
         // Default behavior: use propertyNames + additionalProperties
         if (ctx.target === "draft-07" || ctx.target === "draft-2020-12") {
-            json.propertyNames = processSchema(def.keyType, ctx, {
+            json.propertyNames = to_json_schema_processSchema(def.keyType, ctx, {
                 ...params,
                 path: [...params.path, "propertyNames"],
             });
@@ -43190,7 +43190,7 @@ const recordProcessor = (schema, ctx, _json, params) => {
             }
             pending.push(schema);
         }
-        json.additionalProperties = processSchema(def.valueType, ctx, {
+        json.additionalProperties = to_json_schema_processSchema(def.valueType, ctx, {
             ...params,
             path: [...params.path, "additionalProperties"],
         });
@@ -43208,7 +43208,7 @@ const recordProcessor = (schema, ctx, _json, params) => {
 };
 const nullableProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    const inner = processSchema(def.innerType, ctx, params);
+    const inner = to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     if (ctx.target === "openapi-3.0") {
         seen.ref = def.innerType;
@@ -43220,7 +43220,7 @@ const nullableProcessor = (schema, ctx, json, params) => {
 };
 const nonoptionalProcessor = (schema, ctx, _json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
 };
@@ -43243,7 +43243,7 @@ function serializeDefaultValue(value, schema, ctx, json, params) {
 }
 const defaultProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
     const value = serializeDefaultValue(def.defaultValue, schema, ctx, json, params);
@@ -43252,7 +43252,7 @@ const defaultProcessor = (schema, ctx, json, params) => {
 };
 const prefaultProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
     if (ctx.io !== "input")
@@ -43263,7 +43263,7 @@ const prefaultProcessor = (schema, ctx, json, params) => {
 };
 const catchProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
     let catchValue;
@@ -43280,32 +43280,32 @@ const pipeProcessor = (schema, ctx, _json, params) => {
     const def = schema._zod.def;
     const inIsTransform = def.in._zod.traits.has("$ZodTransform");
     const innerType = ctx.io === "input" ? (inIsTransform ? def.out : def.in) : def.out;
-    processSchema(innerType, ctx, params);
+    to_json_schema_processSchema(innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = innerType;
 };
 const readonlyProcessor = (schema, ctx, json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
     json.readOnly = true;
 };
 const promiseProcessor = (schema, ctx, _json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
 };
 const optionalProcessor = (schema, ctx, _json, params) => {
     const def = schema._zod.def;
-    processSchema(def.innerType, ctx, params);
+    to_json_schema_processSchema(def.innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = def.innerType;
 };
 const lazyProcessor = (schema, ctx, _json, params) => {
     const innerType = schema._zod.innerType;
-    processSchema(innerType, ctx, params);
+    to_json_schema_processSchema(innerType, ctx, params);
     const seen = ctx.seen.get(schema);
     seen.ref = innerType;
 };
@@ -45046,14 +45046,14 @@ const ZodTuple = /*@__PURE__*/ $constructor("ZodTuple", (inst, def) => {
     },
 });
 function tuple(items, _paramsOrRest, _params) {
-    const hasRest = _paramsOrRest instanceof $ZodType;
+    const hasRest = _paramsOrRest instanceof core.$ZodType;
     const params = hasRest ? _params : _paramsOrRest;
     const rest = hasRest ? _paramsOrRest : null;
     return new ZodTuple({
         type: "tuple",
         items: items,
         rest,
-        ...normalizeParams(params),
+        ...util.normalizeParams(params),
     });
 }
 const ZodRecord = /*@__PURE__*/ $constructor("ZodRecord", (inst, def) => {
@@ -46037,10 +46037,6 @@ const hostInputs = {
         description: 'User to log in as: root, or a user with passwordless `sudo`.',
         fallback: 'root',
     }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
-    agent: choiceInput({
-        description: 'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
-        fallback: 'streamed',
-    }, ['streamed', 'installed']),
     'ssh-key': secretInput({ description: 'Private key to log in with, from a secret. Kept in memory only.' }, 'an OpenSSH or PEM private key'),
     'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
     'known-hosts': linesInput({
@@ -53696,7 +53692,7 @@ function explainNoPin(entries, matching, trusted, host, port) {
 // Generated from host/ by tools/generate.ts.
 const hostProgram = {
     "celeriac_host/__init__.py": "\"\"\"The hand: what runs on the server. It looks, and carries out operations; it decides nothing.\"\"\"\n",
-    "celeriac_host/app/app_process.py": "\"\"\"Runs a program of ours in a process of the app: its interpreter, user and environment.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nfrom typing import Any, Callable\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.following import Ended, follow\nfrom celeriac_host.system.system import System\n\nPACKAGE = \"celeriac_host.app.programs\"\nSHARED = \"app_side\"\n# What else a program imports.\nIMPORTS = {\"messages\": (\"rabbitmq\",)}\nEVIDENCE_LINES = 12\n# Variables that systemd sets for one process only.\nITS_OWN = (\n    \"INVOCATION_ID\",\n    \"JOURNAL_STREAM\",\n    \"LISTEN_FDS\",\n    \"LISTEN_FDNAMES\",\n    \"LISTEN_PID\",\n    \"NOTIFY_SOCKET\",\n    \"SYSTEMD_EXEC_PID\",\n    \"WATCHDOG_PID\",\n    \"WATCHDOG_USEC\",\n)\n# Makes the shared modules importable under their own names, then runs the program.\nTEXT = \"\"\"\nimport sys, types\ndef make(name):\n    module = sys.modules[name] = types.ModuleType(name)\n    module.__path__ = []\n    return module\nmake(\"celeriac_host\"), make(\"celeriac_host.app\")\npackage = make(\"{package}\")\nfor name, text in {shared!r}:\n    module = make(\"{package}.\" + name)\n    setattr(package, name, module)\n    exec(compile(text, name + \".py\", \"exec\"), module.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n    like: int = 0,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return an answer to it.\n\n    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose\n    environment is used, if it can be read. Raises OperationError, RunnerGone, and what `take`\n    raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    environment = _environment_of(like, where, host, request[\"unit\"]) or where.environment\n    started = where._replace(environment=environment)\n    paths = [*request[\"pythonPath\"], *filter(None, [environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except (ValueError, RecursionError):\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*units.expanded(request[\"interpreter\"], started), \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **environment,\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n            **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n        },\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n    )\n\n\ndef last_lines(ended: Ended) -> list[str]:\n    \"\"\"The last lines of its stderr, without the passwords in URLs.\"\"\"\n    return [URL_PASSWORD.sub(r\"\\1:**@\", line) for line in ended.lines(EVIDENCE_LINES)]\n\n\ndef tell_evidence(host: System, report: dict[str, Any]) -> None:\n    \"\"\"Reports the evidence of a program's problem, line by line.\"\"\"\n    for line in report.get(\"evidence\", ()):\n        host.note(line)\n\n\ndef _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:\n    \"\"\"The environment that systemd started it with: the unit may have changed. Empty: unknown.\n\n    A process may have overwritten it; its invocation id shows whether it did. Only processes of the\n    unit's own user are read.\n    \"\"\"\n    process = processes.read(pid) if pid else None\n    if process is None or process.user != where.identity.name:\n        return {}\n    found = processes.environment(pid)\n    run_id = units.show(host, unit, [\"InvocationID\"])[\"InvocationID\"]\n    if not run_id or found.get(\"INVOCATION_ID\") != run_id:\n        return {}\n    return {name: value for name, value in found.items() if name not in ITS_OWN}\n\n\ndef text(name: str) -> str:\n    \"\"\"The text that the app's interpreter runs.\"\"\"\n    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]\n    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))\n\n\ndef source(name: str) -> str:\n    \"\"\"The text of one of our programs for the app's interpreter.\"\"\"\n    spec = importlib.util.find_spec(PACKAGE + \".\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
+    "celeriac_host/app/app_process.py": "\"\"\"Runs a program of ours in a process of the app: its interpreter, user and environment.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nfrom typing import Any, Callable\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.following import Budget, Ended, follow\nfrom celeriac_host.system.system import System\n\nPACKAGE = \"celeriac_host.app.programs\"\nSHARED = \"app_side\"\n# What else a program imports.\nIMPORTS = {\"messages\": (\"rabbitmq\",)}\nEVIDENCE_LINES = 12\n# A report of every task in a large broker has some megabytes.\nMOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)\n# Variables that systemd sets for one process only.\nITS_OWN = (\n    \"INVOCATION_ID\",\n    \"JOURNAL_STREAM\",\n    \"LISTEN_FDS\",\n    \"LISTEN_FDNAMES\",\n    \"LISTEN_PID\",\n    \"NOTIFY_SOCKET\",\n    \"SYSTEMD_EXEC_PID\",\n    \"WATCHDOG_PID\",\n    \"WATCHDOG_USEC\",\n)\n# Makes the shared modules importable under their own names, then runs the program.\nTEXT = \"\"\"\nimport sys, types\ndef make(name):\n    module = sys.modules[name] = types.ModuleType(name)\n    module.__path__ = []\n    return module\nmake(\"celeriac_host\"), make(\"celeriac_host.app\")\npackage = make(\"{package}\")\nfor name, text in {shared!r}:\n    module = make(\"{package}.\" + name)\n    setattr(package, name, module)\n    exec(compile(text, name + \".py\", \"exec\"), module.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n    like: int = 0,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return an answer to it.\n\n    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose\n    environment is used, if it can be read. Raises OperationError, RunnerGone, and what `take`\n    raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    environment = _environment_of(like, where, host, request[\"unit\"]) or where.environment\n    started = where._replace(environment=environment)\n    paths = [*request[\"pythonPath\"], *filter(None, [environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except (ValueError, RecursionError):\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*units.expanded(request[\"interpreter\"], started), \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **environment,\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n            **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n        },\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n        asked=where.restrictions,\n        most=MOST,\n    )\n\n\ndef last_lines(ended: Ended) -> list[str]:\n    \"\"\"The last lines of its stderr, without the passwords in URLs.\"\"\"\n    return [URL_PASSWORD.sub(r\"\\1:**@\", line) for line in ended.lines(EVIDENCE_LINES)]\n\n\ndef tell_evidence(host: System, report: dict[str, Any]) -> None:\n    \"\"\"Reports the evidence of a program's problem, line by line.\"\"\"\n    for line in report.get(\"evidence\", ()):\n        host.note(line)\n\n\ndef _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:\n    \"\"\"The environment that systemd started it with: the unit may have changed. Empty: unknown.\n\n    A process may have overwritten it; its invocation id shows whether it did. Only processes of the\n    unit's own user are read.\n    \"\"\"\n    process = processes.read(pid) if pid else None\n    if process is None or process.user != where.identity.name:\n        return {}\n    found = processes.environment(pid)\n    run_id = units.show(host, unit, [\"InvocationID\"])[\"InvocationID\"]\n    if not run_id or found.get(\"INVOCATION_ID\") != run_id:\n        return {}\n    return {name: value for name, value in found.items() if name not in ITS_OWN}\n\n\ndef text(name: str) -> str:\n    \"\"\"The text that the app's interpreter runs.\"\"\"\n    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]\n    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))\n\n\ndef source(name: str) -> str:\n    \"\"\"The text of one of our programs for the app's interpreter.\"\"\"\n    spec = importlib.util.find_spec(PACKAGE + \".\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
     "celeriac_host/app/code_folders.py": "\"\"\"The context of a unit in a code folder that is not its current one yet.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Sequence\n\nfrom celeriac_host.system import units\n\nPATH_VARIABLES = (\"PYTHONPATH\", \"PATH\", \"VIRTUAL_ENV\")\n\n\ndef moved(where: units.Context, change: dict[str, str] | None) -> units.Context:\n    \"\"\"`change` has `from` and `to`: paths in one folder become paths in the other.\"\"\"\n    if change is None:\n        return where\n    environment = dict(where.environment)\n    for name in PATH_VARIABLES:\n        if name in environment:\n            environment[name] = \":\".join(instead(environment[name].split(\":\"), change))\n    return where._replace(directory=instead([where.directory], change)[0], environment=environment)\n\n\ndef instead(paths: Sequence[str], change: dict[str, str] | None) -> list[str]:\n    if change is None:\n        return list(paths)\n    old, new = change[\"from\"], change[\"to\"]\n    # Also in `PYTHONPATH=/srv/app/lib:…` for `env`.\n    pattern = re.compile(rf\"(?<![^=:]){re.escape(old)}(?=[/:]|$)\")\n    return [pattern.sub(lambda match: new, path) for path in paths]\n",
     "celeriac_host/app/companions.py": "\"\"\"Units that run the app's code beside its worker: web, beat. Restarts and watches them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport time\nfrom typing import Any\n\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"ControlGroup\",\n    \"InvocationID\",\n    \"MainPID\",\n    \"NRestarts\",\n    \"Slice\",\n    \"StateChangeTimestampMonotonic\",\n    \"WorkingDirectory\",\n    \"User\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nEMPTY_SECONDS = 10.0\nPOLL_SECONDS = 0.5\n\n\ndef seen(unit: str, host: System) -> dict[str, str]:\n    return units.show(host, unit, PROPERTIES)\n\n\ndef same_run(then: dict[str, str], now: dict[str, str]) -> bool:\n    \"\"\"Whether the unit was neither restarted nor reloaded in between.\"\"\"\n    names = (\"InvocationID\", \"StateChangeTimestampMonotonic\")\n    return all(then[name] == now[name] for name in names)\n\n\ndef renew(unit: str, how: str, timeout: float, host: System) -> float:\n    \"\"\"Has a running unit load its code again; returns its downtime in seconds.\n\n    `how` is `restart` or `reload`. A restart never overlaps: the unit starts once its cgroup is\n    empty. Raises OperationError.\n    \"\"\"\n    if how == \"reload\":\n        _control(\"reload\", unit, timeout, host)\n        _require_new_folder(unit, host)\n        return 0.0\n    begun = time.monotonic()\n    before = seen(unit, host)\n    _control(\"stop\", unit, timeout, host)\n    end = time.monotonic() + EMPTY_SECONDS\n    while left := left_by(unit, before):\n        if time.monotonic() >= end:\n            some = \"a process\" if len(left) == 1 else f\"{len(left)} processes\"\n            raise OperationError(\n                f\"{unit} left {some} after its stop, so it was not started again\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in left],\n            )\n        host.sleep(0.1)\n    start(unit, timeout, host)\n    return time.monotonic() - begun\n\n\ndef left_by(unit: str, seen: dict[str, str]) -> list[processes.Process]:\n    \"\"\"Every process in the unit's cgroup.\"\"\"\n    group = seen.get(\"ControlGroup\") or f\"/{seen.get('Slice') or 'system.slice'}/{unit}\"\n    return units.cgroup_processes(group)\n\n\ndef start(unit: str, timeout: float, host: System) -> None:\n    \"\"\"Raises OperationError with the unit's own last lines.\"\"\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    _control(\"start\", unit, timeout, host)\n    now = seen(unit, host)\n    if now[\"ActiveState\"] not in SERVING:\n        raise failed(unit, f\"is {now['ActiveState']} ({now['SubState']}) after its start\", host)\n\n\ndef watch(unit: str, seconds: float, host: System) -> None:\n    \"\"\"Raises OperationError unless the unit stays as it is for that long.\"\"\"\n    first = seen(unit, host)\n    if first[\"ActiveState\"] not in SERVING:\n        raise failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", host)\n    end = time.monotonic() + seconds\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0.0)))\n        now = seen(unit, host)\n        names = (\"MainPID\", \"NRestarts\", \"InvocationID\")\n        if now[\"ActiveState\"] not in SERVING or any(now[name] != first[name] for name in names):\n            how = f\"did not keep running: it is {now['ActiveState']} ({now['SubState']})\"\n            if now[\"NRestarts\"] != first[\"NRestarts\"]:\n                how += f\", restarted {now['NRestarts']} times\"\n            raise failed(unit, how, host)\n\n\ndef failed(unit: str, how: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit)\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n\n\ndef _require_new_folder(unit: str, host: System) -> None:\n    \"\"\"A process keeps its directory when the link that led there points elsewhere.\"\"\"\n    now = seen(unit, host)\n    main = units.number(now[\"MainPID\"])\n    wanted = units.working_directory(now)\n    found = processes.working_directory(main) if main else None\n    if found is not None and wanted not in (None, \"/\") and os.path.realpath(found) != wanted:\n        raise OperationError(\n            f\"{unit} still runs in {found} after its reload, not in {wanted};\"\n            \" `also-restart` without `reload` restarts it\"\n        )\n\n\ndef _control(verb: str, unit: str, timeout: float, host: System) -> None:\n    waited = 0\n\n    def tell() -> None:\n        nonlocal waited\n        waited += 5\n        host.note(f\"{unit}: waiting for its {verb}, {waited} s of {timeout:g}\")\n\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=Tick(5, tell))\n    except OperationError as error:\n        raise OperationError(\n            f\"could not {verb} {unit}: {error.message}\",\n            ran=argv,\n            exit_code=error.exit_code,\n            evidence=units.evidence(host, unit) or error.evidence,\n        ) from None\n\n\ndef timeout_of(args: dict[str, Any]) -> float:\n    return float(args[\"timeoutSeconds\"])\n",
     "celeriac_host/app/consumers.py": "\"\"\"Cancels the consumers of a unit's worker before it ends, and adds them again if it runs on.\n\nA process of the app does this by Celery's remote control.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, Callable, NamedTuple\n\nfrom celeriac_host.app import app_process, listener\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# States in which it may take tasks; a deactivating worker has already been told to end.\nCONSUMING = (\"active\", \"reloading\", \"refreshing\", \"activating\")\n# Limits for importing the app and for talking to the worker: a stop waits no longer.\nIMPORT_SECONDS = 20.0\nCANCEL_SECONDS = 10.0\n# In addition to the program's own wait: importing the app, finding the worker, last answers.\nMARGIN_SECONDS = 90.0\nGIVE_BACK_SECONDS = 60.0\nMOST_QUEUES = 1000\nLONGEST_NAME = 512\n\nKeep = Callable[[str, Any], None]\n\n\nclass Cancelled(NamedTuple):\n    \"\"\"The result of cancelling the consumers.\"\"\"\n\n    problem: str | None\n    \"\"\"Why the worker may still take tasks; None: it takes none.\"\"\"\n    until: float | None\n    \"\"\"When it may last have taken one, on the clock since boot; None: unknown.\"\"\"\n\n\nclass Talk:\n    \"\"\"One run of `programs/broker.py`.\"\"\"\n\n    def __init__(\n        self, args: dict[str, Any], host: System, seen: dict[str, str], keep: Keep\n    ) -> None:\n        self.args = args\n        self.host = host\n        self.seen = seen\n        self.keep = keep\n        self.worker: dict[str, Any] | None = None\n        self.until: float | None = None\n\n    def run(self, kind: str, timeout: float, **more: Any) -> dict[str, Any]:\n        \"\"\"Returns its report, or only a `problem`.\"\"\"\n        main = units.number(self.seen[\"MainPID\"])\n        process = processes.read(main)\n        request = {\n            **listener.app_of(self.args),\n            **more,\n            \"kind\": kind,\n            \"mainPid\": main,\n            \"children\": [each.pid for each in processes.pool_children(main)],\n            \"argv\": list(process.argv) if process else [],\n            \"invocation\": self.seen[\"InvocationID\"],\n        }\n        return listener.run(self.host, \"broker\", request, timeout, self.hear, like=main)\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        # Only the first: what is kept is durable at once.\n        if \"found\" in message and self.worker is None:\n            found = {**_found(message[\"found\"]), \"invocation\": self.seen[\"InvocationID\"]}\n            self.keep(\"worker\", found)\n            self.worker, self.until = found, time.monotonic()\n            return \"go\"\n        return None\n\n\ndef cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:\n    \"\"\"Stops the unit's worker from consuming; `keep` gets its queues before the first change.\n\n    Raises only RunnerGone.\n    \"\"\"\n    unit = args[\"unit\"]\n    talk: Talk | None = None\n    try:\n        seen = units.show(host, unit, PROPERTIES)\n        if seen[\"ActiveState\"] not in CONSUMING or not units.number(seen[\"MainPID\"]):\n            return Cancelled(None, None)\n        if host.cancelled.get(unit) == seen[\"InvocationID\"]:\n            return Cancelled(None, None)\n        host.note(f\"{unit}: cancelling its consumers before it stops\")\n        talk = Talk(args, host, seen, keep)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem = report.get(\"problem\")\n        if problem is None:\n            host.cancelled[unit] = seen[\"InvocationID\"]\n    except Exception as error:\n        # Any error: a worker that does not answer must be stopped all the same.\n        problem = describe(error)\n    return Cancelled(problem, None if talk is None else talk.until)\n\n\ndef cancel_process(args: dict[str, Any], process: processes.Process, host: System) -> str | None:\n    \"\"\"The same for a worker outside the unit; why it may still take tasks, or None.\n\n    Raises only RunnerGone.\n    \"\"\"\n    seen = {\"MainPID\": str(process.pid), \"InvocationID\": \"\"}\n    try:\n        talk = Talk(args, host, seen, lambda name, value: None)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem: str | None = report.get(\"problem\")\n    except Exception as error:\n        problem = describe(error)\n    return problem\n\n\nclass Given(NamedTuple):\n    \"\"\"The result of having the worker consume again.\"\"\"\n\n    problem: str | None\n    \"\"\"Why it does not consume; None: it does, unless it was left for a restart.\"\"\"\n    lasting: bool\n    \"\"\"Whether it also consumes after a reconnect to its broker.\"\"\"\n    left: bool\n    \"\"\"Left as it is, because only a restart would last.\"\"\"\n\n\ndef give_back(\n    args: dict[str, Any], worker: dict[str, Any], host: System, or_restart: bool = False\n) -> Given:\n    \"\"\"or_restart: the caller can restart the worker, and prefers it to what does not last.\"\"\"\n    unit = args[\"unit\"]\n    host.cancelled.pop(unit, None)\n    seen = units.show(host, unit, PROPERTIES)\n    if not is_running(worker, seen):\n        return Given(\"the worker has been restarted since\", False, False)\n    talk = Talk(args, host, seen, lambda name, value: None)\n    report = talk.run(\n        \"give-back\",\n        GIVE_BACK_SECONDS + MARGIN_SECONDS,\n        node=worker[\"node\"],\n        queues=worker[\"queues\"],\n        sharedBy=worker.get(\"sharedBy\", 1),\n        timeoutSeconds=GIVE_BACK_SECONDS,\n        orRestart=or_restart,\n    )\n    app_process.tell_evidence(host, report)\n    left = or_restart and report.get(\"given\") is False\n    return Given(report.get(\"problem\"), bool(report.get(\"lasting\")), left)\n\n\ndef is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:\n    \"\"\"Whether the unit still runs the worker whose consumers were cancelled.\"\"\"\n    return seen[\"InvocationID\"] == worker[\"invocation\"] and seen[\"ActiveState\"] == \"active\"\n\n\ndef _found(said: Any) -> dict[str, Any]:\n    \"\"\"The worker that the app's process reports. Raises OperationError for an invalid report.\"\"\"\n    found = said if isinstance(said, dict) else {}\n    node, queues = found.get(\"node\"), found.get(\"queues\")\n    names = [node, *queues] if isinstance(queues, list) else []\n    if not 0 < len(names) <= MOST_QUEUES or not all(\n        isinstance(name, str) and len(name) <= LONGEST_NAME for name in names\n    ):\n        raise OperationError(\n            \"the program that talks to the worker reported no valid worker and queues\"\n        )\n    shared = found.get(\"sharedBy\")\n    return {\"node\": node, \"queues\": queues, \"sharedBy\": shared if type(shared) is int else 1}\n",
@@ -53729,7 +53725,6 @@ const hostProgram = {
     "celeriac_host/facts/companions.py": "\"\"\"Units that run code of the app beside its worker: the named ones, and others that are found.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.code import sources\nfrom celeriac_host.facts import unit as units\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.system import System\n\n# A folder such as / or /srv holds more than one app.\nLEAST_DEPTH = 2\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"`folder` is where code folders are uploaded to, if they are.\"\"\"\n    own = units.full_name(args[\"unit\"])\n    folders = [args.get(\"folder\"), sources.working_directory(host, own)]\n    return {\n        \"named\": [units.look({\"name\": name}, host) for name in args[\"units\"]],\n        \"startedWithThese\": [_knows(name, host) for name in args[\"units\"]],\n        \"beside\": _beside({own, *args[\"units\"]}, roots([each for each in folders if each])),\n    }\n\n\ndef _knows(name: str, host: System) -> bool | None:\n    \"\"\"Whether it was started, or last reloaded, with the sources as they are; None if unknown.\"\"\"\n    return sources.started_with_these(host, name, sources.working_directory(host, name))\n\n\ndef roots(folders: list[str]) -> list[str]:\n    \"\"\"The checkouts around these folders, else the folders themselves.\"\"\"\n    found = []\n    for folder in folders:\n        real = os.path.realpath(folder)\n        top = _checkout_around(real) or real\n        if len(top.strip(\"/\").split(\"/\")) >= LEAST_DEPTH:\n            found.append(top)\n    return found\n\n\ndef _checkout_around(folder: str) -> str | None:\n    while folder != \"/\":\n        if os.path.exists(os.path.join(folder, \".git\")):\n            return folder\n        folder = os.path.dirname(folder)\n    return None\n\n\ndef _beside(known: set[str], folders: list[str]) -> list[dict[str, Any]]:\n    \"\"\"Services, by name, whose processes run in one of these folders or a program of theirs.\"\"\"\n    found: dict[str, dict[str, Any]] = {}\n    for process in processes.read_all():\n        name = service_of(processes.control_group(process.pid) or \"\")\n        if name is None or name in known or process.state in \"ZX\":\n            continue\n        cwd = (processes.working_directory(process.pid) or \"\").replace(\" (deleted)\", \"\")\n        paths = [cwd, *(word for word in process.argv[:2] if word.startswith(\"/\"))]\n        if any(_is_in(path, folder) for path in paths for folder in folders):\n            found.setdefault(name, {\"unit\": name, \"pid\": process.pid, \"argv\": list(process.argv)})\n    return [found[name] for name in sorted(found)]\n\n\ndef service_of(group: str) -> str | None:\n    \"\"\"The system service of a cgroup; None for sessions and services of a user's own manager.\"\"\"\n    if \"/user.slice/\" in group + \"/\":\n        return None\n    match = re.search(r\"/([^/]+\\.service)(?:/|$)\", group)\n    return match.group(1) if match else None\n\n\ndef _is_in(path: str, folder: str) -> bool:\n    return path == folder or path.startswith(folder + \"/\")\n",
     "celeriac_host/facts/consuming.py": "\"\"\"Whether the worker of a unit takes the messages of its queues, by a process of the app.\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import listener\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"StatusText\",\n    \"ActiveEnterTimestampMonotonic\",\n)\n# The support module says so in the unit's status.\nSAID = \"Consumes nothing: \"\nAWAY = (\"Waiting for the broker\", \"Reconnecting to the broker\")\n# It may be about to repair that, by a reconnect.\nAGAIN_SECONDS = 5.0\nTIMEOUT_SECONDS = 90.0\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A ConsumingFact: `consumes`, `nothing` with the evidence, or `unknown`.\"\"\"\n    unit = args[\"unit\"]\n    seen = units.show(host, unit, PROPERTIES)\n    main = units.number(seen[\"MainPID\"])\n    if seen[\"ActiveState\"] != \"active\" or not main:\n        return _unknown(f\"{unit} is {seen['ActiveState']}\")\n    if seen[\"StatusText\"].startswith((SAID, *AWAY)):\n        time.sleep(AGAIN_SECONDS)\n        status = listener.clipped(units.show(host, unit, PROPERTIES)[\"StatusText\"])\n        if status.startswith(SAID):\n            return {\"kind\": \"told\", \"status\": status}\n        if status.startswith(AWAY):\n            return _unknown(f\"its status is {status!r}\")\n    process = processes.read(main)\n    since = units.number(seen[\"ActiveEnterTimestampMonotonic\"]) / 1e6\n    request = {\n        **listener.app_of(args),\n        \"kind\": \"consuming\",\n        \"queues\": args[\"queues\"],\n        \"forks\": args[\"forks\"],\n        \"activeSeconds\": time.monotonic() - since,\n        \"mainPid\": main,\n        \"children\": [each.pid for each in processes.pool_children(main)],\n        \"argv\": list(process.argv) if process else [],\n        \"invocation\": seen[\"InvocationID\"],\n    }\n    said = listener.run(host, \"broker\", request, TIMEOUT_SECONDS, like=main)\n    if \"problem\" in said and said.get(\"kind\") != \"unknown\":\n        return _unknown(str(said[\"problem\"]))\n    now = units.show(host, unit, (\"InvocationID\", \"ActiveState\"))\n    if (now[\"InvocationID\"], now[\"ActiveState\"]) != (seen[\"InvocationID\"], \"active\"):\n        return _unknown(f\"{unit} was started or stopped during the check\")\n    return _checked(said)\n\n\ndef _checked(said: dict[str, Any]) -> dict[str, Any]:\n    \"\"\"The report of the app's process, which is not trusted.\"\"\"\n    kind, waiting = said.get(\"kind\"), said.get(\"waiting\")\n    if kind == \"consumes\":\n        return {\"kind\": \"consumes\"}\n    if kind == \"nothing\" and isinstance(waiting, dict):\n        counts = {\n            listener.clipped(str(name)): count\n            for name, count in list(waiting.items())[:100]\n            if type(count) is int\n        }\n        seconds = said.get(\"seconds\")\n        return {\n            \"kind\": \"nothing\",\n            \"waiting\": counts,\n            \"answers\": bool(said.get(\"answers\")),\n            \"seconds\": float(seconds) if isinstance(seconds, (int, float)) else 0.0,\n        }\n    return _unknown(listener.clipped(str(said.get(\"problem\", \"it reported nothing valid\"))))\n\n\ndef _unknown(problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unknown\", \"problem\": problem}\n",
     "celeriac_host/facts/files.py": "\"\"\"Files as they are: text, hash, mode and owner. Symbolic links are not followed.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nTEXT_LIMIT_BYTES = 1024 * 1024\nWHAT = (\n    (stat.S_ISDIR, \"directory\"),\n    (stat.S_ISFIFO, \"named pipe\"),\n    (stat.S_ISSOCK, \"socket\"),\n    (stat.S_ISBLK, \"block device\"),\n    (stat.S_ISCHR, \"character device\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    return {path: file_fact(path) for path in args[\"paths\"]}\n\n\ndef file_fact(path: str) -> dict[str, Any]:\n    \"\"\"A FileFact. Raises OperationError if the file exists but cannot be read.\"\"\"\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        with open(path, \"rb\", opener=_no_follow) as file:\n            about = os.fstat(file.fileno())\n            text, digest, size = _content(file)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"cannot read {path}: {reason}\") from None\n    return {\n        \"kind\": \"file\",\n        \"text\": text,\n        \"sha256\": digest,\n        \"sizeBytes\": size,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n    }\n\n\ndef octal_mode(mode: int) -> str:\n    return f\"{stat.S_IMODE(mode):04o}\"\n\n\ndef what(mode: int) -> str:\n    \"\"\"The kind of a file that is not regular.\"\"\"\n    return next((word for test, word in WHAT if test(mode)), \"unknown\")\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _content(file: Any) -> tuple[str | None, str, int]:\n    \"\"\"The text (None if it is too long or not UTF-8), hash and size.\"\"\"\n    digest = hashlib.sha256()\n    kept = bytearray()\n    size = 0\n    for piece in iter(lambda: file.read(256 * 1024), b\"\"):\n        digest.update(piece)\n        size += len(piece)\n        if size <= TEXT_LIMIT_BYTES:\n            kept += piece\n    try:\n        text = None if size > TEXT_LIMIT_BYTES else kept.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        text = None\n    return text, digest.hexdigest(), size\n",
-    "celeriac_host/facts/hardening.py": "\"\"\"What hardened mode is made of: the installed agent, the user that logs in, sshd, sudo.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport time\nfrom typing import Any, Iterator\n\nfrom celeriac_host.facts.files import file_fact, octal_mode\nfrom celeriac_host.system import accounts, files, installed\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\n# What may keep a key out although it is in authorized_keys, or lets other keys in.\nSSHD = {\n    \"allowgroups\",\n    \"allowusers\",\n    \"authorizedkeysfile\",\n    \"authorizedkeyscommand\",\n    \"denygroups\",\n    \"denyusers\",\n    \"forcecommand\",\n    \"pubkeyauthentication\",\n}\nSEARCH_SECONDS = 40.0\nSHOWN = 5\n# Nothing below these is on a disk.\nSKIPPED = (\"/proc\", \"/sys\", \"/dev\", \"/run\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A HardeningFact.\"\"\"\n    users = args[\"users\"]\n    python = installed.python()\n    return {\n        \"python\": python,\n        \"version\": installed.version(),\n        \"agent\": _agent(args[\"agent\"], python),\n        \"accounts\": {user: accounts.describe(user) for user in users},\n        \"owned\": {user: _owned(user) for user in users} if args[\"search\"] else None,\n        \"sshd\": {user: _sshd(user, host) for user in users},\n        \"sudoers\": _sudoers(host),\n        \"folders\": {path: _names(path) for path in args[\"folders\"]},\n        \"loose\": [each for path in (*args[\"guarded\"], python) for each in _loose(path)],\n    }\n\n\ndef _names(folder: str) -> list[str] | None:\n    return files.names(folder) if os.path.isdir(folder) else None\n\n\ndef _agent(path: str, python: str) -> dict[str, Any]:\n    fact = file_fact(path)\n    if fact[\"kind\"] != \"file\":\n        return fact\n    found = files.find(path)\n    return {\n        \"kind\": \"agent\",\n        \"sha256\": fact[\"sha256\"],\n        \"mode\": fact[\"mode\"],\n        \"owner\": fact[\"owner\"],\n        \"version\": None if found is None else installed.version_of(found.content),\n        \"same\": installed.is_this(found, python),\n    }\n\n\ndef _sshd(user: str, host: System) -> dict[str, list[str]] | None:\n    \"\"\"The settings of sshd for this user; None if they are not known.\"\"\"\n    # Which settings apply may depend on who logs in, and from where.\n    about = f\"user={user},host=localhost,addr=127.0.0.1\"\n    done = host.run([\"/usr/sbin/sshd\", \"-T\", \"-C\", about], timeout=15, check=False)\n    if done.code != 0:\n        return None\n    found: dict[str, list[str]] = {}\n    for line in done.out.splitlines():\n        key, _, value = line.partition(\" \")\n        if key in SSHD:\n            found.setdefault(key, []).extend(value.split())\n    return found\n\n\ndef _sudoers(host: System) -> dict[str, Any]:\n    done = host.run([\"visudo\", \"-c\"], timeout=15, check=False)\n    return {\n        \"visudo\": done.code != 127,\n        \"problem\": None if done.code in (0, 127) else \"\\n\".join(done.lines()),\n    }\n\n\ndef _loose(path: str) -> Iterator[dict[str, Any]]:\n    \"\"\"The parts of a path, as far as it exists, that another than root could change.\"\"\"\n    parts = [path]\n    while parts[-1] != \"/\":\n        parts.append(os.path.dirname(parts[-1]))\n    for part in reversed(parts):\n        try:\n            about = os.stat(part)\n        except OSError:\n            return\n        if about.st_uid != 0 or about.st_mode & 0o022:\n            mode = octal_mode(about.st_mode)\n            yield {\"path\": part, \"owner\": user_name(about.st_uid), \"mode\": mode}\n\n\ndef _owned(user: str) -> dict[str, Any]:\n    \"\"\"What a user owns on local disks, beside its account.\"\"\"\n    account = accounts.find(user)\n    if account is None:\n        return {\"paths\": [], \"whole\": True}\n    paths: list[str] = []\n    end = time.monotonic() + SEARCH_SECONDS\n    for folder, folders, names in os.walk(\"/\"):\n        if time.monotonic() > end:\n            return {\"paths\": paths, \"whole\": False}\n        folders[:] = [each for each in folders if _is_on_disk(os.path.join(folder, each))]\n        for name in (*folders, *names):\n            path = os.path.join(folder, name)\n            try:\n                about = os.lstat(path)\n            except OSError:\n                continue\n            if about.st_uid == account.uid:\n                paths.append(path)\n                if len(paths) >= SHOWN:\n                    return {\"paths\": paths, \"whole\": False}\n    return {\"paths\": paths, \"whole\": True}\n\n\ndef _is_on_disk(folder: str) -> bool:\n    return folder not in SKIPPED\n",
     "celeriac_host/facts/host.py": "\"\"\"The host: operating system, kernel, memory, clock.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport platform\nimport re\nimport time\nfrom typing import Any\n\nfrom celeriac_host.system.system import System\nfrom celeriac_host.system.units import split_words\n\nOS_RELEASES = (\"/etc/os-release\", \"/usr/lib/os-release\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    release = _os_release()\n    machine = os.uname()\n    return {\n        \"os\": {\n            \"id\": release.get(\"ID\", \"\"),\n            \"versionId\": release.get(\"VERSION_ID\", \"\"),\n            \"name\": release.get(\"PRETTY_NAME\", release.get(\"NAME\", \"\")),\n        },\n        \"kernel\": machine.release,\n        \"systemd\": _systemd_version(host),\n        \"container\": _container(host),\n        \"cgroupVersion\": 2 if os.path.exists(\"/sys/fs/cgroup/cgroup.controllers\") else 1,\n        \"cpus\": os.cpu_count() or 1,\n        \"memory\": memory(),\n        \"now\": time.time(),\n        \"bootId\": _read(\"/proc/sys/kernel/random/boot_id\").strip(),\n        \"uptime\": float(_read(\"/proc/uptime\").split()[0]),\n        \"hostname\": machine.nodename,\n        \"python\": platform.python_version(),\n    }\n\n\ndef memory() -> dict[str, int]:\n    \"\"\"/proc/meminfo, in bytes.\"\"\"\n    found = re.findall(r\"^(\\w+):\\s+(\\d+) kB$\", _read(\"/proc/meminfo\"), re.MULTILINE)\n    size = {name: int(kib) * 1024 for name, kib in found}\n    return {\n        \"totalBytes\": size[\"MemTotal\"],\n        \"availableBytes\": size.get(\"MemAvailable\", size[\"MemFree\"]),\n        \"swapTotalBytes\": size.get(\"SwapTotal\", 0),\n        \"swapFreeBytes\": size.get(\"SwapFree\", 0),\n    }\n\n\ndef _os_release() -> dict[str, str]:\n    \"\"\"os-release(5): shell assignments.\"\"\"\n    for path in OS_RELEASES:\n        try:\n            text = _read(path)\n        except OSError:\n            continue\n        lines = (line.partition(\"=\") for line in text.splitlines() if not line.startswith(\"#\"))\n        return {\n            name.strip(): \" \".join(split_words(value.replace(\"'\", '\"')))\n            for name, equals, value in lines\n            if equals\n        }\n    return {}\n\n\ndef _systemd_version(host: System) -> int:\n    \"\"\"The version; 0 without systemctl.\"\"\"\n    done = host.run([\"systemctl\", \"--version\"], timeout=15, check=False)\n    match = re.match(r\"systemd (\\d+)\", done.out)\n    return int(match.group(1)) if match else 0\n\n\ndef _container(host: System) -> str | None:\n    done = host.run([\"systemd-detect-virt\", \"-c\"], timeout=15, check=False)\n    kind = done.out.strip()\n    return None if done.code != 0 or kind in (\"\", \"none\") else kind\n\n\ndef _read(path: str) -> str:\n    with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n        return file.read()\n",
     "celeriac_host/facts/http.py": "\"\"\"HTTP responses, requested from the host.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.system.http import fetch\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    answers = []\n    for probe in args[\"probes\"]:\n        host.heed()\n        answers.append(fetch(probe[\"url\"], probe[\"timeoutSeconds\"]))\n    return answers\n",
     "celeriac_host/facts/journal.py": "\"\"\"The journal of the unit since its current start, read as a stream.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.system import System\n\nENTRY_LIMIT = 100_000\nSUSPECT_LIMIT = 200\nTAIL_LIMIT = 30\nMESSAGE_LIMIT = 500\nTIMEOUT_SECONDS = 40.0\n# Broad on purpose: the runner judges these lines.\nSUSPECT = re.compile(\n    rb\"429|too many requests|rate.?limit|\\bERROR\\b|\\bCRITICAL\\b|\\bFATAL\\b|Traceback|Exception\"\n    rb\"|[a-z]Error\\b|out of memory|signal 9|SIGKILL|WorkerLost\",\n    re.IGNORECASE,\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(\n        host, full_name(args[\"unit\"]), [\"InvocationID\", \"InactiveExitTimestampMonotonic\"]\n    )\n    invocation = seen.get(\"InvocationID\", \"\")\n    reader = _Reader()\n    if re.fullmatch(r\"[0-9a-f]{32}\", invocation):\n        read(host, [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"-n\", str(ENTRY_LIMIT)], reader.take)\n    return {\n        \"since\": instant(seen.get(\"InactiveExitTimestampMonotonic\")),\n        \"entries\": reader.entries,\n        \"suspects\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]}\n            for entry in reader.suspects\n        ],\n        \"tail\": reader.tail(),\n    }\n\n\ndef read(host: System, words: list[str], on_line: Any) -> None:\n    \"\"\"Reads journal entries as JSON lines. Raises OperationError.\"\"\"\n    # Without -a, journalctl omits texts above 4 KiB.\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\", \"--output-fields=MESSAGE\"]\n    ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)\n    if ended.code is None:\n        raise OperationError(\n            f\"journalctl did not finish within {TIMEOUT_SECONDS:g} s\", ran=[*argv, *words]\n        )\n    # Without any entry, some versions of journalctl exit 1 with no output.\n    if ended.code != 0 and ended.err.strip():\n        raise OperationError(\n            f\"journalctl failed: {ended.lines()[-1]}\",\n            ran=[*argv, *words],\n            exit_code=ended.code,\n            evidence=ended.lines(),\n        )\n\n\ndef parsed(line: bytes) -> dict[str, Any]:\n    \"\"\"The entry; empty if the line is not one.\"\"\"\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef at(entry: dict[str, Any]) -> float:\n    \"\"\"When it was written, in seconds since 1970.\"\"\"\n    return units.number(entry.get(\"__REALTIME_TIMESTAMP\")) / 1e6\n\n\nclass _Reader:\n    \"\"\"Counts lines; parses only those that it keeps.\"\"\"\n\n    def __init__(self) -> None:\n        self.entries = 0\n        self.suspects: deque[dict[str, Any]] = deque(maxlen=SUSPECT_LIMIT)\n        self.last: deque[bytes] = deque(maxlen=TAIL_LIMIT)\n\n    def take(self, line: bytes) -> None:\n        self.entries += 1\n        self.last.append(line)\n        message = line.partition(b'\"MESSAGE\":')[2]\n        # A list contains bytes that are not UTF-8: only parsing reveals them.\n        binary = message.startswith(b\"[\")\n        if not binary and not SUSPECT.search(line):\n            return\n        entry = parsed(line)\n        if SUSPECT.search(units.message(entry).encode(\"utf-8\", \"replace\")):\n            self.suspects.append(entry)\n\n    def tail(self) -> list[str]:\n        messages = (units.message(parsed(line)) for line in self.last)\n        lines = [line.rstrip()[:MESSAGE_LIMIT] for each in messages for line in each.splitlines()]\n        return lines[-TAIL_LIMIT:]\n",
@@ -53751,7 +53746,6 @@ const hostProgram = {
     "celeriac_host/operations/__init__.py": "\"\"\"One module per operation: `check`, `do` and `undo`.\"\"\"\n",
     "celeriac_host/operations/backup_database.py": "\"\"\"Backs up a job database (online backup) and keeps the last few backups.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing to undo: the backup stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import backups, copies\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = backups.folder_of(host.state)\n    with open_store(path, host).copied(None, None) as copy:\n        size = os.lstat(copy.path).st_size\n        free = copies.free_bytes(folder)\n        if free < size + copies.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: it needs {size + copies.MARGIN_BYTES} bytes, but \"\n                f\"only {free} are free in {folder}\"\n            )\n        target = backups.free_name(folder, path, args.get(\"mark\", \"\"))\n        journal.keep(\"backup\", target)\n        _write(copy.path, target)\n    removed = prune(host, path, args[\"keep\"], spare=(target,))\n    more = f\"; removed {removed} older\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"Keeps a complete backup, which may be needed now; removes an incomplete one.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(copies.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:\n    \"\"\"Removes the oldest until `keep` are left; returns how many it removed.\"\"\"\n    ours = backups.listed(host.state, path)\n    old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
     "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a Git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: restores the previous commit on the same branch, its files, their times and stashed changes.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.code.git import Change, Checkout\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# Git holds its lock only while it writes: an older lock belongs to a killed process.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git process is running in {checkout.path}, or was killed: {locks[0]} exists; \"\n            \"remove it if no git is running\"\n        )\n    dirty = git.dirty(host, checkout)\n    _refuse_dirty(checkout, dirty, args[\"stash\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files must be on disk before the journal says so.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _restore(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(\n        host, checkout.owner, \"restore-files\", {\"root\": checkout.path}, {\"times\": was[\"times\"]}\n    )\n    _refresh_index(host, checkout)\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by Git and has changed; \"\n            \"remove the database from Git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and not stash:\n        raise OperationError(\n            f\"{checkout.path} has changes that the plan did not see: {_listed(dirty)}; run again\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses commits that would change more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not supported: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not \"\n            \"supported: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; remove it from Git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which \"\n            \"exists there and is not tracked by Git; move it away or remove it from the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"Paths that Git does not track and the new commit would overwrite.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether the old commit tracks all of the folder, so that a file may replace it.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before the tree is reset.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"After a checkout that was interrupted anywhere: these paths hold only what it wrote.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"restore-files\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    _refresh_index(host, checkout)\n\n\ndef _refresh_index(host: System, checkout: Checkout) -> None:\n    \"\"\"Records the times of unchanged files; exits with 1 if others have changed.\"\"\"\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"restore-files\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"Returns to the earlier commit, without overwriting later changes by others.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(\n            f\"{checkout.path} was moved to {git.short(now)} since; left unchanged,\"\n            f\" not moved back to {git.short(was['head'])}\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git process is running in {checkout.path}: {locks[0]} exists\"\n        )\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} was added since and would be overwritten\"\n        )\n    # `reset --keep` takes a file with another time, which an earlier undo may have restored, for a\n    # changed one.\n    _refresh_index(host, checkout)\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored`, only if the stash still exists: otherwise it was already applied.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
-    "celeriac_host/operations/create_user.py": "\"\"\"Adds a system user without a password, which only a key of its `authorized_keys` lets in.\n\nTouches: the databases of users and groups, the user's home and `.ssh`, which stay root's.\nUndo: removes the user and the folders that it added.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import accounts, files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    folders = (args[\"home\"], os.path.join(args[\"home\"], \".ssh\"))\n    return accounts.is_ours(accounts.find(args[\"user\"])) and all(map(_is_roots, folders))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    user, home = args[\"user\"], args[\"home\"]\n    found = accounts.find(user)\n    if found is not None and not accounts.is_ours(found):\n        raise OperationError(f\"the user {user} exists, and Celeriac did not make it\")\n    missing = [each for each in (os.path.join(home, \".ssh\"), home) if not os.path.lexists(each)]\n    journal.keep(\"made\", {\"user\": found is None, \"folders\": missing})\n    if found is None:\n        accounts.create(user, home, host)\n    accounts.make_folders(home, host)\n    return f\"user {user} added\" if found is None else f\"{home} prepared for {user}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    made = journal.get(\"made\")\n    if made is None:\n        return None\n    user = args[\"user\"]\n    if made[\"user\"] and accounts.is_ours(accounts.find(user)):\n        accounts.remove(user, host)\n    files.remove_folders(made[\"folders\"])\n    return f\"user {user} removed again\" if made[\"user\"] else None\n\n\ndef _is_roots(folder: str) -> bool:\n    try:\n        about = os.lstat(folder)\n    except OSError:\n        return False\n    return stat.S_ISDIR(about.st_mode) and about.st_uid == 0 and about.st_mode & 0o777 == 0o755\n",
     "celeriac_host/operations/drain_worker.py": "\"\"\"Stops the worker from consuming, and waits for its running tasks.\n\nTouches: the queues that this worker consumes, by Celery's remote control; no other worker.\nUndo: the worker consumes its queues again, if it still runs; where that would end at its next\n  reconnect to the broker and it is idle, the undo of guard-unit restarts it.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, consumers, stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# The policy `wait` ends when no task finishes any more, not after a fixed time.\nFOREVER_SECONDS = 7 * 86400.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"True if no worker runs.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    return seen[\"ActiveState\"] != \"active\" or not units.number(seen[\"MainPID\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, policy = args[\"unit\"], args[\"policy\"]\n    seen = units.show(host, unit, PROPERTIES)\n    work = _Drain(args, host, seen, journal.keep)\n    begun = time.time()\n    report = _drained(args, work)\n    problem = report.get(\"problem\")\n    if problem is not None:\n        # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.\n        line = f\"{unit} not drained: {problem}; its stop will still wait for its tasks\"\n        app_process.tell_evidence(host, report)\n        return line, {\"drained\": False, \"consumedUntil\": work.until, **report}\n    left, end = report[\"left\"], report[\"end\"]\n    host.cancelled[unit] = seen[\"InvocationID\"]\n    waited = f\"{report['seconds']:.0f} s\"\n    result = {\n        \"drained\": end == \"drained\",\n        \"consumedUntil\": work.until,\n        \"left\": left,\n    }\n    if end == \"drained\":\n        journal.keep(\"idle\", True)\n        count = report[\"seen\"]\n        tasks = f\"{count} task{'' if count == 1 else 's'} finished within {waited}\"\n        return f\"{unit} stopped consuming; {tasks if count else 'no task was running'}\", result\n    what = f\"{len(left)} task{'' if len(left) == 1 else 's'}\"\n    if end == \"silent\":\n        line = f\"{unit} stopped consuming, but no longer answers; its stop will wait for its tasks\"\n        return line, result\n    if end == \"timeout\" and policy == \"proceed\":\n        return f\"{what} still running after {waited}; the stop of {unit} will wait for them\", result\n    why = (\n        f\"no task finished for {time.time() - begun:.0f} s (drain-policy: wait)\"\n        if end == \"stuck\"\n        else f\"after {waited} (drain-policy: {policy})\"\n    )\n    raise OperationError(\n        f\"{unit} not drained: {what} still running, {why}\",\n        evidence=left,\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    said = stopping.take_back(args, host, journal, idle=bool(journal.get(\"idle\")))\n    if said is None and journal.get(stopping.CONSUMERS) is not None:\n        return f\"{args['unit']}: nothing to undo, the drained worker has ended\"\n    return said\n\n\nclass _Drain(consumers.Talk):\n    \"\"\"Handles the messages of the program while it drains.\"\"\"\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        answer = super().hear(message)\n        if \"waiting\" not in message:\n            return answer\n        now = units.show(self.host, self.args[\"unit\"], [\"InvocationID\"])\n        if now[\"InvocationID\"] != self.seen[\"InvocationID\"]:\n            raise _Restarted\n        name = self.args[\"unit\"]\n        short = name[: -len(\".service\")] if name.endswith(\".service\") else name\n        self.host.note(f\"{short}: {message['waiting']}\")\n        return \"go\"\n\n\nclass _Restarted(Exception):\n    \"\"\"The unit runs another worker by now.\"\"\"\n\n\ndef _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:\n    wait = FOREVER_SECONDS if args[\"policy\"] == \"wait\" else float(args[\"timeoutSeconds\"])\n    asked = {name: args[name] for name in (\"policy\", \"timeoutSeconds\", \"stuckSeconds\")}\n    try:\n        return talk.run(\"drain\", wait + consumers.MARGIN_SECONDS, **asked)\n    except _Restarted:\n        return {\"problem\": \"it ended during the drain, and systemd restarted it\"}\n",
     "celeriac_host/operations/enable_unit.py": "\"\"\"Enables the unit, so that it starts at boot.\n\nTouches: the links that `systemctl enable` creates.\nUndo: `systemctl disable`, if it was disabled before.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# `systemctl disable` would not restore any other state.\nREVERSIBLE = (\"disabled\", \"indirect\", \"\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _state(args[\"unit\"], host) == \"enabled\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    state = _state(unit, host)\n    if state not in REVERSIBLE:\n        raise OperationError(\n            f\"cannot enable {unit}: its state is {state}; expected a unit file of its own \"\n            \"with WantedBy= in [Install]\"\n        )\n    journal.keep(\"state\", state)\n    with host.shielded():\n        units.control(host, \"enable\", \"--\", unit)\n    now = _state(unit, host)\n    if now != \"enabled\":\n        raise OperationError(f\"{unit} is {now or 'unknown'} after enabling it; expected enabled\")\n    return f\"{unit} enabled\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, before = args[\"unit\"], journal.get(\"state\")\n    if before is None:\n        return None\n    if _state(unit, host) == \"enabled\":\n        units.control(host, \"disable\", \"--\", unit)\n    return f\"{unit} {before or 'disabled'} again\"\n\n\ndef _state(unit: str, host: System) -> str:\n    return units.show(host, unit, [\"UnitFileState\"]).get(\"UnitFileState\", \"\")\n",
     "celeriac_host/operations/end_process.py": "\"\"\"Cancels the consumers of workers outside the unit and ends them: SIGTERM, later SIGKILL.\n\nTouches: those processes of the unit's user, identified by pid and start time, and their remaining\nchildren. All of them end at the same time, within one limit.\nUndo: impossible; the report says so.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity, user_name\nfrom celeriac_host.system.processes import Process\nfrom celeriac_host.system.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.1\nKILL_SECONDS = 10.0\n# For a child whose parent has ended.\nCHILD_SECONDS = 2.0\n# For asking all of them to consume no more. The last one asked may take half a minute longer.\nASKING_SECONDS = 60.0\nMOST_NAMED = 5\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _find(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    found = _find(args)\n    if not found:\n        return \"the processes have already ended\", {}\n    for process, cgroup in found:\n        _refuse(process, cgroup, args[\"user\"])\n    ending = [process for process, _ in found]\n    grace = float(args[\"graceSeconds\"])\n    kept = [{\"pid\": each.pid, \"argv\": _shown(each)} for each in ending]\n    journal.keep(\"processes\", kept)\n    # Before the signals, while they can still answer.\n    remark = _ask(args, ending, host)\n    family = _family(ending)\n    senders = [_sender(each) for each in ending]\n    for send in senders:\n        send(signal.SIGTERM)\n    for each in (*ending, *family):\n        # A stopped process handles SIGTERM only when it is continued.\n        if each.state == \"T\":\n            _signal(each, signal.SIGCONT)\n    deaf = _left(ending, grace, host)\n    if deaf:\n        family = list({each.pid: each for each in (*family, *_family(deaf))}.values())\n    for each, send in zip(ending, senders):\n        # First, so that they start no new children.\n        if each in deaf:\n            send(signal.SIGKILL)\n    orphans = _left(family, CHILD_SECONDS, host)\n    for each in orphans:\n        _signal(each, signal.SIGKILL)\n    for each in _left([*deaf, *orphans], KILL_SECONDS, host):\n        raise OperationError(f\"process {each.pid} did not end after SIGKILL\")\n    return _said(ending, deaf, len(orphans), grace) + remark, {\"endedAt\": time.time()}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"processes\")\n    if kept is None:\n        # By a version that ended one process with each operation.\n        one = journal.get(\"process\")\n        kept = [] if one is None else [one]\n    if not kept:\n        return None\n    ended = [f\"process {each['pid']} was not started again: {_command(each)}\" for each in kept]\n    more = f\"; nor were {len(ended) - MOST_NAMED} others\" if len(ended) > MOST_NAMED else \"\"\n    return \"; \".join(ended[:MOST_NAMED]) + more\n\n\ndef _find(args: dict[str, Any]) -> list[tuple[Process, str]]:\n    \"\"\"The processes that the plan saw and that still run, with the cgroups that it saw.\"\"\"\n    found = []\n    for named in args.get(\"processes\", ()):\n        process = processes.read(named[\"pid\"])\n        if process is None or process.start_ticks != named[\"startTicks\"] or process.state in \"ZX\":\n            continue\n        found.append((process, named[\"cgroup\"]))\n    return found\n\n\ndef _refuse(process: Process, cgroup: str, user: str) -> None:\n    \"\"\"A process outside the cgroup that the plan saw may belong to something else by now.\"\"\"\n    found = processes.control_group(process.pid) or \"\"\n    owner = user_name(identity(user).uid)\n    problem = \"\"\n    if process.pid <= 1 or process.pid in _ancestors():\n        problem = \"it is the init process or an ancestor of this program\"\n    elif not process.argv or process.parent == 2:\n        problem = \"it is a kernel thread\"\n    elif process.user != owner:\n        problem = f\"it runs as {process.user}, and the unit runs as {owner}\"\n    elif found != cgroup:\n        problem = f\"its cgroup is {found or 'unknown'}; it was {cgroup} when the plan was made\"\n    if problem:\n        raise OperationError(\n            f\"process {process.pid} was not ended: {problem}\",\n            evidence=[_command({\"argv\": _shown(process)})],\n        )\n\n\ndef _ancestors() -> list[int]:\n    found = [os.getpid()]\n    while found[-1] > 1:\n        above = processes.read(found[-1])\n        found.append(0 if above is None else above.parent)\n    return found\n\n\ndef _ask(args: dict[str, Any], ending: Sequence[Process], host: System) -> str:\n    \"\"\"Has them consume no more, as far as the time for that goes; a remark, or empty.\"\"\"\n    deadline = time.monotonic() + ASKING_SECONDS\n    remark = \"\"\n    for process in ending:\n        if time.monotonic() >= deadline:\n            return remark or stopping.lost(f\"it took more than {ASKING_SECONDS:g} s\")\n        remark = remark or stopping.before_end(args, process, host)\n    return remark\n\n\ndef _family(ending: Sequence[Process]) -> list[Process]:\n    everybody = processes.read_all()\n    named = {each.pid for each in ending}\n    found = {\n        child.pid: child\n        for each in ending\n        for child in processes.descendants(each.pid, everybody)\n        if child.pid not in named\n    }\n    return list(found.values())\n\n\ndef _sender(process: Process) -> Callable[[signal.Signals], None]:\n    \"\"\"Signals by pidfd if the kernel and Python support it: the pid may be reused meanwhile.\"\"\"\n    try:\n        handle = os.pidfd_open(process.pid)  # novm: guarded below\n    except (AttributeError, OSError):\n        return lambda name: _signal(process, name)\n\n    def send(name: signal.Signals) -> None:\n        with suppress(ProcessLookupError):\n            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open\n\n    if not processes.same(process):\n        return lambda name: None\n    return send\n\n\ndef _signal(process: Process, name: signal.Signals) -> None:\n    if processes.same(process):\n        with suppress(ProcessLookupError):\n            os.kill(process.pid, name)\n\n\ndef _left(ending: Sequence[Process], timeout: float, host: System) -> list[Process]:\n    \"\"\"Waits until all have ended; those that still run after the time-out.\"\"\"\n    begun = time.monotonic()\n    next_note = begun + NOTE_SECONDS\n    left = [each for each in ending if processes.same(each)]\n    while left:\n        now = time.monotonic()\n        if now - begun >= timeout:\n            break\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(f\"waiting for {_named(left)} to end, {now - begun:.0f} s of {timeout:g}\")\n        host.sleep(POLL_SECONDS)\n        left = [each for each in left if processes.same(each)]\n    return left\n\n\ndef _said(ending: Sequence[Process], deaf: Sequence[Process], orphans: int, grace: float) -> str:\n    willing = [each for each in ending if each not in deaf]\n    parts = [f\"{_named(willing)} ended by TERM\"] if willing else []\n    parts += [f\"{_named(deaf)} ended by KILL, {grace:g} s after TERM\"] if deaf else []\n    more = f\", {orphans} of {'its' if len(ending) == 1 else 'their'} children by KILL\"\n    commands = {_command({\"argv\": _shown(each)}) for each in ending}\n    command = f\": {commands.pop()}\" if len(commands) == 1 else \"\"\n    return \"; \".join(parts) + (more if orphans else \"\") + command\n\n\ndef _named(some: Sequence[Process]) -> str:\n    pids = \", \".join(str(each.pid) for each in some[:MOST_NAMED])\n    more = f\" and {len(some) - MOST_NAMED} more\" if len(some) > MOST_NAMED else \"\"\n    return f\"{'process' if len(some) == 1 else 'processes'} {pids}{more}\"\n\n\ndef _shown(process: Process) -> list[str]:\n    \"\"\"The beginning of its arguments, for the journal and for people.\"\"\"\n    return [word[:200] for word in process.argv[:20]]\n\n\ndef _command(kept: dict[str, Any]) -> str:\n    return \" \".join(kept[\"argv\"])[:120]\n",
@@ -53759,22 +53753,17 @@ const hostProgram = {
     "celeriac_host/operations/find_unacked.py": "\"\"\"Looks for messages that dead workers left unacknowledged.\n\nTouches: nothing; brokers other than Redis cannot be searched.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.facts.unit import instant\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InactiveExitTimestampMonotonic\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    running = seen[\"ActiveState\"] not in (\"inactive\", \"failed\")\n    # Messages that were delivered before this worker started belong to one that has ended.\n    started = instant(seen[\"InactiveExitTimestampMonotonic\"]) if running else None\n    main = units.number(seen[\"MainPID\"])\n    report = messages.ask(args, host, \"look\", before=started, mainPid=main)\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n",
     "celeriac_host/operations/guard_companion.py": "\"\"\"Records the state of a unit that runs the app's code beside the worker.\n\nTouches: nothing.\nUndo: restarts or reloads the unit, if that happened meanwhile, so that it runs the code that was\n  restored; starts it if it has stopped.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.app import companions\nfrom celeriac_host.code import sources\nfrom celeriac_host.state.journal import TODO, StepJournal\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = companions.seen(unit, host)\n    journal.keep(\"was\", now)\n    return f\"{unit} was {now['ActiveState']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None or was[\"ActiveState\"] not in companions.SERVING:\n        return None\n    now = companions.seen(unit, host)\n    if companions.same_run(was, now):\n        return f\"{unit} never stopped serving\"\n    timeout = companions.timeout_of(args)\n    try:\n        if now[\"ActiveState\"] in companions.SERVING:\n            same = now[\"InvocationID\"] == was[\"InvocationID\"]\n            companions.renew(unit, args[\"how\"] if same else \"restart\", timeout, host)\n        else:\n            # Its stop did not end them: it serves again all the same, but they must be told.\n            left = companions.left_by(unit, was)\n            companions.start(unit, timeout, host)\n            if left:\n                with suppress(OSError):\n                    journal.keep(TODO, _todo(unit, left))\n        sources.remember(host, unit)\n        companions.watch(unit, float(args[\"minHealthySeconds\"]), host)\n    except OperationError as error:\n        raise OperationError(\n            f\"{unit} does not serve: {error.message}\", evidence=error.evidence\n        ) from None\n    return f\"{unit} serves again, with the earlier code\"\n\n\ndef _todo(unit: str, left: list[processes.Process]) -> str:\n    \"\"\"Beat, for instance, would send everything twice.\"\"\"\n    pids = \", \".join(str(each.pid) for each in left)\n    some, them = (\"process\", \"it\") if len(left) == 1 else (\"processes\", \"them\")\n    return (\n        f\"end {some} {pids} on the host: {unit} left {them} behind when it stopped, and runs again\"\n    )\n",
     "celeriac_host/operations/guard_unit.py": "\"\"\"Records the state of the unit; its undo comes last and restores that state.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, so that it runs as before; cancels the consumers of a\n  worker before it ends.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.code import sources\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n    \"NRestarts\",\n)\nSTEADY = (\"MainPID\", \"NRestarts\")\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Past tense: it is read at the end of the run.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        is_same = now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]\n        if is_same and not stopping.is_to_restart(journal, was[\"InvocationID\"]):\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(args, now, was[\"children\"], host, journal)\n    if was[\"ActiveState\"] in RESTING:\n        remark = \"\"\n        if now[\"ActiveState\"] not in RESTING:\n            remark = _control(\"stop\", args, host, journal)\n        return f\"{unit} does not run, as before{remark}\"\n    # It was starting, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(\n    args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal\n) -> str:\n    unit = args[\"unit\"]\n    cursor = units.cursor(host)\n    # A worker that has started meanwhile, or is starting, may use the unit file that was undone:\n    # after a boot it may be starting, and would never be ready as Type=notify no longer applies.\n    verb = \"start\" if now[\"ActiveState\"] in RESTING else \"restart\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    try:\n        remark = _control(verb, args, host, journal)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    _watch(unit, now, float(args.get(\"minHealthySeconds\", 0)), cursor, host)\n    sources.remember(host, unit)\n    now = units.show(host, unit, PROPERTIES)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}\"\n\n\ndef _watch(unit: str, first: dict[str, str], healthy: float, cursor: str, host: System) -> None:\n    \"\"\"A worker that crashes after its start, e.g. by code that no undo changes, does not serve.\"\"\"\n    end = time.monotonic() + healthy\n    while healthy > 0:\n        now = units.show(host, unit, PROPERTIES)\n        moved = [name for name in STEADY if now[name] != first[name]]\n        if now[\"ActiveState\"] not in SERVING or moved:\n            state = f\"{now['ActiveState']}, {now['SubState']}\"\n            raise _failed(\n                unit, f\"it was started again, and did not keep running ({state})\", cursor, host\n            )\n        left = end - time.monotonic()\n        if left <= 0:\n            return\n        host.sleep(min(1.0, left))\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.why(host, unit, lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(verb: str, args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"Returns a remark on the stop, for the end of a sentence.\"\"\"\n    unit = args[\"unit\"]\n    timeout = stopping.undo_timeout(args)\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    if verb == \"start\":\n        argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n        host.run(argv, timeout=timeout, tick=tick)\n        return \"\"\n    end = stopping.restart if verb == \"restart\" else stopping.stop\n    return end(args, host, journal, timeout, tick).remark\n",
-    "celeriac_host/operations/install_agent.py": "\"\"\"Writes this agent to the host as a program, for hardened mode.\n\nTouches: that file.\nUndo: restores the file byte for byte, or removes it.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, installed\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return args[\"version\"] == installed.version() and installed.is_this(found, args[\"python\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, wanted = args[\"path\"], args[\"version\"]\n    if wanted != installed.version():\n        raise OperationError(\n            f\"the plan installs agent {wanted}, but this one is {installed.version()}\"\n        )\n    content = installed.text(args[\"python\"]).encode(\"ascii\")\n    found = aside.expect(path, args[\"expects\"], also=files.sha256(content))\n    aside.keep(journal, path, found, files.sha256(content))\n    files.make_folders(os.path.dirname(path))\n    files.write(path, content, 0o755, 0, 0)\n    return f\"{path}: agent {wanted} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.restore(journal)\n",
     "celeriac_host/operations/install_dependencies.py": "\"\"\"Installs the packages of a lock file into the app's virtual environment while the worker runs.\n\nTouches: the virtual environment of the unit's interpreter, as its owner.\nUndo: restores the environment from a copy by hard links that is kept in it (.celeriac); fails if\n  that copy no longer exists (two installations later).\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.app.environments import Environment\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import System, Tick\n\nNOTE_SECONDS = 5.0\nEVIDENCE_LINES = 20\nOTHER_COPIES = 1\nTEMPORARY = \"tmp\"\nEDITABLE = re.compile(r\"^\\s*(?:-e|--editable)\\b\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    known = environments.recorded(host.state, args[\"unit\"]) or {}\n    return known.get(\"lock\") == args[\"lock\"] and known.get(\"prefix\") == environment.prefix\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    keep = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime()) + \"-\" + os.urandom(2).hex()\n    journal.keep(\n        \"was\",\n        {\n            \"prefix\": environment.prefix,\n            \"keep\": keep,\n            \"scratch\": f\"/var/tmp/celeriac-dependencies-{keep}\",\n            \"record\": environments.recorded(host.state, args[\"unit\"]),\n        },\n    )\n    asked = {\"root\": environment.prefix, \"keep\": keep, \"others\": OTHER_COPIES}\n    stale = trees.work(host, environment.owner, \"keep-environment\", asked)\n    trees.remove(host, environment.owner, _store(environment.prefix), stale)\n    # From here on an undo may need the copy.\n    journal.keep(\"kept\", True)\n    before = _installed(host, environment)\n    with _sources(args, environment.owner, journal.get(\"was\")[\"scratch\"], host) as folder:\n        temporary = os.path.join(journal.get(\"was\")[\"scratch\"], TEMPORARY)\n        # Not listed at all: pip itself will say why.\n        has_pip = \"pip\" in before or not before\n        _install(args, environment, folder, temporary, has_pip, host)\n    after = _installed(host, environment)\n    os.sync()\n    environments.record(\n        host.state,\n        args[\"unit\"],\n        {\n            \"lock\": args[\"lock\"],\n            \"file\": args[\"file\"],\n            \"tool\": args[\"tool\"],\n            \"prefix\": environment.prefix,\n            \"interpreter\": list(args[\"interpreter\"]),\n            \"at\": time.time(),\n        },\n    )\n    return f\"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    prefix = was[\"prefix\"]\n    if not journal.get(\"kept\"):\n        # Nothing was installed; an interrupted copy must not take the place of a whole one.\n        store = _store(prefix)\n        names = [was[\"keep\"] + end for end in (\"\", \".part\", \".failed\")]\n        there = [name for name in names if os.path.lexists(os.path.join(store, name))]\n        trees.remove(host, trees.owner_of(prefix), store, there)\n        return None\n    shutil.rmtree(was[\"scratch\"], ignore_errors=True)\n    if not os.path.isdir(os.path.join(_store(prefix), was[\"keep\"])):\n        if environments.recorded(host.state, args[\"unit\"]) != was[\"record\"]:\n            raise OperationError(\n                f\"cannot restore {prefix}: its copy no longer exists; deploy the earlier commit \"\n                \"again to install its lock file\"\n            )\n        return f\"{prefix} restored\"\n    # Before the copy is moved: an undo that is interrupted after that could not tell.\n    environments.record(host.state, args[\"unit\"], was[\"record\"])\n    asked = {\"root\": prefix, \"keep\": was[\"keep\"]}\n    owner = trees.owner_of(prefix)\n    trees.work(host, owner, \"restore-environment\", asked)\n    trees.remove(host, owner, _store(prefix), [was[\"keep\"] + \".failed\"])\n    return f\"{prefix} restored\"\n\n\ndef _store(prefix: str) -> str:\n    return os.path.join(prefix, \".celeriac\")\n\n\n@contextmanager\ndef _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:\n    \"\"\"The commit's files in a folder that the environment's owner may read.\n\n    `scratch` also has a folder for temporary files, which interrupted installers leave behind.\n    \"\"\"\n    os.mkdir(scratch, 0o700)\n    try:\n        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)\n        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)\n        if \"release\" in args:\n            os.chown(scratch, -1, owner.gid)\n            os.chmod(scratch, 0o750)\n            yield args[\"release\"]\n            return\n        checkout = git.require(args[\"checkout\"])\n        tree, index = os.path.join(scratch, \"tree\"), os.path.join(scratch, \"index\")\n        os.mkdir(tree, 0o700)\n        # The owner of the checkout writes, the owner of the environment reads, nobody else can.\n        for path in (tree, scratch):\n            os.chown(path, checkout.owner.uid, owner.gid)\n            os.chmod(path, 0o750)\n        env = {\"GIT_INDEX_FILE\": index}\n        git.run(host, checkout, \"read-tree\", args[\"commit\"], env=env)\n        words = [\"checkout-index\", \"-a\", \"-f\", \"-q\", f\"--prefix={tree}/\"]\n        git.run(host, checkout, *words, env=env, timeout=600)\n        yield tree\n    finally:\n        shutil.rmtree(scratch, ignore_errors=True)\n\n\ndef _install(\n    args: dict[str, Any],\n    environment: Environment,\n    folder: str,\n    temporary: str,\n    has_pip: bool,\n    host: System,\n) -> None:\n    file = os.path.join(folder, args[\"file\"])\n    if not os.path.isfile(file):\n        raise OperationError(f\"{args['file']} is not in commit {git.short(args['commit'])}\")\n    where = os.path.dirname(file)\n    if args[\"tool\"] == \"uv\":\n        argv = [\"uv\", \"sync\", \"--frozen\", \"--no-install-project\", \"--no-progress\"]\n        # Not the Python that uv would choose or download.\n        argv += [\"--python\", environment.python, \"--no-python-downloads\"]\n    else:\n        _refuse_editable(file)\n        argv = [*_pip(environment, has_pip), \"--requirement\", file]\n    program = \"uv sync\" if args[\"tool\"] == \"uv\" else \"pip install\"\n    begun = time.monotonic()\n\n    def tell() -> None:\n        host.note(f\"{program}: running for {time.monotonic() - begun:.0f} s\")\n\n    done = host.run(\n        argv,\n        timeout=args[\"timeoutSeconds\"],\n        user=environment.owner,\n        cwd=where,\n        env={\n            \"PATH\": _path(environment),\n            \"VIRTUAL_ENV\": environment.prefix,\n            \"UV_PROJECT_ENVIRONMENT\": environment.prefix,\n            \"PYTHONNOUSERSITE\": \"1\",\n            \"TMPDIR\": temporary,\n        },\n        check=False,\n        tick=Tick(NOTE_SECONDS, tell),\n    )\n    if done.code != 0:\n        lines = done.lines(EVIDENCE_LINES)\n        errors = [each for each in lines if re.match(r\"\\s*(?:ERROR|error)\\b\", each)]\n        why = (errors or lines or [f\"exit code {done.code}\"])[-1].strip()\n        raise OperationError(\n            f\"{program} of {args['file']} failed as {environment.owner.name}: {why}\",\n            ran=argv,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n\n\ndef _pip(environment: Environment, has_pip: bool) -> list[str]:\n    \"\"\"pip, or uv's own where uv made the environment: without pip.\"\"\"\n    if has_pip:\n        argv = [environment.python, \"-m\", \"pip\", \"install\", \"--no-input\", \"--progress-bar=off\"]\n        return [*argv, \"--disable-pip-version-check\"]\n    uv = shutil.which(\"uv\", path=_path(environment))\n    if uv is None:\n        raise OperationError(\n            f\"{environment.prefix} has no pip, and {environment.owner.name} has no uv: install uv \"\n            f\"in /usr/local/bin, or pip with `{environment.python} -m ensurepip`\"\n        )\n    return [uv, \"pip\", \"install\", \"--no-progress\", \"--python\", environment.python]\n\n\ndef _path(environment: Environment) -> str:\n    \"\"\"With the folder into which uv's own installer puts uv.\"\"\"\n    own = [environment.prefix + \"/bin\", environment.owner.home + \"/.local/bin\"]\n    return \":\".join([*own, \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"])\n\n\ndef _refuse_editable(file: str) -> None:\n    with open(file, encoding=\"utf-8\", errors=\"replace\") as lines:\n        for number, each in enumerate(lines, 1):\n            if EDITABLE.match(each):\n                raise OperationError(\n                    f\"{os.path.basename(file)}:{number} installs an editable package \"\n                    f\"({each.strip()}) from a folder that is removed afterwards; put the app on \"\n                    \"PYTHONPATH, or name the package without -e\"\n                )\n\n\ndef _installed(host: System, environment: Environment) -> dict[str, str]:\n    \"\"\"Name → version of the packages that are installed in the environment.\"\"\"\n    code = (\n        \"import importlib.metadata as m, json; \"\n        \"print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))\"\n    )\n    argv = [environment.python, \"-I\", \"-c\", code]\n    done = host.run(argv, timeout=120, user=environment.owner, cwd=\"/\", check=False)\n    return trees.parsed(done.out)\n\n\ndef _difference(before: dict[str, str], after: dict[str, str]) -> str:\n    changed = [\n        f\"{name} {before.get(name, 'none')} → {after.get(name, 'none')}\"\n        for name in sorted({*before, *after}, key=str.lower)\n        if before.get(name) != after.get(name)\n    ]\n    shown = \", \".join(changed[:8])\n    return (f\"{shown} and {len(changed) - 8} more\" if len(changed) > 8 else shown) or \"no change\"\n",
-    "celeriac_host/operations/install_sudoers.py": "\"\"\"Writes a file of /etc/sudoers.d; visudo checks it before, and all of sudoers after.\n\nTouches: that file.\nUndo: restores the file byte for byte, or removes it.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Completed, System\n\nMODE = 0o440\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return (\n        found is not None\n        and found.content == args[\"text\"].encode(\"utf-8\")\n        and (found.mode, found.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, content = args[\"path\"], args[\"text\"].encode(\"utf-8\")\n    found = aside.expect(path, args[\"expects\"], also=files.sha256(content))\n    before = _visudo(host)\n    if before.code != 0:\n        # With an error anywhere, some versions of sudo refuse everybody.\n        raise _error(\"sudoers on this host already has an error; nothing was written\", before)\n    draft = os.path.join(journal.folder, \"sudoers\")\n    files.write(draft, content, MODE, 0, 0)\n    try:\n        judged = _visudo(host, draft)\n    finally:\n        files.remove(draft)\n    if judged.code != 0:\n        raise _error(f\"visudo refuses the text for {path}; nothing was written\", judged)\n    aside.keep(journal, path, found, files.sha256(content))\n    # The name of the temporary file beside it contains a dot: sudo does not read it.\n    files.write(path, content, MODE, 0, 0)\n    after = _visudo(host)\n    if after.code != 0 or path not in after.out + after.err:\n        aside.restore(journal)\n        if after.code != 0:\n            raise _error(f\"visudo refuses sudoers with {path}; it was removed again\", after)\n        folder = os.path.dirname(path)\n        raise OperationError(f\"sudo does not read {path}: /etc/sudoers does not include {folder}\")\n    return f\"{path} written ({MODE:04o}), and checked by visudo\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.restore(journal)\n\n\ndef _visudo(host: System, path: str | None = None) -> Completed:\n    which = [] if path is None else [\"-f\", path]\n    return host.run([\"visudo\", \"-c\", *which], check=False, env={\"LC_ALL\": \"C\"})\n\n\ndef _error(problem: str, done: Completed) -> OperationError:\n    return OperationError(problem, ran=done.argv, exit_code=done.code, evidence=done.lines())\n",
     "celeriac_host/operations/install_unit.py": "\"\"\"Backs up and writes a unit file or drop-in, and reloads systemd.\n\nTouches: that file; systemd's daemon-reload; for a running worker, a drop-in below /run that keeps\n  its memory limits until start-unit.\nUndo: restores the file byte for byte, or removes it; no drop-in below /run; daemon-reload.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nMODE = 0o644\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _written(args) and _read_by_manager(args, host)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, path = args[\"unit\"], args[\"path\"]\n    if not _written(args):\n        found = aside.expect(path, args[\"expects\"])\n        mode = MODE if found is None else found.mode\n        aside.change(journal, path, found, args[\"text\"], mode)\n    journal.keep(\"held\", True)\n    limits.hold(unit, host)\n    units.reload(host)\n    if not _read_by_manager(args, host):\n        raise OperationError(f\"systemd does not read {path} for {unit}, even after a daemon-reload\")\n    return f\"{path} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    restored = aside.restore(journal)\n    dropped = bool(journal.get(\"held\")) and limits.drop(args[\"unit\"])\n    if restored is not None or dropped:\n        units.reload(host)\n    return restored or (\"memory limits of the unit restored\" if dropped else None)\n\n\ndef _written(args: dict[str, Any]) -> bool:\n    found = files.find(args[\"path\"])\n    return found is not None and found.content == args[\"text\"].encode(\"utf-8\")\n\n\ndef _read_by_manager(args: dict[str, Any], host: System) -> bool:\n    seen = units.show(host, args[\"unit\"], [\"NeedDaemonReload\", \"DropInPaths\"])\n    if seen.get(\"NeedDaemonReload\") != \"no\":\n        return False\n    # systemd does not notice the first drop-in of a unit: it never read that folder.\n    path = args[\"path\"]\n    return not path.endswith(\".conf\") or path in units.split_words(seen.get(\"DropInPaths\", \"\"))\n",
     "celeriac_host/operations/make_swap.py": "\"\"\"Makes a swap file of the given size, without holes, mode 600. Refuses an active one.\n\nA present swap file grows or shrinks where it is: that needs no more space than what is added, and\nwhile it grows, its old size can be restored without any. One that is copied on write cannot be\nused and is replaced.\n\nTouches: the swap file.\nUndo: restores the file as it was, or removes it.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# In pieces, to notice between them that the runner is gone.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n\n\nclass Seen(NamedTuple):\n    \"\"\"A regular file that is a swap file, or could become one.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n    nocow: bool | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and not _copied(seen, args)\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; disable it first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    copied = seen is not None and _copied(seen, args)\n    if seen is not None and seen.size_bytes == size and seen.whole and not copied:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path} is now mode 600 and formatted as swap\"\n    _refuse_another_filesystem(path, args[\"filesystem\"])\n    _refuse_full_disk(path, size, seen)\n    if seen is None or copied:\n        if seen is not None:\n            # The kernel refuses it as swap, so it holds nothing that is worth its disk space.\n            files.remove(path)\n        how = _build(args, host, size, [])\n    else:\n        how = _resize(args, host, seen, size)\n        host.run([\"mkswap\", *_same(seen.header), path])\n        files.sync_folder(os.path.dirname(path))\n    return f\"{path} is {how}, mode 600 and formatted as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap, so it cannot be restored\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    named = _named(was[\"uuid\"], was[\"label\"])\n    if now is None:\n        _build(args, host, was[\"sizeBytes\"], named)\n    elif now.size_bytes != was[\"sizeBytes\"]:\n        _resize(args, host, now, was[\"sizeBytes\"])\n        if named is None:\n            _clear_header(path)\n        else:\n            host.run([\"mkswap\", *named, path])\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(named or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return (\n        f\"{path} has {swaps.mebibytes(was['sizeBytes'])} MiB again, mode {was['mode']:o}, {owner}\"\n    )\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file or no file\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(\n        about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path), swaps.nocow(path)\n    )\n\n\ndef _copied(seen: Seen, args: dict[str, Any]) -> bool:\n    \"\"\"Whether it is copied on write where that must be off.\"\"\"\n    return bool(args.get(\"nocow\")) and seen.nocow is False\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that is not formatted yet; any other content must be kept.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} exists and is not a swap file; move it away or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_another_filesystem(path: str, expected: str) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory, so {path} cannot be created\")\n    _, found = swaps.mount_of(os.path.realpath(folder))\n    if found != expected:\n        raise OperationError(\n            f\"{path} would be on {found}; it was {expected} when the plan was made; run again\"\n        )\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"{path} needs {swaps.mebibytes(size)} MiB, but the disk has only \"\n            f\"{swaps.mebibytes(free)} MiB free\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + files.UNFINISHED\n\n\ndef _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:\n    \"\"\"Writes a new file, then renames it; returns how it was filled. `name` None: not formatted.\"\"\"\n    path = args[\"path\"]\n    new = _new(path)\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        _switch_off_copy_on_write(args, host, new)\n        fills = args.get(\"fill\") == \"allocate\"\n        how = \"allocated\" if fills and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _resize(args: dict[str, Any], host: System, seen: Seen, size: int) -> str:\n    \"\"\"Gives an inactive swap file another size, and fills its holes; returns how.\n\n    If it cannot grow, it has its old size again.\n    \"\"\"\n    path = args[\"path\"]\n    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        try:\n            if size < seen.size_bytes:\n                os.ftruncate(handle, size)\n            how = _fill_up(args, host, handle, path, size)\n        except BaseException:\n            os.ftruncate(handle, min(seen.size_bytes, os.fstat(handle).st_size))\n            raise\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    return how\n\n\ndef _fill_up(args: dict[str, Any], host: System, handle: int, path: str, size: int) -> str:\n    about = os.fstat(handle)\n    if about.st_blocks * 512 >= size == about.st_size:\n        return \"shortened\"\n    if args.get(\"fill\") == \"allocate\" and _allocate(host, handle, size):\n        return \"allocated\"\n    # Zeros from the start if it has holes: an inactive swap file has no content to keep.\n    whole = about.st_blocks * 512 >= about.st_size\n    _fill(host, handle, path, size, about.st_size if whole else 0)\n    return \"written\"\n\n\ndef _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:\n    \"\"\"Possible only while the file is empty.\"\"\"\n    wanted = args.get(\"nocow\")\n    if wanted is None:\n        # An older plan does not say. chattr fails where the attribute has no meaning.\n        host.run([\"chattr\", \"+C\", new], check=False)\n    elif wanted:\n        host.run([\"chattr\", \"+C\", new])\n\n\ndef _same(header: swaps.Header | None) -> list[str]:\n    \"\"\"Options of mkswap that keep the UUID and the label, which /etc/fstab may name.\"\"\"\n    return [] if header is None else _named(header.uuid, header.label) or []\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"Options of mkswap for the former UUID and label; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when the file system cannot, or leaves holes.\"\"\"\n    before = os.fstat(handle).st_size\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, before)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int, start: int = 0) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, start, os.SEEK_SET)\n    written, pieces = start, 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            done, all_of_it = swaps.mebibytes(written), swaps.mebibytes(size)\n            host.note(f\"{path}: {done} MiB of {all_of_it} MiB written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n",
-    "celeriac_host/operations/prove_agent.py": "\"\"\"Starts the installed agent as the key will: as its user, with sudo.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nfrom typing import Any, Sequence\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nBYE = b'{\"id\":1,\"ask\":\"bye\",\"protocol\":1}\\n'\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    user, path = args[\"user\"], args[\"path\"]\n    argv = [\"runuser\", \"-u\", user, \"--\", \"sudo\", \"-n\", path]\n    done = host.run(argv, input=BYE, cwd=\"/\", check=False)\n    found = _hello(argv, done.out)\n    if found is None:\n        lines = done.lines()\n        raise OperationError(\n            f\"{user} cannot start {path}: {lines[-1] if lines else 'it did not say hello'}\",\n            ran=argv,\n            exit_code=done.code,\n            evidence=lines,\n        )\n    problem = _problem(found, args)\n    if problem:\n        raise OperationError(f\"{path}: {problem}\", ran=argv, evidence=done.lines())\n    return f\"{user} starts agent {args['version']}, and nothing else, with sudo\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return None\n\n\ndef _hello(argv: Sequence[str], out: str) -> dict[str, Any] | None:\n    for line in out.splitlines():\n        try:\n            message = json.loads(line)\n        except ValueError:\n            continue\n        if isinstance(message, dict) and message.get(\"hello\") == \"celeriac\":\n            return message\n    return None\n\n\ndef _problem(hello: dict[str, Any], args: dict[str, Any]) -> str:\n    if hello.get(\"version\") != args[\"version\"]:\n        return f\"expected version {args['version']}, found {hello.get('version')}\"\n    if hello.get(\"access\") != args[\"access\"]:\n        return f\"expected access `{args['access']}`, found `{hello.get('access')}`\"\n    return \"\"\n",
     "celeriac_host/operations/prove_unit.py": "\"\"\"Proves that the unit runs as requested, for a minimum time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation separates the journal lines of this start from those of other workers.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: stable, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as requested: {units.running(main)}, stable for {healthy:g} s\"\n    result = {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n    if args.get(\"exposure\"):\n        exposure = {\"before\": args[\"exposure\"][\"before\"], \"after\": units.exposure(host, unit)}\n        shown = [\"unknown\" if each is None else f\"{each:g}\" for each in exposure.values()]\n        line += f\"; exposure {shown[0]} \\u2192 {shown[1]} (systemd-analyze security)\"\n        result[\"exposure\"] = exposure\n    return line, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(\n            f\"{unit} does not run as requested: {'; '.join(wrong)}\", evidence=wrong\n        )\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, run=_run(first)),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} changed from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"did not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, run=_run(first))\n    why = units.why(host, unit, lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n\n\ndef _run(first: dict[str, str]) -> units.Run:\n    return units.Run(first[\"InvocationID\"], units.number(first[\"MainPID\"]))\n",
     "celeriac_host/operations/prune_releases.py": "\"\"\"Removes the oldest code folders; always keeps the current and the previous one.\n\nTouches: folders below releases/ in the app's folder that are named after commits.\nUndo: nothing to undo: they stay removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _surplus(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    surplus = _surplus(args)\n    folder = os.path.join(args[\"deployTo\"], \"releases\")\n    names = [os.path.basename(each) for each in surplus]\n    try:\n        left = trees.remove(host, trees.owner_of(args[\"deployTo\"]), folder, names)\n    except OperationError as error:\n        # No reason to undo a deploy that works.\n        return f\"could not remove older code folders: {error.message}\"\n    removed = \", \".join(git.short(os.path.basename(each)) for each in surplus if each not in left)\n    kept = f\"; could not remove {', '.join(left)}\" if left else \"\"\n    return f\"removed {removed or 'nothing'}{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _surplus(args: dict[str, Any]) -> list[str]:\n    \"\"\"The folders that were unpacked or used the longest ago.\"\"\"\n    base = args[\"deployTo\"]\n    folder = os.path.join(base, \"releases\")\n    try:\n        names = [each for each in os.listdir(folder) if git.COMMIT.fullmatch(each)]\n    except OSError:\n        return []\n    current = os.path.basename(os.path.realpath(os.path.join(base, \"current\")))\n    spared = {current, *args[\"spare\"]}\n    paths = [os.path.join(folder, each) for each in names]\n    newest = sorted(paths, key=lambda path: os.lstat(path).st_ctime, reverse=True)\n    others = [path for path in newest if os.path.basename(path) not in spared]\n    stay = max(args[\"keep\"] - len(spared.intersection(names)), 0)\n    return others[stay:]\n",
     "celeriac_host/operations/remove_file.py": "\"\"\"Backs up and removes a file.\n\nTouches: that file.\nUndo: restores the file byte for byte.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    found = aside.expect(path, args[\"expects\"])\n    aside.keep(journal, path, found, None)\n    files.remove(path)\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.restore(journal)\n",
-    "celeriac_host/operations/remove_folder.py": "\"\"\"Removes a folder if it is empty.\n\nTouches: that folder.\nUndo: makes it again, with its mode and owner.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    about = os.lstat(path)\n    if not stat.S_ISDIR(about.st_mode):\n        raise OperationError(f\"{path} is not a folder\")\n    if os.listdir(path):\n        return f\"{path} is not empty and stays\"\n    was = {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid, \"gid\": about.st_gid}\n    journal.keep(\"was\", was)\n    os.rmdir(path)\n    files.sync_folder(os.path.dirname(path))\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None or os.path.lexists(args[\"path\"]):\n        return None\n    os.mkdir(args[\"path\"], 0o700)\n    os.chown(args[\"path\"], was[\"uid\"], was[\"gid\"])\n    os.chmod(args[\"path\"], was[\"mode\"])\n    return f\"{args['path']} made again\"\n",
-    "celeriac_host/operations/remove_user.py": "\"\"\"Removes a system user that `create-user` added, and its empty home.\n\nTouches: the databases of users and groups, the user's home and `.ssh`.\nUndo: adds the user again, with the same ids.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import accounts, files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return accounts.find(args[\"user\"]) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    user = args[\"user\"]\n    found = accounts.find(user)\n    if found is None or not accounts.is_ours(found):\n        raise OperationError(f\"the user {user} is not one that Celeriac made; it stays\")\n    running = accounts.process_count(found.uid)\n    if running:\n        raise OperationError(f\"{running} processes run as {user}; expected none: wait, or end them\")\n    journal.keep(\"was\", {\"uid\": found.uid, \"gid\": found.gid, \"home\": found.home})\n    accounts.remove(user, host)\n    files.remove_folders([os.path.join(found.home, \".ssh\"), found.home])\n    kept = f\"; {found.home} is not empty and stays\" if os.path.lexists(found.home) else \"\"\n    return f\"user {user} removed{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    user = args[\"user\"]\n    if accounts.find(user) is None:\n        accounts.create(user, was[\"home\"], host, (was[\"uid\"], was[\"gid\"]))\n    accounts.make_folders(was[\"home\"], host)\n    return f\"user {user} added again\"\n",
     "celeriac_host/operations/repair_jobs.py": "\"\"\"Changes rows of a job database in one transaction, if they are as the plan saw them.\n\nTouches: those rows; /var/lib/celeriac/resets.json.\nUndo: restores each row, unless it has changed since.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.facts import tasks\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import resets\nfrom celeriac_host.store.store import Row, Store\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Whether every row already has its new values.\"\"\"\n    return _store(args, host).is_so(args[\"rows\"], args[\"busyTimeoutSeconds\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    alive = _look_again(args, host)\n    store = _store(args, host)\n    result = store.change(args[\"rows\"], alive, args[\"busyTimeoutSeconds\"], journal.keep)\n    _count_resets(host, journal, path)\n    left = f\", {len(result['skipped'])} skipped\" if result[\"skipped\"] else \"\"\n    done = f\"{result['updated']} updated, {result['deleted']} deleted{left} in {path}\"\n    return done, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    counted = journal.get(\"resets\")\n    if counted and journal.get(\"resetsUndone\") is None:\n        journal.keep(\"resetsUndone\", True)\n        resets.count(host.state, args[\"database\"], counted, -1)\n    kept = _touched(journal)\n    if not kept or journal.get(\"unchanged\"):\n        return None\n    path = args[\"database\"]\n    restored, left = _store(args, host).restore_rows(kept, UNDO_BUSY_SECONDS)\n    if left:\n        names = \", \".join(left[:5]) + (f\" and {len(left) - 5} more\" if len(left) > 5 else \"\")\n        return f\"{restored} rows of {path} restored; skipped, changed since: {names}\"\n    return f\"{restored} rows of {path} restored\"\n\n\ndef _store(args: dict[str, Any], host: System) -> Store:\n    return open_store(args[\"database\"], host, args.get(\"unit\", \"\"))\n\n\ndef _touched(journal: StepJournal) -> list[Row]:\n    left = set(journal.get(\"left\", ()))\n    return [row for row in journal.get(\"rows\") or () if row.get(\"group\") not in left]\n\n\ndef _look_again(args: dict[str, Any], host: System) -> dict[str, str]:\n    \"\"\"Group → why its job is alive after all. Raises OperationError if that is unknown.\"\"\"\n    again = args.get(\"lookAgain\")\n    if not again:\n        return {}\n    ids = [each[\"task\"] for each in again[\"tasks\"] if each[\"task\"] is not None]\n    found = tasks.look({**again, \"ids\": ids}, host)\n    if found[\"kind\"] == \"unknown\":\n        raise OperationError(f\"{found['problem']}; nothing was changed\")\n    return living(again[\"tasks\"], found)\n\n\ndef living(awaited: list[dict[str, Any]], found: dict[str, Any]) -> dict[str, str]:\n    \"\"\"Group → why it lives, by the tasks that its rows wait for and what is known of them.\"\"\"\n    held, owed = set(found[\"held\"]), set(found[\"owed\"])\n    alive: dict[str, str] = {}\n    for each in awaited:\n        if each[\"task\"] is None:\n            if found[\"hidden\"]:\n                alive.setdefault(each[\"group\"], f\"names no task: {found['hidden']}\")\n            elif found[\"holding\"] or found[\"waiting\"]:\n                alive.setdefault(\n                    each[\"group\"],\n                    f\"names no task, and may be one of the {found['holding']} that workers hold \"\n                    f\"or of the {found['waiting']} that wait in the broker\",\n                )\n        elif each[\"task\"] in held:\n            alive[each[\"group\"]] = f\"is still running: a worker holds task {each['task']}\"\n        elif each[\"task\"] in owed:\n            alive.setdefault(\n                each[\"group\"], f\"is still queued: task {each['task']} waits in the broker\"\n            )\n        elif found[\"hidden\"]:\n            alive.setdefault(each[\"group\"], f\"may still be queued: {found['hidden']}\")\n    return alive\n\n\ndef _count_resets(host: System, journal: StepJournal, path: str) -> None:\n    rows = [row[\"reset\"] for row in _touched(journal) if \"reset\" in row]\n    if rows and journal.get(\"resets\") is None:\n        journal.keep(\"resets\", rows)\n        resets.count(host.state, path, rows, 1)\n",
     "celeriac_host/operations/restart_companion.py": "\"\"\"Has a unit that runs the app's code beside the worker load the new code, and watches it.\n\nTouches: the unit; one that does not run is not started.\nUndo: guard-companion does it, once the code is put back.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import companions\nfrom celeriac_host.code import sources\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import http\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROBE_TIMEOUT_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, how = args[\"unit\"], args[\"how\"]\n    now = companions.seen(unit, host)\n    if now[\"ActiveState\"] in companions.RESTING:\n        return f\"{unit} is {now['ActiveState']}; it was not started\", {\"downtimeSeconds\": None}\n    down = companions.renew(unit, how, companions.timeout_of(args), host)\n    sources.remember(host, unit)\n    companions.watch(unit, float(args[\"minHealthySeconds\"]), host)\n    answer = _probe(args, host)\n    done = \"reloaded\" if how == \"reload\" else f\"restarted, {down:.1f} s down\"\n    line = f\"{unit} {done}, stable for {args['minHealthySeconds']:g} s{answer}\"\n    return line, {\"downtimeSeconds\": round(down, 1)}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _probe(args: dict[str, Any], host: System) -> str:\n    \"\"\"Waits for an answer of the unit's own URL. Raises OperationError.\"\"\"\n    url = args.get(\"url\")\n    if url is None:\n        return \"\"\n    end = time.monotonic() + float(args[\"urlTimeoutSeconds\"])\n    while True:\n        answer = http.fetch(url, PROBE_TIMEOUT_SECONDS)\n        status = answer[\"status\"]\n        if status is not None and 200 <= status < 400:\n            return f\", {url} answers {status}\"\n        if time.monotonic() >= end:\n            what = answer[\"error\"] if status is None else f\"status {status}\"\n            raise OperationError(\n                f\"{args['unit']} runs, but {url} gives {what}; expected a status from 200 to 399\",\n                evidence=answer[\"body\"].splitlines()[:5],\n            )\n        host.sleep(1)\n",
     "celeriac_host/operations/restore_database.py": "\"\"\"Restores a backup of a SQLite database, after a backup of its current content.\n\nTouches: the database, through SQLite itself, so that the app may have it open;\n/var/lib/celeriac/backups.\nUndo: restores the earlier content the same way.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.operations import backup_database\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import backups\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    backup = _find(args[\"backup\"], path, host)\n    # Prune none: the one to restore may be the oldest.\n    keep = len(backups.listed(host.state, path)) + 1\n    saved = {\"database\": path, \"keep\": keep, \"mark\": backups.BEFORE_RESTORE}\n    _, now = backup_database.do(saved, host, journal)\n    journal.keep(\"restoring\", backup)\n    open_store(path, host).replace(backup, args[\"busyTimeoutSeconds\"])\n    backup_database.prune(host, path, args[\"keep\"], spare=(backup, now[\"path\"]))\n    size = os.lstat(backup).st_size\n    done = f\"{path} restored from {backup}; its earlier content is in {now['path']}\"\n    return done, {\"from\": backup, \"path\": path, \"sizeBytes\": size, \"before\": now[\"path\"]}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return backup_database.undo(args, host, journal)\n    before = journal.get(\"backup\")\n    open_store(args[\"database\"], host).replace(before, UNDO_BUSY_SECONDS)\n    return f\"{args['database']} restored from {before}\"\n\n\ndef _find(wanted: str, path: str, host: System) -> str:\n    \"\"\"Path of the backup. Raises OperationError unless it is one of this database.\"\"\"\n    found = backups.chosen(host.state, path, wanted)\n    if found is not None:\n        return found\n    known = \", \".join(backups.listed(host.state, path)[-5:]) or \"none\"\n    what = \"no backup\" if wanted == \"latest\" else f\"{wanted} is not a backup\"\n    raise OperationError(f\"{what} of {path} in {host.state}/backups; available: {known}\")\n",
     "celeriac_host/operations/restore_unacked.py": "\"\"\"Returns messages of dead workers to their queues, as Kombu does after the visibility timeout.\n\nTouches: `unacked` and the queues of a Redis broker, if no other worker uses it.\nUndo: impossible: the next worker runs those tasks.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    journal.keep(\"restoring\", True)\n    report = messages.ask(args, host, \"restore\", before=None, mainPid=0)\n    journal.keep(\"restored\", report.get(\"restored\", 0))\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return None\n    count = journal.get(\"restored\", \"an unknown number of\")\n    return (\n        None\n        if count == 0\n        else f\"{count} messages stay in their queues: their tasks still have to run\"\n    )\n",
-    "celeriac_host/operations/run_command.py": "\"\"\"Runs a command of the app as the unit would: its user, directory and environment.\n\nTouches: whatever the command changes.\nUndo: nothing: what the command did stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shlex\nimport time\nfrom collections import deque\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.app import code_folders\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.state.journal import TODO, StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.system import System\n\nEVIDENCE_LINES = 12\nLINE_LIMIT = 500\nENV = \"/usr/bin/env\"\nLINES_LIMIT = 2000\n# Its stderr joins stdout, so that its lines stay in order; no input: it must not ask anything.\nJOINED = 'exec \"$@\" 2>&1 </dev/null'\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    change = args.get(\"instead\")\n    where = code_folders.moved(units.context(host, args[\"unit\"]), change)\n    interpreter = units.expanded(code_folders.instead(args[\"interpreter\"], change), where)\n    argv = code_folders.instead(args[\"argv\"], change)\n    words = [*interpreter, *argv[1:]] if argv[0] in (\"python\", \"python3\") else argv\n    said = \" \".join(map(shlex.quote, args[\"argv\"]))\n    last: deque[str] = deque(maxlen=EVIDENCE_LINES)\n    count = 0\n\n    def on_line(line: bytes) -> None:\n        nonlocal count\n        text = URL_PASSWORD.sub(r\"\\1:**@\", line.decode(\"utf-8\", \"replace\").rstrip())[:LINE_LIMIT]\n        if text.strip():\n            count += 1\n            last.append(text)\n            if count <= LINES_LIMIT:\n                host.note(text)\n\n    journal.keep(\"begun\", True)\n    begun = time.monotonic()\n    # Programs of the worker's own environment come first.\n    path = where.environment.get(\"PATH\", \"/usr/local/bin:/usr/bin:/bin\")\n    programs = [word for word in interpreter if word.startswith(\"/\") and word != ENV]\n    own = [os.path.dirname(word) for word in programs[:1]]\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    ended = follow(\n        host,\n        [\"/bin/sh\", \"-c\", JOINED, \"sh\", *words],\n        on_line,\n        timeout=float(args[\"timeoutSeconds\"]),\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **ours,\n            **where.environment,\n            \"PATH\": \":\".join([*own, path]),\n            \"PYTHONUNBUFFERED\": \"1\",\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n        },\n    )\n    if ended.code == 0:\n        return f\"`{said}` succeeded in {time.monotonic() - begun:.1f} s\"\n    why = f\"failed (exit code {ended.code})\"\n    if ended.code is None:\n        why = f\"did not end within {args['timeoutSeconds']:g} s\"\n    elif ended.code < 0:\n        why = f\"was ended by signal {-ended.code}\"\n    raise OperationError(\n        f\"`{said}` {why}\" + (f\": {last[-1].strip()}\" if last else \"\"),\n        ran=args[\"argv\"],\n        exit_code=ended.code if ended.code is not None and ended.code >= 0 else None,\n        evidence=list(last),\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"begun\") is None:\n        return None\n    said = \" \".join(map(shlex.quote, args[\"argv\"]))\n    # A full disk is no reason to call the undo failed.\n    with suppress(OSError):\n        journal.keep(TODO, f\"check what `{said}` did: it is not undone\")\n    return f\"what `{said}` did is not undone\"\n",
+    "celeriac_host/operations/run_command.py": "\"\"\"Runs a command of the app as the unit would: its user, directory and environment.\n\nTouches: whatever the command changes.\nUndo: nothing: what the command did stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shlex\nimport time\nfrom collections import deque\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.app import code_folders\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.state.journal import TODO, StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Budget, follow\nfrom celeriac_host.system.system import System\n\nEVIDENCE_LINES = 12\nLINE_LIMIT = 500\nENV = \"/usr/bin/env\"\nLINES_LIMIT = 2000\n# Beyond that it is ended: what it prints goes through this program.\nMOST = Budget(total_bytes=64 * 1024 * 1024, lines=1_000_000)\n# Its stderr joins stdout, so that its lines stay in order; no input: it must not ask anything.\nJOINED = 'exec \"$@\" 2>&1 </dev/null'\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    change = args.get(\"instead\")\n    where = code_folders.moved(units.context(host, args[\"unit\"]), change)\n    interpreter = units.expanded(code_folders.instead(args[\"interpreter\"], change), where)\n    argv = code_folders.instead(args[\"argv\"], change)\n    words = [*interpreter, *argv[1:]] if argv[0] in (\"python\", \"python3\") else argv\n    said = \" \".join(map(shlex.quote, args[\"argv\"]))\n    last: deque[str] = deque(maxlen=EVIDENCE_LINES)\n    count = 0\n\n    def on_line(line: bytes) -> None:\n        nonlocal count\n        text = URL_PASSWORD.sub(r\"\\1:**@\", line.decode(\"utf-8\", \"replace\").rstrip())[:LINE_LIMIT]\n        if text.strip():\n            count += 1\n            last.append(text)\n            if count <= LINES_LIMIT:\n                host.note(text)\n\n    journal.keep(\"begun\", True)\n    begun = time.monotonic()\n    # Programs of the worker's own environment come first.\n    path = where.environment.get(\"PATH\", \"/usr/local/bin:/usr/bin:/bin\")\n    programs = [word for word in interpreter if word.startswith(\"/\") and word != ENV]\n    own = [os.path.dirname(word) for word in programs[:1]]\n    ended = follow(\n        host,\n        [\"/bin/sh\", \"-c\", JOINED, \"sh\", *words],\n        on_line,\n        timeout=float(args[\"timeoutSeconds\"]),\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **where.environment,\n            \"PATH\": \":\".join([*own, path]),\n            \"PYTHONUNBUFFERED\": \"1\",\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n        },\n        asked=where.restrictions,\n        most=MOST,\n    )\n    if ended.code == 0:\n        return f\"`{said}` succeeded in {time.monotonic() - begun:.1f} s\"\n    why = f\"failed (exit code {ended.code})\"\n    if ended.code is None:\n        why = f\"did not end within {args['timeoutSeconds']:g} s\"\n    elif ended.code < 0:\n        why = f\"was ended by signal {-ended.code}\"\n    raise OperationError(\n        f\"`{said}` {why}\" + (f\": {last[-1].strip()}\" if last else \"\"),\n        ran=args[\"argv\"],\n        exit_code=ended.code if ended.code is not None and ended.code >= 0 else None,\n        evidence=list(last),\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"begun\") is None:\n        return None\n    said = \" \".join(map(shlex.quote, args[\"argv\"]))\n    # A full disk is no reason to call the undo failed.\n    with suppress(OSError):\n        journal.keep(TODO, f\"check what `{said}` did: it is not undone\")\n    return f\"what `{said}` did is not undone\"\n",
     "celeriac_host/operations/send_tasks.py": "\"\"\"Sends the tasks of rows that were reset to pending, each once, through the app's own Celery.\n\nTouches: the queues of the app's broker; skips rows that no longer name their task.\nUndo: removes messages that are still queued; a worker finishes those that it has taken.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import listener, messages\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 300.0\nBUSY_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    calls = args[\"calls\"]\n    found = _rows(args, host)\n    left = [\n        {\n            \"id\": call[\"id\"],\n            \"why\": f\"{call['row']['table']} {call['row']['id']} no longer names this task\",\n        }\n        for call in calls\n        if call[\"id\"] not in found\n    ]\n    already = _sent_before(args, host, journal, found)\n    open_calls = [call for call in calls if call[\"id\"] in found and call[\"id\"] not in already]\n    # The rows as they were: whoever continues this can tell from them which tasks have started.\n    if journal.get(\"rows\") is None:\n        journal.keep(\"rows\", found)\n    sent = _send(args, open_calls, host, journal) if open_calls else []\n    count = len(sent) + len(already)\n    more = f\", {len(left)} skipped: their rows no longer name them\" if left else \"\"\n    return f\"{_tasks(count)} sent{more}\", {\"sent\": count, \"left\": left}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    ids = [call[\"id\"] for call in args[\"calls\"] if journal.get(\"sending:\" + call[\"id\"])]\n    if not ids:\n        return None\n    said = messages.ask(args, host, \"withdraw\", ids=ids)\n    if \"problem\" in said:\n        raise OperationError(\n            f\"{_tasks(len(ids))} may still be in the broker: {said['problem']}\",\n            evidence=said[\"evidence\"],\n        )\n    taken = len(ids) - len(said[\"withdrawn\"])\n    rest = f\"; {taken} had been taken by a worker or never sent\" if taken else \"\"\n    return f\"{_tasks(len(said['withdrawn']))} removed from the broker{rest}\"\n\n\ndef _send(\n    args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal\n) -> list[str]:\n    def hear(message: dict[str, Any]) -> bool | None:\n        if \"send\" in message:\n            journal.keep(\"sending:\" + message[\"send\"], True)\n            return True\n        if \"sent\" in message:\n            journal.keep(\"sent:\" + message[\"sent\"], True)\n        return None\n\n    request = {**listener.app_of(args), \"calls\": calls}\n    report = listener.run(host, \"send\", request, TIMEOUT_SECONDS, hear)\n    if \"problem\" in report:\n        raise OperationError(\n            f\"could not send the tasks: {report['problem']}\", evidence=report[\"evidence\"]\n        )\n    sent: list[str] = report[\"sent\"]\n    return sent\n\n\ndef _sent_before(\n    args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]\n) -> set[str]:\n    \"\"\"The tasks of an earlier attempt: reported as sent, still in the broker, or started.\"\"\"\n    ids = [call[\"id\"] for call in args[\"calls\"]]\n    sure = {each for each in ids if journal.get(\"sent:\" + each)}\n    doubtful = [each for each in ids if journal.get(\"sending:\" + each) and each not in sure]\n    if not doubtful:\n        return sure\n    said = messages.ask(args, host, \"trace\", ids=doubtful)\n    unknown = said.get(\"problem\") or said.get(\"hidden\")\n    if unknown:\n        raise OperationError(\n            f\"cannot tell whether tasks were sent: {unknown}\", evidence=said.get(\"evidence\", [])\n        )\n    rows = journal.get(\"rows\", {})\n    moved = {each for each in doubtful if found.get(each) != rows.get(each)}\n    return sure | moved | set(said[\"owed\"]) | set(said[\"held\"])\n\n\ndef _rows(args: dict[str, Any], host: System) -> dict[str, str]:\n    \"\"\"Task id → its row as text; only rows that still name it.\"\"\"\n    store = open_store(args[\"database\"], host, args[\"unit\"])\n    return store.rows_of_calls(args[\"calls\"], BUSY_SECONDS)\n\n\ndef _tasks(count: int) -> str:\n    return f\"{count} task{'' if count == 1 else 's'}\"\n",
     "celeriac_host/operations/set_mode.py": "\"\"\"Sets mode and owner of a regular file.\n\nTouches: that file's mode and owner.\nUndo: restores both.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport pwd\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    about = os.lstat(_regular(args[\"path\"]))\n    return (stat.S_IMODE(about.st_mode), about.st_uid) == (int(args[\"mode\"], 8), _uid(args))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = _regular(args[\"path\"])\n    about = os.lstat(path)\n    journal.keep(\"was\", {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid})\n    _set(path, int(args[\"mode\"], 8), _uid(args))\n    return f\"{path}: mode {args['mode']}, owner {args['owner']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    _set(_regular(args[\"path\"]), was[\"mode\"], was[\"uid\"])\n    return f\"{args['path']}: mode {was['mode']:04o} again\"\n\n\ndef _uid(args: dict[str, Any]) -> int:\n    try:\n        return pwd.getpwnam(args[\"owner\"]).pw_uid\n    except KeyError:\n        raise OperationError(f\"user {args['owner']} does not exist on this host\") from None\n\n\ndef _regular(path: str) -> str:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path} does not exist; expected a regular file\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file\")\n    return path\n\n\ndef _set(path: str, mode: int, uid: int) -> None:\n    \"\"\"Never follows a link that was created meanwhile.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    try:\n        # Restrict the mode first: neither owner ever has the rights meant for the other.\n        os.fchmod(handle, mode & 0o600)\n        os.fchown(handle, uid, -1)\n        os.fchmod(handle, mode)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n",
     "celeriac_host/operations/set_sysctl.py": "\"\"\"Sets one kernel setting in the running kernel.\n\nTouches: that setting, until the next boot.\nUndo: restores the value.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    wanted: list[str] = args[\"value\"].split()\n    return _read(args[\"name\"]) == wanted\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    name, value = args[\"name\"], args[\"value\"]\n    before = _read(name)\n    journal.keep(\"value\", \" \".join(before))\n    _write(name, value)\n    if _read(name) != value.split():\n        raise OperationError(\n            f\"the kernel did not accept {name} = {value}: its value is {' '.join(_read(name))}\"\n        )\n    return f\"{name} = {value} (was {' '.join(before)})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    before = journal.get(\"value\")\n    if before is None:\n        return None\n    if _read(args[\"name\"]) != before.split():\n        _write(args[\"name\"], before)\n    return f\"{args['name']} = {before} again\"\n\n\ndef _path(name: str) -> str:\n    # Dots separate words; a dot within a word is written as a slash (interface `eth0.1`).\n    words = [word.replace(\"/\", \".\") for word in name.split(\".\")]\n    if not all(re.fullmatch(r\"[A-Za-z0-9_:*-]+(\\.[A-Za-z0-9_:*-]+)*\", word) for word in words):\n        raise OperationError(f\"invalid name of a kernel setting: {name!r}\")\n    return \"/proc/sys/\" + \"/\".join(words)\n\n\ndef _read(name: str) -> list[str]:\n    try:\n        with open(_path(name), encoding=\"utf-8\") as file:\n            return file.read().split()\n    except FileNotFoundError:\n        raise OperationError(f\"this kernel has no setting {name}\") from None\n    except OSError as error:\n        raise OperationError(f\"cannot read {name}: {error.strerror}\") from None\n\n\ndef _write(name: str, value: str) -> None:\n    try:\n        with open(_path(name), \"w\", encoding=\"utf-8\") as file:\n            file.write(value + \"\\n\")\n    except OSError as error:\n        raise OperationError(\n            f\"cannot set {name} to {value}: {error.strerror} \"\n            \"(in a container, only the outer host can set it)\"\n        ) from None\n",
@@ -53787,30 +53776,12 @@ const hostProgram = {
     "celeriac_host/operations/unpack_release.py": "\"\"\"Unpacks the uploaded archive of a commit into its code folder.\n\nTouches: releases/<commit> and shared/ in the app's folder, as the owner of that folder.\nUndo: removes the code folder; shared paths that were created stay.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import git, parcels, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    release = _release(args)\n    linked = all(os.path.islink(os.path.join(release, each[\"path\"])) for each in args[\"shared\"])\n    return os.path.isdir(release) and linked\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    base, release = args[\"deployTo\"], _release(args)\n    owner = trees.owner_of(base)\n    asked = {\"base\": base, \"name\": args[\"commit\"], \"shared\": args[\"shared\"]}\n    if os.path.isdir(release):\n        trees.work(host, owner, \"unpack\", asked)\n        return f\"{release} exists; its shared paths are linked\"\n    journal.keep(\"makes\", release)\n    with parcels.open_whole(args[\"sha256\"], host) as archive:\n        said = trees.work(host, owner, \"unpack\", asked, stdin=archive)\n    return f\"{release} contains {said['files']} files and folders, owned by {owner.name}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    release = journal.get(\"makes\")\n    if release is None:\n        return None\n    base = args[\"deployTo\"]\n    if os.path.realpath(os.path.join(base, \"current\")) == os.path.realpath(release):\n        return f\"{release} not removed: current points to it\"\n    folder = os.path.dirname(release)\n    names = [args[\"commit\"], f\".{args['commit']}.part\"]\n    there = [each for each in names if os.path.lexists(os.path.join(folder, each))]\n    left = trees.remove(host, trees.owner_of(base), folder, there)\n    return f\"could not remove all of {release}\" if left else f\"{release} removed again\"\n\n\ndef _release(args: dict[str, Any]) -> str:\n    return os.path.join(args[\"deployTo\"], \"releases\", git.require_commit(args[\"commit\"]))\n",
     "celeriac_host/operations/verify_unit.py": "\"\"\"`systemd-analyze verify` over a unit's text, before it is installed.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNIT_NAME = re.compile(\n    r\"(?:^|(?<=[\\s'\\\"/]))([\\w:.\\\\@-]+\\.(?:service|socket|target|device|mount|automount|swap|timer\"\n    r\"|path|slice|scope))\\b\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    # /run is memory: it has room when the disk is full.\n    folder = f\"/run/celeriac-{os.urandom(4).hex()}\"\n    os.mkdir(folder, 0o700)\n    try:\n        path = os.path.join(folder, unit)\n        with open(path, \"w\", encoding=\"utf-8\") as file:\n            file.write(args[\"text\"])\n        for drop_in in args.get(\"dropIns\", ()):\n            os.makedirs(path + \".d\", 0o700, exist_ok=True)\n            with open(os.path.join(path + \".d\", drop_in[\"name\"]), \"w\", encoding=\"utf-8\") as file:\n                file.write(drop_in[\"text\"])\n        done = host.run([\"systemd-analyze\", \"verify\", \"--man=no\", path], timeout=90, check=False)\n    finally:\n        files.remove_tree(folder)\n    lines = [line for line in done.err.splitlines() if line.strip()]\n    # It often exits 0 despite problems: its output counts.\n    found = [line.replace(folder + \"/\", \"\") for line in lines if _concerns(line, unit, folder)]\n    if not found and done.code != 0 and not lines:\n        found = [f\"systemd-analyze verify exited with code {done.code} and no output\"]\n    if found:\n        raise OperationError(\n            f\"systemd-analyze verify reports a problem in {unit}: {found[0]}\",\n            ran=done.argv,\n            exit_code=done.code,\n            evidence=found,\n        )\n    return f\"systemd-analyze verify reports no problem in {unit}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _concerns(line: str, unit: str, folder: str) -> bool:\n    \"\"\"Whether a line is about this unit; others begin with another unit's path or name.\"\"\"\n    if folder in line:\n        return True\n    named = UNIT_NAME.match(line) or re.match(r\"(?:/\\S+/)([\\w:.\\\\@-]+\\.[a-z]+)(?:\\.d/\\S+)?:\", line)\n    if named is None:\n        return True\n    name, _, suffix = unit.rpartition(\".\")\n    ours = {unit}\n    if \"@\" in name:\n        # systemd-analyze checks a template through an instance that it makes up.\n        stem = re.escape(name[: name.index(\"@\") + 1])\n        return re.fullmatch(rf\"{stem}[^@]*\\.{suffix}\", named.group(1)) is not None\n    return named.group(1) in ours\n",
     "celeriac_host/operations/write_file.py": "\"\"\"Backs up a file and writes it atomically.\n\nTouches: that file.\nUndo: restores the file byte for byte, or removes it; a Python module that another unit needs stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import shared_modules\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return (\n        found is not None\n        and found.content == args[\"text\"].encode(\"utf-8\")\n        and found.mode == int(args[\"mode\"], 8)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    wanted = files.sha256(args[\"text\"].encode(\"utf-8\"))\n    found = aside.expect(path, args[\"expects\"], also=wanted)\n    shared_modules.remember(journal, path)\n    aside.change(journal, path, found, args[\"text\"], int(args[\"mode\"], 8))\n    return f\"{path} written ({args['mode']})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return shared_modules.restore(journal, host)\n",
-    "celeriac_host/policy/app_line.py": "\"\"\"Which Python, app and folders a request may name: those of the unit as systemd has loaded it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nfrom typing import TYPE_CHECKING, Any, Mapping, Sequence\n\nfrom celeriac_host.policy.document import is_path\nfrom celeriac_host.policy.refusal import Refused, shown\nfrom celeriac_host.policy.unit_text import SUPPORT_FOLDER, SUPPORT_MODULE\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Loaded, Scene\n\nRULE = \"interpreter\"\nPYTHON = re.compile(r\"(?:python|pypy)[0-9.]*\")\nFLAGS = re.compile(r\"-[bBdEhIOPqsSuvVx]+\")\nENV = \"/usr/bin/env\"\nFIXED_PATH = (\"/usr/local/sbin\", \"/usr/local/bin\", \"/usr/sbin\", \"/usr/bin\", \"/sbin\", \"/bin\")\n# An option that names code, or a module.\nCODE = re.compile(r\"-[bBdEhiIOPqsSuvVx]*[cm]|--\")\nSTART_BYTES = 1024\nEXEC = re.compile(r\"\\{ path=(.*?) ; argv\\[\\]=(.*?) ; (?:ignore_errors|flags)=\", re.DOTALL)\n\n\ndef judge(request: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"The fields `unit`, `interpreter`, `app`, `pythonPath`, `modules` and `directory`.\n\n    Raises Refused.\n    \"\"\"\n    unit = scene.unit(request[\"unit\"])\n    known = Line(unit, scene)\n    if \"interpreter\" in request:\n        known.require_interpreter(request[\"interpreter\"])\n    if \"app\" in request:\n        known.require_app(request[\"app\"])\n    for folder in request.get(\"pythonPath\", ()):\n        known.require_folder(folder, \"pythonPath\")\n    for module in request.get(\"modules\", ()):\n        known.require_module(module)\n    directory = request.get(\"directory\")\n    if directory is not None and not _is_below(directory):\n        known.require_folder(directory, \"directory\")\n\n\nclass Line:\n    \"\"\"The command line of a unit: as loaded, and that of its main process.\"\"\"\n\n    def __init__(self, unit: Loaded, scene: Scene) -> None:\n        self.unit = unit\n        self.scene = scene\n        self.words = [word for argv in _commands(unit.seen) for word in argv]\n        main = processes.read(units.number(unit.seen.get(\"MainPID\")))\n        if main is not None:\n            self.words += main.argv\n        for assignment in units.split_words(unit.seen.get(\"Environment\", \"\")):\n            if assignment.startswith(\"PYTHONPATH=\"):\n                self.words.append(assignment)\n        # In a line for a shell, quotes and semicolons stand at words.\n        self.parts = {\n            part for word in self.words for part in re.split(r\"[\\s'\\\";=,:()]+\", word) if part\n        } | set(self.words)\n\n    def require_app(self, app: str) -> None:\n        if app not in self.parts:\n            raise Refused(\"app\", f\"{shown(app)} is not the app of {self.unit.name}\")\n\n    def require_module(self, module: str) -> None:\n        if module != SUPPORT_MODULE and module not in self.parts:\n            raise Refused(\"app\", f\"{self.unit.name} does not load the module {shown(module)}\")\n\n    def require_folder(self, folder: str, what: str) -> None:\n        \"\"\"A folder of the support module, or one that the unit names.\"\"\"\n        if SUPPORT_FOLDER.fullmatch(folder) or (is_path(folder) and folder in self.folders()):\n            return\n        raise Refused(\"app\", f\"{what} {shown(folder)} is not a folder of {self.unit.name}\")\n\n    def folders(self) -> set[str]:\n        spelled = self.unit.seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n        real = units.working_directory(dict(self.unit.seen)) or \"\"\n        named = {part.rstrip(\"/\") for part in self.parts if part.startswith(\"/\")}\n        base = self.scene.policy.deploy_to\n        current = {os.path.join(base, \"current\")} if base else set()\n        return {spelled, real, *named, *current, self.scene.policy.checkout} - {\"\"}\n\n    def require_interpreter(self, words: Sequence[str]) -> None:\n        \"\"\"`env` with the unit's own assignments, and the Python of its program.\"\"\"\n        rest = list(words)\n        if rest[:1] == [ENV]:\n            rest = rest[1:]\n            while rest and re.match(r\"[A-Za-z_]\\w*=\", rest[0]):\n                self._require_assignment(rest.pop(0))\n        if rest == []:\n            raise Refused(RULE, \"it names no program\")\n        program, flags = rest[0], rest[1:]\n        pythons, options = self._pythons(words[:1] == [ENV])\n        if program not in pythons:\n            raise Refused(RULE, f\"{shown(program)} is not the Python of {self.unit.name}\")\n        value_next = False\n        for flag in flags:\n            is_known = flag in options or (not value_next and FLAGS.fullmatch(flag))\n            is_code = not value_next and (CODE.match(flag) or not flag.startswith(\"-\"))\n            if not is_known or is_code:\n                raise Refused(\n                    RULE, f\"{self.unit.name} does not start its Python with {shown(flag)}\"\n                )\n            value_next = flag in (\"-W\", \"-X\") and not value_next\n\n    def _require_assignment(self, word: str) -> None:\n        if word in self.words:\n            return\n        name, _, value = word.partition(\"=\")\n        if name != \"PYTHONPATH\":\n            raise Refused(RULE, f\"{self.unit.name} does not set {shown(name)}\")\n        for folder in value.split(\":\"):\n            if folder not in (\"\", \"${PYTHONPATH}\"):\n                self.require_folder(folder, \"PYTHONPATH\")\n\n    def _pythons(self, by_env: bool) -> tuple[set[str], set[str]]:\n        \"\"\"Programs that may be the unit's Python, and the flags that come with them.\"\"\"\n        programs = {part for part in self.parts if part.startswith(\"/\")}\n        for name in (\n            part for part in self.parts if re.fullmatch(r\"celery|(?:python|pypy)[\\d.]*\", part)\n        ):\n            programs |= {os.path.join(folder, name) for folder in self._search_path()}\n        found = {part for part in self.parts if by_env and PYTHON.fullmatch(part)}\n        flags: set[str] = set()\n        for program in programs:\n            if PYTHON.fullmatch(os.path.basename(program)):\n                found.add(program)\n                flags |= set(self.words)\n                continue\n            said = _start_of(program)\n            if said is None:\n                continue\n            # Where its first line does not name Python, the one beside it may run it.\n            found.add(os.path.join(os.path.dirname(program), \"python3\"))\n            for word in re.findall(r\"[^\\s\\\"']+\", said):\n                if PYTHON.fullmatch(os.path.basename(word)) and (by_env or word.startswith(\"/\")):\n                    found.add(word)\n                elif word.startswith(\"-\"):\n                    flags.add(word)\n        return found, flags\n\n    def _search_path(self) -> Sequence[str]:\n        try:\n            where = units.context(self.scene.host, self.unit.name)\n        except OperationError:\n            return FIXED_PATH\n        own = where.environment.get(\"PATH\", \"\").split(\":\")\n        return [folder for folder in (*own, *FIXED_PATH) if folder.startswith(\"/\")]\n\n\ndef _commands(seen: Mapping[str, str]) -> list[list[str]]:\n    \"\"\"The command lines as `systemctl show` prints them: without their quotes.\"\"\"\n    return [[path, *argv.split(\" \")[1:]] for path, argv in EXEC.findall(seen.get(\"ExecStart\", \"\"))]\n\n\ndef _start_of(path: str) -> str | None:\n    \"\"\"The start of a script; empty for another program, None for what is no program.\n\n    The app's user may own it: it only ever runs as that user.\n    \"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    except (OSError, ValueError):\n        return None\n    try:\n        about = os.fstat(handle)\n        if not stat.S_ISREG(about.st_mode) or not about.st_mode & 0o111:\n            return None\n        start = os.read(handle, START_BYTES)\n    finally:\n        os.close(handle)\n    return start.decode(\"utf-8\", \"replace\") if start.startswith(b\"#!\") else \"\"\n\n\ndef _is_below(directory: str) -> bool:\n    \"\"\"A relative directory that does not leave the unit's own.\"\"\"\n    return is_path(\"/\" + directory) and not directory.startswith(\"/\")\n",
-    "celeriac_host/policy/budget.py": "\"\"\"How many changes were asked for within an hour, by all sessions together.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport json\nimport os\nimport time\n\nfrom celeriac_host.policy.refusal import Refused\n\nFOLDER = \"/run/celeriac\"\nNAME = \"changes.json\"\nHOUR_SECONDS = 3600.0\n\n\ndef spend(most: int) -> None:\n    \"\"\"Counts one more. Raises Refused when there were too many, or they cannot be counted.\"\"\"\n    try:\n        os.makedirs(FOLDER, 0o700, exist_ok=True)\n        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n        handle = os.open(os.path.join(FOLDER, NAME), flags, 0o600)\n    except OSError as error:\n        raise Refused(\"limits\", f\"changes cannot be counted: {error.strerror}\") from None\n    with os.fdopen(handle, \"r+\", encoding=\"ascii\") as file:\n        fcntl.flock(handle, fcntl.LOCK_EX)\n        # Since boot: nobody can set this clock.\n        now = time.clock_gettime(time.CLOCK_BOOTTIME)\n        recent = [each for each in _read(file.read()) if now - HOUR_SECONDS < each <= now]\n        if len(recent) >= most:\n            raise Refused(\"limits\", f\"{most} changes within an hour are the most\")\n        file.seek(0)\n        file.truncate()\n        json.dump([*recent, now], file)\n\n\ndef _read(text: str) -> list[float]:\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return []\n    numbers = found if isinstance(found, list) else []\n    return [float(each) for each in numbers if isinstance(each, (int, float))]\n",
-    "celeriac_host/policy/commits.py": "\"\"\"Reads a commit object, as the app's user, from its checkout or from the bundle of this plan.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping\n\nfrom celeriac_host.code import git, parcels\nfrom celeriac_host.policy import signatures\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.store import copies\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.identities import Identity, identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nREAD_SECONDS = 60.0\nUNPACK_SECONDS = 1800.0\nHEADER_LIMIT_BYTES = 1024 * 1024\n\n\ndef judge(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Raises Refused unless one of the signers has signed the operation's commit.\"\"\"\n    signers = scene.policy.signers\n    if signers is None:\n        return\n    commit = operation[\"commit\"]\n    if \"checkout\" not in operation:\n        # An archive has files and no commit object.\n        raise Refused(\n            signatures.RULE, \"uploaded code has no signature; with signers, deploy with source: git\"\n        )\n    if commit not in scene.signed:\n        content = _read(commit, operation[\"checkout\"], scene)\n        scene.signed[commit] = signatures.require(commit, content, signers, scene.host)\n\n\ndef _read(commit: str, checkout: str, scene: Scene) -> bytes:\n    whom = identity(scene.policy.app_user)\n    sent = [\n        each[\"sha256\"]\n        for each in scene.operations\n        if each.get(\"op\") == \"fetch-commit\" and each.get(\"commit\") == commit\n    ]\n    try:\n        found = _content(commit, checkout, whom, {}, scene)\n        if found is None and sent:\n            with _unpacked(sent[0], checkout, whom, scene) as env:\n                found = _content(commit, checkout, whom, env, scene)\n    except (OperationError, OSError) as error:\n        raise Refused(signatures.RULE, f\"commit {commit[:7]} cannot be read: {error}\") from None\n    if found is None:\n        raise Refused(signatures.RULE, f\"commit {commit[:7]} is neither here nor uploaded\")\n    return found\n\n\ndef _content(\n    commit: str, checkout: str, whom: Identity, env: Mapping[str, str], scene: Scene\n) -> bytes | None:\n    \"\"\"The bytes of the object; None if it is not there. Its hash is checked by the caller.\"\"\"\n    lines: list[bytes] = []\n    size = 0\n\n    def take(line: bytes) -> None:\n        nonlocal size\n        size += len(line) + 1\n        if size > signatures.COMMIT_LIMIT_BYTES:\n            raise OperationError(f\"it has more than {signatures.COMMIT_LIMIT_BYTES} bytes\")\n        lines.append(line)\n\n    ended = follow(\n        scene.host,\n        _git(\"cat-file\", \"commit\", commit),\n        take,\n        timeout=READ_SECONDS,\n        whom=whom,\n        cwd=checkout,\n        env={**git.ENVIRONMENT, **env},\n    )\n    if ended.code != 0:\n        return None\n    whole = b\"\\n\".join(lines)\n    # `follow` does not tell whether the last line has an end.\n    ends = (whole, whole + b\"\\n\")\n    return next((each for each in ends if signatures.object_id(commit, each) == commit), whole)\n\n\n@contextmanager\ndef _unpacked(digest: str, checkout: str, whom: Identity, scene: Scene) -> Iterator[dict[str, str]]:\n    \"\"\"The environment in which Git also finds the objects of an upload, for a moment.\n\n    The folder above is root's, so that the app's user cannot move what it may write.\n    \"\"\"\n    host = scene.host\n    with parcels.open_whole(digest, host) as bundle:\n        size = os.fstat(bundle.fileno()).st_size\n        folder = tempfile.mkdtemp(\n            prefix=f\"celeriac-{os.getpid()}-\", dir=copies.roomy_folder(2 * size)\n        )\n        try:\n            os.chmod(folder, 0o711)\n            objects = os.path.join(folder, \"objects\")\n            for path in (objects, os.path.join(objects, \"pack\")):\n                os.mkdir(path, 0o700)\n                os.chown(path, whom.uid, whom.gid, follow_symlinks=False)\n            where = host.run(\n                _git(\"rev-parse\", \"--git-path\", \"objects\"),\n                user=whom,\n                cwd=checkout,\n                env=git.ENVIRONMENT,\n            ).out.strip()\n            env = {\n                \"GIT_OBJECT_DIRECTORY\": objects,\n                \"GIT_ALTERNATE_OBJECT_DIRECTORIES\": os.path.join(checkout, where),\n            }\n            _skip_header(bundle)\n            host.run(\n                _git(\"index-pack\", \"--stdin\", \"--fix-thin\"),\n                timeout=UNPACK_SECONDS,\n                user=whom,\n                cwd=checkout,\n                env={**git.ENVIRONMENT, **env},\n                stdin=bundle,\n            )\n            yield env\n        finally:\n            shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _skip_header(bundle: BinaryIO) -> None:\n    head = bundle.read(HEADER_LIMIT_BYTES)\n    end = head.find(b\"\\n\\n\")\n    if end < 0:\n        raise OperationError(\"the upload is not a Git bundle\")\n    bundle.seek(end + 2)\n\n\ndef _git(*words: str) -> list[str]:\n    return [\"git\", *(part for each in git.SETTINGS for part in (\"-c\", each)), *words]\n",
-    "celeriac_host/policy/document.py": "\"\"\"Reads /etc/celeriac/policy.json. Its shape is that of src/config/policy.ts.\n\nA file that is not root's alone, or not valid as a whole, allows nothing.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any, Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy import trusted\nfrom celeriac_host.policy.refusal import POLICY_PATH\n\nLIMIT_BYTES = 256 * 1024\nTEXT_LIMIT = 4096\nLIST_LIMIT = 100\nPATH = re.compile(r\"(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]+)+\")\nUNIT = re.compile(r\"[A-Za-z0-9:_.\\\\-]+(?:@[A-Za-z0-9:_.\\\\-]+)?\\.service\")\nACCOUNT = re.compile(r\"[a-z_][a-z0-9_-]{0,31}\")\nNAME = re.compile(r\"[A-Za-z_][A-Za-z0-9_.-]{0,199}\")\nSETTING = re.compile(r\"[a-z0-9_]+(?:\\.[a-z0-9_-]+)+\")\nURL = re.compile(r\"https?://[^\\s/?#@\\\\]+/[^\\s?#\\\\]*\")\nPOSTGRES = re.compile(r\"postgres(?:ql)?://(?:[^/?#:@\\s]*@)?[^/?#@\\s]*/[^/?#\\s]+\")\nSIGNER = re.compile(r'[^\\s\"*?!,]{1,200}')\nSSH_KEY = re.compile(\n    r\"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}\"\n)\n\n\nclass Swap(NamedTuple):\n    path: str\n    largest_bytes: int\n\n\nclass Signer(NamedTuple):\n    name: str\n    key: str\n\n\nclass Signers(NamedTuple):\n    \"\"\"Either may be empty, but not both.\"\"\"\n\n    ssh: Sequence[Signer]\n    gpg_keyring: str\n\n\nclass Limits(NamedTuple):\n    bytes: int = 512 * 1024 * 1024\n    seconds: int = 4 * 3600\n    requests: int = 5000\n    operations: int = 200\n    changes_per_hour: int = 120\n\n\nclass Policy(NamedTuple):\n    \"\"\"What may be asked for. The defaults allow nothing.\"\"\"\n\n    access: str\n    units: Sequence[str]\n    app_user: str\n    readers: Sequence[str] = ()\n    companions: Sequence[str] = ()\n    databases: Sequence[str] = ()\n    checkout: str = \"\"\n    deploy_to: str = \"\"\n    swap: Swap | None = None\n    sysctl: Mapping[str, tuple[int, int]] = {}\n    urls: Sequence[str] = ()\n    tasks: Sequence[str] = ()\n    commands: Sequence[Sequence[str]] = ()\n    writable_paths: Sequence[str] = ()\n    signers: Signers | None = None\n    limits: Limits = Limits()\n\n\nclass Unusable(Exception):\n    \"\"\"The policy cannot be used; the message says why, for people.\"\"\"\n\n\ndef load(path: str = POLICY_PATH) -> Policy:\n    \"\"\"Raises Unusable.\"\"\"\n    try:\n        content = trusted.read(path, LIMIT_BYTES)\n    except trusted.Untrusted as error:\n        raise Unusable(str(error)) from None\n    try:\n        return parse(content)\n    except Unusable as error:\n        raise Unusable(f\"{path} is not valid: {error}\") from None\n\n\ndef parse(content: bytes) -> Policy:\n    \"\"\"Raises Unusable, with the key and what was expected.\"\"\"\n    try:\n        found = json.loads(content.decode(\"utf-8\"), object_pairs_hook=_once)\n    except (ValueError, RecursionError) as error:\n        raise Unusable(f\"not JSON: {error}\") from None\n    whole = _Reader(found, \"the policy\")\n    whole.text(\"$schema\", re.compile(r\".*\"), optional=True)\n    if whole.take(\"version\") != 1 or isinstance(whole.at.get(\"version\"), bool):\n        raise Unusable(\"version: expected 1\")\n    access = whole.take(\"access\")\n    if access not in (\"change\", \"read\"):\n        raise Unusable(\"access: expected change or read\")\n    units = whole.texts(\"units\", UNIT)\n    if not units:\n        raise Unusable(\"units: expected at least one unit\")\n    app_user = whole.text(\"appUser\", ACCOUNT)\n    if app_user in (\"\", \"root\"):\n        raise Unusable(\"appUser: expected a user other than root\")\n    policy = Policy(\n        access=str(access),\n        units=units,\n        app_user=app_user,\n        readers=whole.texts(\"readers\", ACCOUNT),\n        companions=whole.texts(\"companions\", UNIT),\n        databases=whole.listed(\"databases\", _database),\n        checkout=whole.text(\"checkout\", PATH, optional=True),\n        deploy_to=whole.text(\"deployTo\", PATH, optional=True),\n        swap=_swap(whole.take(\"swap\")),\n        sysctl=_sysctl(whole.take(\"sysctl\")),\n        urls=whole.texts(\"urls\", URL),\n        tasks=whole.texts(\"tasks\", NAME),\n        commands=whole.listed(\"commands\", _command),\n        writable_paths=whole.texts(\"writablePaths\", PATH),\n        signers=_signers(whole.take(\"signers\")),\n        limits=_limits(whole.take(\"limits\")),\n    )\n    whole.end()\n    return policy\n\n\nclass _Reader:\n    \"\"\"Takes the keys of an object one by one; what is left at the end is unknown.\"\"\"\n\n    def __init__(self, found: Any, name: str) -> None:\n        if not isinstance(found, dict):\n            raise Unusable(f\"{name}: expected an object\")\n        self.at = found\n        self.name = name\n        self.taken: set[str] = set()\n\n    def take(self, key: str) -> Any:\n        self.taken.add(key)\n        return self.at.get(key)\n\n    def text(self, key: str, pattern: re.Pattern[str], optional: bool = False) -> str:\n        value = self.take(key)\n        if optional and value is None:\n            return \"\"\n        return _text(value, pattern, key)\n\n    def texts(self, key: str, pattern: re.Pattern[str]) -> tuple[str, ...]:\n        return self.listed(key, lambda each: _text(each, pattern, key))\n\n    def listed(self, key: str, read: Callable[[Any], Any]) -> tuple[Any, ...]:\n        value = self.take(key)\n        if value is None and key not in self.at:\n            return ()\n        if not isinstance(value, list) or len(value) > LIST_LIMIT:\n            raise Unusable(f\"{key}: expected a list of at most {LIST_LIMIT}\")\n        return tuple(read(each) for each in value)\n\n    def whole(self, key: str, least: int, most: int, fallback: int | None = None) -> int:\n        value = self.take(key)\n        if fallback is not None and key not in self.at:\n            return fallback\n        if type(value) is not int or not least <= value <= most:\n            raise Unusable(f\"{key}: expected a whole number from {least} to {most}\")\n        return value\n\n    def end(self) -> None:\n        unknown = sorted(set(self.at) - self.taken)\n        if unknown:\n            raise Unusable(f\"{self.name}: unknown key {unknown[0]!r}\")\n\n\ndef _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:\n    found = dict(pairs)\n    if len(found) != len(pairs):\n        raise ValueError(\"a key occurs twice in one object\")\n    return found\n\n\ndef _text(value: Any, pattern: re.Pattern[str], key: str) -> str:\n    if not isinstance(value, str) or len(value) > TEXT_LIMIT or not pattern.fullmatch(value):\n        raise Unusable(f\"{key}: invalid value\")\n    return value\n\n\ndef _database(value: Any) -> str:\n    pattern = PATH if isinstance(value, str) and value.startswith(\"/\") else POSTGRES\n    return _text(value, pattern, \"databases\")\n\n\ndef _command(value: Any) -> tuple[str, ...]:\n    if not isinstance(value, list) or not 0 < len(value) <= LIST_LIMIT:\n        raise Unusable(\"commands: expected lists of words\")\n    return tuple(_text(each, re.compile(r\".+\", re.DOTALL), \"commands\") for each in value)\n\n\ndef _swap(value: Any) -> Swap | None:\n    if value is None:\n        return None\n    reader = _Reader(value, \"swap\")\n    swap = Swap(reader.text(\"path\", PATH), reader.whole(\"largestBytes\", 1, 2**44))\n    reader.end()\n    return swap\n\n\ndef _sysctl(value: Any) -> dict[str, tuple[int, int]]:\n    if value is None:\n        return {}\n    found: dict[str, tuple[int, int]] = {}\n    for name, bounds in _Reader(value, \"sysctl\").at.items():\n        _text(name, SETTING, \"sysctl\")\n        is_pair = isinstance(bounds, list) and [type(each) for each in bounds] == [int, int]\n        if not is_pair or bounds[0] > bounds[1]:\n            raise Unusable(f\"sysctl {name}: expected its smallest and its largest value\")\n        found[name] = (bounds[0], bounds[1])\n    return found\n\n\ndef _signers(value: Any) -> Signers | None:\n    if value is None:\n        return None\n    reader = _Reader(value, \"signers\")\n    signers = Signers(reader.listed(\"ssh\", _signer), reader.text(\"gpgKeyring\", PATH, optional=True))\n    reader.end()\n    if not signers.ssh and not signers.gpg_keyring:\n        raise Unusable(\"signers: expected an SSH key or a GPG keyring; leave it out for none\")\n    return signers\n\n\ndef _signer(value: Any) -> Signer:\n    reader = _Reader(value, \"signers\")\n    signer = Signer(reader.text(\"name\", SIGNER), reader.text(\"key\", SSH_KEY))\n    reader.end()\n    return signer\n\n\ndef _limits(value: Any) -> Limits:\n    if value is None:\n        return Limits()\n    reader, standard = _Reader(value, \"limits\"), Limits()\n    limits = Limits(\n        bytes=reader.whole(\"bytes\", 1, 2**40, standard.bytes),\n        seconds=reader.whole(\"seconds\", 1, 7 * 86_400, standard.seconds),\n        requests=reader.whole(\"requests\", 1, 1_000_000, standard.requests),\n        operations=reader.whole(\"operations\", 1, 10_000, standard.operations),\n        changes_per_hour=reader.whole(\"changesPerHour\", 1, 100_000, standard.changes_per_hour),\n    )\n    reader.end()\n    return limits\n\n\ndef is_path(value: Any) -> bool:\n    \"\"\"Whether it is an absolute path in its shortest spelling.\"\"\"\n    return isinstance(value, str) and len(value) <= TEXT_LIMIT and bool(PATH.fullmatch(value))\n",
-    "celeriac_host/policy/facts.py": "\"\"\"The rule of each fact. One that is not listed is refused. None of them changes the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import TYPE_CHECKING, Any, Dict, Mapping\n\nfrom celeriac_host.policy import app_line, places, shape, urls\nfrom celeriac_host.policy.operations import (\n    ASKING,\n    BY_THE_APP,\n    ROWS,\n    app_user,\n    companion,\n    judge_backup,\n    unit,\n    workers_of_celery,\n)\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    flag,\n    line,\n    listing,\n    maybe,\n    seconds,\n    thing,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# deploy-worker looks at this one, whatever provision made.\nUSUAL_SWAP = \"/swapfile\"\nUSUAL_SETTING = \"vm.swappiness\"\nMOST_URLS = 20\n\n\ndef _swap(value: Any, scene: Scene) -> None:\n    if value != USUAL_SWAP:\n        places.swap(value, scene)\n\n\ndef _setting(value: Any, scene: Scene) -> None:\n    known = {USUAL_SETTING, *scene.policy.sysctl}\n    if not isinstance(value, str) or value not in known:\n        raise Refused(\"sysctl\", f\"{shown(value)} is not {one_of(known)}\")\n\n\ndef _unit_or_companion(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.companions:\n        scene.unit(value)\n\n\ndef _judge_programs(query: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"The first lines of a script are told: only of what may be the unit's Celery or Python.\"\"\"\n    name = query[\"name\"]\n    words = app_line.Line(scene.unit(name), scene).parts if name in scene.policy.units else set()\n    known = {os.path.basename(word) for word in words if word}\n    for path in query.get(\"programs\", ()):\n        base = os.path.basename(path)\n        is_usual = re.fullmatch(r\"celery|(?:python|pypy)[0-9.]*\", base)\n        if not (is_usual or path in words or (base in known and _is_open(path))):\n            raise Refused(\"files\", f\"{shown(path)} is not a program of {name}\")\n\n\ndef _is_open(path: str) -> bool:\n    \"\"\"Whether everybody may read it.\"\"\"\n    try:\n        return bool(os.stat(path).st_mode & 0o004)\n    except (OSError, ValueError):\n        return True\n\n\ndef _judge_stores(query: Mapping[str, Any], scene: Scene) -> None:\n    for database in query[\"databases\"] or ():\n        places.database(database, scene)\n\n\ndef _judge_backup(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"backup\"] != \"latest\":\n        judge_backup(query[\"database\"], query[\"backup\"], scene)\n\n\ndef _judge_release(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"source\"] == \"git\" and query[\"checkout\"] is not None:\n        places.checkout(query[\"checkout\"], scene)\n    if query[\"source\"] == \"upload\":\n        places.deploy_to(query[\"deployTo\"], scene)\n\n\ndef _belongs(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\nUNIT = {\"unit\": unit}\n_BARE: Mapping[str, Rule] = {\n    \"host\": Rule(\"host\", {}),\n    \"past\": Rule(\"host\", {}),\n    \"files\": Rule(\"files\", {\"paths\": listing(places.known, 100)}),\n    \"swap\": Rule(\"swap\", {\"path\": _swap}),\n    \"sysctl\": Rule(\"sysctl\", {\"names\": listing(_setting, 100)}),\n    \"unit\": Rule(\n        \"units\",\n        {\"name\": _unit_or_companion},\n        {\"exposure\": flag, \"programs\": listing(shape.path, 300)},\n        also=_judge_programs,\n    ),\n    \"workers\": Rule(\"workers\", {\"command\": workers_of_celery}),\n    \"code\": Rule(\"units\", UNIT),\n    \"journal\": Rule(\"units\", UNIT),\n    \"kernel\": Rule(\"units\", UNIT),\n    \"limits\": Rule(\"units\", UNIT),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"probes\": listing(\n                thing(Rule(\"urls\", {\"url\": urls.allowed, \"timeoutSeconds\": seconds}), \"probes\"),\n                MOST_URLS,\n            )\n        },\n    ),\n    \"stores\": Rule(\n        \"databases\",\n        {\"unit\": unit, \"databases\": maybe(listing(line(), 100))},\n        {\"statusColumns\": listing(line(200), 100)},\n        also=_judge_stores,\n    ),\n    \"tasks\": Rule(\n        \"interpreter\", {**ASKING, \"ids\": listing(line(300), 20_000)}, also=app_line.judge\n    ),\n    \"consuming\": Rule(\n        \"interpreter\",\n        {**BY_THE_APP, \"queues\": maybe(listing(line(300), 1000)), \"forks\": flag},\n        also=app_line.judge,\n    ),\n    \"resets\": Rule(\"databases\", {\"database\": places.database}),\n    \"backup\": Rule(\n        \"databases\", {\"database\": places.database, \"backup\": line()}, also=_judge_backup\n    ),\n    \"rehearsal\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"unit\": unit, \"rows\": ROWS, \"busyTimeoutSeconds\": seconds},\n    ),\n    \"transactions\": Rule(\"transactions\", {}, {\"unit\": unit}),\n    \"undoing\": Rule(\"transactions\", {\"transactions\": listing(_belongs, 100)}),\n    \"releases\": Rule(\"units\", UNIT),\n    \"release\": Rule(\n        \"checkout\",\n        {\n            \"unit\": unit,\n            \"source\": choice(\"none\", \"git\", \"upload\"),\n            \"checkout\": maybe(line()),\n            \"deployTo\": maybe(line()),\n        },\n        also=_judge_release,\n    ),\n    \"companions\": Rule(\n        \"companions\",\n        {\n            \"unit\": unit,\n            \"units\": listing(companion, 100),\n            \"folder\": maybe(places.deploy_to),\n        },\n    ),\n}\n\nRULES: Mapping[str, Rule] = {\n    name: rule._replace(optional={\"user\": app_user, **rule.optional}, reads=True)\n    for name, rule in _BARE.items()\n}\n\n\ndef judge(query: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    if not isinstance(query, dict):\n        raise Refused(\"facts\", \"the query is not an object\")\n    for name, args in query.items():\n        rule = RULES.get(name)\n        if rule is None:\n            raise Refused(\"facts\", f\"there is no rule for the fact {shown(name)}\")\n        try:\n            shape.judge(args, rule, scene, name)\n        except OperationError as error:\n            raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(query: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The query with what it leaves open: a search finds only what the policy names.\"\"\"\n    found = dict(query)\n    if \"stores\" in found and found[\"stores\"][\"databases\"] is None:\n        found[\"stores\"] = {**found[\"stores\"], \"databases\": list(scene.policy.databases)}\n    if \"release\" in found and found[\"release\"][\"source\"] == \"git\":\n        if not scene.policy.checkout:\n            raise Refused(\"checkout\", \"the policy names no checkout\")\n        found[\"release\"] = {**found[\"release\"], \"checkout\": scene.policy.checkout}\n    return found\n\n\ndef told(answer: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The answer without the transactions of other units.\"\"\"\n    past = answer.get(\"past\")\n    if not isinstance(past, dict):\n        return answer\n    known = (None, *scene.policy.units)\n    kept = {\n        key: [each for each in past[key] if each.get(\"unit\") in known]\n        for key in (\"untold\", \"open\", \"awaiting\")\n    }\n    return {**answer, \"past\": {**past, **kept}}\n",
-    "celeriac_host/policy/judge.py": "\"\"\"Judges the requests of one session by the policy of this host: refused, unless it allows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Mapping\n\nfrom celeriac_host.policy import budget, document, facts, requests, told\nfrom celeriac_host.policy.document import Policy, Unusable\nfrom celeriac_host.policy.refusal import POLICY_PATH, Refused, shown\nfrom celeriac_host.policy.scene import Scene\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import System\n\nNOTHING_CHANGED = \"nothing was changed; the owner of the server can change the policy\"\nRENEW = (\n    \"nothing was changed; the owner of the server installs the agent of this version of Celeriac, \"\n    \"which is not possible over this key\"\n)\nLONGEST_NUMBER = 25\n\n\nclass Judge:\n    \"\"\"`asker`: the user who started the session, as sudo says.\"\"\"\n\n    def __init__(\n        self,\n        host: System,\n        sources: Mapping[str, str],\n        asker: str,\n        protocol: int,\n        path: str = POLICY_PATH,\n    ) -> None:\n        self.host = host\n        self.sources = sources\n        self.asker = asker\n        self.protocol = protocol\n        self.path = path\n        self.asked = 0\n        self.received_bytes = 0\n        self.scene: Scene | None = None\n\n    def policy(self) -> Policy:\n        \"\"\"Read anew for each request. Raises Unusable.\"\"\"\n        return document.load(self.path)\n\n    def access(self) -> str:\n        \"\"\"`change`, `read`, or `none` without a policy.\"\"\"\n        try:\n            return self._access(self.policy())\n        except Unusable:\n            return \"none\"\n\n    def longest_session(self) -> int:\n        try:\n            return self.policy().limits.seconds\n        except Unusable:\n            return 60\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n        self.received_bytes += len(line)\n        try:\n            message = json.loads(\n                line.decode(\"utf-8\"),\n                parse_int=_whole,\n                parse_constant=_no_constant,\n                object_pairs_hook=_once,\n            )\n        except RecursionError:\n            raise self._fault(\"shape\", \"the message has too many levels\") from None\n        except ValueError as error:\n            raise self._fault(\"shape\", f\"the message is not JSON: {shown(str(error))}\") from None\n        if not isinstance(message, dict):\n            raise self._fault(\"shape\", \"the message is not an object\")\n        return message\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Logs it first. Raises Fault.\"\"\"\n        self.asked += 1\n        what = told.summary(message)\n        try:\n            told.write(f\"{self._who()} asks: {what}\")\n            return self._judge(message)\n        except told.Unwritten as error:\n            raise self._fault(\"log\", str(error)) from None\n        except Unusable as error:\n            self._tell_refused(what, str(error))\n            raise Fault(f\"refused: {error}\", next=NOTHING_CHANGED) from None\n        except Refused as refused:\n            self._tell_refused(what, str(refused))\n            next_step = RENEW if refused.rule == \"protocol\" else NOTHING_CHANGED\n            raise self._fault(refused.rule, refused.problem, next_step) from None\n\n    def answered(self, message: Mapping[str, Any], answer: Any) -> Any:\n        \"\"\"The answer without what is none of these units' business.\"\"\"\n        if message.get(\"ask\") == \"look\" and self.scene is not None:\n            return facts.told(answer, self.scene)\n        return answer\n\n    def _judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        policy = self.policy()\n        scene = Scene(policy, self.host, self.sources, self._access(policy))\n        self.scene = scene\n        if message.get(\"protocol\") != self.protocol or isinstance(message.get(\"protocol\"), bool):\n            raise Refused(\n                \"protocol\",\n                f\"the request has protocol {shown(message.get('protocol'))}, the agent on this \"\n                f\"host has {self.protocol}\",\n            )\n        if self.asked > policy.limits.requests:\n            raise Refused(\"limits\", f\"a session has at most {policy.limits.requests} requests\")\n        # Base64, and room for everything else.\n        if self.received_bytes > 2 * policy.limits.bytes + 64 * 1024 * 1024:\n            raise Refused(\"limits\", \"this session has sent too many bytes\")\n        requests.judge(message, scene)\n        found = requests.narrowed(message, scene)\n        if message[\"ask\"] in requests.COUNTED:\n            budget.spend(policy.limits.changes_per_hour)\n        return found\n\n    def _access(self, policy: Policy) -> str:\n        # Without a name for the asker, a policy that tells readers apart trusts nobody.\n        is_reader = self.asker in policy.readers or (bool(policy.readers) and not self.asker)\n        return \"read\" if is_reader else policy.access\n\n    def _who(self) -> str:\n        return f\"{shown(self.asker) or 'root'}, session {os.getpid()},\"\n\n    def _tell_refused(self, what: str, why: str) -> None:\n        # It is refused, whether that is on record or not.\n        with suppress(told.Unwritten):\n            told.write(f\"{self._who()} is refused: {why[:600]} (asked: {what})\", told.WARNING)\n\n    def _fault(self, rule: str, problem: str, next_step: str = NOTHING_CHANGED) -> Fault:\n        return Fault(f\"refused by {self.path}: {rule}: {problem}\", next=next_step)\n\n\ndef _whole(text: str) -> int:\n    if len(text) > LONGEST_NUMBER:\n        raise ValueError(\"a number is too long\")\n    return int(text)\n\n\ndef _no_constant(text: str) -> Any:\n    raise ValueError(f\"{text} is not a number\")\n\n\ndef _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:\n    found = dict(pairs)\n    if len(found) != len(pairs):\n        raise ValueError(\"a key occurs twice in one object\")\n    return found\n",
-    "celeriac_host/policy/operations.py": "\"\"\"The rule of each operation. One that is not listed is refused.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport re\nfrom typing import TYPE_CHECKING, Any, Mapping\n\nfrom celeriac_host.policy import app_line, commits, places, shape, urls\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Check,\n    Rule,\n    choice,\n    data,\n    flag,\n    line,\n    listing,\n    matching,\n    maybe,\n    relative,\n    seconds,\n    table,\n    text,\n    thing,\n    whole,\n    word,\n)\nfrom celeriac_host.store import backups\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nDESCRIBED: Mapping[str, Check] = {\"title\": line(), \"why\": line(16 * 1024)}\nDIFF: Mapping[str, Check] = {\"diff\": text()}\nMOST_BYTES = 2**44\nMODE = matching(re.compile(r\"0[0-7]{3}\"), \"four octal digits\")\nEXPECTED = maybe(shape.sha256)\n# An option of a command, such as -B, and no other word: others may be secrets.\nOPTION = matching(re.compile(r\"-{1,2}[A-Za-z][A-Za-z-]{0,40}\"), \"an option\")\nVARIABLE = matching(re.compile(r\"[A-Z][A-Z0-9_]{0,60}\"), \"the name of a variable\")\nSESSION = re.compile(r\"/user\\.slice/(?:.*/)?session-[0-9]+\\.scope(?:/.*)?\")\nRENEWAL = choice(\"restart\", \"reload\")\n# Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.\nWORKERS_SHA256 = \"3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387\"\n\n\ndef unit(value: Any, scene: Scene) -> None:\n    scene.unit(value)\n\n\ndef app_user(value: Any, scene: Scene) -> None:\n    \"\"\"The user for whom root works; every operation that names one names the app's.\"\"\"\n    if value != scene.policy.app_user:\n        raise Refused(\"appUser\", f\"{shown(value)} is not {scene.policy.app_user}\")\n\n\ndef companion(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.companions or not isinstance(value, str):\n        raise Refused(\"companions\", f\"{shown(value)} is not {one_of(scene.policy.companions)}\")\n\n\ndef task(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.tasks or not isinstance(value, str):\n        raise Refused(\"tasks\", f\"{shown(value)} is not {one_of(scene.policy.tasks)}\")\n\n\ndef workers_of_celery(value: Any, scene: Scene) -> None:\n    \"\"\"The one pattern that finds workers: root matches it, so no other is taken.\"\"\"\n    if not isinstance(value, str) or _digest(value) != WORKERS_SHA256:\n        raise Refused(\"workers\", \"this pattern of processes is not Celeriac's own\")\n\n\ndef _digest(value: str) -> str:\n    return hashlib.sha256(value.encode(\"utf-8\", \"replace\")).hexdigest()\n\n\n# --- parts that several operations have ---------------------------------------------------------\n\nBY_THE_APP: Mapping[str, Check] = {\n    \"unit\": unit,\n    \"interpreter\": listing(line(), 20),\n    \"app\": line(200),\n    \"pythonPath\": listing(line(), 20),\n}\nOTHER_WORKERS: Mapping[str, Check] = {\n    \"otherWorkers\": thing(\n        Rule(\"workers\", {\"directory\": line(), \"command\": workers_of_celery}), \"otherWorkers\"\n    )\n}\nASKING: Mapping[str, Check] = {**BY_THE_APP, **OTHER_WORKERS}\nINSTEAD: Mapping[str, Check] = {\n    \"instead\": thing(\n        Rule(\"deployTo\", {\"from\": places.below_deploy_to, \"to\": places.below_deploy_to}), \"instead\"\n    )\n}\nUNDO: Mapping[str, Check] = {\"undoTimeoutSeconds\": seconds}\nROWS = listing(data, 20_000)\nCODE: Mapping[str, Check] = {\"commit\": shape.commit}\nTASK_CALL = Rule(\n    \"tasks\",\n    {\n        \"id\": line(200),\n        \"task\": task,\n        \"args\": listing(data, 100),\n        \"queue\": maybe(line(200)),\n        \"row\": data,\n    },\n)\nLOOK_AGAIN = Rule(\n    \"interpreter\",\n    {**ASKING, \"tasks\": listing(data, 20_000)},\n    also=app_line.judge,\n)\n\n\ndef _judge_size(operation: Mapping[str, Any], scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None or operation[\"sizeBytes\"] > allowed.largest_bytes:\n        most = allowed.largest_bytes if allowed else 0\n        raise Refused(\"swap\", f\"{operation['sizeBytes']} bytes are more than {most}\")\n\n\ndef _judge_setting(operation: Mapping[str, Any], scene: Scene) -> None:\n    places.judge_setting(operation[\"name\"], operation[\"value\"], scene)\n\n\ndef _judge_install(operation: Mapping[str, Any], scene: Scene) -> None:\n    unit = scene.unit(operation[\"unit\"])\n    is_present = any(\n        part.path == operation[\"path\"] and part.text == operation[\"text\"] for part in unit.parts\n    )\n    # A text that stays is only reloaded.\n    if not is_present:\n        places.judge_unit_file(operation[\"unit\"], operation[\"path\"], operation[\"text\"], scene)\n\n\ndef _judge_process(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"A worker that somebody started by hand as the app's user, and nothing else.\"\"\"\n    app_line.judge(operation, scene)\n    pid = operation[\"pid\"]\n    found = processes.read(pid)\n    if found is None or found.start_ticks != operation[\"startTicks\"]:\n        # It has ended; the operation finds that, too.\n        return\n    owner = identity(scene.policy.app_user).name\n    if found.user != owner:\n        raise Refused(\"processes\", f\"process {pid} belongs to {shown(found.user)}, not to {owner}\")\n    group = processes.control_group(pid) or \"\"\n    if not SESSION.fullmatch(group):\n        raise Refused(\"processes\", f\"process {pid} is not in a session: {shown(group)}\")\n    if not any(\"celery\" in word for word in found.argv):\n        raise Refused(\"processes\", f\"process {pid} is no worker of Celery\")\n\n\ndef _judge_command(operation: Mapping[str, Any], scene: Scene) -> None:\n    app_line.judge(operation, scene)\n    if tuple(operation[\"argv\"]) not in scene.policy.commands:\n        told = shown(\" \".join(operation[\"argv\"]))\n        raise Refused(\"commands\", f\"`{told}` is not a command of the policy\")\n\n\ndef _judge_dependencies(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"An installer runs code of the packages, so it is code like the commit's own.\"\"\"\n    app_line.judge(operation, scene)\n    if (\"checkout\" in operation) == (\"release\" in operation):\n        raise Refused(\"checkout\", \"install-dependencies names a checkout or a release\")\n    commits.judge(operation, scene)\n\n\ndef _judge_backup(operation: Mapping[str, Any], scene: Scene) -> None:\n    judge_backup(operation[\"database\"], operation[\"backup\"], scene)\n\n\ndef judge_backup(database: str, backup: str, scene: Scene) -> None:\n    \"\"\"Raises Refused unless it is one of this database.\"\"\"\n    try:\n        known = backups.listed(scene.host.state, database)\n    except OSError:\n        known = []\n    if backup != \"latest\" and backup not in known:\n        raise Refused(\"databases\", f\"{shown(backup)} is not a backup of this database\")\n\n\ndef _described(rule: Rule) -> Rule:\n    \"\"\"Every operation has a title and a reason, and may name the app's user.\"\"\"\n    return rule._replace(\n        required={**DESCRIBED, **rule.required},\n        optional={**DIFF, \"user\": app_user, **rule.optional},\n    )\n\n\n_BARE: Mapping[str, Rule] = {\n    \"write-file\": Rule(\n        \"files\",\n        {\"path\": places.known, \"text\": text(), \"mode\": MODE, \"expects\": EXPECTED},\n        also=places.judge_write,\n    ),\n    \"remove-file\": Rule(\"files\", {\"path\": places.own_drop_in, \"expects\": shape.sha256}),\n    \"set-mode\": Rule(\n        \"swap\", {\"path\": places.swap, \"mode\": choice(\"0600\"), \"owner\": choice(\"root\")}\n    ),\n    \"make-swap\": Rule(\n        \"swap\",\n        {\n            \"path\": places.swap,\n            \"sizeBytes\": whole(1, MOST_BYTES),\n            \"filesystem\": word,\n            \"fill\": choice(\"allocate\", \"write\"),\n            \"nocow\": flag,\n        },\n        also=_judge_size,\n    ),\n    \"swap-on\": Rule(\"swap\", {\"path\": places.swap}),\n    \"swap-off\": Rule(\"swap\", {\"path\": places.swap}),\n    \"set-sysctl\": Rule(\"sysctl\", {\"name\": line(200), \"value\": line(40)}, also=_judge_setting),\n    \"try-app\": Rule(\n        \"interpreter\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"app\": line(200),\n            \"modules\": listing(line(200), 100),\n            \"directory\": maybe(line()),\n            \"timeoutSeconds\": seconds,\n        },\n        {\n            **INSTEAD,\n            \"unwanted\": thing(\n                Rule(\n                    \"interpreter\",\n                    {\n                        \"variables\": listing(VARIABLE, 20),\n                        \"words\": listing(OPTION, 50),\n                        \"why\": line(),\n                        \"fix\": line(),\n                    },\n                ),\n                \"unwanted\",\n            ),\n            \"visibility\": thing(\n                Rule(\n                    \"interpreter\",\n                    {\"atLeastSeconds\": data, \"refuse\": flag, \"why\": line(), \"fix\": line()},\n                ),\n                \"visibility\",\n            ),\n        },\n        also=app_line.judge,\n    ),\n    \"verify-unit\": Rule(\n        \"unit text\",\n        {\"unit\": unit, \"text\": text()},\n        {\n            # The names become paths.\n            \"dropIns\": listing(\n                thing(\n                    Rule(\"unit text\", {\"name\": choice(*places.DROP_INS), \"text\": text()}), \"dropIns\"\n                ),\n                2,\n            )\n        },\n        also=places.judge_verified,\n    ),\n    \"guard-unit\": Rule(\n        \"interpreter\",\n        {**BY_THE_APP, **UNDO},\n        {\"minHealthySeconds\": seconds},\n        also=app_line.judge,\n    ),\n    \"guard-companion\": Rule(\n        \"companions\",\n        {\n            \"unit\": companion,\n            \"how\": RENEWAL,\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n        },\n    ),\n    \"restart-companion\": Rule(\n        \"companions\",\n        {\n            \"unit\": companion,\n            \"how\": RENEWAL,\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n            \"urlTimeoutSeconds\": seconds,\n            \"url\": maybe(urls.allowed),\n        },\n    ),\n    \"run-command\": Rule(\n        \"commands\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"argv\": listing(text(), 100),\n            \"timeoutSeconds\": seconds,\n        },\n        INSTEAD,\n        also=_judge_command,\n    ),\n    \"install-unit\": Rule(\n        \"unit text\",\n        {\"unit\": unit, \"path\": shape.path, \"text\": text(), \"expects\": EXPECTED},\n        also=_judge_install,\n    ),\n    \"enable-unit\": Rule(\"units\", {\"unit\": unit}),\n    \"drain-worker\": Rule(\n        \"interpreter\",\n        {\n            **BY_THE_APP,\n            **UNDO,\n            \"timeoutSeconds\": seconds,\n            \"policy\": choice(\"proceed\", \"abort\", \"wait\"),\n            \"stuckSeconds\": seconds,\n        },\n        also=app_line.judge,\n    ),\n    \"stop-unit\": Rule(\n        \"interpreter\", {**BY_THE_APP, **UNDO, \"timeoutSeconds\": seconds}, also=app_line.judge\n    ),\n    \"restore-unacked\": Rule(\"interpreter\", ASKING, also=app_line.judge),\n    \"find-unacked\": Rule(\"interpreter\", BY_THE_APP, OTHER_WORKERS, also=app_line.judge),\n    \"end-process\": Rule(\n        \"processes\",\n        {\n            **BY_THE_APP,\n            \"pid\": whole(2, 2**31),\n            \"startTicks\": whole(0, 2**63),\n            \"cgroup\": line(),\n            \"graceSeconds\": seconds,\n        },\n        also=_judge_process,\n    ),\n    \"start-unit\": Rule(\n        \"interpreter\", {**BY_THE_APP, **UNDO, \"timeoutSeconds\": seconds}, also=app_line.judge\n    ),\n    \"prove-unit\": Rule(\n        \"units\",\n        {\n            \"unit\": unit,\n            \"properties\": table(text(4096), 300),\n            \"children\": maybe(whole(0, 100_000)),\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n        },\n        {\"exposure\": thing(Rule(\"units\", {\"before\": maybe(data)}), \"exposure\")},\n    ),\n    \"fetch-commit\": Rule(\n        \"checkout\",\n        {**CODE, \"checkout\": places.checkout, \"sha256\": shape.sha256},\n        also=commits.judge,\n    ),\n    \"checkout-code\": Rule(\n        \"checkout\",\n        {**CODE, \"checkout\": places.checkout, \"expects\": shape.commit, \"stash\": flag},\n        also=commits.judge,\n    ),\n    \"unpack-release\": Rule(\n        \"deployTo\",\n        {\n            **CODE,\n            \"deployTo\": places.deploy_to,\n            \"sha256\": shape.sha256,\n            \"shared\": listing(\n                thing(Rule(\"deployTo\", {\"path\": relative, \"folder\": flag}), \"shared\"), 100\n            ),\n        },\n        also=commits.judge,\n    ),\n    \"switch-release\": Rule(\n        \"deployTo\",\n        {**CODE, \"deployTo\": places.deploy_to, \"expects\": maybe(line())},\n        also=commits.judge,\n    ),\n    \"prune-releases\": Rule(\n        \"deployTo\",\n        {\n            \"deployTo\": places.deploy_to,\n            \"keep\": whole(1, 1000),\n            \"spare\": listing(shape.commit, 1000),\n        },\n    ),\n    \"install-dependencies\": Rule(\n        \"checkout\",\n        {\n            **CODE,\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"tool\": choice(\"pip\", \"uv\"),\n            \"file\": relative,\n            \"lock\": line(200),\n            \"timeoutSeconds\": seconds,\n        },\n        {\"checkout\": places.checkout, \"release\": places.below_deploy_to},\n        also=_judge_dependencies,\n    ),\n    \"backup-database\": Rule(\"databases\", {\"database\": places.database, \"keep\": whole(1, 1000)}),\n    \"repair-jobs\": Rule(\n        \"databases\",\n        {\n            \"database\": places.database,\n            \"unit\": unit,\n            \"rows\": ROWS,\n            \"busyTimeoutSeconds\": seconds,\n            \"lookAgain\": maybe(thing(LOOK_AGAIN, \"lookAgain\")),\n        },\n    ),\n    \"send-tasks\": Rule(\n        \"tasks\",\n        {\n            **ASKING,\n            \"database\": places.database,\n            \"calls\": listing(thing(TASK_CALL, \"calls\"), 10_000),\n        },\n        also=app_line.judge,\n    ),\n    \"restore-database\": Rule(\n        \"databases\",\n        {\n            \"database\": places.database,\n            \"backup\": line(),\n            \"keep\": whole(1, 1000),\n            \"busyTimeoutSeconds\": seconds,\n        },\n        also=_judge_backup,\n    ),\n}\n\nRULES: Mapping[str, Rule] = {name: _described(rule) for name, rule in _BARE.items()}\n\n\ndef judge(operation: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    name = operation.get(\"op\") if isinstance(operation, dict) else None\n    rule = RULES.get(name) if isinstance(name, str) else None\n    if rule is None:\n        raise Refused(\"operations\", f\"there is no rule for the operation {shown(name)}\")\n    try:\n        shape.judge(operation, rule, scene, str(name), known=(\"op\",))\n    except OperationError as error:\n        raise Refused(rule.name, error.message) from None\n",
-    "celeriac_host/policy/places.py": "\"\"\"Paths that a request may name, each by its exact name, and who may change what is above them.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport stat\nfrom typing import TYPE_CHECKING, Any, Mapping\n\nfrom celeriac_host.policy import trusted, unit_text\nfrom celeriac_host.policy.document import is_path\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.unit_text import SUPPORT_MODULE\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nFSTAB = \"/etc/fstab\"\nSYSCTL_FILE = \"/etc/sysctl.d/99-zz-celeriac.conf\"\nUNITS_FOLDER = \"/etc/systemd/system\"\nDROP_INS = (\"celeriac.conf\", \"zz-celeriac.conf\")\nSUPPORT_SOURCE = f\"support/{SUPPORT_MODULE}.py\"\nSUPPORT_ROOT = \"/usr/local/lib/celeriac\"\nDIGITS = 12\nFILE_LIMIT_BYTES = 1024 * 1024\n# What swapon(8) reads in fstab and what may stand in its line.\nSWAP_OPTION = re.compile(r\"sw|defaults|nofail|discard(?:=(?:once|pages))?|pri=[0-9]{1,5}\")\nCOMMENT = \"# Written by Celeriac (provision): swap is for emergencies, memory first.\"\n\n\ndef swap(value: Any, scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None or value != allowed.path:\n        raise Refused(\"swap\", f\"{shown(value)} is not {one_of([allowed.path] if allowed else [])}\")\n    require_roots(value, scene, \"swap\")\n\n\ndef checkout(value: Any, scene: Scene) -> None:\n    _exactly(value, scene.policy.checkout, \"checkout\", scene)\n\n\ndef deploy_to(value: Any, scene: Scene) -> None:\n    _exactly(value, scene.policy.deploy_to, \"deployTo\", scene)\n\n\ndef below_deploy_to(value: Any, scene: Scene) -> None:\n    \"\"\"A folder of the app's code: the link `current`, or one release.\"\"\"\n    base = scene.policy.deploy_to\n    pattern = re.escape(base) + r\"/(?:current|releases/[0-9a-f]{40}(?:[0-9a-f]{24})?)\"\n    if not base or not isinstance(value, str) or not re.fullmatch(pattern, value):\n        raise Refused(\"deployTo\", f\"{shown(value)} is not a folder of the app's code\")\n    require_roots(base, scene, \"deployTo\")\n\n\ndef _exactly(value: Any, allowed: str, rule: str, scene: Scene) -> None:\n    if not allowed or value != allowed:\n        raise Refused(rule, f\"{shown(value)} is not {one_of([allowed] if allowed else [])}\")\n    require_roots(allowed, scene, rule)\n\n\ndef database(value: Any, scene: Scene) -> None:\n    \"\"\"A file may be in a folder of the app's, where SQLite writes beside it.\"\"\"\n    if value not in scene.policy.databases or not isinstance(value, str):\n        # It may contain a password, so it is not repeated.\n        told = shown(value) if is_path(value) else \"this database\"\n        raise Refused(\"databases\", f\"{told} is not {one_of(scene.policy.databases)}\")\n    if value.startswith(\"/\"):\n        require_roots(value, scene, \"databases\", or_app=True)\n\n\ndef require_roots(path: str, scene: Scene, rule: str, or_app: bool = False) -> None:\n    \"\"\"Every folder above the path is root's; with `or_app`, the lowest ones may be the app's.\n\n    Raises Refused.\n    \"\"\"\n    apps = False\n    for folder in trusted.parents(path):\n        try:\n            if not apps:\n                trusted.require_root(folder)\n            else:\n                _require_app(folder, scene)\n        except trusted.Untrusted as error:\n            if not (or_app and not apps and _is_app(folder, scene)):\n                raise Refused(rule, f\"the folders above {path} must be root's: {error}\") from None\n            apps = True\n\n\ndef _is_app(folder: str, scene: Scene) -> bool:\n    try:\n        _require_app(folder, scene)\n    except trusted.Untrusted:\n        return False\n    return True\n\n\ndef _require_app(folder: str, scene: Scene) -> None:\n    about = os.lstat(folder)\n    try:\n        whom = identity(scene.policy.app_user)\n    except OperationError as error:\n        raise trusted.Untrusted(error.message) from None\n    if not stat.S_ISDIR(about.st_mode):\n        raise trusted.Untrusted(f\"{folder} is not a folder\")\n    if about.st_uid not in (0, whom.uid):\n        raise trusted.Untrusted(f\"{folder} belongs to neither root nor {whom.name}\")\n    if about.st_mode & stat.S_IWOTH:\n        raise trusted.Untrusted(f\"everybody may write to {folder}; chmod o-w {folder}\")\n\n\n# --- files that are written ---------------------------------------------------------------------\n\n\ndef known(value: Any, scene: Scene) -> None:\n    \"\"\"A path whose content a fact may tell: one that an operation may write, or see missing.\"\"\"\n    if value != \"/\" and not is_path(value):\n        raise Refused(\"files\", f\"{shown(value)} is not an absolute path in its shortest spelling\")\n    folder = os.path.dirname(scene.policy.swap.path) if scene.policy.swap else \"\"\n    units = {path for unit in scene.policy.units for path in _of_unit(unit)}\n    version = re.fullmatch(rf\"{SUPPORT_ROOT}(?:/[0-9a-f]{{{DIGITS}}})?/{SUPPORT_MODULE}\\.py\", value)\n    if value not in {FSTAB, SYSCTL_FILE, folder, *units} and version is None:\n        raise Refused(\"files\", f\"{shown(value)} is not a file that Celeriac writes\")\n    if value != folder:\n        require_roots_if_there(value, scene)\n\n\ndef require_roots_if_there(path: str, scene: Scene) -> None:\n    \"\"\"A folder that is missing would be made by root.\"\"\"\n    for folder in trusted.parents(path):\n        if not os.path.lexists(folder):\n            return\n        try:\n            trusted.require_root(folder)\n        except trusted.Untrusted as error:\n            raise Refused(\"files\", str(error)) from None\n\n\ndef own_drop_in(value: Any, scene: Scene) -> None:\n    paths = {path for unit in scene.policy.units for path in drop_ins(unit)}\n    if not isinstance(value, str) or value not in paths:\n        raise Refused(\"files\", f\"{shown(value)} is not a drop-in of Celeriac's\")\n\n\ndef drop_ins(unit: str) -> list[str]:\n    return [os.path.join(UNITS_FOLDER, f\"{unit}.d\", name) for name in DROP_INS]\n\n\ndef _of_unit(unit: str) -> list[str]:\n    return [os.path.join(UNITS_FOLDER, unit), *drop_ins(unit)]\n\n\ndef judge_write(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"`write-file`: known places with known content. Raises Refused.\"\"\"\n    path, text, mode = operation[\"path\"], operation[\"text\"], operation[\"mode\"]\n    known(path, scene)\n    if path == FSTAB:\n        _judge_fstab(text, mode, scene)\n    elif path == SYSCTL_FILE:\n        _judge_sysctl(text, scene)\n    elif os.path.basename(path) == f\"{SUPPORT_MODULE}.py\":\n        _judge_support(path, text, scene)\n    else:\n        raise Refused(\"files\", f\"write-file does not write {path}\")\n    if mode != \"0644\" and path != FSTAB:\n        raise Refused(\"files\", f\"the mode of {path} must be 0644\")\n\n\ndef _judge_fstab(text: str, mode: str, scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None:\n        raise Refused(\"swap\", \"the policy names no swap file\")\n    try:\n        present = trusted.read(FSTAB, FILE_LIMIT_BYTES).decode(\"utf-8\")\n        wanted = f\"{stat.S_IMODE(os.lstat(FSTAB).st_mode):04o}\"\n    except trusted.Untrusted as error:\n        if os.path.lexists(FSTAB):\n            raise Refused(\"files\", str(error)) from None\n        present, wanted = \"\", \"0644\"\n    except UnicodeDecodeError:\n        raise Refused(\"files\", f\"{FSTAB} is not UTF-8 text\") from None\n    if mode != wanted:\n        raise Refused(\"files\", f\"the mode of {FSTAB} must stay {wanted}\")\n    before, after = present.splitlines(), text.splitlines()\n    others = [line for line in before if line.split()[:1] != [allowed.path]]\n    if [line for line in after if line.split()[:1] != [allowed.path]] != others:\n        raise Refused(\"files\", f\"only the line of {allowed.path} in {FSTAB} may change\")\n    own = [line for line in after if line.split()[:1] == [allowed.path]]\n    if len(own) != 1 or not (own[0] in before or _is_swap_line(own[0])):\n        raise Refused(\"files\", f\"{FSTAB} must have one line for {allowed.path}, as swap\")\n\n\ndef _is_swap_line(line: str) -> bool:\n    words = line.split(\" \")\n    if len(words) != 6 or words[1:3] != [\"none\", \"swap\"] or words[4:] != [\"0\", \"0\"]:\n        return False\n    return all(SWAP_OPTION.fullmatch(option) for option in words[3].split(\",\"))\n\n\ndef _judge_sysctl(text: str, scene: Scene) -> None:\n    match = re.fullmatch(re.escape(COMMENT) + r\"\\n([a-z0-9_.-]+) = ([0-9]{1,10})\\n\", text)\n    if match is None:\n        raise Refused(\"sysctl\", f\"{SYSCTL_FILE} must have the one line of a setting\")\n    judge_setting(match.group(1), match.group(2), scene)\n\n\ndef judge_setting(name: Any, value: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused unless the setting is in the policy, and the value in its bounds.\"\"\"\n    bounds = scene.policy.sysctl.get(name) if isinstance(name, str) else None\n    if bounds is None:\n        raise Refused(\"sysctl\", f\"{shown(name)} is not {one_of(list(scene.policy.sysctl))}\")\n    is_number = isinstance(value, str) and re.fullmatch(r\"-?[0-9]{1,10}\", value)\n    if not is_number or not bounds[0] <= int(value) <= bounds[1]:\n        raise Refused(\"sysctl\", f\"{name} may be {bounds[0]} to {bounds[1]}, not {shown(value)}\")\n\n\ndef _judge_support(path: str, text: str, scene: Scene) -> None:\n    \"\"\"The module of this very version, in the folder that its bytes name.\"\"\"\n    digest = hashlib.sha256(text.encode(\"utf-8\")).hexdigest()[:DIGITS]\n    if path != f\"{SUPPORT_ROOT}/{digest}/{SUPPORT_MODULE}.py\" or text != scene.sources.get(\n        SUPPORT_SOURCE\n    ):\n        raise Refused(\n            \"files\",\n            f\"{path} is not the support module of the agent on this host; the action has another \"\n            \"version than the agent, which the owner of the server can renew\",\n        )\n\n\n# --- unit files ---------------------------------------------------------------------------------\n\n\ndef judge_unit_file(name: Any, path: Any, text: str, scene: Scene) -> None:\n    \"\"\"A unit file or drop-in of Celeriac's as it will be. Raises Refused.\"\"\"\n    unit = scene.unit(name)\n    if path not in _of_unit(name):\n        raise Refused(\"unit text\", f\"{shown(path)} is not {one_of(_of_unit(name))}\")\n    require_roots_if_there(path, scene)\n    own = drop_ins(name)\n    lines = [(part, unit_text.parse(part.text)) for part in unit.parts]\n    allowed = writable(name, scene)\n    new = unit_text.parse(text)\n    if path in own:\n        below = [line for part, found in lines if part.path not in own for line in found]\n        unit_text.judge_drop_in(new, below, allowed)\n        return\n    if \"@\" in name:\n        raise Refused(\"unit text\", f\"{name} is an instance, which has a drop-in of its own\")\n    fragment = [line for part, found in lines[:1] for line in found]\n    merged = [line for part, found in lines[1:] if part.path in own for line in found]\n    unit_text.judge_file(new, [*fragment, *merged], allowed)\n\n\ndef judge_verified(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"`verify-unit`: texts that install-unit might bring, or that are there. Raises Refused.\"\"\"\n    name = operation[\"unit\"]\n    unit = scene.unit(name)\n    target = os.path.join(UNITS_FOLDER, name)\n    present = unit.parts[0].text if unit.parts else None\n    if operation[\"text\"] != present:\n        judge_unit_file(name, target, operation[\"text\"], scene)\n    for each in operation.get(\"dropIns\", ()):\n        if each[\"text\"] != \"\":\n            path = os.path.join(UNITS_FOLDER, f\"{name}.d\", each[\"name\"])\n            judge_unit_file(name, path, each[\"text\"], scene)\n\n\ndef writable(name: str, scene: Scene) -> list[str]:\n    \"\"\"Paths for `ReadWritePaths=`.\"\"\"\n    policy = scene.policy\n    spelled = scene.unit(name).seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n    folders = [os.path.dirname(each) for each in policy.databases if each.startswith(\"/\")]\n    return [\n        each\n        for each in (*policy.writable_paths, *folders, policy.checkout, policy.deploy_to, spelled)\n        if each.startswith(\"/\") and each != \"/\"\n    ] + [\"/tmp\", \"/var/tmp\"]\n",
-    "celeriac_host/policy/refusal.py": "\"\"\"What the judge answers with, and where its policy is.\"\"\"\n\nfrom __future__ import annotations\n\nPOLICY_PATH = \"/etc/celeriac/policy.json\"\nSHOWN = 120\n\n\nclass Refused(Exception):\n    \"\"\"A request that the policy does not allow; `rule` names what refuses it.\"\"\"\n\n    def __init__(self, rule: str, problem: str) -> None:\n        super().__init__(f\"{rule}: {problem}\")\n        self.rule = rule\n        self.problem = problem\n\n\ndef shown(value: object) -> str:\n    \"\"\"A value of the wire for a message: printable, on one line, and short.\"\"\"\n    text = value if isinstance(value, str) else repr(value)[: 4 * SHOWN]\n    plain = \"\".join(each if each.isprintable() else \"?\" for each in text[: 4 * SHOWN])\n    return plain if len(plain) <= SHOWN else plain[: SHOWN - 1] + \"\\u2026\"\n\n\ndef one_of(names: object) -> str:\n    \"\"\"`one of a, b`, or `none is allowed`, for messages.\"\"\"\n    known = sorted(str(name) for name in names) if isinstance(names, (list, tuple, set)) else []\n    return f\"one of {', '.join(known[:10])}\" if known else \"allowed: the policy names none\"\n",
-    "celeriac_host/policy/requests.py": "\"\"\"The rule of each kind of request. One that is not listed is refused.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport urllib.parse\nfrom typing import TYPE_CHECKING, Any, Mapping\n\nfrom celeriac_host.policy import app_line, facts, operations, places, shape, urls\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    data,\n    line,\n    listing,\n    maybe,\n    number,\n    seconds,\n    table,\n    text,\n    thing,\n    whole,\n    word,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# In every message; `id` and `ask` have been read by then.\nENVELOPE = (\"id\", \"ask\", \"protocol\")\nLONGEST_WAIT_SECONDS = 90 * 86_400\nMOST_BYTES = 2**40\nMOST_PROBES = 200\nBASE64 = re.compile(r\"[A-Za-z0-9+/]*={0,2}\")\n\n\ndef unit_name(value: Any, scene: Scene) -> None:\n    \"\"\"A unit of the policy in whatever state: an undo may have to repair it.\"\"\"\n    if value not in scene.policy.units or not isinstance(value, str):\n        raise Refused(\"units\", f\"{shown(value)} is not {one_of(scene.policy.units)}\")\n\n\ndef _of_a_unit(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\ndef _of_a_unit_or_the_host(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=True)\n\n\ndef _judge_meta(meta: Mapping[str, Any], scene: Scene) -> None:\n    if \"release\" in meta and \"unit\" not in meta:\n        raise Refused(\"units\", \"a release needs a unit\")\n\n\nMETA = thing(\n    Rule(\n        \"meta\",\n        {\"action\": word, \"holder\": line(500), \"sha\": line(100), \"lockTimeoutSeconds\": seconds},\n        {\n            \"actor\": line(200),\n            \"unit\": unit_name,\n            \"release\": thing(\n                Rule(\"meta\", {\"confirmWithinSeconds\": maybe(number(0, LONGEST_WAIT_SECONDS))}),\n                \"release\",\n            ),\n        },\n        also=_judge_meta,\n    ),\n    \"meta\",\n)\n\n\ndef _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:\n    plan, most = message[\"operations\"], scene.policy.limits.operations\n    if not isinstance(plan, list) or len(plan) > most:\n        raise Refused(\"limits\", f\"a plan may have at most {most} operations\")\n    scene.operations = [each for each in plan if isinstance(each, dict)]\n    for index, operation in enumerate(plan):\n        try:\n            operations.judge(operation, scene)\n        except Refused as refused:\n            where = f\" (operation {index + 1} of {len(plan)})\"\n            raise Refused(refused.rule, refused.problem + where) from None\n\n\ndef _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"A unit that cannot be loaded may be what is to be undone; one of root's may not.\"\"\"\n    for name in scene.policy.units:\n        try:\n            scene.unit(name)\n        except Refused as refused:\n            if refused.rule == \"appUser\":\n                raise\n\n\ndef _judge_opened(opened: Mapping[str, Any], scene: Scene) -> None:\n    # It names a file below /run.\n    if opened[\"live\"] not in (\"tend\", *opened[\"transactions\"]):\n        raise Refused(\"transactions\", f\"{shown(opened['live'])} is not one of the transactions\")\n\n\ndef _judge_upload(message: Mapping[str, Any], scene: Scene) -> None:\n    needed = {\"begin\": (\"sizeBytes\",), \"piece\": (\"offset\", \"data\"), \"end\": ()}[message[\"step\"]]\n    for key in needed:\n        if key not in message:\n            raise Refused(shape.RULE, f\"receive has no {key}\")\n    largest = max(message.get(\"sizeBytes\", 0), message.get(\"offset\", 0))\n    if largest > scene.policy.limits.bytes:\n        raise Refused(\"limits\", f\"{largest} bytes are more than {scene.policy.limits.bytes}\")\n    if not scene.policy.checkout and not scene.policy.deploy_to:\n        raise Refused(\"checkout\", \"the policy names neither a checkout nor a folder for code\")\n\n\nEXTRACT = thing(\n    Rule(\"databases\", {\"unit\": operations.unit, \"tables\": listing(data, 100)}), \"extract\"\n)\n\n# --- probes of the gate ---------------------------------------------------------------------------\n\n\ndef _judge_call(request: Mapping[str, Any], scene: Scene) -> None:\n    poll = request[\"pollUrl\"]\n    if poll is not None:\n        # A field of the answer is quoted, so it adds neither a host nor a slash.\n        urls.allowed(urllib.parse.urljoin(request[\"url\"], re.sub(r\"\\{[\\w.-]+\\}\", \"x\", poll)), scene)\n\n\nPROBES: Mapping[str, Rule] = {\n    \"canary\": Rule(\n        \"interpreter\",\n        {\n            **operations.BY_THE_APP,\n            \"queues\": listing(line(300), MOST_PROBES),\n            \"timeoutSeconds\": seconds,\n        },\n        also=app_line.judge,\n        # It leaves nothing behind.\n        reads=True,\n    ),\n    \"task\": Rule(\n        \"tasks\",\n        {\n            **operations.BY_THE_APP,\n            \"task\": operations.task,\n            \"queue\": maybe(line(300)),\n            \"calls\": listing(\n                thing(Rule(\"tasks\", {\"args\": listing(data, 100)}), \"calls\"), MOST_PROBES\n            ),\n            \"timeoutSeconds\": seconds,\n        },\n        also=app_line.judge,\n    ),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"method\": choice(\"GET\", \"POST\"),\n            \"url\": urls.allowed,\n            \"form\": table(text(64 * 1024), 100),\n            \"pollUrl\": maybe(line()),\n            \"field\": line(200),\n            \"done\": listing(line(200), 50),\n            \"failed\": listing(line(200), 50),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_call,\n    ),\n}\n\n\ndef _judge_probe(message: Mapping[str, Any], scene: Scene) -> None:\n    request = message[\"request\"]\n    kind = request.get(\"kind\") if isinstance(request, dict) else None\n    rule = PROBES.get(kind) if isinstance(kind, str) else None\n    if rule is None:\n        raise Refused(\"probes\", f\"there is no rule for the probe {shown(kind)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"a probe of kind {kind} changes something, and access is read\")\n    shape.judge(\n        request, rule._replace(optional={\"user\": operations.app_user}), scene, str(kind), (\"kind\",)\n    )\n\n\n# --------------------------------------------------------------------------------------------------\n\nRULES: Mapping[str, Rule] = {\n    \"look\": Rule(\n        \"facts\",\n        {\"query\": data},\n        also=lambda message, scene: facts.judge(message[\"query\"], scene),\n        reads=True,\n    ),\n    \"snapshot\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"limitBytes\": whole(1, MOST_BYTES)},\n        {\"extract\": EXTRACT, \"user\": operations.app_user},\n        reads=True,\n    ),\n    \"submit\": Rule(\"probes\", {\"request\": data}, also=_judge_probe, reads=True),\n    \"receive\": Rule(\n        \"checkout\",\n        {\"sha256\": shape.sha256, \"step\": choice(\"begin\", \"piece\", \"end\")},\n        {\n            \"sizeBytes\": whole(1, MOST_BYTES),\n            \"offset\": whole(0, MOST_BYTES),\n            \"data\": shape.matching(BASE64, \"base64\"),\n        },\n        also=_judge_upload,\n    ),\n    \"apply\": Rule(\"operations\", {\"operations\": data, \"meta\": META}, also=_judge_plan),\n    \"undo\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n        also=_judge_undo,\n    ),\n    \"follow\": Rule(\n        \"transactions\",\n        {\n            \"opened\": thing(\n                Rule(\n                    \"transactions\",\n                    {\"transactions\": listing(_of_a_unit_or_the_host, 100), \"live\": line(100)},\n                    also=_judge_opened,\n                ),\n                \"opened\",\n            )\n        },\n    ),\n    \"recover\": Rule(\"transactions\", {\"meta\": META}, also=_judge_undo),\n    \"confirm\": Rule(\n        \"transactions\",\n        {\"unit\": unit_name, \"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n    ),\n    \"acknowledge\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit_or_the_host, 1000)},\n        # What a run has told, for the next one to leave out; it is only kept, and bounded.\n        {\n            \"notices\": thing(\n                Rule(\"transactions\", {\"about\": line(), \"messages\": listing(text(), 1000)}),\n                \"notices\",\n            )\n        },\n    ),\n    \"bye\": Rule(\"session\", {}, reads=True),\n}\n# What they ask for changes the host, or costs the app's workers time.\nCOUNTED = (\"apply\", \"undo\", \"submit\")\n\n\ndef judge(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    ask = message.get(\"ask\")\n    rule = RULES.get(ask) if isinstance(ask, str) else None\n    if rule is None:\n        raise Refused(\"requests\", f\"there is no rule for the request {shown(ask)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"{ask} changes the host, and access is {scene.access}\")\n    try:\n        shape.judge(message, rule, scene, str(ask), known=ENVELOPE)\n    except OperationError as error:\n        raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(message: dict[str, Any], scene: Scene) -> dict[str, Any]:\n    \"\"\"The request with what it leaves open, or asks too much of.\"\"\"\n    if message[\"ask\"] == \"look\":\n        return {**message, \"query\": facts.narrowed(message[\"query\"], scene)}\n    if message[\"ask\"] == \"snapshot\":\n        most = min(message[\"limitBytes\"], scene.policy.limits.bytes)\n        return {**message, \"limitBytes\": most}\n    return message\n",
-    "celeriac_host/policy/scene.py": "\"\"\"The policy, the host and the request that is judged: what the rules look at.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy import unit_text\nfrom celeriac_host.policy.document import Policy\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.state.journal import IDENT, read_plan, transactions_folder\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"LoadState\",\n    \"User\",\n    \"DynamicUser\",\n    \"ExecStart\",\n    \"ExecStartEx\",\n    \"MainPID\",\n    \"WorkingDirectory\",\n    \"Environment\",\n    \"FragmentPath\",\n    \"DropInPaths\",\n)\n# Flags of ExecStartEx with which a command is not the unit's user.\nELEVATED = (\"privileged\", \"no-setuid\", \"ambient\")\n\n\nclass Loaded(NamedTuple):\n    \"\"\"A unit of the policy, as systemd has loaded it.\"\"\"\n\n    name: str\n    seen: Mapping[str, str]\n    # The files that define it, in the order in which systemd reads them.\n    parts: Sequence[unit_text.Part]\n\n\nclass Scene:\n    \"\"\"One request. Looks at a unit once, however many operations name it.\"\"\"\n\n    def __init__(\n        self, policy: Policy, host: System, sources: Mapping[str, str], access: str\n    ) -> None:\n        self.policy = policy\n        self.access = access\n        self.host = host\n        self.sources = sources\n        # The operations of the plan that is judged.\n        self.operations: Sequence[Mapping[str, Any]] = ()\n        # Commit → who has signed it.\n        self.signed: dict[str, str] = {}\n        self._loaded: dict[str, Loaded] = {}\n\n    def unit(self, name: Any) -> Loaded:\n        \"\"\"Raises Refused unless it is a unit of the policy that runs as the app's user.\"\"\"\n        if name not in self.policy.units or not isinstance(name, str):\n            raise Refused(\"units\", f\"{shown(name)} is not {one_of(self.policy.units)}\")\n        if name not in self._loaded:\n            self._loaded[name] = self._load(name)\n        return self._loaded[name]\n\n    def belongs(self, ident: Any, shared: bool) -> None:\n        \"\"\"Raises Refused unless the transaction is of one of the units.\n\n        `shared`: or of the host as a whole.\n        \"\"\"\n        known = isinstance(ident, str) and IDENT.fullmatch(ident) is not None\n        folder = os.path.join(transactions_folder(self.host.state), str(ident))\n        plan = read_plan(folder) if known else None\n        if plan is None:\n            raise Refused(\"transactions\", f\"unknown transaction {shown(ident)}\")\n        unit = plan.get(\"meta\", {}).get(\"unit\")\n        if unit in self.policy.units or (shared and unit is None):\n            return\n        raise Refused(\n            \"transactions\",\n            f\"transaction {ident} is of {shown(unit or 'the host as a whole')}, which is not \"\n            f\"{one_of(self.policy.units)}\",\n        )\n\n    def _load(self, name: str) -> Loaded:\n        try:\n            seen = units.show(self.host, name, PROPERTIES)\n            if seen.get(\"LoadState\") != \"loaded\":\n                raise Refused(\"units\", f\"{name} is {seen.get('LoadState', 'unknown')}, not loaded\")\n            self._require_app_user(name, seen)\n        except OperationError as error:\n            raise Refused(\"units\", f\"{name}: {error.message}\") from None\n        paths = [seen.get(\"FragmentPath\", \"\"), *units.split_words(seen.get(\"DropInPaths\", \"\"))]\n        parts = [unit_text.read(path) for path in paths if path]\n        return Loaded(name, seen, parts)\n\n    def _require_app_user(self, name: str, seen: Mapping[str, str]) -> None:\n        expected = self.policy.app_user\n        user = seen.get(\"User\") or \"root\"\n        uid = identity(user).uid if seen.get(\"DynamicUser\") != \"yes\" else -1\n        if uid != identity(expected).uid or uid == 0:\n            raise Refused(\"appUser\", f\"{name} runs as {user}, not as {expected}\")\n        flags = seen.get(\"ExecStartEx\", \"\").replace(\";\", \" \").replace(\"=\", \" \").split()\n        if any(flag in ELEVATED for flag in flags):\n            raise Refused(\"appUser\", f\"ExecStart= of {name} has a prefix for more than {expected}\")\n",
-    "celeriac_host/policy/shape.py": "\"\"\"Checks of single values of a request. None of them looks at the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport math\nimport re\nfrom typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy.document import is_path\nfrom celeriac_host.policy.refusal import Refused, shown\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nRULE = \"shape\"\nLINE = 64 * 1024\nTEXT = 1024 * 1024\nDEPTH = 12\nNOT_ON_A_LINE = re.compile(r\"[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]\")\nSHA256 = re.compile(r\"[0-9a-f]{64}\")\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\nIDENT = re.compile(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\")\nWORD = re.compile(r\"[A-Za-z0-9_.-]{1,64}\")\n\nCheck = Callable[[Any, \"Scene\"], None]\n\n\nclass Rule(NamedTuple):\n    \"\"\"What a request, an operation or a fact may contain.\n\n    `name` is the rule that people read about. A key that is neither required nor optional is\n    refused: a later one needs a rule first. `also` compares with the policy and the host.\n    \"\"\"\n\n    name: str\n    required: Mapping[str, Check]\n    optional: Mapping[str, Check] = {}\n    also: Callable[[Mapping[str, Any], Scene], None] = lambda thing, scene: None\n    # Whether access `read` may ask for it.\n    reads: bool = False\n\n\ndef judge(thing: Any, rule: Rule, scene: Scene, what: str, known: Sequence[str] = ()) -> None:\n    \"\"\"Raises Refused. `known` are keys that were judged already.\"\"\"\n    if not isinstance(thing, dict):\n        raise Refused(RULE, f\"{what} is not an object\")\n    for key in rule.required:\n        if key not in thing:\n            raise Refused(RULE, f\"{what} has no {key}\")\n    for key, value in thing.items():\n        check = rule.required.get(key) or rule.optional.get(key)\n        if check is None:\n            if key in known:\n                continue\n            raise Refused(rule.name, f\"no rule allows {shown(key)} in {what}\")\n        try:\n            check(value, scene)\n        except Refused as refused:\n            if refused.rule != RULE:\n                raise\n            raise Refused(rule.name, f\"{key} of {what}: {refused.problem}\") from None\n    rule.also(thing, scene)\n\n\ndef wrong(expected: str) -> Refused:\n    return Refused(RULE, f\"expected {expected}\")\n\n\ndef line(most: int = 4096) -> Check:\n    \"\"\"One printable line.\"\"\"\n\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or len(value) > most or NOT_ON_A_LINE.search(value):\n            raise wrong(f\"one line of at most {most} characters\")\n\n    return check\n\n\ndef text(most: int = TEXT) -> Check:\n    \"\"\"Several lines, without control characters.\"\"\"\n\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or len(value) > most or \"\\0\" in value:\n            raise wrong(f\"a text of at most {most} characters\")\n\n    return check\n\n\ndef matching(pattern: re.Pattern[str], expected: str) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or not pattern.fullmatch(value):\n            raise wrong(expected)\n\n    return check\n\n\nsha256 = matching(SHA256, \"a SHA-256\")\ncommit = matching(COMMIT, \"the full hash of a commit\")\nident = matching(IDENT, \"the id of a transaction\")\nword = matching(WORD, \"a word\")\n\n\ndef flag(value: Any, scene: Scene) -> None:\n    if not isinstance(value, bool):\n        raise wrong(\"true or false\")\n\n\ndef path(value: Any, scene: Scene) -> None:\n    if not is_path(value):\n        raise wrong(\"an absolute path in its shortest spelling\")\n\n\ndef relative(value: Any, scene: Scene) -> None:\n    \"\"\"A path below another, which it cannot leave.\"\"\"\n    if not isinstance(value, str) or not is_path(\"/\" + value):\n        raise wrong(\"a relative path in its shortest spelling\")\n\n\ndef choice(*words: str) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if value not in words or not isinstance(value, str):\n            raise wrong(\" or \".join(words))\n\n    return check\n\n\ndef whole(least: int, most: int) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if type(value) is not int or not least <= value <= most:\n            raise wrong(f\"a whole number from {least} to {most}\")\n\n    return check\n\n\ndef seconds(value: Any, scene: Scene) -> None:\n    most = scene.policy.limits.seconds\n    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= most:\n        raise Refused(\"limits\", f\"expected 0 to {most} seconds\")\n\n\ndef number(least: float, most: float) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if (\n            type(value) not in (int, float)\n            or not math.isfinite(value)\n            or not least <= value <= most\n        ):\n            raise wrong(f\"a number from {least:g} to {most:g}\")\n\n    return check\n\n\ndef maybe(check: Check) -> Check:\n    \"\"\"The value, or null.\"\"\"\n    return lambda value, scene: None if value is None else check(value, scene)\n\n\ndef either(first: Check, second: Check) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        try:\n            first(value, scene)\n        except Refused:\n            second(value, scene)\n\n    return check\n\n\ndef listing(check: Check, most: int = 1000) -> Check:\n    def check_all(value: Any, scene: Scene) -> None:\n        if not isinstance(value, list) or len(value) > most:\n            raise wrong(f\"a list of at most {most}\")\n        for each in value:\n            check(each, scene)\n\n    return check_all\n\n\ndef table(check: Check, most: int = 1000) -> Check:\n    \"\"\"An object with any keys of one line each.\"\"\"\n    name = line(200)\n\n    def check_all(value: Any, scene: Scene) -> None:\n        if not isinstance(value, dict) or len(value) > most:\n            raise wrong(f\"an object of at most {most} keys\")\n        for key, each in value.items():\n            name(key, scene)\n            check(each, scene)\n\n    return check_all\n\n\ndef thing(rule: Rule, what: str) -> Check:\n    return lambda value, scene: judge(value, rule, scene, what)\n\n\ndef data(value: Any, scene: Scene, depth: int = DEPTH) -> None:\n    \"\"\"JSON whose meaning is the operation's: only its depth is limited.\"\"\"\n    if depth == 0:\n        raise wrong(f\"at most {DEPTH} levels\")\n    if isinstance(value, float) and not math.isfinite(value):\n        raise wrong(\"finite numbers\")\n    for each in value if isinstance(value, list) else ():\n        data(each, scene, depth - 1)\n    for each in value.values() if isinstance(value, dict) else ():\n        data(each, scene, depth - 1)\n",
-    "celeriac_host/policy/signatures.py": "\"\"\"Whether a key of the policy has signed a commit.\n\nOnly the commit object is looked at: its hash names it, and its tree. Root runs no Git: whoever\nreads the object, its bytes are hashed here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.policy import trusted\nfrom celeriac_host.policy.document import Signers\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nRULE = \"signers\"\nCOMMIT_LIMIT_BYTES = 1024 * 1024\nKEYRING_LIMIT_BYTES = 16 * 1024 * 1024\nTIMEOUT_SECONDS = 30.0\nHEADERS = (b\"gpgsig\", b\"gpgsig-sha256\")\nSSH_BEGIN = b\"-----BEGIN SSH SIGNATURE-----\"\nPGP_BEGIN = b\"-----BEGIN PGP SIGNATURE-----\"\n\n\nclass Signed(NamedTuple):\n    \"\"\"What was signed, and the signature of it.\"\"\"\n\n    payload: bytes\n    signature: bytes\n\n\ndef require(commit: str, content: bytes, signers: Signers, host: System) -> str:\n    \"\"\"Who has signed this commit. Raises Refused.\"\"\"\n    short = commit[:7]\n    if object_id(commit, content) != commit:\n        raise Refused(RULE, f\"what was read as commit {short} is another object\")\n    signed = split(content, b\"gpgsig\" if len(commit) == 40 else b\"gpgsig-sha256\")\n    if signed is None:\n        raise Refused(RULE, f\"commit {short} is not signed\")\n    try:\n        if signed.signature.startswith(SSH_BEGIN):\n            who = _by_ssh(signed, signers, host)\n        elif signed.signature.startswith(PGP_BEGIN):\n            who = _by_gpg(signed, signers, host)\n        else:\n            raise Refused(RULE, f\"commit {short} has a signature of an unknown kind\")\n    except OperationError as error:\n        raise Refused(RULE, f\"commit {short}: {error.message}\") from None\n    if not who:\n        raise Refused(RULE, f\"commit {short} is not signed by one of the keys of the policy\")\n    return who\n\n\ndef object_id(commit: str, content: bytes) -> str:\n    \"\"\"The hash of a commit with this content, of the kind of `commit`.\"\"\"\n    hashed = hashlib.sha256() if len(commit) == 64 else hashlib.sha1()\n    hashed.update(b\"commit %d\\0\" % len(content))\n    hashed.update(content)\n    return hashed.hexdigest()\n\n\ndef split(content: bytes, header: bytes) -> Signed | None:\n    \"\"\"The commit without its signatures, and that of this header; None without one.\"\"\"\n    head, blank, message = content.partition(b\"\\n\\n\")\n    kept: list[bytes] = []\n    found: list[bytes] = []\n    inside = b\"\"\n    for line in head.split(b\"\\n\"):\n        if not line.startswith(b\" \"):\n            name = line.partition(b\" \")[0]\n            inside = name if name in HEADERS else b\"\"\n        if not inside:\n            kept.append(line)\n        elif inside == header:\n            found.append(line[len(header) + 1 :] if not line.startswith(b\" \") else line[1:])\n    if not found:\n        return None\n    return Signed(b\"\\n\".join(kept) + blank + message, b\"\\n\".join(found) + b\"\\n\")\n\n\ndef _by_ssh(signed: Signed, signers: Signers, host: System) -> str:\n    # Git's namespace; a signature that was made for anything else does not count.\n    allowed = \"\".join(f'{each.name} namespaces=\"git\" {each.key}\\n' for each in signers.ssh)\n    with _files(allowed.encode(\"ascii\"), signed.signature) as (names, signature):\n        for name in dict.fromkeys(each.name for each in signers.ssh):\n            argv = [\"ssh-keygen\", \"-Y\", \"verify\", \"-f\", names, \"-I\", name, \"-n\", \"git\"]\n            done = host.run(\n                [*argv, \"-s\", signature],\n                timeout=TIMEOUT_SECONDS,\n                input=signed.payload,\n                check=False,\n            )\n            if done.code == 0:\n                return name\n    return \"\"\n\n\ndef _by_gpg(signed: Signed, signers: Signers, host: System) -> str:\n    if not signers.gpg_keyring:\n        return \"\"\n    try:\n        keyring = trusted.read(signers.gpg_keyring, KEYRING_LIMIT_BYTES)\n    except trusted.Untrusted as error:\n        raise Refused(RULE, str(error)) from None\n    with _files(keyring, signed.signature) as (keys, signature):\n        argv = [\"gpgv\", \"--homedir\", os.path.dirname(keys), \"--status-fd\", \"1\", \"--keyring\", keys]\n        done = host.run(\n            [*argv, signature, \"-\"], timeout=TIMEOUT_SECONDS, input=signed.payload, check=False\n        )\n    valid = re.search(r\"^\\[GNUPG:\\] VALIDSIG ([0-9A-F]{40,64}) \", done.out, re.MULTILINE)\n    # An expired or revoked key makes a signature that is valid, but not good.\n    good = re.search(r\"^\\[GNUPG:\\] GOODSIG \", done.out, re.MULTILINE)\n    return valid.group(1) if done.code == 0 and valid and good else \"\"\n\n\n@contextmanager\ndef _files(*contents: bytes) -> Iterator[Sequence[str]]:\n    \"\"\"Files for a verifier, in memory and for root alone.\"\"\"\n    with tempfile.TemporaryDirectory(prefix=\"celeriac-\", dir=\"/run\") as folder:\n        paths = [os.path.join(folder, str(index)) for index in range(len(contents))]\n        for path, content in zip(paths, contents):\n            with open(path, \"wb\") as file:\n                file.write(content)\n        yield paths\n",
-    "celeriac_host/policy/told.py": "\"\"\"Writes each request and its verdict to the journal, as `celeriac`, before anything is done.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport socket\nfrom typing import Any, Mapping\n\nfrom celeriac_host.policy.refusal import shown\n\nSOCKET = \"/run/systemd/journal/socket\"\nIDENTIFIER = \"celeriac\"\nINFO, WARNING = 6, 4\nLIMIT = 2000\nLISTED = 30\nTARGETS = (\"unit\", \"path\", \"name\", \"checkout\", \"deployTo\", \"pid\", \"commit\")\n\n\nclass Unwritten(Exception):\n    \"\"\"The journal does not take the line; the message says why.\"\"\"\n\n\ndef write(text: str, priority: int = INFO) -> None:\n    \"\"\"One line. Raises Unwritten: what is not on record is not done.\"\"\"\n    line = \"\".join(each if each.isprintable() else \"?\" for each in text[:LIMIT])\n    entry = (\n        f\"PRIORITY={priority}\\nSYSLOG_IDENTIFIER={IDENTIFIER}\\nSYSLOG_PID={os.getpid()}\\n\"\n        f\"MESSAGE={line}\\n\"\n    )\n    try:\n        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:\n            journal.settimeout(5.0)\n            journal.sendto(entry.encode(\"utf-8\", \"replace\"), SOCKET)\n    except OSError as error:\n        raise Unwritten(f\"the journal does not answer ({error.strerror or error})\") from None\n\n\ndef summary(message: Mapping[str, Any]) -> str:\n    \"\"\"What is asked, without any value that may be a secret.\"\"\"\n    ask = message.get(\"ask\")\n    parts = [shown(ask)]\n    if ask == \"look\" and isinstance(message.get(\"query\"), dict):\n        parts.append(\", \".join(shown(name) for name in list(message[\"query\"])[:LISTED]))\n    if ask == \"apply\" and isinstance(message.get(\"operations\"), list):\n        plan = message[\"operations\"]\n        parts.append(f\"{len(plan)} operations:\")\n        parts.append(\", \".join(_operation(each) for each in plan[:LISTED]))\n    if ask in (\"undo\", \"confirm\", \"acknowledge\") and isinstance(message.get(\"transactions\"), list):\n        parts.append(\", \".join(shown(each) for each in message[\"transactions\"][:LISTED]))\n    if ask == \"submit\" and isinstance(message.get(\"request\"), dict):\n        request = message[\"request\"]\n        parts += [shown(request[key]) for key in (\"kind\", \"task\", \"unit\") if key in request]\n    if ask == \"receive\":\n        parts += [shown(message[key]) for key in (\"step\", \"sizeBytes\", \"sha256\") if key in message]\n    meta = message.get(\"meta\")\n    if isinstance(meta, dict):\n        told = [f\"{key} {shown(meta[key])}\" for key in (\"action\", \"holder\", \"actor\") if key in meta]\n        parts.append(f\"({', '.join(told)})\")\n    return \" \".join(part for part in parts if part)\n\n\ndef _operation(operation: Any) -> str:\n    if not isinstance(operation, dict):\n        return shown(operation)\n    target = next((operation[key] for key in TARGETS if key in operation), None)\n    name = shown(operation.get(\"op\"))\n    return name if target is None else f\"{name} {shown(target)}\"\n",
-    "celeriac_host/policy/trusted.py": "\"\"\"What only root can have written: each folder of its path is root's, and nobody else may write.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Iterator\n\nOTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH\n\n\nclass Untrusted(Exception):\n    \"\"\"Somebody else could have changed it; the message says who, and what to do.\"\"\"\n\n\ndef read(path: str, limit_bytes: int) -> bytes:\n    \"\"\"The content of a file that is root's alone. Raises Untrusted.\"\"\"\n    for folder in parents(path):\n        require_root(folder)\n    try:\n        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC\n        handle = os.open(path, flags)\n    except OSError as error:\n        raise Untrusted(f\"{path} cannot be read: {error.strerror}\") from None\n    try:\n        about = os.fstat(handle)\n        if not stat.S_ISREG(about.st_mode):\n            raise Untrusted(f\"{path} is not a regular file\")\n        _require_root(path, about)\n        content = _content(handle, limit_bytes + 1)\n    finally:\n        os.close(handle)\n    if len(content) > limit_bytes:\n        raise Untrusted(f\"{path} has more than {limit_bytes} bytes\")\n    return content\n\n\ndef _content(handle: int, most: int) -> bytes:\n    found = b\"\"\n    while len(found) < most:\n        piece = os.read(handle, most - len(found))\n        if not piece:\n            break\n        found += piece\n    return found\n\n\ndef require_root(path: str) -> None:\n    \"\"\"A folder, or a link, that only root can change. Raises Untrusted.\"\"\"\n    try:\n        about = os.lstat(path)\n    except OSError as error:\n        raise Untrusted(f\"{path} cannot be read: {error.strerror}\") from None\n    if stat.S_ISLNK(about.st_mode):\n        raise Untrusted(f\"{path} is a link; name the path that it leads to\")\n    if not stat.S_ISDIR(about.st_mode):\n        raise Untrusted(f\"{path} is not a folder\")\n    _require_root(path, about)\n\n\ndef parents(path: str) -> Iterator[str]:\n    \"\"\"The folders above a path, from the top: /, /srv, /srv/shop.\"\"\"\n    parts = path.split(\"/\")[1:-1]\n    yield \"/\"\n    for count in range(1, len(parts) + 1):\n        yield \"/\" + \"/\".join(parts[:count])\n\n\ndef _require_root(path: str, about: os.stat_result) -> None:\n    if about.st_uid != 0:\n        raise Untrusted(f\"{path} belongs to user {about.st_uid}, not to root; chown root {path}\")\n    # A folder such as /tmp, in which everybody may create, but only its owner may rename.\n    if about.st_mode & OTHERS_WRITE:\n        raise Untrusted(f\"others than root may write to {path}; chmod go-w {path}\")\n",
-    "celeriac_host/policy/unit_text.py": "\"\"\"Compares the text of a unit file or drop-in that a plan brings with what defines the unit now.\n\nOnly the keys that deploy-worker writes may change, to the values that it writes. All others stay\nas they are, line for line; `ExecStart=` keeps its program, and no command gets another user.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Callable, Iterable, Mapping, NamedTuple, Sequence, Tuple\n\nfrom celeriac_host.policy import trusted\nfrom celeriac_host.policy.refusal import Refused, shown\n\nRULE = \"unit text\"\nLIMIT_BYTES = 256 * 1024\nSUPPORT_FOLDER = re.compile(r\"/usr/local/lib/celeriac(?:/[0-9a-f]{12})?/*\")\nSUPPORT_MODULE = \"celeriac_support\"\n\n# Section and key.\nKey = Tuple[str, str]\n\n\nclass Line(NamedTuple):\n    \"\"\"One assignment: `[Service]` `User=` `shop`.\"\"\"\n\n    section: str\n    key: str\n    value: str\n\n\nclass Part(NamedTuple):\n    \"\"\"A unit file or drop-in.\"\"\"\n\n    path: str\n    text: str\n\n\ndef read(path: str) -> Part:\n    \"\"\"Raises Refused: a definition that others could change decides nothing.\"\"\"\n    try:\n        content = trusted.read(path, LIMIT_BYTES)\n    except trusted.Untrusted as error:\n        raise Refused(RULE, str(error)) from None\n    try:\n        return Part(path, content.decode(\"utf-8\"))\n    except UnicodeDecodeError:\n        raise Refused(RULE, f\"{path} is not UTF-8 text\") from None\n\n\ndef parse(text: str) -> list[Line]:\n    \"\"\"The assignments as systemd reads them (systemd.syntax(7)). Raises Refused.\"\"\"\n    if re.search(r\"[\\x00-\\x08\\x0b-\\x1f\\x7f]\", text):\n        raise Refused(RULE, \"it contains a control character\")\n    found: list[Line] = []\n    section, pending = \"\", \"\"\n    for raw in text.lstrip(\"\\ufeff\").split(\"\\n\"):\n        line = raw.lstrip(\" \\t\")\n        # Also between the lines of one assignment.\n        if line.startswith((\"#\", \";\")):\n            continue\n        whole = pending + line\n        if _continues(whole):\n            pending = whole[:-1] + \" \"\n            continue\n        pending = \"\"\n        section = _take(whole.strip(\" \\t\"), section, found)\n    _take(pending.strip(\" \\t\"), section, found)\n    return found\n\n\ndef _continues(line: str) -> bool:\n    \"\"\"Whether it ends with a backslash that no other one escapes.\"\"\"\n    return (len(line) - len(line.rstrip(\"\\\\\"))) % 2 == 1\n\n\ndef _take(line: str, section: str, found: list[Line]) -> str:\n    \"\"\"Reads one line; returns the section of the next one.\"\"\"\n    if not line:\n        return section\n    if line.startswith(\"[\"):\n        if not re.fullmatch(r\"\\[[A-Za-z-]+\\]\", line):\n            raise Refused(RULE, f\"{shown(line)} is not the header of a section\")\n        return line[1:-1]\n    key, equals, value = line.partition(\"=\")\n    if not equals:\n        # systemd ignores it, with a warning; .include was no assignment either.\n        raise Refused(RULE, f\"{shown(line)} is not an assignment\")\n    found.append(Line(section, key.rstrip(\" \\t\"), value.lstrip(\" \\t\")))\n    return section\n\n\n# --- what may change ----------------------------------------------------------------------------\n\n\ndef _is(pattern: str) -> Callable[[str], bool]:\n    compiled = re.compile(pattern)\n    return lambda value: compiled.fullmatch(value) is not None\n\n\n_span = _is(r\"[0-9]+(?:\\.[0-9]+)?(?: ?[a-z]{1,12})?(?: [0-9]+ ?[a-z]{1,12})*|infinity\")\n_size = _is(r\"[0-9]+(?:\\.[0-9]+)?[KMGT]?|[0-9]{1,3}%|infinity\")\n_yes = _is(r\"yes\")\n\n# Their values as deploy-worker writes them (src/plan/unit/unit-settings.ts).\nSETTINGS: Mapping[Key, Callable[[str], bool]] = {\n    (\"Unit\", \"StartLimitIntervalSec\"): _span,\n    (\"Unit\", \"StartLimitInterval\"): _span,\n    (\"Service\", \"StartLimitInterval\"): _span,\n    (\"Service\", \"StartLimitIntervalSec\"): _span,\n    (\"Unit\", \"StartLimitBurst\"): _is(r\"[0-9]{1,6}\"),\n    (\"Service\", \"StartLimitBurst\"): _is(r\"[0-9]{1,6}\"),\n    (\"Unit\", \"After\"): _is(r\"[A-Za-z0-9:_.\\\\@ -]*\"),\n    (\"Service\", \"Type\"): _is(r\"notify\"),\n    (\"Service\", \"NotifyAccess\"): _is(r\"main\"),\n    (\"Service\", \"KillMode\"): _is(r\"mixed\"),\n    (\"Service\", \"KillSignal\"): _is(r\"SIGTERM\"),\n    (\"Service\", \"TimeoutSec\"): _span,\n    (\"Service\", \"TimeoutStartSec\"): _span,\n    (\"Service\", \"TimeoutStopSec\"): _span,\n    (\"Service\", \"Restart\"): _is(r\"always\"),\n    (\"Service\", \"RestartSec\"): _span,\n    (\"Service\", \"MemoryMax\"): _size,\n    (\"Service\", \"MemoryHigh\"): _size,\n    (\"Service\", \"MemoryLimit\"): _size,\n    (\"Service\", \"OOMPolicy\"): _is(r\"continue\"),\n    (\"Service\", \"WatchdogSec\"): _span,\n}\n# Restrictions: they may be added, and not taken away.\nRESTRICTIONS: Mapping[Key, Callable[[str], bool]] = {\n    (\"Service\", \"NoNewPrivileges\"): _yes,\n    (\"Service\", \"PrivateTmp\"): _yes,\n    (\"Service\", \"ProtectKernelTunables\"): _yes,\n    (\"Service\", \"ProtectKernelModules\"): _yes,\n    (\"Service\", \"ProtectKernelLogs\"): _yes,\n    (\"Service\", \"RestrictSUIDSGID\"): _yes,\n    (\"Service\", \"ProtectSystem\"): _is(r\"strict\"),\n}\nEXEC_START = (\"Service\", \"ExecStart\")\nENVIRONMENT = (\"Service\", \"Environment\")\nWRITABLE = (\"Service\", \"ReadWritePaths\")\nREMOVABLE = tuple(\n    (\"Service\", key) for key in (\"ExecStartPre\", \"ExecStartPost\", \"ExecStop\", \"ExecStopPost\")\n)\n\n\ndef judge_file(new: Sequence[Line], old: Sequence[Line], allowed: Sequence[str]) -> None:\n    \"\"\"A whole unit file against what defines the unit now. Raises Refused.\n\n    `old` has the lines of the file, and of the drop-ins of Celeriac that the file takes the place\n    of. `allowed` are paths for `ReadWritePaths=`.\n    \"\"\"\n    for key in _keys([*old, *new]):\n        before, after = _values(old, key), _values(new, key)\n        if before != after:\n            _judge_change(key, before, after, allowed)\n\n\ndef judge_drop_in(new: Sequence[Line], below: Sequence[Line], allowed: Sequence[str]) -> None:\n    \"\"\"A drop-in of Celeriac's against the unit below it. Raises Refused.\"\"\"\n    for key in _keys(new):\n        before, after = effective(_values(below, key)), _values(new, key)\n        if key == EXEC_START or key in REMOVABLE:\n            if after[0] != \"\":\n                raise Refused(RULE, f\"{key[1]}= adds a command to those of the unit\")\n            after = [value for value in after if value]\n        elif key in (ENVIRONMENT, WRITABLE):\n            after = [*before, *after]\n        _judge_change(key, before, after, allowed)\n\n\ndef effective(values: Sequence[str]) -> list[str]:\n    \"\"\"An empty assignment resets a list.\"\"\"\n    last = max((at for at, value in enumerate(values) if value == \"\"), default=-1)\n    return list(values[last + 1 :])\n\n\ndef _judge_change(\n    key: Key, before: Sequence[str], after: Sequence[str], allowed: Sequence[str]\n) -> None:\n    name = f\"{key[1]}=\"\n    added = [value for value in after if value not in before]\n    if key in SETTINGS:\n        # An empty value, or 0, takes back what another file sets.\n        for value in added:\n            if value != \"\" and not SETTINGS[key](value):\n                raise Refused(\n                    RULE, f\"{name}{shown(value)} is not a value that deploy-worker writes\"\n                )\n    elif key in RESTRICTIONS:\n        if not after or not all(RESTRICTIONS[key](value) for value in added):\n            raise Refused(RULE, f\"{name} may only be restricted further\")\n        if effective(before)[-1:] not in ([], effective(after)[-1:]) and not added:\n            raise Refused(RULE, f\"{name} may only be restricted further\")\n    elif key == EXEC_START:\n        _judge_exec_start(effective(before), effective(after))\n    elif key in REMOVABLE:\n        _judge_removed(name, effective(before), effective(after))\n    elif key == ENVIRONMENT:\n        _judge_environment(before, after)\n    elif key == WRITABLE:\n        _judge_writable(before, after, allowed)\n    else:\n        raise Refused(RULE, f\"{name} must stay as it is\")\n\n\ndef _judge_exec_start(before: Sequence[str], after: Sequence[str]) -> None:\n    if len(before) != len(after):\n        raise Refused(RULE, \"ExecStart= must stay one command\")\n    for old, new in zip(before, after):\n        if skeleton(old) != skeleton(new):\n            raise Refused(\n                RULE,\n                \"ExecStart= may only change in its queues, its concurrency, its limits of a child \"\n                f\"and Celeriac's module; {shown(new)} changes more\",\n            )\n\n\ndef _judge_removed(name: str, before: Sequence[str], after: Sequence[str]) -> None:\n    \"\"\"Commands may go if they kill Celery by name, and none may come.\"\"\"\n    left = list(before)\n    for value in after:\n        if value not in left:\n            raise Refused(RULE, f\"{name}{shown(value)} is not a command of the unit\")\n        left.remove(value)\n    for value in left:\n        kills = re.search(r\"\\b(?:pkill|killall)\\b\", value) and \"celery\" in value.lower()\n        if not kills:\n            raise Refused(RULE, f\"{name}{shown(value)} must stay\")\n\n\ndef _judge_environment(before: Sequence[str], after: Sequence[str]) -> None:\n    \"\"\"Only PYTHONPATH, and in it only the folder of the support module.\"\"\"\n    if [each for each in before if each in after] != [each for each in after if each in before]:\n        raise Refused(RULE, \"the lines of Environment= must keep their order\")\n    gone = [each for each in before if each not in after]\n    come = [each for each in after if each not in before]\n    if \"\" in come:\n        raise Refused(RULE, \"Environment= must not be reset\")\n    known = {\n        folder\n        for value in before\n        for found in re.findall(r\"PYTHONPATH=([^\\s\\\"']*)\", value)\n        for folder in found.split(\":\")\n    }\n    old, new = _assignments(gone), _assignments(come)\n    for word in new:\n        rest = [each for each in _folders(word) if not SUPPORT_FOLDER.fullmatch(each)]\n        if word not in old and not (_names_path(word) and known.issuperset(rest)):\n            name = shown(word.partition(\"=\")[0])\n            raise Refused(RULE, f\"Environment= must not set {name} to another value\")\n    for word in old:\n        if word not in new and not _names_path(word):\n            raise Refused(RULE, f\"Environment={shown(word.partition('=')[0])} must stay\")\n\n\ndef _judge_writable(before: Sequence[str], after: Sequence[str], allowed: Sequence[str]) -> None:\n    old = _assignments(before)\n    for word in _assignments(after):\n        plain = word.lstrip(\"-+\")\n        if word not in old and not any(\n            plain == each or plain.startswith(each.rstrip(\"/\") + \"/\") for each in allowed\n        ):\n            raise Refused(\"writablePaths\", f\"ReadWritePaths= must not add {shown(plain)}\")\n        if word not in old and re.search(r\"/\\.\\.?(?:/|$)|//|%\", plain):\n            raise Refused(\"writablePaths\", f\"ReadWritePaths= must not add {shown(plain)}\")\n\n\n# --- command lines ------------------------------------------------------------------------------\n\nVALUE = r\"[A-Za-z0-9_.,:@-]{1,400}\"\nVALUED = {\n    \"-c\": r\"[0-9]{1,4}\",\n    \"--concurrency\": r\"[0-9]{1,4}\",\n    \"--max-memory-per-child\": r\"[0-9]{1,12}\",\n    \"--maxmemperchild\": r\"[0-9]{1,12}\",\n    \"--max-tasks-per-child\": r\"[0-9]{1,9}\",\n    \"--maxtasksperchild\": r\"[0-9]{1,9}\",\n    \"--prefetch-multiplier\": r\"[0-9]{1,6}\",\n    \"-Q\": VALUE,\n    \"--queues\": VALUE,\n    \"-I\": VALUE,\n    \"--include\": VALUE,\n}\nINCLUDES = (\"-I\", \"--include\")\n\n\ndef skeleton(command: str) -> list[str]:\n    \"\"\"What must stay of a command line: all but the options of `VALUED`, and Celeriac's module.\"\"\"\n    prefixes = re.match(r\"[-@:+!|]*\", command)\n    start = prefixes.group(0) if prefixes else \"\"\n    tokens = re.findall(r\"['\\\"]|[^\\s'\\\"]+\", command[len(start) :])\n    kept: list[str] = [start]\n    at = 0\n    while at < len(tokens):\n        token = tokens[at]\n        option, equals, value = token.partition(\"=\")\n        after = tokens[at + 1] if at + 1 < len(tokens) else \"\"\n        pattern = VALUED.get(option)\n        if pattern is not None and equals and re.fullmatch(pattern, value):\n            kept += _includes(option, value)\n        elif pattern is not None and not equals and re.fullmatch(pattern, after):\n            kept += _includes(option, after)\n            at += 1\n        elif re.fullmatch(r\"-c[0-9]{1,4}\", token):\n            pass\n        elif token.startswith(\"PYTHONPATH=\"):\n            rest = [\n                each\n                for each in _folders(token)\n                if not SUPPORT_FOLDER.fullmatch(each)\n                and each not in (\"${PYTHONPATH}\", \"$$PYTHONPATH\", \"$PYTHONPATH\")\n            ]\n            kept += [f\"PYTHONPATH={':'.join(rest)}\"] if rest else []\n        elif token != \"exec\":\n            kept.append(token)\n        at += 1\n    return _without_bare_env(kept)\n\n\ndef _includes(option: str, value: str) -> list[str]:\n    \"\"\"The modules that are loaded must stay, but Celeriac's own.\"\"\"\n    if option not in INCLUDES:\n        return []\n    modules = sorted(each for each in value.split(\",\") if each and each != SUPPORT_MODULE)\n    return [f\"--include={','.join(modules)}\"] if modules else []\n\n\ndef _without_bare_env(tokens: Sequence[str]) -> list[str]:\n    \"\"\"`env` without an assignment only starts the program after it.\"\"\"\n    found = list(tokens)\n    if len(found) > 2 and found[1] == \"/usr/bin/env\" and found[2].startswith(\"/\"):\n        del found[1]\n    return found\n\n\n# --- words --------------------------------------------------------------------------------------\n\n\ndef _assignments(values: Iterable[str]) -> list[str]:\n    \"\"\"The words of `Environment=` and of lists of paths, quotes removed.\"\"\"\n    found: list[str] = []\n    for value in values:\n        if value == \"\":\n            found = []\n            continue\n        if \"\\\\\" in value:\n            raise Refused(RULE, f\"{shown(value)} has a backslash, which cannot be judged\")\n        for quoted, single, bare in re.findall(r\"\\\"([^\\\"]*)\\\"|'([^']*)'|([^\\s\\\"']+)\", value):\n            found.append(quoted or single or bare)\n    return found\n\n\ndef _names_path(word: str) -> bool:\n    return word.startswith(\"PYTHONPATH=\")\n\n\ndef _folders(word: str) -> list[str]:\n    return [each for each in word.partition(\"=\")[2].split(\":\") if each]\n\n\ndef _keys(lines: Iterable[Line]) -> list[Key]:\n    return list(dict.fromkeys((each.section, each.key) for each in lines))\n\n\ndef _values(lines: Iterable[Line], key: Key) -> list[str]:\n    return [each.value for each in lines if (each.section, each.key) == key]\n",
-    "celeriac_host/policy/urls.py": "\"\"\"URLs that root may request on behalf of a run: the host reaches more than its client does.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport urllib.parse\nfrom typing import TYPE_CHECKING, Any\n\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nRULE = \"urls\"\nPLAIN = re.compile(r\"https?://[A-Za-z0-9.:\\[\\]_-]+/[!-~]*\")\n\n\ndef allowed(value: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused unless the policy names the URL, or what it begins with.\"\"\"\n    if not isinstance(value, str) or len(value) > 4096:\n        raise Refused(RULE, \"expected a URL\")\n    whole = value if \"/\" in value.partition(\"://\")[2] else value + \"/\"\n    path = urllib.parse.unquote(whole.partition(\"?\")[0].partition(\"#\")[0])\n    known = PLAIN.fullmatch(whole) and \"\\\\\" not in path\n    if not known or re.search(r\"/\\.\\.?(?:/|$)\", path) or not _is_named(whole, scene):\n        told = shown(whole.partition(\"?\")[0])\n        raise Refused(RULE, f\"{told} is not {one_of(scene.policy.urls)}\")\n\n\ndef _is_named(whole: str, scene: Scene) -> bool:\n    plain = whole.partition(\"?\")[0]\n    return any(\n        plain == each or (each.endswith(\"/\") and whole.startswith(each))\n        for each in scene.policy.urls\n    )\n",
-    "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any, Protocol\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\nclass Gate(Protocol):\n    \"\"\"Decides which requests are carried out.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Raises Fault.\"\"\"\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        \"\"\"The answer as it is sent.\"\"\"\n\n\nclass Open:\n    \"\"\"With root's own key, all of them.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        return _parsed(line)\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        return message\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        return answer\n\n\ndef main() -> None:\n    run(System(), Open(), {})\n\n\ndef run(host: System, gate: Gate, about: dict[str, Any]) -> None:\n    \"\"\"Says hello, with `about` in it, and serves. Never returns.\"\"\"\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n            **about,\n        }\n    )\n    try:\n        serve(wire, host, gate)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System, gate: Gate) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = gate.parse(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            message = gate.judge(message)\n            answer = gate.answered(message, _answer(message, wire, host))\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
-    "celeriac_host/session/hardened.py": "\"\"\"The agent that is installed on the host, for a key that may not do everything.\n\nsudo runs it from the key's forced command. What the client asked SSH for, its arguments and its\nenvironment are ignored; the policy of the host judges each request.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport signal\nimport sys\n\nfrom celeriac_host.policy.judge import Judge\nfrom celeriac_host.session import agent\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached, program\n\nDIGITS = 12\n\n\ndef main() -> None:\n    if os.geteuid() != 0:\n        sys.exit(\"celeriac: this program is for root: it is started by `sudo -n`\")\n    # sudo sets it, whatever the client's environment was.\n    asker = os.environ.get(\"SUDO_USER\", \"\")\n    os.environ.clear()\n    os.environ.update(detached.ENVIRONMENT)\n    del sys.argv[1:]\n    os.chdir(\"/\")\n    os.umask(0o022)\n    host = System()\n    judge = Judge(host, program.SOURCES, asker, agent.PROTOCOL)\n    # A session that lasts too long ends as if its client were gone; a transaction goes on.\n    signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, \"runner_gone\", True))\n    signal.alarm(judge.longest_session())\n    about = {\"hardened\": True, \"version\": version(), \"access\": judge.access()}\n    agent.run(host, judge, about)\n\n\ndef version() -> str:\n    \"\"\"Which agent this is: the digest of its sources.\"\"\"\n    digest = hashlib.sha256()\n    for path in sorted(program.SOURCES):\n        for part in (path, program.SOURCES[path]):\n            digest.update(part.encode(\"utf-8\") + b\"\\0\")\n    return digest.hexdigest()[:DIGITS]\n",
+    "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\ndef main() -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n        }\n    )\n    try:\n        serve(wire, host)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = _parsed(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            answer = _answer(message, wire, host)\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
     "celeriac_host/session/incoming.py": "\"\"\"Stores uploads that a run sends before its plan is applied, by SHA-256, for a short time.\n\nThey are below /var/lib/celeriac/incoming, for root only. Each piece names its offset, so that a\nrepeated or missing piece is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import parcels\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nLIMIT_BYTES = 512 * 1024 * 1024\n# Stays free for the journal, the database and logs.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# No upload takes longer.\nSTALE_SECONDS = 6 * 3600\nOURS = re.compile(r\"[0-9a-f]{64}(\\.[1-9][0-9]*\\.part)?\")\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Handles one of `begin`, `piece` and `end`. Raises Fault, and then keeps nothing.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"invalid sha256: expected 64 hexadecimal digits\")\n    folder = os.path.join(host.state, parcels.FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"could not store the upload in {folder}: {describe(error).partition(' (')[0]}; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"unknown step {message['step']!r} of receive; expected begin, piece or end\")\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"the upload has {size} bytes; the limit is {LIMIT_BYTES} bytes\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free, but the upload and a reserve need \"\n            f\"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"received a piece for byte {offset}; expected byte {there}\")\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\n            \"the upload is incomplete or damaged: its SHA-256 does not match\", next=\"run again\"\n        )\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"Keeps the newest few, and what another run may be sending.\"\"\"\n    known = []\n    for name in filter(OURS.fullmatch, os.listdir(folder)):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that receives it still runs.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
-    "celeriac_host/session/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent or the detached process.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the\nagent on the host's disk also sets `WORDS`, the arguments of `work.py`; the installed agent of the\nhardened mode sets `HARDENED`.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sys\nfrom importlib import import_module\nfrom importlib.machinery import ModuleSpec\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter:\n    \"\"\"Finds and loads the modules of one package from memory.\n\n    Implements the protocols without their base classes, which load slower than the agent.\n    \"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is also a package.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        is_package = where.endswith(\"/__init__.py\")\n        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)\n        # Has the methods of importlib.abc.Loader, but does not inherit from it.\n        spec.loader = self  # type: ignore[assignment]\n        return spec\n\n    def create_module(self, spec: ModuleSpec) -> ModuleType | None:\n        return None\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # These two write them to the host.\n    for name in (\"celeriac_host.transaction.program\", \"celeriac_host.system.installed\"):\n        vars(import_module(name))[\"SOURCES\"] = sources\n    if hardened:\n        import_module(\"celeriac_host.session.hardened\").main()\n    elif words:\n        import_module(\"celeriac_host.transaction.work\").main(words)\n    else:\n        import_module(\"celeriac_host.session.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()), globals().get(\"HARDENED\") is True)\n",
+    "celeriac_host/session/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent or the detached process.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the\nagent on the host's disk also sets `WORDS`, the arguments of `work.py`.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sys\nfrom importlib import import_module\nfrom importlib.machinery import ModuleSpec\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter:\n    \"\"\"Finds and loads the modules of one package from memory.\n\n    Implements the protocols without their base classes, which load slower than the agent.\n    \"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is also a package.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        is_package = where.endswith(\"/__init__.py\")\n        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)\n        # Has the methods of importlib.abc.Loader, but does not inherit from it.\n        spec.loader = self  # type: ignore[assignment]\n        return spec\n\n    def create_module(self, spec: ModuleSpec) -> ModuleType | None:\n        return None\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # program.py writes them to the host.\n    vars(import_module(\"celeriac_host.transaction.program\"))[\"SOURCES\"] = sources\n    if words:\n        import_module(\"celeriac_host.transaction.work\").main(words)\n    else:\n        import_module(\"celeriac_host.session.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()))\n",
     "celeriac_host/session/snapshot.py": "\"\"\"Sends a consistent copy of a database, or of its relevant rows, to the runner in pieces.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport zlib\nfrom typing import Any, Callable\n\nfrom celeriac_host.store import copies\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system.errors import Fault, OperationError\nfrom celeriac_host.system.system import System\n\n# 256 KiB in base64.\nPIECE_BYTES = 192 * 1024\n\n\ndef snapshot(\n    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]\n) -> dict[str, Any]:\n    \"\"\"Emits chunks of one zlib stream; returns its description. Raises Fault, RunnerGone.\"\"\"\n    path = args[\"database\"]\n    try:\n        wanted = args.get(\"extract\")\n        store = open_store(path, host, (wanted or {}).get(\"unit\", \"\"))\n        with store.copied(args[\"limitBytes\"], wanted) as copy:\n            size, digest = _send(copy.path, host, emit_chunk)\n    except OperationError as error:\n        raise Fault(\n            error.message,\n            evidence=error.evidence,\n            next=\"nothing was changed; fix the cause, then run again\",\n        ) from None\n    return {\n        \"database\": path,\n        \"holds\": copy.holds,\n        \"sizeBytes\": size,\n        \"sha256\": digest,\n        \"takenAt\": copy.taken_at,\n    }\n\n\ndef _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:\n    digest = hashlib.sha256()\n    squeeze = zlib.compressobj(6)\n    unsent = bytearray()\n    size = 0\n\n    def send_full() -> None:\n        while len(unsent) >= PIECE_BYTES:\n            emit_chunk(bytes(unsent[:PIECE_BYTES]))\n            del unsent[:PIECE_BYTES]\n\n    with os.fdopen(copies.open_copy(copy), \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            host.heed()\n            size += len(piece)\n            digest.update(piece)\n            unsent += squeeze.compress(piece)\n            send_full()\n    unsent += squeeze.flush()\n    send_full()\n    if unsent:\n        emit_chunk(bytes(unsent))\n    return size, digest.hexdigest()\n",
     "celeriac_host/session/submit.py": "\"\"\"Sends the probes of the gate from the host: canaries, tasks of the app, HTTP requests.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import http_probe, probe\nfrom celeriac_host.system.errors import Fault, OperationError\nfrom celeriac_host.system.system import System\n\n\ndef submit(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport, even if nothing could be sent. Raises Fault for an unknown kind.\"\"\"\n    kind = request.get(\"kind\")\n    if kind == \"http\":\n        return http_probe.run(request, host)\n    if kind not in (\"canary\", \"task\"):\n        raise Fault(f\"unknown kind of probe {kind!r}\")\n    try:\n        return probe.run(request, host)\n    except OperationError as error:\n        return probe.failed(error.message, error.evidence)\n",
-    "celeriac_host/session/wire.py": "\"\"\"The two pipes of the protocol: one JSON object per line, at most 1 MiB each.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport queue\nimport sys\nimport threading\nimport time\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nLINE_LIMIT_BYTES = 1024 * 1024\nUNSENT_LIMIT = 8\nUNREAD_LIMIT = 16\n\n\nclass Wire:\n    \"\"\"Reading notices when the runner disconnects; writing never blocks and never raises.\"\"\"\n\n    def __init__(self, host: System, source: BinaryIO, sink: int) -> None:\n        self.host = host\n        self.source = source\n        self.sink = sink\n        # What a client sends without waiting for answers must not fill the memory.\n        self.inbox: queue.Queue[bytes | None] = queue.Queue(UNREAD_LIMIT)\n        self.outbox: queue.Queue[bytes] = queue.Queue()\n        for task in (self._read, self._write):\n            threading.Thread(target=task, daemon=True).start()\n\n    def receive(self) -> bytes | None:\n        \"\"\"The next line; None if the runner is gone.\"\"\"\n        while not self.host.runner_gone:\n            try:\n                return self.inbox.get(timeout=1)\n            except queue.Empty:\n                continue\n        return None\n\n    def send(self, message: dict[str, Any]) -> None:\n        \"\"\"Raises Fault if the message is too long for a line.\"\"\"\n        line = json.dumps(message, separators=(\",\", \":\")).encode(\"ascii\") + b\"\\n\"\n        if len(line) > LINE_LIMIT_BYTES:\n            raise Fault(f\"the answer has {len(line)} bytes; the limit is 1 MiB\")\n        self.outbox.put(line)\n\n    def send_paced(self, message: dict[str, Any]) -> None:\n        \"\"\"For bulk data: waits while too much is unsent. Raises RunnerGone.\"\"\"\n        while self.outbox.unfinished_tasks > UNSENT_LIMIT:\n            self.host.sleep(0.01)\n        self.send(message)\n\n    def flush(self, timeout: float) -> None:\n        end = time.monotonic() + timeout\n        while self.outbox.unfinished_tasks and time.monotonic() < end:\n            time.sleep(SLICE_SECONDS / 20)\n\n    def _read(self) -> None:\n        try:\n            while True:\n                line = self.source.readline(LINE_LIMIT_BYTES + 1)\n                if not line.endswith(b\"\\n\"):\n                    break\n                self.inbox.put(line)\n        except (OSError, ValueError):\n            pass\n        self.host.runner_gone = True\n        self.inbox.put(None)\n\n    def _write(self) -> None:\n        while True:\n            left = memoryview(self.outbox.get())\n            try:\n                while left:\n                    left = left[os.write(self.sink, left) :]\n            except OSError:\n                self.host.runner_gone = True\n            self.outbox.task_done()\n\n\ndef take_over(host: System) -> Wire:\n    \"\"\"Reserves stdout for the protocol: all other output goes to stderr.\"\"\"\n    sys.stdout.flush()\n    sink = os.dup(1)\n    os.dup2(2, 1)\n    return Wire(host, sys.stdin.buffer, sink)\n",
+    "celeriac_host/session/wire.py": "\"\"\"The two pipes of the protocol: one JSON object per line, at most 1 MiB each.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport queue\nimport sys\nimport threading\nimport time\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nLINE_LIMIT_BYTES = 1024 * 1024\nUNSENT_LIMIT = 8\n\n\nclass Wire:\n    \"\"\"Reading notices when the runner disconnects; writing never blocks and never raises.\"\"\"\n\n    def __init__(self, host: System, source: BinaryIO, sink: int) -> None:\n        self.host = host\n        self.source = source\n        self.sink = sink\n        self.inbox: queue.Queue[bytes | None] = queue.Queue()\n        self.outbox: queue.Queue[bytes] = queue.Queue()\n        for task in (self._read, self._write):\n            threading.Thread(target=task, daemon=True).start()\n\n    def receive(self) -> bytes | None:\n        \"\"\"The next line; None if the runner is gone.\"\"\"\n        while not self.host.runner_gone:\n            try:\n                return self.inbox.get(timeout=1)\n            except queue.Empty:\n                continue\n        return None\n\n    def send(self, message: dict[str, Any]) -> None:\n        \"\"\"Raises Fault if the message is too long for a line.\"\"\"\n        line = json.dumps(message, separators=(\",\", \":\")).encode(\"ascii\") + b\"\\n\"\n        if len(line) > LINE_LIMIT_BYTES:\n            raise Fault(f\"the answer has {len(line)} bytes; the limit is 1 MiB\")\n        self.outbox.put(line)\n\n    def send_paced(self, message: dict[str, Any]) -> None:\n        \"\"\"For bulk data: waits while too much is unsent. Raises RunnerGone.\"\"\"\n        while self.outbox.unfinished_tasks > UNSENT_LIMIT:\n            self.host.sleep(0.01)\n        self.send(message)\n\n    def flush(self, timeout: float) -> None:\n        end = time.monotonic() + timeout\n        while self.outbox.unfinished_tasks and time.monotonic() < end:\n            time.sleep(SLICE_SECONDS / 20)\n\n    def _read(self) -> None:\n        try:\n            while True:\n                line = self.source.readline(LINE_LIMIT_BYTES + 1)\n                if not line.endswith(b\"\\n\"):\n                    break\n                self.inbox.put(line)\n        except (OSError, ValueError):\n            pass\n        self.host.runner_gone = True\n        self.inbox.put(None)\n\n    def _write(self) -> None:\n        while True:\n            left = memoryview(self.outbox.get())\n            try:\n                while left:\n                    left = left[os.write(self.sink, left) :]\n            except OSError:\n                self.host.runner_gone = True\n            self.outbox.task_done()\n\n\ndef take_over(host: System) -> Wire:\n    \"\"\"Reserves stdout for the protocol: all other output goes to stderr.\"\"\"\n    sys.stdout.flush()\n    sink = os.dup(1)\n    os.dup2(2, 1)\n    return Wire(host, sys.stdin.buffer, sink)\n",
     "celeriac_host/state/aside.py": "\"\"\"Backs a file up before it is changed, and restores it from the journal.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\n\n\ndef expect(path: str, expects: str | None, also: str = \"\") -> files.Found | None:\n    \"\"\"The file as it is now. Raises OperationError unless it is as the plan saw it (or `also`).\"\"\"\n    found = files.find(path)\n    seen = None if found is None else found.sha256\n    if seen != expects and (seen is None or seen != also):\n        was = \"no file\" if expects is None else \"the text that the plan saw\"\n        now = \"no file\" if seen is None else \"another text\"\n        raise OperationError(\n            f\"{path} changed after the plan was made: expected {was}, found {now}; \"\n            \"run again to make a new plan\"\n        )\n    return found\n\n\ndef keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str | None) -> None:\n    \"\"\"Called before the change. `wrote`: SHA-256 of the new content, None if removed.\"\"\"\n    was = None\n    if found is not None:\n        was = {\n            \"backup\": journal.back_up(found.content),\n            \"sha256\": found.sha256,\n            \"mode\": found.mode,\n            \"uid\": found.uid,\n            \"gid\": found.gid,\n            \"modifiedNs\": found.modified_ns,\n        }\n    folders = files.missing_folders(os.path.dirname(path))\n    journal.keep(\"file\", {\"path\": path, \"was\": was, \"wrote\": wrote, \"folders\": folders})\n\n\ndef change(\n    journal: StepJournal, path: str, found: files.Found | None, text: str, mode: int\n) -> None:\n    \"\"\"Backs the file up and writes the text; owner and group stay.\"\"\"\n    content = text.encode(\"utf-8\")\n    keep(journal, path, found, files.sha256(content))\n    files.make_folders(os.path.dirname(path))\n    uid, gid = (os.geteuid(), os.getegid()) if found is None else (found.uid, found.gid)\n    files.write(path, content, mode, uid, gid)\n\n\ndef restore(journal: StepJournal) -> str | None:\n    \"\"\"None if nothing was backed up, so nothing changed. Raises OperationError, OSError.\"\"\"\n    kept = journal.get(\"file\")\n    if kept is None:\n        return None\n    path, was = kept[\"path\"], kept[\"was\"]\n    files.sweep(path)\n    now = files.find(path)\n    if not _ours(kept, now):\n        copy = f\"; its earlier content is in {was['backup']}\" if was else \"\"\n        raise OperationError(f\"{path} not restored: somebody else changed it since{copy}\")\n    if was is None:\n        if now is not None:\n            files.remove(path)\n        files.remove_byte_code(path)\n        files.remove_folders(kept[\"folders\"])\n        return f\"{path} removed again\"\n    before = files.Found(\n        _backup(was[\"backup\"]), was[\"mode\"], was[\"uid\"], was[\"gid\"], was[\"modifiedNs\"]\n    )\n    if now != before:\n        _write_back(path, before)\n    return f\"{path} restored\"\n\n\ndef changed(kept: dict[str, Any]) -> bool:\n    \"\"\"Whether a file is no longer as the transaction left it.\"\"\"\n    try:\n        now = files.find(kept[\"path\"])\n    except OperationError:\n        return True\n    return bool((None if now is None else now.sha256) != kept[\"wrote\"])\n\n\ndef _ours(kept: dict[str, Any], now: files.Found | None) -> bool:\n    was = kept[\"was\"][\"sha256\"] if kept[\"was\"] else None\n    return (None if now is None else now.sha256) in (was, kept[\"wrote\"])\n\n\ndef _backup(path: str) -> bytes:\n    found = files.find(path)\n    if found is None:\n        raise OperationError(f\"cannot restore the file: its backup {path} is missing\")\n    return found.content\n\n\ndef _write_back(path: str, before: files.Found) -> None:\n    try:\n        files.make_folders(os.path.dirname(path))\n        files.write(path, *before)\n    except OSError as error:\n        if error.errno != errno.ENOSPC or not os.path.lexists(path):\n            raise\n        files.overwrite(path, before)\n",
     "celeriac_host/state/guard_timer.py": "\"\"\"Where the guard's timer (`transaction/guard.py`) is, and whether it is enabled.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nNAME = \"celeriac-guard\"\nFOLDER = \"/etc/systemd/system\"\nWANTS = \"timers.target.wants\"\n\n\ndef link() -> str:\n    \"\"\"The link that enables it at boot.\"\"\"\n    return os.path.join(FOLDER, WANTS, f\"{NAME}.timer\")\n\n\ndef is_armed() -> bool:\n    return os.path.lexists(link())\n",
     "celeriac_host/state/journal.py": "\"\"\"The journal of a transaction: its steps and what their undo needs, durable before each change.\n\nOne JSON object per line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone`\nwith the step's index; `undoing` when the undo begins, by whom and why; `ended` with the result;\n`told` when a run has reported what the host did alone.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.system import files\n\nPLAN = \"plan.json\"\nJOURNAL = \"journal.jsonl\"\nBACKUPS = \"backups\"\nRESERVE = \"reserve\"\n# Kept by an undo: what people still have to do, as a sentence.\nTODO = \"todo\"\nRESERVE_BYTES = 1024 * 1024\n# Who undid a transaction without a run.\nHOST_ITSELF = \"the host itself\"\n# A folder with any other name is not a transaction, whatever it contains.\nIDENT = re.compile(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\")\n\n\nclass Journal:\n    \"\"\"The journal of one transaction; `folder` is /var/lib/celeriac/transactions/<id>.\"\"\"\n\n    def __init__(self, folder: str) -> None:\n        self.folder = folder\n        self.path = os.path.join(folder, JOURNAL)\n\n    def write(self, event: str, **more: Any) -> None:\n        \"\"\"Appends a line, durable when this returns. Raises OSError.\"\"\"\n        line = json.dumps({\"event\": event, \"at\": round(time.time(), 3), **more})\n        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            size = os.fstat(handle).st_size\n            # A power failure or a full disk may have left an incomplete last line.\n            torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n            left = memoryview(((\"\\n\" if torn else \"\") + line + \"\\n\").encode(\"ascii\"))\n            while left:\n                left = left[os.write(handle, left) :]\n            os.fsync(handle)\n        finally:\n            os.close(handle)\n\n    def entries(self) -> list[dict[str, Any]]:\n        try:\n            # One damaged byte on the disk must not prevent the undo of the rest.\n            with open(self.path, encoding=\"utf-8\", errors=\"replace\") as file:\n                lines = file.read().splitlines()\n        except FileNotFoundError:\n            return []\n        return [entry for entry in map(_parsed, lines) if entry]\n\n    def step(self, index: int) -> StepJournal:\n        return StepJournal(self, index)\n\n    def state(self) -> str:\n        \"\"\"`open`, `committed`, `undone` or `undo-failed`.\"\"\"\n        return str(self.summary()[\"state\"])\n\n    def summary(self) -> dict[str, Any]:\n        \"\"\"Its state; who undid it and why, both empty if it undid itself after a failure.\n\n        `told`: whether a run has reported what the host did alone.\n        \"\"\"\n        found = {\"state\": \"open\", \"undoneBy\": \"\", \"undoneWhy\": \"\", \"told\": False}\n        for entry in self.entries():\n            event = entry[\"event\"]\n            if event == \"ended\":\n                found[\"state\"] = str(entry[\"result\"])\n            elif event == \"undoing\":\n                by, why = entry.get(\"by\", \"\"), entry.get(\"why\", \"\")\n                found = {\"state\": \"open\", \"undoneBy\": by, \"undoneWhy\": why, \"told\": False}\n            elif event == \"told\":\n                found[\"told\"] = True\n        return found\n\n    def reserve(self) -> None:\n        \"\"\"Reserves disk space, so that an undo can be recorded on a full disk.\"\"\"\n        path = os.path.join(self.folder, RESERVE)\n        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            os.posix_fallocate(handle, 0, RESERVE_BYTES)\n        finally:\n            os.close(handle)\n\n    def drop_reserve(self) -> None:\n        \"\"\"Frees the reserved disk space, if there is any.\"\"\"\n        with suppress(FileNotFoundError):\n            os.unlink(os.path.join(self.folder, RESERVE))\n\n\nclass StepJournal:\n    \"\"\"The entries of one step: what `do` keeps, `undo` finds, also in another process.\"\"\"\n\n    def __init__(self, journal: Journal, index: int) -> None:\n        self._journal = journal\n        self._index = index\n        self._kept: dict[str, Any] = {\n            entry[\"name\"]: entry[\"value\"]\n            for entry in journal.entries()\n            if entry[\"event\"] == \"kept\" and entry.get(\"index\") == index\n        }\n\n    @property\n    def folder(self) -> str:\n        \"\"\"The folder of the transaction.\"\"\"\n        return self._journal.folder\n\n    def keep(self, name: str, value: Any) -> None:\n        \"\"\"Records what an undo needs, durably, before the change. Raises OSError.\"\"\"\n        self._journal.write(\"kept\", index=self._index, name=name, value=value)\n        self._kept[name] = value\n\n    def get(self, name: str, default: Any = None) -> Any:\n        return self._kept.get(name, default)\n\n    def back_up(self, content: bytes) -> str:\n        \"\"\"Saves a file's content; returns the path of the copy. Raises OSError.\"\"\"\n        path = os.path.join(self._journal.folder, BACKUPS, str(self._index))\n        files.write(path, content, 0o600, os.geteuid(), os.getegid())\n        return path\n\n\ndef _parsed(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) and \"event\" in entry else {}\n\n\ndef transactions_folder(state: str) -> str:\n    return os.path.join(state, \"transactions\")\n\n\ndef remembered(state: str) -> list[dict[str, Any]]:\n    \"\"\"The transactions of this host, oldest first: id, action, holder, unit, startedAt, state.\n\n    In the host's own order, by their numbers: its clock may have been set back. Older versions gave\n    no numbers; those transactions come first.\n    \"\"\"\n    root = transactions_folder(state)\n    found = []\n    for name in named(state):\n        plan = read_plan(os.path.join(root, name))\n        if plan is None:\n            continue\n        meta = plan[\"meta\"]\n        journal = Journal(os.path.join(root, name))\n        found.append(\n            {\n                \"id\": name,\n                \"action\": meta.get(\"action\", \"\"),\n                \"holder\": meta.get(\"holder\", \"\"),\n                \"unit\": meta.get(\"unit\"),\n                \"sha\": meta.get(\"sha\", \"\"),\n                \"startedAt\": plan[\"startedAt\"],\n                \"number\": plan.get(\"number\", 0),\n                **journal.summary(),\n            }\n        )\n    return sorted(found, key=lambda each: (int(each[\"number\"]), float(each[\"startedAt\"])))\n\n\ndef next_number(state: str) -> int:\n    \"\"\"For the plan of a new transaction. The caller holds the host's lock.\"\"\"\n    return 1 + max((int(each[\"number\"]) for each in remembered(state)), default=0)\n\n\ndef is_untold(known: dict[str, Any]) -> bool:\n    \"\"\"Whether the host undid it alone, and no run has reported that yet.\"\"\"\n    ended = known[\"state\"] in (\"undone\", \"undo-failed\")\n    return ended and known[\"undoneBy\"] == HOST_ITSELF and not known[\"told\"]\n\n\ndef mark_told(state: str, idents: Sequence[str]) -> None:\n    \"\"\"Called once the report was delivered. One that was pruned meanwhile needs no mark.\"\"\"\n    for ident in idents:\n        if IDENT.fullmatch(ident):\n            with suppress(FileNotFoundError):\n                Journal(os.path.join(transactions_folder(state), ident)).write(\"told\")\n\n\ndef named(state: str) -> list[str]:\n    \"\"\"The names of all transactions, also of those that never started.\"\"\"\n    try:\n        names = sorted(os.listdir(transactions_folder(state)))\n    except FileNotFoundError:\n        return []\n    return [name for name in names if IDENT.fullmatch(name)]\n\n\ndef never_started(state: str) -> list[str]:\n    \"\"\"Transactions whose plan was never completely written; one of them may be beginning.\n\n    A plan that is there but damaged does not count: the backups beside it may be needed.\n    \"\"\"\n    root = transactions_folder(state)\n    return [name for name in named(state) if not os.path.lexists(os.path.join(root, name, PLAN))]\n\n\ndef read_plan(folder: str) -> dict[str, Any] | None:\n    \"\"\"The plan, or None if it was never completely written: then nothing was started either.\"\"\"\n    try:\n        with open(os.path.join(folder, PLAN), encoding=\"utf-8\") as file:\n            plan = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return plan if isinstance(plan, dict) else None\n",
@@ -53839,22 +53810,21 @@ const hostProgram = {
     "celeriac_host/store/sqlite_tables.py": "\"\"\"Describes a SQLite file: its owner and tables. Never changes it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport sqlite3\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.store import checks, sqlite\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.store.sqlite_locks import files_of\nfrom celeriac_host.store.store import Columns\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nHEADER = b\"SQLite format 3\\0\"\nBUSY_SECONDS = 3.0\nLONGEST_SECONDS = 45.0\nTABLES_LIMIT = 500\nWORDS_LIMIT = 50\nCLOSED = \"cannot be opened by its owner\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite reports a malformed image\"),\n    (\"locked\", f\"is still locked by another process after {BUSY_SECONDS:g} s\"),\n    (\"unable to open\", CLOSED),\n    (\"readonly\", \"has an unfinished write, and cannot be read before that is rolled back\"),\n)\n\n\ndef describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:\n    \"\"\"The fact; for an unreadable file, with the reason.\"\"\"\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"cannot be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        found = _look(path, host, wanted)\n    except OperationError as error:\n        return unreadable(path, f\"cannot be read: {error.message}\")\n    if \"problem\" in found:\n        return unreadable(path, found[\"problem\"])\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"file\": f\"{about.st_dev}:{about.st_ino}\",\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": found[\"tables\"],\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef _look(path: str, host: System, wanted: Columns) -> dict[str, Any]:\n    def work() -> dict[str, Any]:\n        return _read(path, wanted)\n\n    found: dict[str, Any] = sqlite.look(path, host, work, LONGEST_SECONDS)\n    alone = not any(map(os.path.exists, files_of(path)[1:]))\n    if found.get(\"problem\") == CLOSED and os.geteuid() == 0 and alone:\n        # The owner cannot enter the parent folders. Without -wal and -shm files SQLite makes none.\n        found = sqlite.look(path, host, work, LONGEST_SECONDS, as_ourselves=True)\n    return found\n\n\ndef _read(path: str, wanted: Columns) -> dict[str, Any]:\n    \"\"\"In the child: its tables, or the problem.\"\"\"\n    try:\n        return sqlite.read_unchanged(\n            path, lambda mode: {\"tables\": _tables(path, mode, wanted)}, lambda: None\n        )\n    except sqlite.Locked:\n        said = \"locked\"\n    except PermissionError:\n        said = \"unable to open\"\n    except sqlite3.Error as error:\n        said = str(error)\n    meanings = (meaning for words, meaning in PROBLEMS if words in said)\n    return {\"problem\": next(meanings, f\"cannot be read: {said}\")}\n\n\ndef _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:\n    with sqlite.opened(path, mode, BUSY_SECONDS) as database:\n        database.text_factory = lambda raw: raw.decode(\"utf-8\", \"replace\")\n        names = database.execute(\n            \"SELECT name, sql FROM sqlite_master WHERE type = 'table'\"\n            f\" AND substr(name, 1, 7) != 'sqlite_' ORDER BY name LIMIT {TABLES_LIMIT}\"\n        ).fetchall()\n        tables = []\n        primary = {}\n        for name, sql in names:\n            columns = database.execute(f\"PRAGMA table_info({quoted(name)})\").fetchall()\n            primary[name.lower()] = next((row[1] for row in columns if row[5] == 1), \"\")\n            keys = database.execute(f\"PRAGMA foreign_key_list({quoted(name)})\").fetchall()\n            table: dict[str, Any] = {\n                \"name\": name,\n                \"columns\": [\n                    checks.tell(row[1], row[2], bool(row[3]), row[4], sql or \"\") for row in columns\n                ],\n                \"foreignKeys\": [{\"column\": row[3], \"table\": row[2], \"to\": row[4]} for row in keys],\n            }\n            own = [row[1] for row in columns]\n            statuses = _statuses(database, name, own, wanted.status)\n            if statuses is not None:\n                table[\"statuses\"] = statuses\n            tables.append(table)\n        for table in tables:\n            for key in table[\"foreignKeys\"]:\n                # A foreign key without a column refers to the parent's primary key.\n                key[\"to\"] = key[\"to\"] or primary.get(key[\"table\"].lower(), \"\")\n        return tables\n\n\ndef _statuses(\n    database: sqlite3.Connection, table: str, columns: list[str], wanted: list[str]\n) -> list[str | int] | None:\n    \"\"\"Distinct values of its status column; None: it has none, or it cannot be read.\"\"\"\n    names = [name for word in wanted for name in columns if name.lower() == word.lower()]\n    if not names:\n        return None\n    one = f\"SELECT * FROM (SELECT {quoted(names[0])} AS s FROM {quoted(table)}\"\n    # Only the newest and oldest rows, for the few distinct values.\n    newest = f\"{one} ORDER BY rowid DESC LIMIT 5000)\"\n    oldest = f\"{one} ORDER BY rowid LIMIT 1000)\"\n    for some in (f\"{newest} UNION ALL {oldest}\", f\"{one} LIMIT 5000)\"):\n        words = f\"SELECT DISTINCT s FROM ({some}) WHERE typeof(s) IN ('text', 'integer')\"\n        try:\n            found = database.execute(f\"{words} LIMIT {WORDS_LIMIT}\").fetchall()\n        except sqlite3.Error:\n            continue  # WITHOUT ROWID; or it cannot be read, and then is left out\n        return [word[:100] if isinstance(word, str) else word for (word,) in found]\n    return None\n",
     "celeriac_host/store/store.py": "\"\"\"The interface of a database of the app for operations and facts, whatever its kind.\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom abc import ABC, abstractmethod\nfrom collections import Counter\nfrom typing import Any, Callable, ContextManager, Dict, List, NamedTuple\n\nfrom celeriac_host.store.copies import Copy\n\n# A row of the plan: where it is, what was seen of it, and what it becomes.\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n# No time is written with more characters.\nTIME_LIMIT = 40\n# Writes a value into the journal before the change that it is needed for.\nKeep = Callable[[str, Any], object]\n\n\nclass Columns(NamedTuple):\n    \"\"\"Columns whose values the fact includes: of `status`, the first that exists.\"\"\"\n\n    status: list[str]\n\n\nclass Restored(NamedTuple):\n    \"\"\"The result of restoring kept rows.\"\"\"\n\n    restored: int\n    # Rows that changed since, by table and id.\n    left: list[str]\n\n\nclass Store(ABC):\n    \"\"\"One database; opened by `stores.open_store`. Its methods raise OperationError.\"\"\"\n\n    def __init__(self, url: str) -> None:\n        # A path, or a URL without a password.\n        self.url = url\n\n    @abstractmethod\n    def describe(self, wanted: Columns) -> dict[str, Any]:\n        \"\"\"The fact `stores`: what kind it is and which tables it has. Does not raise.\"\"\"\n\n    @abstractmethod\n    def copied(\n        self, limit_bytes: int | None, extract: dict[str, Any] | None\n    ) -> ContextManager[Copy]:\n        \"\"\"A copy of all of it, or of the rows of the extract if it exceeds the limit.\"\"\"\n\n    @abstractmethod\n    def replace(self, backup: str, busy_seconds: float) -> None:\n        \"\"\"Replaces its content by a backup.\"\"\"\n\n    @abstractmethod\n    def compare(self, backup: str) -> list[dict[str, Any]]:\n        \"\"\"How its tables differ from a backup, by `table`: rows `newer`, `changed`, `gone`.\"\"\"\n\n    @abstractmethod\n    def is_so(self, rows: list[Row], busy_seconds: float) -> bool:\n        \"\"\"Whether every row already has its new values.\"\"\"\n\n    @abstractmethod\n    def change(\n        self, rows: list[Row], alive: dict[str, str], busy_seconds: float, keep: Keep\n    ) -> dict[str, Any]:\n        \"\"\"Changes the rows whose groups are as seen, in one transaction; the step's result.\n\n        `alive`: group → why to skip it. Kept for `restore_rows`, before the first change: `rows` as\n        they were; `left`, groups that changed meanwhile; `unchanged`, if the transaction failed.\n        \"\"\"\n\n    @abstractmethod\n    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:\n        \"\"\"The fact `rehearsal`: makes these changes, and nothing stays of them.\"\"\"\n\n    @abstractmethod\n    def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:\n        \"\"\"Restores rows that `change` kept, unless they changed since.\"\"\"\n\n    @abstractmethod\n    def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:\n        \"\"\"Task id → its row as text; only rows that still name it.\"\"\"\n\n\ndef moved_of(values: dict[str, Any]) -> dict[str, Any]:\n    \"\"\"Of a row that is skipped: the new values that may be times, and when they were seen.\"\"\"\n    plain = {\n        name: value\n        for name, value in values.items()\n        if isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= TIME_LIMIT)\n    }\n    return {\"moved\": plain, \"seenAt\": time.time()} if plain else {}\n\n\ndef result_of(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:\n    \"\"\"The result of a step that changed these rows.\"\"\"\n    counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n    return {\n        \"changed\": counts[\"update\"] + counts[\"delete\"],\n        \"updated\": counts[\"update\"],\n        \"deleted\": counts[\"delete\"],\n        \"skipped\": skipped,\n        \"lockedSeconds\": round(locked_seconds, 6),\n    }\n",
     "celeriac_host/store/stores.py": "\"\"\"Opens a database of the app by its path or URL.\"\"\"\n\nfrom __future__ import annotations\n\nfrom celeriac_host.store import postgres\nfrom celeriac_host.store.store import Store\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef open_store(url: str, host: System, unit: str = \"\") -> Store:\n    \"\"\"The database behind a path, or behind a postgresql:// URL.\n\n    `unit`: its user and environment connect to a PostgreSQL database. Opens nothing yet. Raises\n    OperationError when this host's Python lacks what the database needs.\n    \"\"\"\n    # Imported only when needed: a host whose Python lacks sqlite3 may have no SQLite database.\n    if postgres.is_url(url):\n        from celeriac_host.store.postgres_store import PostgresStore\n\n        return PostgresStore(url, host, unit)\n    try:\n        from celeriac_host.store.sqlite_store import SqliteStore\n    except ModuleNotFoundError as error:\n        if error.name not in (\"sqlite3\", \"_sqlite3\"):\n            raise\n        problem = \"cannot be read: this host's Python has no sqlite3 module\"\n        raise OperationError(f\"{url} {problem}\") from None\n    return SqliteStore(url, host)\n",
-    "celeriac_host/system/accounts.py": "\"\"\"The system users that log in for hardened mode: made, described and removed.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nimport stat\nfrom contextlib import suppress\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# The comment of an account that `create-user` made; no other account is ever removed.\nCOMMENT = \"Celeriac deploys (celeriac harden)\"\n# A forced command is run by the login shell, so there must be one.\nSHELL = \"/bin/sh\"\n\n\nclass Account(NamedTuple):\n    \"\"\"An entry of the user database.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    home: str\n    shell: str\n    comment: str\n    groups: list[str]\n\n\ndef find(name: str) -> Account | None:\n    try:\n        entry = pwd.getpwnam(name)\n    except KeyError:\n        return None\n    others = sorted(group.gr_name for group in grp.getgrall() if name in group.gr_mem)\n    return Account(\n        name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, entry.pw_gecos, others\n    )\n\n\ndef is_ours(account: Account | None) -> bool:\n    return account is not None and account.comment == COMMENT\n\n\ndef create(name: str, home: str, host: System, ids: tuple[int, int] | None = None) -> None:\n    \"\"\"Adds the user and its group; it has no password. Raises OperationError.\"\"\"\n    argv = [\"useradd\", \"--system\", \"--no-create-home\", \"--home-dir\", home, \"--shell\", SHELL]\n    # `*`: no password fits. `!` would also lock the key out where sshd does not use PAM.\n    argv += [\"--comment\", COMMENT, \"--password\", \"*\"]\n    if ids is None:\n        argv += [\"--user-group\"]\n    else:\n        uid, gid = ids\n        if not any(group.gr_gid == gid for group in grp.getgrall()):\n            host.run([\"groupadd\", \"--system\", \"--gid\", str(gid), name])\n        argv += [\"--uid\", str(uid), \"--gid\", str(gid)]\n    host.run([*argv, name])\n\n\ndef remove(name: str, host: System) -> None:\n    \"\"\"Removes the user, and its group if that has no other member. Raises OperationError.\"\"\"\n    host.run([\"userdel\", name], timeout=60)\n    with suppress(KeyError):\n        grp.getgrnam(name)\n        host.run([\"groupdel\", name], check=False)\n\n\ndef make_folders(home: str, host: System) -> list[str]:\n    \"\"\"Makes what is missing of home and `.ssh`, for root alone to change; innermost first.\n\n    The user must not be able to change what may log in as it. Raises OperationError.\n    \"\"\"\n    made: list[str] = []\n    for folder in (home, os.path.join(home, \".ssh\")):\n        with suppress(FileExistsError):\n            os.mkdir(folder, 0o755)\n            made.insert(0, folder)\n        about = os.lstat(folder)\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != 0 or about.st_mode & 0o022:\n            raise OperationError(\n                f\"{folder} exists and is not a folder that only root can change; \"\n                \"move it away, or choose another user\"\n            )\n        os.chmod(folder, 0o755)\n    # With SELinux, sshd only reads keys that have the label of their place.\n    host.run([\"restorecon\", \"-R\", home], check=False)\n    return made\n\n\ndef process_count(uid: int) -> int:\n    count = 0\n    for name in filter(str.isdigit, os.listdir(\"/proc\")):\n        with suppress(OSError):\n            count += os.stat(f\"/proc/{name}\").st_uid == uid\n    return count\n\n\ndef describe(name: str) -> dict[str, Any] | None:\n    \"\"\"The account as a fact; None if there is none.\"\"\"\n    account = find(name)\n    if account is None:\n        return None\n    return {\n        \"uid\": account.uid,\n        \"home\": account.home,\n        \"shell\": account.shell,\n        \"groups\": account.groups,\n        \"ours\": is_ours(account),\n        \"processes\": process_count(account.uid),\n    }\n",
-    "celeriac_host/system/child.py": "\"\"\"Starts a child process, feeds its stdin and ends it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Any, Callable, Mapping, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\n\nEND_GRACE_SECONDS = 5.0\n\n\ndef start(\n    argv: Sequence[str],\n    whom: Identity | None,\n    env: Mapping[str, str | None],\n    cwd: str | None,\n    stdin: Any = subprocess.PIPE,\n) -> Any:\n    \"\"\"Starts a command in its own session, as `whom`, with pipes for its output.\n\n    `env` is merged into a small default environment; `None` removes a variable. Raises\n    OperationError, OSError, SubprocessError.\n    \"\"\"\n    if whom is not None and os.geteuid() not in (0, whom.uid):\n        raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n    become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n    return subprocess.Popen(\n        list(argv),\n        stdin=stdin,\n        stdout=subprocess.PIPE,\n        stderr=subprocess.PIPE,\n        cwd=cwd,\n        env=_environment(whom, env),\n        start_new_session=True,\n        preexec_fn=_becoming(whom) if whom is not None and become else None,\n    )\n\n\nclass Feed:\n    \"\"\"Writes a payload to a command's stdin as fast as the command reads it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef end(process: Any) -> None:\n    \"\"\"Ends the whole process group: SIGTERM, then SIGKILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef code_of(process: Any) -> int:\n    \"\"\"The exit code; negative when a signal ended the process.\"\"\"\n    # None: not even SIGKILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n",
+    "celeriac_host/system/child.py": "\"\"\"Starts a child process, feeds its stdin and ends it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport resource\nimport signal\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Any, Callable, Mapping, Sequence\n\nfrom celeriac_host.system import services\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.services import Restrictions\n\nEND_GRACE_SECONDS = 5.0\n\n\nclass Program(subprocess.Popen):  # type: ignore[type-arg]\n    \"\"\"A child; in a transient service, it is the systemd-run that waits for it.\"\"\"\n\n    service: services.Service | None = None\n    end: services.End | None = None\n\n\ndef start(\n    argv: Sequence[str],\n    whom: Identity | None,\n    env: Mapping[str, str | None],\n    cwd: str | None,\n    stdin: Any = subprocess.PIPE,\n    asked: Restrictions | None = None,\n    in_service: bool = False,\n    timeout: float = 60.0,\n) -> Any:\n    \"\"\"Starts a command in its own session, as `whom`, with pipes for its output.\n\n    `env` is merged into a small default environment; `None` removes a variable. With the\n    restrictions of a unit it is the whole environment. `in_service`: in a transient service, which\n    ends `timeout` and some seconds later at the latest. Another user's program never gains\n    privileges, whether restricted or not. Raises OperationError, OSError, SubprocessError.\n    \"\"\"\n    if whom is not None and os.geteuid() not in (0, whom.uid):\n        raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n    merged = _environment(whom, env) if asked is None else _environment_of_unit(env)\n    if asked is not None and in_service:\n        return _start_service(argv, whom, merged, cwd, stdin, asked, timeout)\n    become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n    return Program(\n        list(argv),\n        stdin=stdin,\n        stdout=subprocess.PIPE,\n        stderr=subprocess.PIPE,\n        cwd=cwd,\n        env=merged,\n        start_new_session=True,\n        preexec_fn=_becoming(whom, asked) if whom is not None and become else None,\n    )\n\n\ndef _start_service(\n    argv: Sequence[str],\n    whom: Identity | None,\n    env: Mapping[str, str],\n    cwd: str | None,\n    stdin: Any,\n    asked: Restrictions,\n    timeout: float,\n) -> Program:\n    service = services.prepare(env)\n    try:\n        process = Program(\n            services.command(service, argv, whom, cwd, asked, timeout),\n            stdin=stdin,\n            stdout=subprocess.PIPE,\n            stderr=subprocess.PIPE,\n            cwd=\"/\",\n            env=_environment(None, {}),\n            start_new_session=True,\n        )\n    except BaseException:\n        services.ended(service)\n        raise\n    process.service = service\n    return process\n\n\nclass Feed:\n    \"\"\"Writes a payload to a command's stdin as fast as the command reads it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef end(process: Program) -> None:\n    \"\"\"Ends all that it has started: SIGTERM, then SIGKILL.\"\"\"\n    if process.service is not None and process.poll() is None:\n        services.stop(process.service)\n        # Then the systemd-run that waits for it ends by itself.\n        with suppress(subprocess.TimeoutExpired):\n            process.wait(END_GRACE_SECONDS)\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n    # What it has left in its session.\n    _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n    if process.service is not None:\n        process.end = services.ended(process.service)\n\n\ndef code_of(process: Program) -> int:\n    \"\"\"The exit code; negative when a signal ended the process. For one that `end` has ended.\"\"\"\n    if process.end is not None:\n        return process.end.code\n    # None: not even SIGKILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef refusal(process: Program, argv: Sequence[str], err: str) -> OperationError | None:\n    \"\"\"Why systemd did not start the program; None: it did, or was not asked.\"\"\"\n    if process.service is None:\n        return None\n    lines = [line for line in err.splitlines() if line.strip()]\n    why = lines[-1] if lines else \"systemd does not say why\"\n    if process.end is None:\n        why = f\"systemd-run: {why}\"\n    elif process.end.code in services.STATUSES and not lines:\n        why = services.STATUSES[process.end.code]\n    else:\n        return None\n    return OperationError(f\"could not start {argv[0]}: {why}\", ran=argv, evidence=lines[-5:])\n\n\ndef _environment_of_unit(env: Mapping[str, str | None]) -> dict[str, str]:\n    found = {name: value for name, value in env.items() if value is not None}\n    found.setdefault(\"PATH\", \"/usr/local/bin:/usr/bin:/bin\")\n    return found\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity, asked: Restrictions | None) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n    limits = [(resource.RLIMIT_CORE, (0, 0))]\n    for name, values in (asked.rlimits if asked else {}).items():\n        soft, hard = (resource.RLIM_INFINITY if one == \"infinity\" else int(one) for one in values)\n        limits.append((getattr(resource, f\"RLIMIT_{name}\"), (soft, hard)))\n    umask = asked.umask if asked else 0o022\n    gain_nothing = _no_new_privileges()\n\n    def become() -> None:\n        for which, pair in limits:\n            resource.setrlimit(which, pair)\n        os.umask(umask)\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n        gain_nothing()\n\n    return become\n\n\nPR_SET_NO_NEW_PRIVS = 38\n\n\ndef _no_new_privileges() -> Callable[[], None]:\n    \"\"\"A call that closes the way to other users: set-user-ID programs, sudo, file capabilities.\"\"\"\n    # Imported here: slow, and before the fork.\n    import ctypes\n\n    control = ctypes.CDLL(None, use_errno=True).prctl\n\n    def close() -> None:\n        if control(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:\n            raise OSError(ctypes.get_errno(), \"PR_SET_NO_NEW_PRIVS\")\n\n    return close\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n",
     "celeriac_host/system/durations.py": "\"\"\"Writes durations for people.\"\"\"\n\n\ndef duration(seconds: float) -> str:\n    \"\"\"`20 s`, `15 min`: whole minutes from two minutes on, otherwise seconds.\"\"\"\n    if seconds >= 120 and seconds % 60 == 0:\n        return f\"{seconds / 60:.0f} min\"\n    # No exponent, and no more digits than matter.\n    text = f\"{seconds:.1f}\"\n    return f\"{text[:-2] if text.endswith('.0') else text} s\"\n",
     "celeriac_host/system/environment_files.py": "\"\"\"EnvironmentFile= as systemd reads it (src/basic/env-file.c).\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Callable, Iterator\n\nNEWLINES = \"\\n\\r\"\nBLANKS = \" \\t\\n\\r\"\nNAME = re.compile(r\"[A-Za-z_][A-Za-z0-9_]*\")\n# A comment that ends with a backslash: until version 253 the next line belongs to it.\nGOES_ON = re.compile(r\"^[ \\t]*[#;].*\\\\$\", re.MULTILINE)\n\n\ndef parse(text: str, comments_go_on: bool = False) -> dict[str, str]:\n    \"\"\"The variables of a file; systemd ignores assignments with an invalid name.\n\n    comments_go_on: as before systemd 254, see `version_matters`.\n    \"\"\"\n    found = _Reader(text, comments_go_on).assignments()\n    return {name: value for name, value in found if NAME.fullmatch(name)}\n\n\ndef version_matters(text: str) -> bool:\n    \"\"\"Whether versions of systemd read this text differently.\"\"\"\n    return GOES_ON.search(text) is not None\n\n\nclass _Reader:\n    def __init__(self, text: str, comments_go_on: bool) -> None:\n        self.text = text\n        self.at = 0\n        self.comments_go_on = comments_go_on\n\n    def assignments(self) -> Iterator[tuple[str, str]]:\n        while self.at < len(self.text):\n            char = self.text[self.at]\n            if char in BLANKS:\n                self.at += 1\n            elif char in \"#;\":\n                self._skip_comment()\n            else:\n                name = self._upto(lambda each: each in NEWLINES + \"=\")\n                if self._next() == \"=\":\n                    yield name.rstrip(BLANKS), self._value()\n\n    def _next(self) -> str:\n        char = self.text[self.at : self.at + 1]\n        self.at += 1\n        return char\n\n    def _upto(self, ends: Callable[[str], bool]) -> str:\n        start = self.at\n        while self.at < len(self.text) and not ends(self.text[self.at]):\n            self.at += 1\n        return self.text[start : self.at]\n\n    def _skip_comment(self) -> None:\n        while True:\n            self._upto(lambda each: each in NEWLINES + \"\\\\\")\n            if self._next() != \"\\\\\":\n                return\n            if self._next() in NEWLINES and not self.comments_go_on:\n                return\n\n    def _value(self) -> str:\n        \"\"\"A quote counts only at the beginning of the value, or right after a quoted part.\n\n        In `it's` and `{\"a\": 1}` it is an ordinary character.\n        \"\"\"\n        out = \"\"\n        while True:\n            char = self._next()\n            if char == \"\" or char in NEWLINES:\n                return out\n            if char == \"'\":\n                out += self._upto(lambda each: each == \"'\")\n                self.at += 1\n            elif char == '\"':\n                out += self._double_quoted()\n            elif char not in BLANKS:\n                self.at -= 1\n                return out + self._unquoted()\n\n    def _double_quoted(self) -> str:\n        out = \"\"\n        while True:\n            char = self._next()\n            if char in ('\"', \"\"):\n                return out\n            if char == \"\\\\\":\n                char = self._next()\n                if char in NEWLINES:\n                    continue\n                if char not in '\"\\\\`$':\n                    out += \"\\\\\"\n            out += char\n\n    def _unquoted(self) -> str:\n        out = \"\"\n        # How much of `out` stays: only blanks behind an escaped character are removed.\n        firm = 0\n        while True:\n            char = self._next()\n            if char == \"\" or char in NEWLINES:\n                return out[:firm] + out[firm:].rstrip(BLANKS)\n            if char == \"\\\\\":\n                char = self._next()\n                out += \"\" if char in NEWLINES else char\n                firm = len(out)\n            else:\n                out += char\n",
     "celeriac_host/system/errors.py": "\"\"\"Errors whose messages are written for people.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Sequence\n\n\nclass OperationError(Exception):\n    \"\"\"An operation failed, or a fact could not be read.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n    ) -> None:\n        super().__init__(message)\n        self.message = message\n        self.ran = ran\n        self.exit_code = exit_code\n        self.evidence = evidence\n\n\nclass Fault(OperationError):\n    \"\"\"The whole request failed; `next` says what a person should do.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n        next: str = \"\",\n    ) -> None:\n        super().__init__(message, ran, exit_code, evidence)\n        self.next = next\n\n\nclass RunnerGone(BaseException):\n    \"\"\"The runner disconnected, or this process received a signal to end: stop.\n\n    Not an `Exception`, so that no handler of ordinary errors swallows it.\n    \"\"\"\n\n\nclass GoingDown(BaseException):\n    \"\"\"The host is shutting down: change nothing more; the guard continues after the boot.\"\"\"\n\n\ndef describe(error: BaseException) -> str:\n    \"\"\"One line: the message if it is meant for people, else type, message and place.\"\"\"\n    if isinstance(error, OperationError):\n        return error.message\n    if isinstance(error, RunnerGone):\n        return \"the runner disconnected\"\n    if isinstance(error, OSError) and error.strerror:\n        named = isinstance(error.filename, (str, bytes))\n        where = f\": {os.fsdecode(error.filename)}\" if named else \"\"\n        return f\"{error.strerror}{where}{_place(error)}\"\n    return f\"{type(error).__name__}: {error}{_place(error)}\"\n\n\ndef _place(error: BaseException) -> str:\n    # Imported here: the import is slow and seldom needed.\n    import traceback\n\n    frames = traceback.extract_tb(error.__traceback__)\n    return f\" ({frames[-1].filename}:{frames[-1].lineno})\" if frames else \"\"\n",
     "celeriac_host/system/files.py": "\"\"\"Reads files, and writes them atomically and durably.\"\"\"\n\nfrom __future__ import annotations\n\nimport contextlib\nimport errno\nimport glob\nimport hashlib\nimport os\nimport re\nimport stat\nfrom contextlib import suppress\nfrom typing import BinaryIO, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\n\n# In the name of a temporary file: between the name of the file and the pid of its writer.\nBESIDE = \".celeriac-\"\n# Suffix of a large file that is being built, e.g. a swap file.\nUNFINISHED = \".celeriac-new\"\n\n\nclass Found(NamedTuple):\n    \"\"\"A regular file as it is now.\"\"\"\n\n    content: bytes\n    mode: int\n    uid: int\n    gid: int\n    modified_ns: int\n\n    @property\n    def sha256(self) -> str:\n        return sha256(self.content)\n\n\ndef sha256(content: bytes) -> str:\n    return hashlib.sha256(content).hexdigest()\n\n\ndef sha256_of(path: str) -> str:\n    \"\"\"The SHA-256 of a file of any size.\"\"\"\n    digest = hashlib.sha256()\n    with open(path, \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            digest.update(piece)\n    return digest.hexdigest()\n\n\ndef find(path: str) -> Found | None:\n    \"\"\"The file, or None if it does not exist. Raises OperationError if it is not a regular file.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except FileNotFoundError:\n        return None\n    except OSError as error:\n        if error.errno == errno.ELOOP:\n            raise OperationError(\n                f\"{path} is a symbolic link to {os.readlink(path)}; expected a regular file\"\n            ) from None\n        raise OperationError(f\"cannot read {path}: {error.strerror}\") from None\n    about = os.fstat(handle)\n    if not stat.S_ISREG(about.st_mode):\n        os.close(handle)\n        raise OperationError(f\"{path} is not a regular file\")\n    with os.fdopen(handle, \"rb\") as file:\n        return Found(\n            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns\n        )\n\n\ndef write(\n    path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None\n) -> None:\n    \"\"\"Writes atomically: a temporary file beside it is synced, then renamed over it.\"\"\"\n    folder, name = os.path.split(path)\n    beside = os.path.join(folder, f\".{name}{BESIDE}{os.getpid()}\")\n    sweep(path)\n    _unlink(beside)\n    handle = _create(beside)\n    try:\n        with os.fdopen(handle, \"wb\") as file:\n            _fill(file, Found(content, mode, uid, gid, 0))\n            _copy_labels(path, beside)\n            if modified_ns is not None:\n                os.utime(file.fileno(), ns=(modified_ns, modified_ns))\n            os.fsync(file.fileno())\n        _put_in_place(beside, path)\n    except BaseException as error:\n        _unlink(beside)\n        if isinstance(error, OSError):\n            error.filename = path\n        raise\n    sync_folder(folder)\n\n\ndef _create(beside: str) -> int:\n    return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)\n\n\ndef _fill(file: BinaryIO, wanted: Found) -> None:\n    file.write(wanted.content)\n    file.flush()\n    os.fchown(file.fileno(), wanted.uid, wanted.gid)\n    os.fchmod(file.fileno(), wanted.mode)\n\n\ndef _put_in_place(beside: str, path: str) -> None:\n    os.rename(beside, path)\n\n\ndef sweep(path: str) -> None:\n    \"\"\"Removes temporary files that killed writers of this file left beside it.\"\"\"\n    for each in temporary(path):\n        pid = each[each.rindex(BESIDE) + len(BESIDE) :]\n        if not os.path.isdir(f\"/proc/{pid}\"):\n            with suppress(OSError):\n                os.unlink(each)\n\n\ndef temporary(path: str) -> list[str]:\n    \"\"\"The temporary files of this file; their writers may still run.\"\"\"\n    folder, name = os.path.split(path)\n    pattern = re.compile(re.escape(f\".{name}{BESIDE}\") + r\"[1-9][0-9]*\")\n    try:\n        names = os.listdir(folder or \".\")\n    except OSError:\n        return []\n    return [os.path.join(folder, each) for each in sorted(names) if pattern.fullmatch(each)]\n\n\ndef overwrite(path: str, found: Found) -> None:\n    \"\"\"Writes in place: needs no new blocks, for a full disk.\"\"\"\n    with open(path, \"r+b\") as file:\n        file.write(found.content)\n        file.truncate()\n        os.fchown(file.fileno(), found.uid, found.gid)\n        os.fchmod(file.fileno(), found.mode)\n        file.flush()\n        os.utime(file.fileno(), ns=(found.modified_ns, found.modified_ns))\n        os.fsync(file.fileno())\n\n\ndef remove(path: str) -> None:\n    \"\"\"Removes a file durably, if it exists.\"\"\"\n    sweep(path)\n    if os.path.lexists(path):\n        _unlink(path)\n        sync_folder(os.path.dirname(path))\n\n\ndef remove_byte_code(path: str) -> None:\n    \"\"\"Removes the byte code that Python cached for a module that was removed.\"\"\"\n    folder, name = os.path.split(path)\n    stem, ending = os.path.splitext(name)\n    if ending != \".py\":\n        return\n    cache = os.path.join(folder, \"__pycache__\")\n    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + \".*.pyc\")):\n        _unlink(each)\n    remove_folders([cache])\n\n\ndef make_folders(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef missing_folders(folder: str) -> list[str]:\n    \"\"\"The parent folders that do not exist yet, innermost first.\"\"\"\n    missing = []\n    while not os.path.lexists(folder):\n        missing.append(folder)\n        folder = os.path.dirname(folder)\n    return missing\n\n\ndef names(folder: str) -> list[str]:\n    \"\"\"What is in the folder, in order; empty if it cannot be read.\"\"\"\n    try:\n        return sorted(os.listdir(folder))\n    except OSError:\n        return []\n\n\ndef remove_folders(folders: list[str]) -> None:\n    \"\"\"Removes the folders that are empty, up to the first that is not.\"\"\"\n    for folder in folders:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n\n\ndef remove_tree(folder: str) -> None:\n    \"\"\"Removes what it can of a tree; does not follow symbolic links.\"\"\"\n    for path, folders, names in os.walk(folder, topdown=False):\n        for each in (*folders, *names):\n            whole = os.path.join(path, each)\n            with suppress(OSError):\n                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)\n    with suppress(OSError):\n        os.rmdir(folder)\n\n\ndef sync_folder(folder: str) -> None:\n    handle = os.open(folder or \"/\", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n\n\ndef _unlink(path: str) -> None:\n    with contextlib.suppress(FileNotFoundError):\n        os.unlink(path)\n\n\ndef _copy_labels(source: str, target: str) -> None:\n    \"\"\"Copies SELinux labels and other extended attributes: they belong to the name.\"\"\"\n    labels: dict[str, bytes] = {}\n    try:\n        labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}\n        for name, value in labels.items():\n            os.setxattr(target, name, value)\n    except OSError:\n        return\n",
-    "celeriac_host/system/following.py": "\"\"\"Runs a command and reads its output line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import suppress\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Ended(NamedTuple):\n    \"\"\"How a command ended: its exit code, None after a timeout, and the end of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Splits bytes into whole lines; keeps only the beginning of an overlong line.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], \"bytes | None\"],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n) -> Ended:\n    \"\"\"Runs a command in its own session, as `System.run` does; always ends its process group.\n\n    What `on_line` returns is written to its stdin, which stays open for that. Raises\n    OperationError if the command cannot be started, RunnerGone.\n    \"\"\"\n    try:\n        process = child.start(argv, whom, env or {}, cwd)\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"could not start {argv[0]}: {reason}\", ran=argv) from None\n    answers = os.dup(process.stdin.fileno())\n\n    def take_line(line: bytes) -> None:\n        answer = on_line(line)\n        if answer is not None:\n            with suppress(BrokenPipeError):\n                os.write(answers, answer)\n\n    lines = _Lines(take_line)\n    err = bytearray()\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = child.Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # A background process that it left may hold the pipes open: do not wait for it.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        os.close(answers)\n        child.end(process)\n    return Ended(process.returncode, bytes(err).decode(\"utf-8\", \"replace\"))\n",
+    "celeriac_host/system/following.py": "\"\"\"Runs a command and reads its output line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import suppress\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.services import Restrictions\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Budget(NamedTuple):\n    \"\"\"How much a command may print.\"\"\"\n\n    total_bytes: int = 256 * 1024 * 1024\n    lines: int = 10_000_000\n\n\nUSUAL = Budget()\n\n\nclass Spent:\n    \"\"\"What a command has printed of its budget.\"\"\"\n\n    def __init__(self, name: str, most: Budget) -> None:\n        self.name = name\n        self.most = most\n        self.bytes = 0\n        self.lines = 0\n\n    def take(self, piece: bytes) -> None:\n        \"\"\"Raises OperationError beyond the budget.\"\"\"\n        self.bytes += len(piece)\n        self.lines += piece.count(b\"\\n\")\n        if self.bytes > self.most.total_bytes:\n            size = self.most.total_bytes // 1024\n            raise OperationError(f\"{self.name} was ended: it printed more than {size} KiB\")\n        if self.lines > self.most.lines:\n            raise OperationError(\n                f\"{self.name} was ended: it printed more than {self.most.lines} lines\"\n            )\n\n\nclass Ended(NamedTuple):\n    \"\"\"How a command ended: its exit code, None after a timeout, and the end of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Splits bytes into whole lines; keeps only the beginning of an overlong line.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], \"bytes | None\"],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n    asked: Restrictions | None = None,\n    most: Budget = USUAL,\n) -> Ended:\n    \"\"\"Runs a command in its own session, as `System.run` does; always ends all that it started.\n\n    What `on_line` returns is written to its stdin, which stays open for that. With the restrictions\n    of a unit, `env` is the whole environment. Raises OperationError if the command cannot be\n    started or prints more than `most`, RunnerGone.\n    \"\"\"\n    in_service = asked is not None and host.can_restrict(asked)\n    try:\n        process = child.start(\n            argv, whom, env or {}, cwd, subprocess.PIPE, asked, in_service, timeout\n        )\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"could not start {argv[0]}: {reason}\", ran=argv) from None\n    answers = os.dup(process.stdin.fileno())\n\n    def take_line(line: bytes) -> None:\n        answer = on_line(line)\n        if answer is not None:\n            with suppress(BrokenPipeError):\n                os.write(answers, answer)\n\n    lines = _Lines(take_line)\n    err = bytearray()\n    spent = Spent(argv[0], most)\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)\n        spent.take(piece)\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)\n        spent.take(piece)\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = child.Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # A background process that it left may hold the pipes open: do not wait for it.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        os.close(answers)\n        child.end(process)\n    said = bytes(err).decode(\"utf-8\", \"replace\")\n    refused = child.refusal(process, argv, said)\n    if refused is not None:\n        raise refused\n    return Ended(child.code_of(process), said)\n",
     "celeriac_host/system/http.py": "\"\"\"Sends one HTTP request from the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport socket\nimport time\nimport urllib.error\nimport urllib.parse\nimport urllib.request\nfrom typing import Any\n\nBODY_LIMIT_BYTES = 2048\n\n\ndef fetch(\n    url: str,\n    timeout: float,\n    method: str = \"GET\",\n    form: dict[str, str] | None = None,\n    limit_bytes: int = BODY_LIMIT_BYTES,\n) -> dict[str, Any]:\n    \"\"\"Returns an HttpAnswer, also for 4xx and 5xx. `form` is the body of a POST.\"\"\"\n    begun = time.monotonic()\n    status, body, error = None, b\"\", None\n    try:\n        _check(url)\n        data = urllib.parse.urlencode(form).encode() if form is not None else None\n        request = urllib.request.Request(url, data, {\"User-Agent\": \"celeriac\"}, method=method)\n        try:\n            response = _opener().open(request, timeout=timeout)\n        except urllib.error.HTTPError as answer:\n            response = answer\n        with response:\n            status = response.status if hasattr(response, \"status\") else response.code\n            body = _bounded(response, begun + timeout, limit_bytes)\n    except (OSError, ValueError, urllib.error.URLError) as problem:\n        error = _reason(problem, timeout)\n    except Exception as problem:\n        # Errors of http.client: the response is not HTTP.\n        error = f\"invalid HTTP response ({type(problem).__name__})\"\n    return {\n        \"url\": url,\n        \"status\": status,\n        \"body\": body.decode(\"utf-8\", \"replace\"),\n        \"error\": error,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n\n\nclass _SameHost(urllib.request.HTTPRedirectHandler):\n    \"\"\"Follows redirects to the same host only; returns any other redirect as the answer.\"\"\"\n\n    def redirect_request(\n        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str\n    ) -> Any:\n        if urllib.parse.urlsplit(newurl).hostname != urllib.parse.urlsplit(req.full_url).hostname:\n            return None\n        return super().redirect_request(req, fp, code, msg, headers, newurl)\n\n\ndef _opener() -> urllib.request.OpenerDirector:\n    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)\n\n\ndef _check(url: str) -> None:\n    parts = urllib.parse.urlsplit(url)\n    if parts.scheme not in (\"http\", \"https\") or not parts.hostname:\n        raise ValueError(f\"invalid URL {url!r}: expected http:// or https://\")\n\n\ndef _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:\n    body = b\"\"\n    while len(body) < limit_bytes and time.monotonic() < deadline:\n        piece = response.read1(limit_bytes - len(body))\n        if not piece:\n            break\n        body += piece\n    return body\n\n\ndef _reason(problem: Exception, timeout: float) -> str:\n    cause = getattr(problem, \"reason\", problem)\n    if isinstance(cause, (socket.timeout, TimeoutError)):\n        return f\"no answer within {timeout:g} s\"\n    if isinstance(cause, OSError) and cause.strerror:\n        return str(cause.strerror).lower()\n    return str(cause) or type(cause).__name__\n",
     "celeriac_host/system/identities.py": "\"\"\"Looks up users and groups by name or id.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.errors import OperationError\n\n\nclass Identity(NamedTuple):\n    \"\"\"The user that a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"user {user} does not exist on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"group {group} does not exist on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n",
-    "celeriac_host/system/installed.py": "\"\"\"The agent as a program on the host, for hardened mode; docs/reference/policy.md explains it.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport hashlib\nimport json\nimport re\nimport sys\nimport zlib\nfrom typing import Mapping\n\nfrom celeriac_host.system import files\n\n# Module path → source; the loader puts it here.\nSOURCES: dict[str, str] = {}\nLOADER = \"celeriac_host/session/loader.py\"\nPYTHON = \"/usr/bin/python3\"\n\nTEXT = \"\"\"\\\n#!%s -IS\n# Celeriac's agent in hardened mode. Installed by its owner; docs/reference/policy.md explains it.\nimport binascii, json, zlib\nsources = json.loads(zlib.decompress(binascii.a2b_base64(\nb\"%s\"\n)))\nexec(compile(sources[\"{0}\"], \"{0}\", \"exec\"), {{\"SOURCES\": sources, \"HARDENED\": True}})\n\"\"\".format(LOADER)\nPATTERN = re.compile(\n    re.escape(TEXT).replace(\"%s\", r\"(/\\S+)\", 1).replace(\"%s\", r\"([A-Za-z0-9+/=]+)\", 1).encode()\n)\n\n\ndef version(sources: Mapping[str, str] | None = None) -> str:\n    \"\"\"12 digits that identify the sources of an agent, by default of this one.\"\"\"\n    digest = hashlib.sha256()\n    for path, text in sorted((SOURCES if sources is None else sources).items()):\n        digest.update(f\"{path}\\0{text}\\0\".encode())\n    return digest.hexdigest()[:12]\n\n\ndef python() -> str:\n    \"\"\"The Python that runs this agent.\"\"\"\n    return sys.executable or PYTHON\n\n\ndef text(interpreter: str) -> str:\n    \"\"\"This agent as a program, run by this Python.\"\"\"\n    packed = zlib.compress(json.dumps(SOURCES).encode(\"utf-8\"), 6)\n    return TEXT % (interpreter, binascii.b2a_base64(packed, newline=False).decode(\"ascii\"))\n\n\ndef version_of(content: bytes) -> str | None:\n    \"\"\"The version of the agent with this text; None if the text is anything else.\"\"\"\n    found = PATTERN.fullmatch(content)\n    if found is None:\n        return None\n    try:\n        sources = json.loads(zlib.decompress(binascii.a2b_base64(found.group(2))))\n        return version(sources)\n    except (ValueError, AttributeError, zlib.error):\n        return None\n\n\ndef is_this(found: files.Found | None, interpreter: str) -> bool:\n    \"\"\"Whether a file is this agent, run by that Python, and for root alone to change.\"\"\"\n    if found is None or (found.mode, found.uid) != (0o755, 0):\n        return False\n    return found.content.startswith(f\"#!{interpreter} \".encode()) and (\n        version_of(found.content) == version()\n    )\n",
     "celeriac_host/system/limits.py": "\"\"\"Keeps the memory limits of a running worker until it is restarted with its new unit file.\n\nA daemon-reload applies the limits of the new unit file to the cgroup at once. The old worker may\nuse far more memory, and the OOM killer would end it while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Writes the drop-in; a daemon-reload must follow. A reboot removes it.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is restarted.\", \"[Service]\", *lines, \"\"])\n    path = path_of(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef drop(unit: str) -> bool:\n    \"\"\"Removes the drop-in. True if there was one: then a daemon-reload must follow.\"\"\"\n    path = path_of(unit)\n    there = os.path.lexists(path)\n    if there or files.temporary(path):\n        files.remove(path)\n        files.remove_folders([os.path.dirname(path)])\n    return there\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these: temporary, not part of the unit's definition.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef path_of(unit: str) -> str:\n    \"\"\"The drop-in of the unit, whether it exists or not.\"\"\"\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
     "celeriac_host/system/owned.py": "\"\"\"Opens files of other users: by descriptor, and never through a link that they could change.\n\nA path in a folder of the app names whatever the app wants at that moment. So it is opened once,\neach component for itself, and all else is done with the descriptor: look at `about`, hand on\n`handle` or `proc`, never the path again.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom collections import deque\nfrom contextlib import contextmanager\nfrom typing import Iterator, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, user_name\n\nLIMIT_BYTES = 1024 * 1024\n# As the kernel: a chain of more links is taken for a circle.\nLINKS_LIMIT = 40\nOTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH\n\n\nclass Absent(OperationError):\n    \"\"\"There is no such file.\"\"\"\n\n\nclass Opened(NamedTuple):\n    \"\"\"An open file or folder; `about` is what the descriptor says, not the path.\"\"\"\n\n    handle: int\n    path: str\n    about: os.stat_result\n\n    @property\n    def proc(self) -> str:\n        \"\"\"A path to this very file, for this process and for children that inherit `handle`.\"\"\"\n        return f\"/proc/self/fd/{self.handle}\"\n\n\n@contextmanager\ndef opened(path: str, flags: int = os.O_PATH) -> Iterator[Opened]:\n    \"\"\"Opens an absolute path; closed after the block. Raises OperationError; Absent if nothing is.\n\n    A symbolic link is followed only where it and every folder up to it belong to root (or to us)\n    and nobody else may write them. With other flags than O_PATH only regular files and folders are\n    opened: opening a pipe or a device may wait, or do something. Never creates a file.\n    \"\"\"\n    if flags & (os.O_CREAT | os.O_TRUNC):\n        raise ValueError(\"only an existing file, as it is, can be opened here\")\n    handle = _walk(path)\n    try:\n        about = os.fstat(handle)\n        if flags != os.O_PATH:\n            handle = _again(handle, path, about, flags)\n        yield Opened(handle, path, about)\n    finally:\n        os.close(handle)\n\n\ndef require_owner(found: Opened, whom: Identity, what: str) -> None:\n    \"\"\"Raises OperationError, with both names, if it belongs to another user.\n\n    `what`: who runs as `whom`, e.g. `shop-worker.service`.\n    \"\"\"\n    if found.about.st_uid != whom.uid:\n        raise OperationError(not_yours(found.path, found.about.st_uid, whom.name, what))\n\n\ndef not_yours(path: str, owner: int, name: str, what: str) -> str:\n    \"\"\"Why a path is refused that belongs to the user `owner`, and what to do.\"\"\"\n    return (\n        f\"{path} belongs to {user_name(owner)}, but {what} runs as {name}; \"\n        f\"change its owner (chown {name}), or name its user with app-user\"\n    )\n\n\ndef read(path: str, limit_bytes: int = LIMIT_BYTES, whom: Identity | None = None) -> bytes:\n    \"\"\"The content of a regular file, of `whom` if given. Raises OperationError.\n\n    Never waits (a named pipe is refused) and never reads more than the limit.\n    \"\"\"\n    with opened(path, os.O_RDONLY) as found:\n        if not stat.S_ISREG(found.about.st_mode):\n            raise OperationError(f\"{path} is not a regular file\")\n        if whom is not None and found.about.st_uid != whom.uid:\n            owner = user_name(found.about.st_uid)\n            raise OperationError(f\"{path} belongs to {owner}; expected a file of {whom.name}\")\n        content = bytearray()\n        while len(content) <= limit_bytes:\n            piece = os.read(found.handle, limit_bytes + 1 - len(content))\n            if not piece:\n                return bytes(content)\n            content += piece\n    raise OperationError(f\"{path} has more than {limit_bytes} bytes\")\n\n\ndef only_root_writes(about: os.stat_result) -> bool:\n    \"\"\"Whether it belongs to root, or to us, and nobody else may write it.\"\"\"\n    # A POSIX ACL that lets others write shows as the group's bit.\n    return about.st_uid in (0, os.geteuid()) and not about.st_mode & OTHERS_MAY_WRITE\n\n\nclass _Folders:\n    \"\"\"The folders on the way, each with whether only root could have changed the way to it.\"\"\"\n\n    def __init__(self) -> None:\n        self.way: list[tuple[int, bool]] = []\n\n    def start(self) -> None:\n        self.close()\n        self.enter(os.open(\"/\", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))\n\n    def enter(self, handle: int) -> None:\n        trusted = not self.way or self.way[-1][1]\n        self.way.append((handle, trusted and only_root_writes(os.fstat(handle))))\n\n    def leave(self) -> None:\n        if len(self.way) > 1:\n            os.close(self.way.pop()[0])\n\n    def close(self) -> None:\n        while self.way:\n            os.close(self.way.pop()[0])\n\n\ndef _walk(path: str) -> int:\n    \"\"\"A descriptor (O_PATH) of what the path names.\"\"\"\n    if not path.startswith(\"/\") or \"\\0\" in path:\n        raise OperationError(f\"invalid path {path!r}; expected an absolute one\")\n    folders = _Folders()\n    links = 0\n    left = deque(path.split(\"/\"))\n    try:\n        folders.start()\n        while left:\n            name = left.popleft()\n            if name in (\"\", \".\"):\n                continue\n            if name == \"..\":\n                folders.leave()\n                continue\n            folder, trusted = folders.way[-1]\n            handle = _open_one(name, folder, path)\n            about = os.fstat(handle)\n            if not stat.S_ISLNK(about.st_mode):\n                if stat.S_ISDIR(about.st_mode):\n                    folders.enter(handle)\n                    continue\n                if not left:\n                    return handle\n                os.close(handle)\n                raise OperationError(f\"cannot open {path}: {name} is not a folder\")\n            target = _target(handle)\n            links += 1\n            # The mode of a link is always 777 and says nothing.\n            if not trusted or about.st_uid not in (0, os.geteuid()):\n                raise OperationError(\n                    f\"{path}: {name} is a symbolic link of {user_name(about.st_uid)} to {target}, \"\n                    \"which others than root can change; give the path that it leads to\"\n                )\n            if links > LINKS_LIMIT:\n                raise OperationError(f\"cannot open {path}: too many symbolic links\")\n            if target.startswith(\"/\"):\n                folders.start()\n            left.extendleft(reversed(target.split(\"/\")))\n        return os.dup(folders.way[-1][0])\n    finally:\n        folders.close()\n\n\ndef _open_one(name: str, folder: int, path: str) -> int:\n    try:\n        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)\n    except FileNotFoundError:\n        raise Absent(f\"{path}: no such file or folder\") from None\n    except OSError as error:\n        raise OperationError(f\"cannot open {path}: {error.strerror}\") from None\n\n\ndef _target(handle: int) -> str:\n    \"\"\"Where this very link leads; closes it.\"\"\"\n    try:\n        return os.readlink(\"\", dir_fd=handle)\n    finally:\n        os.close(handle)\n\n\ndef _again(handle: int, path: str, about: os.stat_result, flags: int) -> int:\n    \"\"\"The same file with other flags; closes the given descriptor if that succeeds.\"\"\"\n    if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file\")\n    more = flags & ~os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY\n    try:\n        new = os.open(f\"/proc/self/fd/{handle}\", more)\n    except OSError as error:\n        raise OperationError(f\"cannot open {path}: {error.strerror}\") from None\n    os.close(handle)\n    return new\n",
     "celeriac_host/system/processes.py": "\"\"\"Reads processes from /proc.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.identities import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\nARGUMENTS_LIMIT_BYTES = 64 * 1024\nENVIRONMENT_LIMIT_BYTES = 1024 * 1024\n# Children of a pool's main process that run no tasks.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    \"\"\"Who started it. Not the owner of `/proc/PID`: that is root if it cannot be dumped.\"\"\"\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; pid and start together identify one process.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"The process, or None if it has ended.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in parentheses may contain anything, even parentheses.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            # It may have gigabytes of arguments.\n            words = file.read(ARGUMENTS_LIMIT_BYTES)\n        with open(f\"/proc/{pid}/status\", \"rb\") as file:\n            # The kernel escapes line breaks in the name.\n            uid = next(int(line.split()[1]) for line in file if line.startswith(b\"Uid:\"))\n    except (OSError, ValueError, StopIteration):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup path, in systemd's own hierarchy if there is one, else in the unified one.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.split(\":\", 2) for line in file.read(ARGUMENTS_LIMIT_BYTES).split(\"\\n\")]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef working_directory(pid: int) -> str | None:\n    \"\"\"None if it cannot be read; the path of a removed directory ends in ` (deleted)`.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\")\n    except OSError:\n        return None\n\n\ndef program(pid: int) -> str:\n    \"\"\"The path of its executable; empty if it cannot be read.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/exe\")\n    except OSError:\n        return \"\"\n\n\ndef environment(pid: int) -> dict[str, str]:\n    \"\"\"Its environment at start, unless it overwrote it; empty if it cannot be read.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            entries = file.read(ENVIRONMENT_LIMIT_BYTES).split(b\"\\0\")\n    except OSError:\n        return {}\n    pairs = (os.fsdecode(entry).partition(\"=\") for entry in entries)\n    return {name: value for name, equals, value in pairs if name and equals}\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children and their descendants; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, no helper processes of Python.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this same process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
+    "celeriac_host/system/services.py": "\"\"\"Runs a program in a transient service of systemd, no wider than the unit whose app it belongs to.\n\nsystemd starts it: it inherits nothing of ours but its three pipes, is in a control group of its\nown, and ends with everything that it has started, also with what has left its session. The service\nhas the unit's restrictions, as `systemctl show` prints them, and never gains privileges.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import files\nfrom celeriac_host.system.identities import Identity\n\nFOLDER = \"/run/celeriac/programs\"\nBOOTED = \"/run/systemd/system\"\nBUS = \"/run/dbus/system_bus_socket\"\nEND_GRACE_SECONDS = 5\n# For systemd to stop the service, in addition to the program's own time.\nMARGIN_SECONDS = 30\nNAME = re.compile(r\"[A-Za-z_][A-Za-z0-9_]*\")\n# What systemd adds to a status in front of the program's own, by its exit code.\nSTATUSES = {\n    200: \"could not change to its working directory\",\n    203: \"could not execute it\",\n    216: \"could not set its group\",\n    217: \"could not set its user\",\n    218: \"could not set its capabilities\",\n    226: \"could not set up its file system namespace\",\n    228: \"could not set its system call filter\",\n}\n\n# Property → its value where it restricts nothing.\nRESTRICTIONS = {\n    \"BindPaths\": \"\",\n    \"BindReadOnlyPaths\": \"\",\n    \"DeviceAllow\": \"\",\n    \"DevicePolicy\": \"auto\",\n    \"ExecPaths\": \"\",\n    \"IPAddressAllow\": \"\",\n    \"IPAddressDeny\": \"\",\n    \"InaccessiblePaths\": \"\",\n    \"LockPersonality\": \"no\",\n    \"MemoryDenyWriteExecute\": \"no\",\n    \"NetworkNamespacePath\": \"\",\n    \"NoExecPaths\": \"\",\n    \"PrivateDevices\": \"no\",\n    \"PrivateIPC\": \"no\",\n    \"PrivateMounts\": \"no\",\n    \"PrivateNetwork\": \"no\",\n    \"PrivateTmp\": \"no\",\n    \"PrivateUsers\": \"no\",\n    \"ProcSubset\": \"all\",\n    \"ProtectClock\": \"no\",\n    \"ProtectControlGroups\": \"no\",\n    \"ProtectHome\": \"no\",\n    \"ProtectHostname\": \"no\",\n    \"ProtectKernelLogs\": \"no\",\n    \"ProtectKernelModules\": \"no\",\n    \"ProtectKernelTunables\": \"no\",\n    \"ProtectProc\": \"default\",\n    \"ProtectSystem\": \"no\",\n    \"ReadOnlyPaths\": \"\",\n    \"ReadWritePaths\": \"\",\n    \"RestrictAddressFamilies\": \"\",\n    \"RestrictFileSystems\": \"\",\n    \"RestrictNamespaces\": \"no\",\n    \"RestrictRealtime\": \"no\",\n    \"RestrictSUIDSGID\": \"no\",\n    \"RootDirectory\": \"\",\n    \"RootImage\": \"\",\n    \"SystemCallArchitectures\": \"\",\n    \"SystemCallFilter\": \"\",\n    \"TemporaryFileSystem\": \"\",\n}\n# Also limited, but by themselves no reason to need systemd.\nLIMITS = (\"MemoryMax\", \"MemoryHigh\", \"MemorySwapMax\", \"TasksMax\")\nRLIMITS = (\"AS\", \"CORE\", \"CPU\", \"DATA\", \"FSIZE\", \"MEMLOCK\", \"NOFILE\", \"NPROC\", \"STACK\")\n# Folders that the unit may write to although ProtectSystem=strict.\nFOLDERS = (\n    (\"RuntimeDirectory\", \"/run\"),\n    (\"StateDirectory\", \"/var/lib\"),\n    (\"CacheDirectory\", \"/var/cache\"),\n    (\"LogsDirectory\", \"/var/log\"),\n)\n\n\nclass Restrictions(NamedTuple):\n    \"\"\"What a unit's processes may not do.\"\"\"\n\n    properties: Sequence[tuple[str, str]]\n    \"\"\"For a transient service.\"\"\"\n    rlimits: Mapping[str, tuple[str, str]]\n    \"\"\"Soft and hard limit by the name of the resource, e.g. NOFILE.\"\"\"\n    umask: int\n    needs_systemd: bool\n    \"\"\"Whether some of the properties can be set by systemd only.\"\"\"\n\n\nNONE = Restrictions((), {}, 0o022, False)\n\n\nclass Service(NamedTuple):\n    \"\"\"A transient service that has been requested.\"\"\"\n\n    name: str\n    folder: str\n\n\nclass Refused(OSError):\n    \"\"\"systemd did not start the program.\"\"\"\n\n\ndef restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:\n    \"\"\"Those of the unit with these properties (`systemctl show`).\"\"\"\n    wanted: list[tuple[str, str]] = []\n    for name, neutral in RESTRICTIONS.items():\n        # A list of several lines is a list of several values.\n        wanted += [(name, line) for line in seen.get(name, \"\").split(\"\\n\") if line != neutral]\n    wanted = [(name, value) for name, value in wanted if value]\n    names = {name for name, _ in wanted}\n    if \"SystemCallFilter\" in names:\n        number = seen.get(\"SystemCallErrorNumber\", \"\")\n        wanted += [(\"SystemCallErrorNumber\", number)] if _is_errno(number) else []\n    if names & {\"PrivateTmp\", \"PrivateNetwork\"}:\n        # Its own /tmp, as long as it runs.\n        wanted.append((\"JoinsNamespaceOf\", unit))\n    if seen.get(\"ProtectSystem\") == \"strict\":\n        own = [f\"-{above}/{each}\" for key, above in FOLDERS for each in seen.get(key, \"\").split()]\n        wanted += [(\"ReadWritePaths\", \" \".join(own))] if own else []\n    needs = bool(wanted)\n    if needs and seen.get(\"CapabilityBoundingSet\"):\n        wanted.append((\"CapabilityBoundingSet\", seen[\"CapabilityBoundingSet\"]))\n    if seen.get(\"AmbientCapabilities\"):\n        wanted.append((\"AmbientCapabilities\", seen[\"AmbientCapabilities\"]))\n    if seen.get(\"Slice\"):\n        wanted.append((\"Slice\", seen[\"Slice\"]))\n    for name in LIMITS:\n        value = seen.get(name, \"infinity\")\n        wanted += [(name, value)] if value.isdigit() or value == \"infinity\" else []\n    rlimits = {\n        name: (seen.get(f\"Limit{name}Soft\", seen[f\"Limit{name}\"]), seen[f\"Limit{name}\"])\n        for name in RLIMITS\n        if seen.get(f\"Limit{name}\")\n    }\n    umask = seen.get(\"UMask\", \"\")\n    octal = int(umask, 8) if re.fullmatch(r\"[0-7]{3,4}\", umask) else 0o022\n    return Restrictions(wanted, rlimits, octal, needs)\n\n\ndef are_there() -> bool:\n    \"\"\"Whether systemd can start programs for us.\"\"\"\n    return os.geteuid() == 0 and os.path.isdir(BOOTED) and os.path.exists(BUS)\n\n\ndef prepare(env: Mapping[str, str]) -> Service:\n    \"\"\"Writes the environment where only root can read it: never into an argument or the bus.\"\"\"\n    os.makedirs(FOLDER, 0o700, exist_ok=True)\n    _sweep()\n    number = os.urandom(4).hex()\n    folder = os.path.join(FOLDER, f\"{os.getpid()}-{number}\")\n    os.mkdir(folder, 0o700)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    text = \"\".join(\n        f\"{name}={_quoted(value)}\\n\" for name, value in env.items() if _fits(name, value)\n    )\n    with os.fdopen(os.open(os.path.join(folder, \"environment\"), flags, 0o600), \"wb\") as file:\n        file.write(text.encode(\"utf-8\"))\n    return Service(f\"celeriac-program-{os.getpid()}-{number}.service\", folder)\n\n\ndef command(\n    service: Service,\n    argv: Sequence[str],\n    whom: Identity | None,\n    cwd: str | None,\n    asked: Restrictions,\n    timeout: float,\n) -> list[str]:\n    \"\"\"The systemd-run that starts it, with its pipes, and waits for its end.\"\"\"\n    # systemd writes it, as root and outside the restrictions: the program cannot forge it.\n    tell = f'echo \"$$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS\" >{service.folder}/ended'\n    properties = [\n        (\"NoNewPrivileges\", \"yes\"),\n        (\"EnvironmentFile\", os.path.join(service.folder, \"environment\")),\n        (\"WorkingDirectory\", cwd or \"/\"),\n        (\"UMask\", f\"{asked.umask:04o}\"),\n        (\"ExecStopPost\", f\"+/bin/sh -c '{tell}'\"),\n        (\"TimeoutStopSec\", f\"{END_GRACE_SECONDS}s\"),\n        (\"RuntimeMaxSec\", f\"{timeout + MARGIN_SECONDS:.0f}s\"),\n        # Without a line in the journal for each start and stop.\n        (\"LogLevelMax\", \"notice\"),\n        *asked.properties,\n        *((f\"Limit{name}\", \":\".join(values)) for name, values in asked.rlimits.items()),\n    ]\n    if whom is not None and whom.uid != 0:\n        others = \" \".join(str(gid) for gid in whom.groups if gid != whom.gid)\n        properties += [(\"User\", whom.name), (\"SupplementaryGroups\", others)]\n    if whom is not None and (whom.uid != 0 or whom.gid != 0):\n        properties.append((\"Group\", str(whom.gid)))\n    return [\n        *(\"systemd-run\", \"--quiet\", \"--pipe\", \"--wait\", \"--collect\", f\"--unit={service.name}\"),\n        \"--description=A program of Celeriac, as an app's user\",\n        *(word for name, value in properties if value for word in (\"-p\", f\"{name}={value}\")),\n        \"--\",\n        # systemd would replace variables.\n        *(word.replace(\"$\", \"$$\") for word in argv),\n    ]\n\n\ndef stop(service: Service) -> None:\n    \"\"\"Ends everything in it: TERM, after some seconds KILL.\"\"\"\n    argv = [\"systemctl\", \"--no-ask-password\", \"stop\", \"--\", service.name]\n    with suppress(OSError, subprocess.SubprocessError):\n        subprocess.run(\n            argv,\n            stdin=subprocess.DEVNULL,\n            stdout=subprocess.DEVNULL,\n            stderr=subprocess.DEVNULL,\n            timeout=4 * END_GRACE_SECONDS,\n            start_new_session=True,\n            check=False,\n        )\n\n\nclass End(NamedTuple):\n    \"\"\"How the program ended.\"\"\"\n\n    code: int\n    \"\"\"Its exit code; negative: the signal that ended it.\"\"\"\n    result: str\n    \"\"\"As systemd calls it: success, exit-code, signal, oom-kill, timeout…\"\"\"\n\n\ndef ended(service: Service) -> End | None:\n    \"\"\"By systemd; None: it has not started it. Removes what `prepare` has written.\"\"\"\n    try:\n        with open(os.path.join(service.folder, \"ended\"), encoding=\"ascii\") as file:\n            result, how, status = file.read(200).split()\n    except (OSError, ValueError):\n        return None\n    finally:\n        files.remove_tree(service.folder)\n    if how == \"exited\" and status.isdigit():\n        return End(int(status), result)\n    return End(-_signal(status), result)\n\n\ndef _signal(name: str) -> int:\n    import signal\n\n    if name.isdigit():\n        return int(name)\n    return int(getattr(signal, f\"SIG{name}\", signal.SIGKILL))\n\n\ndef _is_errno(value: str) -> bool:\n    # 2147483646 stands for killing the process, which is the default.\n    return value.isdigit() and 0 < int(value) < 4096\n\n\ndef _fits(name: str, value: str) -> bool:\n    \"\"\"Whether systemd takes the variable; it takes no others for a unit either.\"\"\"\n    try:\n        value.encode(\"utf-8\")\n    except UnicodeEncodeError:\n        return False\n    return NAME.fullmatch(name) is not None and not re.search(r\"[\\x00-\\x08\\x0b-\\x1f\\x7f]\", value)\n\n\ndef _quoted(value: str) -> str:\n    return '\"' + re.sub(r'([\"\\\\`$])', r\"\\\\\\1\", value) + '\"'\n\n\ndef _sweep() -> None:\n    \"\"\"Removes what a killed process has left.\"\"\"\n    for name in files.names(FOLDER):\n        pid = name.partition(\"-\")[0]\n        if not os.path.isdir(f\"/proc/{pid}\"):\n            files.remove_tree(os.path.join(FOLDER, name))\n",
     "celeriac_host/system/swaps.py": "\"\"\"Swap areas: lists the active ones, enables and disables them, reads their headers.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport re\nimport struct\nimport sys\nfrom typing import NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Their offsets in the first page, as mkswap writes it.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"Reads /proc/swaps, which escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with an explanation where the kernel forbids it.\"\"\"\n    # The kernel chooses negative priorities itself; swapon cannot request one.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not allow swapon inside {kind} ({message}); enable swap on the \"\n            \"outer host, or do not configure it here\"\n        )\n    else:\n        message = f\"could not enable swap on {path}: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses if the swapped-out pages do not fit into memory. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"cannot disable swap on {path}: it holds {mebibytes(now.used_bytes)} MiB, but only \"\n            f\"{mebibytes(room)} MiB of memory are available; the kernel would kill processes\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"disabling swap on {path}: {mebibytes(left.used_bytes)} MiB left\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\ndef mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and file system type. The last mount on a mount point hides earlier ones.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescaped(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n\n\nclass Header(NamedTuple):\n    \"\"\"The fields that mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"The header, or None if the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\n# ioctl_iflags(2): FS_IOC_GETFLAGS is _IOR('f', 1, long).\nGET_FLAGS = 2 << 30 | struct.calcsize(\"l\") << 16 | ord(\"f\") << 8 | 1\nNOCOW_FLAG = 0x00800000\n\n\ndef nocow(path: str) -> bool | None:\n    \"\"\"Whether copy-on-write is off for the file (`chattr +C`); None: it has no such flags.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError:\n        return None\n    try:\n        flags = fcntl.ioctl(handle, GET_FLAGS, bytes(struct.calcsize(\"l\")))\n    except OSError:\n        return None\n    finally:\n        os.close(handle)\n    return bool(int.from_bytes(flags[:4], sys.byteorder) & NOCOW_FLAG)\n\n\ndef mebibytes(size_bytes: int) -> int:\n    \"\"\"Whole MiB, the only unit in messages of the agent; the runner formats all other sizes.\"\"\"\n    return size_bytes // (1024 * 1024)\n",
-    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts use it: run commands, wait, report progress.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative if a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of stderr, or of stdout if stderr is empty.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called at an interval while a command runs, e.g. to report what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One instance per agent. `state` is the folder of transactions and backups.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the invocation whose consumers this process cancelled.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, a disconnected runner interrupts nothing.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone if the runner is gone, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in its own session and waits for it.\n\n        `stdin` is an open file for it to read, even one that its user may not open. `env` as in\n        `child.start`. `check` lists the accepted exit codes: True means `(0,)`, False any. Keeps\n        the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends the whole process\n        group after the timeout or if the runner is gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            process = child.start(argv, whom, env or {}, cwd, source)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} not found\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"could not start {argv[0]}: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not finish within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ends; False after a timeout.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # A background process that it left may hold the pipes open: do not wait for it.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"Collects the output of a command, up to a limit.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
-    "celeriac_host/system/units.py": "\"\"\"systemd units: their properties, processes, journal and execution context.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport glob\nimport json\nimport os\nimport re\nimport signal\nimport stat\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import environment_files, processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\nENVIRONMENT_LIMIT_BYTES = 1024 * 1024\n# What systemd logs about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; repeated properties are joined by newlines.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # The value contains a line break: this line continues it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; if shielded, it also finishes without the runner.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Makes systemd reread all unit files. Never interrupted.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the host is shutting down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        for _ in range(3):\n            done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n            # A signal to our control group may also have ended this command: it reported nothing.\n            if done.code != -signal.SIGTERM:\n                break\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"The number; 0 for an empty, missing or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, for either cgroup version; None if it does not exist.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every running process in a control group and its subgroups.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\nclass Run(NamedTuple):\n    \"\"\"One start of a unit.\"\"\"\n\n    invocation: str\n    main_pid: int\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    run: Run | None = None,\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` prints them.\n\n    With a run: only the entries of that start, and what systemd logged about it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if run is not None:\n        argv += [\"-b\", f\"_SYSTEMD_INVOCATION_ID={run.invocation}\"]\n        argv += [\"+\", f\"INVOCATION_ID={run.invocation}\"]\n        # journald looks up the invocation of a process that has exited by its unit, which may have\n        # started again by then.\n        argv += [\"+\", f\"_PID={run.main_pid}\", f\"_SYSTEMD_UNIT={unit}\"] if run.main_pid else []\n    else:\n        # Not -u: journald may never learn the unit of a process that ended at once, e.g. if its\n        # program does not exist. systemd's own entries name the unit.\n        named = (\"UNIT\", \"OBJECT_SYSTEMD_UNIT\", \"COREDUMP_UNIT\")\n        argv += [f\"_SYSTEMD_UNIT={unit}\"]\n        argv += [word for name in named for word in (\"+\", \"_UID=0\", f\"{name}={unit}\")]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"The text of an entry; journald writes bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"The cursor of the end of the journal; empty if unknown.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", run: Run | None = None, last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit, since the cursor or of one run, that may explain a failure.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, run)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"A traceback's last line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\n# Written by systemd: `Main process exited, code=killed, status=9/KILL`.\nENDED = re.compile(r\"Main process exited, code=(exited|killed|dumped), status=(\\d+)/(\\w+)\")\n# A level in the log of an app: such a line explains no end.\nCALM = re.compile(r\"\\b(?:DEBUG|INFO)\\b\")\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The most telling line: what killed it, an exception, else the last that explains an end.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    telling = [line for line in own if not CALM.search(line)]\n    # For a missing program, journald may know the unit of the second line only.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker cannot log this itself, and the last lines before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    if killed:\n        return killed[-1]\n    ended = _ended(lines)\n    by_signal = ended if ended.startswith(\"main process killed\") else \"\"\n    said = telling[-1:] or causes[-1:] or ([ended] if ended else own[-1:]) or list(lines[-1:])\n    return by_signal or last_exception(lines) or \"\".join(said)\n\n\ndef why(host: System, unit: str, lines: Sequence[str]) -> str:\n    \"\"\"The reason by these lines, and by what systemd knows if journald did not keep its line.\"\"\"\n    seen = show(host, unit, (\"ExecMainCode\", \"ExecMainStatus\"))\n    code, status = number(seen.get(\"ExecMainCode\")), number(seen.get(\"ExecMainStatus\"))\n    if code in CODES and not any(ENDED.search(line) for line in lines):\n        name = _signal_name(status)\n        lines = [*lines, f\"{unit}: Main process exited, code={CODES[code]}, status={status}/{name}\"]\n    return reason(lines)\n\n\n# CLD_KILLED and CLD_DUMPED of waitid(2).\nCODES = {2: \"killed\", 3: \"dumped\"}\n\n\ndef _signal_name(number: int) -> str:\n    try:\n        return signal.Signals(number).name[len(\"SIG\") :]\n    except ValueError:\n        return str(number)\n\n\ndef _ended(lines: Sequence[str]) -> str:\n    \"\"\"How its main process ended, by systemd's last word; empty if unknown.\"\"\"\n    for line in reversed(lines):\n        match = ENDED.search(line)\n        if match is None:\n            continue\n        how, status, name = match.groups()\n        if how == \"exited\":\n            return f\"main process exited with code {status}\"\n        if any(\"Watchdog timeout\" in each for each in lines):\n            return f\"main process killed by SIG{name}: it did not answer its watchdog in time\"\n        # systemd's own signal, after a time-out: the worker's last words tell more.\n        if any(re.search(r\"(?:operation|State .*) timed out\", each) for each in lines):\n            return f\"main process ended by SIG{name} after a time-out\"\n        return f\"main process killed by SIG{name}\"\n    return \"\"\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The exposure by `systemd-analyze security`: 0 (safe) to 10; None if unknown.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"The user, directory and environment of a unit's processes.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"Reads the properties that set the user, the directory and the environment, in order.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_folders(seen))\n    if seen.get(\"ExecSearchPath\"):\n        environment[\"PATH\"] = \":\".join(split_words(seen[\"ExecSearchPath\"]))\n    environment.update(_passed(seen))\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line, host))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    return Context(whom, _directory(seen.get(\"WorkingDirectory\", \"\"), whom), environment)\n\n\ndef user_of(seen: dict[str, str]) -> str | None:\n    \"\"\"The name of the user of a unit's processes; None if there is no such user.\"\"\"\n    try:\n        return identity(seen.get(\"User\") or \"root\").name\n    except OperationError:\n        return None\n\n\ndef working_directory(seen: dict[str, str]) -> str | None:\n    \"\"\"The directory of a unit's processes, links resolved; None if its user is unknown.\"\"\"\n    try:\n        whom = identity(seen.get(\"User\") or \"root\")\n    except OperationError:\n        return None\n    return os.path.realpath(_directory(seen.get(\"WorkingDirectory\", \"\"), whom))\n\n\ndef expanded(words: Sequence[str], where: Context) -> list[str]:\n    \"\"\"The words of a command with the unit's own PYTHONPATH, as systemd expands them.\n\n    Only in `PYTHONPATH=…:${PYTHONPATH}` for `env`, which deploy-worker writes.\n    \"\"\"\n    own = where.environment.get(\"PYTHONPATH\", \"\")\n    return [\n        word.replace(\"${PYTHONPATH}\", own) if word.startswith(\"PYTHONPATH=\") else word\n        for word in words\n    ]\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command in the same context as the processes of the unit.\"\"\"\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    merged = {**ours, **where.environment, **(env or {})}\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env=merged,\n        input=input,\n        check=check,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: the directory may be missing.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str, host: System) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            text = _environment_text(path)\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"cannot read the unit's EnvironmentFile {path}: {error.strerror}\"\n                ) from None\n            continue\n        older = environment_files.version_matters(text) and version(host) < 254\n        found.update(environment_files.parse(text, comments_go_on=older))\n    return found\n\n\ndef _environment_text(path: str) -> str:\n    \"\"\"The app's user may own the file: a pipe or a huge file must not stop us. Raises OSError.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    # newline=\"\": a lone CR also ends a line.\n    with open(handle, encoding=\"utf-8\", errors=\"surrogateescape\", newline=\"\") as file:\n        about = os.fstat(handle)\n        if os.path.realpath(path) == os.devnull:\n            return \"\"\n        if not stat.S_ISREG(about.st_mode):\n            raise OSError(errno.EINVAL, \"it is not a regular file\")\n        if about.st_size > ENVIRONMENT_LIMIT_BYTES:\n            raise OSError(errno.EFBIG, f\"it has more than {ENVIRONMENT_LIMIT_BYTES} bytes\")\n        return file.read(ENVIRONMENT_LIMIT_BYTES)\n\n\ndef version(host: System) -> int:\n    \"\"\"The version of the systemd that runs; 0 if it does not say.\"\"\"\n    said = host.run([\"systemctl\", \"show\", \"-p\", \"Version\"], timeout=30, check=False).out\n    match = re.search(r\"[0-9]+\", said)\n    return int(match.group()) if match else 0\n\n\n# Variable, property and parent of the folders that systemd makes for a unit.\nUNIT_FOLDERS = (\n    (\"RUNTIME_DIRECTORY\", \"RuntimeDirectory\", \"/run\"),\n    (\"STATE_DIRECTORY\", \"StateDirectory\", \"/var/lib\"),\n    (\"CACHE_DIRECTORY\", \"CacheDirectory\", \"/var/cache\"),\n    (\"LOGS_DIRECTORY\", \"LogsDirectory\", \"/var/log\"),\n    (\"CONFIGURATION_DIRECTORY\", \"ConfigurationDirectory\", \"/etc\"),\n)\n\n\ndef _folders(seen: dict[str, str]) -> dict[str, str]:\n    lists = ((name, seen.get(key, \"\").split(), parent) for name, key, parent in UNIT_FOLDERS)\n    return {\n        name: \":\".join(f\"{parent}/{each}\" for each in folders)\n        for name, folders, parent in lists\n        if folders\n    }\n\n\ndef _passed(seen: dict[str, str]) -> dict[str, str]:\n    \"\"\"PassEnvironment: taken from the environment of systemd itself.\"\"\"\n    names = split_words(seen.get(\"PassEnvironment\", \"\"))\n    own = processes.environment(1) if names else {}\n    return {name: own[name] for name in names if name in own}\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Splits a list of strings as systemctl prints it: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
+    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts use it: run commands, wait, report progress.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child, services\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.services import Restrictions\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative if a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of stderr, or of stdout if stderr is empty.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called at an interval while a command runs, e.g. to report what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One instance per agent. `state` is the folder of transactions and backups.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the invocation whose consumers this process cancelled.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, a disconnected runner interrupts nothing.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone if the runner is gone, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def can_restrict(self, asked: Restrictions) -> bool:\n        \"\"\"Whether a transient service is there for a program of an app.\n\n        Raises OperationError if there is none, and the restrictions need it.\n        \"\"\"\n        if services.are_there():\n            return True\n        if asked.needs_systemd:\n            raise OperationError(\n                \"a program of the app was not started: the unit restricts it by \"\n                + \", \".join(dict.fromkeys(name for name, _ in asked.properties[:3]))\n                + \"…, and systemd cannot be asked to do so (as root, over its bus)\"\n            )\n        return False\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n        asked: Restrictions | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in its own session and waits for it.\n\n        `stdin` is an open file for it to read, even one that its user may not open. `env` as in\n        `child.start`. `asked` are the restrictions of a unit. `check` lists the accepted exit\n        codes: True means `(0,)`, False any. Keeps the first `limit_bytes` of stdout and the last\n        64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.\n        Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            in_service = asked is not None and self.can_restrict(asked)\n            process = child.start(argv, whom, env or {}, cwd, source, asked, in_service, timeout)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} not found\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"could not start {argv[0]}: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        refused = child.refusal(process, argv, done.err)\n        if refused is not None and in_time:\n            raise refused\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not finish within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ends; False after a timeout.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # A background process that it left may hold the pipes open: do not wait for it.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"Collects the output of a command, up to a limit.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
+    "celeriac_host/system/units.py": "\"\"\"systemd units: their properties, processes, journal and execution context.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport glob\nimport json\nimport os\nimport re\nimport signal\nimport stat\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import environment_files, processes, services\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\nENVIRONMENT_LIMIT_BYTES = 1024 * 1024\n# What systemd logs about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; repeated properties are joined by newlines.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # The value contains a line break: this line continues it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; if shielded, it also finishes without the runner.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Makes systemd reread all unit files. Never interrupted.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the host is shutting down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        for _ in range(3):\n            done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n            # A signal to our control group may also have ended this command: it reported nothing.\n            if done.code != -signal.SIGTERM:\n                break\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"The number; 0 for an empty, missing or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, for either cgroup version; None if it does not exist.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every running process in a control group and its subgroups.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\nclass Run(NamedTuple):\n    \"\"\"One start of a unit.\"\"\"\n\n    invocation: str\n    main_pid: int\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    run: Run | None = None,\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` prints them.\n\n    With a run: only the entries of that start, and what systemd logged about it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if run is not None:\n        argv += [\"-b\", f\"_SYSTEMD_INVOCATION_ID={run.invocation}\"]\n        argv += [\"+\", f\"INVOCATION_ID={run.invocation}\"]\n        # journald looks up the invocation of a process that has exited by its unit, which may have\n        # started again by then.\n        argv += [\"+\", f\"_PID={run.main_pid}\", f\"_SYSTEMD_UNIT={unit}\"] if run.main_pid else []\n    else:\n        # Not -u: journald may never learn the unit of a process that ended at once, e.g. if its\n        # program does not exist. systemd's own entries name the unit.\n        named = (\"UNIT\", \"OBJECT_SYSTEMD_UNIT\", \"COREDUMP_UNIT\")\n        argv += [f\"_SYSTEMD_UNIT={unit}\"]\n        argv += [word for name in named for word in (\"+\", \"_UID=0\", f\"{name}={unit}\")]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"The text of an entry; journald writes bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"The cursor of the end of the journal; empty if unknown.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", run: Run | None = None, last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit, since the cursor or of one run, that may explain a failure.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, run)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"A traceback's last line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\n# Written by systemd: `Main process exited, code=killed, status=9/KILL`.\nENDED = re.compile(r\"Main process exited, code=(exited|killed|dumped), status=(\\d+)/(\\w+)\")\n# A level in the log of an app: such a line explains no end.\nCALM = re.compile(r\"\\b(?:DEBUG|INFO)\\b\")\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The most telling line: what killed it, an exception, else the last that explains an end.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    telling = [line for line in own if not CALM.search(line)]\n    # For a missing program, journald may know the unit of the second line only.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker cannot log this itself, and the last lines before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    if killed:\n        return killed[-1]\n    ended = _ended(lines)\n    by_signal = ended if ended.startswith(\"main process killed\") else \"\"\n    said = telling[-1:] or causes[-1:] or ([ended] if ended else own[-1:]) or list(lines[-1:])\n    return by_signal or last_exception(lines) or \"\".join(said)\n\n\ndef why(host: System, unit: str, lines: Sequence[str]) -> str:\n    \"\"\"The reason by these lines, and by what systemd knows if journald did not keep its line.\"\"\"\n    seen = show(host, unit, (\"ExecMainCode\", \"ExecMainStatus\"))\n    code, status = number(seen.get(\"ExecMainCode\")), number(seen.get(\"ExecMainStatus\"))\n    if code in CODES and not any(ENDED.search(line) for line in lines):\n        name = _signal_name(status)\n        lines = [*lines, f\"{unit}: Main process exited, code={CODES[code]}, status={status}/{name}\"]\n    return reason(lines)\n\n\n# CLD_KILLED and CLD_DUMPED of waitid(2).\nCODES = {2: \"killed\", 3: \"dumped\"}\n\n\ndef _signal_name(number: int) -> str:\n    try:\n        return signal.Signals(number).name[len(\"SIG\") :]\n    except ValueError:\n        return str(number)\n\n\ndef _ended(lines: Sequence[str]) -> str:\n    \"\"\"How its main process ended, by systemd's last word; empty if unknown.\"\"\"\n    for line in reversed(lines):\n        match = ENDED.search(line)\n        if match is None:\n            continue\n        how, status, name = match.groups()\n        if how == \"exited\":\n            return f\"main process exited with code {status}\"\n        if any(\"Watchdog timeout\" in each for each in lines):\n            return f\"main process killed by SIG{name}: it did not answer its watchdog in time\"\n        # systemd's own signal, after a time-out: the worker's last words tell more.\n        if any(re.search(r\"(?:operation|State .*) timed out\", each) for each in lines):\n            return f\"main process ended by SIG{name} after a time-out\"\n        return f\"main process killed by SIG{name}\"\n    return \"\"\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The exposure by `systemd-analyze security`: 0 (safe) to 10; None if unknown.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"The user, directory, environment and restrictions of a unit's processes.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n    restrictions: services.Restrictions = services.NONE\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"Reads the properties that set them; the variables in their order.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_folders(seen))\n    if seen.get(\"ExecSearchPath\"):\n        environment[\"PATH\"] = \":\".join(split_words(seen[\"ExecSearchPath\"]))\n    environment.update(_passed(seen))\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line, host))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    directory = _directory(seen.get(\"WorkingDirectory\", \"\"), whom)\n    return Context(whom, directory, environment, services.restrictions(unit, seen))\n\n\ndef user_of(seen: dict[str, str]) -> str | None:\n    \"\"\"The name of the user of a unit's processes; None if there is no such user.\"\"\"\n    try:\n        return identity(seen.get(\"User\") or \"root\").name\n    except OperationError:\n        return None\n\n\ndef working_directory(seen: dict[str, str]) -> str | None:\n    \"\"\"The directory of a unit's processes, links resolved; None if its user is unknown.\"\"\"\n    try:\n        whom = identity(seen.get(\"User\") or \"root\")\n    except OperationError:\n        return None\n    return os.path.realpath(_directory(seen.get(\"WorkingDirectory\", \"\"), whom))\n\n\ndef expanded(words: Sequence[str], where: Context) -> list[str]:\n    \"\"\"The words of a command with the unit's own PYTHONPATH, as systemd expands them.\n\n    Only in `PYTHONPATH=…:${PYTHONPATH}` for `env`, which deploy-worker writes.\n    \"\"\"\n    own = where.environment.get(\"PYTHONPATH\", \"\")\n    return [\n        word.replace(\"${PYTHONPATH}\", own) if word.startswith(\"PYTHONPATH=\") else word\n        for word in words\n    ]\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command in the same context as the processes of the unit.\"\"\"\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env={**where.environment, **(env or {})},\n        input=input,\n        check=check,\n        asked=where.restrictions,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: the directory may be missing.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str, host: System) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            text = _environment_text(path)\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"cannot read the unit's EnvironmentFile {path}: {error.strerror}\"\n                ) from None\n            continue\n        older = environment_files.version_matters(text) and version(host) < 254\n        found.update(environment_files.parse(text, comments_go_on=older))\n    return found\n\n\ndef _environment_text(path: str) -> str:\n    \"\"\"The app's user may own the file: a pipe or a huge file must not stop us. Raises OSError.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    # newline=\"\": a lone CR also ends a line.\n    with open(handle, encoding=\"utf-8\", errors=\"surrogateescape\", newline=\"\") as file:\n        about = os.fstat(handle)\n        if os.path.realpath(path) == os.devnull:\n            return \"\"\n        if not stat.S_ISREG(about.st_mode):\n            raise OSError(errno.EINVAL, \"it is not a regular file\")\n        if about.st_size > ENVIRONMENT_LIMIT_BYTES:\n            raise OSError(errno.EFBIG, f\"it has more than {ENVIRONMENT_LIMIT_BYTES} bytes\")\n        return file.read(ENVIRONMENT_LIMIT_BYTES)\n\n\ndef version(host: System) -> int:\n    \"\"\"The version of the systemd that runs; 0 if it does not say.\"\"\"\n    said = host.run([\"systemctl\", \"show\", \"-p\", \"Version\"], timeout=30, check=False).out\n    match = re.search(r\"[0-9]+\", said)\n    return int(match.group()) if match else 0\n\n\n# Variable, property and parent of the folders that systemd makes for a unit.\nUNIT_FOLDERS = (\n    (\"RUNTIME_DIRECTORY\", \"RuntimeDirectory\", \"/run\"),\n    (\"STATE_DIRECTORY\", \"StateDirectory\", \"/var/lib\"),\n    (\"CACHE_DIRECTORY\", \"CacheDirectory\", \"/var/cache\"),\n    (\"LOGS_DIRECTORY\", \"LogsDirectory\", \"/var/log\"),\n    (\"CONFIGURATION_DIRECTORY\", \"ConfigurationDirectory\", \"/etc\"),\n)\n\n\ndef _folders(seen: dict[str, str]) -> dict[str, str]:\n    lists = ((name, seen.get(key, \"\").split(), parent) for name, key, parent in UNIT_FOLDERS)\n    return {\n        name: \":\".join(f\"{parent}/{each}\" for each in folders)\n        for name, folders, parent in lists\n        if folders\n    }\n\n\ndef _passed(seen: dict[str, str]) -> dict[str, str]:\n    \"\"\"PassEnvironment: taken from the environment of systemd itself.\"\"\"\n    names = split_words(seen.get(\"PassEnvironment\", \"\"))\n    own = processes.environment(1) if names else {}\n    return {name: own[name] for name in names if name in own}\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Splits a list of strings as systemctl prints it: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
     "celeriac_host/transaction/control.py": "\"\"\"Handles the requests that change the host. A detached process does the work, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport time\nfrom typing import Any, Callable, Dict, Sequence\n\nfrom celeriac_host.state import ledger, notices, sweeping\nfrom celeriac_host.state.journal import (\n    BACKUPS,\n    IDENT,\n    PLAN,\n    Journal,\n    mark_told,\n    next_number,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, OperationError, describe\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached, guard, live, lock, runner, work\n\n# The guard may already be undoing it: at most a drain and a start.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Applies a plan under the host's lock. Returns the outcome, even if undone. Raises Fault.\"\"\"\n    for operation in operations:\n        runner.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes committed transactions, the newest first. Raises Fault.\"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was already undone\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)\n        try:\n            ledger.begin_rollback(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"requested\"},\n            )\n        except OSError as error:\n            ledger.end_rollback(host.state)\n            raise _unwritable(host.state, error) from None\n        _arm(host, lambda: ledger.end_rollback(host.state))\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Follows a transaction to its end, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"unknown transaction on this host: {', '.join(opened['transactions'])}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # The process was killed. Undo its work now, not at the guard's next tick.\n        message = \"the transaction process on the host exited unexpectedly\"\n        emit({\"kind\": \"note\", \"message\": message})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [runner.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes interrupted transactions, and removes files that killed writers left.\n\n    Raises Fault, RunnerGone.\n    \"\"\"\n    if not _interrupted(host.state) and not sweeping.find(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n        for path in sweeping.sweep(host.state):\n            emit({\"kind\": \"note\", \"message\": f\"removed {path}, which an interrupted run had left\"})\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Confirms releases that await their verdict. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = ledger.awaiting(host.state, unit)\n        # They were rolled back meanwhile, or a newer release was not verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        ledger.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"verified\")\n        ledger.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef acknowledge(\n    idents: Sequence[str], host: System, told: dict[str, Any] | None = None\n) -> dict[str, Any]:\n    \"\"\"Records that a run has reported what the host did alone. Raises OSError on a full disk.\n\n    `told`: the lasting findings that it told, and about what.\n    \"\"\"\n    mark_told(host.state, idents)\n    if told is not None:\n        notices.remember(host.state, told[\"about\"], told[\"messages\"])\n    return {\"acknowledged\": len(idents)}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or ledger.current_rollback(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    _arm(host, lambda: None)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"could not undo an interrupted transaction: the process doing it exited unexpectedly\",\n            evidence=detached.complaints(work.TEND),\n            next=f\"check the evidence; the host retries automatically every {guard.TICK_SECONDS} s\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was interrupted and \"\n        f\"{'has now been undone' if whole else 'could not be undone completely'}; \"\n        \"this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again to make a new plan\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not IDENT.fullmatch(ident):\n        raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"cannot create {folder}: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root (or sudo) and a writable disk\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Records the plan and arms the guard, before anything is changed.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\n        \"id\": ident,\n        \"number\": next_number(host.state),\n        \"startedAt\": now,\n        \"meta\": meta,\n        \"operations\": list(operations),\n    }\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never started.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n    except OSError as error:\n        files.remove_tree(folder)\n        raise _unwritable(host.state, error) from None\n    _arm(host, lambda: files.remove_tree(folder))\n    return ident\n\n\ndef _arm(host: System, give_up: Callable[[], object]) -> None:\n    \"\"\"Raises Fault if that fails; then nothing of the guard stays.\"\"\"\n    try:\n        guard.arm(host, give_up)\n    except OSError as error:\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        raise Fault(\n            f\"could not arm the guard: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"cannot write the journal to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
     "celeriac_host/transaction/detached.py": "\"\"\"Starts the work in its own control group (a transient scope), outside the SSH session.\n\nThe process inherits the host's lock and holds it until it ends, whatever happens to its parent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Sequence\n\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import live, lock, program\n\nENVIRONMENT = {\n    \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n    \"LC_ALL\": \"C\",\n}\n\n\ndef launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:\n    \"\"\"Starts `work.py` with `words`; `live.follow(ident)` shows its progress. Raises Fault.\n\n    The lock is handed over: it is free again when the process has ended.\n    \"\"\"\n    live.forget(ident)\n    scope = f\"celeriac-{ident}-{os.urandom(2).hex()}.scope\"\n    argv = [\"systemd-run\", \"--scope\", \"--quiet\", \"--collect\", f\"--unit={scope}\"]\n    argv += [\"--description=Celeriac transaction\", \"--\"]\n    argv += program.command(host.state, [*words, str(held.handle)])\n    try:\n        os.makedirs(live.FOLDER, 0o700, exist_ok=True)\n        with open(_complaints(ident), \"wb\") as complaints:\n            # systemd-run executes the program in its own place, which so inherits the lock.\n            subprocess.Popen(\n                argv,\n                stdin=subprocess.DEVNULL,\n                stdout=complaints,\n                stderr=complaints,\n                cwd=\"/\",\n                env=ENVIRONMENT,\n                start_new_session=True,\n                pass_fds=(held.handle,),\n            )\n    except OSError as error:\n        raise Fault(\n            f\"could not start the transaction process: {error}; nothing was changed\"\n        ) from None\n    held.hand_over()\n\n\ndef complaints(ident: str) -> list[str]:\n    \"\"\"What the process, or systemd-run, wrote to stderr: normally nothing.\"\"\"\n    with suppress(OSError), open(_complaints(ident), encoding=\"utf-8\", errors=\"replace\") as file:\n        return [line for line in file.read().splitlines() if line.strip()][-20:]\n    return []\n\n\ndef _complaints(ident: str) -> str:\n    return os.path.join(live.FOLDER, ident + \".stderr\")\n",
     "celeriac_host/transaction/guard.py": "\"\"\"Looks after a host while no run is connected: a timer, enabled only while it is needed.\n\nIt is needed for an open transaction (its process may die, the host may reboot), for a release that\nis not confirmed yet, and for a rollback in progress. Each tick does what is due, and disables the\ntimer when nothing is left to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host.state import guard_timer, ledger\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.durations import duration\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import program\n\nTICK_SECONDS = 20\n\nSERVICE = \"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: undo interrupted transactions, roll back unconfirmed releases\nAfter=network.target redis.service redis-server.service\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\nExecStart=%s\nTimeoutStartSec=infinity\n# An undo may restart a worker, which takes as long as its running tasks.\nTimeoutStopSec=10min\n\"\"\"\n\nTIMER = f\"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: timer of {guard_timer.NAME}.service\n# Each transaction starts it, and systemd refuses a sixth start within ten seconds.\nStartLimitIntervalSec=0\n\n[Timer]\nOnActiveSec={TICK_SECONDS}\nOnUnitInactiveSec={TICK_SECONDS}\nAccuracySec=1\n\n[Install]\nWantedBy=timers.target\n\"\"\"\n\n\ndef arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:\n    \"\"\"Enables and starts the timer, before the first change. Raises OSError, OperationError.\n\n    If that fails, `give_up` removes what the caller needs the guard for; unless something else\n    needs it, nothing of this attempt stays.\n    \"\"\"\n    before: dict[str, files.Found | None] = {}\n    missing: list[str] = []\n    try:\n        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}\n        missing = files.missing_folders(os.path.dirname(guard_timer.link()))\n        program.install(host.state)\n        command = \" \".join(program.command(host.state, [\"guard\"]))\n        for path, text in zip(_unit_paths(), (SERVICE % command, TIMER)):\n            _put(path, text)\n        link = guard_timer.link()\n        os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)\n        if not os.path.lexists(link):\n            os.symlink(os.path.join(guard_timer.FOLDER, f\"{guard_timer.NAME}.timer\"), link)\n            files.sync_folder(os.path.dirname(link))\n        # No daemon-reload: it would also load changes of others that may not be ready.\n        units.control(host, \"start\", \"--\", f\"{guard_timer.NAME}.timer\")\n    except (OSError, OperationError):\n        give_up()\n        if disarm(host):\n            _put_back(before)\n            files.remove_folders(missing)\n        raise\n\n\ndef disarm(host: System) -> bool:\n    \"\"\"Disables the timer if it is not needed. Ignores errors: the next tick tries again.\"\"\"\n    if is_needed(host):\n        return False\n    with suppress(Exception):\n        files.remove(guard_timer.link())\n        units.control(host, \"stop\", \"--no-block\", \"--\", f\"{guard_timer.NAME}.timer\")\n    return True\n\n\ndef is_needed(host: System) -> bool:\n    return bool(\n        ledger.current_rollback(host.state)\n        or ledger.all_awaiting(host.state)\n        or any(each[\"state\"] == \"open\" for each in remembered(host.state))\n    )\n\n\ndef overdue(waiting: dict[str, Any]) -> str:\n    \"\"\"Why a release that was not confirmed in time is rolled back.\"\"\"\n    return f\"not confirmed within {duration(float(waiting['withinSeconds']))}\"\n\n\ndef _unit_paths() -> tuple[str, str]:\n    \"\"\"The service, the timer.\"\"\"\n    service, timer = (f\"{guard_timer.NAME}.{kind}\" for kind in (\"service\", \"timer\"))\n    return os.path.join(guard_timer.FOLDER, service), os.path.join(guard_timer.FOLDER, timer)\n\n\ndef _put_back(before: dict[str, files.Found | None]) -> None:\n    \"\"\"As far as possible: a newer program, or a timer that is off, does no harm.\"\"\"\n    for path, was in before.items():\n        with suppress(Exception):\n            found = files.find(path)\n            if was is None:\n                files.remove(path)\n            elif found is None or found.content != was.content:\n                files.write(path, was.content, was.mode, was.uid, was.gid, was.modified_ns)\n\n\ndef _put(path: str, text: str) -> None:\n    found = files.find(path)\n    if found is None or found.content != text.encode(\"utf-8\"):\n        files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n",
@@ -53976,7 +53946,6 @@ function flagOf(name, input) {
 /** Flags that are only valid with `--host`. */
 const loginFlags = [
     'port',
-    'agent',
     'user',
     'ssh-key-file',
     'known-hosts-file',
@@ -54159,19 +54128,17 @@ function readFile(flag, path) {
  *
  * @throws ConfigError when the user is not root and this is not a dry run
  */
-function connectionOf(flags, inputs, person, { onlyRoot = false } = {}) {
+function connectionOf(flags, inputs, person) {
     if (flags.has('host')) {
         const { host, port, user } = inputs;
         const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
         const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'] };
-        const policy = { connectTimeout: inputs['connect-timeout'] };
-        return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
+        return { target, policy: { connectTimeout: inputs['connect-timeout'] }, program: hostProgram };
     }
     const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
-    if (person.uid !== 0 && !bySudo && (onlyRoot || !inputs['dry-run'])) {
+    if (person.uid !== 0 && !bySudo && !inputs['dry-run']) {
         const problem = `${person.name} is not root; only root can make changes`;
-        const looking = onlyRoot ? '' : '`--dry-run`, ';
-        throw new errors_ConfigError('command line', problem, `${looking}\`--sudo\`, or to be run as root`);
+        throw new errors_ConfigError('command line', problem, '`--dry-run`, `--sudo`, or to be run as root');
     }
     // The agent is started with sudo for any user but root.
     const user = bySudo ? person.name : 'root';
@@ -54447,2227 +54414,6 @@ const metaOf = (inputs, holder, person) => ({
     lockTimeoutSeconds: inputs['lock-timeout'],
 });
 
-;// CONCATENATED MODULE: external "node:zlib"
-const external_node_zlib_namespaceObject = require("node:zlib");
-;// CONCATENATED MODULE: ./src/adapters/last-lines.js
-/** The last lines that are not empty. */
-function lastLines(text, count) {
-    return text
-        .split('\n')
-        .map((line) => line.trimEnd())
-        .filter((line) => line !== '')
-        .slice(-count);
-}
-
-;// CONCATENATED MODULE: ./src/adapters/agent/agent-start.js
-
-
-
-/** Title of the step that starts the agent. */
-const START_STEP = 'start the agent';
-const loaderPath = 'celeriac_host/session/loader.py';
-/** One zlib-compressed JSON object of module path → source. */
-function packProgram(program) {
-    if (program[loaderPath] === undefined)
-        throw new Error(`the host program has no ${loaderPath}`);
-    return (0,external_node_zlib_namespaceObject.deflateSync)(JSON.stringify(program), { level: 9 });
-}
-/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
-function startCommand(programBytes, user) {
-    const bootstrap = [
-        'import sys',
-        'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
-        'import json,zlib',
-        `s=json.loads(zlib.decompress(sys.stdin.buffer.read(${programBytes})))`,
-        `exec(compile(s["${loaderPath}"],"${loaderPath}","exec"),{"SOURCES":s})`,
-    ].join(';');
-    const sudo = user === 'root' ? '' : 'sudo -n ';
-    return `${sudo}python3 -I -S -uc '${bootstrap}'`;
-}
-const sudoersLine = (user) => `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
-/** The first match wins, so the most specific line comes first. */
-const RULES = [
-    {
-        pattern: /celeriac: python (\S+) is too old/,
-        explain: ({ host }, match) => ({
-            problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
-            next: 'Install Python 3.8 or newer as `python3` on the server.',
-        }),
-    },
-    {
-        pattern: /No space left on device|Disk quota exceeded/i,
-        explain: ({ host }) => ({
-            problem: `the disk of ${host} is full`,
-            next: 'Free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
-        }),
-    },
-    {
-        pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
-        explain: ({ user }) => ({
-            problem: `${user} may not use sudo without a password`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
-        }),
-    },
-    {
-        pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
-        explain: ({ user }) => ({
-            problem: `${user} is not allowed to use sudo`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
-        }),
-    },
-    {
-        pattern: /sudo: .*(must have a tty|no tty present)/,
-        explain: ({ user }) => ({
-            problem: `sudo requires a terminal for ${user}`,
-            next: `Put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`).`,
-        }),
-    },
-    {
-        pattern: /sudo: (command )?not found|command not found: sudo|Unknown command:? '?sudo|sudo: Command not found|sudo: No such file/i,
-        explain: ({ user }) => ({
-            problem: `${user} is not root, and the server has no sudo`,
-            next: 'Install sudo on the server (`apt-get install sudo`) and allow it, or log in as root.',
-        }),
-    },
-    {
-        pattern: /python3: (command )?not found|command not found: python3|Unknown command:? '?python3|python3: Command not found|python3: No such file/i,
-        explain: ({ host }) => ({
-            problem: `${host} has no python3`,
-            next: 'Install it on the server: `apt-get install python3-minimal` (Debian, Ubuntu) or `dnf install python3`.',
-        }),
-    },
-    {
-        pattern: /^sudo: (.+)$/m,
-        explain: ({ user }, match) => ({
-            problem: `sudo refused ${user}: ${match[1]}`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
-        }),
-    },
-    {
-        pattern: /account (has expired|is expired|expired)|password has expired|password expired/i,
-        explain: ({ user }) => ({
-            problem: `the account ${user}, or its password, has expired`,
-            next: `See \`chage -l ${user}\` on the server; \`chage -E -1 -M -1 ${user}\` lifts both.`,
-        }),
-    },
-    {
-        pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
-        explain: ({ host }) => ({
-            problem: `${host} refuses logins at the moment: it is booting or shutting down`,
-            next: 'Run again once it is up: it refuses logins while /run/nologin exists.',
-        }),
-    },
-    {
-        pattern: /account is currently not available|This account is not available|nologin/i,
-        explain: ({ user }) => ({
-            problem: `${user} has no login shell`,
-            next: `Give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account.`,
-        }),
-    },
-    {
-        pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
-        explain: ({ user }) => ({
-            problem: `the login of ${user} runs a fixed command instead of the requested one`,
-            next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command.',
-        }),
-    },
-    {
-        pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
-        explain: ({ host }) => ({
-            problem: `${host} is out of memory or processes`,
-            next: 'Free some on the server (`free -h`, `ps aux --sort=-rss | head`).',
-        }),
-    },
-    {
-        pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
-        explain: ({ host }, match) => ({
-            problem: `the agent did not start on ${host}: ${match[1]}`,
-            next: 'Run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
-        }),
-    },
-];
-/** Explains why there was no hello, from stderr, stdout and how the process ended. */
-function explainStart(evidence) {
-    const { problem, next } = findExplanation(evidence);
-    const lines = [
-        ...lastLines(evidence.stderr, 10),
-        ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
-    ].map((line) => line.slice(0, 300));
-    return new HostError(`The agent could not be started: ${problem}.`, {
-        step: START_STEP,
-        ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
-        exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
-        evidence: lines,
-        undone: [],
-        next,
-    });
-}
-function findExplanation(evidence) {
-    for (const source of [evidence.stderr, evidence.stdout]) {
-        for (const rule of RULES) {
-            const match = rule.pattern.exec(source);
-            if (match !== null)
-                return rule.explain(evidence, match);
-        }
-    }
-    return explainEnd(evidence);
-}
-function explainEnd(evidence) {
-    const { ended, host, user } = evidence;
-    const python = user === 'root' ? 'python3' : 'sudo -n python3';
-    if (ended.kind === 'timed-out') {
-        return {
-            problem: `${host} did not start it within ${ended.seconds} s`,
-            next: `Check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
-        };
-    }
-    if (ended.kind === 'noise') {
-        return {
-            problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
-            next: 'Let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal.',
-        };
-    }
-    if (ended.code === 127 || ended.code === 126) {
-        return {
-            problem: `${host} cannot run \`${python}\` (exit code ${ended.code})`,
-            next: 'Install python3 (and sudo, unless the user is root) on the server.',
-        };
-    }
-    if (ended.code === null) {
-        return {
-            problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
-            next: 'Look for the out-of-memory killer, or a policy that kills it, in the journal of the server.',
-        };
-    }
-    return {
-        problem: `the login of ${user} ended with exit code ${ended.code} without running \`${python}\``,
-        next: `Look for a forced command in authorized_keys, a login shell such as /bin/false, or an \`exit\` in a login script: \`ssh ${user}@${host} ${python} -V\` should print a version.`,
-    };
-}
-
-;// CONCATENATED MODULE: ./src/adapters/agent/installed-text.js
-
-
-/**
- * The agent as a program on the host, as docs/reference/policy.md describes it. The agent writes the
- * same file when it installs itself; only the compression may differ.
- */
-function installedText(program, python) {
-    const packed = (0,external_node_zlib_namespaceObject.deflateSync)(JSON.stringify(program), { level: 9 }).toString('base64');
-    return [
-        `#!${python} -IS`,
-        "# Celeriac's agent in hardened mode. Installed by its owner; docs/reference/policy.md explains it.",
-        'import binascii, json, zlib',
-        'sources = json.loads(zlib.decompress(binascii.a2b_base64(',
-        `b"${packed}"`,
-        ')))',
-        `exec(compile(sources["${loaderPath}"], "${loaderPath}", "exec"), {"SOURCES": sources, "HARDENED": True})`,
-        '',
-    ].join('\n');
-}
-
-;// CONCATENATED MODULE: ./src/config/harden-inputs.js
-
-
-
-
-// Its owner works as root, over ordinary SSH.
-const { 'fleet-file': _fleetFile, agent: _agent, ...loginInputs } = hostInputs;
-const account = /^[a-z_][a-z0-9_-]{0,31}$/;
-const deployUser = patternInput({
-    description: 'System user that the key of the pipeline logs in as; it is made for that.',
-    fallback: 'celeriac',
-}, 'a user name such as celeriac, not root', { test: (text) => account.test(text) && text !== 'root' });
-/** One of the choices, or empty. */
-const maybeChoice = (described, choices) => ({
-    ...choiceInput({ ...described, fallback: '' }, [...choices, '']),
-    expected: `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}, or empty`,
-});
-/** The inputs of `celeriac harden`: what the policy does not get from one stays as it is. */
-const hardenInputs = {
-    ...loginInputs,
-    'deploy-user': deployUser,
-    'read-user': patternInput({
-        description: 'A second system user, whose key may look, but not change anything: for plans on pull requests.',
-        fallback: '',
-    }, 'a user name such as celeriac-plan, not root, or empty', { test: (text) => text === '' || (account.test(text) && text !== 'root') }),
-    units: listInput({
-        description: 'Units of the workers that the key may deploy. Their `User=`, which must be the same one and not root, is the only user that the key can act for.',
-        fallback: '',
-    }, 'names of systemd services separated by commas', unitName),
-    'also-restart': companionsInput({
-        description: 'Units that a deploy may restart or reload, as in deploy-worker; their URLs may be requested.',
-    }),
-    databases: listInput({
-        description: 'Databases with jobs that may be read, backed up and repaired; `none`. If not set, at first: those found as in cleanup.',
-        fallback: '',
-    }, 'absolute paths or postgresql:// URLs without a password, separated by commas, or `none`', { test: (text) => text === 'none' || isDatabase(text) }),
-    source: maybeChoice({
-        description: 'How code may be deployed: `git` to the checkout, `upload` below `deploy-to`, or not at all. Whoever may deploy code can run code as the user of the app, unless only signed commits are accepted.',
-    }, ['none', 'git', 'upload']),
-    checkout: maybePathInput({
-        description: "With `source: git`: path of the checkout. If not set: the one that contains the unit's WorkingDirectory.",
-    }),
-    'deploy-to': maybePathInput({
-        description: 'With `source: upload`: the folder of the code folders.',
-    }),
-    'gpg-keyring': maybePathInput({
-        description: 'Keyring on the host, of which one key must have signed each commit that is deployed.',
-    }),
-    'swap-path': patternInput({
-        description: 'The swap file that may be made. If not set, at first: /swapfile.',
-        fallback: '',
-    }, 'an absolute path or empty', { test: (text) => text === '' || absolutePath.test(text) }),
-    'swap-size': input({
-        description: 'The largest size of the swap file; `off`: no swap. If not set, at first: 4G, or `off` in a container.',
-        fallback: '',
-    }, 'a size such as 2G, `off`, or empty', (text) => {
-        const word = text.trim();
-        if (word === '' || word === 'off')
-            return { bytes: null, off: word === 'off' };
-        const bytes = parseSize(word);
-        return bytes === null ? null : { bytes, off: false };
-    }),
-    urls: listInput({
-        description: 'URLs that may be requested from the host, by the gate and the probes; one that ends with `/` includes what begins with it.',
-        fallback: '',
-    }, 'URLs separated by commas', urlPattern(/^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/)),
-    tasks: listInput({
-        description: 'Tasks of the app that the gate may send by name; canaries are always allowed.',
-        fallback: '',
-    }, 'names of tasks separated by commas', /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/),
-    'before-start': commandsInput({
-        description: 'Commands that deploys may run as the user of the app, word for word, one per line.',
-    }),
-    'read-write-paths': listInput({
-        description: 'Paths that a deploy may add to `ReadWritePaths=` of a unit.',
-        fallback: '',
-    }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
-    access: maybeChoice({
-        description: '`read`: the key may look, but not change anything. If not set, at first: `change`.',
-    }, ['change', 'read']),
-};
-/** The inputs of `celeriac unharden`. */
-const unhardenInputs = { ...loginInputs, 'deploy-user': deployUser };
-
-;// CONCATENATED MODULE: ./src/config/public-keys.js
-
-/** Types that a runner can log in with; a security key would have to be touched there. */
-const types = [
-    'ssh-ed25519',
-    'ecdsa-sha2-nistp256',
-    'ecdsa-sha2-nistp384',
-    'ecdsa-sha2-nistp521',
-    'ssh-rsa',
-];
-const expected = `public keys, one per line: ${types[0]} AAAA… comment`;
-/**
- * Reads a file of public keys, such as `~/.ssh/id_ed25519.pub`.
- *
- * @param where names the file in errors
- * @throws ConfigError with the line; a private key is not repeated
- */
-function parsePublicKeys(text, where) {
-    if (/-----BEGIN|^PuTTY-User-Key-File/m.test(text)) {
-        throw new errors_ConfigError(where, 'this is a private key', 'the public half: the file with `.pub`');
-    }
-    const keys = text.split(/\r?\n/).flatMap((line, index) => {
-        const words = line.trim();
-        return words === '' || words.startsWith('#') ? [] : [public_keys_parseLine(words, `${where}:${index + 1}`)];
-    });
-    if (keys.length === 0)
-        throw new errors_ConfigError(where, 'there is no key', expected);
-    return keys;
-}
-function public_keys_parseLine(line, where) {
-    const [type = '', base64 = '', ...comment] = line.split(/\s+/);
-    if (type.startsWith('sk-')) {
-        const problem = 'a security key (`sk-`) must be touched at each login, which a runner cannot do';
-        throw new errors_ConfigError(where, problem, expected);
-    }
-    if (!types.includes(type)) {
-        throw new errors_ConfigError(where, 'not a public key of a supported type', expected);
-    }
-    if (!/^[A-Za-z0-9+/]+={0,2}$/.test(base64) || typeIn(base64) !== type) {
-        throw new errors_ConfigError(where, `the key is damaged: it does not contain ${type}`, expected);
-    }
-    // A comment is for people; what could end the line or confuse a reader goes.
-    return {
-        type,
-        base64,
-        comment: comment
-            .join(' ')
-            .replace(/[^\x20-\x7e]/g, '')
-            .slice(0, 200),
-    };
-}
-/** The type inside of a key: its first field. */
-function typeIn(base64) {
-    const data = Buffer.from(base64, 'base64');
-    const length = data.length < 4 ? 0 : data.readUInt32BE(0);
-    return length > data.length - 5 ? '' : data.toString('latin1', 4, 4 + length);
-}
-const renderPublicKey = ({ type, base64, comment }) => [type, base64, comment].filter((part) => part !== '').join(' ');
-
-;// CONCATENATED MODULE: ./src/config/signers.js
-
-
-/**
- * Reads a file in the format of `allowed_signers` (ssh-keygen(1)): principals, options, type, key.
- *
- * @param where names the file in errors
- * @throws ConfigError with the line
- */
-function parseAllowedSigners(text, where) {
-    const signers = text.split(/\r?\n/).flatMap((line, index) => {
-        const words = line.trim();
-        return words === '' || words.startsWith('#') ? [] : [signers_parseLine(words, `${where}:${index + 1}`)];
-    });
-    if (signers.length === 0) {
-        throw new errors_ConfigError(where, 'there is no signer', 'lines such as `alice@example.com ssh-ed25519 AAAA…`');
-    }
-    return signers;
-}
-function signers_parseLine(line, where) {
-    const at = line.search(/(?:ssh-|ecdsa-sha2-|sk-)\S+\s+AAAA/);
-    const [name = '', ...options] = line.slice(0, Math.max(at, 0)).trim().split(/\s+/);
-    const limits = options.filter((option) => !/^namespaces="?git"?$/.test(option));
-    if (at < 0 || !/^[^\s"*?!,]{1,200}$/.test(name) || limits.length > 0) {
-        const problem = limits.length > 0
-            ? `the option ${limits[0]} is not supported`
-            : 'not a line of an allowed_signers file with one principal';
-        throw new errors_ConfigError(where, problem, 'such as `alice@example.com ssh-ed25519 AAAA…`');
-    }
-    const [key] = parsePublicKeys(line.slice(at), where);
-    return { name, key: `${key?.type} ${key?.base64}` };
-}
-
-;// CONCATENATED MODULE: ./src/report/shell-commands.js
-/**
- * The operations of hardened mode as a script for a shell of root, for those who type themselves. It
- * stops at the first error; unlike a plan it undoes nothing.
- */
-function renderCommands(operations, agent) {
-    if (operations.length === 0)
-        return '# Nothing to do: the host is in the desired state.\n';
-    return [
-        '#!/bin/sh',
-        '# As root. Each part is one operation of `celeriac harden` or `celeriac unharden`.',
-        'set -eu',
-        'umask 022',
-        ...operations.flatMap((operation) => [
-            '',
-            `# ${operation.title}: ${operation.why}`,
-            ...shell_commands_linesOf(operation, agent),
-        ]),
-        '',
-    ].join('\n');
-}
-function shell_commands_linesOf(operation, agent) {
-    switch (operation.op) {
-        case 'create-user':
-            return createUser(operation.user, operation.home);
-        case 'remove-user':
-            return [`userdel ${shell_commands_quote(operation.user)}`, removeEmpty(`/home/${operation.user}`)];
-        case 'install-agent':
-            return writeFile(operation.path, agent(operation.python), '0755');
-        case 'write-file':
-            return writeFile(operation.path, operation.text, operation.mode);
-        case 'set-mode':
-            return [
-                `chown ${shell_commands_quote(operation.owner)} ${shell_commands_quote(operation.path)}`,
-                `chmod ${operation.mode} ${shell_commands_quote(operation.path)}`,
-            ];
-        case 'install-sudoers':
-            return installSudoers(operation.path, operation.text);
-        case 'prove-agent':
-            return [
-                `echo '{"id":1,"ask":"bye","protocol":1}' | runuser -u ${shell_commands_quote(operation.user)} -- sudo -n ${shell_commands_quote(operation.path)}`,
-            ];
-        case 'remove-file':
-            return [`rm ${shell_commands_quote(operation.path)}`];
-        case 'remove-folder':
-            return [`rmdir ${shell_commands_quote(operation.path)}`];
-        default:
-            throw new Error(`${operation.op} is not an operation of hardened mode`);
-    }
-}
-function createUser(user, home) {
-    const ssh = shell_commands_quote(`${home}/.ssh`);
-    return [
-        `useradd --system --user-group --no-create-home --home-dir ${shell_commands_quote(home)} --shell /bin/sh \\`,
-        `  --comment 'Celeriac deploys (celeriac harden)' --password '*' ${shell_commands_quote(user)}`,
-        `install -d -o root -g root -m 0755 ${shell_commands_quote(home)} ${ssh}`,
-        `if command -v restorecon >/dev/null; then restorecon -R ${shell_commands_quote(home)}; fi`,
-    ];
-}
-/** Checked before it is in place, and as a whole after. */
-function installSudoers(path, text) {
-    const name = shell_commands_quote(path);
-    return [
-        'visudo -c >/dev/null',
-        'draft=$(mktemp)',
-        `printf '%s' ${shell_commands_quote(text)} >"$draft"`,
-        'visudo -cf "$draft"',
-        `install -o root -g root -m 0440 "$draft" ${name}`,
-        'rm "$draft"',
-        `visudo -c || { rm ${name}; exit 1; }`,
-    ];
-}
-/** Beside the file first, so that it is never half-written. */
-function writeFile(path, text, mode) {
-    const folder = path.slice(0, path.lastIndexOf('/'));
-    const end = 'END_OF_FILE';
-    return [
-        `mkdir -p ${shell_commands_quote(folder)}`,
-        `cat >${shell_commands_quote(`${path}.new`)} <<'${end}'`,
-        ...text.replace(/\n$/, '').split('\n'),
-        end,
-        `chmod ${mode} ${shell_commands_quote(`${path}.new`)}`,
-        `mv ${shell_commands_quote(`${path}.new`)} ${shell_commands_quote(path)}`,
-    ];
-}
-const removeEmpty = (home) => `rmdir ${shell_commands_quote(`${home}/.ssh`)} ${shell_commands_quote(home)} || true`;
-/** A word for a shell. */
-const shell_commands_quote = (word) => /^[A-Za-z0-9/_.-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-
-;// CONCATENATED MODULE: ./src/config/policy.js
-
-/**
- * The policy of a host in hardened mode, `/etc/celeriac/policy.json`: what a key may ask the installed
- * agent for. What it does not name is refused. docs/reference/policy.md explains it; the host reads it
- * with `host/celeriac_host/policy/document.py`, and fixtures hold both to the same answers.
- */
-const policyPath = '/etc/celeriac/policy.json';
-const longest = { text: 4096, list: 100 };
-/** Absolute, without `.`, `..`, doubled or closing slashes. */
-const policy_path = schemas_string()
-    .max(longest.text)
-    .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[^/\p{Cc}]+)+$/u);
-const policy_unit = schemas_string().regex(/^[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]+)?\.service$/);
-const policy_account = schemas_string().regex(/^[a-z_][a-z0-9_-]{0,31}$/);
-const policy_name = schemas_string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/);
-const count = (largest) => schemas_int().min(1).max(largest);
-const list = (item) => array(item).max(longest.list);
-const policy_database = union([
-    policy_path,
-    // A password, or an option that names a file, has no place here.
-    schemas_string().regex(/^postgres(?:ql)?:\/\/(?:[^/?#:@\s]*@)?[^/?#@\s]*\/[^/?#\s]+$/),
-])
-    .meta({ description: 'The path of a SQLite file, or a postgresql:// URL without a password.' });
-const signer = strictObject({
-    name: schemas_string()
-        .regex(/^[^\s"*?!,]{1,200}$/)
-        .meta({ description: 'Whose key it is, for messages: an e-mail address, for example.' }),
-    key: schemas_string()
-        .max(longest.text)
-        .regex(/^(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$/)
-        .meta({ description: 'The public SSH key: its type and its base64, without a comment.' }),
-});
-/** Its texts are the descriptions of the published JSON Schema. */
-const policyShape = strictObject({
-    $schema: schemas_string().optional(),
-    version: literal(1),
-    access: schemas_enum(['change', 'read']).meta({
-        description: 'read: looks, dry runs and verifications without a confirmation. change: everything that the rest of this policy allows.',
-    }),
-    readers: list(policy_account).optional().meta({
-        description: 'System users whose access is read, whatever `access` says.',
-    }),
-    units: array(policy_unit).min(1).max(longest.list).meta({
-        description: 'The units of the workers, by their exact names.',
-    }),
-    appUser: schemas_string()
-        .regex(/^(?!root$)[a-z_][a-z0-9_-]{0,31}$/)
-        .meta({ description: 'The user of these units. Never root.' }),
-    companions: list(policy_unit)
-        .optional()
-        .meta({ description: 'Units that may be restarted after a deploy (`also-restart`).' }),
-    databases: list(policy_database)
-        .optional()
-        .meta({ description: 'Databases with jobs that may be read, backed up and repaired.' }),
-    checkout: policy_path
-        .nullable()
-        .optional()
-        .meta({ description: 'The top folder of the Git checkout that may be moved to a commit.' }),
-    deployTo: policy_path
-        .nullable()
-        .optional()
-        .meta({ description: 'The folder below which uploaded code may be unpacked.' }),
-    swap: strictObject({ path: policy_path, largestBytes: count(2 ** 44) })
-        .nullable()
-        .optional()
-        .meta({ description: 'The one swap file, and its largest size.' }),
-    sysctl: record(schemas_string().regex(/^[a-z0-9_]+(?:\.[a-z0-9_-]+)+$/), tuple([schemas_int(), schemas_int()]).refine(([least, most]) => least <= most))
-        .optional()
-        .meta({ description: 'Kernel settings, each with its smallest and largest value.' }),
-    urls: list(schemas_string().regex(/^https?:\/\/[^\s/?#@\\]+\/[^\s?#\\]*$/))
-        .optional()
-        .meta({
-        description: 'URLs that may be requested, from the host: these, and what begins with one that ends with a slash.',
-    }),
-    tasks: list(policy_name).optional().meta({
-        description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
-    }),
-    commands: list(array(schemas_string().min(1).max(longest.text)).min(1).max(longest.list))
-        .optional()
-        .meta({ description: 'Commands that `before-start` may run as the app, word for word.' }),
-    writablePaths: list(policy_path)
-        .optional()
-        .meta({ description: 'Paths that a deploy may add to `ReadWritePaths=` of a unit.' }),
-    signers: strictObject({
-        ssh: list(signer).optional(),
-        gpgKeyring: policy_path.optional(),
-    })
-        .refine(({ ssh = [], gpgKeyring }) => ssh.length > 0 || gpgKeyring !== undefined)
-        .nullable()
-        .optional()
-        .meta({
-        description: 'Whose signature a commit needs before it is deployed. Without it, whoever has the key of the CI can run code as the user of the app.',
-    }),
-    limits: strictObject({
-        bytes: count(2 ** 40)
-            .optional()
-            .meta({
-            description: 'Of an upload or a copy of a database. Default: 536870912.',
-        }),
-        seconds: count(7 * 86_400)
-            .optional()
-            .meta({
-            description: 'Of a session, and of any time-out in it. Default: 14400.',
-        }),
-        requests: count(1_000_000).optional().meta({ description: 'Of a session. Default: 5000.' }),
-        operations: count(10_000).optional().meta({ description: 'Of a plan. Default: 200.' }),
-        changesPerHour: count(100_000).optional().meta({
-            description: 'Plans, undos and probes, of all sessions together. Default: 120.',
-        }),
-    })
-        .optional(),
-})
-    .meta({
-    title: "Celeriac's policy of a host in hardened mode",
-    description: 'What it does not name is refused.',
-});
-/** The JSON Schema that is published as docs/reference/policy.schema.json. */
-function policySchema() {
-    return toJSONSchema(policyShape);
-}
-
-;// CONCATENATED MODULE: ../../node_modules/diff/libesm/diff/base.js
-class Diff {
-    diff(oldStr, newStr, 
-    // Type below is not accurate/complete - see above for full possibilities - but it compiles
-    options = {}) {
-        let callback;
-        if (typeof options === 'function') {
-            callback = options;
-            options = {};
-        }
-        else if ('callback' in options) {
-            callback = options.callback;
-        }
-        // Allow subclasses to massage the input prior to running
-        const oldString = this.castInput(oldStr, options);
-        const newString = this.castInput(newStr, options);
-        const oldTokens = this.removeEmpty(this.tokenize(oldString, options));
-        const newTokens = this.removeEmpty(this.tokenize(newString, options));
-        return this.diffWithOptionsObj(oldTokens, newTokens, options, callback);
-    }
-    diffWithOptionsObj(oldTokens, newTokens, options, callback) {
-        var _a;
-        const done = (value) => {
-            value = this.postProcess(value, options);
-            if (callback) {
-                setTimeout(function () { callback(value); }, 0);
-                return undefined;
-            }
-            else {
-                return value;
-            }
-        };
-        const newLen = newTokens.length, oldLen = oldTokens.length;
-        let editLength = 1;
-        let maxEditLength = newLen + oldLen;
-        if (options.maxEditLength != null) {
-            maxEditLength = Math.min(maxEditLength, options.maxEditLength);
-        }
-        const maxExecutionTime = (_a = options.timeout) !== null && _a !== void 0 ? _a : Infinity;
-        const abortAfterTimestamp = Date.now() + maxExecutionTime;
-        const bestPath = [{ oldPos: -1, lastComponent: undefined }];
-        // Seed editLength = 0, i.e. the content starts with the same values
-        let newPos = this.extractCommon(bestPath[0], newTokens, oldTokens, 0, options);
-        if (bestPath[0].oldPos + 1 >= oldLen && newPos + 1 >= newLen) {
-            // Identity per the equality and tokenizer
-            return done(this.buildValues(bestPath[0].lastComponent, newTokens, oldTokens));
-        }
-        // Once we hit the right edge of the edit graph on some diagonal k, we can
-        // definitely reach the end of the edit graph in no more than k edits, so
-        // there's no point in considering any moves to diagonal k+1 any more (from
-        // which we're guaranteed to need at least k+1 more edits).
-        // Similarly, once we've reached the bottom of the edit graph, there's no
-        // point considering moves to lower diagonals.
-        // We record this fact by setting minDiagonalToConsider and
-        // maxDiagonalToConsider to some finite value once we've hit the edge of
-        // the edit graph.
-        // This optimization is not faithful to the original algorithm presented in
-        // Myers's paper, which instead pointlessly extends D-paths off the end of
-        // the edit graph - see page 7 of Myers's paper which notes this point
-        // explicitly and illustrates it with a diagram. This has major performance
-        // implications for some common scenarios. For instance, to compute a diff
-        // where the new text simply appends d characters on the end of the
-        // original text of length n, the true Myers algorithm will take O(n+d^2)
-        // time while this optimization needs only O(n+d) time.
-        let minDiagonalToConsider = -Infinity, maxDiagonalToConsider = Infinity;
-        // Main worker method. checks all permutations of a given edit length for acceptance.
-        const execEditLength = () => {
-            for (let diagonalPath = Math.max(minDiagonalToConsider, -editLength); diagonalPath <= Math.min(maxDiagonalToConsider, editLength); diagonalPath += 2) {
-                let basePath;
-                const removePath = bestPath[diagonalPath - 1], addPath = bestPath[diagonalPath + 1];
-                if (removePath) {
-                    // No one else is going to attempt to use this value, clear it
-                    // @ts-expect-error - perf optimisation. This type-violating value will never be read.
-                    bestPath[diagonalPath - 1] = undefined;
-                }
-                let canAdd = false;
-                if (addPath) {
-                    // what newPos will be after we do an insertion:
-                    const addPathNewPos = addPath.oldPos - diagonalPath;
-                    canAdd = addPath && 0 <= addPathNewPos && addPathNewPos < newLen;
-                }
-                const canRemove = removePath && removePath.oldPos + 1 < oldLen;
-                if (!canAdd && !canRemove) {
-                    // If this path is a terminal then prune
-                    // @ts-expect-error - perf optimisation. This type-violating value will never be read.
-                    bestPath[diagonalPath] = undefined;
-                    continue;
-                }
-                // Select the diagonal that we want to branch from. We select the prior
-                // path whose position in the old string is the farthest from the origin
-                // and does not pass the bounds of the diff graph
-                if (!canRemove || (canAdd && removePath.oldPos < addPath.oldPos)) {
-                    basePath = this.addToPath(addPath, true, false, 0, options);
-                }
-                else {
-                    basePath = this.addToPath(removePath, false, true, 1, options);
-                }
-                newPos = this.extractCommon(basePath, newTokens, oldTokens, diagonalPath, options);
-                if (basePath.oldPos + 1 >= oldLen && newPos + 1 >= newLen) {
-                    // If we have hit the end of both strings, then we are done
-                    return done(this.buildValues(basePath.lastComponent, newTokens, oldTokens)) || true;
-                }
-                else {
-                    bestPath[diagonalPath] = basePath;
-                    if (basePath.oldPos + 1 >= oldLen) {
-                        maxDiagonalToConsider = Math.min(maxDiagonalToConsider, diagonalPath - 1);
-                    }
-                    if (newPos + 1 >= newLen) {
-                        minDiagonalToConsider = Math.max(minDiagonalToConsider, diagonalPath + 1);
-                    }
-                }
-            }
-            editLength++;
-        };
-        // Performs the length of edit iteration. Is a bit fugly as this has to support the
-        // sync and async mode which is never fun. Loops over execEditLength until a value
-        // is produced, or until the edit length exceeds options.maxEditLength (if given),
-        // in which case it will return undefined.
-        if (callback) {
-            (function exec() {
-                setTimeout(function () {
-                    if (editLength > maxEditLength || Date.now() > abortAfterTimestamp) {
-                        return callback(undefined);
-                    }
-                    if (!execEditLength()) {
-                        exec();
-                    }
-                }, 0);
-            }());
-        }
-        else {
-            while (editLength <= maxEditLength && Date.now() <= abortAfterTimestamp) {
-                const ret = execEditLength();
-                if (ret) {
-                    return ret;
-                }
-            }
-        }
-    }
-    addToPath(path, added, removed, oldPosInc, options) {
-        const last = path.lastComponent;
-        if (last && !options.oneChangePerToken && last.added === added && last.removed === removed) {
-            return {
-                oldPos: path.oldPos + oldPosInc,
-                lastComponent: { count: last.count + 1, added: added, removed: removed, previousComponent: last.previousComponent }
-            };
-        }
-        else {
-            return {
-                oldPos: path.oldPos + oldPosInc,
-                lastComponent: { count: 1, added: added, removed: removed, previousComponent: last }
-            };
-        }
-    }
-    extractCommon(basePath, newTokens, oldTokens, diagonalPath, options) {
-        const newLen = newTokens.length, oldLen = oldTokens.length;
-        let oldPos = basePath.oldPos, newPos = oldPos - diagonalPath, commonCount = 0;
-        while (newPos + 1 < newLen && oldPos + 1 < oldLen && this.equals(oldTokens[oldPos + 1], newTokens[newPos + 1], options)) {
-            newPos++;
-            oldPos++;
-            commonCount++;
-            if (options.oneChangePerToken) {
-                basePath.lastComponent = { count: 1, previousComponent: basePath.lastComponent, added: false, removed: false };
-            }
-        }
-        if (commonCount && !options.oneChangePerToken) {
-            basePath.lastComponent = { count: commonCount, previousComponent: basePath.lastComponent, added: false, removed: false };
-        }
-        basePath.oldPos = oldPos;
-        return newPos;
-    }
-    equals(left, right, options) {
-        if (options.comparator) {
-            return options.comparator(left, right);
-        }
-        else {
-            return left === right
-                || (!!options.ignoreCase && left.toLowerCase() === right.toLowerCase());
-        }
-    }
-    removeEmpty(array) {
-        const ret = [];
-        for (let i = 0; i < array.length; i++) {
-            if (array[i]) {
-                ret.push(array[i]);
-            }
-        }
-        return ret;
-    }
-    // eslint-disable-next-line @typescript-eslint/no-unused-vars
-    castInput(value, options) {
-        return value;
-    }
-    // eslint-disable-next-line @typescript-eslint/no-unused-vars
-    tokenize(value, options) {
-        return Array.from(value);
-    }
-    join(chars) {
-        // Assumes ValueT is string, which is the case for most subclasses.
-        // When it's false, e.g. in diffArrays, this method needs to be overridden (e.g. with a no-op)
-        // Yes, the casts are verbose and ugly, because this pattern - of having the base class SORT OF
-        // assume tokens and values are strings, but not completely - is weird and janky.
-        return chars.join('');
-    }
-    postProcess(changeObjects, 
-    // eslint-disable-next-line @typescript-eslint/no-unused-vars
-    options) {
-        return changeObjects;
-    }
-    get useLongestToken() {
-        return false;
-    }
-    buildValues(lastComponent, newTokens, oldTokens) {
-        // First we convert our linked list of components in reverse order to an
-        // array in the right order:
-        const components = [];
-        let nextComponent;
-        while (lastComponent) {
-            components.push(lastComponent);
-            nextComponent = lastComponent.previousComponent;
-            delete lastComponent.previousComponent;
-            lastComponent = nextComponent;
-        }
-        components.reverse();
-        const componentLen = components.length;
-        let componentPos = 0, newPos = 0, oldPos = 0;
-        for (; componentPos < componentLen; componentPos++) {
-            const component = components[componentPos];
-            if (!component.removed) {
-                if (!component.added && this.useLongestToken) {
-                    let value = newTokens.slice(newPos, newPos + component.count);
-                    value = value.map(function (value, i) {
-                        const oldValue = oldTokens[oldPos + i];
-                        return oldValue.length > value.length ? oldValue : value;
-                    });
-                    component.value = this.join(value);
-                }
-                else {
-                    component.value = this.join(newTokens.slice(newPos, newPos + component.count));
-                }
-                newPos += component.count;
-                // Common case
-                if (!component.added) {
-                    oldPos += component.count;
-                }
-            }
-            else {
-                component.value = this.join(oldTokens.slice(oldPos, oldPos + component.count));
-                oldPos += component.count;
-            }
-        }
-        return components;
-    }
-}
-
-;// CONCATENATED MODULE: ../../node_modules/diff/libesm/diff/line.js
-
-
-class LineDiff extends Diff {
-    constructor() {
-        super(...arguments);
-        this.tokenize = tokenize;
-    }
-    equals(left, right, options) {
-        // If we're ignoring whitespace, we need to normalise lines by stripping
-        // whitespace before checking equality. (This has an annoying interaction
-        // with newlineIsToken that requires special handling: if newlines get their
-        // own token, then we DON'T want to trim the *newline* tokens down to empty
-        // strings, since this would cause us to treat whitespace-only line content
-        // as equal to a separator between lines, which would be weird and
-        // inconsistent with the documented behavior of the options.)
-        if (options.ignoreWhitespace) {
-            if (!options.newlineIsToken || !left.includes('\n')) {
-                left = left.trim();
-            }
-            if (!options.newlineIsToken || !right.includes('\n')) {
-                right = right.trim();
-            }
-        }
-        else if (options.ignoreNewlineAtEof && !options.newlineIsToken) {
-            if (left.endsWith('\n')) {
-                left = left.slice(0, -1);
-            }
-            if (right.endsWith('\n')) {
-                right = right.slice(0, -1);
-            }
-        }
-        return super.equals(left, right, options);
-    }
-}
-const lineDiff = new LineDiff();
-function diffLines(oldStr, newStr, options) {
-    return lineDiff.diff(oldStr, newStr, options);
-}
-function diffTrimmedLines(oldStr, newStr, options) {
-    options = generateOptions(options, { ignoreWhitespace: true });
-    return lineDiff.diff(oldStr, newStr, options);
-}
-// Exported standalone so it can be used from jsonDiff too.
-function tokenize(value, options) {
-    if (options.stripTrailingCr) {
-        // remove one \r before \n to match GNU diff's --strip-trailing-cr behavior
-        value = value.replace(/\r\n/g, '\n');
-    }
-    const retLines = [], linesAndNewlines = value.split(/(\n|\r\n)/);
-    // Ignore the final empty token that occurs if the string ends with a new line
-    if (!linesAndNewlines[linesAndNewlines.length - 1]) {
-        linesAndNewlines.pop();
-    }
-    // Merge the content and line separators into single tokens
-    for (let i = 0; i < linesAndNewlines.length; i++) {
-        const line = linesAndNewlines[i];
-        if (i % 2 && !options.newlineIsToken) {
-            retLines[retLines.length - 1] += line;
-        }
-        else {
-            retLines.push(line);
-        }
-    }
-    return retLines;
-}
-
-;// CONCATENATED MODULE: ../../node_modules/diff/libesm/patch/create.js
-
-/**
- * Returns true if the filename contains characters that require C-style
- * quoting (as used by Git and GNU diffutils in diff output).
- */
-function needsQuoting(s) {
-    for (let i = 0; i < s.length; i++) {
-        if (s[i] < '\x20' || s[i] > '\x7e' || s[i] === '"' || s[i] === '\\') {
-            return true;
-        }
-    }
-    return false;
-}
-/**
- * C-style quotes a filename, encoding special characters as escape sequences
- * and non-ASCII bytes as octal escapes. This is the inverse of
- * `parseQuotedFileName` in parse.ts.
- *
- * Non-ASCII bytes are encoded as UTF-8 before being emitted as octal escapes.
- * This matches the behaviour of both Git and GNU diffutils, which always emit
- * UTF-8 octal escapes regardless of the underlying filesystem encoding (e.g.
- * Git for Windows converts from NTFS's UTF-16 to UTF-8 internally).
- *
- * If the filename doesn't need quoting, returns it as-is.
- */
-function quoteFileNameIfNeeded(s) {
-    if (!needsQuoting(s)) {
-        return s;
-    }
-    let result = '"';
-    const bytes = new TextEncoder().encode(s);
-    let i = 0;
-    while (i < bytes.length) {
-        const b = bytes[i];
-        // See https://en.wikipedia.org/wiki/Escape_sequences_in_C#Escape_sequences
-        if (b === 0x07) {
-            result += '\\a';
-        }
-        else if (b === 0x08) {
-            result += '\\b';
-        }
-        else if (b === 0x09) {
-            result += '\\t';
-        }
-        else if (b === 0x0a) {
-            result += '\\n';
-        }
-        else if (b === 0x0b) {
-            result += '\\v';
-        }
-        else if (b === 0x0c) {
-            result += '\\f';
-        }
-        else if (b === 0x0d) {
-            result += '\\r';
-        }
-        else if (b === 0x22) {
-            result += '\\"';
-        }
-        else if (b === 0x5c) {
-            result += '\\\\';
-        }
-        else if (b >= 0x20 && b <= 0x7e) {
-            // Just a printable ASCII character that is neither a double quote nor a
-            // backslash; no need to escape it.
-            result += String.fromCharCode(b);
-        }
-        else {
-            // Either part of a non-ASCII character or a control character without a
-            // special escape sequence; needs escaping as a 3-digit octal escape
-            result += '\\' + b.toString(8).padStart(3, '0');
-        }
-        i++;
-    }
-    result += '"';
-    return result;
-}
-const INCLUDE_HEADERS = {
-    includeIndex: true,
-    includeUnderline: true,
-    includeFileHeaders: true
-};
-const FILE_HEADERS_ONLY = {
-    includeIndex: false,
-    includeUnderline: false,
-    includeFileHeaders: true
-};
-const OMIT_HEADERS = {
-    includeIndex: false,
-    includeUnderline: false,
-    includeFileHeaders: false
-};
-function structuredPatch(oldFileName, newFileName, oldStr, newStr, oldHeader, newHeader, options) {
-    let optionsObj;
-    if (!options) {
-        optionsObj = {};
-    }
-    else if (typeof options === 'function') {
-        optionsObj = { callback: options };
-    }
-    else {
-        optionsObj = options;
-    }
-    if (typeof optionsObj.context === 'undefined') {
-        optionsObj.context = 4;
-    }
-    // We copy this into its own variable to placate TypeScript, which thinks
-    // optionsObj.context might be undefined in the callbacks below.
-    const context = optionsObj.context;
-    // @ts-expect-error (runtime check for something that is correctly a static type error)
-    if (optionsObj.newlineIsToken) {
-        throw new Error('newlineIsToken may not be used with patch-generation functions, only with diffing functions');
-    }
-    if (!optionsObj.callback) {
-        return diffLinesResultToPatch(diffLines(oldStr, newStr, optionsObj));
-    }
-    else {
-        const { callback } = optionsObj;
-        diffLines(oldStr, newStr, Object.assign(Object.assign({}, optionsObj), { callback: (diff) => {
-                const patch = diffLinesResultToPatch(diff);
-                // TypeScript is unhappy without the cast because it does not understand that `patch` may
-                // be undefined here only if `callback` is StructuredPatchCallbackAbortable:
-                callback(patch);
-            } }));
-    }
-    function diffLinesResultToPatch(diff) {
-        // STEP 1: Build up the patch with no "\ No newline at end of file" lines and with the arrays
-        //         of lines containing trailing newline characters. We'll tidy up later...
-        if (!diff) {
-            return;
-        }
-        diff.push({ value: '', lines: [] }); // Append an empty value to make cleanup easier
-        function contextLines(lines) {
-            return lines.map(function (entry) { return ' ' + entry; });
-        }
-        const hunks = [];
-        let oldRangeStart = 0, newRangeStart = 0, curRange = [], oldLine = 1, newLine = 1;
-        for (let i = 0; i < diff.length; i++) {
-            const current = diff[i], lines = current.lines || create_splitLines(current.value);
-            current.lines = lines;
-            if (current.added || current.removed) {
-                // If we have previous context, start with that
-                if (!oldRangeStart) {
-                    const prev = diff[i - 1];
-                    oldRangeStart = oldLine;
-                    newRangeStart = newLine;
-                    if (prev) {
-                        curRange = context > 0 ? contextLines(prev.lines.slice(-context)) : [];
-                        oldRangeStart -= curRange.length;
-                        newRangeStart -= curRange.length;
-                    }
-                }
-                // Output our changes
-                for (const line of lines) {
-                    curRange.push((current.added ? '+' : '-') + line);
-                }
-                // Track the updated file position
-                if (current.added) {
-                    newLine += lines.length;
-                }
-                else {
-                    oldLine += lines.length;
-                }
-            }
-            else {
-                // Identical context lines. Track line changes
-                if (oldRangeStart) {
-                    // Close out any changes that have been output (or join overlapping)
-                    if (lines.length <= context * 2 && i < diff.length - 2) {
-                        // Overlapping
-                        for (const line of contextLines(lines)) {
-                            curRange.push(line);
-                        }
-                    }
-                    else {
-                        // end the range and output
-                        const contextSize = Math.min(lines.length, context);
-                        for (const line of contextLines(lines.slice(0, contextSize))) {
-                            curRange.push(line);
-                        }
-                        const hunk = {
-                            oldStart: oldRangeStart,
-                            oldLines: (oldLine - oldRangeStart + contextSize),
-                            newStart: newRangeStart,
-                            newLines: (newLine - newRangeStart + contextSize),
-                            lines: curRange
-                        };
-                        hunks.push(hunk);
-                        oldRangeStart = 0;
-                        newRangeStart = 0;
-                        curRange = [];
-                    }
-                }
-                oldLine += lines.length;
-                newLine += lines.length;
-            }
-        }
-        // Step 2: eliminate the trailing `\n` from each line of each hunk, and, where needed, add
-        //         "\ No newline at end of file".
-        for (const hunk of hunks) {
-            for (let i = 0; i < hunk.lines.length; i++) {
-                if (hunk.lines[i].endsWith('\n')) {
-                    hunk.lines[i] = hunk.lines[i].slice(0, -1);
-                }
-                else {
-                    hunk.lines.splice(i + 1, 0, '\\ No newline at end of file');
-                    i++; // Skip the line we just added, then continue iterating
-                }
-            }
-        }
-        return {
-            oldFileName: oldFileName, newFileName: newFileName,
-            oldHeader: oldHeader, newHeader: newHeader,
-            hunks: hunks
-        };
-    }
-}
-/**
- * creates a unified diff patch.
- *
- * @param patch either a single structured patch object (as returned by `structuredPatch`) or an
- *   array of them (as returned by `parsePatch`).
- * @param headerOptions behaves the same as the `headerOptions` option of `createTwoFilesPatch`.
- *   Ignored for patches where `isGit` is `true`.
- *
- * When a patch has `isGit: true`, `formatPatch` output is changed to more closely match Git's
- * output: it emits a `diff --git` header, emits Git extended headers as appropriate based on
- * properties like `isRename`, `isCreate`, `newMode`, etc, and will omit `---`/`+++` file
- * headers for patches with no hunks (e.g. renames without content changes).
- */
-function formatPatch(patch, headerOptions) {
-    var _a, _b, _c, _d, _e, _f;
-    if (!headerOptions) {
-        headerOptions = INCLUDE_HEADERS;
-    }
-    if (Array.isArray(patch)) {
-        if (patch.length > 1 && !headerOptions.includeFileHeaders && !patch.every(p => p.isGit)) {
-            throw new Error('Cannot omit file headers on a multi-file patch. '
-                + '(The result would be unparseable; how would a tool trying to apply '
-                + 'the patch know which changes are to which file?)');
-        }
-        return patch.map(p => formatPatch(p, headerOptions)).join('\n');
-    }
-    const ret = [];
-    // Git patches have a fixed header format (diff --git, extended headers,
-    // and ---/+++ when hunks are present), so headerOptions is ignored.
-    if (patch.isGit) {
-        headerOptions = INCLUDE_HEADERS;
-        // Emit Git-style diff --git header and extended headers.
-        // Git never puts /dev/null in the "diff --git" line; for file
-        // creations/deletions it uses the real filename on both sides.
-        if (!patch.oldFileName) {
-            throw new Error('oldFileName must be specified for Git patches');
-        }
-        if (!patch.newFileName) {
-            throw new Error('newFileName must be specified for Git patches');
-        }
-        let gitOldName = patch.oldFileName;
-        let gitNewName = patch.newFileName;
-        if (patch.isCreate && gitOldName === '/dev/null') {
-            gitOldName = gitNewName.replace(/^b\//, 'a/');
-        }
-        else if (patch.isDelete && gitNewName === '/dev/null') {
-            gitNewName = gitOldName.replace(/^a\//, 'b/');
-        }
-        ret.push('diff --git ' + quoteFileNameIfNeeded(gitOldName) + ' ' + quoteFileNameIfNeeded(gitNewName));
-        if (patch.isDelete) {
-            ret.push('deleted file mode ' + ((_a = patch.oldMode) !== null && _a !== void 0 ? _a : '100644'));
-        }
-        if (patch.isCreate) {
-            ret.push('new file mode ' + ((_b = patch.newMode) !== null && _b !== void 0 ? _b : '100644'));
-        }
-        if (patch.oldMode && patch.newMode && !patch.isDelete && !patch.isCreate) {
-            ret.push('old mode ' + patch.oldMode);
-            ret.push('new mode ' + patch.newMode);
-        }
-        if (patch.isRename) {
-            ret.push('rename from ' + quoteFileNameIfNeeded(((_c = patch.oldFileName) !== null && _c !== void 0 ? _c : '').replace(/^a\//, '')));
-            ret.push('rename to ' + quoteFileNameIfNeeded(((_d = patch.newFileName) !== null && _d !== void 0 ? _d : '').replace(/^b\//, '')));
-        }
-        if (patch.isCopy) {
-            ret.push('copy from ' + quoteFileNameIfNeeded(((_e = patch.oldFileName) !== null && _e !== void 0 ? _e : '').replace(/^a\//, '')));
-            ret.push('copy to ' + quoteFileNameIfNeeded(((_f = patch.newFileName) !== null && _f !== void 0 ? _f : '').replace(/^b\//, '')));
-        }
-    }
-    else {
-        if (headerOptions.includeIndex && patch.oldFileName == patch.newFileName && patch.oldFileName !== undefined) {
-            ret.push('Index: ' + patch.oldFileName);
-        }
-        if (headerOptions.includeUnderline) {
-            ret.push('===================================================================');
-        }
-    }
-    // Emit --- / +++ file headers. For Git patches with no hunks (e.g.
-    // pure renames, mode-only changes), Git omits these, so we do too.
-    const hasHunks = patch.hunks.length > 0;
-    if (headerOptions.includeFileHeaders && patch.oldFileName !== undefined && patch.newFileName !== undefined
-        && (!patch.isGit || hasHunks)) {
-        ret.push('--- ' + quoteFileNameIfNeeded(patch.oldFileName) + (patch.oldHeader ? '\t' + patch.oldHeader : ''));
-        ret.push('+++ ' + quoteFileNameIfNeeded(patch.newFileName) + (patch.newHeader ? '\t' + patch.newHeader : ''));
-    }
-    for (let i = 0; i < patch.hunks.length; i++) {
-        const hunk = patch.hunks[i];
-        // Unified Diff Format quirk: If the chunk size is 0,
-        // the first number is one lower than one would expect.
-        // https://www.artima.com/weblogs/viewpost.jsp?thread=164293
-        const oldStart = hunk.oldLines === 0 ? hunk.oldStart - 1 : hunk.oldStart;
-        const newStart = hunk.newLines === 0 ? hunk.newStart - 1 : hunk.newStart;
-        ret.push('@@ -' + oldStart + ',' + hunk.oldLines
-            + ' +' + newStart + ',' + hunk.newLines
-            + ' @@');
-        for (const line of hunk.lines) {
-            ret.push(line);
-        }
-    }
-    return ret.join('\n') + '\n';
-}
-function createTwoFilesPatch(oldFileName, newFileName, oldStr, newStr, oldHeader, newHeader, options) {
-    if (typeof options === 'function') {
-        options = { callback: options };
-    }
-    if (!(options === null || options === void 0 ? void 0 : options.callback)) {
-        const patchObj = structuredPatch(oldFileName, newFileName, oldStr, newStr, oldHeader, newHeader, options);
-        if (!patchObj) {
-            return;
-        }
-        return formatPatch(patchObj, options === null || options === void 0 ? void 0 : options.headerOptions);
-    }
-    else {
-        const { callback } = options;
-        structuredPatch(oldFileName, newFileName, oldStr, newStr, oldHeader, newHeader, Object.assign(Object.assign({}, options), { callback: patchObj => {
-                if (!patchObj) {
-                    callback(undefined);
-                }
-                else {
-                    callback(formatPatch(patchObj, options.headerOptions));
-                }
-            } }));
-    }
-}
-function createPatch(fileName, oldStr, newStr, oldHeader, newHeader, options) {
-    return createTwoFilesPatch(fileName, fileName, oldStr, newStr, oldHeader, newHeader, options);
-}
-/**
- * Split `text` into an array of lines, including the trailing newline character (where present)
- */
-function create_splitLines(text) {
-    const hasTrailingNl = text.endsWith('\n');
-    const result = text.split('\n').map(line => line + '\n');
-    if (hasTrailingNl) {
-        result.pop();
-    }
-    else {
-        result.push(result.pop().slice(0, -1));
-    }
-    return result;
-}
-
-;// CONCATENATED MODULE: ./src/plan/text-diff.js
-
-/**
- * The unified diff of one file; `''`: no difference.
- *
- * @param before the current text; `null`: there is no file
- * @param after the new text; `null`: the file will be removed
- */
-function unifiedDiff(path, before, after) {
-    if (before === after) {
-        return '';
-    }
-    const from = before === null ? '/dev/null' : path;
-    const to = after === null ? '/dev/null' : path;
-    const patch = createTwoFilesPatch(from, to, before ?? '', after ?? '', undefined, undefined, {
-        context: 3,
-        headerOptions: { includeIndex: false, includeUnderline: false, includeFileHeaders: true },
-    });
-    return patch.replace(/\t$/gm, '').trimEnd();
-}
-
-;// CONCATENATED MODULE: ./src/plan/harden/places.js
-/** Where hardened mode is on a host; `src/config/policy.ts` has the policy's own path. */
-/** Modules of workers are here, too. */
-const programFolder = '/usr/local/lib/celeriac';
-const agentPath = `${programFolder}/agent`;
-const policyFolder = '/etc/celeriac';
-/** Beside the policy, so that editors find it. */
-const schemaPath = `${policyFolder}/policy.schema.json`;
-const places_homeOf = (user) => `/home/${user}`;
-const keysPath = (user) => `${places_homeOf(user)}/.ssh/authorized_keys`;
-const sudoersPath = (user) => `/etc/sudoers.d/${user}`;
-/** The one line; `""`: no arguments. */
-const sudoersText = (user) => `${user} ALL=(root) NOPASSWD: ${agentPath} ""\n`;
-/** What precedes each key: it runs the installed agent, whatever is asked for, and nothing else. */
-const keyOptions = `restrict,command="sudo -n ${agentPath}" `;
-
-;// CONCATENATED MODULE: ./src/plan/harden/check-login.js
-
-
-/**
- * Whether a user can be the one that keys log in as, and whether sshd will let it in.
- *
- * @throws ConfigError when not
- */
-function checkLogin(fact, user, findings) {
-    checkAccount(fact, user, findings);
-    const settings = fact.sshd[user] ?? null;
-    if (settings === null) {
-        const message = `the settings of sshd are not known: see whether it lets ${user} in with a key of ~/.ssh/authorized_keys`;
-        findings.push({ level: 'notice', message });
-        return;
-    }
-    checkSshd(settings, user, findings);
-}
-function checkAccount({ accounts }, user, findings) {
-    const account = accounts[user] ?? null;
-    if (account === null)
-        return;
-    if (!account.ours) {
-        throw new errors_ConfigError('input deploy-user', `the user ${user} exists, and Celeriac did not make it: it may have a password, other keys or other rights`, 'the name of no user: one is made for the key alone');
-    }
-    if (account.home !== places_homeOf(user)) {
-        throw new errors_ConfigError('input deploy-user', `the home of ${user} is ${account.home}`, `${places_homeOf(user)}, as it was made: \`usermod --home ${places_homeOf(user)} ${user}\``);
-    }
-    if (account.groups.length > 0) {
-        const message = `${user} is a member of ${account.groups.join(', ')}, which Celeriac did not do: what the agent runs as root is not affected, but the account has these rights`;
-        findings.push({ level: 'warning', message });
-    }
-}
-const keyFiles = ['.ssh/authorized_keys', '%h/.ssh/authorized_keys'];
-function checkSshd(settings, user, findings) {
-    const refuse = (problem, expected) => {
-        throw new errors_ConfigError('sshd_config of the host', problem, expected);
-    };
-    const values = (name) => settings[name] ?? [];
-    if (values('pubkeyauthentication')[0] === 'no') {
-        refuse(`sshd accepts no keys for ${user}`, '`PubkeyAuthentication yes`');
-    }
-    const places = values('authorizedkeysfile');
-    if (places.length > 0 && !keyFiles.some((place) => places.includes(place))) {
-        refuse(`sshd reads the keys of ${user} from ${places.join(', ')}`, '`AuthorizedKeysFile .ssh/authorized_keys`, at least for this user (`Match User`)');
-    }
-    const forced = values('forcecommand').join(' ');
-    if (forced !== '' && forced !== 'none') {
-        refuse(`sshd runs \`${forced}\` for ${user}, whatever its key says`, 'no `ForceCommand` for it');
-    }
-    const allowed = values('allowusers');
-    if (allowed.length > 0 && !allowed.some((pattern) => mayMean(pattern, user))) {
-        refuse(`sshd only lets ${allowed.join(', ')} in`, `\`AllowUsers\` with ${user}`);
-    }
-    if (values('denyusers').some((pattern) => mayMean(pattern, user))) {
-        refuse(`sshd keeps ${user} out (DenyUsers)`, `\`DenyUsers\` without ${user}`);
-    }
-    const groups = values('allowgroups');
-    if (groups.length > 0 && !groups.some((pattern) => mayMean(pattern, user))) {
-        refuse(`sshd only lets the groups ${groups.join(', ')} in`, `\`AllowGroups\` with ${user}, which is the group of that user`);
-    }
-    const command = values('authorizedkeyscommand').join(' ');
-    if (command !== '' && command !== 'none') {
-        const message = `sshd also takes keys from \`${command}\`: a key of ${user} from there is not bound to the agent`;
-        findings.push({ level: 'warning', message });
-    }
-}
-/** Patterns of sshd: `*`, `?`, and a host after an `@`. */
-function mayMean(pattern, user) {
-    const name = pattern.split('@')[0] ?? '';
-    const escaped = name.replace(/[.+^${}()|[\]\\]/g, '\\$&');
-    const expression = escaped.replaceAll('*', '.*').replaceAll('?', '.');
-    return new RegExp(`^${expression}$`).test(user);
-}
-
-;// CONCATENATED MODULE: ./src/plan/harden/harden.js
-
-
-
-
-
-
-function hardenQuery(users, search = false) {
-    return {
-        hardening: {
-            users,
-            agent: agentPath,
-            guarded: [
-                agentPath,
-                policyPath,
-                ...users.flatMap((user) => [places_homeOf(user), sudoersPath(user)]),
-            ],
-            folders: [policyFolder, programFolder],
-            search,
-        },
-        files: {
-            paths: [
-                policyPath,
-                schemaPath,
-                ...users.flatMap((user) => [keysPath(user), sudoersPath(user)]),
-            ],
-        },
-    };
-}
-/**
- * Plans hardened mode: the agent and its policy, then for each user its account, its keys and the one
- * line for sudo, and last the proof that it can start the agent.
- *
- * @throws ConfigError when the host would not be safe with it, or would not let the keys in
- */
-function planHarden(facts, desired) {
-    const draft = { operations: [], satisfied: [], findings: [] };
-    checkPlaces(facts);
-    for (const { user } of desired.logins)
-        checkLogin(facts.hardening, user, draft.findings);
-    planAgent(facts, draft);
-    planPolicy(facts, desired, draft);
-    for (const login of desired.logins)
-        planLogin(facts, login, draft);
-    if (draft.operations.length > 0) {
-        for (const login of desired.logins)
-            draft.operations.push(prove(facts, desired.policy, login));
-    }
-    return draft;
-}
-function checkPlaces({ hardening }) {
-    const [loose] = hardening.loose;
-    if (loose !== undefined) {
-        throw new errors_ConfigError('the host', `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: others than root could replace what the key runs as root`, `owner root, and no write permission for others: \`chown root ${loose.path}; chmod go-w ${loose.path}\``);
-    }
-    const { visudo, problem } = hardening.sudoers;
-    if (!visudo) {
-        throw new errors_ConfigError('the host', 'it has no sudo', 'sudo: `apt-get install sudo`');
-    }
-    if (problem !== null) {
-        const expected = 'a valid sudoers: correct it with `visudo` first';
-        throw new errors_ConfigError('the host', `visudo finds an error in sudoers: ${problem}`, expected);
-    }
-}
-function planAgent({ hardening }, { operations, satisfied }) {
-    const { agent, version, python } = hardening;
-    if (agent.kind === 'agent' && agent.same) {
-        satisfied.push(`agent ${version} at ${agentPath}`);
-        return;
-    }
-    if (agent.kind === 'symlink' || agent.kind === 'other') {
-        const what = agent.kind === 'symlink' ? `a link to ${agent.target}` : `a ${agent.what}`;
-        throw new errors_ConfigError('the host', `${agentPath} is ${what}`, 'no file: move it away');
-    }
-    operations.push({
-        op: 'install-agent',
-        path: agentPath,
-        version,
-        python,
-        expects: agent.kind === 'agent' ? agent.sha256 : null,
-        title: `install agent ${version} as ${agentPath}`,
-        why: whyAgent(agent, version),
-    });
-}
-function whyAgent(agent, version) {
-    if (agent.kind !== 'agent')
-        return 'there is none';
-    if (agent.version === null)
-        return 'the file there is not an agent of Celeriac';
-    if (agent.version !== version)
-        return `the one there is ${agent.version}`;
-    return `its mode is ${agent.mode}, its owner ${agent.owner}, or it is run by another Python`;
-}
-function planPolicy(facts, { policy, schema }, draft) {
-    planFile(facts, draft, {
-        path: schemaPath,
-        text: schema,
-        mode: '0644',
-        title: 'write the JSON Schema of the policy, for editors',
-        satisfied: '',
-        showDiff: false,
-    });
-    const present = textOf(facts.files[policyPath]);
-    const same = present !== null && harden_inOrder(parsed(present)) === harden_inOrder(policy);
-    planFile(facts, draft, {
-        path: policyPath,
-        // Its layout is the owner's.
-        text: same ? present : `${JSON.stringify(policy, null, 2)}\n`,
-        mode: '0644',
-        title: 'write the policy: what the key may ask for',
-        satisfied: `policy at ${policyPath}`,
-        showDiff: true,
-    });
-}
-function planLogin(facts, login, draft) {
-    const { user } = login;
-    const account = facts.hardening.accounts[user] ?? null;
-    const text = keysText(facts, login);
-    if (account === null) {
-        draft.operations.push({
-            op: 'create-user',
-            user,
-            home: places_homeOf(user),
-            title: `add the system user ${user}`,
-            why: 'there is no such user; the key logs in as it, and it has no password',
-        });
-    }
-    planFile(facts, draft, {
-        path: keysPath(user),
-        text,
-        mode: '0644',
-        title: `let the ${login.keys?.length === 1 ? 'key' : 'keys'} of ${user} run the installed agent, and nothing else`,
-        satisfied: `keys of ${user}`,
-        showDiff: true,
-    });
-    const path = sudoersPath(user);
-    const present = facts.files[path];
-    const before = textOf(present);
-    const wanted = sudoersText(user);
-    if (present?.kind === 'file' && before === wanted && present.mode === '0440') {
-        draft.satisfied.push(`sudo lets ${user} run the agent, and nothing else`);
-        return;
-    }
-    draft.operations.push({
-        op: 'install-sudoers',
-        path,
-        text: wanted,
-        expects: hashOf(present, path),
-        title: `let ${user} run the installed agent as root, and nothing else`,
-        why: before === wanted ? 'its mode or owner is not that of sudoers' : 'sudo does not allow it',
-        diff: unifiedDiff(path, before, wanted),
-    });
-}
-function keysText(facts, { user, keys }) {
-    const path = keysPath(user);
-    if (keys !== null) {
-        const lines = keys.map((key) => `${keyOptions}${renderPublicKey(key)}`);
-        return ['# Written by `celeriac harden`.', ...lines, ''].join('\n');
-    }
-    const present = textOf(facts.files[path]);
-    const lines = (present ?? '').split('\n').filter((line) => !/^\s*(?:#|$)/.test(line));
-    const other = lines.find((line) => !line.startsWith(keyOptions));
-    if (present === null || lines.length === 0 || other !== undefined) {
-        throw new errors_ConfigError('input public-key-file', other === undefined
-            ? `no key is known that may log in as ${user}`
-            : `${path} has a key that does not run the installed agent only`, 'the file with the public key of the pipeline: `ssh-keygen -t ed25519 -f celeriac-key` makes celeriac-key.pub');
-    }
-    return present;
-}
-function planFile({ files }, draft, wanted) {
-    const { path, text, mode, title, satisfied, showDiff } = wanted;
-    const present = files[path];
-    const before = textOf(present);
-    const isRoots = present?.kind === 'file' && present.owner === 'root';
-    if (isRoots && before === text && present.mode === mode) {
-        if (satisfied !== '')
-            draft.satisfied.push(satisfied);
-        return;
-    }
-    const expects = hashOf(present, path);
-    if (before !== text || (present?.kind === 'file' && present.mode !== mode)) {
-        draft.operations.push({
-            op: 'write-file',
-            path,
-            text,
-            mode,
-            expects,
-            title,
-            why: expects === null ? 'there is none' : before === text ? 'its mode differs' : 'it differs',
-            ...(showDiff && before !== text && { diff: unifiedDiff(path, before, text) }),
-        });
-    }
-    if (present?.kind === 'file' && !isRoots) {
-        draft.operations.push({
-            op: 'set-mode',
-            path,
-            mode,
-            owner: 'root',
-            title: `give ${path} to root`,
-            why: `it belongs to ${present.owner}`,
-        });
-    }
-}
-function prove({ hardening }, policy, { user, access }) {
-    return {
-        op: 'prove-agent',
-        user,
-        path: agentPath,
-        version: hardening.version,
-        access: policy.access === 'read' ? 'read' : access,
-        title: `start the agent as ${user}, as the key will`,
-        why: 'a mistake is found now, not at the next deploy',
-    };
-}
-const textOf = (file) => file?.kind === 'file' ? file.text : null;
-/** @throws ConfigError when it is not a file */
-function hashOf(file, path) {
-    if (file === undefined || file.kind === 'absent')
-        return null;
-    if (file.kind === 'file')
-        return file.sha256;
-    throw new errors_ConfigError('the host', `${path} is not a regular file`, 'no file: move it away');
-}
-/** Its JSON, with the keys of each object in order. */
-const harden_inOrder = (value) => JSON.stringify(value, (_, part) => typeof part === 'object' && part !== null && !Array.isArray(part)
-    ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
-    : part);
-function parsed(text) {
-    try {
-        return JSON.parse(text);
-    }
-    catch {
-        return undefined;
-    }
-}
-
-;// CONCATENATED MODULE: ./src/plan/harden/propose-policy.js
-
-
-
-const largestSwap = bytes(4096 * MiB);
-/**
- * The policy of a host: what is given, else what the present one says, else what the units need at
- * least. Nothing is allowed that was neither asked for nor found.
- *
- * @throws ConfigError when it cannot be a policy: a unit that runs as root, for example
- */
-function proposePolicy(given, facts) {
-    const { present, units } = facts;
-    const code = proposeCode(given, facts);
-    const policy = {
-        $schema: present?.$schema ?? './policy.schema.json',
-        version: 1,
-        access: given.access ?? present?.access ?? 'change',
-        ...propose_policy_some('readers', readersOf(given, present)),
-        units: units.map(({ name }) => name),
-        appUser: appUserOf(units),
-        ...propose_policy_some('companions', given.companions ?? present?.companions),
-        databases: given.databases ?? present?.databases ?? foundDatabases(facts.stores),
-        checkout: code.checkout,
-        deployTo: code.deployTo,
-        swap: proposeSwap(given, facts),
-        sysctl: present?.sysctl ?? { 'vm.swappiness': [0, 200] },
-        ...propose_policy_some('urls', given.urls?.map(withPath) ?? present?.urls),
-        ...propose_policy_some('tasks', given.tasks ?? present?.tasks),
-        ...propose_policy_some('commands', given.commands ?? present?.commands),
-        ...propose_policy_some('writablePaths', given.writablePaths ?? present?.writablePaths),
-        signers: proposeSigners(given, present),
-        ...(present?.limits !== undefined && { limits: present.limits }),
-    };
-    const read = policyShape.safeParse(policy);
-    if (!read.success) {
-        const issue = read.error.issues[0];
-        const where = `the policy, ${issue?.path.join('.')}`;
-        throw new errors_ConfigError(where, issue?.message ?? 'not valid', 'see docs/reference/policy.md');
-    }
-    return { policy: read.data, findings: [...code.findings, ...warnUnsigned(read.data)] };
-}
-/** The policy that is on the host. @throws ConfigError when it is not valid */
-function readPolicy(text) {
-    let value;
-    try {
-        value = JSON.parse(text);
-    }
-    catch {
-        throw new errors_ConfigError(policyPath, 'not JSON', 'a policy, or no file: correct it on the server');
-    }
-    const read = policyShape.safeParse(value);
-    if (read.success)
-        return read.data;
-    const issue = read.error.issues[0];
-    const problem = `${issue?.path.join('.') || 'the policy'}: ${issue?.message}`;
-    throw new errors_ConfigError(policyPath, problem, 'see docs/reference/policy.md; correct it on the server');
-}
-/** Nothing for an empty list: the policy shows what it allows. */
-const propose_policy_some = (key, values) => values === undefined || values.length === 0 ? {} : { [key]: values };
-const withPath = (url) => (/^https?:\/\/[^/]+$/.test(url) ? `${url}/` : url);
-function readersOf(given, present) {
-    const known = present?.readers ?? [];
-    return given.reader === null || known.includes(given.reader) ? known : [...known, given.reader];
-}
-function appUserOf(units) {
-    const users = units.map((unit) => {
-        const { name, loadState, properties } = unit;
-        if (name.includes('@.')) {
-            const expected = 'an instance, such as celery@one.service';
-            throw new errors_ConfigError('input units', `${name} is a template`, expected);
-        }
-        if (loadState !== 'loaded') {
-            const expected = 'a unit that systemd has loaded';
-            throw new errors_ConfigError('input units', `${name} is ${loadState} on the host`, expected);
-        }
-        const user = properties.User || 'root';
-        if (user === 'root' || user === '0' || properties.DynamicUser === 'yes') {
-            throw new errors_ConfigError('input units', `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so whoever deploys it is root`, 'a unit with `User=`: give the app a user of its own first');
-        }
-        return user;
-    });
-    const [first = ''] = users;
-    const other = users.findIndex((user) => user !== first);
-    if (other > 0) {
-        throw new errors_ConfigError('input units', `${units[0]?.name} runs as ${first}, ${units[other]?.name} as ${users[other]}`, 'units of one user');
-    }
-    return first;
-}
-const foundDatabases = (stores) => stores.filter(({ kind }) => kind === 'sqlite' || kind === 'postgresql').map(({ path }) => path);
-function proposeCode(given, { present, tree, units }) {
-    const findings = [];
-    const unit = units[0]?.name;
-    switch (given.source) {
-        case 'none':
-            return { checkout: null, deployTo: null, findings };
-        case 'upload': {
-            const deployTo = given.deployTo ?? present?.deployTo ?? null;
-            if (deployTo === null) {
-                throw new errors_ConfigError('input deploy-to', 'missing `deploy-to`', 'the folder of the code');
-            }
-            return { checkout: null, deployTo, findings };
-        }
-        case 'git':
-            if (tree.kind !== 'checkout') {
-                const problem = tree.kind === 'unusable' ? tree.problem : `${unit} does not run from a Git checkout`;
-                throw new errors_ConfigError('input checkout', problem, 'the path of a checkout');
-            }
-            return { checkout: tree.path, deployTo: null, findings };
-        case null: {
-            const { checkout = null, deployTo = null } = present ?? {};
-            if (present !== null || tree.kind !== 'checkout')
-                return { checkout, deployTo, findings };
-            const message = `${unit} runs from the checkout ${tree.path}; the key may not deploy code to it unless you give \`--source git\``;
-            return { checkout, deployTo, findings: [{ level: 'notice', message }] };
-        }
-    }
-}
-function proposeSwap({ swapPath, swapSize }, { present, container }) {
-    const known = present?.swap ?? null;
-    if (swapSize !== null && swapSize.bytes === null)
-        return null;
-    if (swapSize === null && swapPath === null && (present !== null || container !== null)) {
-        return known;
-    }
-    return {
-        path: swapPath ?? known?.path ?? '/swapfile',
-        largestBytes: swapSize?.bytes ?? known?.largestBytes ?? largestSwap,
-    };
-}
-function proposeSigners(given, present) {
-    const { sshSigners, gpgKeyring } = given;
-    if (sshSigners === null && gpgKeyring === null)
-        return present?.signers ?? null;
-    const known = present?.signers;
-    const ssh = sshSigners ?? known?.ssh;
-    const keyring = gpgKeyring ?? known?.gpgKeyring;
-    return {
-        ...(ssh !== undefined && ssh.length > 0 && { ssh: [...ssh] }),
-        ...(keyring !== undefined && { gpgKeyring: keyring }),
-    };
-}
-function warnUnsigned({ checkout, deployTo, signers, appUser, access }) {
-    const deploys = (checkout ?? null) !== null || (deployTo ?? null) !== null;
-    if (!deploys || access === 'read' || (signers ?? null) !== null)
-        return [];
-    const message = `whoever has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` names whose they must have`;
-    return [{ level: 'warning', message }];
-}
-
-;// CONCATENATED MODULE: ./src/plan/harden/unharden.js
-
-
-
-/**
- * Plans the way back: what harden made goes, first what lets a key in. What somebody else wrote there
- * stays, and is reported.
- *
- * @param facts with what the users own
- */
-function planUnharden(facts, users) {
-    const operations = [];
-    const findings = [];
-    const remove = (path, title, why, isOurs = true) => {
-        const file = facts.files[path];
-        if (file === undefined || file.kind === 'absent')
-            return true;
-        if (file.kind !== 'file' || !isOurs) {
-            findings.push(unharden_stays(path, 'it is not as `celeriac harden` writes it'));
-            return false;
-        }
-        const { sha256: expects } = file;
-        operations.push({ op: 'remove-file', path, expects, title, why, ...diffOf(path, file) });
-        return true;
-    };
-    const why = 'hardened mode is to end';
-    for (const user of users) {
-        const sudoers = sudoersPath(user);
-        const isOurs = unharden_textOf(facts, sudoers) === sudoersText(user);
-        remove(sudoers, `take the right to run the agent from ${user}`, why, isOurs);
-    }
-    for (const user of users) {
-        const keys = keysPath(user);
-        remove(keys, `remove the keys of ${user}`, why, areOurs(unharden_textOf(facts, keys)));
-    }
-    unharden_planAgent(facts, operations, findings);
-    remove(policyPath, 'remove the policy', why);
-    remove(schemaPath, 'remove its schema', why);
-    for (const folder of [policyFolder, programFolder]) {
-        const names = facts.hardening.folders[folder] ?? null;
-        const going = operations.flatMap((each) => (each.op === 'remove-file' ? [each.path] : []));
-        if (!names?.every((name) => going.includes(`${folder}/${name}`)))
-            continue;
-        const title = `remove the empty folder ${folder}`;
-        operations.push({ op: 'remove-folder', path: folder, title, why });
-    }
-    for (const user of users)
-        planUser(facts, user, operations, findings);
-    const satisfied = operations.length === 0 ? ['no hardened mode on this host'] : [];
-    return { operations, satisfied, findings };
-}
-function unharden_planAgent({ hardening: { agent } }, operations, findings) {
-    if (agent.kind === 'absent')
-        return;
-    if (agent.kind !== 'agent' || agent.version === null) {
-        findings.push(unharden_stays(agentPath, 'it is not an agent of Celeriac'));
-        return;
-    }
-    operations.push({
-        op: 'remove-file',
-        path: agentPath,
-        expects: agent.sha256,
-        title: `remove agent ${agent.version}`,
-        why: 'hardened mode is to end',
-    });
-}
-function planUser({ hardening, files }, user, operations, findings) {
-    const account = hardening.accounts[user] ?? null;
-    if (account === null)
-        return;
-    const owned = hardening.owned?.[user] ?? { paths: [], whole: false };
-    const keys = files[keysPath(user)];
-    const reason = !account.ours
-        ? 'Celeriac did not make it'
-        : account.processes > 0
-            ? `${account.processes} processes run as it`
-            : owned.paths.length > 0
-                ? `it owns ${owned.paths.join(', ')}`
-                : !owned.whole
-                    ? 'the disks are too large to see in time whether it owns files'
-                    : keys?.kind === 'file' && !areOurs(keys.text)
-                        ? `${keysPath(user)} stays`
-                        : null;
-    if (reason !== null) {
-        findings.push(unharden_stays(`the user ${user}`, `${reason}; \`userdel ${user}\` removes it`));
-        return;
-    }
-    operations.push({
-        op: 'remove-user',
-        user,
-        title: `remove the system user ${user}`,
-        why: 'it was made for the key, and owns nothing',
-    });
-}
-const unharden_stays = (what, why) => ({
-    level: 'warning',
-    message: `${what} stays: ${why}`,
-});
-const unharden_textOf = ({ files }, path) => {
-    const file = files[path];
-    return file?.kind === 'file' ? file.text : null;
-};
-/** Whether every key is bound to the installed agent. */
-const areOurs = (text) => text !== null &&
-    text.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
-const diffOf = (path, { text }) => text === null || path === schemaPath ? {} : { diff: unifiedDiff(path, text, null) };
-
-;// CONCATENATED MODULE: ./src/use-case/harden.js
-
-
-
-
-
-/**
- * Looks at the host and plans hardened mode.
- *
- * @throws ConfigError, HostError
- */
-async function lookAndHarden(run, agent, inputs, files) {
-    const present = await lookAtPolicy(run, agent);
-    const given = harden_givenBy(inputs, files);
-    const { policy, findings } = proposePolicy(given, {
-        ...(await lookAtApp(agent, inputs, given, present)),
-        present,
-    });
-    const logins = loginsOf(inputs, files, policy);
-    const facts = await agent.look(hardenQuery(logins.map(({ user }) => user)));
-    const schema = `${JSON.stringify(policySchema(), null, 2)}\n`;
-    const plan = planHarden(facts, { policy, schema, logins });
-    return { ...plan, findings: [...findings, ...plan.findings] };
-}
-/** Looks at the host and plans the way back. @throws HostError */
-async function lookAndUnharden(run, agent, inputs) {
-    const present = await lookAtPolicy(run, agent, { isValid: false });
-    const users = [...new Set([inputs['deploy-user'], ...(present?.readers ?? [])])];
-    return planUnharden(await agent.look(hardenQuery(users, true)), users);
-}
-/** The policy that is there. @throws ConfigError when it is not valid, unless that does not matter */
-async function lookAtPolicy(run, agent, { isValid = true } = {}) {
-    const { files } = await run.look(agent, { files: { paths: [policyPath] } });
-    const file = files[policyPath];
-    if (file?.kind !== 'file')
-        return null;
-    try {
-        return readPolicy(file.text ?? '');
-    }
-    catch (error) {
-        if (isValid)
-            throw error;
-        return null;
-    }
-}
-async function lookAtApp(agent, inputs, given, present) {
-    const named = inputs.units.map((name) => (name.endsWith('.service') ? name : `${name}.service`));
-    const names = [...new Set(named.length > 0 ? named : (present?.units ?? []))];
-    const [first] = names;
-    if (first === undefined) {
-        const expected = 'the units of the workers, such as celery-worker.service';
-        throw new errors_ConfigError('input units', 'missing `units`', expected);
-    }
-    const { checkout } = inputs;
-    const searched = given.databases === null && present === null;
-    const { host, stores, release } = await agent.look({
-        host: {},
-        stores: { unit: first, databases: searched ? null : [] },
-        release: { unit: first, source: 'git', checkout: checkout.path, deployTo: null },
-    });
-    const units = [];
-    for (const name of names)
-        units.push((await agent.look({ unit: { name } })).unit);
-    return { units, stores, tree: release.tree, container: host.container };
-}
-/** No text, no items and no choice: nothing is given. */
-function harden_givenBy(inputs, { sshSigners }) {
-    const some = (items) => (items.length === 0 ? null : items);
-    const databases = inputs.databases.filter((name) => name !== 'none');
-    const companions = inputs['also-restart'];
-    const urls = [...inputs.urls, ...companions.flatMap(({ url }) => (url === null ? [] : [url]))];
-    const size = inputs['swap-size'];
-    return {
-        access: inputs.access || null,
-        reader: inputs['read-user'] || null,
-        companions: some(companions.map(({ unit }) => unit)),
-        databases: inputs.databases.length === 0 ? null : databases,
-        source: inputs.source || null,
-        deployTo: inputs['deploy-to'].path,
-        swapPath: inputs['swap-path'] || null,
-        swapSize: size.bytes === null && !size.off ? null : { bytes: size.bytes },
-        urls: some(urls),
-        tasks: some(inputs.tasks),
-        commands: some(inputs['before-start']),
-        writablePaths: some(inputs['read-write-paths']),
-        sshSigners,
-        gpgKeyring: inputs['gpg-keyring'].path,
-    };
-}
-function loginsOf(inputs, { keys, readKeys }, policy) {
-    const user = inputs['deploy-user'];
-    const readers = policy.readers ?? [];
-    if (readers.includes(user)) {
-        const expected = 'another user: one that may only look has a key of its own';
-        throw new errors_ConfigError('input read-user', `${user} is the user that deploys`, expected);
-    }
-    return [
-        { user, keys, access: 'change' },
-        ...readers.map((reader) => {
-            const isGiven = reader === inputs['read-user'];
-            return { user: reader, keys: isGiven ? readKeys : null, access: 'read' };
-        }),
-    ];
-}
-
-;// CONCATENATED MODULE: ./src/cli/harden.js
-var harden_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
-    if (value !== null && value !== void 0) {
-        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
-        var dispose, inner;
-        if (async) {
-            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
-            dispose = value[Symbol.asyncDispose];
-        }
-        if (dispose === void 0) {
-            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
-            dispose = value[Symbol.dispose];
-            if (async) inner = dispose;
-        }
-        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
-        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
-        env.stack.push({ value: value, dispose: dispose, async: async });
-    }
-    else if (async) {
-        env.stack.push({ async: true });
-    }
-    return value;
-};
-var harden_disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
-    return function (env) {
-        function fail(e) {
-            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
-            env.hasError = true;
-        }
-        var r, s = 0;
-        function next() {
-            while (r = env.stack.pop()) {
-                try {
-                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
-                    if (r.dispose) {
-                        var result = r.dispose.call(r.value);
-                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
-                    }
-                    else s |= 1;
-                }
-                catch (e) {
-                    fail(e);
-                }
-            }
-            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
-            if (env.hasError) throw env.error;
-        }
-        return next();
-    };
-})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
-    var e = new Error(message);
-    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
-});
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-const keyFlags = [
-    {
-        name: 'public-key-file',
-        takes: 'a path',
-        fallback: '',
-        description: 'File with the public key of the pipeline, or several, one per line. If not set, the keys that are on the host stay.',
-        isSwitch: false,
-    },
-    {
-        name: 'read-key-file',
-        takes: 'a path',
-        fallback: '',
-        description: 'With `--read-user`: file with the public key of the one that may only look.',
-        isSwitch: false,
-    },
-    {
-        name: 'allowed-signers-file',
-        takes: 'a path',
-        fallback: '',
-        description: 'File in the format of `allowed_signers` (ssh-keygen): one of these keys must have signed each commit that is deployed.',
-        isSwitch: false,
-    },
-];
-const printFlag = {
-    name: 'print',
-    takes: '',
-    fallback: '',
-    description: 'Print the same as commands for a shell of root, and change nothing: for those who type them themselves.',
-    isSwitch: true,
-};
-const exits = {
-    [exitCodes.done]: 'everything is as desired',
-    [exitCodes.host]: 'failed, and all changes were undone',
-    [exitCodes.usage]: 'invalid usage, or the host does not allow it',
-    [exitCodes.found]: 'a dry run, or --print, found something to change',
-    [exitCodes.interrupted]: 'interrupted',
-};
-/** `celeriac harden`. */
-const harden = {
-    name: 'harden',
-    summary: 'Binds the key of the pipeline to an agent on the host and a policy: it is no longer root. Run it again to install a newer agent, or to change the policy.',
-    usage: '[--host H] --units U --public-key-file F [flags]',
-    about: [
-        'What is not given stays as the policy on the host has it; at first, it is what the units need at least.',
-    ],
-    inputs: hardenInputs,
-    own: [...keyFlags, printFlag, ...placeFlags],
-    exits,
-    refuse: (given) => {
-        if (given.has('read-key-file') && !given.has('read-user')) {
-            const expected = '`--read-user`, or neither of them';
-            refuseFlag('read-key-file', '`--read-key-file` requires `--read-user`', expected);
-        }
-    },
-    run: (flags, tools) => {
-        const inputs = readInputs(inputsFor(hardenInputs, flags.has('host')), givenBy(flags), new Map());
-        const files = readFiles(flags);
-        return work(harden, flags, tools, inputs, {
-            subject: `user ${inputs['deploy-user']}`,
-            plan: (run, agent) => lookAndHarden(run, agent, inputs, files),
-            next: adviceAfter(inputs),
-        });
-    },
-};
-/** `celeriac unharden`. */
-const unharden = {
-    name: 'unharden',
-    summary: 'Takes back what `celeriac harden` did, and nothing else.',
-    usage: '[--host H] [flags]',
-    about: [
-        'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',
-    ],
-    inputs: unhardenInputs,
-    own: [printFlag, ...placeFlags],
-    exits,
-    refuse: () => { },
-    run: (flags, tools) => {
-        const set = inputsFor(unhardenInputs, flags.has('host'));
-        const inputs = readInputs(set, givenBy(flags), new Map());
-        return work(unharden, flags, tools, inputs, {
-            subject: `user ${inputs['deploy-user']}`,
-            plan: (run, agent) => lookAndUnharden(run, agent, inputs),
-            next: [],
-        });
-    },
-};
-async function work(command, flags, tools, inputs, { subject, plan: makePlan, next }) {
-    const env_1 = { stack: [], error: void 0, hasError: false };
-    try {
-        const { terminal, interrupted, person } = tools;
-        const isPrint = flags.get('print') === 'true';
-        const dryRun = inputs['dry-run'] || isPrint;
-        const agent = harden_addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person, { onlyRoot: true }), tools), true);
-        interrupted.addEventListener('abort', () => void agent.close());
-        const meta = {
-            action: command.name,
-            holder: `${person.name}@${(0,external_node_os_namespaceObject.hostname)()}`,
-            sha: '',
-            actor: person.name,
-            lockTimeoutSeconds: inputs['lock-timeout'],
-        };
-        const run = new TerminalRun({ terminal, meta, dryRun, json: false, interrupted });
-        const plan = await makePlan(run, agent);
-        const { length } = plan.operations;
-        if (isPrint) {
-            for (const { level, message } of plan.findings)
-                terminal.note(`${level}: ${message}`);
-            terminal.out(renderCommands(plan.operations, (python) => installedText(hostProgram, python)));
-            return length > 0 ? exitCodes.found : exitCodes.done;
-        }
-        await carryOut(run, agent, plan, { subject });
-        if (dryRun)
-            return length > 0 ? exitCodes.found : exitCodes.done;
-        for (const line of length > 0 ? next : [])
-            terminal.note(line);
-        return exitCodes.done;
-    }
-    catch (e_1) {
-        env_1.error = e_1;
-        env_1.hasError = true;
-    }
-    finally {
-        const result_1 = harden_disposeResources(env_1);
-        if (result_1)
-            await result_1;
-    }
-}
-function readFiles(flags) {
-    const read = (flag, parse) => {
-        const path = flags.get(flag);
-        if (path === undefined)
-            return null;
-        let text;
-        try {
-            text = (0,external_node_fs_namespaceObject.readFileSync)(path, 'utf8');
-        }
-        catch (cause) {
-            const problem = `cannot read ${path}`;
-            throw new errors_ConfigError(`--${flag}`, problem, 'the path of an existing file', { cause });
-        }
-        return parse(text, path);
-    };
-    return {
-        keys: read('public-key-file', parsePublicKeys),
-        readKeys: read('read-key-file', parsePublicKeys),
-        sshSigners: read('allowed-signers-file', parseAllowedSigners),
-    };
-}
-/** What the workflows need, so that they use what was made. */
-const adviceAfter = (inputs) => [
-    `next: in the fleet file or the inputs of the actions, set \`user: ${inputs['deploy-user']}\` and \`agent: installed\`;`,
-    'then remove the key of the pipeline from every other authorized_keys of this host',
-];
-
 ;// CONCATENATED MODULE: ./src/cli/help.js
 
 
@@ -56675,7 +54421,7 @@ const adviceAfter = (inputs) => [
 const width = 26;
 const columns = 100;
 /** The text of `celeriac --help`. */
-function help_renderCommands(commands) {
+function renderCommands(commands) {
     const names = Math.max(...commands.map(({ name }) => name.length)) + 4;
     return [
         'Usage: celeriac <command> [flags]',
@@ -56741,11 +54487,10 @@ function wrap(text, most) {
 
 
 
-
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 /** Every command, in display order. */
-const celeriac_commands = [cleanup, harden, unharden];
+const celeriac_commands = [cleanup];
 /**
  * The command line: `celeriac <command> …`. Never throws.
  *
@@ -56761,7 +54506,7 @@ async function runCommand(words, tools) {
     }
     const command = celeriac_commands.find((each) => each.name === name);
     if (name === undefined || words.includes('--help') || words.includes('-h')) {
-        terminal.out(command === undefined ? help_renderCommands(celeriac_commands) : renderHelp(command));
+        terminal.out(command === undefined ? renderCommands(celeriac_commands) : renderHelp(command));
         return name === undefined ? exitCodes.usage : exitCodes.done;
     }
     if (name === '--version') {
@@ -57694,6 +55439,16 @@ class NodeSSH {
     }
 }
 
+;// CONCATENATED MODULE: ./src/adapters/last-lines.js
+/** The last lines that are not empty. */
+function lastLines(text, count) {
+    return text
+        .split('\n')
+        .map((line) => line.trimEnd())
+        .filter((line) => line !== '')
+        .slice(-count);
+}
+
 ;// CONCATENATED MODULE: ./src/adapters/ssh/ssh-target.js
 
 const DEFAULT_CONNECT_POLICY = {
@@ -58245,13 +56000,10 @@ const shapeOf = () => (schema) => schema;
 
 const helloShape = shapeOf()(object({
     hello: literal('celeriac'),
-    protocol: schemas_number(),
+    protocol: literal(1),
     python: shape_text,
     user: shape_text,
     pid: schemas_number(),
-    hardened: literal(true).exactOptional(),
-    version: shape_text.exactOptional(),
-    access: schemas_enum(['change', 'read', 'none']).exactOptional(),
 }));
 const stepShape = shapeOf()(object({
     index: schemas_number(),
@@ -58441,8 +56193,6 @@ function typeName(value) {
 
 
 /** Limits, as in docs/reference/protocol.md. */
-/** The version that this side speaks; each request carries it. */
-const PROTOCOL = 1;
 const LINE_LIMIT_BYTES = 1024 * 1024;
 const NOISE_LIMIT_BYTES = 64 * 1024;
 /**
@@ -58520,66 +56270,192 @@ function parseJson(text) {
     }
 }
 
-;// CONCATENATED MODULE: ./src/adapters/agent/installed-agent.js
+;// CONCATENATED MODULE: external "node:zlib"
+const external_node_zlib_namespaceObject = require("node:zlib");
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-start.js
 
 
 
-
-/**
- * What is asked of sshd: it does not matter, because the key is bound to the agent. A shell that reads
- * it nevertheless has no such command.
- */
-const installedCommand = 'celeriac-agent';
-const hardenAgain = (host) => `The owner of the server runs \`celeriac harden --host ${host}\` again, as root: this key cannot install an agent.`;
-/**
- * Whether the agent that said hello is the expected one and speaks the same protocol.
- *
- * @throws HostError
- */
-function checkHello(hello, kind, { host, user }) {
-    const isHardened = hello.hardened === true;
-    if (kind === 'streamed' && isHardened) {
-        throw refusal(`The key of ${user} runs the agent that is installed on ${host}, so none was sent.`, 'Set the input `agent` to `installed`, or use another key.');
-    }
-    if (kind === 'installed' && !isHardened) {
-        throw refusal(`The login of ${user} on ${host} runs an agent that has no policy.`, hardenAgain(host));
-    }
-    if (hello.protocol !== PROTOCOL) {
-        const which = hello.version === undefined ? '' : ` ${hello.version}`;
-        throw refusal(`The agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}.`, hello.protocol < PROTOCOL
-            ? hardenAgain(host)
-            : `Use a newer Celeriac in the workflow. ${hardenAgain(host)}`);
-    }
+/** Title of the step that starts the agent. */
+const START_STEP = 'start the agent';
+const LOADER = 'celeriac_host/session/loader.py';
+/** One zlib-compressed JSON object of module path → source. */
+function packProgram(program) {
+    if (program[LOADER] === undefined)
+        throw new Error(`the host program has no ${LOADER}`);
+    return (0,external_node_zlib_namespaceObject.deflateSync)(JSON.stringify(program), { level: 9 });
 }
-const refusal = (message, next) => new HostError(message, { step: START_STEP, evidence: [], next });
-const rules = [
+/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
+function startCommand(programBytes, user) {
+    const bootstrap = [
+        'import sys',
+        'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
+        'import json,zlib',
+        `s=json.loads(zlib.decompress(sys.stdin.buffer.read(${programBytes})))`,
+        `exec(compile(s["${LOADER}"],"${LOADER}","exec"),{"SOURCES":s})`,
+    ].join(';');
+    const sudo = user === 'root' ? '' : 'sudo -n ';
+    return `${sudo}python3 -I -S -uc '${bootstrap}'`;
+}
+const sudoersLine = (user) => `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
+/** The first match wins, so the most specific line comes first. */
+const RULES = [
     {
-        pattern: /celeriac-agent: (?:command )?not found|command not found: celeriac-agent|Unknown command:? '?celeriac-agent/i,
-        problem: ({ user }) => `the login of ${user} is a shell: its key is not bound to the agent`,
+        pattern: /celeriac: python (\S+) is too old/,
+        explain: ({ host }, match) => ({
+            problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
+            next: 'Install Python 3.8 or newer as `python3` on the server.',
+        }),
     },
     {
-        pattern: /sudo: (?:.*password is required|.*terminal is required)|not allowed to execute|not in the sudoers/,
-        problem: ({ user }) => `sudo does not let ${user} run it`,
+        pattern: /No space left on device|Disk quota exceeded/i,
+        explain: ({ host }) => ({
+            problem: `the disk of ${host} is full`,
+            next: 'Free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
+        }),
     },
     {
-        pattern: /sudo: \S*agent: command not found|agent: No such file or directory/,
-        problem: ({ host }) => `${host} has no installed agent`,
+        pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
+        explain: ({ user }) => ({
+            problem: `${user} may not use sudo without a password`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
+        }),
+    },
+    {
+        pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
+        explain: ({ user }) => ({
+            problem: `${user} is not allowed to use sudo`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
+        }),
+    },
+    {
+        pattern: /sudo: .*(must have a tty|no tty present)/,
+        explain: ({ user }) => ({
+            problem: `sudo requires a terminal for ${user}`,
+            next: `Put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`).`,
+        }),
+    },
+    {
+        pattern: /sudo: (command )?not found|command not found: sudo|Unknown command:? '?sudo|sudo: Command not found|sudo: No such file/i,
+        explain: ({ user }) => ({
+            problem: `${user} is not root, and the server has no sudo`,
+            next: 'Install sudo on the server (`apt-get install sudo`) and allow it, or log in as root.',
+        }),
+    },
+    {
+        pattern: /python3: (command )?not found|command not found: python3|Unknown command:? '?python3|python3: Command not found|python3: No such file/i,
+        explain: ({ host }) => ({
+            problem: `${host} has no python3`,
+            next: 'Install it on the server: `apt-get install python3-minimal` (Debian, Ubuntu) or `dnf install python3`.',
+        }),
+    },
+    {
+        pattern: /^sudo: (.+)$/m,
+        explain: ({ user }, match) => ({
+            problem: `sudo refused ${user}: ${match[1]}`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
+        }),
+    },
+    {
+        pattern: /account (has expired|is expired|expired)|password has expired|password expired/i,
+        explain: ({ user }) => ({
+            problem: `the account ${user}, or its password, has expired`,
+            next: `See \`chage -l ${user}\` on the server; \`chage -E -1 -M -1 ${user}\` lifts both.`,
+        }),
+    },
+    {
+        pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
+        explain: ({ host }) => ({
+            problem: `${host} refuses logins at the moment: it is booting or shutting down`,
+            next: 'Run again once it is up: it refuses logins while /run/nologin exists.',
+        }),
+    },
+    {
+        pattern: /account is currently not available|This account is not available|nologin/i,
+        explain: ({ user }) => ({
+            problem: `${user} has no login shell`,
+            next: `Give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account.`,
+        }),
+    },
+    {
+        pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
+        explain: ({ user }) => ({
+            problem: `the login of ${user} runs a fixed command instead of the requested one`,
+            next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command.',
+        }),
+    },
+    {
+        pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
+        explain: ({ host }) => ({
+            problem: `${host} is out of memory or processes`,
+            next: 'Free some on the server (`free -h`, `ps aux --sort=-rss | head`).',
+        }),
+    },
+    {
+        pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
+        explain: ({ host }, match) => ({
+            problem: `the agent did not start on ${host}: ${match[1]}`,
+            next: 'Run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
+        }),
     },
 ];
-/** Explains why there was no hello of the installed agent. */
-function explainInstalledStart(evidence) {
-    const text = `${evidence.stderr}\n${evidence.stdout}`;
-    const rule = rules.find(({ pattern }) => pattern.test(text));
-    if (rule === undefined)
-        return explainStart(evidence);
-    return new HostError(`The installed agent could not be started: ${rule.problem(evidence)}.`, {
+/** Explains why there was no hello, from stderr, stdout and how the process ended. */
+function explainStart(evidence) {
+    const { problem, next } = findExplanation(evidence);
+    const lines = [
+        ...lastLines(evidence.stderr, 10),
+        ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+    ].map((line) => line.slice(0, 300));
+    return new HostError(`The agent could not be started: ${problem}.`, {
         step: START_STEP,
-        ran: [installedCommand],
+        ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
         exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
-        evidence: lastLines(text, 10).map((line) => line.slice(0, 300)),
+        evidence: lines,
         undone: [],
-        next: hardenAgain(evidence.host),
+        next,
     });
+}
+function findExplanation(evidence) {
+    for (const source of [evidence.stderr, evidence.stdout]) {
+        for (const rule of RULES) {
+            const match = rule.pattern.exec(source);
+            if (match !== null)
+                return rule.explain(evidence, match);
+        }
+    }
+    return explainEnd(evidence);
+}
+function explainEnd(evidence) {
+    const { ended, host, user } = evidence;
+    const python = user === 'root' ? 'python3' : 'sudo -n python3';
+    if (ended.kind === 'timed-out') {
+        return {
+            problem: `${host} did not start it within ${ended.seconds} s`,
+            next: `Check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
+        };
+    }
+    if (ended.kind === 'noise') {
+        return {
+            problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
+            next: 'Let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal.',
+        };
+    }
+    if (ended.code === 127 || ended.code === 126) {
+        return {
+            problem: `${host} cannot run \`${python}\` (exit code ${ended.code})`,
+            next: 'Install python3 (and sudo, unless the user is root) on the server.',
+        };
+    }
+    if (ended.code === null) {
+        return {
+            problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
+            next: 'Look for the out-of-memory killer, or a policy that kills it, in the journal of the server.',
+        };
+    }
+    return {
+        problem: `the login of ${user} ended with exit code ${ended.code} without running \`${python}\``,
+        next: `Look for a forced command in authorized_keys, a login shell such as /bin/false, or an \`exit\` in a login script: \`ssh ${user}@${host} ${python} -V\` should print a version.`,
+    };
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/agent/pending-ask.js
@@ -58640,14 +56516,12 @@ class PendingAsk {
 
 
 
-
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 /** The JSON lines of one agent: matches answers to requests; a failure ends all of them at once. */
 class AgentLink {
     hello;
     #connection;
     #channel;
-    #kind;
     #lines = new LineSplitter();
     #pending = new Map();
     #ended;
@@ -58664,9 +56538,8 @@ class AgentLink {
     #lastId = 0;
     sent = 0;
     received = 0;
-    constructor(connection, channel, { helloLimit, kind }) {
+    constructor(connection, channel, helloLimit) {
         this.#connection = connection;
-        this.#kind = kind;
         this.#channel = channel;
         const hello = Promise.withResolvers();
         this.hello = hello.promise;
@@ -58701,7 +56574,7 @@ class AgentLink {
         }
         this.#lastId += 1;
         const id = this.#lastId;
-        const line = `${JSON.stringify({ id, protocol: PROTOCOL, ...message })}\n`;
+        const line = `${JSON.stringify({ id, ...message })}\n`;
         if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
             throw oversizeError(step, LINE_LIMIT_BYTES);
         }
@@ -58720,7 +56593,7 @@ class AgentLink {
             return;
         this.#state = 'leaving';
         this.#lastId += 1;
-        this.#send(`${JSON.stringify({ id: this.#lastId, protocol: PROTOCOL, ask: 'bye' })}\n`);
+        this.#send(`${JSON.stringify({ id: this.#lastId, ask: 'bye' })}\n`);
         this.#channel.end();
         let timer;
         const patienceEnds = new Promise((resolve) => {
@@ -58840,8 +56713,7 @@ class AgentLink {
         if (this.#state !== 'starting')
             return;
         const { host, user } = this.#connection.target;
-        const explain = this.#kind === 'installed' ? explainInstalledStart : explainStart;
-        const error = explain({
+        const error = explainStart({
             host,
             user,
             stdout: this.#noise + this.#lines.pendingText,
@@ -58887,7 +56759,7 @@ const hostShape = shapeOf()(object({
     hostname: shape_text,
     python: shape_text,
 }));
-/** Anything but a regular file. */
+/** Anything but a regular file, in the facts `files` and `swap`. */
 const noFile = [
     object({ kind: literal('absent') }),
     object({ kind: literal('symlink'), target: shape_text }),
@@ -58934,40 +56806,6 @@ const sysctlShape = shapeOf()(object({
     values: record(shape_text, shape_text.nullable()),
     readOnly: texts,
     settings: array(object({ name: shape_text, value: shape_text, path: shape_text, line: schemas_number() })),
-}));
-
-;// CONCATENATED MODULE: ./src/adapters/shapes/hardening-facts.js
-
-
-
-const hardeningShape = shapeOf()(object({
-    python: shape_text,
-    version: shape_text,
-    agent: discriminatedUnion('kind', [
-        object({
-            kind: literal('agent'),
-            sha256: sha256,
-            mode: shape_text,
-            owner: shape_text,
-            version: shape_text.nullable(),
-            same: schemas_boolean(),
-        }),
-        ...noFile,
-    ]),
-    accounts: record(shape_text, object({
-        uid: schemas_number(),
-        home: shape_text,
-        shell: shape_text,
-        groups: texts,
-        ours: schemas_boolean(),
-        processes: schemas_number(),
-    })
-        .nullable()),
-    owned: record(shape_text, object({ paths: texts, whole: schemas_boolean() })).nullable(),
-    sshd: record(shape_text, record(shape_text, texts).nullable()),
-    sudoers: object({ visudo: schemas_boolean(), problem: shape_text.nullable() }),
-    loose: array(object({ path: shape_text, owner: shape_text, mode: shape_text })),
-    folders: record(shape_text, texts.nullable()),
 }));
 
 ;// CONCATENATED MODULE: ./src/adapters/shapes/release-facts.js
@@ -59216,7 +57054,6 @@ const httpShape = shapeOf()(array(object({
 
 
 
-
 /** The protocol's shape of each fact. */
 const factShapes = {
     host: hostShape,
@@ -59242,7 +57079,6 @@ const factShapes = {
     releases: releasesShape,
     release: releaseShape,
     companions: companionsShape,
-    hardening: hardeningShape,
 };
 
 ;// CONCATENATED MODULE: ./src/adapters/agent/read-answer.js
@@ -59379,23 +57215,19 @@ const inflateAll = (0,external_node_util_namespaceObject.promisify)(external_nod
 
 
 
-
 const RECONNECT_PAUSE = seconds(2);
-/** Connects, sends the agent unless it is installed, and waits for its hello. */
+/** Connects, sends the agent and waits for its hello. */
 async function startAgent(settings) {
-    const { program, kind, limits, clock, connect } = settings;
+    const { program, limits, clock, connect } = settings;
     const connection = await connect();
     try {
         const begun = clock.now();
-        const packed = kind === 'streamed' ? packProgram(program) : null;
-        const { user } = connection.target;
-        const command = packed === null ? installedCommand : startCommand(packed.length, user);
+        const packed = packProgram(program);
+        const command = startCommand(packed.length, connection.target.user);
         const channel = await connection.exec(command, START_STEP);
-        const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind });
-        if (packed !== null)
-            channel.write(packed);
+        const link = new AgentLink(connection, channel, limits.hello);
+        channel.write(packed);
         const hello = await link.hello;
-        checkHello(hello, kind, connection.target);
         return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
     }
     catch (error) {
@@ -59591,10 +57423,9 @@ function countJobs(request) {
  * login, or cannot run the agent.
  */
 function openAgent(options, onNote) {
-    const { program, kind = 'streamed', clock = systemClock } = options;
+    const { program, clock = systemClock } = options;
     return AgentSession.start({
         program,
-        kind,
         limits: { ...DEFAULT_LIMITS, ...options.limits },
         clock,
         connect: 'connect' in options ? options.connect : () => openSession(options, onNote),

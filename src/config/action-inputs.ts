@@ -1,3 +1,4 @@
+import { appUserInput } from './app-user-input.ts';
 import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
@@ -21,6 +22,7 @@ import {
   sizeInput,
   timeZoneInput,
   unitInput,
+  urlInput,
   urlPattern,
   type ValuesOf,
   yamlInput,
@@ -302,6 +304,7 @@ export const deployWorkerInputs = {
     'ids of rules such as purge, separated by commas',
     /^[a-z][a-z0-9-]{0,63}$/,
   ),
+  'app-user': appUserInput,
   ...releaseInputs,
   ...companionInputs,
   restart: choiceInput(
@@ -332,6 +335,7 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   database,
   stores,
   action: choiceInput(
@@ -410,6 +414,7 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   gate: choiceInput(
     {
       description:
@@ -439,10 +444,10 @@ export const verifyInputs = {
     'the name of a queue',
     /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/,
   ),
-  'gate-url': patternInput(
+  'gate-url': urlInput(
     { description: 'With `gate: http`: URL to request, from the host.', fallback: '' },
     'a URL such as http://127.0.0.1/api/batch',
-    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
+    /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/,
   ),
   'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
     'POST',
@@ -457,14 +462,14 @@ export const verifyInputs = {
       'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
     fallback: '',
   }),
-  'gate-poll-url': patternInput(
+  'gate-poll-url': urlInput(
     {
       description:
         'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
-    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
   ),
   'gate-field': patternInput(
     { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
@@ -482,7 +487,11 @@ export const verifyInputs = {
     /^[A-Za-z0-9_-]{1,64}$/,
   ),
   'http-probes': listInput(
-    { description: 'URLs that must answer with 2xx, requested from the host.', fallback: '' },
+    {
+      description: 'URLs that must answer with 2xx, requested from the host.',
+      fallback: '',
+      hidden: true,
+    },
     'URLs separated by white space',
     urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),

@@ -307,6 +307,8 @@ export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';
   readonly unit: string;
   readonly how: Renewal;
+  /** It runs beat: its old process must have ended before the next one starts. */
+  readonly onlyOnce: boolean;
   /** How long it must run without a restart. */
   readonly minHealthySeconds: Seconds;
   readonly timeoutSeconds: Seconds;
@@ -317,6 +319,7 @@ export interface RestartCompanion extends Described {
   readonly op: 'restart-companion';
   readonly unit: string;
   readonly how: Renewal;
+  readonly onlyOnce: boolean;
   readonly minHealthySeconds: Seconds;
   /** For the stop, and for the start. */
   readonly timeoutSeconds: Seconds;
@@ -342,8 +345,14 @@ export interface RunCommand extends Described {
   readonly timeoutSeconds: Seconds;
 }
 
+/** An operation on files of the app: by a process of the app's user, who must own them. */
+export interface AsTheAppUser {
+  /** The `User=` of the unit, or the one that the workflow names. */
+  readonly user: string;
+}
+
 /** Adds a commit that was sent as a Git bundle to the object store of a checkout. */
-export interface FetchCommit extends Described {
+export interface FetchCommit extends Described, AsTheAppUser {
   readonly op: 'fetch-commit';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -352,7 +361,7 @@ export interface FetchCommit extends Described {
 }
 
 /** Moves a checkout, and its current branch, to a commit in its object store. */
-export interface CheckoutCode extends Described {
+export interface CheckoutCode extends Described, AsTheAppUser {
   readonly op: 'checkout-code';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -363,7 +372,7 @@ export interface CheckoutCode extends Described {
 }
 
 /** Unpacks a commit that was sent as an archive into `releases/<commit>`. */
-export interface UnpackRelease extends Described {
+export interface UnpackRelease extends Described, AsTheAppUser {
   readonly op: 'unpack-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -380,7 +389,7 @@ export interface SharedPath {
 }
 
 /** Points the link `current` at a code folder, in one rename. */
-export interface SwitchRelease extends Described {
+export interface SwitchRelease extends Described, AsTheAppUser {
   readonly op: 'switch-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -389,7 +398,7 @@ export interface SwitchRelease extends Described {
 }
 
 /** Removes the oldest code folders. */
-export interface PruneReleases extends Described {
+export interface PruneReleases extends Described, AsTheAppUser {
   readonly op: 'prune-releases';
   readonly deployTo: string;
   readonly keep: number;
@@ -398,23 +407,27 @@ export interface PruneReleases extends Described {
 }
 
 /** Installs a lock file into the virtual environment of the unit's interpreter. */
-export type InstallDependencies = Described & {
-  readonly op: 'install-dependencies';
-  readonly unit: string;
-  readonly interpreter: readonly string[];
-  readonly tool: 'pip' | 'uv';
-  /** Path in the repository. */
-  readonly file: string;
-  readonly commit: CommitId;
-  /** Hash over the lock file and what it includes. */
-  readonly lock: string;
-  readonly timeoutSeconds: Seconds;
-} & ({ readonly checkout: string } | { readonly release: string });
+export type InstallDependencies = Described &
+  AsTheAppUser & {
+    readonly op: 'install-dependencies';
+    readonly unit: string;
+    readonly interpreter: readonly string[];
+    readonly tool: 'pip' | 'uv';
+    /** Path in the repository. */
+    readonly file: string;
+    readonly commit: CommitId;
+    /** Hash over the lock file and what it includes. */
+    readonly lock: string;
+    readonly timeoutSeconds: Seconds;
+  } & ({ readonly checkout: string } | { readonly release: string });
 
 /** Copies the database consistently (online backup) to `/var/lib/celeriac/backups`. */
 export interface BackupDatabase extends Described {
   readonly op: 'backup-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database. */
+  readonly user: string;
   readonly keep: number;
 }
 
@@ -458,8 +471,10 @@ export interface RowChange {
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
-  /** The worker's unit; its user and environment are used to connect to PostgreSQL. */
+  /** The worker's unit; its environment is used to connect to PostgreSQL. */
   readonly unit: string;
+  /** The app's user, who opens the database or connects to it. */
+  readonly user: string;
   /** In the order of the changes: children before parents. */
   readonly rows: readonly RowChange[];
   readonly busyTimeoutSeconds: Seconds;
@@ -481,8 +496,9 @@ export interface AwaitedTask {
 /** Sends tasks by name through the app's Celery, each once, with a given id. */
 export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
-  /** The database with the rows of these tasks. */
+  /** The database with the rows of these tasks, and the app's user, who opens it. */
   readonly database: string;
+  readonly user: string;
   readonly calls: readonly TaskCall[];
 }
 
@@ -504,6 +520,9 @@ export interface TaskCall {
 export interface RestoreDatabase extends Described {
   readonly op: 'restore-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database; `null`: the user of the unit. */
+  readonly user: string | null;
   /** Its path on the host, or `latest`. */
   readonly backup: string;
   readonly keep: number;

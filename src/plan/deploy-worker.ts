@@ -8,6 +8,7 @@ import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
+import { describeRoot, fileUserOf } from './app-user.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
 import { warnOfBeats } from './deploy/beats.ts';
@@ -71,8 +72,10 @@ export function planDeployWorker(
     home,
   );
 
+  const fileUser = fileUserOf(facts.unit, desired.appUser);
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
+    user: fileUser,
     workingDirectory,
     interpreter: interpreterAlone(own.interpreter),
   });
@@ -163,6 +166,7 @@ export function planDeployWorker(
     findings: [
       ...describeMode(source, desired),
       ...faults.findings,
+      ...(code.reasons.length > 0 ? describeRoot(facts.unit, fileUser) : []),
       ...code.findings,
       ...limits.findings,
       ...perChild,

@@ -95,8 +95,8 @@ async function lookAtApp(
   const searched = given.databases === null && present === null;
   const { host, stores, release } = await agent.look({
     host: {},
-    stores: { unit: first, databases: searched ? null : [] },
-    release: { unit: first, source: 'git', checkout: checkout.path, deployTo: null },
+    stores: { unit: first, databases: searched ? null : [], user: null },
+    release: { unit: first, source: 'git', checkout: checkout.path, deployTo: null, user: null },
   });
   const units: UnitFact[] = [];
   for (const name of names) units.push((await agent.look({ unit: { name } })).unit);

@@ -112,7 +112,7 @@ async function deployCommit() {
     await shell(machine, `cd ${CHECKOUT}; git status --short --branch; git log --format=%s`),
   ).toBe('## main\nSay who is at work <b>::error::\nSlideshow backend');
   expect(await readRows(machine)).toEqual(rows);
-  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, `find ${VENV} ! -user root ! -path '*__pycache__*'`)).toBe('');
   expect(await shell(machine, `stat -c %a /var/lib/celeriac/incoming`)).toBe('700');
   await completeJob(machine);
   return { deployed, transaction };
@@ -177,6 +177,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   const install = (version: string) =>
     ({
       op: 'install-dependencies',
+      user: 'root',
       unit: UNIT,
       interpreter: [`${VENV}/bin/python`],
       tool: 'pip',
@@ -194,7 +195,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   await hand.commit([install('1.0')]);
   const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
   expect((await hand.refuse([install('9.0')])).message).toMatch(
-    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
+    /^pip install of 9\.0\.txt failed as root: ERROR: No matching distribution/,
   );
   const running = hand.refuse([install('3.0')]);
   const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
@@ -203,7 +204,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   expect((await running).message).toContain('pip install of 3.0.txt failed');
   expect(await shell(machine, half)).toBe('');
   expect(await probe()).toBe('1.0');
-  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, `find ${VENV} ! -user root ! -path '*__pycache__*'`)).toBe('');
   expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
   expect(await mainPid()).toBe(pid);
 });
@@ -253,14 +254,14 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   if (parcel === null) throw new Error('the host lacks nothing');
   await hand.agent.send(parcel, () => {});
   const sha256 = sha256Text(parcel.sha256);
-  const plan = (checkout: string) =>
+  const plan = (checkout: string, user: string) =>
     [
       { op: 'guard-unit', unit: UNIT, ...noApp },
-      { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: original, stash: false },
+      { op: 'fetch-commit', user, checkout, commit: next, sha256 },
+      { op: 'checkout-code', user, checkout, commit: next, expects: original, stash: false },
     ] as const;
 
-  const running = hand.refuse(plan(CHECKOUT));
+  const running = hand.refuse(plan(CHECKOUT, 'root'));
   await waitUntil('the checkout is half done', async () => {
     const seen = await shell(
       machine,
@@ -275,7 +276,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   expect(await shell(machine, status)).toBe('## main');
   expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
 
-  const full = await hand.refuse(plan(`${small}/app`));
+  const full = await hand.refuse(plan(`${small}/app`, 'deploy'));
   expect(full.message).toMatch(/No space left on device/);
   expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
     '## main...origin/main',
@@ -311,6 +312,7 @@ test('uploaded code folders: shared paths, the link, and the oldest removed', as
   );
   const inputs = {
     source: 'upload',
+    'app-user': 'deploy',
     'deploy-to': base,
     shared: 'backend/batch_processing.db uploads/',
     'keep-releases': '2',
@@ -359,6 +361,7 @@ test("the system's own Python is not touched", async () => {
   const failure = await hand.refuse([
     {
       op: 'install-dependencies',
+      user: 'root',
       unit: UNIT,
       interpreter: ['/usr/bin/python3'],
       tool: 'pip',

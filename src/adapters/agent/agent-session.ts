@@ -34,6 +34,9 @@ import { readAnswer, readFacts } from './read-answer.ts';
 import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
+/** A process of the app asks its worker and broker. */
+const slow = ['tasks', 'consuming', 'unacked'];
+
 const RECONNECT_PAUSE = seconds(2);
 
 /** Everything that is known before the first connection. */
@@ -123,7 +126,7 @@ export class AgentSession implements Agent {
     const step = `look at ${names.join(', ')}`;
     const { look, lookAtTasks } = this.#settings.limits;
     const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: 'tasks' in query || 'consuming' in query ? lookAtTasks : look,
+      total: slow.some((name) => name in query) ? lookAtTasks : look,
     });
     return readFacts(answer, query, step);
   }
@@ -181,11 +184,13 @@ export class AgentSession implements Agent {
     database: string,
     limitBytes: Bytes,
     extract: Extract,
+    user: string,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }> {
     const step = `copy ${database}`;
     const pieces = new SnapshotPieces(database, limitBytes, step);
-    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
+    const question = { ask: 'snapshot', database, limitBytes, extract, user };
+    const answer = await this.#link.ask(question, step, {
       silence: this.#settings.limits.snapshotSilence,
       onProgress: (progress) => {
         if (progress.kind === 'chunk') pieces.add(progress.data);

@@ -16,6 +16,7 @@ import {
   resetsShape,
   storesShape,
   tasksShape,
+  unackedShape,
 } from './store-facts.ts';
 import {
   codeShape,
@@ -44,6 +45,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,

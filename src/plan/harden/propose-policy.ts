@@ -56,7 +56,7 @@ export function proposePolicy(
     access: given.access ?? present?.access ?? 'change',
     ...some('readers', readersOf(given, present)),
     units: units.map(({ name }) => name),
-    appUser: appUserOf(units),
+    appUser: requireAppUser(units),
     ...some('companions', given.companions ?? present?.companions),
     databases: given.databases ?? present?.databases ?? foundDatabases(facts.stores),
     checkout: code.checkout,
@@ -112,7 +112,7 @@ function readersOf(given: PolicyGiven, present: Policy | null): readonly string[
   return given.reader === null || known.includes(given.reader) ? known : [...known, given.reader];
 }
 
-function appUserOf(units: readonly UnitFact[]): string {
+function requireAppUser(units: readonly UnitFact[]): string {
   const users = units.map((unit) => {
     const { name, loadState, properties } = unit;
     if (name.includes('@.')) {

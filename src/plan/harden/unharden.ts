@@ -123,7 +123,9 @@ const textOf = ({ files }: HardenFacts, path: string): string | null => {
 
 /** Whether every key is bound to the installed agent. */
 const areOurs = (text: string | null): boolean =>
-  text?.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions)) ?? false;
+  (text ?? 'none')
+    .split('\n')
+    .every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
 
 const diffOf = (path: string, { text }: FileFact & { readonly kind: 'file' }) =>
   text === null || path === schemaPath ? {} : { diff: unifiedDiff(path, text, null) };

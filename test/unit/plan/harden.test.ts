@@ -283,7 +283,7 @@ function unit(name: string, user = 'shop', loadState = 'loaded', more = {}): Uni
 const tree = {
   kind: 'checkout',
   path: '/srv/shop',
-  owner: 'shop',
+  user: 'shop',
   head: 'a'.repeat(40),
   branch: 'main',
   known: [],
@@ -297,7 +297,7 @@ const known: PolicyFacts = {
   units: [unit('shop-worker.service')],
   stores: [
     { kind: 'absent', path: '/srv/none.db' },
-    { kind: 'postgresql', path: 'postgresql://shop@localhost/shop', tables: [] },
+    { kind: 'postgresql', path: 'postgresql://shop@localhost/shop', user: 'shop', tables: [] },
   ] satisfies StoreFact[],
   tree,
   container: null,
