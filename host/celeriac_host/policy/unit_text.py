@@ -39,7 +39,7 @@ class Part(NamedTuple):
 def read(path: str) -> Part:
     """Raises Refused: a definition that others could change decides nothing."""
     try:
-        content = trusted.read(path, LIMIT_BYTES)
+        content = trusted.read(trusted.resolved(path), LIMIT_BYTES)
     except trusted.Untrusted as error:
         raise Refused(RULE, str(error)) from None
     try:
@@ -167,6 +167,22 @@ def judge_drop_in(new: Sequence[Line], below: Sequence[Line], allowed: Sequence[
         elif key in (ENVIRONMENT, WRITABLE):
             after = [*before, *after]
         _judge_change(key, before, after, allowed)
+
+
+def judge_replaced(old: Sequence[Line], others: Sequence[Line]) -> None:
+    """A drop-in of Celeriac's that is replaced or removed. Raises Refused.
+
+    `others` define the unit then: no restriction may get lost, nor a line of its owner's.
+    """
+    known = {*SETTINGS, *RESTRICTIONS, *REMOVABLE, EXEC_START, ENVIRONMENT, WRITABLE}
+    for line in old:
+        key = (line.section, line.key)
+        if key not in known:
+            raise Refused(
+                RULE, f"{line.key}= in Celeriac's drop-in is not Celeriac's, and must stay"
+            )
+        if key in RESTRICTIONS and line.value not in _values(others, key):
+            raise Refused(RULE, f"{line.key}= may only be restricted further")
 
 
 def effective(values: Sequence[str]) -> list[str]:
