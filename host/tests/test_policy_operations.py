@@ -71,12 +71,14 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         "guard-companion": {
             "unit": "shop-web.service",
             "how": "restart",
+            "onlyOnce": True,
             "minHealthySeconds": 5,
             "timeoutSeconds": 60,
         },
         "restart-companion": {
             "unit": "shop-web.service",
             "how": "reload",
+            "onlyOnce": False,
             "minHealthySeconds": 5,
             "timeoutSeconds": 60,
             "urlTimeoutSeconds": 30,
@@ -170,6 +172,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         },
         "restore-database": {
             "database": f"{at.app}/app.db",
+            "unit": UNIT,
             "backup": "latest",
             "keep": 3,
             "busyTimeoutSeconds": 10,

@@ -289,6 +289,7 @@ _BARE: Mapping[str, Rule] = {
             "how": RENEWAL,
             "minHealthySeconds": seconds,
             "timeoutSeconds": seconds,
+            "onlyOnce": flag,
         },
     ),
     "restart-companion": Rule(
@@ -300,6 +301,7 @@ _BARE: Mapping[str, Rule] = {
             "timeoutSeconds": seconds,
             "urlTimeoutSeconds": seconds,
             "url": maybe(urls.allowed),
+            "onlyOnce": flag,
         },
     ),
     "run-command": Rule(
