@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { ServerChannel } from 'ssh2';
 import { describe, expect, test } from 'vitest';
 import { PROTOCOL } from '../../../../src/adapters/agent/agent-lines.ts';
+import { explainInstalledStart } from '../../../../src/adapters/agent/installed-agent.ts';
 import { installedText } from '../../../../src/adapters/agent/installed-text.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { HostError } from '../../../../src/model/errors.ts';
@@ -84,6 +85,9 @@ describe('the installed agent', () => {
       'sudo does not let celeriac run it',
     ],
     ['sudo: /usr/local/lib/celeriac/agent: command not found', 1, 'has no installed agent'],
+    ['sudo: /etc/sudoers is world writable', 1, 'sudo refused celeriac: /etc/sudoers is world'],
+    ['sh: 1: sudo: not found', 127, 'sudo refused celeriac: not found'],
+    ['sudo: unable to execute x: bad interpreter', 126, 'sudo refused celeriac: unable'],
   ])('without a hello is explained: %s', async (stderr, code, problem) => {
     await using server = await TestServer.start({
       onExec: (channel) => {
@@ -98,6 +102,21 @@ describe('the installed agent', () => {
       message: expect.stringContaining(problem),
       failure: { next: expect.stringContaining(hardenAgain), evidence: [stderr] },
     });
+  });
+
+  test.each([
+    ['sudo: sorry, you must have a tty to run sudo', '`Defaults:celeriac !requiretty`'],
+    ['celeriac: limits: 4 sessions are the most', 'journalctl -t celeriac'],
+  ])('never gets more rights because of an error: %s', (stderr, advice) => {
+    const error = explainInstalledStart({
+      host: 'vps.example.org',
+      user: 'celeriac',
+      stdout: '',
+      stderr,
+      ended: { kind: 'exit', code: 1, signal: null },
+    });
+    expect(error.failure.next).toContain(advice);
+    expect(error.failure.next).not.toContain('NOPASSWD');
   });
 
   test('is not found by a real shell', async () => {
