@@ -129,9 +129,10 @@ def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
 
 def _program(path: str) -> dict[str, Any]:
     try:
+        # The app may own it: neither a pipe nor a device in its place is waited for.
         if not stat.S_ISREG(os.stat(path).st_mode):
             return {"exists": True, "shebang": None, "script": None}
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             start = file.read(SCRIPT_LIMIT_BYTES)
     except (OSError, ValueError):
         return {"exists": os.path.lexists(path), "shebang": None, "script": None}
