@@ -15,6 +15,7 @@ import pytest
 from celeriac_host.state.journal import Journal
 from celeriac_host.store import copies
 from hosts import Host, make_state
+from policies import Hardened
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,6 +65,15 @@ def open_folder() -> Iterator[Path]:
     folder = tempfile.mkdtemp(prefix="celeriac-test-")
     os.chmod(folder, 0o755)
     yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def hardened(root: None, state: str) -> Iterator[Hardened]:
+    """Below /run: every folder above it is root's alone."""
+    folder = tempfile.mkdtemp(prefix="celeriac-test-", dir="/run")
+    os.chmod(folder, 0o755)
+    yield Hardened(Path(folder), state)
     shutil.rmtree(folder)
 
 

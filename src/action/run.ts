@@ -137,6 +137,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
         },
         policy: { connectTimeout: host['connect-timeout'] },
         program: hostProgram,
+        kind: host.agent,
       },
       (note) => this.reporter.info(note),
     );

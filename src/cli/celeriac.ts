@@ -1,20 +1,20 @@
 import { version } from '../generated/version.ts';
 import { ConfigError } from '../model/errors.ts';
-import { stripControls } from '../report/escape.ts';
 import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
+import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { nearest } from './nearest.ts';
-import type { Terminal } from './terminal.ts';
+import { guardTerminal } from './terminal.ts';
 
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 
 /** Every command, in display order. */
-export const commands: readonly Command[] = [cleanup];
+export const commands: readonly Command[] = [cleanup, harden, unharden];
 
 /**
  * The command line: `celeriac <command> …`. Never throws.
@@ -22,7 +22,7 @@ export const commands: readonly Command[] = [cleanup];
  * @returns the exit code
  */
 export async function runCommand(words: readonly string[], tools: CommandTools): Promise<number> {
-  const terminal = guarded(tools.terminal);
+  const terminal = guardTerminal(tools.terminal);
   const [name, ...rest] = words;
   const node = process.versions.node;
   if (Number(node.split('.')[0]) < oldestNode) {
@@ -64,9 +64,3 @@ function unknownCommand(word: string): ConfigError {
     `${expected}; see \`celeriac --help\``,
   );
 }
-
-/** Text from a host or a database must not control the terminal. */
-const guarded = (terminal: Terminal): Terminal => ({
-  out: (text) => terminal.out(text),
-  note: (line) => terminal.note(stripControls(line)),
-});

@@ -100,6 +100,7 @@ export type GivenFlags = ReadonlyMap<string, string>;
 /** Flags that are only valid with `--host`. */
 const loginFlags: readonly string[] = [
   'port',
+  'agent',
   'user',
   'ssh-key-file',
   'known-hosts-file',

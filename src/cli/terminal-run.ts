@@ -3,6 +3,7 @@ import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Plan } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
+import { escapeJson } from '../report/escape.ts';
 import { renderPlanText } from '../report/plan-view.ts';
 import { renderProgress } from '../report/progress.ts';
 import type { Pause, Result, Run } from '../use-case/run.ts';
@@ -78,7 +79,8 @@ export class TerminalRun implements Run {
   output(): void {}
 
   report(_agent: Agent, { sentence, data }: Result): void {
-    const text = this.#json && data !== undefined ? JSON.stringify(data, null, 2) : sentence;
+    const text =
+      this.#json && data !== undefined ? escapeJson(JSON.stringify(data, null, 2)) : sentence;
     this.#terminal.out(`${text}\n`);
   }
 }

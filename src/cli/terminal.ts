@@ -1,5 +1,13 @@
+import { sanitizeLogLine } from '../report/escape.ts';
+
 /** Output of a command: results on stdout, progress on stderr. */
 export interface Terminal {
   out(text: string): void;
   note(line: string): void;
 }
+
+/** Text from a host or a database must not control the terminal, or the runner that shows it. */
+export const guardTerminal = (terminal: Terminal): Terminal => ({
+  out: (text) => terminal.out(sanitizeLogLine(text)),
+  note: (line) => terminal.note(sanitizeLogLine(line)),
+});

@@ -22,6 +22,7 @@ import {
   sizeInput,
   timeZoneInput,
   unitInput,
+  urlInput,
   urlPattern,
   type ValuesOf,
   yamlInput,
@@ -43,6 +44,14 @@ export const hostInputs = {
     },
     'a user name such as root or deploy',
     /^[a-z_][a-z0-9_-]{0,31}$/,
+  ),
+  agent: choiceInput(
+    {
+      description:
+        'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+      fallback: 'streamed',
+    },
+    ['streamed', 'installed'],
   ),
   'ssh-key': secretInput(
     { description: 'Private key to log in with, from a secret. Kept in memory only.' },
@@ -326,6 +335,7 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   database,
   stores,
   action: choiceInput(
@@ -404,6 +414,7 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   gate: choiceInput(
     {
       description:
@@ -433,10 +444,10 @@ export const verifyInputs = {
     'the name of a queue',
     /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/,
   ),
-  'gate-url': patternInput(
+  'gate-url': urlInput(
     { description: 'With `gate: http`: URL to request, from the host.', fallback: '' },
     'a URL such as http://127.0.0.1/api/batch',
-    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
+    /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/,
   ),
   'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
     'POST',
@@ -451,14 +462,14 @@ export const verifyInputs = {
       'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
     fallback: '',
   }),
-  'gate-poll-url': patternInput(
+  'gate-poll-url': urlInput(
     {
       description:
         'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
-    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
   ),
   'gate-field': patternInput(
     { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
@@ -476,7 +487,11 @@ export const verifyInputs = {
     /^[A-Za-z0-9_-]{1,64}$/,
   ),
   'http-probes': listInput(
-    { description: 'URLs that must answer with 2xx, requested from the host.', fallback: '' },
+    {
+      description: 'URLs that must answer with 2xx, requested from the host.',
+      fallback: '',
+      hidden: true,
+    },
     'URLs separated by white space',
     urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),

@@ -10,3 +10,6 @@ export const appUserInput = patternInput(
   'a user name such as app, or empty',
   /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,31})?$/,
 );
+
+/** `null`: the user of the unit. */
+export const readAppUser = (value: string): string | null => (value === '' ? null : value);

@@ -12,7 +12,7 @@ export interface Companion {
 /** Entries separated by commas or line breaks: a unit, then `reload` and a URL if wanted. */
 export const companionsInput = (described: Described): Input<readonly Companion[]> =>
   input(
-    { ...described, fallback: '' },
+    { ...described, fallback: '', hidden: true },
     'units separated by commas, each with `reload` and a URL if wanted: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`',
     (text) => {
       if (text.trim() === '') return text === '' ? [] : null;

@@ -2,6 +2,8 @@ import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'y
 import { ConfigError } from '../model/errors.ts';
 import { type ActionName, actions } from './action-inputs.ts';
 import type { Input, Inputs } from './input.ts';
+import { describeKey } from './shown-value.ts';
+import { describeYamlError } from './yaml-problem.ts';
 
 /** A value from the fleet file and its position: `.github/fleet.yml:3:14`. */
 export interface FleetValue {
@@ -40,8 +42,7 @@ export function parseFleetFile(path: string, text: string, action: ActionName): 
   };
   const broken = document.errors[0];
   if (broken !== undefined) {
-    const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(place(broken.pos[0]), `invalid YAML: ${problem}`, 'valid YAML');
+    throw new ConfigError(place(broken.pos[0]), describeYamlError(broken), 'valid YAML');
   }
   const values = new Map<string, FleetValue>();
   if (document.contents === null) {
@@ -103,7 +104,8 @@ function* entriesOf(node: Node | null, place: Place): Generator<[string, Node | 
 function checkKey(key: string, where: string, known: Inputs, expected: string): Input<unknown> {
   const input: Input<unknown> | undefined = Object.hasOwn(known, key) ? known[key] : undefined;
   if (input === undefined) {
-    throw new ConfigError(where, `unknown key \`${key}\``, expected);
+    const all = Object.values(actions).flatMap((set) => Object.keys(set));
+    throw new ConfigError(where, describeKey(key, Object.keys(known), all), expected);
   }
   if (input.secret) {
     throw new ConfigError(

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import { readJsonArray } from './json-array.ts';
+import { parsePostgresUrl } from './postgres-url.ts';
 import { longestAge, longestTimer, parseDuration, parseSize } from './quantities.ts';
 
 /**
@@ -173,7 +174,7 @@ type Pattern = Pick<RegExp, 'test'>;
 
 /** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 export const patternInput = (
-  described: Described,
+  described: Described & { hidden?: boolean },
   expected: string,
   pattern: Pattern,
 ): Input<string> =>
@@ -184,7 +185,7 @@ export const patternInput = (
  * accepted as no value: `,` is more likely a variable that is empty.
  */
 export const listInput = (
-  described: Described,
+  described: Described & { hidden?: boolean },
   expected: string,
   pattern: Pattern,
 ): Input<readonly string[]> =>
@@ -223,11 +224,11 @@ export const jsonArrayInput = (described: Described): Input<readonly unknown[]> 
 
 /** Several lines, taken verbatim; validated by a parser of their own. */
 export const linesInput = (described: Described, expected: string): Input<string> =>
-  input(described, expected, (text) => (text.trim() === '' ? null : text));
+  input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));
 
 /** YAML, or empty; validated by a parser of its own. */
 export const yamlInput = (described: Described): Input<string> =>
-  input({ ...described, yaml: true }, 'lines of YAML, or empty', (text) => text);
+  input({ ...described, hidden: true, yaml: true }, 'lines of YAML, or empty', (text) => text);
 
 export const secretInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, secret: true }, expected, (text) => text);
@@ -235,17 +236,9 @@ export const secretInput = (described: Described, expected: string): Input<strin
 /** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 export const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
 
-/**
- * A PostgreSQL URL without a password: `postgresql://app@127.0.0.1:5432/jobs`. For empty parts the
- * defaults of psql apply.
- */
-const postgresUrl =
-  /^postgres(?:ql)?:\/\/(?:[A-Za-z0-9_.%-]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?(?:\/[A-Za-z0-9_.%-]+)?(?:\?[A-Za-z0-9_=&%./-]*)?$/;
-
 /** Whether this is a valid name of a job database. */
 export const isDatabase = (text: string): boolean =>
-  absolutePath.test(text) ||
-  (postgresUrl.test(text) && !/[?&]password=/i.test(text) && hasValidPort(text));
+  absolutePath.test(text) || parsePostgresUrl(text) !== null;
 
 /** Whether the port of a URL, if it has one, exists. */
 function hasValidPort(url: string): boolean {
@@ -253,10 +246,17 @@ function hasValidPort(url: string): boolean {
   return port === undefined || (Number(port) >= 1 && Number(port) <= 65_535);
 }
 
-/** A pattern for URLs whose port must exist, too. */
+/** Up to the path there is a user, a host and a port, and nothing that may be a password. */
+const openUrl = /^https?:\/\/(?:[^:/?#@[]+@)?(?:\[[^\]]*\]|[^:/?#@[]*)(?::\d+)?(?:[/?#]|$)/;
+
+/** A pattern for URLs whose port must exist, too, and which hold no password: they are shown. */
 export const urlPattern = (pattern: RegExp): Pattern => ({
-  test: (text) => pattern.test(text) && hasValidPort(text),
+  test: (text) => pattern.test(text) && (text === '' || (openUrl.test(text) && hasValidPort(text))),
 });
+
+/** A URL that matches; it may contain a password or a token. */
+export const urlInput = (described: Described, expected: string, pattern: RegExp): Input<string> =>
+  patternInput({ ...described, hidden: true }, expected, urlPattern(pattern));
 
 /** Where the jobs are; without a path they are searched for, unless there are none. */
 export interface DatabaseChoice {
@@ -273,7 +273,7 @@ function chooseDatabase(text: string, isValid: (path: string) => boolean): Datab
 /** A job database, `none`, or empty to search for databases. */
 export const maybeDatabaseInput = (described: Described): Input<DatabaseChoice> =>
   input(
-    { ...described, fallback: '' },
+    { ...described, fallback: '', hidden: true },
     'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, `none`, or empty',
     (text) => chooseDatabase(text, isDatabase),
   );

@@ -55,8 +55,9 @@ export const policyShape = z
     units: z.array(unit).min(1).max(longest.list).meta({
       description: 'The units of the workers, by their exact names.',
     }),
-    appUser: account
-      .refine((value) => value !== 'root')
+    appUser: z
+      .string()
+      .regex(/^(?!root$)[a-z_][a-z0-9_-]{0,31}$/)
       .meta({ description: 'The user of these units. Never root.' }),
     companions: list(unit)
       .optional()
@@ -90,11 +91,9 @@ export const policyShape = z
         description:
           'URLs that may be requested, from the host: these, and what begins with one that ends with a slash.',
       }),
-    tasks: list(name)
-      .optional()
-      .meta({
-        description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
-      }),
+    tasks: list(name).optional().meta({
+      description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
+    }),
     commands: list(z.array(z.string().min(1).max(longest.text)).min(1).max(longest.list))
       .optional()
       .meta({ description: 'Commands that `before-start` may run as the app, word for word.' }),

@@ -1,9 +1,7 @@
 import { ConfigError } from '../model/errors.ts';
 import type { FleetValue, FleetValues } from './fleet-file.ts';
-import type { Inputs, ValuesOf } from './input.ts';
-
-/** How much of an invalid value the error repeats. */
-const shownCharacters = 60;
+import type { Input, Inputs, ValuesOf } from './input.ts';
+import { showValue } from './shown-value.ts';
 
 /**
  * The values of an action's inputs: from the workflow, else from the fleet file, else the default.
@@ -27,8 +25,7 @@ export function readInputs<const Set extends Inputs>(
     }
     const parsed = input.schema.safeParse(text);
     if (!parsed.success) {
-      const shown = input.hidden ? '' : `: ${showValue(text)}`;
-      throw new ConfigError(where, `invalid \`${name}\`${shown}`, input.expected);
+      throw new ConfigError(where, `invalid \`${name}\`${shown(input, text)}`, input.expected);
     }
     values[name] = parsed.data;
   }
@@ -49,7 +46,7 @@ function refuseOverridden(inputs: Inputs, given: Given, fleet: FleetValues): voi
       if (text.trim() === '' || text.trim() === inputs[other]?.fallback) continue;
       throw new ConfigError(
         `input ${name}`,
-        `\`${name}\` cannot be combined with \`${other}\`: ${showValue(text)}, which it would ignore`,
+        `\`${name}\` cannot be combined with \`${other}\`${shown(inputs[other], text)}, which it would ignore`,
         'one of the two',
       );
     }
@@ -76,11 +73,8 @@ function placeOf({ where, firstLine }: FleetValue, line: string | undefined): st
   return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
 }
 
-/** The value on one line: quoted, shortened, control characters escaped, without passwords. */
-function showValue(text: string): string {
-  const open = text
-    .replaceAll(/(:\/\/[^\s:/@]*):[^\s@/]*@/g, '$1:***@')
-    .replaceAll(/([?&](?:password|token|key|secret)=)[^&\s]*/gi, '$1***');
-  const short = open.length > shownCharacters ? `${open.slice(0, shownCharacters)}…` : open;
-  return JSON.stringify(short);
+/** `: "value"`, if it may be shown. */
+function shown(input: Input<unknown> | undefined, text: string): string {
+  const value = input === undefined || input.hidden ? '' : showValue(text);
+  return value === '' ? '' : `: ${value}`;
 }

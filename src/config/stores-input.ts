@@ -10,6 +10,9 @@ import { z } from 'zod';
 import { ConfigError } from '../model/errors.ts';
 import type { Resend, StatusWord } from '../model/job-store.ts';
 import { isDatabase } from './input.ts';
+import { parsePostgresUrl } from './postgres-url.ts';
+import { describeKey } from './shown-value.ts';
+import { describeYamlError } from './yaml-problem.ts';
 
 /** A job database as the user describes it, where its schema is not recognized. */
 export interface StoreSpec {
@@ -101,8 +104,7 @@ export function parseStores(text: string): readonly StoreSpec[] {
     `input stores, line ${lines.linePos(offset ?? 0).line}`;
   const broken = document.errors[0];
   if (broken !== undefined) {
-    const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(place(broken.pos[0]), `invalid YAML: ${problem}`, 'a YAML list');
+    throw new ConfigError(place(broken.pos[0]), describeYamlError(broken), 'a YAML list');
   }
   const at = (path: readonly PropertyKey[]): string => {
     for (let length = path.length; length >= 0; length -= 1) {
@@ -134,7 +136,7 @@ function resolve(
   visit(document, { Alias: (_, alias) => void aliases.push(alias) });
   const unknown = aliases.find((alias) => alias.resolve(document) === undefined);
   if (unknown !== undefined) {
-    const problem = `invalid \`stores\`: no anchor &${unknown.source} before the alias *${unknown.source}`;
+    const problem = 'invalid `stores`: an alias (`*name`) does not name an earlier anchor';
     throw new ConfigError(place(unknown.range?.[0]), problem, 'the name of an earlier anchor');
   }
   try {
@@ -162,21 +164,33 @@ function refuseTwice(stores: readonly StoreSpec[]): void {
 
 /** One text for all spellings of a URL, whoever logs in; without a name it is the user's database. */
 function canonical(database: string): string {
-  const url =
-    /^postgres(?:ql)?:\/\/(?:([^@/]*)@)?(\[[^\]]*\]|[^/?:]*)(?::(\d+))?(\/[^?]*)?(\?.*)?$/;
-  const parts = url.exec(database);
-  if (parts === null) return database;
-  const [, user = '', host = '', port = '5432', path = `/${user}`, query = ''] = parts;
-  return `postgresql://${host.toLowerCase()}:${port}${path}${query}`;
+  const url = parsePostgresUrl(database);
+  if (url === null) return database;
+  const options = [...url.options].map(([name, value]) => `${name}=${value}`).sort();
+  const path = url.database ?? url.user ?? '';
+  return `postgresql://${url.host ?? ''}:${url.port ?? 5432}/${path}?${options.join('&')}`;
 }
+
+/** Every name that a store may have; others are the user's. */
+const fields: ReadonlySet<string> = new Set([
+  ...['database', 'tables', 'table', 'column'],
+  ...Object.keys(tableShape.shape),
+  ...['task', 'args', 'queue'],
+]);
 
 function describeIssue(
   issue: z.core.$ZodIssue | undefined,
   at: (path: readonly PropertyKey[]) => string,
 ): ConfigError {
   const path = issue?.path ?? [];
-  const name = path.length === 0 ? '`stores`' : `\`${path.map(String).join('.')}\``;
-  const message = issue?.message ?? 'not a list of stores';
+  const parts = path.map((part) =>
+    typeof part === 'number' || fields.has(String(part)) ? String(part) : '*',
+  );
+  const name = parts.length === 0 ? '`stores`' : `\`${parts.join('.')}\``;
+  const message =
+    issue?.code === 'unrecognized_keys'
+      ? describeKey(issue.keys[0] ?? '', [...fields])
+      : (issue?.message ?? 'not a list of stores');
   return new ConfigError(
     at(path),
     `invalid ${name}: ${message}`,

@@ -37,7 +37,13 @@ export type Operation =
   | BackupDatabase
   | RepairJobs
   | SendTasks
-  | RestoreDatabase;
+  | RestoreDatabase
+  | CreateUser
+  | RemoveUser
+  | RemoveFolder
+  | InstallAgent
+  | InstallSudoers
+  | ProveAgent;
 
 interface Described {
   /** What it does, for people: one line, no full stop. */
@@ -301,6 +307,8 @@ export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';
   readonly unit: string;
   readonly how: Renewal;
+  /** It runs beat: its old process must have ended before the next one starts. */
+  readonly onlyOnce: boolean;
   /** How long it must run without a restart. */
   readonly minHealthySeconds: Seconds;
   readonly timeoutSeconds: Seconds;
@@ -311,6 +319,7 @@ export interface RestartCompanion extends Described {
   readonly op: 'restart-companion';
   readonly unit: string;
   readonly how: Renewal;
+  readonly onlyOnce: boolean;
   readonly minHealthySeconds: Seconds;
   /** For the stop, and for the start. */
   readonly timeoutSeconds: Seconds;
@@ -416,6 +425,9 @@ export type InstallDependencies = Described &
 export interface BackupDatabase extends Described {
   readonly op: 'backup-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database. */
+  readonly user: string;
   readonly keep: number;
 }
 
@@ -459,8 +471,10 @@ export interface RowChange {
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
-  /** The worker's unit; its user and environment are used to connect to PostgreSQL. */
+  /** The worker's unit; its environment is used to connect to PostgreSQL. */
   readonly unit: string;
+  /** The app's user, who opens the database or connects to it. */
+  readonly user: string;
   /** In the order of the changes: children before parents. */
   readonly rows: readonly RowChange[];
   readonly busyTimeoutSeconds: Seconds;
@@ -482,8 +496,9 @@ export interface AwaitedTask {
 /** Sends tasks by name through the app's Celery, each once, with a given id. */
 export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
-  /** The database with the rows of these tasks. */
+  /** The database with the rows of these tasks, and the app's user, who opens it. */
   readonly database: string;
+  readonly user: string;
   readonly calls: readonly TaskCall[];
 }
 
@@ -505,10 +520,60 @@ export interface TaskCall {
 export interface RestoreDatabase extends Described {
   readonly op: 'restore-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database; `null`: the user of the unit. */
+  readonly user: string | null;
   /** Its path on the host, or `latest`. */
   readonly backup: string;
   readonly keep: number;
   readonly busyTimeoutSeconds: Seconds;
+}
+
+/** Adds a system user that only a key lets in; its home stays root's. */
+export interface CreateUser extends Described {
+  readonly op: 'create-user';
+  readonly user: string;
+  readonly home: string;
+}
+
+/** Removes a user that create-user added, and its empty home. */
+export interface RemoveUser extends Described {
+  readonly op: 'remove-user';
+  readonly user: string;
+}
+
+/** Removes a folder if it is empty. */
+export interface RemoveFolder extends Described {
+  readonly op: 'remove-folder';
+  readonly path: string;
+}
+
+/** Writes the agent that carries this out to the host, as a program (0755, root). */
+export interface InstallAgent extends Described {
+  readonly op: 'install-agent';
+  readonly path: string;
+  /** That of the agent, as planned for. */
+  readonly version: string;
+  /** The Python that runs it. */
+  readonly python: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Writes a file of /etc/sudoers.d (0440), which visudo checks before and after. */
+export interface InstallSudoers extends Described {
+  readonly op: 'install-sudoers';
+  readonly path: string;
+  readonly text: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Starts the installed agent as its user will, and checks its hello. Changes nothing. */
+export interface ProveAgent extends Described {
+  readonly op: 'prove-agent';
+  readonly user: string;
+  readonly path: string;
+  readonly version: string;
+  readonly access: 'change' | 'read';
 }
 
 /** An ordered list of operations; empty if the host is as desired. */

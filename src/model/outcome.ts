@@ -3,10 +3,16 @@ import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 /** The first line of the agent. */
 export interface Hello {
   readonly hello: 'celeriac';
-  readonly protocol: 1;
+  readonly protocol: number;
   readonly python: string;
   readonly user: string;
   readonly pid: number;
+  /** Installed on the host, with a policy; absent: streamed by this run. */
+  readonly hardened?: true;
+  /** Of a hardened agent: identifies its sources. */
+  readonly version?: string;
+  /** Of a hardened agent; `none`: its policy cannot be used. */
+  readonly access?: 'change' | 'read' | 'none';
 }
 
 /** How one operation of a transaction ended. */

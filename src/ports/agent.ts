@@ -60,12 +60,14 @@ export interface Agent extends AsyncDisposable {
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
   /**
    * A consistent copy of a job database as a SQLite file in memory: all of it, or, if it is larger
-   * than the limit or a PostgreSQL database, the rows that the extract selects.
+   * than the limit or a PostgreSQL database, the rows that the extract selects. `user` is the app's
+   * user, who opens it.
    */
   snapshot(
     database: string,
     limitBytes: Bytes,
     extract: Extract,
+    user: string,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }>;
   submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport>;

@@ -38,6 +38,12 @@ export function sanitizeLogLine(text: string): string {
     .replaceAll('##[', '## [');
 }
 
+/** JSON that {@link sanitizeLogLine} leaves as it is: what it would remove is escaped. */
+export const escapeJson = (json: string): string =>
+  json
+    .replace(invisible, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .replaceAll('##[', '#\\u0023[');
+
 /** Text escaped for Markdown, on one line; also safe in a table cell. */
 export function escapeMarkdown(text: string): string {
   return toOneLine(text)

@@ -8,11 +8,20 @@ const secretName =
 /** Whether a variable of this name is likely to hold a secret. */
 export const namesSecret = (name: string): boolean => secretName.test(name);
 
-/** The user and password of a URL: `redis://:secret@host`. */
-const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
+/**
+ * The user and password of a URL: `redis://:secret@host`. Up to the last @ of the word: a password may
+ * contain others, slashes and quotes.
+ */
+const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)\S+(?=@)/gi;
+
+/** The same, but not `http://host:80/path@x`. */
+const certainPassword = /\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:(?!\d{1,5}[/?#])\S+@/i;
 
 /** Whether a text contains a URL with a password. */
-export const holdsPassword = (text: string): boolean => text.search(urlPassword) !== -1;
+export const holdsPassword = (text: string): boolean => certainPassword.test(text);
+
+/** A URL without its query, which may hold a token. */
+export const showUrl = (url: string): string => url.replace(/\?.*$/s, '?…');
 
 /**
  * `"NAME=a b"`, whose quotes span the value, or `NAME=` with quoted parts, escapes and the rest. In

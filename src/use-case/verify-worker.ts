@@ -1,6 +1,7 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
+import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
@@ -119,6 +120,7 @@ async function searchStuckRows(
         ...cleanUpDefaults,
         database: path,
         unit: inputs.unit,
+        appUser: readAppUser(inputs['app-user']),
         thresholdSeconds: inputs.threshold,
         snapshotLimitBytes: inputs['snapshot-limit'],
       },

@@ -5,6 +5,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { ByTheApp } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { formatList } from '../report/quantities.ts';
+import { showUrl } from '../systemd/secrets.ts';
 import type { GateRequest } from './evidence.ts';
 
 /** Probes in the batch of a gate. */
@@ -70,7 +71,7 @@ export function planGate(
     case 'http': {
       const { kind, method, url, form, batchForm, pollUrl, field, done, failed } = gate;
       const request = { kind, method, url, form, pollUrl, field, done, failed, timeoutSeconds };
-      const title = `${method} ${url}`;
+      const title = `${method} ${showUrl(url)}`;
       return [
         { id: 'gate-job', title, request },
         ...(batchForm === undefined

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FAULTS, PHASES, someCases } from './lib/kill-matrix/cases.ts';
+import { FAULTS, type Fault, PHASES, someCases } from './lib/kill-matrix/cases.ts';
 import { KillMatrix } from './lib/kill-matrix/matrix.ts';
 
-/* One case for each fault. All of it, operation by operation: `npm run kill-matrix`. */
+/* A case for each fault; those that other tests prove, too, run nightly. All of it, operation by operation: `npm run kill-matrix`. */
 
 let matrix: KillMatrix;
 
@@ -26,9 +26,20 @@ test('the plan changes everything; a case for each fault, and each phase', () =>
   expect(new Set(cases.map(({ phase }) => phase))).toEqual(new Set(PHASES));
 });
 
-test.each(FAULTS)('%s: the host ends completely old or new, and reports it', async (fault) => {
+/**
+ * That the host goes on alone, is joined again, and comes back after a boot or with a full disk, is
+ * shown in transaction.test.ts, releases.test.ts and broken-release.test.ts.
+ */
+const NIGHTLY: readonly string[] = ['runner-killed', 'link-cut', 'reboot', 'state-full'];
+const isNightly = (fault: string): boolean => NIGHTLY.includes(fault);
+const title = '%s: the host ends completely old or new, and reports it';
+
+test.each(FAULTS.filter((fault) => !isNightly(fault)))(title, endCompletely);
+test.each(FAULTS.filter(isNightly))(title, { tags: ['nightly'] }, endCompletely);
+
+async function endCompletely(fault: Fault): Promise<void> {
   for (const each of someCases(matrix.plan).filter((one) => one.fault === fault)) {
     // It throws where the host is neither.
     expect(['old', 'new']).toContain((await matrix.run(each)).ending);
   }
-});
+}

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from typing import Any
 
-from celeriac_host.system.http import fetch
+from celeriac_host.system.http import fetch, shown
 from celeriac_host.system.system import System
 
 BODY_LIMIT_BYTES = 256 * 1024
@@ -26,7 +26,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     ok = state == "done"
     row = {
         "id": call.id,
-        "where": f"{request['method']} {request['url']}",
+        "where": f"{request['method']} {shown(request['url'])}",
         "state": state,
         "detail": detail,
         "seconds": round(time.monotonic() - begun, 3),
@@ -81,12 +81,12 @@ class _Call:
                     word = self.summary()
                 # 404: not there yet; 429 and 5xx may pass. Other errors will not.
                 elif 400 <= answer["status"] < 500 and answer["status"] not in (404, 429):
-                    return self.failure(f"{url} {_refusal(answer)}")
+                    return self.failure(f"{shown(url)} {_refusal(answer)}")
                 else:
                     word = _refusal(answer)
             if time.monotonic() >= note_at:
                 note_at = time.monotonic() + NOTE_SECONDS
-                self.host.note(f"waiting for {url}: {word}")
+                self.host.note(f"waiting for {shown(url)}: {word}")
             self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))
         limit = f"{self.request['timeoutSeconds']:g} s"
         return "timed-out", f"not done within {limit}; last: {word}"[:DETAIL_LIMIT]

@@ -28,7 +28,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     now = companions.seen(unit, host)
     if now["ActiveState"] in companions.RESTING:
         return f"{unit} is {now['ActiveState']}; it was not started", {"downtimeSeconds": None}
-    down = companions.renew(unit, how, companions.timeout_of(args), host)
+    down = companions.renew(args, how, host)
     sources.remember(host, unit)
     companions.watch(unit, float(args["minHealthySeconds"]), host)
     answer = _probe(args, host)
@@ -51,11 +51,12 @@ def _probe(args: dict[str, Any], host: System) -> str:
         answer = http.fetch(url, PROBE_TIMEOUT_SECONDS)
         status = answer["status"]
         if status is not None and 200 <= status < 400:
-            return f", {url} answers {status}"
+            return f", {http.shown(url)} answers {status}"
         if time.monotonic() >= end:
             what = answer["error"] if status is None else f"status {status}"
             raise OperationError(
-                f"{args['unit']} runs, but {url} gives {what}; expected a status from 200 to 399",
+                f"{args['unit']} runs, but {http.shown(url)} gives {what};"
+                " expected a status from 200 to 399",
                 evidence=answer["body"].splitlines()[:5],
             )
         host.sleep(1)

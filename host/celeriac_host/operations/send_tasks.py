@@ -102,7 +102,7 @@ def _sent_before(
 
 def _rows(args: dict[str, Any], host: System) -> dict[str, str]:
     """Task id → its row as text; only rows that still name it."""
-    store = open_store(args["database"], host, args["unit"])
+    store = open_store(args["database"], host, args["unit"], args.get("user"))
     return store.rows_of_calls(args["calls"], BUSY_SECONDS)
 
 

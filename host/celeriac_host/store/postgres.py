@@ -1,4 +1,4 @@
-"""A PostgreSQL database of the app, through the host's own psql, as the unit's user.
+"""A PostgreSQL database of the app, through the host's own psql, as the app's user.
 
 Nothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,
 ~/.pgpass), or in a URL of the unit's environment that names the same database.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.parse
 from contextlib import suppress
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, NamedTuple
 
-from celeriac_host.store import checks
+from celeriac_host.store import checks, postgres_url
 from celeriac_host.system import units
+from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.system import System
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 600.0
-SCHEMES = ("postgresql", "postgres")
 # Read only so many rows for the few distinct values.
 STATUS_ROWS = 5000
 STATUS_BUSY_SECONDS = 1.0
@@ -97,16 +96,33 @@ ORDER BY c.relname LIMIT 500;
 """
 
 
-def is_url(database: str) -> bool:
-    return database.partition("://")[0] in SCHEMES
+class Session(NamedTuple):
+    """A database, and who connects to it: `user`, or if None the user of the unit."""
+
+    host: System
+    unit: str
+    url: str
+    user: str | None = None
+
+    def context(self) -> units.Context:
+        """The unit's context; as another user if the workflow names one. Raises OperationError."""
+        whom = app_user(self.host, self.unit, self.user)
+        if whom.what == self.unit:
+            return units.context(self.host, self.unit)
+        person = whom.identity
+        own = {"HOME": person.home, "LOGNAME": person.name, "USER": person.name}
+        seen = units.show(self.host, self.unit, ["LoadState"]) if self.unit else {}
+        loaded = seen.get("LoadState") == "loaded"
+        environment = units.context(self.host, self.unit).environment if loaded else {}
+        return units.Context(person, "/", {**environment, **own, "SHELL": person.shell})
 
 
-def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:
+def tables(session: Session, status_columns: list[str]) -> list[dict[str, Any]]:
     """The tables, each with the distinct values of its status column, if readable.
 
     Raises OperationError.
     """
-    found = ask(host, unit, url, TABLES)
+    found = ask(session, TABLES)
     wanted = {}
     for table in found:
         said = table.pop("checks")
@@ -118,12 +134,12 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
         named = [name for word in status_columns for name in names if name.lower() == word.lower()]
         if table.pop("readable") and named:
             wanted[table["name"]] = named[0]
-    for table, statuses in _statuses(host, unit, url, wanted):
+    for table, statuses in _statuses(session, wanted):
         next(each for each in found if each["name"] == table)["statuses"] = statuses
     return found
 
 
-def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:
+def _statuses(session: Session, wanted: dict[str, str]) -> list[Any]:
     """Pairs of table and its statuses; none for tables that another session has locked."""
     queries = [
         f"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT"
@@ -132,34 +148,32 @@ def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list
         for table, column in wanted.items()
     ]
     try:
-        return ask(host, unit, url, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
+        return ask(session, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
     except OperationError:
         said: list[Any] = []
         for query in queries:
             with suppress(OperationError):
-                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)
+                said += ask(session, query, STATUS_BUSY_SECONDS)
         return said
 
 
-def ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:
+def ask(session: Session, script: str, busy_seconds: float = 10.0) -> list[Any]:
     """The JSON values that a script prints, one per line. Raises OperationError."""
     found: list[Any] = []
-    stream(host, unit, url, script, found.append, busy_seconds)
+    stream(session, script, found.append, busy_seconds)
     return found
 
 
 def stream(
-    host: System,
-    unit: str,
-    url: str,
+    session: Session,
     script: str,
     take: Callable[[Any], object],
     busy_seconds: float = 10.0,
 ) -> None:
     """Like `ask`, but passes on each value as it comes."""
-    where = units.context(host, unit)
+    url, where = session.url, session.context()
     argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
-    wrong: list[str] = []
+    wrong = 0
 
     def on_line(line: bytes) -> None:
         text = line.strip()
@@ -168,13 +182,14 @@ def stream(
         try:
             value = json.loads(text)
         except ValueError:
-            wrong.append(text.decode("utf-8", "replace"))
+            nonlocal wrong
+            wrong += 1
             return
         take(value)
 
     try:
         ended = follow(
-            host,
+            session.host,
             argv,
             on_line,
             timeout=READ_SECONDS,
@@ -192,7 +207,8 @@ def stream(
     if ended.code != 0:
         raise _explained(url, ended.lines())
     if wrong:
-        raise OperationError(f"{url}: psql returned invalid JSON: {wrong[0][:200]}")
+        # Not quoted: it may be the app's data.
+        raise OperationError(f"{url}: psql returned {wrong} lines that are not JSON")
 
 
 def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:
@@ -219,48 +235,11 @@ def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict
 
 def password_for(url: str, environment: dict[str, str]) -> str | None:
     """The password in a URL of the environment with the same server, database and user."""
-    wanted = _place(url)
-    for plain in _urls(environment):
-        try:
-            password = urllib.parse.urlsplit(plain).password
-            same = _place(plain) == wanted
-        except ValueError:
-            continue
-        if password is not None and same:
-            return urllib.parse.unquote(password)
+    wanted = postgres_url.parse(url)
+    for each in postgres_url.in_environment(environment)[0]:
+        if wanted is not None and each.server() == wanted.server() and each.password is not None:
+            return each.password
     return None
-
-
-def named_in(environment: dict[str, str]) -> list[str]:
-    """The databases in the URLs of an environment, without passwords."""
-    return list(dict.fromkeys(map(without_password, _urls(environment))))
-
-
-def _urls(environment: dict[str, str]) -> list[str]:
-    # SQLAlchemy writes `postgresql+psycopg2://`, Celery `db+postgresql://`.
-    plain = (
-        re.sub(r"^(?:db\+)?(?:postgres(?:ql)?)(?:\+\w+)?://", "postgresql://", value.strip())
-        for value in environment.values()
-    )
-    return [url for url in plain if is_url(url)]
-
-
-def _place(url: str) -> tuple[str, int, str, str]:
-    parts = urllib.parse.urlsplit(url)
-    name = parts.hostname or "localhost"
-    host = "localhost" if name in ("127.0.0.1", "::1") else name
-    return host, parts.port or 5432, parts.path.strip("/"), parts.username or ""
-
-
-def without_password(url: str) -> str:
-    """Removes the password before the host (it may contain an @) and in the options."""
-    scheme, _, rest = url.partition("://")
-    place, mark, options = rest.partition("?")
-    authority, slash, path = place.partition("/")
-    who, at, where = authority.rpartition("@")
-    kept = "&".join(each for each in options.split("&") if not each.startswith("password="))
-    login = who.partition(":")[0] + at if at else ""
-    return f"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}"
 
 
 def _explained(url: str, lines: list[str]) -> OperationError:

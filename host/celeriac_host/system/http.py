@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 import urllib.error
@@ -39,7 +40,7 @@ def fetch(
         # Errors of http.client: the response is not HTTP.
         error = f"invalid HTTP response ({type(problem).__name__})"
     return {
-        "url": url,
+        "url": shown(url),
         "status": status,
         "body": body.decode("utf-8", "replace"),
         "error": error,
@@ -65,7 +66,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _check(url: str) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"invalid URL {url!r}: expected http:// or https://")
+        raise ValueError("invalid URL: expected http:// or https://")
 
 
 def _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:
@@ -84,4 +85,12 @@ def _reason(problem: Exception, timeout: float) -> str:
         return f"no answer within {timeout:g} s"
     if isinstance(cause, OSError) and cause.strerror:
         return str(cause.strerror).lower()
+    # http.client repeats parts of an invalid URL.
+    if isinstance(cause, http.client.InvalidURL):
+        return "invalid URL"
     return str(cause) or type(cause).__name__
+
+
+def shown(url: str) -> str:
+    """The URL without its query, which may hold a token."""
+    return url.partition("?")[0] + ("?…" if "?" in url else "")

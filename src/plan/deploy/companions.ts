@@ -5,7 +5,9 @@ import { ConfigError } from '../../model/errors.ts';
 import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
 import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
+import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
@@ -56,6 +58,7 @@ export function planCompanions(
     const shared = {
       unit,
       how,
+      onlyOnce: fact.processes.some(({ argv }) => runsBeat(argv)),
       minHealthySeconds: desired.minHealthySeconds,
       timeoutSeconds: timeoutOf(fact),
     };
@@ -72,7 +75,7 @@ export function planCompanions(
       url,
       urlTimeoutSeconds: desired.startTimeoutSeconds,
       title: `${how} ${unit}`,
-      why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
+      why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${showUrl(url)}`}`,
     });
   }
   const beside = companions?.beside ?? [];

@@ -2,6 +2,7 @@ import type { VerifyDesired } from '../../config/verify-desired.ts';
 import type { HttpAnswer, HttpProbe } from '../../model/facts.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { showUrl } from '../../systemd/secrets.ts';
 import { checkOf, doubtful, fine, skippedCheck, wrong } from '../check.ts';
 import type { StuckSearch, VerifyFacts } from '../evidence.ts';
 
@@ -11,7 +12,7 @@ export function checkProbes({ http }: VerifyFacts, desired: VerifyDesired): read
 }
 
 function checkProbe(probe: HttpProbe, answer: HttpAnswer | undefined): Check {
-  const title = `GET ${probe.url}`;
+  const title = `GET ${showUrl(probe.url)}`;
   const expected = 'a status of 200 to 299';
   if (answer === undefined || answer.status === null) {
     const problem = answer?.error ?? 'no request was made';

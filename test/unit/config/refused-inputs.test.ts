@@ -113,7 +113,7 @@ describe('before connecting', () => {
     ['deploy-worker', { timezone: 'Mars/Base' }, 'timezone', 'Mars/Base'],
     ['deploy-worker', { 'orphaned-jobs': 'delete' }, 'orphaned-jobs', 'delete'],
     ['deploy-worker', { database: 'postgresql://app:x@db.test/a' }, 'database', 'invalid'],
-    ['cleanup', { database: 'postgresql://app@127.0.0.1:65536/jobs' }, 'database', '65536'],
+    ['cleanup', { database: 'postgresql://app@127.0.0.1:65536/jobs' }, 'database', 'invalid'],
     ['verify', { database: 'postgresql://app@127.0.0.1:0/jobs' }, 'database', 'invalid'],
     [
       'cleanup',
@@ -123,9 +123,9 @@ describe('before connecting', () => {
     ],
     // Ports.
     ['provision', { port: '65536' }, 'port', '65536'],
-    ['verify', { 'gate-url': 'http://127.0.0.1:70000/x' }, 'gate-url', '70000'],
-    ['verify', { 'gate-poll-url': 'http://127.0.0.1:99999/{id}' }, 'gate-poll-url', '99999'],
-    ['verify', { 'http-probes': 'http://a.test/ http://[::1]:65536/' }, 'http-probes', '65536'],
+    ['verify', { 'gate-url': 'http://127.0.0.1:70000/x' }, 'gate-url', 'invalid'],
+    ['verify', { 'gate-poll-url': 'http://127.0.0.1:99999/{id}' }, 'gate-poll-url', 'invalid'],
+    ['verify', { 'http-probes': 'http://a.test/ http://[::1]:65536/' }, 'http-probes', 'invalid'],
     // Swap where there is no disk.
     ...['/proc/swap', '/sys/swap', '/dev/shm/swap', '/dev', '/run/swap', '/var/run/swap'].map(
       (path): [ActionName, Given, string, string] => [
@@ -253,6 +253,8 @@ describe('before connecting', () => {
     ['cleanup', { database: 'postgresql://app@127.0.0.1/jobs?password=hunter2' }, 'hunter2'],
     ['verify', { 'gate-url': 'https://ann:hunter2@a.test:99999/' }, 'hunter2'],
     ['verify', { 'http-probes': 'https://a.test:99999/?token=hunter2' }, 'hunter2'],
+    ['verify', { 'gate-url': 'https://ann:hunter2@a.test/' }, 'hunter2'],
+    ['verify', { 'gate-url': 'https://ann:p/hunter2@a.test/' }, 'hunter2'],
     ['verify', { 'gate-form': 'hunter2' }, 'hunter2'],
     ['verify', { 'gate-args': '["hunter2", NaN]' }, 'hunter2'],
     ['provision', { 'ssh-key': 'hunter2', port: 'x' }, 'hunter2'],

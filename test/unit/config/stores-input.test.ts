@@ -66,7 +66,7 @@ describe('stores', () => {
     ['- database: postgresql://app:secret@127.0.0.1/jobs', 1, 'without a password'],
     ['- database: /srv/jobs.db\n  table: {}', 1, 'table'],
     ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      statis: x', 4, 'statis'],
-    ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      words: { a: b }', 4, 'words.a'],
+    ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      words: { a: b }', 4, 'words.*'],
     [
       '- database: /srv/jobs.db\n  tables:\n    jobs:\n      resend:\n        task: "os.system(1)"',
       5,
@@ -108,8 +108,18 @@ describe('aliases in stores', () => {
   });
 
   test.each([
-    ['an alias without an anchor', '- database: /srv/a.db\n  tables: *nope', 2, '*nope'],
-    ['one before its anchor', '- *later\n- &later { database: /srv/a.db }', 1, '*later'],
+    [
+      'an alias without an anchor',
+      '- database: /srv/a.db\n  tables: *nope',
+      2,
+      'does not name an earlier anchor',
+    ],
+    [
+      'one before its anchor',
+      '- *later\n- &later { database: /srv/a.db }',
+      1,
+      'does not name an earlier anchor',
+    ],
     ['an alias bomb', bomb, 11, 'aliases expand to too many values'],
     ['one within itself', '- &a { database: /srv/a.db, tables: *a }', 1, '`0.tables.database`'],
     ['a list within itself', '&a [*a]', 1, 'expected object'],

@@ -64,6 +64,7 @@ describe('a unit of also-restart', () => {
         op: 'restart-companion',
         unit: 'shop-web.service',
         how: 'restart',
+        onlyOnce: false,
         minHealthySeconds: 10,
         timeoutSeconds: 120,
         url: 'http://127.0.0.1:8000/up',
@@ -73,6 +74,17 @@ describe('a unit of also-restart', () => {
       },
     ]);
     expect(findings).toEqual([]);
+  });
+
+  it.each([
+    [['/srv/venv/bin/celery', '-A', 'shop', 'beat', '-l', 'info'], true],
+    [['/srv/venv/bin/python', '-m', 'celery', '--app=shop', 'beat'], true],
+    [webArgv, false],
+    [['/usr/bin/tail', '-F', '/var/log/celery/beat.log'], false],
+  ])('that runs %j must run only once: %s', (argv, onlyOnce) => {
+    const processes = host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv }));
+    const { guards, restarts } = plan({}, web({ processes }));
+    expect([...guards, ...restarts].map((each) => each.onlyOnce)).toEqual([onlyOnce, onlyOnce]);
   });
 
   it('is left alone when it runs the newest code, and caught up with when it does not', () => {

@@ -13,12 +13,13 @@ import signal
 import sys
 import traceback
 from typing import Any, Callable, Dict, List
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 TRACE_LINES = 12
 LINE_LIMIT = 300
 # In any URL of a line, for when the app's own settings cannot be read.
-URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s@]+@")
+# Up to the last @ of the word: a password may contain others, and slashes.
+URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S+@")
 
 
 class Problem(Exception):
@@ -158,13 +159,13 @@ def passwords(app: Any) -> List[str]:
     except Exception:
         return []
     found: List[str] = []
-    for url in ";".join(map(str, urls)).split(";"):
-        try:
-            password = urlsplit(url).password
-        except ValueError:
-            continue
-        found.extend([password] if password else [])
-    return found
+    # Several URLs in one are separated by semicolons, which a password may contain, too.
+    for url in [each for whole in map(str, urls) for each in {whole, *whole.split(";")}]:
+        login = url.partition("://")[2].rpartition("@")[0]
+        password = login.partition(":")[2]
+        # As it stands, and as a library has decoded it.
+        found.extend(each for each in (password, unquote(password)) if each)
+    return sorted(set(found), key=len, reverse=True)
 
 
 def with_app(
