@@ -107,9 +107,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         "find-unacked": app,
         "end-process": {
             **app,
-            "pid": 2**22 - 1,
-            "startTicks": 1,
-            "cgroup": "/user.slice/user-1.slice/session-3.scope",
+            "processes": [process(2**22 - 1, 1)],
             "graceSeconds": 10,
         },
         "start-unit": {**app, **undo, "timeoutSeconds": 60},
@@ -183,6 +181,11 @@ def samples(at: Hardened) -> Dict[str, Operation]:
     }
 
 
+def process(pid: Any, start_ticks: int) -> Dict[str, Any]:
+    group = "/user.slice/user-1.slice/session-3.scope"
+    return {"pid": pid, "startTicks": start_ticks, "cgroup": group}
+
+
 @pytest.fixture
 def at(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> Hardened:
     monkeypatch.setattr(operations, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
@@ -205,13 +208,65 @@ def names_in(folder: str) -> set[str]:
 
 
 def test_every_operation_and_every_fact_has_a_rule() -> None:
-    assert set(operations.RULES) == names_in("operations")
-    assert set(facts.RULES) == names_in("facts")
+    assert {*operations.RULES, *operations.OWNERS} == names_in("operations")
+    assert {*facts.RULES, *facts.OWNERS} == names_in("facts")
 
 
-def test_every_operation_of_the_model_has_a_rule() -> None:
-    named = set(re.findall(r"readonly op: '([a-z-]+)'", MODEL.read_text()))
-    assert set(operations.RULES) == named
+def test_what_hardened_mode_is_made_of_is_its_owners(at: Hardened) -> None:
+    for op in operations.OWNERS:
+        assert refusal({"op": op}, at).startswith(f"owner: {op} is for the owner of the host")
+    for fact in facts.OWNERS:
+        with pytest.raises(Refused, match=f"owner: {fact} is for the owner"):
+            facts.judge({fact: {}}, at.scene())
+
+
+def model() -> Dict[str, Dict[str, bool]]:
+    """Operation → its fields in the model, each with whether it is required."""
+    blocks = re.findall(
+        r"^(?:export )?(?:interface|type) (\w+)(?: extends |\b = )?([\w,& \n]*?)(?: &)? "
+        r"\{\n(.*?)^(?:\}|  \} &)",
+        MODEL.read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    # Those of objects in it are indented further than the first.
+    own = {
+        name: re.findall(
+            rf"^{' ' * (len(body) - len(body.lstrip(' ')))}readonly (\w+)(\??):", body, re.MULTILINE
+        )
+        for name, _, body in blocks
+    }
+    above = {name: re.findall(r"\w+", parents) for name, parents, _ in blocks}
+
+    def fields(name: str) -> Dict[str, bool]:
+        found = {field: mark == "" for field, mark in own[name]}
+        for parent in above[name]:
+            found.update(fields(parent))
+        return found
+
+    ops = {name: re.search(r"readonly op: '([a-z-]+)'", body) for name, _, body in blocks}
+    return {op.group(1): fields(name) for name, op in ops.items() if op is not None}
+
+
+def test_every_operation_of_the_model_has_a_rule_for_each_of_its_fields() -> None:
+    found = model()
+    assert {*operations.RULES, *operations.OWNERS} == set(found)
+    for op in operations.RULES:
+        fields = found[op]
+        rule = operations.RULES[op]
+        asked = set(fields) - {"op"}
+        assert asked <= {*rule.required, *rule.optional}, op
+        assert {*rule.required} - {"title", "why"} <= asked, op
+        missing = {each for each in asked if fields[each]} - {*rule.required, "user"}
+        assert not missing, op
+
+
+def test_every_fact_of_the_model_has_a_rule() -> None:
+    text = (MODEL.parent / "facts.ts").read_text()
+    body = re.search(r"^export interface FactArguments \{\n(.*?)^\}", text, re.M | re.S)
+    assert body is not None
+    assert {*facts.RULES, *facts.OWNERS} == set(
+        re.findall(r"^  readonly (\w+):", body.group(1), re.M)
+    )
 
 
 def test_one_without_a_rule_is_refused(at: Hardened) -> None:
@@ -323,8 +378,8 @@ def test_another_user_is_refused(at: Hardened) -> None:
         ("repair-jobs", {"database": "postgresql://postgres@localhost/shop"}, "databases: "),
         ("restore-database", {"backup": "/tmp/evil.db"}, "databases: /tmp/evil.db is not a backup"),
         ("restore-unacked", {"otherWorkers": {"directory": "/", "command": "(a+)+b"}}, "workers: "),
-        ("end-process", {"pid": 1}, "processes: "),
-        ("end-process", {"pid": True}, "processes: "),
+        ("end-process", {"processes": [process(1, 1)]}, "processes: "),
+        ("end-process", {"processes": [process(True, 1)]}, "processes: "),
         ("prove-unit", {"properties": {"a\nb": "x"}}, "units: "),
     ],
 )
@@ -526,7 +581,7 @@ def test_only_a_worker_of_the_apps_user_in_a_session_is_ended(
     def of(pid: int) -> Operation:
         found = processes.read(pid)
         assert found is not None
-        return {**samples(at)["end-process"], "pid": pid, "startTicks": found.start_ticks}
+        return {**samples(at)["end-process"], "processes": [process(pid, found.start_ticks)]}
 
     operations.judge(of(sleeper("celery", 1)), at.scene())
     assert "belongs to root" in refusal(of(sleeper("celery", 0)), at)

@@ -52,13 +52,20 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},
         "consuming": {**app, "queues": None, "forks": True},
+        "unacked": app,
         "resets": {"database": database},
         "backup": {"database": database, "backup": "latest"},
         "rehearsal": {"database": database, "unit": UNIT, "rows": [], "busyTimeoutSeconds": 5},
         "transactions": {"unit": UNIT},
         "undoing": {"transactions": [IDENT]},
         "releases": {"unit": UNIT},
-        "release": {"unit": UNIT, "source": "git", "checkout": None, "deployTo": None},
+        "release": {
+            "unit": UNIT,
+            "source": "git",
+            "checkout": None,
+            "deployTo": None,
+            "user": None,
+        },
         "companions": {"unit": UNIT, "units": ["shop-web.service"], "folder": None},
     }
 
@@ -128,7 +135,7 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
     for name, args in queries(at).items():
         assert "no rule allows x" in refused_fact(name, {**args, "x": 1}, at)
         for key in args:
-            if key not in ("exposure", "programs", "statusColumns", "unit"):
+            if key not in ("exposure", "programs", "statusColumns", "unit", "user"):
                 less = {each: value for each, value in args.items() if each != key}
                 assert f"{name} has no {key}" in refused_fact(name, less, at)
         assert refused_fact(name, [], at)

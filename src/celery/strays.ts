@@ -1,8 +1,8 @@
 import type { UnitFact, WorkerProcess } from '../model/facts.ts';
 import type { ByTheApp, EndProcess, Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
+import { appUserOf } from './app-user.ts';
 import { findCeleryCall } from './celery-call.ts';
-import { unitUserOf } from './unit-user.ts';
 
 /** The app that a unit runs, as far as its processes show it. */
 export interface AppIdentity {
@@ -20,7 +20,7 @@ export interface AppIdentity {
 /** The app that a unit runs, to tell its workers from others. */
 export const identityOf = (unit: UnitFact, app: string, workingDirectory: string): AppIdentity => ({
   unit: unit.name,
-  user: unitUserOf(unit),
+  user: appUserOf(unit),
   controlGroup: unit.properties.ControlGroup ?? '',
   app,
   workingDirectory,

@@ -1,17 +1,17 @@
-import { unitUserOf } from '../celery/unit-user.ts';
+import { appUserOf } from '../celery/app-user.ts';
 import type { UnitFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
 
-/** The user for whom Celeriac works on the app's files: the one that the workflow names, or the unit's. */
-export const appUserOf = (unit: UnitFact, named: string | null | undefined): string =>
-  named ?? unitUserOf(unit);
+/** Who works on the app's files: the user that the workflow names, or the unit's. */
+export const fileUserOf = (unit: UnitFact, named: string | null | undefined): string =>
+  named ?? appUserOf(unit);
 
-/** What people should know where root is involved; said once. */
-export function describeAppUser(unit: UnitFact, user: string): readonly Finding[] {
-  if (unitUserOf(unit) !== 'root') return [];
+/** What people should know where the app runs as root; said once. */
+export function describeRoot(unit: UnitFact, fileUser: string): readonly Finding[] {
+  if (appUserOf(unit) !== 'root') return [];
   const message =
-    user === 'root'
+    fileUser === 'root'
       ? `${unit.name} runs as root: root works on its files`
-      : `${unit.name} runs as root, and ${user} owns its code, so ${user} can become root: set User=${user} in the unit`;
+      : `${unit.name} runs as root, and ${fileUser} owns its code, so ${fileUser} can become root: set User=${fileUser} in the unit`;
   return [{ level: 'notice', message }];
 }

@@ -1,6 +1,6 @@
+import { appUserOf } from '../celery/app-user.ts';
 import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
-import { unitUserOf } from '../celery/unit-user.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../model/facts.ts';
@@ -8,7 +8,7 @@ import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
-import { appUserOf, describeAppUser } from './app-user.ts';
+import { describeRoot, fileUserOf } from './app-user.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
 import { warnOfBeats } from './deploy/beats.ts';
@@ -72,10 +72,10 @@ export function planDeployWorker(
     home,
   );
 
-  const user = appUserOf(facts.unit, desired.appUser);
+  const fileUser = fileUserOf(facts.unit, desired.appUser);
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
-    user,
+    user: fileUser,
     workingDirectory,
     interpreter: interpreterAlone(own.interpreter),
   });
@@ -92,7 +92,7 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const byUser = { ...own, user: unitUserOf(facts.unit) };
+  const byUser = { ...own, user: appUserOf(facts.unit) };
   const endings = endStrays(byUser, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
@@ -166,7 +166,7 @@ export function planDeployWorker(
     findings: [
       ...describeMode(source, desired),
       ...faults.findings,
-      ...(code.reasons.length > 0 ? describeAppUser(facts.unit, user) : []),
+      ...(code.reasons.length > 0 ? describeRoot(facts.unit, fileUser) : []),
       ...code.findings,
       ...limits.findings,
       ...perChild,

@@ -132,6 +132,7 @@ _BARE: Mapping[str, Rule] = {
     "tasks": Rule(
         "interpreter", {**ASKING, "ids": listing(line(300), 20_000)}, also=app_line.judge
     ),
+    "unacked": Rule("interpreter", BY_THE_APP, also=app_line.judge),
     "consuming": Rule(
         "interpreter",
         {**BY_THE_APP, "queues": maybe(listing(line(300), 1000)), "forks": flag},
@@ -158,6 +159,8 @@ _BARE: Mapping[str, Rule] = {
             "checkout": maybe(line()),
             "deployTo": maybe(line()),
         },
+        # Without one it is that of the unit.
+        {"user": maybe(app_user)},
         also=_judge_release,
     ),
     "companions": Rule(
@@ -174,6 +177,8 @@ RULES: Mapping[str, Rule] = {
     name: rule._replace(optional={"user": app_user, **rule.optional}, reads=True)
     for name, rule in _BARE.items()
 }
+# It tells who may log in, and what they own.
+OWNERS = ("hardening",)
 
 
 def judge(query: Any, scene: Scene) -> None:
@@ -182,6 +187,8 @@ def judge(query: Any, scene: Scene) -> None:
         raise Refused("facts", "the query is not an object")
     for name, args in query.items():
         rule = RULES.get(name)
+        if name in OWNERS:
+            raise Refused("owner", f"{name} is for the owner of the host, with a key of root's")
         if rule is None:
             raise Refused("facts", f"there is no rule for the fact {shown(name)}")
         try:

@@ -141,12 +141,16 @@ def _judge_install(operation: Mapping[str, Any], scene: Scene) -> None:
         places.judge_unit_file(operation["unit"], operation["path"], operation["text"], scene)
 
 
-def _judge_process(operation: Mapping[str, Any], scene: Scene) -> None:
-    """A worker that somebody started by hand as the app's user, and nothing else."""
+def _judge_processes(operation: Mapping[str, Any], scene: Scene) -> None:
     app_line.judge(operation, scene)
-    pid = operation["pid"]
+    for each in operation["processes"]:
+        _judge_process(each["pid"], each["startTicks"], scene)
+
+
+def _judge_process(pid: int, start_ticks: int, scene: Scene) -> None:
+    """A worker that somebody started by hand as the app's user, and nothing else."""
     found = processes.read(pid)
-    if found is None or found.start_ticks != operation["startTicks"]:
+    if found is None or found.start_ticks != start_ticks:
         # It has ended; the operation finds that, too.
         return
     owner = identity(scene.policy.app_user).name
@@ -331,12 +335,22 @@ _BARE: Mapping[str, Rule] = {
         "processes",
         {
             **BY_THE_APP,
-            "pid": whole(2, 2**31),
-            "startTicks": whole(0, 2**63),
-            "cgroup": line(),
+            "processes": listing(
+                thing(
+                    Rule(
+                        "processes",
+                        {
+                            "pid": whole(2, 2**31),
+                            "startTicks": whole(0, 2**63),
+                            "cgroup": line(),
+                        },
+                    ),
+                    "processes",
+                )
+            ),
             "graceSeconds": seconds,
         },
-        also=_judge_process,
+        also=_judge_processes,
     ),
     "start-unit": Rule(
         "interpreter", {**BY_THE_APP, **UNDO, "timeoutSeconds": seconds}, also=app_line.judge
@@ -437,12 +451,23 @@ _BARE: Mapping[str, Rule] = {
 }
 
 RULES: Mapping[str, Rule] = {name: _described(rule) for name, rule in _BARE.items()}
+# What hardened mode is made of: root alone changes it, with a key of root's.
+OWNERS = (
+    "create-user",
+    "install-agent",
+    "install-sudoers",
+    "prove-agent",
+    "remove-folder",
+    "remove-user",
+)
 
 
 def judge(operation: Any, scene: Scene) -> None:
     """Raises Refused."""
     name = operation.get("op") if isinstance(operation, dict) else None
     rule = RULES.get(name) if isinstance(name, str) else None
+    if name in OWNERS:
+        raise Refused("owner", f"{name} is for the owner of the host, with a key of root's")
     if rule is None:
         raise Refused("operations", f"there is no rule for the operation {shown(name)}")
     try:

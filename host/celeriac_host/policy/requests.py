@@ -233,7 +233,17 @@ RULES: Mapping[str, Rule] = {
         "transactions",
         {"unit": unit_name, "transactions": listing(_of_a_unit, 100), "meta": META},
     ),
-    "acknowledge": Rule("transactions", {"transactions": listing(_of_a_unit_or_the_host, 1000)}),
+    "acknowledge": Rule(
+        "transactions",
+        {"transactions": listing(_of_a_unit_or_the_host, 1000)},
+        # What a run has told, for the next one to leave out; it is only kept, and bounded.
+        {
+            "notices": thing(
+                Rule("transactions", {"about": line(), "messages": listing(text(), 1000)}),
+                "notices",
+            )
+        },
+    ),
     "bye": Rule("session", {}, reads=True),
 }
 # What they ask for changes the host, or costs the app's workers time.
