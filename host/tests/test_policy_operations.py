@@ -170,6 +170,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         },
         "restore-database": {
             "database": f"{at.app}/app.db",
+            "unit": UNIT,
             "backup": "latest",
             "keep": 3,
             "busyTimeoutSeconds": 10,

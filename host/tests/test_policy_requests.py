@@ -54,7 +54,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "consuming": {**app, "queues": None, "forks": True},
         "unacked": app,
         "resets": {"database": database},
-        "backup": {"database": database, "backup": "latest"},
+        "backup": {"database": database, "unit": UNIT, "backup": "latest"},
         "rehearsal": {"database": database, "unit": UNIT, "rows": [], "busyTimeoutSeconds": 5},
         "transactions": {"unit": UNIT},
         "undoing": {"transactions": [IDENT]},
