@@ -87,6 +87,18 @@ def test_root_runs_no_git_where_others_may_write(
     assert ran.read_text() == ""
 
 
+def test_a_checkout_that_the_user_cannot_enter_is_named_with_the_user(
+    state: str, open_folder: Path
+) -> None:
+    make_trap(open_folder, 0)
+    open_folder.chmod(0o700)
+    found = look(state, open_folder, "nobody")
+    assert (found["kind"], found["problem"]) == (
+        "unusable",
+        f"nobody may not access {open_folder}/app",
+    )
+
+
 def test_root_works_where_only_root_can_write(state: str, open_folder: Path) -> None:
     ran = make_trap(open_folder, 0)
     assert look(state, open_folder, "root")["kind"] == "checkout"

@@ -132,6 +132,20 @@ def test_root_installs_nothing_where_others_may_write(
     assert ran.read_text() == ""
 
 
+def test_root_installs_nothing_from_files_of_others(
+    state: str, journal: Journal, open_folder: Path
+) -> None:
+    ran = make_environment(open_folder, 0)
+    release = open_folder / "release"
+    release.mkdir()
+    (release / "requirements.txt").touch()
+    os.chown(release, NOBODY, NOBODY)
+    args = installing(open_folder, "root", release=str(release))
+    with pytest.raises(OperationError, match="release belongs to nobody"):
+        install_dependencies.do(args, Host(state, answers("")), journal.step(0))
+    assert " install " not in ran.read_text()
+
+
 def test_root_runs_no_python_of_others(state: str, journal: Journal, open_folder: Path) -> None:
     ran = make_environment(open_folder, 0)
     python = open_folder / "venv" / "bin" / "python"

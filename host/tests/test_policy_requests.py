@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -205,6 +206,9 @@ def test_a_search_finds_what_the_policy_names(at: Hardened) -> None:
     assert found["stores"]["databases"] == at.policy["databases"]
     assert found["release"]["checkout"] == at.app
     assert query["stores"]["databases"] is None
+    os.symlink(at.app, f"{at.root}/link")
+    linked = at.scene(databases=[f"{at.root}/link/app.db"])
+    assert "is a link" in refusal(lambda: facts.narrowed(query, linked))
     none = at.scene(checkout=None)
     assert refusal(lambda: facts.narrowed(query, none)) == "checkout: the policy names no checkout"
 

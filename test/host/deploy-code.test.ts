@@ -59,6 +59,8 @@ function deploy(inputs: Inputs = {}): Promise<BundleRun> {
 
 const withRequirements = { requirements: 'backend/requirements.txt' };
 const head = (folder = CHECKOUT) => shell(machine, `git -C ${folder} rev-parse HEAD`);
+const headOfDeploy = (folder: string) =>
+  shell(machine, `sudo -u deploy git -C ${folder} rev-parse HEAD`);
 const mainPid = async () => (await show(machine, 'MainPID')).MainPID;
 const probe = () =>
   shell(machine, `${VENV}/bin/python -c 'import probe_package; print(probe_package.VERSION)'`);
@@ -317,9 +319,12 @@ test('uploaded code folders: shared paths, the link, and the oldest removed', as
     shared: 'backend/batch_processing.db uploads/',
     'keep-releases': '2',
   };
-  const elsewhere = await deploy({ ...inputs, 'deploy-to': '/srv/venv' });
+  const elsewhere = await deploy({ ...inputs, 'deploy-to': `${base}/shared` });
   expectOneError(elsewhere);
-  expect(elsewhere.log).toContain('which does not go through /srv/venv/current');
+  expect(elsewhere.log).toContain(`which does not go through ${base}/shared/current`);
+  const ofRoot = await deploy({ ...inputs, 'app-user': '' });
+  expectOneError(ofRoot);
+  expect(ofRoot.log).toContain(`${base} belongs to deploy, and the app's user is root`);
 
   const run = await deploy(inputs);
   expect(run.code, run.log).toBe(0);
@@ -354,6 +359,54 @@ test('uploaded code folders: shared paths, the link, and the oldest removed', as
     [`releases/${original}`, ...[oldest[2], original].sort()].join('\n'),
   );
   expect(await mainPid()).toBe(serving);
+});
+
+test('a unit of an unprivileged user: its code stays its own, and its Git filters never run as root', async () => {
+  const app = '/srv/slideshow';
+  const ran = '/var/tmp/filter-ran-as';
+  await shell(
+    machine,
+    `systemctl stop ${UNIT}
+     mkdir ${app}; cp -a ${CHECKOUT}/. ${app}; chown -R deploy: ${app} ${VENV}; install -m 666 /dev/null ${ran}
+     sed -i 's#^WorkingDirectory=.*#WorkingDirectory=${app}/backend#; s#^User=.*#User=deploy#' ${UNIT_PATH}
+     systemctl daemon-reload; systemctl start ${UNIT}
+     sudo -u deploy git -C ${app} config filter.evil.clean 'sh -c "id -un >>${ran}; cat"'
+     sudo -u deploy git -C ${app} config filter.evil.smudge 'sh -c "id -un >>${ran}; cat"'
+     echo '* filter=evil' | sudo -u deploy tee ${app}/.git/info/attributes; touch ${app}/backend/*.py`,
+  );
+  const deployed = clone.commit('Next', {
+    'backend/requirements.txt': REQUIREMENTS,
+    'backend/more.py': '',
+  });
+  const run = await deploy(withRequirements);
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain('probe-package none → 1.0');
+  expect(run.log).not.toContain('root works on its files');
+  expect(await headOfDeploy(app)).toBe(deployed);
+  expect(await shell(machine, `find ${app} ${VENV} ! -user deploy`)).toBe('');
+  expect(await shell(machine, `sort -u ${ran}`)).toBe('deploy');
+  expect(await shell(machine, 'ls -A /var/tmp')).not.toContain('celeriac-dependencies');
+
+  // The same checkout for a unit of root, also in a dry run.
+  await shell(
+    machine,
+    `truncate -s 0 ${ran}; touch ${app}/backend/*.py; sed -i 's#^User=.*#User=root#' ${UNIT_PATH}; systemctl daemon-reload`,
+  );
+  for (const dryRun of ['true', 'false']) {
+    const refused = await deploy({ ...withRequirements, 'dry-run': dryRun });
+    expectOneError(refused);
+    expect(refused.log).toContain(`${app} belongs to deploy, and the app's user is root`);
+  }
+  expect(await shell(machine, `cat ${ran}`)).toBe('');
+
+  await shell(machine, `sed -i 's#^User=.*#User=deploy#' ${UNIT_PATH}; systemctl daemon-reload`);
+  const back = await deploy({ 'roll-back': run.outputs.transaction ?? '' });
+  expect(back.log).toContain(`${app} is at ${short(original)} again`);
+  expect(await headOfDeploy(app)).toBe(original);
+  expect(await shell(machine, `find ${app} ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe(
+    '',
+  );
+  expect(await shell(machine, `sort -u ${ran}`)).toBe('deploy');
 });
 
 test("the system's own Python is not touched", async () => {

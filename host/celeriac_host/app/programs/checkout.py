@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Dict, List, Set
 
 from celeriac_host.app.programs.own_folders import (
+    exists,
     is_folder,
     refuse_others,
     require_own,
@@ -26,7 +27,7 @@ DATABASE_NAMES = (".db", ".sqlite", ".sqlite3")
 def find(args: Dict[str, Any]) -> Any:
     """The top folder of the working tree that contains a folder, or None."""
     path = args["directory"]
-    if not os.path.isdir(path):
+    if not exists(path) or not os.path.isdir(path):
         return None
     path = require_private(path) if os.geteuid() == 0 else os.path.realpath(path)
     while not os.path.lexists(os.path.join(path, ".git")):

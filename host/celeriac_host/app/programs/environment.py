@@ -50,6 +50,8 @@ def find(args: Dict[str, Any]) -> Any:
 
 def read_lock(args: Dict[str, Any]) -> Any:
     """The text of a lock file; None if there is none, or if it is no file of text."""
+    if os.geteuid() == 0 and os.path.lexists(args["file"]):
+        require_private(args["file"])
     try:
         handle = os.open(args["file"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

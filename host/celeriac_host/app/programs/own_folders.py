@@ -144,6 +144,15 @@ def is_folder(path: str) -> bool:
     return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
+def exists(path: str) -> bool:
+    """Raises PermissionError where this user cannot tell."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def make_folder(folder: str) -> None:
     """Creates it with its parents; as root only in folders that nobody else may change."""
     if os.path.isdir(folder):
@@ -182,6 +191,9 @@ def serve(work: "Dict[str, Callable[[Dict[str, Any]], Any]]") -> None:
         said = {"notOwn": {"path": error.path, "problem": str(error), "fix": error.fix}}
     except Refused as error:
         said = {"error": str(error)}
+    except PermissionError as error:
+        where = "" if error.filename is None else " " + os.fsdecode(error.filename)
+        said = {"error": "%s may not access%s" % (user_name(os.geteuid()), where)}
     except OSError as error:
         where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
         said = {"error": (error.strerror or str(error)) + where}

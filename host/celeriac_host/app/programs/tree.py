@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 
 from celeriac_host.app.programs.own_folders import (
     Refused,
+    exists,
     is_folder,
     make_folder,
     require_own,
@@ -22,7 +23,7 @@ MEMBER_LIMIT = 200_000
 def look(args: Dict[str, Any]) -> Any:
     """The link `current` and the code folders of a folder, newest first; None if it is missing."""
     base = args["base"]
-    if not os.path.lexists(base):
+    if not exists(base):
         return None
     require_own(base)
     link, releases = os.path.join(base, "current"), os.path.join(base, "releases")
@@ -47,6 +48,9 @@ def changed(folder: str, name: str) -> int:
 
 def is_unpacked(args: Dict[str, Any]) -> Any:
     release = os.path.join(args["base"], "releases", args["name"])
+    if not exists(release):
+        return False
+    require_own(release)
     linked = all(os.path.islink(os.path.join(release, each)) for each in args["shared"])
     return os.path.isdir(release) and linked
 
