@@ -19,6 +19,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
           globalSetup: ['tools/generate.ts'],
+          setupFiles: ['test/lib/use-store-process.ts'],
           sequence: { groupOrder: 0 },
           maxWorkers: availableParallelism(),
           // A busy machine is no reason to fail.

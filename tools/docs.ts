@@ -144,6 +144,41 @@ export function renderOperations(sources: Readonly<Record<string, string>>): str
   ].join('\n');
 }
 
+const rulesFolder = 'host/celeriac_host/policy';
+
+/** The rule of each operation, fact and request of hardened mode, from the tables of the host. */
+export function renderRules(sources: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(sources).flatMap(([kind, source]) =>
+    [...source.matchAll(/^ {4}"([a-z-]+)": Rule\(\s*"([\w ]+)"/gm)].map(
+      ([, name = '', rule = '']) => [rule, kind, name] as const,
+    ),
+  );
+  const rules = [...new Set(rows.map(([rule]) => rule))].sort();
+  const cellOf = (rule: string, kind: string): string =>
+    rows
+      .filter((row) => row[0] === rule && row[1] === kind)
+      .map(([, , name]) => `\`${name}\``)
+      .sort()
+      .join(', ');
+  const kinds = Object.keys(sources);
+  return [
+    `| rule that is named when a field is wrong | ${kinds.join(' | ')} |`,
+    `|---|${kinds.map(() => '---').join('|')}|`,
+    ...rules.map(
+      (rule) => `| \`${rule}\` | ${kinds.map((kind) => cellOf(rule, kind)).join(' | ')} |`,
+    ),
+  ].join('\n');
+}
+
+function readRules(): Record<string, string> {
+  const read = (name: string): string => readFileSync(join(root, rulesFolder, name), 'utf8');
+  return {
+    operations: read('operations.py'),
+    facts: read('facts.py'),
+    'requests and probes': read('requests.py'),
+  };
+}
+
 function readOperations(): Record<string, string> {
   const folder = join(root, operationsFolder);
   const files = readdirSync(folder).filter((file) => /^[a-z_]+\.py$/.test(file));
@@ -159,6 +194,13 @@ function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
   yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
   yield* unitRulePages();
+  yield [
+    'docs/reference/policy.md',
+    withTables(
+      readFileSync(join(root, 'docs/reference/policy.md'), 'utf8'),
+      renderRules(readRules()),
+    ),
+  ];
   yield [
     'cli/README.md',
     withTables(readFileSync(join(root, 'cli/README.md'), 'utf8'), renderFlags()),

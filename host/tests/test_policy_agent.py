@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import json
 import os
 import socket
 import subprocess
-import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -16,20 +14,10 @@ import pytest
 from celeriac_host.policy import budget, told
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
+from celeriac_host.system import installed
 from celeriac_host.system.errors import Fault
 from policies import UNIT, Hardened
 from test_agent import SOURCES
-
-LOADER = "celeriac_host/session/loader.py"
-# As docs/reference/policy.md shows it.
-TEXT = """\
-#!/usr/bin/python3 -IS
-import binascii, json, zlib
-sources = json.loads(zlib.decompress(binascii.a2b_base64(
-b"%s"
-)))
-exec(compile(sources["%s"], "%s", "exec"), {"SOURCES": sources, "HARDENED": True})
-"""
 
 
 class Journal:
@@ -149,13 +137,15 @@ def test_a_request_without_this_protocol_is_refused(
         b"null",
         b'{"id": 1, "id": 2}',
         b'{"id": NaN}',
+        b'{"id": "x"}',
+        b'{"id": {"a": 1}}',
         b'{"id": ' + b"1" * 100_000 + b"}",
         b"[" * 100_000 + b"]" * 100_000,
         b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     ],
 )
 def test_what_is_no_message_is_refused(hardened: Hardened, policy: Path, line: bytes) -> None:
-    with pytest.raises(Fault, match=r"refused by .*: shape: the message"):
+    with pytest.raises(Fault, match=r"refused by .*: shape: the (?:message|id)"):
         judge_of(hardened, policy).parse(line)
 
 
@@ -207,24 +197,50 @@ def test_changes_are_counted_for_an_hour(
     monkeypatch.setattr(budget, "FOLDER", folder)
     now = 100_000.0
     monkeypatch.setattr("time.clock_gettime", lambda clock: now)
-    budget.spend(2)
-    budget.spend(2)
+    budget.spend(2, "celeriac")
+    budget.spend(2, "celeriac")
     with pytest.raises(Refused):
-        budget.spend(2)
+        budget.spend(2, "celeriac")
     now += 3601
-    budget.spend(2)
-    Path(folder, budget.NAME).write_text("not JSON")
-    budget.spend(1)
+    budget.spend(2, "celeriac")
+    # Those of another user are its own.
+    budget.spend(1, "../planner")
+    assert sorted(os.listdir(folder)) == ["changes-___planner.json", "changes-celeriac.json"]
+    Path(folder, "changes-celeriac.json").write_text("not JSON")
+    budget.spend(1, "celeriac")
+
+
+def test_so_many_sessions_at_a_time(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "FOLDER", str(hardened.root / "run"))
+    taken = [budget.take_place() for _ in range(budget.MOST_SESSIONS)]
+    with pytest.raises(Refused, match="16 sessions at a time"):
+        budget.take_place()
+    os.close(taken.pop())
+    taken.append(budget.take_place())
+    for handle in taken:
+        os.close(handle)
+
+
+def test_what_a_rule_cannot_read_is_refused(
+    hardened: Hardened, policy: Path, journal: Journal
+) -> None:
+    path = "/usr/local/lib/celeriac/0123456789ab/celeriac_support.py"
+    write = {"op": "write-file", "title": "a", "why": "b", "mode": "0644", "expects": None}
+    lone = {**write, "path": path, "text": "\ud800"}
+    assert "it cannot be judged" in fault(
+        {**APPLY, "operations": [lone]}, judge_of(hardened, policy)
+    )
+    assert "is refused" in journal.lines()[-1]
 
 
 # --- as a program ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def program(hardened: Hardened) -> str:
+def program(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> str:
     path = hardened.root / "agent"
-    packed = zlib.compress(json.dumps(SOURCES).encode())
-    path.write_text(TEXT % (binascii.b2a_base64(packed, newline=False).decode(), LOADER, LOADER))
+    monkeypatch.setattr(installed, "SOURCES", SOURCES)
+    path.write_text(installed.text("/usr/bin/python3"))
     os.chmod(path, 0o755)
     return str(path)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
 import pytest
-from celeriac_host.policy import facts, operations, places
+from celeriac_host.policy import facts, operations, places, unit_text
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.system import processes
 from policies import COMMIT, SHA, SUPPORT, SUPPORT_FOLDER, UNIT, USER, Hardened
@@ -71,12 +71,14 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         "guard-companion": {
             "unit": "shop-web.service",
             "how": "restart",
+            "onlyOnce": True,
             "minHealthySeconds": 5,
             "timeoutSeconds": 60,
         },
         "restart-companion": {
             "unit": "shop-web.service",
             "how": "reload",
+            "onlyOnce": False,
             "minHealthySeconds": 5,
             "timeoutSeconds": 60,
             "urlTimeoutSeconds": 30,
@@ -443,6 +445,40 @@ def test_a_definition_that_others_can_change_decides_nothing(at: Hardened) -> No
     os.chmod(at.unit_path, 0o644)
     os.chown(at.unit_path, 1, 1)
     assert "belongs to user 1" in refusal(samples(at)["enable-unit"], at)
+
+
+def test_a_unit_file_of_the_system_may_be_below_a_link_of_roots(at: Hardened) -> None:
+    os.symlink(at.root, f"{at.root}/lib")
+    at.load(FragmentPath=f"{at.root}/lib/{UNIT}")
+    operations.judge(samples(at)["enable-unit"], at.scene())
+    os.lchown(f"{at.root}/lib", 1, 1)
+    assert "is a link of user 1" in refusal(samples(at)["enable-unit"], at)
+    os.symlink(at.unit_path, f"{at.app}/{UNIT}")
+    at.load(FragmentPath=f"{at.app}/{UNIT}")
+    assert "belongs to user 1" in refusal(samples(at)["enable-unit"], at)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[Service]\nUser=daemon\n", "User= in Celeriac's drop-in is not Celeriac's"),
+        ("[Service]\nPrivateTmp=yes\n", "PrivateTmp= may only be restricted further"),
+    ],
+)
+def test_a_drop_in_takes_no_restriction_with_it(at: Hardened, text: str, reason: str) -> None:
+    path = f"/etc/systemd/system/{UNIT}.d/celeriac.conf"
+    scene = at.scene()
+    loaded = scene.unit(UNIT)
+    scene._loaded[UNIT] = loaded._replace(parts=[*loaded.parts, unit_text.Part(path, text)])
+    remove = samples(at)["remove-file"]
+    install = {**samples(at)["install-unit"], "path": path, "text": "[Service]\nMemoryMax=1G\n"}
+    for operation in (remove, install):
+        with pytest.raises(Refused, match=re.escape(reason)):
+            operations.judge(operation, scene)
+    # Unless the plan brings it elsewhere.
+    scene.operations = [{"op": "install-unit", "unit": UNIT, "text": text}]
+    if "PrivateTmp" in text:
+        operations.judge(remove, scene)
 
 
 @pytest.mark.parametrize(

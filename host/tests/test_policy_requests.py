@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -205,6 +206,9 @@ def test_a_search_finds_what_the_policy_names(at: Hardened) -> None:
     assert found["stores"]["databases"] == at.policy["databases"]
     assert found["release"]["checkout"] == at.app
     assert query["stores"]["databases"] is None
+    os.symlink(at.app, f"{at.root}/link")
+    linked = at.scene(databases=[f"{at.root}/link/app.db"])
+    assert "is a link" in refusal(lambda: facts.narrowed(query, linked))
     none = at.scene(checkout=None)
     assert refusal(lambda: facts.narrowed(query, none)) == "checkout: the policy names no checkout"
 
@@ -282,6 +286,7 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("undo", {"transactions": ["../../../etc"]}, "transactions: unknown transaction"),
         ("undo", {"transactions": IDENT}, "transactions: "),
         ("follow", {"opened": {"transactions": [IDENT], "live": "../../etc/x"}}, "transactions: "),
+        ("follow", {"opened": {"transactions": [], "live": "tend"}}, "transactions: "),
         ("follow", {"opened": {"transactions": [OTHER], "live": OTHER}}, "transactions: "),
         ("confirm", {"unit": "ssh.service"}, "units: "),
         ("confirm", {"transactions": [OTHER]}, "transactions: "),
@@ -353,6 +358,28 @@ def test_an_undo_may_repair_a_unit_that_does_not_load(at: Hardened) -> None:
     requests.judge(messages(at)["undo"], at.scene())
     at.load(User="root")
     assert refused(messages(at)["undo"], at).startswith("appUser: ")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "install-sudoers", "path": "/etc/sudoers.d/celeriac"},
+        {"op": "exec"},
+        {"op": "write-file", "path": "/etc/sudoers.d/celeriac"},
+        {"op": "install-unit", "unit": "ssh.service", "path": "/etc/systemd/system/ssh.service"},
+        {"op": "set-mode", "path": "/etc/shadow"},
+        None,
+    ],
+)
+def test_no_other_operation_is_undone(at: Hardened, operation: Any) -> None:
+    """Whoever made that transaction: root may have, of the same unit."""
+    path = Path(at.host.state) / "transactions" / IDENT / "plan.json"
+    plan = json.loads(path.read_text())
+    good = {"op": "install-unit", "unit": UNIT, "path": f"/etc/systemd/system/{UNIT}"}
+    path.write_text(json.dumps({**plan, "operations": [good]}))
+    requests.judge(messages(at)["undo"], at.scene())
+    path.write_text(json.dumps({**plan, "operations": [good, operation]}))
+    assert refused(messages(at)["undo"], at)
 
 
 def test_too_many_levels_are_refused(at: Hardened) -> None:

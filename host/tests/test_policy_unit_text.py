@@ -58,7 +58,7 @@ def test_lines_are_read_as_systemd_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[Service]\nA=1\r\n", "[Service\nA=1", "A=1\0", "[S]\n.include x"]
+    "text", ["[Service]\nA=1\rB=2\n", "[Service\nA=1", "A=1\0", "[S]\n.include x"]
 )
 def test_what_systemd_may_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(Refused):
@@ -69,6 +69,7 @@ def test_what_systemd_may_read_otherwise_is_refused(text: str) -> None:
     "text",
     [
         OLD,
+        OLD.replace("\n", "\r\n"),
         OLD.replace("# The worker.", "; Another comment"),
         OLD + "\n[Service]\nMemoryMax=1536M\nWatchdogSec=30\nType=notify\nKillMode=mixed\n",
         OLD + "\n[Service]\nPrivateTmp=yes\nProtectSystem=strict\n",
@@ -200,11 +201,17 @@ def test_a_drop_in_brings_nothing_else(text: str) -> None:
             '/bin/sh -c "PYTHONPATH=/a celery worker -c 4"',
             f'/bin/sh -c "PYTHONPATH=/a:{SUPPORT} celery worker -c 2"',
         ),
+        ("/srv/celery worker -c ${N} --autoscale=9,3", "/srv/celery worker -c 2"),
+        (
+            "/bin/sh -c 'cd /srv && celery worker'",
+            "/bin/sh -c 'cd /srv && exec /usr/bin/env "
+            f"PYTHONPATH={SUPPORT}:$$PYTHONPATH celery worker'",
+        ),
         ("-/srv/celery worker", f"-/usr/bin/env PYTHONPATH={SUPPORT} /srv/celery worker"),
     ],
 )
 def test_the_same_command(old: str, new: str) -> None:
-    assert unit_text.skeleton(old) == unit_text.skeleton(new)
+    assert unit_text.skeleton(old, is_old=True) == unit_text.skeleton(new)
 
 
 @pytest.mark.parametrize(
@@ -218,10 +225,12 @@ def test_the_same_command(old: str, new: str) -> None:
         ("/srv/celery worker", "@/srv/celery worker"),
         ("/srv/celery worker", ":/srv/celery worker"),
         ("/srv/celery worker", "/usr/bin/env -S /bin/sh /srv/celery worker"),
+        ("/srv/celery worker", "/srv/celery worker -Q ${SECRET}"),
+        ("/srv/celery worker -c ${N}", "/srv/celery worker -c ${N} -Q $SECRET"),
     ],
 )
 def test_another_command(old: str, new: str) -> None:
-    assert unit_text.skeleton(old) != unit_text.skeleton(new)
+    assert unit_text.skeleton(old, is_old=True) != unit_text.skeleton(new)
 
 
 def test_a_reset_forgets_what_came_before() -> None:

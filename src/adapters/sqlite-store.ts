@@ -1,265 +1,191 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Database } from 'better-sqlite3';
+import { byName } from '../model/by-name.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { RowChange, SqlValue } from '../model/operation.ts';
-import type { Rehearsal, StoreRow, StoreValue } from '../model/store-row.ts';
+import type { RowChange } from '../model/operation.ts';
+import type { Rehearsal, StoreRow } from '../model/store-row.ts';
+import { type Bytes, bytes, MiB, type Seconds, seconds } from '../model/units.ts';
 import type { Store } from '../ports/store.ts';
-import { openDatabase } from './sqlite-native.ts';
+import type { RawRow } from './sqlite-copy.ts';
+import { type StoreAnswers, type StoreAsk, type StoreReply, storeWord } from './sqlite-process.ts';
+
+/** What the process that opens a foreign database may use. */
+export interface StoreLimits {
+  /** For each question. */
+  readonly time: Seconds;
+  /** Of data, besides what Node itself needs. */
+  readonly memory: Bytes;
+  /** How many times larger than the database its rows may be; a generated column makes any number. */
+  readonly growth: number;
+}
+
+const defaultLimits: StoreLimits = { time: seconds(300), memory: bytes(384 * MiB), growth: 4 };
+
+/** Reserved by Node before it runs anything. */
+const nodeBytes = 640 * MiB;
+const leastAnswer = 16 * MiB;
+
+/** The program that serves a copy, by {@link storeWord}: this one. */
+export const storeProgram = { path: process.argv[1] ?? '' };
 
 /**
  * Opens the copy of a SQLite database, as a private file (0600 in a folder 0700) that is removed
- * when the store is disposed of.
+ * when the store is disposed of, in a process of its own: the database is foreign, and reading it may
+ * take any time and memory.
  *
  * @param directory where the private folder is made; the runner's own by default
- * @throws ConfigError when the content is not a SQLite database, or is damaged
+ * @throws ConfigError when the content is not a SQLite database, is damaged, or exceeds the limits
  */
-export function openSqliteStore(
+export async function openSqliteStore(
   database: string,
   content: Uint8Array,
   directory: string = process.env.RUNNER_TEMP || tmpdir(),
-): Store {
+  limits: StoreLimits = defaultLimits,
+): Promise<Store> {
   const folder = mkdtempSync(join(directory, 'celeriac-'));
+  const store = new SqliteStore(database, folder, limits, content.length);
   try {
     const path = join(folder, 'copy.db');
     writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
-    return new SqliteStore(openCopy(database, path), folder);
+    const answerBytes = Math.max(leastAnswer, content.length * limits.growth);
+    await store.ask({ ask: 'open', path, answerBytes });
+    return store;
   } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
+    store[Symbol.dispose]();
     throw error;
   }
 }
 
-function openCopy(database: string, path: string): Database {
-  const copy = openDatabase(path, { fileMustExist: true });
-  try {
-    // A trigger or view of this foreign file must not call functions with side effects.
-    copy.pragma('trusted_schema = OFF');
-    copy.pragma('foreign_keys = ON');
-    copy.prepare('SELECT count(*) FROM sqlite_master').get();
-    return copy;
-  } catch (error) {
-    copy.close();
-    throw new ConfigError(
-      'input database',
-      `${database} cannot be read as a SQLite database: ${messageOf(error)}`,
-      'the SQLite file in which the app keeps its jobs, undamaged',
-      { cause: error },
-    );
-  }
-}
-
 class SqliteStore implements Store {
-  readonly #database: Database;
+  readonly #database: string;
   readonly #folder: string;
+  readonly #limits: StoreLimits;
+  readonly #child: ChildProcess;
+  #stderr = '';
 
-  constructor(database: Database, folder: string) {
+  constructor(database: string, folder: string, limits: StoreLimits, size: number) {
     this.#database = database;
     this.#folder = folder;
+    this.#limits = limits;
+    this.#child = start(folder, limits, size);
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString()).slice(-4096);
+    });
   }
 
-  readRows(table: string, columns: readonly string[]): readonly StoreRow[] {
-    const list = columns.map(quoteName).join(', ');
-    const rows = this.#database
-      .prepare(`SELECT ${list} FROM ${quoteName(table)}`)
-      .safeIntegers()
-      .raw()
-      .all() as unknown[][];
-    return rows.map((row) =>
-      Object.fromEntries(columns.map((column, index) => [column, toStoreValue(row[index])])),
+  async readRows(table: string, columns: readonly string[]): Promise<readonly StoreRow[]> {
+    const rows = await this.ask({ ask: 'rows', table, columns });
+    return rows.map((row) => byName(columns.map((name, index) => [name, row[index] ?? null])));
+  }
+
+  async sampleValues(
+    table: string,
+  ): Promise<Readonly<Record<string, readonly (string | number)[]>>> {
+    return byName(await this.ask({ ask: 'sample', table }));
+  }
+
+  findDamage(): Promise<readonly string[]> {
+    return this.ask({ ask: 'damage' });
+  }
+
+  rehearse(changes: readonly RowChange[]): Promise<Rehearsal> {
+    return this.ask({ ask: 'rehearse', changes });
+  }
+
+  /** One question at a time. */
+  ask<const Asked extends StoreAsk>(asked: Asked): Promise<StoreAnswers[Asked['ask']]> {
+    const child = this.#child;
+    const rows: RawRow[] = [];
+    return new Promise((resolve, reject) => {
+      const settle = (how: () => void) => {
+        clearTimeout(timer);
+        child.removeAllListeners('message');
+        child.removeAllListeners('exit');
+        child.removeAllListeners('error');
+        how();
+      };
+      const fail = (problem: string, cause?: unknown) =>
+        settle(() => {
+          child.kill('SIGKILL');
+          reject(this.#refuse(problem, cause));
+        });
+      const { time } = this.#limits;
+      const timer = setTimeout(
+        () =>
+          fail(
+            `${doing[asked.ask]} took longer than ${time} s; a trigger, view, CHECK or generated column of it may never end`,
+          ),
+        time * 1000,
+      );
+      child.on('message', (reply: StoreReply) => {
+        if (reply.kind === 'piece') {
+          for (const row of reply.rows) rows.push(row);
+        } else if (reply.kind === 'failed') fail(reply.problem);
+        else {
+          const last = asked.ask === 'rows' ? [...rows, ...(reply.value as RawRow[])] : reply.value;
+          settle(() => resolve(last as StoreAnswers[Asked['ask']]));
+        }
+      });
+      child.on('exit', (code, signal) => fail(this.#explainEnd(doing[asked.ask], code, signal)));
+      child.on('error', (error) => fail(`cannot start a process to read it`, error));
+      if (child.connected) child.send(asked);
+      else fail(this.#explainEnd(doing[asked.ask], child.exitCode, child.signalCode));
+    });
+  }
+
+  #explainEnd(what: string, code: number | null, signal: string | null): string {
+    if (/out of memory|bad_alloc|Fatal process OOM|mmap|ENOMEM/i.test(this.#stderr)) {
+      return `${what} takes more memory than its copy should`;
+    }
+    const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
+    return `the process that reads it was ended ${how}`;
+  }
+
+  #refuse(problem: string, cause: unknown): ConfigError {
+    const text = /out of memory/i.test(problem)
+      ? 'it takes more memory than its copy should'
+      : problem;
+    return new ConfigError(
+      'input database',
+      `${this.#database} cannot be read as a SQLite database: ${text}`,
+      'the SQLite file in which the app keeps its jobs, undamaged, and without triggers or columns that never end',
+      { cause },
     );
-  }
-
-  sampleValues(table: string): Readonly<Record<string, readonly (string | number)[]>> {
-    const columns = this.#database.pragma(`table_info(${quoteName(table)})`) as { name: string }[];
-    return Object.fromEntries(columns.map(({ name }) => [name, this.#sample(table, name)]));
-  }
-
-  /** Its newest values; a table without row ids tells which are newest by nothing. */
-  #sample(table: string, column: string): readonly (string | number)[] {
-    const value = quoteName(column);
-    const start = `SELECT CASE typeof(${value}) WHEN 'text' THEN substr(${value}, 1, 50) ELSE ${value} END
-      FROM ${quoteName(table)} WHERE typeof(${value}) IN ('text', 'integer', 'real')`;
-    for (const order of ['ORDER BY rowid DESC', '']) {
-      try {
-        return this.#database.prepare(`${start} ${order} LIMIT 50`).pluck().all() as (
-          | string
-          | number
-        )[];
-      } catch (error) {
-        if (order === '') throw error;
-      }
-    }
-    return [];
-  }
-
-  findDamage(): readonly string[] {
-    try {
-      const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];
-      return lines.map((line) => line.integrity_check).filter((line) => line !== 'ok');
-    } catch (error) {
-      return [messageOf(error)];
-    }
-  }
-
-  rehearse(changes: readonly RowChange[]): Rehearsal {
-    const before = this.#measure();
-    const changed: Record<string, { updated: number; deleted: number }> = {};
-    const problems: string[] = [];
-    const made = this.#changes();
-    this.#database.exec('BEGIN IMMEDIATE');
-    try {
-      for (const change of changes) problems.push(...this.#compare(change));
-      if (problems.length === 0) {
-        for (const change of changes) this.#change(change, changed);
-        this.#database.exec('COMMIT');
-      }
-    } catch (error) {
-      problems.push(messageOf(error));
-    }
-    if (this.#database.inTransaction) this.#database.exec('ROLLBACK');
-    if (problems.length === 0) problems.push(...this.#judge(before, changed));
-    const own = Object.values(changed).reduce((sum, each) => sum + each.updated + each.deleted, 0);
-    const more = this.#changes() - made - own;
-    const triggers = more > 0 ? this.#triggersOn(Object.keys(changed)) : [];
-    return { changed, problems, triggered: { rows: more, triggers } };
-  }
-
-  /** Of this connection, those of triggers included. */
-  #changes(): number {
-    return this.#database.prepare('SELECT total_changes()').pluck().get() as number;
-  }
-
-  #triggersOn(tables: readonly string[]): readonly string[] {
-    const all = this.#database
-      .prepare("SELECT name, tbl_name AS on_ FROM sqlite_master WHERE type = 'trigger'")
-      .all() as { name: string; on_: string }[];
-    return all.filter(({ on_ }) => tables.includes(on_)).map(({ name }) => name);
-  }
-
-  #compare(change: RowChange): string[] {
-    const { table, key, id, seen, below = [] } = change;
-    const name = `${table} ${id}`;
-    const columns = Object.keys(seen);
-    const values = Object.values(seen);
-    const found = this.#count(table, [key, ...columns], [id, ...values]);
-    const problems = found === 1 ? [] : [`${name}: ${found} rows match what was seen, expected 1`];
-    for (const child of below) {
-      const rows = this.#count(child.table, [child.column], [id]);
-      if (rows !== child.rows) {
-        problems.push(`${name}: ${rows} rows of ${child.table} below it, expected ${child.rows}`);
-      }
-    }
-    return problems;
-  }
-
-  #count(table: string, columns: readonly string[], values: readonly SqlValue[]): number {
-    const where = ['TRUE', ...columns.map((column) => `${quoteName(column)} IS ?`)].join(' AND ');
-    const sql = `SELECT count(*) FROM ${quoteName(table)} WHERE ${where}`;
-    return this.#database
-      .prepare(sql)
-      .pluck()
-      .get(...values.map(bind)) as number;
-  }
-
-  #change(
-    { table, key, id, change }: RowChange,
-    changed: Record<string, { updated: number; deleted: number }>,
-  ): void {
-    if (change.kind === 'keep') return;
-    const counts = changed[table] ?? { updated: 0, deleted: 0 };
-    changed[table] = counts;
-    if (change.kind === 'delete') {
-      const sql = `DELETE FROM ${quoteName(table)} WHERE ${quoteName(key)} = ?`;
-      counts.deleted += this.#database.prepare(sql).run(bind(id)).changes;
-      return;
-    }
-    const columns = Object.keys(change.set);
-    const list = columns.map((column) => `${quoteName(column)} = ?`).join(', ');
-    const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE ${quoteName(key)} = ?`;
-    const values = Object.values(change.set).map(bind);
-    counts.updated += this.#database.prepare(sql).run(...values, bind(id)).changes;
-  }
-
-  #judge(
-    before: Measure,
-    changed: Readonly<Record<string, { readonly deleted: number }>>,
-  ): string[] {
-    const after = this.#measure();
-    const problems: string[] = [];
-    for (const [table, rows] of before.rows) {
-      const expected = rows - (changed[table]?.deleted ?? 0);
-      const left = after.rows.get(table) ?? 0;
-      if (left !== expected) {
-        problems.push(
-          `${table} would have ${left} rows, expected ${expected}: a trigger or a cascade of the database changes other rows`,
-        );
-      }
-    }
-    for (const [tie, count] of after.broken) {
-      if (count > (before.broken.get(tie) ?? 0))
-        problems.push(`rows would lose their parent: ${tie}`);
-    }
-    return [...problems, ...this.findDamage()];
-  }
-
-  #measure(): Measure {
-    const tables = this.#database
-      .prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'",
-      )
-      .pluck()
-      .all() as string[];
-    const rows = new Map(tables.map((table) => [table, this.#count(table, [], [])]));
-    const broken = new Map<string, number>();
-    for (const { table, parent } of this.#database.pragma('foreign_key_check') as BrokenKey[]) {
-      const tie = `rows of ${table} that reference a missing row of ${parent}`;
-      broken.set(tie, (broken.get(tie) ?? 0) + 1);
-    }
-    return { rows, broken };
   }
 
   [Symbol.dispose](): void {
-    this.#database.close();
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.#child.removeAllListeners();
+    this.#child.on('error', () => {});
+    this.#child.kill('SIGKILL');
+    // It may still have been writing.
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
-interface Measure {
-  /** Table → its rows. */
-  readonly rows: ReadonlyMap<string, number>;
-  /** Broken foreign keys, counted. */
-  readonly broken: ReadonlyMap<string, number>;
+const doing: Readonly<Record<StoreAsk['ask'], string>> = {
+  open: 'opening it',
+  rows: 'reading its rows',
+  sample: 'reading its values',
+  damage: 'its integrity check',
+  rehearse: 'the rehearsal of the changes',
+};
+
+/**
+ * The limits are those of Linux: data (also memory that is mapped), the size of a file, processor time
+ * (also if this process is gone), no core dump. The environment holds the inputs, so it is empty.
+ */
+function start(folder: string, { memory, time, growth }: StoreLimits, size: number): ChildProcess {
+  const data = nodeBytes + memory + 2 * size * growth;
+  const file = 256 * MiB + size * growth;
+  const limit = `ulimit -c 0; ulimit -d ${Math.ceil(data / 1024)}; ulimit -f ${Math.ceil(file / 512)}; ulimit -t ${Math.ceil(time * 4)}; exec "$0" "$@"`;
+  const heap = Math.ceil((memory + size * growth) / MiB);
+  const words = [`--max-old-space-size=${heap}`, storeProgram.path, storeWord];
+  return spawn('/bin/sh', ['-c', limit, process.execPath, ...words], {
+    cwd: folder,
+    env: {},
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
 }
-
-interface BrokenKey {
-  readonly table: string;
-  readonly parent: string;
-}
-
-function toStoreValue(value: unknown): StoreValue {
-  if (typeof value === 'bigint') {
-    const number = Number(value);
-    return Number.isSafeInteger(number) ? number : { opaque: 'integer' };
-  }
-  if (value === null || typeof value === 'string' || typeof value === 'number') return value;
-  return { opaque: 'blob', text: Buffer.isBuffer(value) ? readUuid(value) : null };
-}
-
-/** A UUID as its 16 bytes, or as text that was stored as a BLOB. */
-function readUuid(blob: Buffer): string | null {
-  if (blob.length === 16) return blob.toString('hex');
-  const text = blob.length <= 38 ? blob.toString('latin1') : '';
-  return /^[0-9a-f-]{32,36}$/i.test(text) ? text : null;
-}
-
-/** better-sqlite3 binds numbers as REAL; a bigint stays an integer, in a text column too. */
-const bind = (value: SqlValue): SqlValue | bigint =>
-  typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
-
-/** An identifier is data: quotes inside are doubled. */
-const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);

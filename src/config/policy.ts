@@ -127,7 +127,7 @@ export const policyShape = z
         requests: count(1_000_000).optional().meta({ description: 'Of a session. Default: 5000.' }),
         operations: count(10_000).optional().meta({ description: 'Of a plan. Default: 200.' }),
         changesPerHour: count(100_000).optional().meta({
-          description: 'Plans, undos and probes, of all sessions together. Default: 120.',
+          description: 'Plans, undos and probes, of all sessions of a user. Default: 120.',
         }),
       })
       .optional(),

@@ -45,6 +45,8 @@ export interface Outcome {
   readonly failure?: StepFailure;
   /** Committed; the host rolls it back at this time unless verify confirms it before. */
   readonly confirmBy?: EpochSeconds;
+  /** Committed: the number of the release that it became. */
+  readonly release?: number;
 }
 
 /** Lasting findings that a run told, all of them. */

@@ -13,5 +13,5 @@ export function describeRoot(unit: UnitFact, fileUser: string): readonly Finding
     fileUser === 'root'
       ? `${unit.name} runs as root: root works on its files`
       : `${unit.name} runs as root, and ${fileUser} owns its code, so ${fileUser} can become root: set User=${fileUser} in the unit`;
-  return [{ level: 'notice', message }];
+  return [{ level: 'notice', message, lasting: true }];
 }

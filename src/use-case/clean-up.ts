@@ -20,7 +20,7 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { growForest } from '../jobs/tables/job-forest.ts';
+import { growForest, listReads } from '../jobs/tables/job-forest.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
 import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
@@ -34,7 +34,7 @@ import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp, Finding } from '../model/operation.ts';
-import type { Rehearsal } from '../model/store-row.ts';
+import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
@@ -84,10 +84,11 @@ export async function planCleanUp(
     refuseTurnedClock(copies, stop);
     const { found, evidence } = await findDead(tools, copies, { ...host, app, stop }, desired);
     const resets = await countResets(tools, copies, desired);
-    const planned = copies.map((copy, index) => {
+    const planned: PlannedRepair[] = [];
+    for (const [index, copy] of copies.entries()) {
       const dead = found[index] ?? noneStuck;
-      return repairCopy(copy, dead, evidence, resets[index] ?? {}, tools, desired);
-    });
+      planned.push(await repairCopy(copy, dead, evidence, resets[index] ?? {}, tools, desired));
+    }
     const tried = await rehearseOnHost(tools.agent, limitChanges(planned), desired);
     return describeCleanUp(tried, app, evidence, desired);
   } finally {
@@ -196,10 +197,10 @@ export async function copyStores(
         user,
         onProgress,
       );
-      const store = openStore(database, content);
+      const store = await openStore(database, content);
       const { takenAt, holds } = info;
       copies.push({
-        ...growCopy(chosen, store, desired.timeZone),
+        ...(await growCopy(chosen, store, desired.timeZone)),
         database,
         user,
         store,
@@ -214,18 +215,24 @@ export async function copyStores(
   }
 }
 
-function growCopy(
+async function growCopy(
   chosen: ChosenStore,
   store: Store,
   timeZone: string,
-): Pick<StoreCopy, 'forest' | 'verdicts' | 'findings'> {
+): Promise<Pick<StoreCopy, 'forest' | 'verdicts' | 'findings'>> {
   try {
-    refuseDamage(chosen.database, store);
-    const sampled = new Set(tablesToSample(chosen));
-    const { mapping, verdicts, findings } = chosen.withValues((table) =>
-      sampled.has(table) ? store.sampleValues(table) : {},
-    );
-    const read = (table: string, columns: readonly string[]) => store.readRows(table, columns);
+    await refuseDamage(chosen.database, store);
+    const sampled = new Map<string, Awaited<ReturnType<Store['sampleValues']>>>();
+    for (const table of tablesToSample(chosen)) {
+      sampled.set(table, await store.sampleValues(table));
+    }
+    const { mapping, verdicts, findings } = chosen.withValues((table) => sampled.get(table) ?? {});
+    const rows = new Map<string, readonly StoreRow[]>();
+    const key = (table: string, columns: readonly string[]) => JSON.stringify([table, columns]);
+    for (const { table, columns } of listReads(mapping)) {
+      rows.set(key(table, columns), await store.readRows(table, columns));
+    }
+    const read = (table: string, columns: readonly string[]) => rows.get(key(table, columns)) ?? [];
     const forest = growForest(mapping, read, timeZone);
     refuseUnknownWords(chosen.database, forest);
     return { forest, verdicts, findings };
@@ -235,8 +242,8 @@ function growCopy(
   }
 }
 
-function refuseDamage(database: string, store: Store): void {
-  const damage = store.findDamage();
+async function refuseDamage(database: string, store: Store): Promise<void> {
+  const damage = await store.findDamage();
   if (damage.length === 0) return;
   throw new ConfigError(
     'input database',
@@ -344,22 +351,26 @@ async function countResets(
 
 /** The app's own triggers act on a repair as on any change; whoever approves it should know. */
 function tellTriggered({ rows, triggers }: Rehearsal['triggered']): readonly Finding[] {
-  if (rows <= 0 || triggers.length === 0) return [];
+  if (triggers.length === 0) return [];
   const names = triggers.length === 1 ? 'the trigger' : 'the triggers';
-  const message = `${names} ${triggers.join(', ')} of the database would make ${formatCount(rows, 'more change')}, which \`restore\` does not take back`;
+  const effect =
+    rows <= 0
+      ? 'would run, and change no rows'
+      : `would make ${formatCount(rows, 'more change')}, which \`restore\` does not take back`;
+  const message = `${names} ${triggers.join(', ')} of the database ${effect}`;
   return [{ level: 'notice', message }];
 }
 
 // --- repair -------------------------------------------------------------------------------------
 
-function repairCopy(
+async function repairCopy(
   copy: StoreCopy,
   found: StuckRows,
   evidence: Evidence | null,
   resets: Readonly<Record<string, number>>,
   { newTaskId }: CleanUpTools,
   desired: CleanUpDesired,
-): PlannedRepair {
+): Promise<PlannedRepair> {
   const { database, user, store, forest, takenAt, holds } = copy;
   const { action, runUrl, maxResets, deleteCompleted } = desired;
   const statuses = statusesOf(forest, desired);
@@ -367,7 +378,7 @@ function repairCopy(
   const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
   refuseForeignWords(database, forest, repair.changes);
-  const tried = repair.changes.length > 0 ? store.rehearse(repair.changes) : null;
+  const tried = repair.changes.length > 0 ? await store.rehearse(repair.changes) : null;
   const problems = tried?.problems ?? [];
   if (problems.length > 0) {
     throw new ConfigError(

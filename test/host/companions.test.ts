@@ -173,6 +173,10 @@ test('units that run from the same checkout are named', { tags: ['nightly'] }, a
   expect(done.code, done.log).toBe(0);
   expect(done.log).toContain('shop-web.service also runs from this code and keeps the old one');
   expect(await page()).toBe('one');
+  const back = await deploy({ 'also-restart': '', 'roll-back': 'previous' });
+  expect(back.code, back.log).toBe(0);
+  expect(back.log).toContain('shop-web.service also runs from this code and keeps what it has');
+  expect(back.log).not.toContain('shop-beat.service also runs');
 });
 
 test('beat never runs twice, though its unit leaves it when it stops', {

@@ -256,7 +256,7 @@ async function deploy(): Promise<void> {
 }
 
 async function cleanUp(): Promise<void> {
-  const add = `INSERT INTO jobs (id, status, created_at, updated_at) VALUES ('stuck-one', 'processing', datetime('now', '-2 days'), datetime('now', '-2 days'))`;
+  const add = `INSERT INTO jobs (id, status, created_at) VALUES ('stuck-one', 'processing', datetime('now', '-2 days'))`;
   await machine.run(`runuser -u shop -- sqlite3 ${DATABASE} "${add}"`);
   const done = await succeed('cleanup', { 'confirm-after': 'off' });
   expect(done.outputs.repaired, done.log).toBe('1');

@@ -22,6 +22,7 @@ SSHD = {
     "forcecommand",
     "pubkeyauthentication",
 }
+ROOT = "/"
 SEARCH_SECONDS = 40.0
 SHOWN = 5
 # Nothing below these is on a disk.
@@ -37,7 +38,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "version": installed.version(),
         "agent": _agent(args["agent"], python),
         "accounts": {user: accounts.describe(user) for user in users},
-        "owned": {user: _owned(user) for user in users} if args["search"] else None,
+        "owned": {user: owned(user) for user in users} if args["search"] else None,
         "sshd": {user: _sshd(user, host) for user in users},
         "sudoers": _sudoers(host),
         "folders": {path: _names(path) for path in args["folders"]},
@@ -102,14 +103,14 @@ def _loose(path: str) -> Iterator[dict[str, Any]]:
             yield {"path": part, "owner": user_name(about.st_uid), "mode": mode}
 
 
-def _owned(user: str) -> dict[str, Any]:
+def owned(user: str) -> dict[str, Any]:
     """What a user owns on local disks, beside its account."""
     account = accounts.find(user)
     if account is None:
         return {"paths": [], "whole": True}
     paths: list[str] = []
     end = time.monotonic() + SEARCH_SECONDS
-    for folder, folders, names in os.walk("/"):
+    for folder, folders, names in os.walk(ROOT):
         if time.monotonic() > end:
             return {"paths": paths, "whole": False}
         folders[:] = [each for each in folders if _is_on_disk(os.path.join(folder, each))]

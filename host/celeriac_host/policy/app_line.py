@@ -94,6 +94,8 @@ class Line:
             rest = rest[1:]
             while rest and re.match(r"[A-Za-z_]\w*=", rest[0]):
                 self._require_assignment(rest.pop(0))
+            # The one that looks up a Python without a path.
+            rest = rest[1:] if rest[:1] == [ENV] else rest
         if rest == []:
             raise Refused(RULE, "it names no program")
         program, flags = rest[0], rest[1:]
@@ -123,10 +125,12 @@ class Line:
     def _pythons(self, by_env: bool) -> tuple[set[str], set[str]]:
         """Programs that may be the unit's Python, and the flags that come with them."""
         programs = {part for part in self.parts if part.startswith("/")}
+        # A shell may have set PATH, as an `activate` does to its own folder.
+        named = programs | {os.path.dirname(each) for each in programs}
         for name in (
             part for part in self.parts if re.fullmatch(r"celery|(?:python|pypy)[\d.]*", part)
         ):
-            programs |= {os.path.join(folder, name) for folder in self._search_path()}
+            programs |= {os.path.join(folder, name) for folder in (*self._search_path(), *named)}
         found = {part for part in self.parts if by_env and PYTHON.fullmatch(part)}
         flags: set[str] = set()
         for program in programs:

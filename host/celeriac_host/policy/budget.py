@@ -1,25 +1,40 @@
-"""How many changes were asked for within an hour, by all sessions together."""
+"""How many changes a user asks for within an hour, and how many sessions there are at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import re
 import time
 
 from celeriac_host.policy.refusal import Refused
+from celeriac_host.state import lock_file
 
 FOLDER = "/run/celeriac"
-NAME = "changes.json"
+MOST_SESSIONS = 16
 HOUR_SECONDS = 3600.0
 
 
-def spend(most: int) -> None:
-    """Counts one more. Raises Refused when there were too many, or they cannot be counted."""
+def take_place() -> int:
+    """A handle that is open while this session lasts. Raises Refused when all places are taken."""
+    os.makedirs(FOLDER, 0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    for number in range(MOST_SESSIONS):
+        handle = os.open(os.path.join(FOLDER, f"session-{number}"), flags, 0o600)
+        if lock_file.taken(handle, fcntl.LOCK_EX):
+            return handle
+        os.close(handle)
+    raise Refused("limits", f"{MOST_SESSIONS} sessions at a time are the most")
+
+
+def spend(most: int, asker: str) -> None:
+    """Counts one more of this user. Raises Refused when there were too many, or it cannot."""
+    name = f"changes-{re.sub('[^a-z0-9_-]', '_', asker)}.json"
     try:
         os.makedirs(FOLDER, 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(os.path.join(FOLDER, NAME), flags, 0o600)
+        handle = os.open(os.path.join(FOLDER, name), flags, 0o600)
     except OSError as error:
         raise Refused("limits", f"changes cannot be counted: {error.strerror}") from None
     with os.fdopen(handle, "r+", encoding="ascii") as file:

@@ -202,9 +202,11 @@ def narrowed(query: Dict[str, Any], scene: Scene) -> Dict[str, Any]:
     found = dict(query)
     if "stores" in found and found["stores"]["databases"] is None:
         found["stores"] = {**found["stores"], "databases": list(scene.policy.databases)}
+        _judge_stores(found["stores"], scene)
     if "release" in found and found["release"]["source"] == "git":
         if not scene.policy.checkout:
             raise Refused("checkout", "the policy names no checkout")
+        places.checkout(scene.policy.checkout, scene)
         found["release"] = {**found["release"], "checkout": scene.policy.checkout}
     return found
 

@@ -11,7 +11,7 @@ from celeriac_host.policy import budget, document, facts, requests, told
 from celeriac_host.policy.document import Policy, Unusable
 from celeriac_host.policy.refusal import POLICY_PATH, Refused, shown
 from celeriac_host.policy.scene import Scene
-from celeriac_host.system.errors import Fault
+from celeriac_host.system.errors import Fault, describe
 from celeriac_host.system.system import System
 
 NOTHING_CHANGED = "nothing was changed; the owner of the server can change the policy"
@@ -75,6 +75,9 @@ class Judge:
             raise self._fault("shape", f"the message is not JSON: {shown(str(error))}") from None
         if not isinstance(message, dict):
             raise self._fault("shape", "the message is not an object")
+        # It comes back with the answer.
+        if type(message.get("id", 0)) is not int:
+            raise self._fault("shape", "the id of the message is not a number")
         return message
 
     def judge(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +96,10 @@ class Judge:
             self._tell_refused(what, str(refused))
             next_step = RENEW if refused.rule == "protocol" else NOTHING_CHANGED
             raise self._fault(refused.rule, refused.problem, next_step) from None
+        except Exception as error:
+            # A rule that fails on a message has not allowed it.
+            self._tell_refused(what, describe(error))
+            raise self._fault("shape", f"it cannot be judged: {describe(error)}") from None
 
     def answered(self, message: Mapping[str, Any], answer: Any) -> Any:
         """The answer without what is none of these units' business."""
@@ -118,7 +125,7 @@ class Judge:
         requests.judge(message, scene)
         found = requests.narrowed(message, scene)
         if message["ask"] in requests.COUNTED:
-            budget.spend(policy.limits.changes_per_hour)
+            budget.spend(policy.limits.changes_per_hour, self.asker)
         return found
 
     def _access(self, policy: Policy) -> str:

@@ -206,7 +206,11 @@ _BARE: Mapping[str, Rule] = {
         {"path": places.known, "text": text(), "mode": MODE, "expects": EXPECTED},
         also=places.judge_write,
     ),
-    "remove-file": Rule("files", {"path": places.own_drop_in, "expects": shape.sha256}),
+    "remove-file": Rule(
+        "files",
+        {"path": places.own_drop_in, "expects": shape.sha256},
+        also=places.judge_removal,
+    ),
     "set-mode": Rule(
         "swap", {"path": places.swap, "mode": choice("0600"), "owner": choice("root")}
     ),
@@ -285,6 +289,7 @@ _BARE: Mapping[str, Rule] = {
             "how": RENEWAL,
             "minHealthySeconds": seconds,
             "timeoutSeconds": seconds,
+            "onlyOnce": flag,
         },
     ),
     "restart-companion": Rule(
@@ -296,6 +301,7 @@ _BARE: Mapping[str, Rule] = {
             "timeoutSeconds": seconds,
             "urlTimeoutSeconds": seconds,
             "url": maybe(urls.allowed),
+            "onlyOnce": flag,
         },
     ),
     "run-command": Rule(
@@ -474,3 +480,20 @@ def judge(operation: Any, scene: Scene) -> None:
         shape.judge(operation, rule, scene, str(name), known=("op",))
     except OperationError as error:
         raise Refused(rule.name, error.message) from None
+
+
+def judge_undo(operation: Any, scene: Scene) -> None:
+    """An operation of a transaction that is to be undone: of these units, and in known places.
+
+    What it restores was there before, so its content is not judged. Raises Refused.
+    """
+    name = operation.get("op") if isinstance(operation, dict) else None
+    if name not in RULES:
+        raise Refused("transactions", f"{shown(name)} is not undone over this key")
+    unit, path = operation.get("unit"), operation.get("path")
+    if unit is not None and unit not in (*scene.policy.units, *scene.policy.companions):
+        raise Refused("units", f"{shown(unit)} is not {one_of(scene.policy.units)}")
+    if name in ("write-file", "remove-file", "install-unit"):
+        places.known(path, scene)
+    elif path is not None:
+        places.swap(path, scene)

@@ -243,6 +243,10 @@ def judge_unit_file(name: Any, path: Any, text: str, scene: Scene) -> None:
     allowed = writable(name, scene)
     new = unit_text.parse(text)
     if path in own:
+        others = [line for part, found in lines if part.path != path for line in found]
+        for part, found in lines:
+            if part.path == path:
+                unit_text.judge_replaced(found, [*others, *new])
         below = [line for part, found in lines if part.path not in own for line in found]
         unit_text.judge_drop_in(new, below, allowed)
         return
@@ -251,6 +255,26 @@ def judge_unit_file(name: Any, path: Any, text: str, scene: Scene) -> None:
     fragment = [line for part, found in lines[:1] for line in found]
     merged = [line for part, found in lines[1:] if part.path in own for line in found]
     unit_text.judge_file(new, [*fragment, *merged], allowed)
+
+
+def judge_removal(operation: Mapping[str, Any], scene: Scene) -> None:
+    """`remove-file`: a drop-in of Celeriac's, whose restrictions move elsewhere. Raises Refused."""
+    path = operation["path"]
+    name = os.path.basename(os.path.dirname(path))[: -len(".d")]
+    unit = scene.unit(name)
+    lines = [(part.path, unit_text.parse(part.text)) for part in unit.parts]
+    others = [line for place, found in lines if place != path for line in found]
+    planned = [
+        line
+        for each in scene.operations
+        if each.get("op") == "install-unit"
+        and each.get("unit") == name
+        and isinstance(each.get("text"), str)
+        for line in unit_text.parse(each["text"])
+    ]
+    for place, found in lines:
+        if place == path:
+            unit_text.judge_replaced(found, [*others, *planned])
 
 
 def judge_verified(operation: Mapping[str, Any], scene: Scene) -> None:

@@ -88,6 +88,9 @@ def _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:
 
 def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
     """A unit that cannot be loaded may be what is to be undone; one of root's may not."""
+    for ident in message.get("transactions", ()):
+        for operation in scene.belongs(ident, shared=False):
+            operations.judge_undo(operation, scene)
     for name in scene.policy.units:
         try:
             scene.unit(name)
@@ -98,7 +101,7 @@ def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
 
 def _judge_opened(opened: Mapping[str, Any], scene: Scene) -> None:
     # It names a file below /run.
-    if opened["live"] not in ("tend", *opened["transactions"]):
+    if not opened["transactions"] or opened["live"] not in ("tend", *opened["transactions"]):
         raise Refused("transactions", f"{shown(opened['live'])} is not one of the transactions")
 
 
@@ -244,7 +247,7 @@ RULES: Mapping[str, Rule] = {
             )
         },
     ),
-    "bye": Rule("session", {}, reads=True),
+    "bye": Rule("requests", {}, reads=True),
 }
 # What they ask for changes the host, or costs the app's workers time.
 COUNTED = ("apply", "undo", "submit")

@@ -63,8 +63,8 @@ class Scene:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
-    def belongs(self, ident: Any, shared: bool) -> None:
-        """Raises Refused unless the transaction is of one of the units.
+    def belongs(self, ident: Any, shared: bool) -> Sequence[Any]:
+        """The operations of a transaction of one of the units. Raises Refused.
 
         `shared`: or of the host as a whole.
         """
@@ -75,7 +75,8 @@ class Scene:
             raise Refused("transactions", f"unknown transaction {shown(ident)}")
         unit = plan.get("meta", {}).get("unit")
         if unit in self.policy.units or (shared and unit is None):
-            return
+            found = plan.get("operations")
+            return found if isinstance(found, list) else []
         raise Refused(
             "transactions",
             f"transaction {ident} is of {shown(unit or 'the host as a whole')}, which is not "

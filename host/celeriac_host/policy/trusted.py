@@ -6,6 +6,7 @@ import os
 import stat
 from typing import Iterator
 
+MOST_LINKS = 8
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -33,6 +34,29 @@ def read(path: str, limit_bytes: int) -> bytes:
     if len(content) > limit_bytes:
         raise Untrusted(f"{path} has more than {limit_bytes} bytes")
     return content
+
+
+def resolved(path: str, links: int = 0) -> str:
+    """The path without links, each of which, and all that is above it, is root's. Raises Untrusted.
+
+    Such as /lib, which is a link to /usr/lib.
+    """
+    if links > MOST_LINKS:
+        raise Untrusted(f"{path} leads through too many links")
+    for part in (*parents(path), path):
+        try:
+            about = os.lstat(part)
+            target = os.readlink(part) if stat.S_ISLNK(about.st_mode) else None
+        except OSError as error:
+            raise Untrusted(f"{part} cannot be read: {error.strerror}") from None
+        if target is not None:
+            if about.st_uid != 0:
+                raise Untrusted(f"{part} is a link of user {about.st_uid}, not of root")
+            there = os.path.normpath(os.path.join(os.path.dirname(part), target))
+            return resolved(os.path.normpath(there + path[len(part) :]), links + 1)
+        if part != path:
+            require_root(part)
+    return path
 
 
 def _content(handle: int, most: int) -> bytes:

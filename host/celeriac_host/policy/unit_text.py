@@ -39,7 +39,7 @@ class Part(NamedTuple):
 def read(path: str) -> Part:
     """Raises Refused: a definition that others could change decides nothing."""
     try:
-        content = trusted.read(path, LIMIT_BYTES)
+        content = trusted.read(trusted.resolved(path), LIMIT_BYTES)
     except trusted.Untrusted as error:
         raise Refused(RULE, str(error)) from None
     try:
@@ -50,21 +50,22 @@ def read(path: str) -> Part:
 
 def parse(text: str) -> list[Line]:
     """The assignments as systemd reads them (systemd.syntax(7)). Raises Refused."""
-    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
+    whole = text.replace("\r\n", "\n")
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", whole):
         raise Refused(RULE, "it contains a control character")
     found: list[Line] = []
     section, pending = "", ""
-    for raw in text.lstrip("\ufeff").split("\n"):
+    for raw in whole.lstrip("\ufeff").split("\n"):
         line = raw.lstrip(" \t")
         # Also between the lines of one assignment.
         if line.startswith(("#", ";")):
             continue
-        whole = pending + line
-        if _continues(whole):
-            pending = whole[:-1] + " "
+        line = pending + line
+        if _continues(line):
+            pending = line[:-1] + " "
             continue
         pending = ""
-        section = _take(whole.strip(" \t"), section, found)
+        section = _take(line.strip(" \t"), section, found)
     _take(pending.strip(" \t"), section, found)
     return found
 
@@ -169,6 +170,22 @@ def judge_drop_in(new: Sequence[Line], below: Sequence[Line], allowed: Sequence[
         _judge_change(key, before, after, allowed)
 
 
+def judge_replaced(old: Sequence[Line], others: Sequence[Line]) -> None:
+    """A drop-in of Celeriac's that is replaced or removed. Raises Refused.
+
+    `others` define the unit then: no restriction may get lost, nor a line of its owner's.
+    """
+    known = {*SETTINGS, *RESTRICTIONS, *REMOVABLE, EXEC_START, ENVIRONMENT, WRITABLE}
+    for line in old:
+        key = (line.section, line.key)
+        if key not in known:
+            raise Refused(
+                RULE, f"{line.key}= in Celeriac's drop-in is not Celeriac's, and must stay"
+            )
+        if key in RESTRICTIONS and line.value not in _values(others, key):
+            raise Refused(RULE, f"{line.key}= may only be restricted further")
+
+
 def effective(values: Sequence[str]) -> list[str]:
     """An empty assignment resets a list."""
     last = max((at for at, value in enumerate(values) if value == ""), default=-1)
@@ -208,7 +225,7 @@ def _judge_exec_start(before: Sequence[str], after: Sequence[str]) -> None:
     if len(before) != len(after):
         raise Refused(RULE, "ExecStart= must stay one command")
     for old, new in zip(before, after):
-        if skeleton(old) != skeleton(new):
+        if skeleton(old, is_old=True) != skeleton(new):
             raise Refused(
                 RULE,
                 "ExecStart= may only change in its queues, its concurrency, its limits of a child "
@@ -269,7 +286,9 @@ def _judge_writable(before: Sequence[str], after: Sequence[str], allowed: Sequen
 # --- command lines ------------------------------------------------------------------------------
 
 VALUE = r"[A-Za-z0-9_.,:@-]{1,400}"
+VARIABLE = r"\$?\$(?:\w+|\{\w+\})"
 VALUED = {
+    "--autoscale": r"[0-9]{1,4}(?:,[0-9]{1,4})?",
     "-c": r"[0-9]{1,4}",
     "--concurrency": r"[0-9]{1,4}",
     "--max-memory-per-child": r"[0-9]{1,12}",
@@ -285,8 +304,11 @@ VALUED = {
 INCLUDES = ("-I", "--include")
 
 
-def skeleton(command: str) -> list[str]:
-    """What must stay of a command line: all but the options of `VALUED`, and Celeriac's module."""
+def skeleton(command: str, is_old: bool = False) -> list[str]:
+    """What must stay of a command line: all but the options of `VALUED`, and Celeriac's module.
+
+    A variable may be replaced, and none may come: it could show a secret to whoever sees the line.
+    """
     prefixes = re.match(r"[-@:+!|]*", command)
     start = prefixes.group(0) if prefixes else ""
     tokens = re.findall(r"['\"]|[^\s'\"]+", command[len(start) :])
@@ -297,6 +319,8 @@ def skeleton(command: str) -> list[str]:
         option, equals, value = token.partition("=")
         after = tokens[at + 1] if at + 1 < len(tokens) else ""
         pattern = VALUED.get(option)
+        if pattern is not None and is_old:
+            pattern = f"{pattern}|{VARIABLE}"
         if pattern is not None and equals and re.fullmatch(pattern, value):
             kept += _includes(option, value)
         elif pattern is not None and not equals and re.fullmatch(pattern, after):
@@ -315,7 +339,7 @@ def skeleton(command: str) -> list[str]:
         elif token != "exec":
             kept.append(token)
         at += 1
-    return _without_bare_env(kept)
+    return [each for at, each in enumerate(kept) if not _is_bare_env(kept, at)]
 
 
 def _includes(option: str, value: str) -> list[str]:
@@ -326,12 +350,10 @@ def _includes(option: str, value: str) -> list[str]:
     return [f"--include={','.join(modules)}"] if modules else []
 
 
-def _without_bare_env(tokens: Sequence[str]) -> list[str]:
-    """`env` without an assignment only starts the program after it."""
-    found = list(tokens)
-    if len(found) > 2 and found[1] == "/usr/bin/env" and found[2].startswith("/"):
-        del found[1]
-    return found
+def _is_bare_env(tokens: Sequence[str], at: int) -> bool:
+    """`env` without an assignment or an option only starts the program after it."""
+    after = tokens[at + 1] if at + 1 < len(tokens) else "-"
+    return tokens[at] == "/usr/bin/env" and not re.match(r"-|['\"]|[A-Za-z_]\w*=", after)
 
 
 # --- words --------------------------------------------------------------------------------------

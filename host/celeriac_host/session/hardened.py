@@ -6,17 +6,17 @@ environment are ignored; the policy of the host judges each request.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
 
+from celeriac_host.policy import budget
 from celeriac_host.policy.judge import Judge
+from celeriac_host.policy.refusal import Refused
 from celeriac_host.session import agent
+from celeriac_host.system import installed
 from celeriac_host.system.system import System
-from celeriac_host.transaction import detached, program
-
-DIGITS = 12
+from celeriac_host.transaction import detached
 
 
 def main() -> None:
@@ -29,19 +29,15 @@ def main() -> None:
     del sys.argv[1:]
     os.chdir("/")
     os.umask(0o022)
+    try:
+        # Open until this process ends.
+        budget.take_place()
+    except (OSError, Refused) as error:
+        sys.exit(f"celeriac: {error}")
     host = System()
-    judge = Judge(host, program.SOURCES, asker, agent.PROTOCOL)
+    judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)
     # A session that lasts too long ends as if its client were gone; a transaction goes on.
     signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, "runner_gone", True))
     signal.alarm(judge.longest_session())
-    about = {"hardened": True, "version": version(), "access": judge.access()}
+    about = {"hardened": True, "version": installed.version(), "access": judge.access()}
     agent.run(host, judge, about)
-
-
-def version() -> str:
-    """Which agent this is: the digest of its sources."""
-    digest = hashlib.sha256()
-    for path in sorted(program.SOURCES):
-        for part in (path, program.SOURCES[path]):
-            digest.update(part.encode("utf-8") + b"\0")
-    return digest.hexdigest()[:DIGITS]

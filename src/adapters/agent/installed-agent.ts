@@ -54,37 +54,60 @@ const refusal = (message: string, next: string): HostError =>
 
 interface Rule {
   readonly pattern: RegExp;
-  readonly problem: (evidence: StartEvidence) => string;
+  readonly problem: (evidence: StartEvidence, match: RegExpExecArray) => string;
+  /** Absent: the owner hardens the host again. */
+  readonly next?: (evidence: StartEvidence) => string;
 }
 
+/** The first match wins. What a shell or sudo says never leads to more rights for the key. */
 const rules: readonly Rule[] = [
+  {
+    pattern: /^celeriac: (.+)$/m,
+    problem: (_, match) => match[1] ?? '',
+    next: () => 'See `journalctl -t celeriac` on the server.',
+  },
   {
     pattern:
       /celeriac-agent: (?:command )?not found|command not found: celeriac-agent|Unknown command:? '?celeriac-agent/i,
     problem: ({ user }) => `the login of ${user} is a shell: its key is not bound to the agent`,
   },
   {
-    pattern:
-      /sudo: (?:.*password is required|.*terminal is required)|not allowed to execute|not in the sudoers/,
+    pattern: /sudo: \S*agent: command not found|agent: No such file or directory/,
+    problem: ({ host }) => `${host} has no installed agent`,
+  },
+  {
+    pattern: /must have a tty/,
+    problem: ({ user }) => `sudo requires a terminal for ${user}, which its key never gets`,
+    next: ({ user }) => `Put \`Defaults:${user} !requiretty\` in /etc/sudoers (\`visudo\`).`,
+  },
+  {
+    pattern: /password is required|terminal is required|not allowed to execute|not in the sudoers/,
     problem: ({ user }) => `sudo does not let ${user} run it`,
   },
   {
-    pattern: /sudo: \S*agent: command not found|agent: No such file or directory/,
-    problem: ({ host }) => `${host} has no installed agent`,
+    pattern: /^(?:\S+: )?(?:line \d+: |\d+: )?sudo: (.+)$/m,
+    problem: ({ user }, match) => `sudo refused ${user}: ${match[1]}`,
+  },
+  {
+    pattern: /bad interpreter|env: .*No such file/i,
+    problem: ({ host }) => `the Python that it was installed with is gone on ${host}`,
   },
 ];
 
 /** Explains why there was no hello of the installed agent. */
 export function explainInstalledStart(evidence: StartEvidence): HostError {
   const text = `${evidence.stderr}\n${evidence.stdout}`;
-  const rule = rules.find(({ pattern }) => pattern.test(text));
-  if (rule === undefined) return explainStart(evidence);
-  return new HostError(`The installed agent could not be started: ${rule.problem(evidence)}.`, {
-    step: START_STEP,
-    ran: [installedCommand],
-    exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
-    evidence: lastLines(text, 10).map((line) => line.slice(0, 300)),
-    undone: [],
-    next: hardenAgain(evidence.host),
-  });
+  for (const { pattern, problem, next } of rules) {
+    const match = pattern.exec(text);
+    if (match === null) continue;
+    return new HostError(`The installed agent could not be started: ${problem(evidence, match)}.`, {
+      step: START_STEP,
+      ran: [installedCommand],
+      exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
+      evidence: lastLines(text, 10).map((line) => line.slice(0, 300)),
+      undone: [],
+      next: next?.(evidence) ?? hardenAgain(evidence.host),
+    });
+  }
+  return explainStart(evidence);
 }

@@ -40,6 +40,7 @@ const outcomeObject = z.object({
   result: z.enum(['committed', 'undone', 'undo-failed']),
   steps: z.array(stepShape),
   confirmBy: epochSeconds.exactOptional(),
+  release: z.number().exactOptional(),
   failure: z
     .object({
       index: z.number(),

@@ -1,3 +1,4 @@
+import { byName } from '../../model/by-name.ts';
 import type { RowChange, SqlValue, TaskCall } from '../../model/operation.ts';
 import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
 import { fitFor } from '../tables/fits.ts';
@@ -180,7 +181,7 @@ function setColumns(
     const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
     return writeInstant(at, form, forest.timeZone);
   };
-  const set: Record<string, SqlValue> = {};
+  const set = byName<SqlValue>();
   for (const { column, fill } of fillingsFor(row.mapping, becomes, fate.owed)) {
     const now = row.values[column];
     const fit = fitFor(row.mapping, column);

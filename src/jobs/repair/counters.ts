@@ -1,3 +1,4 @@
+import { byName } from '../../model/by-name.ts';
 import type { SqlValue } from '../../model/operation.ts';
 import { countedBelow, expectsMore } from '../judge/expected-rows.ts';
 import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
@@ -15,7 +16,7 @@ export function countAgain(fates: Fates): Counters {
   const counted = new Map<JobRow, Record<string, SqlValue>>();
   for (const row of above) {
     if (fates.get(row)?.becomes === 'deleted' || row.blocked !== null) continue;
-    const set: Record<string, SqlValue> = {};
+    const set = byName<SqlValue>();
     for (const counter of row.mapping.counters) {
       const before = countedBelow(row, counter);
       if (before.length === 0) continue;

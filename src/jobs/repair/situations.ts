@@ -1,3 +1,4 @@
+import { ownValue } from '../../model/by-name.ts';
 import { isIncomplete } from '../judge/expected-rows.ts';
 import { isBetweenRuns } from '../judge/planned.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
@@ -122,6 +123,6 @@ export const openRows = (row: JobRow, { statuses }: RepairRules): readonly JobRo
 
 /** How often the row or an unfinished row below it was reset: the maximum. */
 export function timesReset(row: JobRow, rules: RepairRules): number {
-  const times = openRows(row, rules).map((each) => rules.resets[rowKey(each)] ?? 0);
+  const times = openRows(row, rules).map((each) => ownValue(rules.resets, rowKey(each)) ?? 0);
   return Math.max(0, ...times);
 }

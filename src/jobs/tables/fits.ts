@@ -1,14 +1,15 @@
+import { byName, ownValue } from '../../model/by-name.ts';
 import type { StoreColumn, StoreTable } from '../../model/facts.ts';
 import type { ColumnFit, TableMapping } from '../../model/job-store.ts';
 import { idFormOf } from './task-ids.ts';
 
 /** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
 export const fitsOf = ({ columns }: StoreTable): Readonly<Record<string, ColumnFit>> =>
-  Object.fromEntries(columns.map((column) => [column.name, fitOf(column)]));
+  byName(columns.map((column) => [column.name, fitOf(column)]));
 
 /** What a column takes; one of which nothing is known takes everything. */
 export const fitFor = ({ fits }: Pick<TableMapping, 'fits'>, column: string): ColumnFit =>
-  fits[column] ?? { holds: 'text', longest: null, empty: null, ids: 'dashed' };
+  ownValue(fits, column) ?? { holds: 'text', longest: null, empty: null, ids: 'dashed' };
 
 function fitOf(column: StoreColumn): ColumnFit {
   const holds = column.json === true ? 'json' : kindOf(column.type);

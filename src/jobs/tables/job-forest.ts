@@ -1,7 +1,14 @@
+import { byName } from '../../model/by-name.ts';
 import type { OwnTie, ParentMapping } from '../../model/job-store.ts';
 import type { SqlValue } from '../../model/operation.ts';
 import type { StoreRow, StoreValue } from '../../model/store-row.ts';
-import { type Bystanders, bystandersOf, countBystanders, readKey } from './bystanders.ts';
+import {
+  type Bystanders,
+  bystanderColumns,
+  bystandersOf,
+  countBystanders,
+  readKey,
+} from './bystanders.ts';
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
 import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
 import { readTask } from './task-ids.ts';
@@ -59,6 +66,15 @@ export function vitalColumns(mapping: TableMapping): readonly string[] {
   const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
   return [...new Set(columns)];
 }
+
+/** The tables that {@link growForest} reads, with their columns. */
+export const listReads = (
+  mapping: StoreMapping,
+): readonly { readonly table: string; readonly columns: readonly string[] }[] =>
+  mapping.flatMap((table) => [
+    { table: table.table, columns: readableColumns(table) },
+    ...table.bystanders.map((each) => ({ table: each.table, columns: bystanderColumns(each) })),
+  ]);
 
 /** Links the rows of all mapped tables. */
 export function growForest(
@@ -258,7 +274,7 @@ export const shortId = (id: string | number): string =>
 
 /** The columns that the host can compare, with their values. */
 export function pickSeen(row: JobRow, columns: readonly string[]): Record<string, SqlValue> {
-  const seen: Record<string, SqlValue> = {};
+  const seen = byName<SqlValue>();
   for (const column of columns) {
     const value = row.values[column] ?? null;
     if (value === null || typeof value !== 'object') seen[column] = value;

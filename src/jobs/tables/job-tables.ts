@@ -1,4 +1,5 @@
 import type { TableSpec } from '../../config/stores-input.ts';
+import { byName, ownValue } from '../../model/by-name.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
@@ -51,10 +52,13 @@ export const isOthers = (table: StoreTable): boolean =>
 export function tellCelerys(
   database: string,
   tables: readonly StoreTable[],
-  specs: TableSpecs = {},
+  specs: TableSpecs = byName(),
 ): Finding | null {
   const own = tables.filter(
-    (table) => specs[table.name] === undefined && isOfCelery(table) && statusColumn(table) !== null,
+    (table) =>
+      ownValue(specs, table.name) === undefined &&
+      isOfCelery(table) &&
+      statusColumn(table) !== null,
   );
   if (own.length === 0) return null;
   const message = `skipped Celery's own tables: ${listNames(own.map(({ name }) => name))}`;
@@ -72,15 +76,15 @@ export function tellCelerys(
  */
 export function judgeTables(
   tables: readonly StoreTable[],
-  specs: TableSpecs = {},
+  specs: TableSpecs = byName(),
 ): readonly TableVerdict[] {
-  const candidates = tables.filter((table) => isCandidate(table, specs[table.name]));
+  const candidates = tables.filter((table) => isCandidate(table, ownValue(specs, table.name)));
   const found = new Map<StoreTable, TableVerdict>();
   const take = (table: StoreTable, kind: TableClass, reason: string): void => {
     found.set(table, { table, class: kind, reason });
   };
   for (const table of candidates) {
-    if (specs[table.name] !== undefined) take(table, 'named', 'listed in `stores`');
+    if (ownValue(specs, table.name) !== undefined) take(table, 'named', 'listed in `stores`');
     else judgeAlone(table, tables, take);
   }
   // A table of jobs may make others tables of jobs: its parents and its parts.

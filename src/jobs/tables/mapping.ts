@@ -1,3 +1,4 @@
+import { byName, ownValue } from '../../model/by-name.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type {
@@ -65,7 +66,7 @@ export const isDoneWork = (status: string): boolean =>
 export function proposeMapping(
   database: string,
   tables: readonly StoreTable[],
-  specs: TableSpecs = {},
+  specs: TableSpecs = byName(),
   where = 'input stores',
 ): StoreMapping {
   refuseUnknownNames(database, tables, specs, where);
@@ -179,7 +180,7 @@ function mapTable(
   job: readonly StoreTable[],
   specs: TableSpecs,
 ): TableMapping {
-  const spec = specs[table.name] ?? {};
+  const spec = ownValue(specs, table.name) ?? {};
   const parent = parents.get(table.name) ?? null;
   const time = (name: 'created' | 'started' | 'completed' | 'updated'): string | null => {
     const said = spec[name];

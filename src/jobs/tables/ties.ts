@@ -1,4 +1,5 @@
 import type { TableSpec } from '../../config/stores-input.ts';
+import { byName, ownValue } from '../../model/by-name.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { BystanderMapping, OwnTie, ParentMapping } from '../../model/job-store.ts';
@@ -28,7 +29,7 @@ const namesAnother = (column: string): boolean =>
 export function findTies(
   table: StoreTable,
   others: readonly StoreTable[],
-  specs: TableSpecs = {},
+  specs: TableSpecs = byName(),
 ): readonly ParentMapping[] {
   const keys = table.foreignKeys.flatMap((key): ParentMapping[] => {
     if (namesAnother(key.column)) return [];
@@ -56,7 +57,7 @@ export function findTies(
 
 /** The column is empty when the key references the parent's primary key. */
 const isToId = ({ to }: ForeignKey, parent: StoreTable, specs: TableSpecs): boolean =>
-  !to || isSame(to, idColumn(parent, specs[parent.name]) ?? 'id');
+  !to || isSame(to, idColumn(parent, ownValue(specs, parent.name)) ?? 'id');
 
 /** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
 export function mayNameAppTask(
@@ -103,10 +104,10 @@ export function findBystanders(
   specs: TableSpecs,
   isOthers: (table: StoreTable) => boolean,
 ): readonly BystanderMapping[] {
-  const id = idColumn(above, specs[above.name]) ?? 'id';
+  const id = idColumn(above, ownValue(specs, above.name)) ?? 'id';
   return tables.flatMap((table): BystanderMapping[] => {
     if (job.includes(table)) return findOtherKeys(table, above, id, specs);
-    const spec = specs[table.name];
+    const spec = ownValue(specs, table.name);
     const about = {
       table: table.name,
       status: statusColumn(table, spec),
@@ -141,15 +142,15 @@ const findOtherKeys = (
 ): BystanderMapping[] =>
   table.foreignKeys
     .filter((key) => isSame(key.table, above.name))
-    .filter((key) => specs[table.name]?.parent?.column !== key.column)
+    .filter((key) => ownValue(specs, table.name)?.parent?.column !== key.column)
     .filter((key) => namesAnother(key.column) || (table !== above && !isToId(key, above, specs)))
     .map((key) => ({
       table: table.name,
       column: key.column,
       to: above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id,
       foreignKey: true,
-      status: namesAnother(key.column) ? null : statusColumn(table, specs[table.name]),
-      times: namesAnother(key.column) ? [] : ageColumns(table, specs[table.name]),
+      status: namesAnother(key.column) ? null : statusColumn(table, ownValue(specs, table.name)),
+      times: namesAnother(key.column) ? [] : ageColumns(table, ownValue(specs, table.name)),
     }));
 
 /**
@@ -164,7 +165,7 @@ export function chooseParent(
   specs: TableSpecs,
 ): ParentMapping | null {
   const own = ties.get(table.name) ?? [];
-  const said = specs[table.name]?.parent;
+  const said = ownValue(specs, table.name)?.parent;
   if (said === null) return null;
   if (said !== undefined && said.table !== table.name) {
     const parent = others.find(({ name }) => isSame(name, said.table));
@@ -219,7 +220,8 @@ export function breakCycles(database: string, found: Parents, specs: TableSpecs)
         const path = [...seen];
         const ring = path.slice(path.indexOf(at));
         const weakest = ring.find(
-          (name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined,
+          (name) =>
+            parents.get(name)?.foreignKey === false && ownValue(specs, name)?.parent === undefined,
         );
         if (weakest === undefined) {
           throw new ConfigError(

@@ -1,4 +1,5 @@
 import type { TableSpec } from '../../config/stores-input.ts';
+import { ownValue } from '../../model/by-name.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import { columnNames, typeOf } from './columns.ts';
 import { readInstant } from './instants.ts';
@@ -55,7 +56,7 @@ type Content = 'unseen' | 'none' | 'times' | 'positions' | 'mixed' | 'other';
 
 /** A zero often stands for a time that is still to come. */
 function contentOf(table: StoreTable, column: string): Content {
-  const seen = table.times?.[column];
+  const seen = ownValue(table.times, column);
   if (seen === undefined) return 'unseen';
   const values = seen.filter((value) => value !== 0 && String(value).trim() !== '');
   if (values.length === 0) return 'none';
@@ -104,7 +105,7 @@ export function findTime(table: StoreTable, names: readonly string[]): string | 
 const isNumberOfNothing = (table: StoreTable, column: string): boolean =>
   declaredAs(typeOf(table, column)) === 'number' &&
   contentOf(table, column) === 'none' &&
-  !table.columns.some(({ name }) => table.times?.[name]?.some(isEpoch));
+  !table.columns.some(({ name }) => ownValue(table.times, name)?.some(isEpoch));
 
 const isEpoch = (value: string | number): boolean =>
   typeof value === 'number' && readInstant(value).kind === 'instant';

@@ -122,6 +122,33 @@ function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
 const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 
+/** Operations that change the code of the app, or what it imports. */
+const codeOperations: readonly string[] = [
+  'checkout-code',
+  'switch-release',
+  'install-dependencies',
+];
+
+/**
+ * Services that run from the same code when it goes back, but for those that go back with it.
+ *
+ * @param steps those that are undone
+ */
+export function nameLeftBehind(
+  beside: readonly ServiceBeside[],
+  steps: readonly { readonly op: string; readonly title: string }[],
+): readonly Finding[] {
+  if (!steps.some(({ op }) => codeOperations.includes(op))) return [];
+  const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
+  const left = beside.filter(
+    ({ unit }) => !guards.some((title) => title.split(' ').includes(unit)),
+  );
+  return left.map(({ unit }) => ({
+    level: 'notice',
+    message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,
+  }));
+}
+
 function nameBeside({ unit, argv }: ServiceBeside, keeps: string): Finding {
   const isCelery = findCeleryCall(argv).kind === 'found';
   const how = isCelery

@@ -176,6 +176,7 @@ const attempts = (): readonly (readonly [what: string, rule: string | null, line
     apply({
       op: 'restore-database',
       database: DATABASE,
+      unit: UNIT,
       backup: '/tmp/evil.db',
       keep: 1,
       busyTimeoutSeconds: 5,
@@ -338,7 +339,7 @@ test('what the policy allows is done', async () => {
         host: {},
         unit: { name: UNIT },
         workers: { command: workerCommand },
-        stores: { unit: UNIT, databases: null },
+        stores: { unit: UNIT, databases: [DATABASE], user: null },
         past: {},
       }),
       apply({ ...start, interpreter: ['/usr/bin/python3'] }),
@@ -348,7 +349,7 @@ test('what the policy allows is done', async () => {
   expect(facts).toMatchObject({
     answer: {
       unit: { name: UNIT, activeState: 'active' },
-      stores: [{ path: DATABASE }, { path: '/srv/linked/x.db' }],
+      stores: [{ path: DATABASE }],
       past: { working: null },
     },
   });

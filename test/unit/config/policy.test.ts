@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
@@ -34,6 +34,23 @@ describe('the policy of a host', () => {
       if (key !== '$schema') expect(page).toContain(`| \`${key}\` |`);
     }
   });
+});
+
+it('every rule that a refusal may name is explained', () => {
+  const folder = 'host/celeriac_host/policy';
+  const sources = readdirSync(join(root, folder)).filter((name) => name.endsWith('.py'));
+  const named = sources.flatMap((name) =>
+    [
+      ...read(`${folder}/${name}`).matchAll(
+        /(?:Refused\(|_fault\(|\bRule\(|^RULE = )\s*"([a-zA-Z][\w ]*)"/gm,
+      ),
+    ].map(([, rule]) => rule),
+  );
+  const page = read('docs/reference/policy.md');
+  const [, table = ''] = /\| rule \| what it allows \|\n(.*?)\n\n/s.exec(page) ?? [];
+  const explained = table.split('\n').flatMap((line) => line.split('|')[1]?.match(/[\w ]+(?=`)/g));
+  expect(named.length).toBeGreaterThan(50);
+  expect([...new Set(named)].filter((rule) => !explained.includes(rule)).sort()).toEqual([]);
 });
 
 it('the host takes this pattern of workers, and no other', () => {

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
 import type {
@@ -17,6 +16,7 @@ import type {
 import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import { facts, unitFact } from '../verify/facts.ts';
 
 /** The current time in all tests: 2026-01-18 15:00:00 UTC. */
@@ -330,7 +330,7 @@ export function planFor(
   stop: RecordedStop | null = null,
 ) {
   const agent = agentOf([database.fact()], { [path]: database.content() }, answers);
-  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes), stop);
+  return planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire(wishes), stop);
 }
 
 /** Its findings for people, one line each. */

@@ -363,7 +363,10 @@ describe('the commits in the report', () => {
     const subjects = ['bbbbbbb two', 'eeeeeee one\n::error::no'];
     const log = { direction: 'forward', count: 30, subjects } as const;
     expect(renderCommitLog({ ...offer, log })).toEqual([
-      { title: '30 commits deployed', text: 'bbbbbbb two\neeeeeee one ::error::no\nand 28 more' },
+      {
+        title: '30 commits of this deploy',
+        text: 'bbbbbbb two\neeeeeee one ::error::no\nand 28 more',
+      },
     ]);
     expect(renderCommitLog({ ...offer, log: null })).toEqual([]);
     expect(renderCommitLog(null)).toEqual([]);

@@ -14,13 +14,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import { bytes } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import { AppDatabase, day, desire, newTaskId } from '../jobs/app-database.ts';
 
 /* Databases that can't be read, and paths that are more than paths, by the real agent. */
@@ -51,7 +51,7 @@ async function refusal(
     readdirSync(app.folder).map((name) => [name, statSync(join(app.folder, name)).mtimeMs]);
   const before = list();
   const error = await planCleanUp(
-    { agent, openStore: openSqliteStore, newTaskId },
+    { agent, openStore: openStoreHere, newTaskId },
     desire({ database, appUser: userInfo().username, ...wishes }),
   ).catch((thrown: unknown) => thrown);
   expect(list()).toEqual(before);

@@ -11,6 +11,7 @@ import type { OpenStore } from '../../../src/ports/store.ts';
 import { describeOutcome } from '../../../src/report/summary.ts';
 import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { configRefusal } from '../../lib/refusals.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import {
   AppDatabase,
   agentOf,
@@ -841,7 +842,7 @@ describe('databases', () => {
       { ...second.fact(), path: other } as StoreFact,
     ];
     const agent = agentOf(facts, { [path]: first.content(), [other]: second.content() });
-    const tools = { agent, openStore: openSqliteStore, newTaskId };
+    const tools = { agent, openStore: openStoreHere, newTaskId };
     const cleanUp = await planCleanUp(tools, desire({ database: null }));
     expect(agent.asked).toEqual([
       'look {"stores":{"unit":"celery-worker.service","databases":null,"user":null,"statusColumns":["status"]},"unit":{"name":"celery-worker.service"}}',
@@ -869,7 +870,7 @@ describe('databases', () => {
       'only /srv/app/other.db (file is not a database)',
     ],
   ])('%s found: the error says to set database', async (_, facts, expected) => {
-    const tools = { agent: agentOf(facts, {}), openStore: openSqliteStore, newTaskId };
+    const tools = { agent: agentOf(facts, {}), openStore: openStoreHere, newTaskId };
     const error = await configRefusal(planCleanUp(tools, desire({ database: null })));
     expect(error.message).toContain(expected);
     expect(error.expected).toContain('`database`: ');
@@ -895,7 +896,7 @@ describe('databases', () => {
   ])('a %s database is refused', async (_, fact, expected) => {
     const agent = agentOf([fact], {});
     const error = await configRefusal(
-      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+      planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire()),
     );
     expect(error.where).toBe('input database');
     expect(error.message).toContain(expected);
@@ -906,7 +907,7 @@ describe('databases', () => {
     using database = new AppDatabase('CREATE TABLE notes (id TEXT); CREATE TABLE tags (x);');
     const agent = agentOf([database.fact()], {});
     const error = await configRefusal(
-      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+      planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire()),
     );
     expect(error.message).toContain('its tables: notes, tags');
     expect(error.expected).toContain('or `database: none` if the app has no tables of jobs');
@@ -928,7 +929,7 @@ describe('databases', () => {
     content.fill(0xa5, content.length - 3 * 4096);
     const agent = agentOf([database.fact()], { [path]: content });
     const error = await configRefusal(
-      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+      planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire()),
     );
     expect(error.where).toBe('input database');
     expect(error.message).toMatch(/damaged|malformed/);
@@ -939,7 +940,7 @@ describe('databases', () => {
     const content = new TextEncoder().encode('certainly no database '.repeat(200));
     const agent = agentOf([database.fact()], { [path]: content });
     const error = await configRefusal(
-      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+      planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire()),
     );
     expect(error.message).toContain('cannot be read as a SQLite database');
   });
@@ -949,8 +950,8 @@ describe('databases', () => {
     deadBatch(database);
     const left = (): string[] => readdirSync(database.folder).filter((name) => name !== 'app.db');
     const seen: string[][] = [];
-    const openStore: OpenStore = (name, content) => {
-      const store = openSqliteStore(name, content, database.folder);
+    const openStore: OpenStore = async (name, content) => {
+      const store = await openSqliteStore(name, content, database.folder);
       seen.push(left());
       return store;
     };
@@ -973,7 +974,7 @@ describe('databases', () => {
     using database = new AppDatabase();
     deadBatch(database);
     const agent = agentOf([database.fact()], { [path]: database.content() });
-    const [found] = await lookForStuckRows({ agent, openStore: openSqliteStore }, desire());
+    const [found] = await lookForStuckRows({ agent, openStore: openStoreHere }, desire());
     expect(found?.stuck.map(({ row }) => row.id).toSorted()).toEqual([
       'batch-dead',
       'job-dead',
@@ -981,7 +982,7 @@ describe('databases', () => {
       'link-dead-2',
     ]);
     const wishes = desire({ thresholdSeconds: seconds(30 * day) });
-    const [none] = await lookForStuckRows({ agent, openStore: openSqliteStore }, wishes);
+    const [none] = await lookForStuckRows({ agent, openStore: openStoreHere }, wishes);
     expect(none?.stuck).toEqual([]);
   });
 });

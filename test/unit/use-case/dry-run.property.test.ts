@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { FactQuery } from '../../../src/model/facts.ts';
 import type { RowChange } from '../../../src/model/operation.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import { type AppDatabase, agentOf, desire, newTaskId, path } from '../jobs/app-database.ts';
 import { drive } from '../jobs/drive-host.ts';
 import { makeDatabase, otherTables, type Schema, schemas } from '../jobs/random-schema.ts';
@@ -75,7 +75,7 @@ function dryRun(database: AppDatabase, action: Action): Promise<CleanUp> {
     return { rehearsal: drive(database, 'facts.rehearsal', 'look', args).value };
   };
   const agent = { ...inner, look } as unknown as Pick<Agent, 'look' | 'snapshot'>;
-  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire({ action }));
+  return planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desire({ action }));
 }
 
 async function compare(

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { otherWorkersIn } from '../../../src/celery/worker-process.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
@@ -7,6 +6,7 @@ import type { TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import {
   AppDatabase,
   agentOf,
@@ -85,7 +85,7 @@ describe('questions to the app', () => {
   test('nothing is asked if there is nothing to repair', async () => {
     using database = new AppDatabase();
     const agent = agentOf([database.fact()], { [path]: database.content() });
-    const tools = { agent, openStore: openSqliteStore, newTaskId };
+    const tools = { agent, openStore: openStoreHere, newTaskId };
     await planCleanUp(tools, desire(asked));
     expect(agent.asked.filter((line) => line.includes('tasks'))).toEqual([]);
   });
@@ -457,7 +457,7 @@ test('two stores with the same file are refused before anything is read', async 
     tables: {},
     where: `input stores, line ${index + 1}`,
   }));
-  const tools = { agent, openStore: openSqliteStore, newTaskId };
+  const tools = { agent, openStore: openStoreHere, newTaskId };
   const error = await planCleanUp(tools, desire({ database: null, stores })).catch(
     (thrown: unknown) => thrown,
   );

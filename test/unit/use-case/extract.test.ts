@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { planExtract } from '../../../src/jobs/judge/suspects.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import { type AppDatabase, agentOf, desire, newTaskId, path } from '../jobs/app-database.ts';
 import { drive, type Said } from '../jobs/drive-host.ts';
 import { addBusiness, businesses, forests, grow, store } from '../jobs/random-forest.ts';
@@ -56,7 +56,7 @@ const planOn = (
   planCleanUp(
     {
       agent: agentOf([database.fact()], { [path]: content }),
-      openStore: openSqliteStore,
+      openStore: openStoreHere,
       newTaskId,
     },
     desire(wishes),

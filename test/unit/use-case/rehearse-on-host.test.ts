@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { ConfigError } from '../../../src/model/errors.ts';
 import type { FactQuery, RehearsalFact } from '../../../src/model/facts.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import { AppDatabase, agentOf, day, desire, messagesOf, newTaskId } from '../jobs/app-database.ts';
 
 const url = 'postgresql://app@127.0.0.1/jobs';
@@ -30,7 +30,7 @@ async function planIn(
   };
   const agent = { ...inner, look } as unknown as Pick<Agent, 'look' | 'snapshot'>;
   const cleanUp = await planCleanUp(
-    { agent, openStore: openSqliteStore, newTaskId },
+    { agent, openStore: openStoreHere, newTaskId },
     desire({ database, unit: 'app.service' }),
   );
   return { cleanUp, asked };

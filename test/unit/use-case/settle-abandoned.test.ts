@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
 import type { Operation, Plan } from '../../../src/model/operation.ts';
@@ -7,6 +6,7 @@ import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { settleAbandoned } from '../../../src/use-case/settle-abandoned.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import {
   AppDatabase,
   agentOf,
@@ -71,7 +71,7 @@ async function settle(database: AppDatabase, wishes: Wishes = {}) {
   };
   const desired = desire({ evidence: 'broker', orphans: false, confirmAfterSeconds: seconds(0) });
   const orphanedJobs = wishes.leaves ? null : desired;
-  const tools = { openStore: openSqliteStore, newTaskId };
+  const tools = { openStore: openStoreHere, newTaskId };
   const deploy = { plan: wishes.restarts === false ? idle : restart, outcome: before };
   await settleAbandoned(run, agent as unknown as Agent, deploy, { orphanedJobs, unit }, tools);
   return { run, metas, said: run.results.map(({ sentence }) => sentence).join('\n') };

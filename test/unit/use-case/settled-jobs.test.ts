@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
 import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../lib/store-here.ts';
 import {
   AppDatabase,
   agentOf,
@@ -373,7 +373,7 @@ function planStore(store: StoreFact, database: AppDatabase, url: string): Promis
   const answers = { ...busy(), holds: 'rows' as const };
   const agent = agentOf([store], { [url]: database.content() }, answers);
   const desired = desire({ database: url, evidence: 'broker', orphans: false });
-  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desired, stop);
+  return planCleanUp({ agent, openStore: openStoreHere, newTaskId }, desired, stop);
 }
 
 describe('the words and tables of the app', () => {

@@ -1,11 +1,10 @@
-import { deflateSync } from 'node:zlib';
 import type { Machine } from '../../../../sandbox/machine.ts';
+import { installedText } from '../../../../src/adapters/agent/installed-text.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
 import { shell } from '../../lib/worker.ts';
 
 export const AGENT = '/usr/local/lib/celeriac/agent';
 export const POLICY = '/etc/celeriac/policy.json';
-const LOADER = 'celeriac_host/session/loader.py';
 
 /** A line of the protocol, or one that is too long to be sent from here. */
 export type Line =
@@ -71,18 +70,8 @@ export async function hardenByHand(
   machine: Machine,
   policy: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  const packed = deflateSync(JSON.stringify(hostProgram)).toString('base64');
-  const text = [
-    '#!/usr/bin/python3 -IS',
-    'import binascii, json, zlib',
-    'sources = json.loads(zlib.decompress(binascii.a2b_base64(',
-    `b"${packed}"`,
-    ')))',
-    `exec(compile(sources["${LOADER}"], "${LOADER}", "exec"), {"SOURCES": sources, "HARDENED": True})`,
-    '',
-  ].join('\n');
   await shell(machine, 'mkdir -p /etc/celeriac /usr/local/lib/celeriac');
-  await machine.writeFile(AGENT, text, '0755');
+  await machine.writeFile(AGENT, installedText(hostProgram, '/usr/bin/python3'), '0755');
   await machine.writeFile(POLICY, `${JSON.stringify(policy, null, 2)}\n`, '0644');
   const rule = `celeriac ALL=(root) NOPASSWD: ${AGENT} ""\n`;
   await machine.writeFile('/etc/sudoers.d/celeriac-key', rule, '0440');

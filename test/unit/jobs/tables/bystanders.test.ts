@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { openSqliteStore } from '../../../../src/adapters/sqlite-store.ts';
 import type { CleanUpAction, CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
 import type { RepairJobs } from '../../../../src/model/operation.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import { lookForStuckRows } from '../../../../src/use-case/clean-up.ts';
 import { configRefusal } from '../../../lib/refusals.ts';
+import { openStoreHere } from '../../../lib/store-here.ts';
 import {
   AppDatabase,
   agentOf,
@@ -113,7 +113,7 @@ describe('payments that reference the same users as jobs', () => {
   test('they are not counted by a search either', async () => {
     using database = load('payments');
     const agent = agentOf([database.fact()], { [path]: database.content() });
-    const [found] = await lookForStuckRows({ agent, openStore: openSqliteStore }, desire());
+    const [found] = await lookForStuckRows({ agent, openStore: openStoreHere }, desire());
     expect(found?.stuck).toEqual([]);
   });
 });

@@ -1,0 +1,3 @@
+import { servesStore } from '../../src/adapters/sqlite-process.ts';
+
+servesStore();
