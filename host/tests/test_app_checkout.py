@@ -95,7 +95,7 @@ def test_a_checkout_that_the_user_cannot_enter_is_named_with_the_user(
     found = look(state, open_folder, "nobody")
     assert (found["kind"], found["problem"]) == (
         "unusable",
-        f"nobody may not access {open_folder}/app",
+        f"user nobody has no access to {open_folder}/app",
     )
 
 
