@@ -17,7 +17,7 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 from hosts import Host
 
-pytestmark = pytest.mark.usefixtures("root", "common_python")
+pytestmark = pytest.mark.usefixtures("root")
 FILES = {"app.py": "A = 1\n", "package/more.py": "B = 1\n", ".gitattributes": "*.py filter=evil\n"}
 
 
