@@ -37,7 +37,7 @@ const ownFlags: readonly Flag[] = [
   {
     name: 'ssh-key-file',
     takes: 'a path',
-    fallback: '~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
+    fallback: 'the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
     description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },
@@ -96,6 +96,7 @@ export type GivenFlags = ReadonlyMap<string, string>;
 const loginFlags: readonly string[] = [
   'port',
   'user',
+  'proxy-jump',
   'ssh-key-file',
   'known-hosts-file',
   'connect-timeout',

@@ -7,6 +7,7 @@ import {
   durationInput,
   integerInput,
   jsonArrayInput,
+  jumpInput,
   limitInput,
   linesInput,
   listInput,
@@ -45,8 +46,12 @@ export const hostInputs = {
     /^[a-z_][a-z0-9_-]{0,31}$/,
   ),
   'ssh-key': secretInput(
-    { description: 'Private key to log in with, from a secret. Kept in memory only.' },
-    'an OpenSSH or PEM private key',
+    {
+      description:
+        'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
+      fallback: '',
+    },
+    'an OpenSSH or PEM private key, or empty',
   ),
   'ssh-key-passphrase': secretInput(
     { description: 'Passphrase of the private key.', fallback: '' },
@@ -59,6 +64,10 @@ export const hostInputs = {
     },
     'lines of an OpenSSH known_hosts file',
   ),
+  'proxy-jump': jumpInput({
+    description:
+      'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
+  }),
   'connect-timeout': durationInput({
     description: 'Timeout of one connection attempt.',
     fallback: '20s',
