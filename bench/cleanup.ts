@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openDatabase } from '../src/adapters/sqlite-native.ts';
@@ -82,9 +82,11 @@ interface Said<Value> {
   readonly content?: string;
 }
 
+const user = userInfo().username;
+
 function drive<Value>(folder: string, module: string, call: string, args: object): Said<Value> {
   const result = spawnSync('python3', ['-I', driver], {
-    input: JSON.stringify({ module, call, args, state: join(folder, 'state') }),
+    input: JSON.stringify({ module, call, args: { ...args, user }, state: join(folder, 'state') }),
     encoding: 'utf8',
     maxBuffer: 1024 ** 3,
   });

@@ -5,9 +5,12 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cleanupFlags } from '../src/cli/flags.ts';
+import { commands } from '../src/cli/celeriac.ts';
+import type { Command } from '../src/cli/command.ts';
+import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
+import { policySchema } from '../src/config/policy.ts';
 import { renderFatePage } from './fate-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
@@ -77,13 +80,21 @@ export function renderTables(manifest: ActionManifest): string {
   return lines.join('\n');
 }
 
-/** The flags of the command line. */
-export function renderFlags(): string {
-  const lines = cleanupFlags.map(({ name, takes, fallback, description, isSwitch }) => {
+/** The flags of every command. */
+const renderFlags = (): string => commands.map(renderCommandFlags).join('\n\n');
+
+function renderCommandFlags(command: Command): string {
+  const lines = flagsOf(command).map(({ name, takes, fallback, description, isSwitch }) => {
     const standard = fallback === '' ? '' : isSwitch ? fallback : `\`${fallback}\``;
     return `| \`--${name}\` | ${cell(takes)} | ${cell(standard)} | ${cell(description)} |`;
   });
-  return ['| flag | value | default | description |', '|---|---|---|---|', ...lines].join('\n');
+  return [
+    `### celeriac ${command.name}`,
+    '',
+    '| flag | value | default | description |',
+    '|---|---|---|---|',
+    ...lines,
+  ].join('\n');
 }
 
 /** @throws Error when the README lacks the markers for the tables */
@@ -133,6 +144,41 @@ export function renderOperations(sources: Readonly<Record<string, string>>): str
   ].join('\n');
 }
 
+const rulesFolder = 'host/celeriac_host/policy';
+
+/** The rule of each operation, fact and request of hardened mode, from the tables of the host. */
+export function renderRules(sources: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(sources).flatMap(([kind, source]) =>
+    [...source.matchAll(/^ {4}"([a-z-]+)": Rule\(\s*"([\w ]+)"/gm)].map(
+      ([, name = '', rule = '']) => [rule, kind, name] as const,
+    ),
+  );
+  const rules = [...new Set(rows.map(([rule]) => rule))].sort();
+  const cellOf = (rule: string, kind: string): string =>
+    rows
+      .filter((row) => row[0] === rule && row[1] === kind)
+      .map(([, , name]) => `\`${name}\``)
+      .sort()
+      .join(', ');
+  const kinds = Object.keys(sources);
+  return [
+    `| rule that is named when a field is wrong | ${kinds.join(' | ')} |`,
+    `|---|${kinds.map(() => '---').join('|')}|`,
+    ...rules.map(
+      (rule) => `| \`${rule}\` | ${kinds.map((kind) => cellOf(rule, kind)).join(' | ')} |`,
+    ),
+  ].join('\n');
+}
+
+function readRules(): Record<string, string> {
+  const read = (name: string): string => readFileSync(join(root, rulesFolder, name), 'utf8');
+  return {
+    operations: read('operations.py'),
+    facts: read('facts.py'),
+    'requests and probes': read('requests.py'),
+  };
+}
+
 function readOperations(): Record<string, string> {
   const folder = join(root, operationsFolder);
   const files = readdirSync(folder).filter((file) => /^[a-z_]+\.py$/.test(file));
@@ -146,7 +192,15 @@ function readOperations(): Record<string, string> {
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
+  yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
   yield* unitRulePages();
+  yield [
+    'docs/reference/policy.md',
+    withTables(
+      readFileSync(join(root, 'docs/reference/policy.md'), 'utf8'),
+      renderRules(readRules()),
+    ),
+  ];
   yield [
     'cli/README.md',
     withTables(readFileSync(join(root, 'cli/README.md'), 'utf8'), renderFlags()),

@@ -51,6 +51,7 @@ function linters(files: readonly string[]): Linter[] {
       name: 'vermin',
       command: ['vermin', '--target=3.8-', '--violations', '--no-tips', '--quiet', 'host'],
     },
+    { name: 'privileges', command: ['python3', 'tools/privileges.py'] },
     { name: 'docs', command: [process.execPath, 'tools/docs.ts', '--check'] },
     { name: 'actionlint', command: ['actionlint', ...workflows] },
     {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 TABLES = """
 CREATE TABLE jobs (
@@ -17,6 +20,30 @@ CREATE TABLE links (
     celery_task_id TEXT);
 """
 Row = Dict[str, Any]
+
+
+ELSEWHERE = """
+import json, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+for line in sys.stdin:
+    print(json.dumps(database.execute(line).fetchall()), flush=True)
+database.close()
+"""
+
+
+class Elsewhere:
+    """A connection of another process that commits each statement."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def execute(self, sql: str) -> List[List[Any]]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(sql + "\n")
+        self.process.stdin.flush()
+        found: List[List[Any]] = json.loads(self.process.stdout.readline())
+        return found
 
 
 class AppDatabase:
@@ -40,6 +67,20 @@ class AppDatabase:
     def open(self) -> Any:
         """A connection that commits each statement."""
         return closing(sqlite3.connect(str(self.path), isolation_level=None, timeout=60))
+
+    @contextmanager
+    def open_elsewhere(self) -> Iterator[Elsewhere]:
+        """The same in another process, as the app has it open.
+
+        A fork of the process that has it open must not open it again: sqlite.org/howtocorrupt.html.
+        """
+        argv = [sys.executable, "-I", "-c", ELSEWHERE, str(self.path)]
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        ) as process:
+            yield Elsewhere(process)
+            assert process.stdin is not None
+            process.stdin.close()
 
     def execute(self, sql: str) -> List[Tuple[Any, ...]]:
         with self.open() as database:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from celeriac_host.state.journal import Journal
 from celeriac_host.store import copies
 from hosts import Host, make_state
+from policies import Hardened
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,11 +52,28 @@ def root() -> None:
 
 
 @pytest.fixture
+def common_python(monkeypatch: pytest.MonkeyPatch) -> str:
+    """For programs that run as another user: that of the tests may be in a folder of root's."""
+    path = "/usr/bin/python3"
+    monkeypatch.setattr(sys, "executable", path)
+    return path
+
+
+@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user can enter, unlike `tmp_path`."""
     folder = tempfile.mkdtemp(prefix="celeriac-test-")
     os.chmod(folder, 0o755)
     yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def hardened(root: None, state: str) -> Iterator[Hardened]:
+    """Below /run: every folder above it is root's alone."""
+    folder = tempfile.mkdtemp(prefix="celeriac-test-", dir="/run")
+    os.chmod(folder, 0o755)
+    yield Hardened(Path(folder), state)
     shutil.rmtree(folder)
 
 

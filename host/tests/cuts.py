@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import traceback
 from types import FrameType
 from typing import Any, Callable, Iterator, Sequence
 
+PR_SET_CHILD_SUBREAPER = 36
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "celeriac_host")
 
 
@@ -21,6 +23,7 @@ class Cut:
 
     def __call__(self, work: Callable[..., object], *words: Any) -> None:
         """Returns when the work and all its forks have ended."""
+        before = _children()
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
@@ -29,9 +32,11 @@ class Cut:
         os.close(theirs)
         status = os.waitpid(child, 0)[1]
         with os.fdopen(ours, "rb") as pipe:
-            # Open while any of its forks runs.
+            # Open while any of its forks runs that has not closed everything.
             said = pipe.read()
         assert said == b""
+        for orphan in _children() - before:
+            os.waitpid(orphan, 0)
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0, "the work failed by itself; see its stderr"
             self.came_through = True
@@ -49,6 +54,13 @@ class Cut:
             if code:
                 traceback.print_exc()
             os._exit(code)
+
+
+def _children() -> set[int]:
+    """Also the orphans of ended children: from the first call on, they become ours."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return set(map(int, file.read().split()))
 
 
 def cuts(step: int = 1) -> Iterator[Cut]:

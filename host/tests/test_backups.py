@@ -27,8 +27,12 @@ def database(tmp_path: Path) -> AppDatabase:
     return AppDatabase(tmp_path / "jobs.db")
 
 
+def whose(database: AppDatabase) -> dict[str, Any]:
+    return {"database": str(database.path), "unit": "", "user": "root"}
+
+
 def back_up(host: Host, journal: Journal, database: AppDatabase, keep: int = 5) -> str:
-    args = {"database": str(database.path), "keep": keep}
+    args = {**whose(database), "keep": keep}
     return str(backup_database.do(args, host, journal.step(0))[1]["path"])
 
 
@@ -102,14 +106,12 @@ def test_without_disk_space_older_backups_stay(
 
 def test_a_copy_that_does_not_fit_is_removed(make_disk: Callable[[int], Path]) -> None:
     disk = make_disk(64)
-    source = disk / "copy.db"
-    source.write_bytes(b"x" * 20_000)
     fill(disk).unlink()
-    (disk / "ballast").write_bytes(b"x" * 32_000)
+    (disk / "ballast").write_bytes(b"x" * 52_000)
     target = disk / "backup.db"
     with pytest.raises(OSError):
-        backup_database._write(str(source), str(target))
-    assert sorted(os.listdir(disk)) == ["ballast", "copy.db"]
+        backup_database._write([b"x" * 10_000, b"x" * 10_000], str(target))
+    assert os.listdir(disk) == ["ballast"]
 
 
 # --- restore -----------------------------------------------------------------------------------
@@ -118,12 +120,12 @@ def test_a_copy_that_does_not_fit_is_removed(make_disk: Callable[[int], Path]) -
 def restore(
     host: Host, journal: Journal, database: AppDatabase, backup: str = "latest", keep: int = 2
 ) -> Any:
-    args = {"database": str(database.path), "backup": backup, "keep": keep}
+    args = {**whose(database), "backup": backup, "keep": keep}
     return restore_database.do({**args, "busyTimeoutSeconds": 0.2}, host, journal.step(1))[1]
 
 
 def undo(host: Host, journal: Journal, database: AppDatabase) -> Any:
-    return restore_database.undo({"database": str(database.path)}, host, journal.step(1))
+    return restore_database.undo(whose(database), host, journal.step(1))
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
@@ -133,14 +135,14 @@ def test_a_backup_is_restored_into_an_open_database_and_undone(
     database = AppDatabase(tmp_path / "jobs.db", mode)
     before = database.look()
     backup = back_up(host, journal, database)
-    with database.open() as app:
+    with database.open_elsewhere() as app:
         database.execute("DELETE FROM links")
         database.execute("UPDATE jobs SET data = randomblob(100000)")
         after = database.look()
         assert restore(host, journal, database)["from"] == backup
-        assert app.execute("SELECT count(*) FROM links").fetchone() == (6,)
+        assert app.execute("SELECT count(*) FROM links") == [[6]]
         assert database.look() == before
-        assert app.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert app.execute("PRAGMA integrity_check") == [["ok"]]
         for _ in range(2):
             undo(host, journal, database)
             assert database.look() == after
@@ -200,7 +202,7 @@ def test_a_locked_database_is_not_changed(
     back_up(host, journal, database)
     database.execute("UPDATE jobs SET status = 'failed'")
     before = database.look()
-    with database.open() as holder:
+    with database.open_elsewhere() as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationError) as refused:
             restore(host, journal, database)
@@ -234,7 +236,7 @@ def test_a_backup_is_compared_table_by_table(
     database.execute("CREATE TABLE orders (number TEXT, note TEXT)")
     database.execute("INSERT INTO orders VALUES ('a', NULL), ('b', 'x')")
     back_up(host, journal, database)
-    asked = {"database": str(database.path), "backup": "latest"}
+    asked = {**whose(database), "backup": "latest"}
     assert backup.look(asked, host)["differences"] == []
     (first, *_) = (row[0] for row in database.execute("SELECT id FROM jobs ORDER BY id"))
     database.execute(f"UPDATE jobs SET status = 'failed' WHERE id = '{first}'")
@@ -254,7 +256,7 @@ def test_a_second_restore_of_the_latest_does_not_bring_back_what_the_first_repla
 ) -> None:
     saved = back_up(host, journal, database)
     database.execute("UPDATE jobs SET status = 'broken'")
-    args = {"database": str(database.path), "backup": "latest", "keep": 5, "busyTimeoutSeconds": 5}
+    args = {**whose(database), "backup": "latest", "keep": 5, "busyTimeoutSeconds": 5}
     for step in (1, 2):
         line, result = restore_database.do(args, host, journal.step(step))
         assert result["from"] == saved, line

@@ -7,19 +7,22 @@ import os
 import pwd
 import shutil
 import sqlite3
-import stat
 import subprocess
 import sys
+import tempfile
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from app_database import AppDatabase
 from celeriac_host.session import snapshot, wire
-from celeriac_host.store import copies, sqlite, sqlite_copy, sqlite_extract
+from celeriac_host.store import copies, sqlite, sqlite_child, sqlite_copy
+from celeriac_host.store.sqlite_child import Work
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone
+from celeriac_host.system.identities import identity
 from hosts import Host
 
 MIB = 1024 * 1024
@@ -31,21 +34,34 @@ def database(tmp_path: Path) -> AppDatabase:
     return AppDatabase(tmp_path / "app" / "jobs.db")
 
 
-def temporary() -> List[str]:
-    """The copies of this process: others may run on this machine."""
-    return [
-        name
-        for folder in copies.COPY_FOLDERS
-        for name in os.listdir(folder)
-        if name.startswith(f"celeriac-{os.getpid()}-")
-    ]
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where copies are made in this test: others may run on this machine."""
+    folder = Path(tempfile.mkdtemp(prefix="celeriac-test-"))
+    folder.chmod(0o1777)
+    monkeypatch.setattr(copies, "COPY_FOLDERS", (str(folder),))
+    yield folder
+    shutil.rmtree(folder)
 
 
-def copy_of(database: AppDatabase, host: Host, limit: int | None = None) -> List[Any]:
-    with sqlite_copy.copied(str(database.path), host, limit) as copy, closing(
-        sqlite3.connect(copy)
-    ) as opened:
-        return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
+def user(name: str = "root") -> AppUser:
+    return AppUser(identity(name), "worker.service")
+
+
+def content_of(database: AppDatabase, host: Host, whom: str = "root", **more: Any) -> bytes:
+    limit, extract = more.get("limit"), more.get("extract")
+    with sqlite_copy.copied(str(database.path), host, user(whom), limit, extract) as copy:
+        content = b"".join(copy.pieces)
+    assert len(content) == copy.size_bytes
+    return content
+
+
+def copy_of(database: AppDatabase, host: Host, whom: str = "root", **more: Any) -> List[Any]:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content_of(database, host, whom, **more))
+        file.flush()
+        with closing(sqlite3.connect(file.name)) as opened:
+            return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
 
 
 ALL = [("alive", "processing"), ("one", "processing"), ("two", "processing")]
@@ -60,8 +76,11 @@ def test_the_child_runs_as_the_owner_only(root: None, open_folder: Path, host: H
     os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
     os.chown(database.path, nobody.pw_uid, nobody.pw_gid)
     path = str(database.path)
-    said = sqlite.ask(
-        path, host, lambda: [os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd()]
+    said = sqlite_child.ask(
+        path,
+        host,
+        user("nobody"),
+        lambda: [os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd()],
     )
     groups = sorted({nobody.pw_gid, *os.getgrouplist("nobody", nobody.pw_gid)})
     assert said == [[nobody.pw_uid] * 3, [nobody.pw_gid] * 3, groups, "/"]
@@ -72,17 +91,8 @@ def test_the_child_runs_as_the_owner_only(root: None, open_folder: Path, host: H
             return [os.stat(path + suffix).st_uid for suffix in ("-wal", "-shm")]
 
     # Files of root would prevent the app from writing.
-    assert sqlite.ask(path, host, write) == [nobody.pw_uid] * 2
-    assert copy_of(database, host) == [(name, "failed") for name, _ in ALL]
-
-
-def test_an_owner_without_a_name_is_accepted(root: None, open_folder: Path, host: Host) -> None:
-    database = AppDatabase(open_folder / "jobs.db", "DELETE")
-    for path in (open_folder, database.path):
-        os.chown(path, 4_000_000, 4_000_001)
-    said = sqlite.ask(str(database.path), host, lambda: [os.getuid(), os.getgid()])
-    assert said == [4_000_000, 4_000_001]
-    assert copy_of(database, host) == ALL
+    assert sqlite_child.ask(path, host, user("nobody"), write) == [nobody.pw_uid] * 2
+    assert copy_of(database, host, "nobody") == [(name, "failed") for name, _ in ALL]
 
 
 def test_a_check_as_django_writes_it_is_no_damage(tmp_path: Path) -> None:
@@ -109,27 +119,29 @@ def test_an_error_in_the_child_names_the_path(database: AppDatabase, host: Host)
         (OperationError("no such column", evidence=["line"]), "no such column"),
         (sqlite3.DatabaseError("database disk image is malformed"), "damaged"),
         (KeyError("x"), "KeyError"),
-        (sqlite.Locked("waited 1 s"), "locked"),
+        (sqlite_child.Locked("waited 1 s"), "locked"),
     ):
         with pytest.raises(OperationError) as failed:
-            sqlite.ask(path, host, fail(error))
+            sqlite_child.ask(path, host, user(), fail(error))
         assert path in failed.value.message
         assert told in failed.value.message
     with pytest.raises(copies.TooLarge):
-        sqlite.ask(path, host, fail(copies.TooLarge("too large")))
+        sqlite_child.ask(path, host, user(), fail(copies.TooLarge("too large")))
 
 
 def test_a_child_that_dies_gives_no_answer(database: AppDatabase, host: Host) -> None:
-    with pytest.raises(sqlite.NoAnswer):
-        sqlite.ask(str(database.path), host, lambda: os.kill(os.getpid(), 9))
+    with pytest.raises(sqlite_child.NoAnswer):
+        sqlite_child.ask(str(database.path), host, user(), lambda: os.kill(os.getpid(), 9))
 
 
 def test_a_child_ends_when_the_runner_disconnects(database: AppDatabase, host: Host) -> None:
-    def work(channel: sqlite.Channel) -> Any:
+    def work(channel: sqlite_child.Channel) -> Any:
         channel.send({"value": os.getpid()})
         return channel.receive()
 
-    with pytest.raises(RunnerGone), sqlite.as_owner(str(database.path), host, work) as child:
+    with pytest.raises(RunnerGone), sqlite_child.working(
+        host, user(), Work(str(database.path), work)
+    ) as child:
         pid = child.receive()
         host.runner_gone = True
         child.receive()
@@ -137,11 +149,11 @@ def test_a_child_ends_when_the_runner_disconnects(database: AppDatabase, host: H
 
 
 def test_large_messages_pass_both_ways(database: AppDatabase, host: Host) -> None:
-    def work(channel: sqlite.Channel) -> Any:
+    def work(channel: sqlite_child.Channel) -> Any:
         return channel.receive()[::-1]
 
     text = "ä" * MIB + "b"
-    with sqlite.as_owner(str(database.path), host, work) as child:
+    with sqlite_child.working(host, user(), Work(str(database.path), work)) as child:
         child.send(text)
         assert child.receive() == text[::-1]
 
@@ -154,7 +166,7 @@ def test_a_path_that_is_not_a_file_is_named(tmp_path: Path, host: Host, kind: st
     elif kind == "a pipe":
         os.mkfifo(path)
     with pytest.raises(OperationError) as refused:
-        sqlite.ask(str(path), host, lambda: None)
+        sqlite_child.ask(str(path), host, user(), lambda: None)
     assert str(path) in refused.value.message
 
 
@@ -163,8 +175,8 @@ def test_a_link_to_a_database_is_accepted(
 ) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(database.path)
-    with sqlite_copy.copied(str(link), host, None) as copy:
-        assert not os.path.islink(copy)
+    with sqlite_copy.copied(str(link), host, user(), None) as copy:
+        assert len(b"".join(copy.pieces)) == copy.size_bytes == database.path.stat().st_size
 
 
 def test_names_are_quoted(database: AppDatabase) -> None:
@@ -191,11 +203,11 @@ def test_the_holder_of_a_lock_is_named(database: AppDatabase, host: Host) -> Non
         assert holder.stdout is not None
         holder.stdout.readline()
         with pytest.raises(OperationError) as failed:
-            sqlite.ask(str(database.path), host, write)
+            sqlite_child.ask(str(database.path), host, user(), write)
         assert f"pid {holder.pid} (" in failed.value.message
         assert holder.stdin is not None
         holder.stdin.close()
-    sqlite.ask(str(database.path), host, write)
+    sqlite_child.ask(str(database.path), host, user(), write)
 
 
 def test_a_read_only_file_is_refused_first(
@@ -210,7 +222,7 @@ def test_a_read_only_file_is_refused_first(
             raise AssertionError
 
     with pytest.raises(OperationError) as refused:
-        sqlite.ask(str(there.path), host, write)
+        sqlite_child.ask(str(there.path), host, user(), write)
     assert "read-only" in refused.value.message
     assert copy_of(there, host) == ALL
 
@@ -219,7 +231,7 @@ def test_a_read_only_file_is_refused_first(
 
 
 def test_a_copy_contains_the_write_ahead_log(database: AppDatabase, host: Host) -> None:
-    with database.open() as writer:
+    with database.open_elsewhere() as writer:
         writer.execute("UPDATE jobs SET status = 'failed' WHERE id = 'one'")
         before = database.path.read_bytes()
         assert os.path.getsize(f"{database.path}-wal") > 0
@@ -251,44 +263,39 @@ def test_a_log_of_a_dead_writer_is_part_of_the_copy(database: AppDatabase, host:
     assert copy_of(database, host) == []
 
 
-def test_copies_are_always_removed(database: AppDatabase, host: Host) -> None:
-    with sqlite_copy.copied(str(database.path), host, None):
-        assert len(temporary()) == 1
+def test_copies_are_always_removed(database: AppDatabase, host: Host, temporary: Path) -> None:
+    with sqlite_copy.copied(str(database.path), host, user(), None):
+        assert os.listdir(temporary) == []
     copy_of(database, host)
     with pytest.raises(copies.TooLarge):
-        copy_of(database, host, 4096)
-    with pytest.raises(ZeroDivisionError), sqlite_copy.copied(str(database.path), host, None):
+        copy_of(database, host, limit=4096)
+    with pytest.raises(ZeroDivisionError), sqlite_copy.copied(
+        str(database.path), host, user(), None
+    ):
         raise ZeroDivisionError
-    assert temporary() == []
+    assert os.listdir(temporary) == []
 
 
-def test_only_copies_of_killed_runs_are_removed_by_the_next(
-    database: AppDatabase, host: Host
+def test_only_our_copies_of_killed_runs_are_removed_by_the_next(
+    root: None, database: AppDatabase, host: Host, temporary: Path
 ) -> None:
     with subprocess.Popen(["true"]) as dead:
         pass
     ours = os.getpid()
+    # The last is another user's: root does not work in its folder.
     theirs = [
         f"celeriac-{os.getppid()}-{ours}",
         f"celeriac-{ours}x",
         f"celeriac-dependencies-{ours}",
+        f"celeriac-{dead.pid}-nobody",
     ]
-    folder = Path(copies.COPY_FOLDERS[0])
-    left = folder / f"celeriac-{dead.pid}-{ours}"
-    try:
-        # In one step: any other copy on this machine would remove it.
-        (folder / f"celeriac-{ours}x").mkdir()
-        (folder / f"celeriac-{ours}x" / "copy.db").touch()
-        (folder / f"celeriac-{ours}x").rename(left)
-        for name in theirs:
-            (folder / name).mkdir()
-            (folder / name / "copy.db").touch()
-        copy_of(database, host)
-        assert not left.exists()
-        assert all((folder / name / "copy.db").exists() for name in theirs)
-    finally:
-        for name in theirs:
-            shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (*theirs, f"celeriac-{dead.pid}-{ours}"):
+        (temporary / name).mkdir()
+        (temporary / name / "copy.db").touch()
+    os.chown(temporary / theirs[-1], 65534, 65534)
+    copy_of(database, host)
+    assert sorted(os.listdir(temporary)) == sorted(theirs)
+    assert all((temporary / name / "copy.db").exists() for name in theirs)
 
 
 def test_a_file_that_is_not_a_database_is_an_error(database: AppDatabase, host: Host) -> None:
@@ -296,17 +303,6 @@ def test_a_file_that_is_not_a_database_is_an_error(database: AppDatabase, host: 
     with pytest.raises(OperationError) as failed:
         copy_of(database, host)
     assert "not a SQLite database" in failed.value.message
-
-
-def test_a_copy_that_was_replaced_by_a_link_is_not_read(tmp_path: Path) -> None:
-    copy = tmp_path / "copy.db"
-    copy.symlink_to("/etc/shadow")
-    with pytest.raises(OSError):
-        copies.open_copy(str(copy))
-    copy.unlink()
-    os.mkfifo(copy)
-    with pytest.raises(OperationError):
-        copies.open_copy(str(copy))
 
 
 def test_without_disk_space_nothing_is_started() -> None:
@@ -320,7 +316,8 @@ def test_without_disk_space_nothing_is_started() -> None:
 
 def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
     pieces: List[bytes] = []
-    answer = snapshot.snapshot({"limitBytes": 64 * MIB, **args}, host, pieces.append)
+    asked = {"limitBytes": 64 * MIB, "user": "root", **args}
+    answer = snapshot.snapshot(asked, host, pieces.append)
     return answer, zlib.decompress(b"".join(pieces)), [len(piece) for piece in pieces]
 
 
@@ -349,7 +346,7 @@ def test_a_snapshot_is_sent_in_pieces_that_fit_in_a_line(database: AppDatabase, 
 
 
 def test_a_runner_that_disconnects_in_the_middle_leaves_nothing(
-    database: AppDatabase, host: Host
+    database: AppDatabase, host: Host, temporary: Path
 ) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(2000000)")
@@ -358,8 +355,9 @@ def test_a_runner_that_disconnects_in_the_middle_leaves_nothing(
         host.runner_gone = True
 
     with pytest.raises(RunnerGone):
-        snapshot.snapshot({"database": str(database.path), "limitBytes": 64 * MIB}, host, go)
-    assert temporary() == []
+        args = {"database": str(database.path), "limitBytes": 64 * MIB, "user": "root"}
+        snapshot.snapshot(args, host, go)
+    assert os.listdir(temporary) == []
 
 
 def test_a_database_above_the_limit_is_refused_with_the_next_step(
@@ -439,23 +437,18 @@ def test_rows_without_their_parent_are_suspects_if_requested(
     assert extracted(large, host, links={"orphanedBy": [tie]})[1] == [1, 2]
 
 
-def test_an_extract_that_is_too_large_names_its_rows(large: AppDatabase, host: Host) -> None:
+def test_an_extract_that_is_too_large_names_its_rows(
+    large: AppDatabase, host: Host, temporary: Path
+) -> None:
     large.execute("UPDATE jobs SET data = randomblob(2000000)")
     with pytest.raises(Fault) as refused:
         extracted(large, host, jobs={"statuses": ["done"]})
     assert "3 jobs" in refused.value.message
-    assert temporary() == []
+    assert os.listdir(temporary) == []
 
 
 def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host) -> None:
     large.execute("DROP TABLE links")
-    with pytest.raises(OperationError) as refused, sqlite_extract.extracted(
-        str(large.path), host, wanted(), MIB
-    ):
-        pass
+    with pytest.raises(OperationError) as refused:
+        content_of(large, host, limit=MIB, extract=wanted())
     assert "links" in refused.value.message
-
-
-def test_a_copy_is_private(root: None, database: AppDatabase, host: Host) -> None:
-    with sqlite_copy.copied(str(database.path), host, None) as copy:
-        assert stat.S_IMODE(os.stat(os.path.dirname(copy)).st_mode) == 0o700

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
-from typing import Any, Dict, Iterator, List
+from contextlib import suppress
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 from celeriac_host.app import listener
@@ -32,8 +34,8 @@ def operation(pid: int, **more: Any) -> Dict[str, Any]:
     seen = processes.read(pid)
     assert seen is not None
     group = processes.control_group(pid)
-    args = {"pid": pid, "startTicks": seen.start_ticks, "cgroup": group, "graceSeconds": 5}
-    return {**args, **more}
+    one = {"pid": pid, "startTicks": seen.start_ticks, "cgroup": more.pop("cgroup", group)}
+    return {"processes": [one], "user": seen.user, "graceSeconds": 5, **more}
 
 
 # The plan decides whose cgroup it is: to the host they are all alike.
@@ -79,15 +81,78 @@ def test_system_processes_and_this_program_are_not_ended(
     assert "the init process" in refused.value.message
 
 
-def test_the_undo_of_an_older_plan_needs_no_cgroup(
-    host: Host, journal: Journal, stray: "subprocess.Popen[bytes]"
-) -> None:
-    args = operation(stray.pid)
-    end_process.do(args, host, journal.step(0))
-    del args["cgroup"]
-    assert f"process {stray.pid} was not started again" in str(
-        end_process.undo(args, host, journal.step(0))
-    )
+def test_the_undo_reads_what_older_versions_kept(host: Host, journal: Journal) -> None:
+    journal.step(0).keep("process", {"pid": 812, "argv": ["celery", "worker"]})
+    said = end_process.undo({"pid": 812, "startTicks": 1}, host, journal.step(0))
+    assert said == "process 812 was not started again: celery worker"
+    assert end_process.undo({"pid": 812}, host, journal.step(1)) is None
+
+
+def test_several_end_within_one_limit(host: Host, journal: Journal) -> None:
+    deaf = "trap '' TERM; echo ready; while :; do sleep 60; done"
+    begun = [
+        subprocess.Popen(["/bin/sh", "-c", deaf], stdout=subprocess.PIPE, start_new_session=True)
+        for _ in range(4)
+    ]
+    try:
+        for each in begun:
+            assert each.stdout is not None and each.stdout.readline() == b"ready\n"
+        all_of_them = [operation(each.pid)["processes"][0] for each in begun]
+        args = operation(begun[0].pid, processes=all_of_them, graceSeconds=1)
+        # Each is given one second, and not one after another.
+        waited: List[float] = []
+        sleep = host.sleep
+
+        def count(seconds: float) -> None:
+            waited.append(seconds)
+            sleep(seconds)
+
+        host.sleep = count  # type: ignore[method-assign]
+        line, _ = end_process.do(args, host, journal.step(0))
+        assert "ended by KILL, 1 s after TERM" in line
+        assert sum(waited) < 2 + end_process.CHILD_SECONDS
+        assert not any(processes.same(each) for each in map(read, begun) if each)
+        undone = end_process.undo(args, host, journal.step(0))
+        assert undone is not None and undone.count("was not started again") == 4
+    finally:
+        for each in begun:
+            with suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
+            assert each.stdout is not None
+            each.stdout.close()
+
+
+def read(process: "subprocess.Popen[bytes]") -> Optional[processes.Process]:
+    return processes.read(process.pid)
+
+
+HIDDEN = """
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+# With most kernels, its folder in /proc belongs to root now.
+libc.prctl(4, 0, 0, 0, 0)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_of_another_user_is_not_ended(host: Host, journal: Journal) -> None:
+    def become() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+
+    argv = ["/usr/bin/python3", "-c", HIDDEN]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, preexec_fn=become, cwd="/") as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            args = operation(process.pid, user="root")
+            with pytest.raises(OperationError) as refused:
+                end_process.do(args, host, journal.step(0))
+            assert "it runs as nobody, and the unit runs as root" in refused.value.message
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 APP = {"unit": "worker.service", "interpreter": ["python3"], "app": "app", "pythonPath": []}

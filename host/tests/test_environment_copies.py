@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celeriac_host.app.programs import tree
+from celeriac_host.app.programs import environment as program
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def environment(tmp_path: Path) -> Path:
     packages.mkdir(parents=True)
     (root / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (packages / "probe.py").write_text("VERSION = 1\n")
-    tree.keep_environment({"root": str(root), "keep": "before", "others": 1})
+    program.keep_environment({"root": str(root), "keep": "before", "others": 1})
     # Like installers: a new file replaces the old one.
     (packages / "probe.py").unlink()
     (packages / "probe.py").write_text("VERSION = 2\n")
@@ -28,7 +28,7 @@ def environment(tmp_path: Path) -> Path:
 
 
 def restore(root: Path) -> None:
-    tree.restore_environment({"root": str(root), "keep": "before"})
+    program.restore_environment({"root": str(root), "keep": "before"})
 
 
 def expect_as_before(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from celeriac_host.app.programs import tree
+from celeriac_host.app.programs import environment as program
 from celeriac_host.operations import install_dependencies
 from celeriac_host.state.journal import Journal
 from celeriac_host.system.errors import OperationError
@@ -35,10 +35,10 @@ def test_the_owner_can_empty_every_folder_of_a_restored_environment(
     put(site / "package" / "__pycache__" / "all.pyc", "its", NOBODY)
     os.chown(site / "package" / "__pycache__", NOBODY, -1)
     asked: Dict[str, Any] = {"root": str(tmp_path), "keep": "k", "others": 1}
-    tree.keep_environment(asked)
+    program.keep_environment(asked)
     (site / "module.py").unlink()
     put(site / "module.py", "NEW = 1")
-    tree.restore_environment(asked)
+    program.restore_environment(asked)
     assert (site / "module.py").read_text() == "OLD = 1"
     assert os.listdir(site / "__pycache__") == ["module.pyc"]
     assert os.listdir(site / "package" / "__pycache__") == []
@@ -50,7 +50,6 @@ def test_the_owner_can_empty_every_folder_of_a_restored_environment(
 INTERPRETER = """\
 #!/bin/sh
 case $* in
-  *sys.base_prefix*) echo '["%s", "/usr", "%s"]' ;;
   *pip*) mktemp; exit 1 ;;
   *) echo '{}' ;;
 esac
@@ -64,12 +63,13 @@ ANSWERS: Answers = {("systemctl", "show"): (0, SHOWN), ("systemctl", "show-envir
 def environment_with(folder: Path, interpreter: str) -> Dict[str, Any]:
     """The arguments of install-dependencies for a virtual environment with this Python."""
     python, release = folder / "bin" / "python", folder / "release"
-    put(python, interpreter % (folder, python))
+    put(python, interpreter)
     python.chmod(0o755)
     put(folder / "pyvenv.cfg", "")
     put(release / "requirements.txt", "")
     return {
         "unit": UNIT,
+        "user": "root",
         "interpreter": [str(python)],
         "release": str(release),
         "file": "requirements.txt",
@@ -96,7 +96,6 @@ def test_temporary_files_of_an_installer_are_removed(
 BY_UV = """\
 #!/bin/sh
 case $* in
-  *sys.base_prefix*) echo '["%s", "/usr", "%s"]' ;;
   *metadata*) echo '{"celery": "5.6.3"}' ;;
   *) echo 'No module named pip' >&2; exit 1 ;;
 esac

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from celeriac_host.store import postgres_repair
+from celeriac_host.store import postgres, postgres_repair
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from hosts import Host, make_state
@@ -21,7 +21,7 @@ class Server(postgres_repair.Place):
     """Answers a script with these values, and then fails if it is told to."""
 
     def __init__(self, host: Host, answers: List[Any], fails: str = "") -> None:
-        super().__init__(host, "worker.service", URL, 2.0)
+        super().__init__(postgres.Session(host, "worker.service", URL), 2.0)
         self.answers = answers
         self.fails = fails
         self.script = ""
@@ -124,14 +124,14 @@ def test_a_sqlite_database_is_rehearsed_on_a_copy(host: Host, tmp_path: Path) ->
             "INSERT INTO jobs VALUES (1, 'processing'), (2, 'moved');"
         )
     before = Path(path).read_bytes()
-    store = open_store(path, host)
+    store = open_store(path, host, user="root")
 
     def rehearse(ident: int, status: str) -> Dict[str, Any]:
         return store.rehearse([row(ident, {"kind": "update", "set": {"status": status}})], 1.0)
 
     assert rehearse(1, "failed") == {"problems": [], "skipped": []}
     (problem,) = rehearse(1, "wrong")["problems"]
-    assert problem.startswith("the database rejected the change: CHECK constraint failed")
+    assert problem.startswith("the database rejected the change of jobs 1: CHECK constraint failed")
     (skipped,) = rehearse(2, "failed")["skipped"]
     assert skipped["why"] == "changed meanwhile: status is now 'moved'"
     assert Path(path).read_bytes() == before

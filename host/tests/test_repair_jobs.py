@@ -23,7 +23,8 @@ def database(tmp_path: Path) -> AppDatabase:
 
 
 def args_of(database: AppDatabase, rows: List[Row], busy: float = 5.0) -> Dict[str, Any]:
-    return {"database": str(database.path), "rows": rows, "busyTimeoutSeconds": busy}
+    whose = {"database": str(database.path), "unit": "", "user": "root"}
+    return {**whose, "rows": rows, "busyTimeoutSeconds": busy}
 
 
 class Step:
@@ -226,7 +227,7 @@ def test_a_lock_times_out_with_its_holder_and_nothing_is_changed(
 ) -> None:
     before = database.look()
     step = Step(host, journal, database, failing(), busy=0.1)
-    with database.open() as holder:
+    with database.open_elsewhere() as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationError) as refused:
             step.do()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from celeriac_host.app import environments
+from celeriac_host.code import environments
 from celeriac_host.operations import remove_file, set_mode, write_file
 from celeriac_host.state.journal import Journal
 from celeriac_host.store import resets

@@ -81,6 +81,22 @@ def test_a_huge_file_of_the_app_is_not_read(host: Host, app: Path) -> None:
     huge = app / "huge.py"
     huge.touch()
     os.truncate(huge, 1 << 40)
-    before = sources.fingerprint(str(app), host)
+    before = sources.read(host, UNIT, str(app))
     os.truncate(huge, 1 << 41)
-    assert sources.fingerprint(str(app), host) != before
+    after = sources.read(host, UNIT, str(app))
+    assert before and after and before["fingerprint"] != after["fingerprint"]
+
+
+@pytest.mark.usefixtures("root", "common_python")
+def test_sources_are_read_as_the_units_user(state: str, open_folder: Path) -> None:
+    secret = open_folder / "secret.py"
+    secret.write_text("A = 1\n")
+    secret.chmod(0o600)
+    app = open_folder / "app"
+    app.mkdir()
+    (app / "link.py").symlink_to(secret)
+    host = Host(state, {("systemctl", "show"): (0, f"WorkingDirectory={app}\nUser=nobody\n")})
+    before = sources.read(host, UNIT, str(app))
+    secret.write_text("A = 2\n")
+    after = sources.read(host, UNIT, str(app))
+    assert before and after and before["fingerprint"] == after["fingerprint"]

@@ -15,7 +15,7 @@ from app_database import AppDatabase
 from celeriac_host.facts import stores as fact
 from celeriac_host.operations import repair_jobs
 from celeriac_host.state.journal import Journal
-from celeriac_host.store import postgres_extract
+from celeriac_host.store import postgres, postgres_extract
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from hosts import Host
@@ -29,9 +29,9 @@ def database(tmp_path: Path) -> AppDatabase:
     return AppDatabase(tmp_path / "jobs.db")
 
 
-def describe(host: Host, path: str) -> Dict[str, Any]:
+def describe(host: Host, path: str, user: str = "root") -> Dict[str, Any]:
     found: List[Dict[str, Any]] = fact.look(
-        {"unit": "worker.service", "databases": [path], "statusColumns": ["Status"]}, host
+        {"unit": "", "user": user, "databases": [path], "statusColumns": ["Status"]}, host
     )
     return found[0]
 
@@ -63,20 +63,22 @@ def test_reading_does_not_change_the_folder(host: Host, tmp_path: Path, mode: st
     assert os.listdir(folder) == ["jobs.db"]
 
 
-def test_a_file_whose_owner_cannot_enter_its_folder_is_read(
+def test_root_does_not_read_what_the_apps_user_cannot(
     root: None, host: Host, tmp_path: Path
 ) -> None:
     database = AppDatabase(tmp_path / "jobs.db")
     nobody = pwd.getpwnam("nobody")
     os.chown(database.path, nobody.pw_uid, nobody.pw_gid)
     os.chmod(tmp_path, 0o700)
-    assert describe(host, str(database.path))["owner"] == "nobody"
+    said = describe(host, str(database.path), "nobody")
+    assert said["kind"] == "unreadable"
+    assert "cannot be opened by nobody" in said["problem"]
     assert not os.path.exists(f"{database.path}-wal")
 
 
 def test_a_lock_is_reported(host: Host, tmp_path: Path) -> None:
     database = AppDatabase(tmp_path / "jobs.db", "DELETE")
-    with database.open() as holder:
+    with database.open_elsewhere() as holder:
         holder.execute("BEGIN EXCLUSIVE")
         problem = describe(host, str(database.path))["problem"]
     assert problem.startswith(f"{database.path} is still locked by another process")
@@ -88,7 +90,7 @@ def test_a_missing_sqlite3_module_is_reported() -> None:
         "import json\n"
         "from celeriac_host.facts import stores\n"
         "from celeriac_host.system.system import System\n"
-        "args = {'unit': 'x.service', 'databases': ['/jobs.db']}\n"
+        "args = {'unit': '', 'user': 'root', 'databases': ['/jobs.db']}\n"
         "print(json.dumps(stores.look(args, System('/nowhere'))))"
     )
     argv = [sys.executable, "-I", "-c", program, str(PACKAGE)]
@@ -121,7 +123,8 @@ def test_an_extract_of_postgresql_reads_the_columns_of_the_plan_and_no_others(ho
         "bystanders": [],
     }
     extract = {"unit": "worker.service", "tables": [table]}
-    script = postgres_extract.Extract(URL, host, extract, 1).script()
+    session = postgres.Session(host, "worker.service", URL)
+    script = postgres_extract.Extract(session, extract, 1).script()
     assert 'json_build_array(0, json_build_array(t."key", t."colour"))' in script
     suspects = script[script.index("s0 AS") : script.index("u0 AS")]
     assert suspects.count("UNION") == 1
@@ -174,6 +177,9 @@ def test_rows_that_an_older_version_kept_are_restored(
     step = journal.step(0)
     step.keep("rows", OLD_ROWS)
     step.keep("left", ["two"])
-    said = repair_jobs.undo({"database": str(database.path)}, host, step)
+    # It named no user either.
+    host.answers["systemctl", "show"] = (0, "LoadState=loaded\nUser=root\n")
+    old = {"database": str(database.path), "unit": "worker.service"}
+    said = repair_jobs.undo(old, host, step)
     assert said == f"2 rows of {database.path} restored"
     assert database.look() == before

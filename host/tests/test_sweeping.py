@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from celeriac_host.app import environments
+from celeriac_host.code import environments
 from celeriac_host.operations import make_swap
 from celeriac_host.state import guard_timer, ledger, lock_file, sweeping
 from celeriac_host.state.journal import Journal, remembered, transactions_folder

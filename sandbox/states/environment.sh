@@ -1,12 +1,11 @@
 #!/bin/bash
-# A worker as it should be, run from a virtual environment of its own; its owner is deploy, and
-# /srv/wheels has something to install into it, as nothing leads out of this host.
+# A worker as it should be, run from a virtual environment of its own; /srv/wheels has something to
+# install into it, as nothing leads out of this host.
 set -eu
 
 environment=/srv/venv
 
 python3 -m venv --system-site-packages "$environment"
-chown -R deploy: "$environment"
 
 mkdir /srv/wheels
 python3 -I - <<'PYTHON'

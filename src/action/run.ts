@@ -11,7 +11,7 @@ import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor } from '../model/facts.ts';
+import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import { describePast } from '../plan/past.ts';
@@ -20,6 +20,7 @@ import { renderChecklistText } from '../report/checklist.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
+import { lineOf, sortFindings, titleAsBefore } from '../report/lasting.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
@@ -102,7 +103,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly #name: Name;
   readonly #host: HostValues;
   readonly #begun = performance.now();
-  #past: readonly Finding[] = [];
+  readonly #about: string;
+  /** `null`: not looked at yet. */
+  #past: PastFact | null = null;
+  #plans = 0;
+  /** What the summary shows below the plan, once. */
+  #told: readonly Finding[] = [];
+  #asBefore: readonly Finding[] = [];
+  #agent: Agent | null = null;
 
   constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
     this.inputs = inputs;
@@ -111,11 +119,13 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
     this.dryRun = this.#host['dry-run'];
+    const { unit = '' } = inputs as { readonly unit?: string };
+    this.#about = unit === '' ? name : `${name} of ${unit}`;
   }
 
-  openAgent(): Promise<Agent> {
+  async openAgent(): Promise<Agent> {
     const host = this.#host;
-    return openAgent(
+    this.#agent = await openAgent(
       {
         target: {
           host: host.host,
@@ -128,9 +138,11 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
         },
         policy: { connectTimeout: host['connect-timeout'] },
         program: hostProgram,
+        kind: host.agent,
       },
       (note) => this.reporter.info(note),
     );
+    return this.#agent;
   }
 
   meta(unit?: string): TransactionMeta {
@@ -150,20 +162,25 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   }
 
   async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
+    if (this.#past !== null) return agent.look(query);
     const facts = await agent.look({ past: {}, ...query });
     const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
+    this.#past = past;
+    // A verification judges the host as it finds it.
+    const mayRecover = !this.dryRun && this.#name !== 'verify';
     // An open transaction may also be another run at work: then this waits and recovers nothing.
     const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
-    const recovered = unfinished && !this.dryRun ? await this.#recover(agent) : [];
-    this.#past = describePast(past, this);
-    this.#annotate(this.#past);
+    const recovered = unfinished && mayRecover ? await this.#recover(agent) : [];
+    const otherwise = this.#name === 'verify' ? 'judges' : 'plans';
+    this.#told = describePast(past, mayRecover ? 'works' : otherwise);
+    this.#annotate(this.#told);
     const told = [...past.untold.map(({ id }) => id), ...recovered];
     if (told.length > 0 && !this.dryRun) {
       // A run that dies before its report is out must not hide it from the next one.
       await delivered();
       await agent.acknowledge(told);
     }
-    return unfinished && !this.dryRun ? agent.look(query) : facts;
+    return unfinished && mayRecover ? agent.look(query) : facts;
   }
 
   /** Returns the transactions that were undone, and reported. */
@@ -201,7 +218,21 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       const text = renderPlanText({ ...plan, findings: [] });
       await this.showDetails(`the plan${this.dryRun ? ' (dry run)' : ''}`, [text]);
     }
-    this.#annotate(plan.findings);
+    await this.#showFindings(plan.findings);
+  }
+
+  /** A dry run shows them all; any other folds away the lasting ones that the last one told. */
+  async #showFindings(findings: readonly Finding[]): Promise<void> {
+    this.#plans += 1;
+    const about = this.#plans === 1 ? this.#about : `${this.#about}, plan ${this.#plans}`;
+    const notices = this.dryRun ? {} : (this.#past?.notices ?? {});
+    const { news, asBefore, told } = sortFindings(findings, about, notices);
+    this.#annotate(news);
+    this.#asBefore = asBefore;
+    if (asBefore.length > 0) await this.showDetails(titleAsBefore(asBefore), asBefore.map(lineOf));
+    if (told === null || this.dryRun || this.#past === null || this.#agent === null) return;
+    await delivered();
+    await this.#agent.acknowledge([], told);
   }
 
   #annotate(findings: readonly Finding[]): void {
@@ -234,13 +265,17 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
       this.reporter.info(renderChecklistText(checklist));
     }
-    const markdown = plan === null ? '' : renderPlanSummary(plan, [...this.#past, ...findings]);
+    const markdown = plan === null ? '' : renderPlanSummary(plan, findings, this.#asBefore);
     this.summarize(agent, { subject, sentence, checklist, markdown, ...extra });
   }
 
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
     const seconds = (performance.now() - this.#begun) / 1000;
     const wire = agent.traffic;
+    const past = this.#told.length === 0 ? '' : renderFindings(this.#told);
+    const markdown = [past, content.markdown ?? ''].filter((part) => part !== '').join('\n\n');
+    // A run may report more than once.
+    this.#told = [];
     this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
     this.reporter.summary(
       renderSummary({
@@ -248,6 +283,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
         host: this.#host.host,
         cost: { wire, seconds },
         ...content,
+        markdown,
       }),
     );
   }
@@ -260,11 +296,18 @@ const delivered = (): Promise<void> =>
   });
 
 /** The findings, and the plan folded away. */
-function renderPlanSummary(plan: Plan, findings: readonly Finding[]): string {
-  const all = [...plan.findings, ...findings];
+function renderPlanSummary(
+  plan: Plan,
+  findings: readonly Finding[],
+  asBefore: readonly Finding[],
+): string {
+  const all = [...plan.findings.filter((each) => !asBefore.includes(each)), ...findings];
   const operations = { ...plan, findings: [], satisfied: [] };
   return [
     all.length === 0 ? '' : renderFindings(all),
+    asBefore.length === 0
+      ? ''
+      : `<details>\n<summary>${titleAsBefore(asBefore)}</summary>\n\n${renderFindings(asBefore)}\n\n</details>`,
     plan.operations.length === 0
       ? ''
       : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown(operations)}\n\n</details>`,

@@ -1,11 +1,14 @@
 import type { UnitFact, WorkerProcess } from '../model/facts.ts';
 import type { ByTheApp, EndProcess, Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
+import { appUserOf } from './app-user.ts';
 import { findCeleryCall } from './celery-call.ts';
 
 /** The app that a unit runs, as far as its processes show it. */
 export interface AppIdentity {
   readonly unit: string;
+  /** The user of its processes. */
+  readonly user: string;
   /** The unit's cgroup; empty while it does not run. */
   readonly controlGroup: string;
   /** The value of `-A`. */
@@ -15,20 +18,25 @@ export interface AppIdentity {
 }
 
 /** The app that a unit runs, to tell its workers from others. */
-export const identityOf = (
-  { name, properties }: UnitFact,
-  app: string,
-  workingDirectory: string,
-): AppIdentity => ({
-  unit: name,
-  controlGroup: properties.ControlGroup ?? '',
+export const identityOf = (unit: UnitFact, app: string, workingDirectory: string): AppIdentity => ({
+  unit: unit.name,
+  user: appUserOf(unit),
+  controlGroup: unit.properties.ControlGroup ?? '',
   app,
   workingDirectory,
 });
 
+/** So many are ended at once; the next deploy ends the others. */
+const MOST_STRAYS = 50;
+/** So many are named in a message, and so many reasons are given. */
+const MOST_NAMED = 10;
+
 /** Workers outside the unit of an app. */
 export interface StrayWorkers {
-  /** Workers of this app: the main process of each tree, and children whose main process is gone. */
+  /**
+   * Workers of this app, by its user: the main process of each tree, and children whose main process
+   * is gone.
+   */
   readonly strays: readonly WorkerProcess[];
   /** All other Celery processes, with the reason why they are skipped. */
   readonly leftAlone: readonly { readonly process: WorkerProcess; readonly reason: string }[];
@@ -57,34 +65,60 @@ export function findStrays(workers: readonly WorkerProcess[], own: AppIdentity):
   };
 }
 
-/** One operation per stray worker. */
+/** One operation for all stray workers: they end at the same time, within one limit. */
 export function endStrays(
-  own: ByTheApp,
+  own: ByTheApp & { readonly user: string },
   strays: readonly WorkerProcess[],
   graceSeconds: Seconds,
 ): readonly EndProcess[] {
-  return strays.map((process) => ({
-    op: 'end-process',
-    ...own,
-    pid: process.pid,
-    startTicks: process.startTicks,
-    cgroup: process.cgroup,
-    graceSeconds,
-    title: `end the stray worker ${process.pid}`,
-    why: `it runs this app outside the unit (${process.cgroup}), with its own children and old settings`,
-  }));
+  const ended = strays.slice(0, MOST_STRAYS);
+  if (ended.length === 0) return [];
+  const cgroups = [...new Set(ended.map(({ cgroup }) => cgroup))];
+  const [they, have] = ended.length === 1 ? ['it runs', 'its'] : ['they run', 'their'];
+  return [
+    {
+      op: 'end-process',
+      ...own,
+      processes: ended.map(({ pid, startTicks, cgroup }) => ({ pid, startTicks, cgroup })),
+      graceSeconds,
+      title:
+        ended.length === 1
+          ? `end the stray worker ${listPids(ended)}`
+          : `end ${ended.length} stray workers: ${listPids(ended)}`,
+      why: `${they} this app outside the unit (${listFew(cgroups)}), with ${have} own children and old settings`,
+    },
+  ];
 }
 
 /** One finding per reason, with its processes. */
 export function describeLeftAlone(found: StrayWorkers): readonly Finding[] {
-  const byReason = new Map<string, number[]>();
+  const byReason = new Map<string, WorkerProcess[]>();
   for (const { process, reason } of found.leftAlone) {
-    byReason.set(reason, [...(byReason.get(reason) ?? []), process.pid]);
+    byReason.set(reason, [...(byReason.get(reason) ?? []), process]);
   }
-  return [...byReason].map(([reason, pids]) => ({
-    level: 'notice',
-    message: `skipped Celery ${pids.length === 1 ? 'process' : 'processes'} ${pids.join(', ')}: ${reason}`,
-  }));
+  const reasons = [...byReason];
+  const rest = reasons.slice(MOST_NAMED).flatMap(([, processes]) => processes);
+  const more = found.strays.slice(MOST_STRAYS);
+  return [
+    ...reasons.slice(0, MOST_NAMED).map(([reason, processes]) => skipped(processes, reason)),
+    ...(rest.length === 0 ? [] : [skipped(rest, 'for other reasons of this kind')]),
+    ...(more.length === 0
+      ? []
+      : [skipped(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`)]),
+  ];
+}
+
+const skipped = (processes: readonly WorkerProcess[], reason: string): Finding => ({
+  level: 'notice',
+  message: `skipped Celery ${processes.length === 1 ? 'process' : 'processes'} ${listPids(processes)}: ${reason}`,
+});
+
+const listPids = (processes: readonly WorkerProcess[]): string =>
+  listFew(processes.map(({ pid }) => String(pid)));
+
+function listFew(words: readonly string[]): string {
+  const more = words.length - MOST_NAMED;
+  return words.slice(0, MOST_NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
 function isInUnit(cgroup: string, own: AppIdentity): boolean {
@@ -95,6 +129,10 @@ function isInUnit(cgroup: string, own: AppIdentity): boolean {
 }
 
 function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
+  // First: what others start says nothing about this app, and must neither end nor delay anything.
+  if (process.user !== own.user) {
+    return `it runs as ${process.user}, and ${own.unit} runs as ${own.user}`;
+  }
   if (process.cgroup === '') return 'its cgroup cannot be read, so its owner is unknown';
   const owner = ownerOf(process.cgroup);
   if (owner !== null) return `managed by ${owner}`;

@@ -1,41 +1,62 @@
 import { hostname } from 'node:os';
-import type { AgentOptions } from '../adapters/agent/agent-options.ts';
-import type { OnNote } from '../adapters/ssh/ssh-session.ts';
-import type { CleanupValues } from '../config/action-inputs.ts';
+import { type CleanupValues, cleanupInputs } from '../config/action-inputs.ts';
 import { cleanUpDesired } from '../config/cleanup-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
-import type { Agent } from '../ports/agent.ts';
 import { type CleanedUp, cleanUpJobs } from '../use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../use-case/restore-jobs.ts';
+import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy, type Person } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { inputsFor, parseFlags } from './flags.ts';
-import type { Terminal } from './terminal.ts';
+import { type GivenFlags, inputsFor, placeFlags, refuseFlag } from './flags.ts';
+import { openHost } from './open-host.ts';
 import { TerminalRun } from './terminal-run.ts';
 
-/** Everything that a command needs from outside. */
-export interface CommandTools {
-  readonly terminal: Terminal;
-  /** Closes the connection; work that has begun on the host continues there. */
-  readonly interrupted: AbortSignal;
-  readonly person: Person;
-  readonly openAgent: (options: AgentOptions, onNote: OnNote) => Promise<Agent>;
-}
+/** `celeriac cleanup`. */
+export const cleanup: Command = {
+  name: 'cleanup',
+  summary:
+    "Repairs stuck and orphaned jobs in the app's own tables, on this machine or on a host over SSH.",
+  usage: '[--host H] [--database F] [flags]',
+  about: [],
+  inputs: cleanupInputs,
+  own: [
+    ...placeFlags,
+    {
+      name: 'json',
+      takes: '',
+      fallback: '',
+      description: 'Print one JSON document instead of text; progress still goes to stderr.',
+      isSwitch: true,
+    },
+  ],
+  exits: {
+    [exitCodes.done]: 'nothing to repair, or everything repaired',
+    [exitCodes.host]: 'failed, and all changes were undone',
+    [exitCodes.usage]: 'invalid usage',
+    [exitCodes.found]: 'a dry run found something to repair',
+    [exitCodes.left]: 'some rows were skipped',
+    [exitCodes.interrupted]: 'interrupted',
+  },
+  refuse: (given) => {
+    if (given.has('restore') && given.get('json') === 'true') {
+      refuseFlag('json', '`--restore` does not support `--json`', '`--restore` without `--json`');
+    }
+  },
+  run: cleanUp,
+};
 
 /**
- * `celeriac cleanup`: finds stuck jobs, shows them and, unless this is a dry run, repairs them.
+ * Finds stuck jobs, shows them and, unless this is a dry run, repairs them.
  *
  * @throws ConfigError, HostError; any error once it was interrupted
  */
-export async function cleanUp(words: readonly string[], tools: CommandTools): Promise<ExitCode> {
+async function cleanUp(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
   const { terminal, interrupted, person } = tools;
-  const flags = parseFlags(words);
-  const values = readInputs(inputsFor(flags.has('host')), givenBy(flags), new Map());
-  const inputs = values as unknown as CleanupValues;
+  const inputs = readInputs(inputsFor(cleanupInputs, flags.has('host')), givenBy(flags), new Map());
   const holder = `${person.name}@${hostname()}`;
   const desired = cleanUpDesired(inputs, holder);
-  await using agent = await open(connectionOf(flags, inputs, person), tools);
+  await using agent = await openHost(connectionOf(flags, inputs, person), tools);
   interrupted.addEventListener('abort', () => void agent.close());
   const run = new TerminalRun({
     terminal,
@@ -49,25 +70,6 @@ export async function cleanUp(words: readonly string[], tools: CommandTools): Pr
     return desired.dryRun ? exitCodes.found : exitCodes.done;
   }
   return judge(await cleanUpJobs(run, agent, desired));
-}
-
-/** Interrupting a slow login takes effect at once. */
-async function open(options: AgentOptions, tools: CommandTools): Promise<Agent> {
-  const { terminal, interrupted } = tools;
-  interrupted.throwIfAborted();
-  const opening = tools.openAgent(options, terminal.note);
-  const aborted = new Promise<never>((_, reject) => {
-    interrupted.addEventListener('abort', () => reject(interrupted.reason), { once: true });
-  });
-  try {
-    return await Promise.race([opening, aborted]);
-  } catch (error) {
-    opening.then(
-      (agent) => agent.close(),
-      () => {},
-    );
-    throw error;
-  }
 }
 
 function judge({ outcome, found, skipped }: CleanedUp): ExitCode {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
-import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
+import { type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type GivenFlags, passphraseVariable } from './flags.ts';
@@ -68,20 +68,23 @@ function readFile(flag: string, path: string): string {
  */
 export function connectionOf(
   flags: GivenFlags,
-  inputs: CleanupValues,
+  inputs: Omit<HostValues, 'fleet-file' | 'agent'> & Partial<Pick<HostValues, 'agent'>>,
   person: Person,
+  { onlyRoot = false } = {},
 ): AgentOptions {
   if (flags.has('host')) {
     const { host, port, user } = inputs;
     const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
     const { jump } = inputs['proxy-jump'];
     const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'], jump };
-    return { target, policy: { connectTimeout: inputs['connect-timeout'] }, program: hostProgram };
+    const policy = { connectTimeout: inputs['connect-timeout'] };
+    return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
   }
   const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
-  if (person.uid !== 0 && !bySudo && !inputs['dry-run']) {
+  if (person.uid !== 0 && !bySudo && (onlyRoot || !inputs['dry-run'])) {
     const problem = `${person.name} is not root; only root can make changes`;
-    throw new ConfigError('command line', problem, '`--dry-run`, `--sudo`, or to be run as root');
+    const looking = onlyRoot ? '' : '`--dry-run`, ';
+    throw new ConfigError('command line', problem, `${looking}\`--sudo\`, or to be run as root`);
   }
   // The agent is started with sudo for any user but root.
   const user = bySudo ? person.name : 'root';

@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
-import { cleanupInputs, hostInputs } from '../config/action-inputs.ts';
+import { hostInputs } from '../config/action-inputs.ts';
 import type { Input, Inputs } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
+import { nearest } from './nearest.ts';
 
 /** A flag of the command line. */
 export interface Flag {
@@ -25,13 +26,15 @@ const elsewhere: ReadonlySet<string> = new Set([
 /** Variable with the passphrase of the key: a flag would be visible in the list of processes. */
 export const passphraseVariable = 'CELERIAC_SSH_KEY_PASSPHRASE';
 
-/** Flags without an input. */
-const ownFlags: readonly Flag[] = [
+const isSwitch = (input: Input<unknown>): boolean => input.expected === '`true` or `false`';
+
+/** Where a command works: on this machine, or on a host over SSH. */
+export const placeFlags: readonly Flag[] = [
   {
     name: 'host',
     takes: 'a host name or an IP address',
     fallback: 'this machine',
-    description: 'Host to clean up, over SSH.',
+    description: 'Host to work on, over SSH.',
     isSwitch: false,
   },
   {
@@ -55,25 +58,27 @@ const ownFlags: readonly Flag[] = [
     description: 'Without `--host`: work as root, with `sudo -n`.',
     isSwitch: true,
   },
-  {
-    name: 'json',
-    takes: '',
-    fallback: '',
-    description: 'Print one JSON document instead of text; progress still goes to stderr.',
-    isSwitch: true,
-  },
 ];
 
-const isSwitch = (input: Input<unknown>): boolean => input.expected === '`true` or `false`';
+/** The part of a command of which its flags are made. */
+export interface FlagSource {
+  readonly name: string;
+  /** Become flags, except those that come from files and the environment. */
+  readonly inputs: Inputs;
+  /** Flags that are no inputs; displayed after those of the command, before those of the login. */
+  readonly own: readonly Flag[];
+  /** Refuses flags that cannot be combined. */
+  readonly refuse: (given: GivenFlags) => void;
+}
 
-/** Every flag of `celeriac cleanup`, in display order. */
-export const cleanupFlags: readonly Flag[] = [
-  ...Object.entries(cleanupInputs)
+/** Every flag of a command, in display order. */
+export const flagsOf = ({ inputs, own }: FlagSource): readonly Flag[] => [
+  ...Object.entries(inputs)
     .filter(([name]) => !elsewhere.has(name) && !(name in hostInputs))
     .map(([name, input]) => flagOf(name, input)),
-  ...ownFlags,
-  ...Object.entries(hostInputs)
-    .filter(([name]) => !elsewhere.has(name))
+  ...own,
+  ...Object.entries(inputs)
+    .filter(([name]) => !elsewhere.has(name) && name in hostInputs)
     .map(([name, input]) => flagOf(name, input)),
 ];
 
@@ -95,6 +100,7 @@ export type GivenFlags = ReadonlyMap<string, string>;
 /** Flags that are only valid with `--host`. */
 const loginFlags: readonly string[] = [
   'port',
+  'agent',
   'user',
   'proxy-jump',
   'ssh-key-file',
@@ -103,20 +109,23 @@ const loginFlags: readonly string[] = [
 ];
 
 /**
- * Parses the arguments after `celeriac cleanup`.
+ * Parses the arguments after `celeriac <command>`.
  *
  * @throws ConfigError for an unknown flag, a missing value, or flags that cannot be combined
  */
-export function parseFlags(words: readonly string[]): GivenFlags {
-  const given = readWords(joinValues(joinSwitches(words)));
-  refuseEmpty(given);
+export function parseFlags(command: FlagSource, words: readonly string[]): GivenFlags {
+  const flags = flagsOf(command);
+  const joined = joinValues(flags, joinSwitches(flags, words));
+  const given = readWords(command, flags, joined);
+  refuseEmpty(flags, given);
   refuseStrangers(given);
+  command.refuse(given);
   return given;
 }
 
 /** `--orphans false` and `--orphans=false` → `--no-orphans`: as inputs are written in workflows. */
-function joinSwitches(words: readonly string[]): readonly string[] {
-  const switches = new Set(cleanupFlags.filter((flag) => flag.isSwitch).map(({ name }) => name));
+function joinSwitches(flags: readonly Flag[], words: readonly string[]): readonly string[] {
+  const switches = new Set(flags.filter((flag) => flag.isSwitch).map(({ name }) => name));
   const joined: string[] = [];
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? '';
@@ -134,8 +143,8 @@ function joinSwitches(words: readonly string[]): readonly string[] {
 }
 
 /** `--stores '- database: …'` → `--stores=- …`: a value may begin with a dash, as YAML lists do. */
-function joinValues(words: readonly string[]): readonly string[] {
-  const takers = new Set(cleanupFlags.filter((flag) => !flag.isSwitch).map(({ name }) => name));
+function joinValues(flags: readonly Flag[], words: readonly string[]): readonly string[] {
+  const takers = new Set(flags.filter((flag) => !flag.isSwitch).map(({ name }) => name));
   const joined: string[] = [];
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? '';
@@ -153,43 +162,40 @@ function joinValues(words: readonly string[]): readonly string[] {
 }
 
 /** An empty `--ids "$ID"` must not select every job. */
-function refuseEmpty(given: GivenFlags): void {
+function refuseEmpty(flags: readonly Flag[], given: GivenFlags): void {
   for (const [name, text] of given) {
     if (text.trim() !== '') continue;
-    const takes = cleanupFlags.find((flag) => flag.name === name)?.takes ?? '';
+    const takes = flags.find((flag) => flag.name === name)?.takes ?? '';
     const expected = takes.replace(/,? or empty$/, '');
-    throw new ConfigError(
-      `--${name}`,
-      `\`--${name}\` is empty`,
-      `${expected}; or no \`--${name}\``,
-    );
+    refuseFlag(name, `\`--${name}\` is empty`, `${expected}; or no \`--${name}\``);
   }
 }
 
 /** A login flag without `--host` means that `--host` was forgotten. */
 function refuseStrangers(given: GivenFlags): void {
-  const refuse = (name: string, problem: string, expected: string): never => {
-    throw new ConfigError(`--${name}`, problem, expected);
-  };
   const login = loginFlags.find((name) => given.has(name));
   if (!given.has('host') && login !== undefined) {
-    refuse(login, `\`--${login}\` requires \`--host\``, '`--host`, or neither of them');
+    refuseFlag(login, `\`--${login}\` requires \`--host\``, '`--host`, or neither of them');
   }
   if (given.has('host') && given.get('sudo') === 'true') {
-    refuse(
-      'sudo',
-      '`--sudo` cannot be combined with `--host`',
-      '`--host` alone; sudo is used there if needed',
-    );
-  }
-  if (given.has('restore') && given.get('json') === 'true') {
-    refuse('json', '`--restore` does not support `--json`', '`--restore` without `--json`');
+    const expected = '`--host` alone; sudo is used there if needed';
+    refuseFlag('sudo', '`--sudo` cannot be combined with `--host`', expected);
   }
 }
 
-function readWords(words: readonly string[]): GivenFlags {
+/** @throws ConfigError */
+export function refuseFlag(name: string, problem: string, expected: string): never {
+  throw new ConfigError(`--${name}`, problem, expected);
+}
+
+function readWords(
+  command: FlagSource,
+  flags: readonly Flag[],
+  words: readonly string[],
+): GivenFlags {
+  refuseUnknown(command, flags, words);
   const options = Object.fromEntries(
-    cleanupFlags.map(({ name, isSwitch }) => [
+    flags.map(({ name, isSwitch }) => [
       name,
       { type: isSwitch ? ('boolean' as const) : ('string' as const) },
     ]),
@@ -199,15 +205,34 @@ function readWords(words: readonly string[]): GivenFlags {
     return new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
   } catch (error) {
     const problem = (error as Error).message.split('\n')[0]?.split('. ')[0] ?? '';
-    throw new ConfigError('command line', problem, 'flags as `celeriac cleanup --help` lists them');
+    throw new ConfigError('command line', problem, listedBy(command));
   }
 }
 
+function refuseUnknown(
+  command: FlagSource,
+  flags: readonly Flag[],
+  words: readonly string[],
+): void {
+  const known = flags.flatMap(({ name, isSwitch }) => (isSwitch ? [name, `no-${name}`] : [name]));
+  for (const word of words) {
+    const name = /^--([A-Za-z][^=]*)/s.exec(word)?.[1];
+    if (name === undefined || known.includes(name)) continue;
+    const meant = nearest(name, known);
+    const expected = meant === null ? listedBy(command) : `\`--${meant}\`? ${listedBy(command)}`;
+    throw new ConfigError('command line', `unknown flag \`--${name}\``, expected);
+  }
+}
+
+const listedBy = ({ name }: FlagSource): string =>
+  `flags as \`celeriac ${name} --help\` lists them`;
+
 /** The inputs that flags provide; those for the login only with `--host`. */
-export function inputsFor(remote: boolean): Inputs {
-  if (remote) return cleanupInputs;
+export function inputsFor<Set extends Inputs>(inputs: Set, remote: boolean): Set {
+  if (remote) return inputs;
   const login = new Set(['host', 'port', 'user', 'ssh-key', 'ssh-key-passphrase', 'known-hosts']);
-  return Object.fromEntries(Object.entries(cleanupInputs).filter(([name]) => !login.has(name)));
+  const others = Object.entries(inputs).filter(([name]) => !login.has(name));
+  return Object.fromEntries(others) as Set;
 }
 
 /** `input threshold` → `--threshold`: on a terminal there are flags, not inputs. */
@@ -221,48 +246,4 @@ export const asFlags = (error: ConfigError): ConfigError => {
 function nameOnTerminal(input: string): string {
   if (input === 'ssh-key-passphrase') return passphraseVariable;
   return input === 'ssh-key' || input === 'known-hosts' ? `--${input}-file` : `--${input}`;
-}
-
-const width = 26;
-
-/** The text of `--help`. */
-export function renderHelp(): string {
-  const lines = cleanupFlags.flatMap(({ name, takes, fallback, description, isSwitch }) => {
-    const value = takes === '' ? '' : ' V';
-    const negative = isSwitch && fallback === 'true' ? `, --no-${name}` : '';
-    const expects = takes === '' ? '' : ` Takes ${takes}.`;
-    const standard = fallback === '' || isSwitch ? '' : ` Default: ${fallback}.`;
-    const head = `  --${name}${value}${negative}`;
-    const first = head.length < width ? [] : [head];
-    const text = wrap(`${description}${expects}${standard}`, 100 - width);
-    return [
-      ...first,
-      ...text.map((line, index) => {
-        const begin = index === 0 && first.length === 0 ? head : '';
-        return `${begin.padEnd(width)}${line}`;
-      }),
-    ];
-  });
-  return [
-    'Usage: celeriac cleanup [--host H] [--database F] [flags]',
-    '',
-    "Repairs stuck and orphaned jobs in the app's own tables, on this machine or on a host over SSH.",
-    '`celeriac --version` prints the version.',
-    '',
-    ...lines,
-    '',
-    'Exit codes: 0 nothing to repair, or everything repaired; 1 failed, and all changes were undone;',
-    '2 invalid usage; 3 a dry run found something to repair; 4 some rows were skipped; 130 interrupted.',
-    '',
-  ].join('\n');
-}
-
-function wrap(text: string, columns: number): string[] {
-  const lines: string[] = [''];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1) ?? '';
-    if (last !== '' && last.length + 1 + word.length > columns) lines.push(word);
-    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`;
-  }
-  return lines;
 }

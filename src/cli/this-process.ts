@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os';
 import { openAgent } from '../adapters/agent/open-agent.ts';
-import type { CommandTools } from './cleanup.ts';
+import type { CommandTools } from './command.ts';
 import type { Person } from './connection.ts';
 
 /** The terminal, the user and Ctrl+C of this process. */

@@ -1,3 +1,4 @@
+import { appUserInput } from './app-user-input.ts';
 import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
@@ -44,6 +45,14 @@ export const hostInputs = {
     },
     'a user name such as root or deploy',
     /^[a-z_][a-z0-9_-]{0,31}$/,
+  ),
+  agent: choiceInput(
+    {
+      description:
+        'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+      fallback: 'streamed',
+    },
+    ['streamed', 'installed'],
   ),
   'ssh-key': secretInput(
     {
@@ -292,7 +301,7 @@ export const deployWorkerInputs = {
   }),
   'stray-timeout': durationInput({
     description:
-      'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
+      'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
     fallback: '16m',
   }),
   'accept-rules': listInput(
@@ -304,6 +313,7 @@ export const deployWorkerInputs = {
     'ids of rules such as purge, separated by commas',
     /^[a-z][a-z0-9-]{0,63}$/,
   ),
+  'app-user': appUserInput,
   ...releaseInputs,
   ...companionInputs,
   restart: choiceInput(
@@ -334,6 +344,7 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   database,
   stores,
   action: choiceInput(
@@ -412,6 +423,7 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  'app-user': appUserInput,
   gate: choiceInput(
     {
       description:

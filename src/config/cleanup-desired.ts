@@ -14,6 +14,8 @@ export interface CleanUpDesired {
   readonly stores: readonly StoreSpec[];
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
+  /** Who opens the databases on the host; `null`: the user of the unit. */
+  readonly appUser: string | null;
   readonly action: CleanUpAction;
   /** Minimum age of the last sign of life of a row and of all rows below it. */
   readonly thresholdSeconds: Seconds;
@@ -54,6 +56,7 @@ export const cleanUpDefaults = {
   noDatabase: false,
   stores: [],
   unit: 'celery-worker.service',
+  appUser: null,
   action: 'fail',
   thresholdSeconds: seconds(1800),
   ids: [],

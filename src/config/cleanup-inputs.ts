@@ -1,5 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
 import type { CleanupValues } from './action-inputs.ts';
+import { readAppUser } from './app-user-input.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
 import { parseStores, type StoreSpec } from './stores-input.ts';
 
@@ -31,6 +32,7 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
     noDatabase: inputs.database.none,
     stores,
     unit: inputs.unit,
+    appUser: readAppUser(inputs['app-user']),
     action: inputs.action,
     thresholdSeconds: inputs.threshold,
     ids: inputs.ids,

@@ -13,6 +13,8 @@ export type MemoryWish = Bytes | null | 'keep';
 export interface DeployWorkerDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
+  /** The user that owns the app's files; absent or `null`: the user of the unit. */
+  readonly appUser?: string | null;
   /** Whether to edit the unit file or to add a drop-in. */
   readonly unitMode: 'rewrite' | 'drop-in';
   /** `off`: the settings of the unit stay. */

@@ -4,6 +4,7 @@ import { type Bytes, seconds } from '../model/units.ts';
 import { smallestChildBytes } from '../systemd/rules/per-child.ts';
 import { unitRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
+import { readAppUser } from './app-user-input.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
 import { readStores } from './cleanup-inputs.ts';
 import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
@@ -36,6 +37,7 @@ export function deployWorkerDesired(
   refuseOwnUnit(inputs);
   return {
     unit: inputs.unit,
+    appUser: readAppUser(inputs['app-user']),
     unitMode: inputs['unit-mode'],
     hardening: inputs.hardening,
     readWritePaths: inputs['read-write-paths'],
@@ -122,6 +124,7 @@ function orphanedJobsDesired(
     ...cleanUpDefaults,
     ...readStores(inputs),
     unit: inputs.unit,
+    appUser: readAppUser(inputs['app-user']),
     action,
     orphans: false,
     confirmAfterSeconds: seconds(0),

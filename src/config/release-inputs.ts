@@ -44,7 +44,7 @@ export const releaseInputs = {
   ),
   'deploy-to': maybePathInput({
     description:
-      "With `source: upload`: folder, owned by the app's user, for `releases`, `shared` and the link `current`.",
+      "With `source: upload`: folder, owned by the app's user (see `app-user`), for `releases`, `shared` and the link `current`.",
   }),
   shared: listInput(
     {

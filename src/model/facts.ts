@@ -1,3 +1,4 @@
+import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
@@ -35,14 +36,23 @@ export interface FactArguments {
     readonly unit: string;
     /** `null`: search for them. */
     readonly databases: readonly string[] | null;
+    /** Who opens them on the host; `null`: the user of the unit. */
+    readonly user: string | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
+  readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
-  readonly backup: { readonly database: string; readonly backup: string };
+  readonly backup: {
+    readonly database: string;
+    readonly backup: string;
+    readonly unit: string;
+    /** `null`: the user of the unit. */
+    readonly user: string | null;
+  };
   readonly rehearsal: RehearsalQuery;
   readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
@@ -52,6 +62,7 @@ export interface FactArguments {
   readonly release: ReleaseQuery;
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
+  readonly hardening: HardeningQuery;
 }
 
 export interface FactAnswers {
@@ -69,6 +80,7 @@ export interface FactAnswers {
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
   readonly consuming: ConsumingFact;
+  readonly unacked: UnackedFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
@@ -79,6 +91,7 @@ export interface FactAnswers {
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
+  readonly hardening: HardeningFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -244,6 +257,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** The user of its processes, a name; `null`: there is no such user. */
+  readonly user?: string | null;
   /** HOME and PATH as its processes find them; absent: not set, or unknown. */
   readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
@@ -368,6 +383,8 @@ export type StoreFact =
       readonly file: string;
       readonly owner: string;
       readonly group: string;
+      /** The app's user, who opened it. */
+      readonly user: string;
       readonly sizeBytes: Bytes;
       readonly tables: readonly StoreTable[];
     }
@@ -375,6 +392,8 @@ export type StoreFact =
       readonly kind: 'postgresql';
       /** The URL, without a password. */
       readonly path: string;
+      /** The app's user, who connected to it. */
+      readonly user: string;
       readonly tables: readonly StoreTable[];
     }
   | { readonly kind: 'absent'; readonly path: string }
@@ -417,6 +436,24 @@ export interface ConsumingQuery extends ByTheApp {
   readonly forks: boolean;
 }
 
+/** Messages in the broker that no living worker of the unit can acknowledge. */
+export type UnackedFact = {
+  /** One line for people. */
+  readonly message: string;
+} & (
+  | { readonly kind: 'unknown' }
+  | {
+      readonly kind: 'looked';
+      readonly count: number;
+      /** The first of them. */
+      readonly messages: readonly {
+        readonly id: string;
+        readonly task: string;
+        readonly queue: string;
+      }[];
+    }
+);
+
 /** Whether the worker of a unit takes the messages of its queues. */
 export type ConsumingFact =
   /** It takes them, or none waits. */
@@ -435,7 +472,10 @@ export type ConsumingFact =
   | { readonly kind: 'unknown'; readonly problem: string };
 
 /** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
-export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
+export type RehearsalQuery = Pick<
+  RepairJobs,
+  'database' | 'unit' | 'user' | 'rows' | 'busyTimeoutSeconds'
+>;
 
 export interface RehearsalFact {
   /** Why the database rejects the changes. */
@@ -534,6 +574,8 @@ export interface PastFact {
   }[];
   /** Temporary files of killed runs. */
   readonly leftovers: readonly string[];
+  /** Lasting findings that earlier runs told, by what they were about. */
+  readonly notices: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

@@ -37,7 +37,13 @@ export type Operation =
   | BackupDatabase
   | RepairJobs
   | SendTasks
-  | RestoreDatabase;
+  | RestoreDatabase
+  | CreateUser
+  | RemoveUser
+  | RemoveFolder
+  | InstallAgent
+  | InstallSudoers
+  | ProveAgent;
 
 interface Described {
   /** What it does, for people: one line, no full stop. */
@@ -246,16 +252,23 @@ export interface FindUnacked extends Described, ByTheApp {
 }
 
 /**
- * Cancels the consumers of a worker outside the unit, by its app; then sends TERM, and KILL after the
- * grace period, to the process, identified by pid and start time.
+ * Cancels the consumers of workers outside the unit, by their app; then sends TERM to all of them, and
+ * KILL after the grace period to those that are left. One grace period for all.
  */
 export interface EndProcess extends Described, ByTheApp {
   readonly op: 'end-process';
+  /** The unit's user; processes of others are refused. */
+  readonly user: string;
+  readonly processes: readonly EndedProcess[];
+  readonly graceSeconds: Seconds;
+}
+
+/** A process, identified by pid and start time. */
+export interface EndedProcess {
   readonly pid: number;
   readonly startTicks: number;
-  /** Its cgroup as planned for; a process in any other cgroup is skipped. */
+  /** Its cgroup as planned for; a process in any other cgroup is refused. */
   readonly cgroup: string;
-  readonly graceSeconds: Seconds;
 }
 
 /**
@@ -294,6 +307,8 @@ export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';
   readonly unit: string;
   readonly how: Renewal;
+  /** It runs beat: its old process must have ended before the next one starts. */
+  readonly onlyOnce: boolean;
   /** How long it must run without a restart. */
   readonly minHealthySeconds: Seconds;
   readonly timeoutSeconds: Seconds;
@@ -304,6 +319,7 @@ export interface RestartCompanion extends Described {
   readonly op: 'restart-companion';
   readonly unit: string;
   readonly how: Renewal;
+  readonly onlyOnce: boolean;
   readonly minHealthySeconds: Seconds;
   /** For the stop, and for the start. */
   readonly timeoutSeconds: Seconds;
@@ -329,8 +345,14 @@ export interface RunCommand extends Described {
   readonly timeoutSeconds: Seconds;
 }
 
+/** An operation on files of the app: by a process of the app's user, who must own them. */
+export interface AsTheAppUser {
+  /** The `User=` of the unit, or the one that the workflow names. */
+  readonly user: string;
+}
+
 /** Adds a commit that was sent as a Git bundle to the object store of a checkout. */
-export interface FetchCommit extends Described {
+export interface FetchCommit extends Described, AsTheAppUser {
   readonly op: 'fetch-commit';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -339,7 +361,7 @@ export interface FetchCommit extends Described {
 }
 
 /** Moves a checkout, and its current branch, to a commit in its object store. */
-export interface CheckoutCode extends Described {
+export interface CheckoutCode extends Described, AsTheAppUser {
   readonly op: 'checkout-code';
   readonly checkout: string;
   readonly commit: CommitId;
@@ -350,7 +372,7 @@ export interface CheckoutCode extends Described {
 }
 
 /** Unpacks a commit that was sent as an archive into `releases/<commit>`. */
-export interface UnpackRelease extends Described {
+export interface UnpackRelease extends Described, AsTheAppUser {
   readonly op: 'unpack-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -367,7 +389,7 @@ export interface SharedPath {
 }
 
 /** Points the link `current` at a code folder, in one rename. */
-export interface SwitchRelease extends Described {
+export interface SwitchRelease extends Described, AsTheAppUser {
   readonly op: 'switch-release';
   readonly deployTo: string;
   readonly commit: CommitId;
@@ -376,7 +398,7 @@ export interface SwitchRelease extends Described {
 }
 
 /** Removes the oldest code folders. */
-export interface PruneReleases extends Described {
+export interface PruneReleases extends Described, AsTheAppUser {
   readonly op: 'prune-releases';
   readonly deployTo: string;
   readonly keep: number;
@@ -385,23 +407,27 @@ export interface PruneReleases extends Described {
 }
 
 /** Installs a lock file into the virtual environment of the unit's interpreter. */
-export type InstallDependencies = Described & {
-  readonly op: 'install-dependencies';
-  readonly unit: string;
-  readonly interpreter: readonly string[];
-  readonly tool: 'pip' | 'uv';
-  /** Path in the repository. */
-  readonly file: string;
-  readonly commit: CommitId;
-  /** Hash over the lock file and what it includes. */
-  readonly lock: string;
-  readonly timeoutSeconds: Seconds;
-} & ({ readonly checkout: string } | { readonly release: string });
+export type InstallDependencies = Described &
+  AsTheAppUser & {
+    readonly op: 'install-dependencies';
+    readonly unit: string;
+    readonly interpreter: readonly string[];
+    readonly tool: 'pip' | 'uv';
+    /** Path in the repository. */
+    readonly file: string;
+    readonly commit: CommitId;
+    /** Hash over the lock file and what it includes. */
+    readonly lock: string;
+    readonly timeoutSeconds: Seconds;
+  } & ({ readonly checkout: string } | { readonly release: string });
 
 /** Copies the database consistently (online backup) to `/var/lib/celeriac/backups`. */
 export interface BackupDatabase extends Described {
   readonly op: 'backup-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database. */
+  readonly user: string;
   readonly keep: number;
 }
 
@@ -445,8 +471,10 @@ export interface RowChange {
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
-  /** The worker's unit; its user and environment are used to connect to PostgreSQL. */
+  /** The worker's unit; its environment is used to connect to PostgreSQL. */
   readonly unit: string;
+  /** The app's user, who opens the database or connects to it. */
+  readonly user: string;
   /** In the order of the changes: children before parents. */
   readonly rows: readonly RowChange[];
   readonly busyTimeoutSeconds: Seconds;
@@ -468,8 +496,9 @@ export interface AwaitedTask {
 /** Sends tasks by name through the app's Celery, each once, with a given id. */
 export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
-  /** The database with the rows of these tasks. */
+  /** The database with the rows of these tasks, and the app's user, who opens it. */
   readonly database: string;
+  readonly user: string;
   readonly calls: readonly TaskCall[];
 }
 
@@ -491,10 +520,60 @@ export interface TaskCall {
 export interface RestoreDatabase extends Described {
   readonly op: 'restore-database';
   readonly database: string;
+  readonly unit: string;
+  /** The app's user, who opens the database; `null`: the user of the unit. */
+  readonly user: string | null;
   /** Its path on the host, or `latest`. */
   readonly backup: string;
   readonly keep: number;
   readonly busyTimeoutSeconds: Seconds;
+}
+
+/** Adds a system user that only a key lets in; its home stays root's. */
+export interface CreateUser extends Described {
+  readonly op: 'create-user';
+  readonly user: string;
+  readonly home: string;
+}
+
+/** Removes a user that create-user added, and its empty home. */
+export interface RemoveUser extends Described {
+  readonly op: 'remove-user';
+  readonly user: string;
+}
+
+/** Removes a folder if it is empty. */
+export interface RemoveFolder extends Described {
+  readonly op: 'remove-folder';
+  readonly path: string;
+}
+
+/** Writes the agent that carries this out to the host, as a program (0755, root). */
+export interface InstallAgent extends Described {
+  readonly op: 'install-agent';
+  readonly path: string;
+  /** That of the agent, as planned for. */
+  readonly version: string;
+  /** The Python that runs it. */
+  readonly python: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Writes a file of /etc/sudoers.d (0440), which visudo checks before and after. */
+export interface InstallSudoers extends Described {
+  readonly op: 'install-sudoers';
+  readonly path: string;
+  readonly text: string;
+  readonly expects: Sha256 | null;
+}
+
+/** Starts the installed agent as its user will, and checks its hello. Changes nothing. */
+export interface ProveAgent extends Described {
+  readonly op: 'prove-agent';
+  readonly user: string;
+  readonly path: string;
+  readonly version: string;
+  readonly access: 'change' | 'read';
 }
 
 /** An ordered list of operations; empty if the host is as desired. */
@@ -517,4 +596,6 @@ export interface Finding {
   readonly where?: string;
   /** The title of a fault that a person has accepted: not told again while nothing changes about it. */
   readonly accepted?: string;
+  /** A lasting state of the host: later runs fold it away while nothing changes about it. */
+  readonly lasting?: true;
 }

@@ -3,10 +3,16 @@ import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 /** The first line of the agent. */
 export interface Hello {
   readonly hello: 'celeriac';
-  readonly protocol: 1;
+  readonly protocol: number;
   readonly python: string;
   readonly user: string;
   readonly pid: number;
+  /** Installed on the host, with a policy; absent: streamed by this run. */
+  readonly hardened?: true;
+  /** Of a hardened agent: identifies its sources. */
+  readonly version?: string;
+  /** Of a hardened agent; `none`: its policy cannot be used. */
+  readonly access?: 'change' | 'read' | 'none';
 }
 
 /** How one operation of a transaction ended. */
@@ -39,6 +45,15 @@ export interface Outcome {
   readonly failure?: StepFailure;
   /** Committed; the host rolls it back at this time unless verify confirms it before. */
   readonly confirmBy?: EpochSeconds;
+  /** Committed: the number of the release that it became. */
+  readonly release?: number;
+}
+
+/** Lasting findings that a run told, all of them. */
+export interface ToldNotices {
+  /** `deploy-worker of celery-worker.service`. */
+  readonly about: string;
+  readonly messages: readonly string[];
 }
 
 /** The transactions that have begun, which another connection can follow. */

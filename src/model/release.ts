@@ -10,6 +10,8 @@ export type CodeSource = 'none' | 'git' | 'upload';
 export interface ReleaseQuery {
   readonly unit: string;
   readonly source: CodeSource;
+  /** Who reads the code; `null`: the user of the unit. */
+  readonly user: string | null;
   /** `null`: search from the unit's WorkingDirectory upwards. */
   readonly checkout: string | null;
   readonly deployTo: string | null;
@@ -25,15 +27,27 @@ export type CodeTree =
   | { readonly kind: 'none' }
   | { readonly kind: 'absent'; readonly path: string }
   | { readonly kind: 'unusable'; readonly path: string; readonly problem: string }
+  | NotOwnTree
   | CheckoutTree
   | ReleasesTree;
+
+/** It belongs to somebody else than the app's user, or others may change what root would use. */
+export interface NotOwnTree {
+  readonly kind: 'not-own';
+  readonly path: string;
+  readonly user: string;
+  readonly problem: string;
+  /** What to do. */
+  readonly fix: string;
+}
 
 /** A Git checkout. */
 export interface CheckoutTree {
   readonly kind: 'checkout';
   /** Its top folder. */
   readonly path: string;
-  readonly owner: string;
+  /** The app's user, who owns it. */
+  readonly user: string;
   readonly head: CommitId;
   /** `null`: HEAD is detached. */
   readonly branch: string | null;
@@ -50,7 +64,8 @@ export interface CheckoutTree {
 export interface ReleasesTree {
   readonly kind: 'releases';
   readonly path: string;
-  readonly owner: string;
+  /** The app's user, who owns it. */
+  readonly user: string;
   /** Target of the link `current`, as written; `null`: there is no such link. */
   readonly current: string | null;
   readonly releases: readonly CommitId[];

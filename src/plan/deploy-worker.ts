@@ -1,3 +1,4 @@
+import { appUserOf } from '../celery/app-user.ts';
 import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
@@ -7,6 +8,7 @@ import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
+import { describeRoot, fileUserOf } from './app-user.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
 import { warnOfBeats } from './deploy/beats.ts';
@@ -38,7 +40,7 @@ import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/wor
 /**
  * Plans how the host gets this worker. The unit is checked before anything changes. The new definition
  * is in force before the old worker stops, so that its tasks can finish, and the app is tried in it. Stray
- * workers end while nothing consumes; then the worker starts and is proved. New code is prepared
+ * workers end while the old worker serves: they may take as long as their tasks. New code is prepared
  * before all that and put in place right before the stop, because the old worker may still import it.
  * Other units of the app follow after the worker's proof, and go back with it.
  *
@@ -70,8 +72,10 @@ export function planDeployWorker(
     home,
   );
 
+  const fileUser = fileUserOf(facts.unit, desired.appUser);
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
+    user: fileUser,
     workingDirectory,
     interpreter: interpreterAlone(own.interpreter),
   });
@@ -88,7 +92,8 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const endings = endStrays(own, strays.strays, desired.strays.graceSeconds);
+  const byUser = { ...own, user: appUserOf(facts.unit) };
+  const endings = endStrays(byUser, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
   const beforeStart = runBeforeStart(own, code.trial, desired);
@@ -113,6 +118,8 @@ export function planDeployWorker(
     // Try the app in the environment of the new unit. If it fails, only files have changed.
     ...(prepare.length > 0 ? tryWhen('prepared') : []),
     ...(code.trial.when === 'in-place' ? [] : beforeStart),
+    // End strays while the worker still serves, so that nobody who starts some can keep it stopped.
+    ...endings,
     // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
@@ -120,7 +127,6 @@ export function planDeployWorker(
     ...(code.trial.when === 'in-place' ? beforeStart : []),
     // Restart: nothing consumes between the stop and the start.
     ...(isAtRest(facts.unit) ? [] : [stopUnit(own, unit, reasons, desired)]),
-    ...endings,
     ...leftovers.beforeStart,
     ...code.swap,
     startUnit(own, unit, reasons, desired),
@@ -160,6 +166,7 @@ export function planDeployWorker(
     findings: [
       ...describeMode(source, desired),
       ...faults.findings,
+      ...(code.reasons.length > 0 ? describeRoot(facts.unit, fileUser) : []),
       ...code.findings,
       ...limits.findings,
       ...perChild,

@@ -10,12 +10,15 @@ const isOfWorker = ({ action, state }: TransactionFact): boolean =>
   action !== 'cleanup' || state !== 'committed';
 
 /**
- * What happened on the host since the last report: what it undid alone, in its own order. A dry run
- * also mentions what it would wait for, or what may change the host after it.
+ * What happened on the host since the last report: what it undid alone, in its own order. A run that
+ * does not wait for others, or finish what they left, also mentions that. A dry run mentions what may
+ * change the host after it.
+ *
+ * @param how `works`: the run changes the host; `plans`: it is a dry run; `judges`: it is a verify
  */
 export function describePast(
   { untold, open, working, awaiting }: PastFact,
-  { dryRun }: { readonly dryRun: boolean },
+  how: 'works' | 'plans' | 'judges',
 ): readonly Finding[] {
   const told = untold.map(({ state, undoneWhy, ...about }) =>
     warn(
@@ -24,14 +27,15 @@ export function describePast(
         : `${nameOf(about)} was undone by the host itself (${undoneWhy}), but not completely`,
     ),
   );
-  if (!dryRun) return told;
+  if (how === 'works') return told;
   const unfinished = open.map((about) =>
     working === null
       ? warn(
-          `${nameOf(about)} did not finish; the host undoes it, or the next run that is no dry run`,
+          `${nameOf(about)} did not finish; the host undoes it, or the next run that changes the host`,
         )
-      : warn(`${nameOf(about)} is at work right now: this plan shows the host in the middle of it`),
+      : warn(`${nameOf(about)} is at work right now: this run sees the host in the middle of it`),
   );
+  if (how === 'judges') return [...told, ...unfinished];
   const pending = awaiting.map(({ unit, transactions, deadline }) =>
     note(
       `a release of ${unit} awaits its verdict (transaction ${transactions.join(', ')}): unless verify confirms it by ${formatInstant(deadline)}, the host rolls back automatically`,

@@ -64,6 +64,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
     unmet.push('swap');
     findings.push({
       level: 'warning',
+      lasting: true,
       message: `swap: skipped: this is a container (${container}), and only its host can turn swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
@@ -304,6 +305,7 @@ function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {
     .filter((area) => area.path !== desired.path)
     .map((area) => ({
       level: 'notice',
+      lasting: true,
       message: `swap: ${formatBytes(area.sizeBytes)} also active at ${area.path} (${area.type}); left unchanged`,
     }));
 }

@@ -34,6 +34,7 @@ export function planSwappiness(
     unmet.push(name);
     findings.push({
       level: 'warning',
+      lasting: true,
       message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,
     });
     return;

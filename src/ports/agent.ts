@@ -9,6 +9,7 @@ import type {
   Outcome,
   Progress,
   SnapshotInfo,
+  ToldNotices,
   TransactionMeta,
 } from '../model/outcome.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
@@ -50,18 +51,23 @@ export interface Agent extends AsyncDisposable {
   ): Promise<Outcome>;
   /** Recovers transactions that an earlier run left unfinished; empty if there are none. */
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;
-  /** Records that a run has reported what the host did alone: no other run reports it again. */
-  acknowledge(transactions: readonly string[]): Promise<void>;
+  /**
+   * Records that a run has reported what the host did alone, so that no other run reports it again,
+   * and which lasting findings it told.
+   */
+  acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void>;
   /** Confirms releases that await their verdict. False: they no longer await it. */
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
   /**
    * A consistent copy of a job database as a SQLite file in memory: all of it, or, if it is larger
-   * than the limit or a PostgreSQL database, the rows that the extract selects.
+   * than the limit or a PostgreSQL database, the rows that the extract selects. `user` is the app's
+   * user, who opens it.
    */
   snapshot(
     database: string,
     limitBytes: Bytes,
     extract: Extract,
+    user: string,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }>;
   submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport>;

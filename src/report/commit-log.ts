@@ -9,10 +9,11 @@ export function renderCommitLog(offer: CodeOffer | null): readonly SummaryDetail
   if (log === null || log.count === 0) return [];
   const lines = log.subjects.map(toOneLine);
   const more = log.count - lines.length;
-  const verb = log.direction === 'back' ? 'rolled back' : 'deployed';
+  // Also shown by a dry run, and of a release that failed.
+  const whose = log.direction === 'back' ? 'that this deploy takes back' : 'of this deploy';
   return [
     {
-      title: `${formatCount(log.count, 'commit')} ${verb}`,
+      title: `${formatCount(log.count, 'commit')} ${whose}`,
       text: [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'),
     },
   ];

@@ -103,11 +103,21 @@ function withTodos(outcome: Outcome, next: string): string {
   return `${todos.join('; ')}. Then ${way.replace(/\.$/, '')}.`;
 }
 
+/** Operations whose backups are files: a checkout, for instance, has none. */
+const backedUp: readonly string[] = ['write-file', 'install-unit', 'remove-file'];
+
+/** What to do by hand after an undo that failed. */
+export function nextAfterUndo({ transaction, steps }: Outcome): string {
+  const left = steps.filter(({ status }) => status === 'not-undone');
+  const files = left.some(({ op }) => backedUp.includes(op))
+    ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
+    : '';
+  return `fix the steps listed under "not undone" by hand${files}.`;
+}
+
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): string {
-  if (outcome.result === 'undo-failed') {
-    return `fix the steps listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
-  }
+  if (outcome.result === 'undo-failed') return nextAfterUndo(outcome);
   switch (verb) {
     case 'try-app':
       return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";

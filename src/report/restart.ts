@@ -1,3 +1,4 @@
+import type { UnackedFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type Seconds, seconds } from '../model/units.ts';
@@ -12,8 +13,15 @@ export interface RestartReport {
   readonly findings: readonly Finding[];
 }
 
-/** What the steps of a deploy measured and found: the downtime, and tasks and jobs left over. */
-export function describeRestart(outcome: Outcome): RestartReport {
+/**
+ * What the steps of a deploy measured and found: the downtime, and tasks and jobs left over.
+ *
+ * @param unacked what the release that failed left in the broker; `null`: not looked for
+ */
+export function describeRestart(
+  outcome: Outcome,
+  unacked: UnackedFact | null = null,
+): RestartReport {
   const downtimeSeconds = downtimeOf(outcome);
   return {
     downtimeSeconds,
@@ -21,7 +29,7 @@ export function describeRestart(outcome: Outcome): RestartReport {
       downtimeSeconds === null
         ? ''
         : `Downtime: no task was accepted for ${formatDuration(downtimeSeconds)}.`,
-    findings: [...outcome.steps.flatMap(findingsOf), ...describeNotLooked(outcome)],
+    findings: [...outcome.steps.flatMap(findingsOf), ...describeLeft(outcome, unacked)],
   };
 }
 
@@ -42,16 +50,32 @@ function downtimeOf({ result, steps }: Outcome): Seconds | null {
     : seconds(Math.round((to - from) * 10) / 10);
 }
 
-/** A release that ran and failed may have left messages, which only a whole deploy looks for. */
-function describeNotLooked({ result, steps }: Outcome): readonly Finding[] {
+/** Whether a release ran and failed: then it may have left messages that none of its steps looked for. */
+export function mayHaveLeft({ result, steps }: Outcome): boolean {
   const started = steps.some(
     ({ op, status }) => op === 'start-unit' && status !== 'skipped' && status !== 'already',
   );
   const looked = steps.some(({ op, status }) => op === 'find-unacked' && status !== 'skipped');
-  if (result === 'committed' || !started || looked) return [];
-  const message =
-    'the release that failed may have left messages unacknowledged, and this run did not look for them: they return to their queues after the visibility timeout, or with the next deploy that has `restore-unacked`';
-  return [{ level: 'notice', message }];
+  return result !== 'committed' && started && !looked;
+}
+
+const comeBack =
+  'they return to their queues after the visibility timeout, or with the next deploy that has `restore-unacked`';
+
+function describeLeft(outcome: Outcome, unacked: UnackedFact | null): readonly Finding[] {
+  if (!mayHaveLeft(outcome)) return [];
+  const left = 'the release that failed may have left messages unacknowledged';
+  if (unacked === null) {
+    return [
+      { level: 'notice', message: `${left}, and this run did not look for them: ${comeBack}` },
+    ];
+  }
+  const { message } = unacked;
+  if (unacked.kind === 'unknown') {
+    return [{ level: 'notice', message: `${left}, and this run ${message}; ${comeBack}` }];
+  }
+  if (unacked.count === 0) return [];
+  return [{ level: 'warning', message: `${message}${idsOf(unacked.messages)}; ${comeBack}` }];
 }
 
 function findingsOf({ op, status, message, result }: Outcome['steps'][number]): readonly Finding[] {

@@ -86,13 +86,19 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   if (outcome === null) return `Dry run: ${count} planned, nothing was changed.${unmet}`;
   switch (outcome.result) {
     case 'committed':
-      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}${unmet}`;
+      return `Done: ${count}, ${nameOf(outcome)}.${describeWait(outcome)}${unmet}`;
     case 'undone':
       return describeUndone(outcome);
     case 'undo-failed':
       return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
   }
 }
+
+/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+const nameOf = ({ release, transaction }: Outcome): string =>
+  release === undefined
+    ? `transaction ${transaction}`
+    : `release ${release} (transaction ${transaction})`;
 
 /** What people must still do, or what rightly stays of an undone step, in the steps' own words. */
 export const todosOf = ({ steps }: Outcome): readonly string[] =>

@@ -20,7 +20,7 @@ export interface About {
   readonly pause?: Pause;
   readonly extra?: Result['extra'];
   /** What to report besides the steps. */
-  readonly tell?: (outcome: Outcome | null) => Told;
+  readonly tell?: (outcome: Outcome | null) => Told | Promise<Told>;
   /** The result for programs. */
   readonly data?: (outcome: Outcome | null) => object;
 }
@@ -47,7 +47,7 @@ export async function carryOut(
   await run.showPlan(plan);
   const idle = run.dryRun || plan.operations.length === 0;
   const outcome = idle ? null : await apply(run, agent, plan, about);
-  const told = about.tell?.(outcome);
+  const told = await about.tell?.(outcome);
   const committed = outcome?.result === 'committed';
   for (const [name, value] of Object.entries(told?.outputs ?? {})) run.output(name, value);
   run.output('changed', String(committed));

@@ -10,6 +10,7 @@ import type { Agent } from '../ports/agent.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
 import { carryOut } from './carry-out.ts';
 import { planCleanUp } from './clean-up.ts';
+import { lookThrough } from './look-through.ts';
 import type { Run } from './run.ts';
 
 /** What a clean-up did. */
@@ -33,7 +34,9 @@ export async function cleanUpJobs(
   agent: Agent,
   desired: CleanUpDesired,
 ): Promise<CleanedUp> {
-  const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID };
+  const through = lookThrough(run, agent);
+  const tools = { agent: through, openStore: openSqliteStore, newTaskId: randomUUID };
+  if (desired.noDatabase) await run.look(agent, {});
   const cleanUp = desired.noDatabase
     ? withoutDatabase
     : await planCleanUp({ ...tools, onProgress: run.onProgress() }, desired);
@@ -60,6 +63,7 @@ const withoutDatabase: CleanUp = {
     findings: [
       {
         level: 'notice',
+        lasting: true,
         message: 'jobs: skipped: `database: none`, this app has no tables of jobs',
       },
     ],

@@ -26,7 +26,6 @@ import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
   type ChosenStore,
   chooseStores,
-  listDatabases,
   queryStores,
   tablesToSample,
 } from '../jobs/tables/store-choice.ts';
@@ -46,6 +45,8 @@ import { rehearseOnHost } from './rehearse-on-host.ts';
 /** A copy of a job database, opened on the runner. */
 export interface StoreCopy extends ReadStore {
   readonly database: string;
+  /** The app's user, who opens it on the host. */
+  readonly user: string;
   readonly store: Store;
   /** All of it, or only rows that may need repair and their related rows. */
   readonly holds: 'everything' | 'rows';
@@ -114,9 +115,7 @@ export async function lookForStuckRows(
   tools: Omit<CleanUpTools, 'newTaskId'>,
   desired: CleanUpDesired,
 ): Promise<readonly StuckCount[]> {
-  const { stores } = await tools.agent.look({
-    stores: queryStores(desired.unit, listDatabases(desired)),
-  });
+  const { stores } = await tools.agent.look({ stores: queryStores(desired) });
   const copies = await copyStores(tools, stores, desired);
   try {
     const found = findStuck(copies, false, desired);
@@ -139,11 +138,25 @@ interface HostLook {
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
-  const stores = queryStores(desired.unit, listDatabases(desired));
-  if (!needsApp(desired)) {
+  const stores = queryStores(desired);
+  const { databases } = stores;
+  const asksApp = needsApp(desired);
+  if (databases !== null && !asksApp) {
     return { ...(await agent.look({ stores })), unit: null };
   }
-  return lookAtPrograms(agent, await agent.look({ stores, unit: { name: desired.unit } }));
+  const found = await agent.look({ stores, unit: { name: desired.unit } });
+  // Otherwise a typo in its name would look like an app without a database.
+  if (databases === null) requireUnit(found.unit);
+  return asksApp ? lookAtPrograms(agent, found) : { ...found, unit: null };
+}
+
+const unitHint = 'the unit of a Celery worker';
+
+/** @throws ConfigError when there is no such unit */
+function requireUnit({ name, loadState }: UnitFact, hint = unitHint): void {
+  if (loadState === 'loaded') return;
+  const problem = loadState === 'not-found' ? 'no such unit' : loadState;
+  throw new ConfigError('input unit', `${name}: ${problem} on the host`, hint);
 }
 
 /** Whether the app is needed to ask about tasks or to send them. */
@@ -155,11 +168,8 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 
 /** @throws ConfigError when the unit does not show how to reach its app */
 function requireApp(unit: UnitFact): AskingTheApp {
-  const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
-  if (unit.loadState !== 'loaded') {
-    const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
-    throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
-  }
+  const hint = `${unitHint}; with \`evidence: age\` the worker is not needed`;
+  requireUnit(unit, hint);
   const app = appProcessOf(unit);
   if (app.kind === 'known') {
     return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };
@@ -179,11 +189,12 @@ export async function copyStores(
   const copies: StoreCopy[] = [];
   try {
     for (const chosen of chooseStores(stores, desired)) {
-      const { database } = chosen;
+      const { database, user } = chosen;
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
         planExtract(chosen.mapping, desired),
+        user,
         onProgress,
       );
       const store = await openStore(database, content);
@@ -191,6 +202,7 @@ export async function copyStores(
       copies.push({
         ...(await growCopy(chosen, store, desired.timeZone)),
         database,
+        user,
         store,
         holds,
         takenAt,
@@ -359,7 +371,7 @@ async function repairCopy(
   { newTaskId }: CleanUpTools,
   desired: CleanUpDesired,
 ): Promise<PlannedRepair> {
-  const { database, store, forest, takenAt, holds } = copy;
+  const { database, user, store, forest, takenAt, holds } = copy;
   const { action, runUrl, maxResets, deleteCompleted } = desired;
   const statuses = statusesOf(forest, desired);
   const limits = { resets, maxResets, deleteCompleted };
@@ -382,5 +394,5 @@ async function repairCopy(
     ...finding,
   }));
   const lines = describeMapping(forest.mapping, copy.verdicts);
-  return { database, lines, holds, repair, findings };
+  return { database, user, lines, holds, repair, findings };
 }

@@ -1,4 +1,5 @@
 import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
+import type { Outcome } from '../model/outcome.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';
 import { carryOut } from './carry-out.ts';
 import { planAndLook } from './look-at-consuming.ts';
@@ -24,7 +25,8 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<voi
   const code = await openRunCode(desired.release, facts.release);
   const plan = await planAndLook(agent, facts, desired, code.offer);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
-  const about = { subject: unit, unit, release, tell: tellRestart };
+  const tell = (done: Outcome | null) => tellRestart(agent, plan, done);
+  const about = { subject: unit, unit, release, tell };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
   await settleAbandoned(run, agent, { plan, outcome }, desired);
 }

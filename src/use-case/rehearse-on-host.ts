@@ -34,9 +34,9 @@ async function rehearse(
   one: PlannedRepair,
   { action, unit, busyTimeoutSeconds }: CleanUpDesired,
 ): Promise<PlannedRepair> {
-  const { database, repair, findings } = one;
+  const { database, user, repair, findings } = one;
   const rows = repair.changes;
-  const query = { database, unit, rows, busyTimeoutSeconds: seconds(busyTimeoutSeconds) };
+  const query = { database, unit, user, rows, busyTimeoutSeconds: seconds(busyTimeoutSeconds) };
   const { rehearsal } = await agent.look({ rehearsal: query });
   if (rehearsal.problems.length === 0)
     return { ...one, findings: [...findings, ...reportUntried(database, rehearsal)] };

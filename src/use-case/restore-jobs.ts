@@ -5,7 +5,7 @@ import {
   requireCleanUp,
   requireFile,
 } from '../jobs/repair/restore-jobs.ts';
-import { listDatabases } from '../jobs/tables/store-choice.ts';
+import { queryStores } from '../jobs/tables/store-choice.ts';
 import type { Agent } from '../ports/agent.ts';
 import { carryOut } from './carry-out.ts';
 import type { Run } from './run.ts';
@@ -27,10 +27,9 @@ export async function restoreJobs(
   run.output('found', '0');
   run.output('repaired', '0');
   if (!isTransaction(restore)) {
-    const databases = listDatabases(desired);
-    const { stores } = await run.look(agent, { stores: { unit, databases } });
+    const { stores } = await run.look(agent, { stores: queryStores(desired) });
     const store = requireFile(stores, desired);
-    const asked = { database: store.path, backup: restore };
+    const asked = { database: store.path, backup: restore, unit, user: desired.appUser };
     const { backup } = await run.look(agent, { backup: asked });
     const plan = planRestore(store, backup, restore, desired);
     await carryOut(run, agent, plan, { subject: 'jobs', unit });

@@ -1,3 +1,4 @@
+import { nameLeftBehind } from '../plan/deploy/companions.ts';
 import { chooseRollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { ActionRun } from './run.ts';
@@ -13,9 +14,10 @@ import { undoTransactions } from './undo.ts';
 export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): Promise<void> {
   const { inputs } = run;
   const { unit } = inputs;
-  const { transactions, releases } = await run.look(agent, {
+  const { transactions, releases, companions } = await run.look(agent, {
     transactions: {},
     releases: { unit },
+    companions: { unit, units: [], folder: inputs['deploy-to'].path },
   });
   const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
   await undoTransactions(run, agent, {
@@ -24,5 +26,6 @@ export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): P
     subject: unit,
     unit,
     transactions: chosen.transactions,
+    tell: (steps) => nameLeftBehind(companions.beside, steps),
   });
 }

@@ -16,7 +16,7 @@ export interface Run {
   readonly docs: string;
   /** Who runs this, for the host's lock and ledger. */
   meta(unit?: string): TransactionMeta;
-  /** The facts of the host. */
+  /** The facts of the host. The first look also tells what the host did alone. */
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
   /** Prints the host's progress; with `plan`, its steps are numbered. */
   onProgress(plan?: Plan): OnProgress;

@@ -11,7 +11,7 @@ import {
   describeToSettle,
   type Settled,
 } from '../jobs/repair/settled.ts';
-import { listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
+import { queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
@@ -135,8 +135,7 @@ async function preview(
   { openStore }: SettlingTools,
 ): Promise<void> {
   try {
-    const query = queryStores(desired.unit, listDatabases(desired));
-    const { stores } = await agent.look({ stores: query });
+    const { stores } = await agent.look({ stores: queryStores(desired) });
     const copies = await copyStores({ agent, openStore }, stores, desired);
     try {
       const findings = copies.flatMap((copy) =>

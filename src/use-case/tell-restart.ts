@@ -1,12 +1,43 @@
+import { HostError } from '../model/errors.ts';
+import type { UnackedFact } from '../model/facts.ts';
+import type { ByTheApp, Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
-import { describeRestart } from '../report/restart.ts';
+import type { Agent } from '../ports/agent.ts';
+import { describeRestart, mayHaveLeft } from '../report/restart.ts';
 import type { Told } from './carry-out.ts';
 
-/** What deploy-worker reports about a restart. `null`: nothing was done. */
-export function tellRestart(outcome: Outcome | null): Told {
-  const { downtimeSeconds, sentence, findings } =
-    outcome === null
-      ? { downtimeSeconds: null, sentence: '', findings: [] }
-      : describeRestart(outcome);
+/**
+ * What deploy-worker reports about a restart. After a release that ran and failed it looks for messages
+ * that this left in the broker, by the app that is back.
+ *
+ * @param outcome `null`: nothing was done
+ */
+export async function tellRestart(
+  agent: Pick<Agent, 'look'>,
+  plan: Plan,
+  outcome: Outcome | null,
+): Promise<Told> {
+  if (outcome === null) return { sentence: '', findings: [], outputs: { downtime: '' } };
+  const unacked = mayHaveLeft(outcome) ? await lookForUnacked(agent, plan) : null;
+  const { downtimeSeconds, sentence, findings } = describeRestart(outcome, unacked);
   return { sentence, findings, outputs: { downtime: String(downtimeSeconds ?? '') } };
+}
+
+/** By the app of the plan's own step; `null`: the plan has none. */
+async function lookForUnacked(
+  agent: Pick<Agent, 'look'>,
+  { operations }: Plan,
+): Promise<UnackedFact | null> {
+  const asking = operations.find(({ op }) => op === 'find-unacked' || op === 'restore-unacked');
+  if (asking === undefined) return null;
+  const { unit, interpreter, app, pythonPath } = asking as ByTheApp;
+  try {
+    const { unacked } = await agent.look({ unacked: { unit, interpreter, app, pythonPath } });
+    return unacked;
+  } catch (error) {
+    // Whatever keeps it from looking must not hide why the deploy failed.
+    if (!(error instanceof HostError)) throw error;
+    const message = `could not look for them: ${error.message.replace(/\.$/, '')}`;
+    return { kind: 'unknown', message };
+  }
 }

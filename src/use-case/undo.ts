@@ -1,6 +1,9 @@
 import { HostError } from '../model/errors.ts';
+import type { UndoingFact } from '../model/facts.ts';
+import type { Finding } from '../model/operation.ts';
 import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
+import { nextAfterUndo } from '../report/failure.ts';
 import { todosOf } from '../report/summary.ts';
 import { renderUndoText } from '../report/undo-view.ts';
 import type { Run } from './run.ts';
@@ -15,6 +18,8 @@ export interface Undoing {
   readonly unit: string;
   /** Newest first. */
   readonly transactions: readonly string[];
+  /** What to report besides, by the steps that are undone. */
+  readonly tell?: (steps: UndoingFact['steps']) => readonly Finding[];
 }
 
 /**
@@ -25,17 +30,19 @@ export interface Undoing {
 export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing): Promise<void> {
   const { about, subject, unit, transactions } = undoing;
   run.output('transaction', '');
-  const text = renderUndoText((await agent.look({ undoing: { transactions } })).undoing);
+  const steps = (await agent.look({ undoing: { transactions } })).undoing;
+  const findings = undoing.tell?.(steps.flatMap((each) => each.steps)) ?? [];
+  const text = renderUndoText(steps);
   await run.showDetails(`the plan${run.dryRun ? ' (dry run)' : ''}`, text.split('\n'));
   const report = (sentence: string, outcome: Outcome | null): void => {
     run.output('changed', String(outcome !== null));
     run.report(agent, {
       subject,
       sentence,
-      checklist: (outcome?.steps ?? []).map(itemOf),
+      checklist: (outcome?.steps ?? []).filter(isOfUndo).map(itemOf),
       plan: null,
       outcome,
-      findings: [],
+      findings,
       extra: { details: [{ title: 'The plan', text, language: 'diff' }] },
     });
   };
@@ -62,10 +69,13 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
       step: `undo ${about}`,
       undone: said('undone'),
       left: said('not-undone'),
-      next: `fix the steps listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
+      next: nextAfterUndo(outcome),
     });
   }
 }
+
+/** Of a step that changed nothing, the message is still that of the way forward. */
+const isOfUndo = ({ status }: Step): boolean => status === 'undone' || status === 'not-undone';
 
 const itemOf = ({ op, message, status }: Step) => ({
   done: status === 'undone',

@@ -1,6 +1,7 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
+import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
@@ -15,6 +16,7 @@ import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
+import { lookThrough } from './look-through.ts';
 import type { ActionRun } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
@@ -28,7 +30,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
-    agent,
+    agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
@@ -118,6 +120,7 @@ async function searchStuckRows(
         ...cleanUpDefaults,
         database: path,
         unit: inputs.unit,
+        appUser: readAppUser(inputs['app-user']),
         thresholdSeconds: inputs.threshold,
         snapshotLimitBytes: inputs['snapshot-limit'],
       },

@@ -16,7 +16,9 @@ beforeEach(() => releases.reset());
 
 afterAll(() => releases?.[Symbol.asyncDispose]());
 
-test('a worker that dies during its proof: the old one is restored, with the reason', async () => {
+test('a worker that dies during its proof: the old one is restored, with the reason', {
+  tags: ['nightly'],
+}, async () => {
   const { machine } = releases;
   releases.commitThread('A lease that is lost', [
     "while not os.path.exists('/run/lease-is-over'): time.sleep(0.1)",
@@ -51,7 +53,9 @@ test('a unit that systemd rejects: reported before the worker is stopped', async
   expect(await machine.readFile(UNIT_PATH)).toBe(theirs);
 });
 
-test('two runs at once: one waits and names the other, both succeed', async () => {
+test('two runs at once: one waits and names the other, both succeed', {
+  tags: ['nightly'],
+}, async () => {
   const { machine } = releases;
   const known = await listTransactions(machine);
   // The first waits for its task, which is let go once the second waits for the first.

@@ -58,13 +58,13 @@ type Line = Readonly<Record<string, string | number>>;
 
 /** In the middle of each operation, and when all is done. */
 const telling: readonly Line[] = [
-  { event: 'started', index: 0 },
   { event: 'kept', index: 1, name: 'rows' },
-  { event: 'done', index: 1 },
   { event: 'kept', index: 2, name: 'sending' },
   { event: 'ended' },
 ];
 const others: readonly Line[] = [
+  { event: 'started', index: 0 },
+  { event: 'done', index: 1 },
   { event: 'kept', index: 0 },
   { event: 'done', index: 0 },
   { event: 'started', index: 1 },

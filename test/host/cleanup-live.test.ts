@@ -193,11 +193,13 @@ describe('a stopped worker', () => {
     const before = await sql('SELECT count(*) FROM jobs');
     await hand.shell(`setsid nohup python3 -c 'import sqlite3,time
 d = sqlite3.connect("${DATABASE}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(300)' >/dev/null 2>&1 </dev/null & echo $! >/run/reader.pid`);
-    await hand.commit([{ op: 'backup-database', database: DATABASE, keep: 9 }]);
+    const whose = { unit: '', user: 'root' };
+    await hand.commit([{ op: 'backup-database', database: DATABASE, ...whose, keep: 9 }]);
     await addRow();
     const restore = {
       op: 'restore-database',
       database: DATABASE,
+      ...whose,
       keep: 9,
       busyTimeoutSeconds: seconds(10),
     } as const;

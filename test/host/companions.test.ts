@@ -87,6 +87,12 @@ const page = () =>
 const mainOf = (name: string) => shell(machine, `systemctl show --value -p MainPID ${name}`);
 const beats = () => shell(machine, "pgrep -fc '[c]elery -A celery_app beat' || true");
 
+/** Without the shells that start it. */
+const beatPids = async (): Promise<readonly string[]> => {
+  const found = await shell(machine, "pgrep -f '[p]ython3.*celery -A celery_app beat' || true");
+  return found.split('\n').filter((pid) => pid !== '');
+};
+
 test('web and beat get the new code after the worker, and go back with it', async () => {
   const beat = await mainOf('shop-beat.service');
   clone.commit('Second', {
@@ -148,7 +154,9 @@ test('a command that fails leaves the old code, and the worker serves', async ()
   await completeJob(machine);
 });
 
-test('a command that fails leaves a worker with the support module running', async () => {
+test('a command that fails leaves a worker with the support module running', {
+  tags: ['nightly'],
+}, async () => {
   const first = await deploy();
   expect(first.code, first.log).toBe(0);
   const main = await mainOf('celery-worker.service');
@@ -165,6 +173,36 @@ test('units that run from the same checkout are named', { tags: ['nightly'] }, a
   expect(done.code, done.log).toBe(0);
   expect(done.log).toContain('shop-web.service also runs from this code and keeps the old one');
   expect(await page()).toBe('one');
+  const back = await deploy({ 'also-restart': '', 'roll-back': 'previous' });
+  expect(back.code, back.log).toBe(0);
+  expect(back.log).toContain('shop-web.service also runs from this code and keeps what it has');
+  expect(back.log).not.toContain('shop-beat.service also runs');
+});
+
+test('beat never runs twice, though its unit leaves it when it stops', {
+  tags: ['nightly'],
+}, async () => {
+  // The shell is the main process; systemd ends that alone.
+  await shell(
+    machine,
+    `mkdir -p /etc/systemd/system/shop-beat.service.d
+     printf '[Service]\\nKillMode=process\\nExecStart=\\nExecStart=/bin/sh -c "celery -A celery_app beat -s /run/shop-beat; exit 1"\\n' >/etc/systemd/system/shop-beat.service.d/shell.conf
+     systemctl kill --kill-whom=all shop-beat; systemctl daemon-reload; systemctl restart shop-beat`,
+  );
+  await waitUntil('beat runs', async () => (await beatPids()).length === 1);
+  const [first] = await beatPids();
+  clone.commit('Second', { 'backend/web.py': web('two') });
+  const done = await deploy();
+  expect(done.code, done.log).toBe(0);
+  const second = await beatPids();
+  expect(second).toHaveLength(1);
+  expect(second).not.toEqual([first]);
+
+  const back = await deploy({ 'roll-back': '0' });
+  expect(back.code, back.log).toBe(0);
+  expect(await beatPids()).toHaveLength(1);
+  expect(await beatPids()).not.toEqual(second);
+  expect(await shell(machine, 'systemctl is-active shop-beat')).toBe('active');
 });
 
 test('work that is killed while a unit is stopped is undone by the host', {

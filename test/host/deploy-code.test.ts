@@ -59,6 +59,8 @@ function deploy(inputs: Inputs = {}): Promise<BundleRun> {
 
 const withRequirements = { requirements: 'backend/requirements.txt' };
 const head = (folder = CHECKOUT) => shell(machine, `git -C ${folder} rev-parse HEAD`);
+const headOfDeploy = (folder: string) =>
+  shell(machine, `sudo -u deploy git -C ${folder} rev-parse HEAD`);
 const mainPid = async () => (await show(machine, 'MainPID')).MainPID;
 const probe = () =>
   shell(machine, `${VENV}/bin/python -c 'import probe_package; print(probe_package.VERSION)'`);
@@ -112,7 +114,7 @@ async function deployCommit() {
     await shell(machine, `cd ${CHECKOUT}; git status --short --branch; git log --format=%s`),
   ).toBe('## main\nSay who is at work <b>::error::\nSlideshow backend');
   expect(await readRows(machine)).toEqual(rows);
-  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, `find ${VENV} ! -user root ! -path '*__pycache__*'`)).toBe('');
   expect(await shell(machine, `stat -c %a /var/lib/celeriac/incoming`)).toBe('700');
   await completeJob(machine);
   return { deployed, transaction };
@@ -177,6 +179,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   const install = (version: string) =>
     ({
       op: 'install-dependencies',
+      user: 'root',
       unit: UNIT,
       interpreter: [`${VENV}/bin/python`],
       tool: 'pip',
@@ -194,7 +197,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   await hand.commit([install('1.0')]);
   const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
   expect((await hand.refuse([install('9.0')])).message).toMatch(
-    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
+    /^pip install of 9\.0\.txt failed as root: ERROR: No matching distribution/,
   );
   const running = hand.refuse([install('3.0')]);
   const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
@@ -203,7 +206,7 @@ test('unavailable dependencies, and a pip that is killed half-way: the environme
   expect((await running).message).toContain('pip install of 3.0.txt failed');
   expect(await shell(machine, half)).toBe('');
   expect(await probe()).toBe('1.0');
-  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, `find ${VENV} ! -user root ! -path '*__pycache__*'`)).toBe('');
   expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
   expect(await mainPid()).toBe(pid);
 });
@@ -253,14 +256,14 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   if (parcel === null) throw new Error('the host lacks nothing');
   await hand.agent.send(parcel, () => {});
   const sha256 = sha256Text(parcel.sha256);
-  const plan = (checkout: string) =>
+  const plan = (checkout: string, user: string) =>
     [
       { op: 'guard-unit', unit: UNIT, ...noApp },
-      { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: original, stash: false },
+      { op: 'fetch-commit', user, checkout, commit: next, sha256 },
+      { op: 'checkout-code', user, checkout, commit: next, expects: original, stash: false },
     ] as const;
 
-  const running = hand.refuse(plan(CHECKOUT));
+  const running = hand.refuse(plan(CHECKOUT, 'root'));
   await waitUntil('the checkout is half done', async () => {
     const seen = await shell(
       machine,
@@ -275,7 +278,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   expect(await shell(machine, status)).toBe('## main');
   expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
 
-  const full = await hand.refuse(plan(`${small}/app`));
+  const full = await hand.refuse(plan(`${small}/app`, 'deploy'));
   expect(full.message).toMatch(/No space left on device/);
   expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
     '## main...origin/main',
@@ -311,13 +314,17 @@ test('uploaded code folders: shared paths, the link, and the oldest removed', as
   );
   const inputs = {
     source: 'upload',
+    'app-user': 'deploy',
     'deploy-to': base,
     shared: 'backend/batch_processing.db uploads/',
     'keep-releases': '2',
   };
-  const elsewhere = await deploy({ ...inputs, 'deploy-to': '/srv/venv' });
+  const elsewhere = await deploy({ ...inputs, 'deploy-to': `${base}/shared` });
   expectOneError(elsewhere);
-  expect(elsewhere.log).toContain('which does not go through /srv/venv/current');
+  expect(elsewhere.log).toContain(`which does not go through ${base}/shared/current`);
+  const ofRoot = await deploy({ ...inputs, 'app-user': '' });
+  expectOneError(ofRoot);
+  expect(ofRoot.log).toContain(`${base} belongs to deploy, and the app's user is root`);
 
   const run = await deploy(inputs);
   expect(run.code, run.log).toBe(0);
@@ -354,11 +361,60 @@ test('uploaded code folders: shared paths, the link, and the oldest removed', as
   expect(await mainPid()).toBe(serving);
 });
 
+test('a unit of an unprivileged user: its code stays its own, and its Git filters never run as root', async () => {
+  const app = '/srv/slideshow';
+  const ran = '/var/tmp/filter-ran-as';
+  await shell(
+    machine,
+    `systemctl stop ${UNIT}
+     mkdir ${app}; cp -a ${CHECKOUT}/. ${app}; chown -R deploy: ${app} ${VENV}; install -m 666 /dev/null ${ran}
+     sed -i 's#^WorkingDirectory=.*#WorkingDirectory=${app}/backend#; s#^User=.*#User=deploy#' ${UNIT_PATH}
+     systemctl daemon-reload; systemctl start ${UNIT}
+     sudo -u deploy git -C ${app} config filter.evil.clean 'sh -c "id -un >>${ran}; cat"'
+     sudo -u deploy git -C ${app} config filter.evil.smudge 'sh -c "id -un >>${ran}; cat"'
+     echo '* filter=evil' | sudo -u deploy tee ${app}/.git/info/attributes; touch ${app}/backend/*.py`,
+  );
+  const deployed = clone.commit('Next', {
+    'backend/requirements.txt': REQUIREMENTS,
+    'backend/more.py': '',
+  });
+  const run = await deploy(withRequirements);
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain('probe-package none → 1.0');
+  expect(run.log).not.toContain('root works on its files');
+  expect(await headOfDeploy(app)).toBe(deployed);
+  expect(await shell(machine, `find ${app} ${VENV} ! -user deploy`)).toBe('');
+  expect(await shell(machine, `sort -u ${ran}`)).toBe('deploy');
+  expect(await shell(machine, 'ls -A /var/tmp')).not.toContain('celeriac-dependencies');
+
+  // The same checkout for a unit of root, also in a dry run.
+  await shell(
+    machine,
+    `truncate -s 0 ${ran}; touch ${app}/backend/*.py; sed -i 's#^User=.*#User=root#' ${UNIT_PATH}; systemctl daemon-reload`,
+  );
+  for (const dryRun of ['true', 'false']) {
+    const refused = await deploy({ ...withRequirements, 'dry-run': dryRun });
+    expectOneError(refused);
+    expect(refused.log).toContain(`${app} belongs to deploy, and the app's user is root`);
+  }
+  expect(await shell(machine, `cat ${ran}`)).toBe('');
+
+  await shell(machine, `sed -i 's#^User=.*#User=deploy#' ${UNIT_PATH}; systemctl daemon-reload`);
+  const back = await deploy({ 'roll-back': run.outputs.transaction ?? '' });
+  expect(back.log).toContain(`${app} is at ${short(original)} again`);
+  expect(await headOfDeploy(app)).toBe(original);
+  expect(await shell(machine, `find ${app} ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe(
+    '',
+  );
+  expect(await shell(machine, `sort -u ${ran}`)).toBe('deploy');
+});
+
 test("the system's own Python is not touched", async () => {
   await using hand = await Hand.open(machine);
   const failure = await hand.refuse([
     {
       op: 'install-dependencies',
+      user: 'root',
       unit: UNIT,
       interpreter: ['/usr/bin/python3'],
       tool: 'pip',

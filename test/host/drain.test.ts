@@ -221,7 +221,9 @@ describe('a worker without the support module, before Celery 5.7', () => {
     await takesJobs();
   });
 
-  test('with a task: never stopped, and the command that is left is reported', async () => {
+  test('with a task: never stopped, and the command that is left is reported', {
+    tags: ['nightly'],
+  }, async () => {
     const main = await mainPid();
     const { id, letGo } = await beginHeldJob(hand.machine);
     const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
@@ -293,7 +295,9 @@ describe('stop-unit, of a worker that was not drained', () => {
     ]);
   });
 
-  test('refused by systemd: the worker consumes again, permanently', async () => {
+  test('refused by systemd: the worker consumes again, permanently', {
+    tags: ['nightly'],
+  }, async () => {
     await define('[Unit]\nRefuseManualStop=yes\n');
     const main = await mainPid();
     const failure = await hand.refuse([stop]);
@@ -390,6 +394,19 @@ test('messages of dead workers are returned to their queues, unless somebody may
     count: 1,
     tasks: { 'tasks.process_job': 1 },
     messages: [{ id: unacked.id, task: 'tasks.process_job', queue: 'celery' }],
+  });
+  // So are they where no transaction looks: after one that failed.
+  const { undoTimeoutSeconds: _, ...app } = byTheApp;
+  const { unacked: left } = await hand.agent.look({ unacked: app });
+  expect(left).toMatchObject({
+    kind: 'looked',
+    count: 1,
+    messages: [{ id: unacked.id, task: 'tasks.process_job', queue: 'celery' }],
+  });
+  const nowhere = { ...app, app: 'no_such_app' };
+  expect((await hand.agent.look({ unacked: nowhere })).unacked).toMatchObject({
+    kind: 'unknown',
+    message: expect.stringMatching(/^could not look for messages of dead workers: .*no_such_app/),
   });
   await hand.shell(`systemctl stop ${OTHER}`);
   expect(await hand.shell('redis-cli hlen unacked')).toBe('1');

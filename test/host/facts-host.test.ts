@@ -159,7 +159,9 @@ time.sleep(100000)"
 
 describe('stores', () => {
   test('the tables of the app, found below its directory', async () => {
-    const { stores } = await agent.look({ stores: { unit: 'slideshow-web', databases: null } });
+    const { stores } = await agent.look({
+      stores: { unit: 'slideshow-web', databases: null, user: null },
+    });
     expect(stores.map((store) => store.path)).toEqual([DATABASE]);
     const [store] = stores as readonly [Extract<StoreFact, { kind: 'sqlite' }>];
     expect(store).toMatchObject({ kind: 'sqlite', owner: 'root', group: 'root' });
@@ -197,7 +199,9 @@ PY
     const before = await listing();
     expect(before).toContain('live.db-wal deploy');
     const paths = ['/srv/store/idle.db', '/srv/store/live.db'];
-    const { stores } = await agent.look({ stores: { unit: 'slideshow-web', databases: paths } });
+    const { stores } = await agent.look({
+      stores: { unit: 'slideshow-web', databases: paths, user: 'deploy' },
+    });
     expect(stores).toEqual([
       expect.objectContaining({
         kind: 'sqlite',
@@ -230,7 +234,11 @@ time.sleep(100000)"
     `);
     const names = ['encrypted', 'damaged', 'folder', 'locked', 'none'];
     const { stores } = await agent.look({
-      stores: { unit: 'slideshow-web', databases: names.map((name) => `/srv/${name}.db`) },
+      stores: {
+        unit: 'slideshow-web',
+        databases: names.map((name) => `/srv/${name}.db`),
+        user: null,
+      },
     });
     const problems = stores.map((store) =>
       store.kind === 'unreadable' ? store.problem : store.kind,

@@ -95,9 +95,8 @@ test('end-process: never a kernel thread', { tags: ['nightly'] }, async () => {
     op: 'end-process',
     unit,
     ...noApp,
-    pid: 2,
-    startTicks,
-    cgroup: '/',
+    user: 'root',
+    processes: [{ pid: 2, startTicks, cgroup: '/' }],
     graceSeconds: seconds(1),
   };
   expect((await hand.refuse([end])).message).toContain('is a kernel thread');

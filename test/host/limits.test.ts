@@ -68,7 +68,9 @@ const apply = (operations: readonly Operation[]): Promise<Outcome> =>
 
 const messages = ({ findings }: Plan): string => findings.map(({ message }) => message).join('\n');
 
-test('a pool of 500 keeps its concurrency, and gets no limit where the memory is not known', async () => {
+test('a pool of 500 keeps its concurrency, and gets no limit where the memory is not known', {
+  tags: ['nightly'],
+}, async () => {
   await install('-P threads -c 500');
   const made = await plan();
   const outcome = await apply(made.operations);

@@ -1,3 +1,4 @@
+import assert from 'node:assert';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
 import { readProcesses } from '../lib/processes.ts';
@@ -117,9 +118,8 @@ describe('end-process', () => {
       unit: 'pool.service',
       ...noApp,
       app: '',
-      pid,
-      startTicks: Number(process?.started),
-      cgroup: await cgroupOf(pid),
+      user: 'root',
+      processes: [{ pid, startTicks: Number(process?.started), cgroup: await cgroupOf(pid) }],
       graceSeconds: seconds(2),
     };
   }
@@ -141,14 +141,16 @@ describe('end-process', () => {
     const deaf = await stray('2 stubborn');
     expect(messages(await hand.commit([deaf]))[0]).toContain('ended by KILL, 2 s after TERM');
     const stopped = await stray('2');
-    await hand.shell(`kill -STOP ${stopped.pid}`);
+    await hand.shell(`kill -STOP ${stopped.processes[0]?.pid}`);
     expect(messages(await hand.commit([stopped]))[0]).toContain('ended by TERM');
     expect(await left()).toBe('0');
   });
 
   test('never another process with that pid, or one in another cgroup, or of the system', async () => {
     const end = await stray('2');
-    const other = { ...end, startTicks: end.startTicks + 1 };
+    const [process] = end.processes;
+    assert(process);
+    const other = { ...end, processes: [{ ...process, startTicks: process.startTicks + 1 }] };
     expect(statuses(await hand.commit([other]))).toEqual(['already']);
     expect(await left()).toBe('3');
     for (const [pid, reason] of [
@@ -157,9 +159,13 @@ describe('end-process', () => {
     ] as const) {
       expect((await hand.refuse([await endOf(pid)])).message).toContain(reason);
     }
-    const elsewhere = { ...end, cgroup: '/system.slice/redis-server.service' };
+    const cgroup = '/system.slice/redis-server.service';
+    const elsewhere = { ...end, processes: [{ ...process, cgroup }] };
     expect((await hand.refuse([elsewhere])).message).toContain(
-      `it was ${elsewhere.cgroup} when the plan was made`,
+      `it was ${cgroup} when the plan was made`,
+    );
+    expect((await hand.refuse([{ ...end, user: 'nobody' }])).message).toContain(
+      'it runs as root, and the unit runs as nobody',
     );
     await hand.commit([end]);
   });

@@ -101,7 +101,7 @@ test('the first release: the state before it is release 0; a verdict is awaited'
   expect(await hand.shell('stat -c "%a %U" /var/lib/celeriac/releases.jsonl')).toBe('600 root');
 });
 
-test('without a confirmation the host rolls it back, once', async () => {
+test('without a confirmation the host rolls it back, once', { tags: ['nightly'] }, async () => {
   await confirmed('1', null);
   const two = await release('2', '1', seconds(1));
   await waitUntil('the old file is back', async () => (await present()) === '1');

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -53,11 +53,8 @@ async function readEnds(): Promise<readonly string[]> {
   return ends.filter((end, index) => end !== ends[index - 1]);
 }
 
-test('8 tasks per second flow through three rollbacks, and none is lost', async () => {
-  const before = await readEnds();
-  await beginFlow(machine, ENDLESS, PACE);
-
-  // Nobody confirms it: the host puts it back by itself.
+/** Nobody confirms it: the host puts it back by itself. */
+async function expire(): Promise<void> {
   const expiring = await deploy({ 'memory-max': '901M', 'confirm-within': '1s' });
   expect(expiring.code, expiring.log).toBe(0);
   const isBack = async () => (await shell(machine, `cat ${UNIT_PATH}`)) === released.trimEnd();
@@ -65,9 +62,10 @@ test('8 tasks per second flow through three rollbacks, and none is lost', async 
   const isUnguarded = async () =>
     (await shell(machine, 'systemctl is-active celeriac-guard.service || true')) === 'inactive';
   await waitUntil('its guard is at rest', isUnguarded);
-  await expectBack();
+}
 
-  // A red gate, and what deploy.yml does then.
+/** A red gate, and what deploy.yml does then. */
+async function rollBack(): Promise<void> {
   const bad = await deploy({ 'memory-max': '902M' });
   expect(bad.code, bad.log).toBe(0);
   const failing = { 'gate-task': 'tasks.process_job', 'gate-args': '[null, 0, 0, "error"]' };
@@ -76,9 +74,10 @@ test('8 tasks per second flow through three rollbacks, and none is lost', async 
   const back = await deploy({ 'roll-back': bad.outputs.transaction ?? '' });
   expect(back.code, back.log).toBe(0);
   expect(back.log).toContain(`undone: ${UNIT} stopped again`);
-  await expectBack();
+}
 
-  // The deploy itself fails, when its new worker is at work.
+/** The deploy itself fails, when its new worker is at work. */
+async function fail(): Promise<void> {
   let told = false;
   const failed = await deploy(
     { 'memory-max': '903M', 'min-healthy-time': '10m' },
@@ -92,12 +91,20 @@ test('8 tasks per second flow through three rollbacks, and none is lost', async 
   );
   expect(failed.code, failed.log).toBe(1);
   expect(failed.log).toContain('interrupted by a signal on the host');
-  await expectBack();
+}
 
+async function expectNoneLost(...ways: readonly (() => Promise<void>)[]): Promise<void> {
+  const before = await readEnds();
+  await beginFlow(machine, ENDLESS, PACE);
+  for (const goBack of ways) {
+    await goBack();
+    await expectBack();
+  }
   const sent = await haltFlow(machine);
   // Each time two are stopped: the worker before the release, and that of the release.
   const ends = (await readEnds()).slice(before.length);
-  expect(ends).toEqual(Array.from({ length: 6 }, () => ['cancelled', 'stopped']).flat());
+  const each = Array.from({ length: 2 * ways.length }, () => ['cancelled', 'stopped']);
+  expect(ends).toEqual(each.flat());
   expect(await endFlow(machine, sent, 300)).toEqual({
     sent,
     done: sent,
@@ -106,4 +113,12 @@ test('8 tasks per second flow through three rollbacks, and none is lost', async 
     repeatedLate: [],
     processing: 0,
   });
+}
+
+describe('8 tasks per second flow, and none is lost', () => {
+  test('when the host rolls back by itself', () => expectNoneLost(expire));
+
+  test('when a deploy fails, or is rolled back', { tags: ['nightly'] }, () =>
+    expectNoneLost(fail, rollBack),
+  );
 });

@@ -142,7 +142,9 @@ describe('jobs of a worker that was stopped', () => {
     await confirm(run);
   });
 
-  test('stay as they are settled when the release is rolled back; `restore` takes it back', async () => {
+  test('stay as they are settled when the release is rolled back; `restore` takes it back', {
+    tags: ['nightly'],
+  }, async () => {
     const lost = await addLost();
     const row = await readJob(machine, lost);
     const run = await deploy();
@@ -178,7 +180,7 @@ describe('jobs of a worker that was stopped', () => {
 });
 
 describe('the release stays', () => {
-  test('when the rows cannot be changed: a warning says why', async () => {
+  test('when the rows cannot be changed: a warning says why', { tags: ['nightly'] }, async () => {
     const lost = await addLost();
     // Somebody writes for long: reading goes on, writing waits.
     await shell(
@@ -203,7 +205,9 @@ describe('the release stays', () => {
     await confirm(run);
   });
 
-  test('when the runner dies before the jobs are settled: a later clean-up does it', async () => {
+  test('when the runner dies before the jobs are settled: a later clean-up does it', {
+    tags: ['nightly'],
+  }, async () => {
     const lost = await addLost();
     // After the release its report comes first, then the worker is asked for its tasks.
     let child: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
@@ -240,7 +244,7 @@ describe('PostgreSQL', () => {
     return (await machine.run(argv, { input: script, timeoutSeconds: 300 })).stdout.trim();
   };
 
-  test('its enums, uuids and times with a zone', async () => {
+  test('its enums, uuids and times with a zone', { tags: ['nightly'] }, async () => {
     await shell(machine, 'systemctl start postgresql@15-main');
     await psql("CREATE ROLE app LOGIN PASSWORD 'quite secret'", 'postgres');
     await psql('CREATE DATABASE jobs OWNER app', 'postgres');

@@ -186,7 +186,9 @@ test('both expire at once', { tags: ['nightly'] }, async () => {
   expect(await exists(ROOT)).toBe(false);
 });
 
-test('a unit that an older Celeriac manages keeps its module, until it has moved', async () => {
+test('a unit that an older Celeriac manages keeps its module, until it has moved', {
+  tags: ['nightly'],
+}, async () => {
   const old = OTHER_UNIT.replace('ExecStart=', `Environment=PYTHONPATH=${ROOT}\nExecStart=`)
     .replace('Type=simple', 'Type=notify')
     .replace('-Q video', '-Q video -I celeriac_support');

@@ -92,7 +92,7 @@ test('a remote shutdown longer than the watchdog loses no task, and the worker i
   expect(await statusOf(job)).toBe('completed');
 });
 
-test('a stop lets the running task complete', async () => {
+test('a stop lets the running task complete', { tags: ['nightly'] }, async () => {
   const job = await beginJob(3);
   await machine.run(`systemctl stop ${UNIT}`, { timeoutSeconds: 300 });
   expect(await statusOf(job)).toBe('completed');

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
 from celeriac_host.system import processes, units
-from celeriac_host.system.following import Ended, follow
+from celeriac_host.system.following import Budget, Ended, follow
 from celeriac_host.system.system import System
 
 PACKAGE = "celeriac_host.app.programs"
@@ -16,6 +16,8 @@ SHARED = "app_side"
 # What else a program imports.
 IMPORTS = {"messages": ("rabbitmq",)}
 EVIDENCE_LINES = 12
+# A report of every task in a large broker has some megabytes.
+MOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)
 # Variables that systemd sets for one process only.
 ITS_OWN = (
     "INVOCATION_ID",
@@ -86,6 +88,8 @@ def run(
             **({"PYTHONPATH": ":".join(paths)} if paths else {}),
         },
         payload=json.dumps(request).encode("ascii") + b"\n",
+        asked=where.restrictions,
+        most=MOST,
     )
 
 
@@ -118,7 +122,12 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
-    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]
+    return assembled(name, (SHARED, *IMPORTS.get(name, ())))
+
+
+def assembled(name: str, imports: Sequence[str]) -> str:
+    """A program for `python -c`, with the modules of ours that it imports."""
+    shared = [(each, source(each)) for each in imports]
     return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 from celeriac_host.system import processes, units
@@ -38,30 +40,59 @@ def same_run(then: dict[str, str], now: dict[str, str]) -> bool:
     return all(then[name] == now[name] for name in names)
 
 
-def renew(unit: str, how: str, timeout: float, host: System) -> float:
+def renew(args: dict[str, Any], how: str, host: System) -> float:
     """Has a running unit load its code again; returns its downtime in seconds.
 
     `how` is `restart` or `reload`. A restart never overlaps: the unit starts once its cgroup is
     empty. Raises OperationError.
     """
+    unit, timeout = args["unit"], timeout_of(args)
     if how == "reload":
         _control("reload", unit, timeout, host)
         _require_new_folder(unit, host)
         return 0.0
     begun = time.monotonic()
-    before = seen(unit, host)
-    _control("stop", unit, timeout, host)
-    end = time.monotonic() + EMPTY_SECONDS
-    while left := left_by(unit, before):
-        if time.monotonic() >= end:
-            some = "a process" if len(left) == 1 else f"{len(left)} processes"
-            raise OperationError(
-                f"{unit} left {some} after its stop, so it was not started again",
-                evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in left],
-            )
-        host.sleep(0.1)
+    left = stop(args, host)
+    if left:
+        raise still_there(unit, left)
     start(unit, timeout, host)
     return time.monotonic() - begun
+
+
+def stop(args: dict[str, Any], host: System) -> list[processes.Process]:
+    """Stops the unit; returns the processes that it left. Raises OperationError."""
+    unit = args["unit"]
+    before = seen(unit, host)
+    _control("stop", unit, timeout_of(args), host)
+    return end_left(args, before, host)
+
+
+def end_left(args: dict[str, Any], before: dict[str, str], host: System) -> list[processes.Process]:
+    """Waits until nothing is left in the cgroup of a stopped unit; returns what stays.
+
+    With KillMode=process or none, systemd leaves processes, which may be jobs that are meant to go
+    on. But beat, or what was the main process, would run twice with the next start: it gets the
+    TERM that systemd gives by default.
+    """
+    unit, only_once = args["unit"], bool(args.get("onlyOnce"))
+    main = units.number(before["MainPID"])
+    for each in left_by(unit, before):
+        if (only_once or each.pid == main) and processes.same(each):
+            with suppress(ProcessLookupError):
+                os.kill(each.pid, signal.SIGTERM)
+    end = time.monotonic() + EMPTY_SECONDS
+    while (left := left_by(unit, before)) and time.monotonic() < end:
+        host.sleep(0.1)
+    return left
+
+
+def still_there(unit: str, left: list[processes.Process]) -> OperationError:
+    """Why a unit was not started again."""
+    some = "a process" if len(left) == 1 else f"{len(left)} processes"
+    return OperationError(
+        f"{unit} left {some} after its stop, so it was not started again",
+        evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in left],
+    )
 
 
 def left_by(unit: str, seen: dict[str, str]) -> list[processes.Process]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping
 
-from celeriac_host.app import app_process
+from celeriac_host.app import app_process, reports
+from celeriac_host.app.reports import clipped
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Ended
 from celeriac_host.system.system import System
 
-LONGEST_PROBLEM = 300
-MOST_EVIDENCE = 20
+# Beyond that, what a program says meanwhile is not passed on; each may become a line for people.
+MOST_MESSAGES = 20_000
 PURPOSES = {
     "broker": "talks to the worker",
     "messages": "reads the broker's messages",
@@ -51,51 +52,52 @@ def run(
 
     `request` and `like` as in `app_process.run`. Raises RunnerGone, and what `hear` raises.
     """
-    heard = _Heard(hear)
+    heard = _Heard(hear, lambda report: reports.checked(program, request, report))
     try:
         ended = app_process.run(host, program, request, heard.take, timeout, like)
     except OperationError as error:
         return {"problem": error.message, "evidence": list(error.evidence)}
     if heard.report is not None:
         return heard.report
+    if heard.invalid:
+        name = f"the process that {PURPOSES[program]}"
+        return {"problem": f"{name} sent an invalid report, {heard.invalid}", "evidence": []}
     lines = app_process.last_lines(ended)
     return {"problem": _silence(ended, program, heard.stage, timeout, lines), "evidence": lines}
-
-
-def clipped(text: str) -> str:
-    """One printable line of limited length."""
-    line = "".join(char if char.isprintable() else " " for char in text[: 4 * LONGEST_PROBLEM])
-    return line if len(line) <= LONGEST_PROBLEM else line[: LONGEST_PROBLEM - 1] + "\u2026"
 
 
 class _Heard:
     """The messages of one run so far."""
 
-    def __init__(self, hear: Hear | None) -> None:
+    def __init__(self, hear: Hear | None, check: Callable[[Message], Message]) -> None:
         self.hear = hear
+        self.check = check
+        self.count = 0
+        self.ended = False
+        self.invalid = ""
         self.stage = "starting its interpreter"
         self.report: dict[str, Any] | None = None
 
     def take(self, message: Message) -> Any:
+        # One report, the last message. Whatever comes after it is not the program's.
+        if self.ended:
+            return None
         if isinstance(message.get("stage"), str):
             self.stage = clipped(message["stage"])
-        elif isinstance(message.get("report"), dict):
-            self.report = _checked(message["report"])
-        elif self.hear is not None:
+            return None
+        if isinstance(message.get("report"), dict):
+            self.ended = True
+            try:
+                self.report = self.check(message["report"])
+            except reports.Invalid as problem:
+                self.invalid = str(problem)
+            return None
+        self.count += 1
+        if self.count > MOST_MESSAGES:
+            return None
+        if self.hear is not None:
             return self.hear(message)
         return None
-
-
-def _checked(report: dict[str, Any]) -> dict[str, Any]:
-    if report.get("problem") is None:
-        return report
-    evidence = report.get("evidence")
-    told = evidence[:MOST_EVIDENCE] if isinstance(evidence, list) else []
-    return {
-        **report,
-        "problem": clipped(str(report["problem"])),
-        "evidence": [clipped(str(line)) for line in told],
-    }
 
 
 def _silence(ended: Ended, program: str, stage: str, timeout: float, lines: list[str]) -> str:

@@ -6,11 +6,9 @@ Each call searches all folders from which systemd reads units.
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import os
 import re
-import stat
 from typing import Iterator, NamedTuple, Sequence
 
 from celeriac_host.system import environment_files, files, processes
@@ -181,22 +179,19 @@ def _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:
         if key == "EnvironmentFile":
             # The value of a specifier is unknown here: match any.
             pattern = re.sub(r"%.", "*", value.lstrip("-"))
-            found.extend(sorted(glob.glob(pattern)))
+            found.extend(environment_files.matching(pattern))
     return found
 
 
 def _read(path: str) -> str:
     """The text; empty if the file does not exist or is not regular. Raises OSError."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with files.regular(path) as file:
+            return file.read(FILE_LIMIT_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        if error.errno in NOT_THERE:
+        if error.errno in (*NOT_THERE, errno.EINVAL):
             return ""
         raise
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return ""
-        return file.read(FILE_LIMIT_BYTES).decode("utf-8", "replace")
 
 
 def _digest(parts: Sequence[str]) -> str:
@@ -227,7 +222,7 @@ def _unit_of(pid: int) -> str | None:
 def _python_path(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            words = file.read().split(b"\0")
+            words = file.read(processes.ENVIRONMENT_LIMIT_BYTES).split(b"\0")
     except OSError:
         return ""
     start = b"PYTHONPATH="

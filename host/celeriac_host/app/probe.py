@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 from celeriac_host.app import listener
+from celeriac_host.app.reports import clipped
 from celeriac_host.system import units
 from celeriac_host.system.system import System
 
@@ -24,7 +25,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},
         request["timeoutSeconds"] + MARGIN_SECONDS,
-        lambda message: host.note(str(message["note"])) if "note" in message else None,
+        lambda message: host.note(clipped(str(message["note"]))) if "note" in message else None,
     )
     if "jobs" not in report:
         return failed(report["problem"], report["evidence"])

@@ -67,7 +67,7 @@ def before_end(args: dict[str, Any], process: processes.Process, host: System) -
         return ""
     host.note(f"process {process.pid}: cancelling its consumers before it ends")
     problem = consumers.cancel_process(args, process, host)
-    return "" if problem is None else _lost(problem)
+    return "" if problem is None else lost(problem)
 
 
 def take_back(
@@ -151,7 +151,7 @@ def _control(
     remark = ""
     if done.problem is not None:
         host.note(f"{unit}: could not cancel its consumers: {done.problem}")
-        remark = _lost(done.problem)
+        remark = lost(done.problem)
     until = time.monotonic() if done.until is None or done.problem else done.until
     argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
     try:
@@ -164,7 +164,7 @@ def _control(
     return Stopped(until, remark)
 
 
-def _lost(problem: str) -> str:
+def lost(problem: str) -> str:
     return (
         f"; could not cancel its consumers first ({problem}):"
         " a task that was sent at that moment may be lost"

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from typing import Any
 
 from celeriac_host.system import processes, units
 from celeriac_host.system.system import System
 
+# Any user may start processes that look like workers; each has this many, the oldest.
+MOST_OF_A_USER = 200
+
 
 def matching(command: str) -> list[processes.Process]:
-    """Processes whose NUL-terminated arguments match the regular expression."""
+    """Processes whose NUL-terminated arguments match the regular expression, oldest first."""
     sought = re.compile(command)
-    return [
-        process
-        for process in processes.read_all()
-        if process.pid != os.getpid()
-        and sought.search("".join(word + "\0" for word in process.argv))
-    ]
+    counts: Counter[str] = Counter()
+    found = []
+    for process in sorted(processes.read_all(), key=lambda each: each.start_ticks):
+        words = "".join(word + "\0" for word in process.argv)
+        if process.pid == os.getpid() or not sought.search(words):
+            continue
+        counts[process.user] += 1
+        if counts[process.user] <= MOST_OF_A_USER:
+            found.append(process)
+    return found
 
 
 def others(unit: str, search: dict[str, Any], host: System) -> list[int]:

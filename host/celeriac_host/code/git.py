@@ -1,14 +1,19 @@
-"""Runs Git on a checkout, as its owner, without hooks, network or permanent settings."""
+"""Runs Git on a checkout, as the app's user, without hooks, network or permanent settings.
+
+Filters of the checkout run as that user, too. Where it is root, Git only runs in checkouts that
+nobody else can change, settings and alternates included (`app/programs/checkout.py`).
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-from typing import Any, BinaryIO, Mapping, NamedTuple
+from typing import Any, BinaryIO, Mapping, NamedTuple, Sequence
 
+from celeriac_host.code import trees
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System, Tick
 
 # They override the configuration of repository, owner and host.
@@ -25,6 +30,8 @@ SETTINGS = (
 ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    # A commit is what its hash says.
+    "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_EDITOR": "true",
     "GIT_AUTHOR_NAME": "Celeriac",
     "GIT_AUTHOR_EMAIL": "celeriac@localhost",
@@ -38,10 +45,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Checkout(NamedTuple):
-    """A working tree; `owner` is who owns its top folder."""
+    """A working tree; `user` is the app's, who owns it."""
 
     path: str
-    owner: Identity
+    user: Identity
 
 
 class Change(NamedTuple):
@@ -55,22 +62,35 @@ class Change(NamedTuple):
     new: str
 
 
-def find(directory: str) -> Checkout | None:
-    """The working tree that contains a folder, or None."""
-    path = os.path.realpath(directory)
-    while not os.path.lexists(os.path.join(path, ".git")):
-        if path == os.path.dirname(path):
-            return None
-        path = os.path.dirname(path)
-    return Checkout(path, identity(str(os.stat(path).st_uid)))
+def find(host: System, user: Identity, directory: str) -> Checkout | None:
+    """The working tree that contains a folder, or None. Raises NotOwn, OperationError."""
+    asked = {"directory": directory}
+    path = trees.work(host, user, "checkout", "find", asked) if directory else None
+    if not isinstance(path, str):
+        return None
+    found = Checkout(path, user)
+    if user.uid == 0:
+        _require_private(host, found)
+    return found
 
 
-def require(path: str) -> Checkout:
-    """The working tree whose top folder this is. Raises OperationError."""
-    found = find(path) if os.path.isdir(path) else None
+def require(host: System, user: Identity, path: str) -> Checkout:
+    """The working tree whose top folder this is. Raises NotOwn, OperationError."""
+    found = find(host, user, path)
     if found is None or found.path != os.path.realpath(path):
         raise OperationError(f"{path} is not the top folder of a Git checkout")
     return found
+
+
+def _require_private(host: System, checkout: Checkout) -> None:
+    """Before anything else runs as root: Git's settings, and the folders of tracked files."""
+    words = ["config", "--list", "--show-origin", "--includes", "-z"]
+    fields = run(host, checkout, *words).out.split("\0")
+    files = {each[len("file:") :] for each in fields[::2] if each.startswith("file:")}
+    done = run(host, checkout, "ls-tree", "-r", "-d", "-z", "--name-only", "HEAD", check=False)
+    folders = [each for each in done.out.split("\0") if each] if done.code == 0 else []
+    payload = {"files": sorted(files), "folders": folders}
+    trees.work(host, checkout.user, "checkout", "require-folders", {"root": checkout.path}, payload)
 
 
 def run(
@@ -83,8 +103,8 @@ def run(
     stdin: BinaryIO | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Completed:
-    """`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone."""
-    argv = ["git", *(part for each in SETTINGS for part in ("-c", each)), *words]
+    """`git WORDS` in the checkout, as the app's user. Raises OperationError, RunnerGone."""
+    argv = command(checkout, words)
     told = f"{checkout.path}: git {words[0]}"
     try:
         done = host.run(
@@ -92,8 +112,8 @@ def run(
             timeout=timeout,
             input=input,
             stdin=stdin,
-            user=checkout.owner,
-            cwd=checkout.path,
+            user=checkout.user,
+            cwd="/",
             env={**ENVIRONMENT, **(env or {})},
             check=False,
             limit_bytes=OUTPUT_LIMIT_BYTES,
@@ -116,6 +136,12 @@ def run(
             evidence=lines,
         )
     return done
+
+
+def command(checkout: Checkout, words: Sequence[str]) -> list[str]:
+    """Git itself enters the checkout: root would pass folders that the user may not enter."""
+    settings = [part for each in SETTINGS for part in ("-c", each)]
+    return ["git", "-C", checkout.path, *settings, *words]
 
 
 def line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:
@@ -173,7 +199,8 @@ def locks(host: System, checkout: Checkout) -> list[str]:
     words = ["index.lock", "HEAD.lock", *([f"refs/heads/{name}.lock"] if name else [])]
     found = [line(host, checkout, "rev-parse", "--git-path", each) for each in words]
     paths = [os.path.join(checkout.path, each) for each in found]
-    return [path for path in paths if os.path.lexists(path)]
+    there: list[str] = trees.work(host, checkout.user, "checkout", "existing", {"paths": paths})
+    return there
 
 
 def require_commit(value: Any) -> str:

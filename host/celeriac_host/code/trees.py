@@ -1,69 +1,111 @@
-"""Changes a user's folders by a process of that user (`app/programs/tree.py`)."""
+"""Works in the folders of an app, by a process of the app's user (`app/programs`)."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
-from typing import Any, BinaryIO, Sequence
+from typing import Any, BinaryIO, NamedTuple, Sequence
 
+from celeriac_host.app import app_process
+from celeriac_host.system import owned
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 600.0
+SHARED = "own_folders"
 
 
-def owner_of(folder: str) -> Identity:
-    """The owner of an existing folder. Raises OperationError."""
-    try:
-        about = os.stat(folder)
-    except OSError as error:
-        raise OperationError(f"cannot access {folder}: {error.strerror}") from None
-    if not os.path.isdir(folder):
-        raise OperationError(f"{folder} is not a directory")
-    return identity(str(about.st_uid))
+class NotOwn(OperationError):
+    """A path belongs to somebody else than the app's user; `problem` and `fix` are for people."""
+
+    def __init__(self, path: str, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}; {fix}")
+        self.path = path
+        self.problem = problem
+        self.fix = fix
 
 
 def work(
     host: System,
-    owner: Identity,
+    whom: Identity,
+    program: str,
     what: str,
     args: dict[str, Any],
     payload: Any = None,
     stdin: BinaryIO | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+    cwd: str = "/",
 ) -> Any:
-    """Runs a command of the program; returns its value. Raises OperationError, RunnerGone."""
+    """Runs a command of a program; returns its value. Raises NotOwn, OperationError, RunnerGone."""
+    text = app_process.assembled(program, [SHARED])
     done = host.run(
-        [sys.executable, "-I", "-S", "-c", _program(), what, json.dumps(args)],
-        timeout=TIMEOUT_SECONDS,
+        [sys.executable, "-I", "-S", "-c", text, what, json.dumps(args)],
+        timeout=timeout,
         input=None if payload is None else json.dumps(payload).encode("ascii"),
         stdin=stdin,
-        user=owner,
-        cwd="/",
+        user=whom,
+        cwd=cwd,
         check=False,
     )
     try:
         said = json.loads(done.out)
-    except ValueError:
+        if "notOwn" in said:
+            about = said["notOwn"]
+            raise NotOwn(str(about["path"]), str(about["problem"]), str(about["fix"]))
+        if "error" in said:
+            raise OperationError(str(said["error"]))
+        return said["value"]
+    except (ValueError, KeyError, TypeError):
         lines = done.lines()
         why = lines[-1] if lines else f"exit code {done.code}"
-        raise OperationError(f"{what} as {owner.name} failed: {why}", evidence=lines) from None
-    if "error" in said:
-        raise OperationError(said["error"])
-    return said["value"]
+        raise OperationError(f"{what} as {whom.name} failed: {why}", evidence=lines) from None
 
 
-def remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:
-    """Removes folders in a folder of the owner; returns those that could not be removed."""
-    paths = [os.path.join(folder, name) for name in names]
-    left: list[str] = work(host, owner, "remove", {"folders": paths})
-    if left and os.geteuid() == 0 and owner.uid != 0:
-        own = [os.path.basename(path) for path in left]
-        asked = {"folder": folder, "owner": owner.uid, "names": own}
-        work(host, identity("0"), "remove-left", asked)
-    return [path for path in left if os.path.lexists(path)]
+class Releases(NamedTuple):
+    """A folder with code folders: the target of its link `current`, as written, and their names."""
+
+    current: str | None
+    current_name: str | None
+    names: list[str]
+
+
+def releases(host: System, whom: Identity, base: str) -> Releases | None:
+    """None if the folder does not exist. Raises NotOwn, OperationError."""
+    found = work(host, whom, "tree", "look", {"base": base})
+    return found and Releases(found["current"], found["currentName"], found["names"])
+
+
+def current(host: System, whom: Identity, base: str) -> str | None:
+    """The target of the link `current`, as written; None if missing. Raises OperationError."""
+    found = work(host, whom, "tree", "look", {"base": base})
+    if found is None:
+        raise OperationError(f"{base} is not a directory")
+    if not found["isLink"]:
+        raise OperationError(f"{base}/current is not a link; move it away")
+    target: str | None = found["current"]
+    return target
+
+
+def remove(host: System, whom: Identity, folder: str, names: Sequence[str]) -> list[str]:
+    """Removes folders in a folder of the user; returns the names of those that are left."""
+    if not names:
+        return []
+    asked = {"folder": folder, "names": list(names)}
+    left: list[str] = work(host, whom, "tree", "remove", asked)
+    if left and os.geteuid() == 0 and whom.uid != 0:
+        left = _remove_left(host, whom, folder, left)
+    return left
+
+
+def _remove_left(host: System, whom: Identity, folder: str, names: list[str]) -> list[str]:
+    """As root, from an open folder: what other users left, e.g. the worker's byte code."""
+    with owned.opened(folder, os.O_RDONLY | os.O_DIRECTORY) as found:
+        owned.require_owner(found, whom, "the app")
+        asked = {"names": names}
+        left: list[str] = work(host, identity("0"), "tree", "remove-left", asked, cwd=found.proc)
+    return left
 
 
 def parsed(text: str) -> dict[str, str]:
@@ -73,11 +115,3 @@ def parsed(text: str) -> dict[str, str]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _program() -> str:
-    name = "celeriac_host.app.programs.tree"
-    spec = importlib.util.find_spec(name)
-    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
-    assert isinstance(text, str)
-    return text

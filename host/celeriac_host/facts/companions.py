@@ -28,7 +28,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 def _knows(name: str, host: System) -> bool | None:
     """Whether it was started, or last reloaded, with the sources as they are; None if unknown."""
-    return sources.started_with_these(host, name, sources.working_directory(host, name))
+    found = sources.read(host, name, sources.working_directory(host, name))
+    return sources.started_with_these(host, name, found)
 
 
 def roots(folders: list[str]) -> list[str]:

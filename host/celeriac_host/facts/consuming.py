@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from celeriac_host.app import listener
+from celeriac_host.app.reports import clipped
 from celeriac_host.system import processes, units
 from celeriac_host.system.system import System
 
@@ -33,7 +34,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return _unknown(f"{unit} is {seen['ActiveState']}")
     if seen["StatusText"].startswith((SAID, *AWAY)):
         time.sleep(AGAIN_SECONDS)
-        status = listener.clipped(units.show(host, unit, PROPERTIES)["StatusText"])
+        status = clipped(units.show(host, unit, PROPERTIES)["StatusText"])
         if status.startswith(SAID):
             return {"kind": "told", "status": status}
         if status.startswith(AWAY):
@@ -67,7 +68,7 @@ def _checked(said: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "consumes"}
     if kind == "nothing" and isinstance(waiting, dict):
         counts = {
-            listener.clipped(str(name)): count
+            clipped(str(name)): count
             for name, count in list(waiting.items())[:100]
             if type(count) is int
         }
@@ -78,7 +79,7 @@ def _checked(said: dict[str, Any]) -> dict[str, Any]:
             "answers": bool(said.get("answers")),
             "seconds": float(seconds) if isinstance(seconds, (int, float)) else 0.0,
         }
-    return _unknown(listener.clipped(str(said.get("problem", "it reported nothing valid"))))
+    return _unknown(clipped(str(said.get("problem", "it reported nothing valid"))))
 
 
 def _unknown(problem: str) -> dict[str, Any]:

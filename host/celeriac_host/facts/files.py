@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from typing import Any
 
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import group_name, user_name
 from celeriac_host.system.system import System
@@ -33,7 +35,7 @@ def file_fact(path: str) -> dict[str, Any]:
             return {"kind": "symlink", "target": os.readlink(path)}
         if not stat.S_ISREG(about.st_mode):
             return {"kind": "other", "what": what(about.st_mode)}
-        with open(path, "rb", opener=_no_follow) as file:
+        with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:
             about = os.fstat(file.fileno())
             text, digest, size = _content(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -61,10 +63,6 @@ def what(mode: int) -> str:
     return next((word for test, word in WHAT if test(mode)), "unknown")
 
 
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
 def _content(file: Any) -> tuple[str | None, str, int]:
     """The text (None if it is too long or not UTF-8), hash and size."""
     digest = hashlib.sha256()
@@ -73,6 +71,8 @@ def _content(file: Any) -> tuple[str | None, str, int]:
     for piece in iter(lambda: file.read(256 * 1024), b""):
         digest.update(piece)
         size += len(piece)
+        if size > files.WHOLE_LIMIT_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {files.WHOLE_LIMIT_BYTES} bytes")
         if size <= TEXT_LIMIT_BYTES:
             kept += piece
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host.state import ledger, lock_file, sweeping
+from celeriac_host.state import ledger, lock_file, notices, sweeping
 from celeriac_host.state.journal import is_untold, remembered
 from celeriac_host.system.system import System
 
@@ -22,6 +22,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             for each in ledger.all_awaiting(host.state)
         ],
         "leftovers": sweeping.find(host.state),
+        "notices": notices.told(host.state),
     }
 
 

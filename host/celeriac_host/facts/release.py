@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.app import environments
-from celeriac_host.code import git
+from celeriac_host.code import app_user, environments, git, trees
 from celeriac_host.code.sources import working_directory
 from celeriac_host.facts.unit import full_name
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.identities import user_name
+from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System
 
 # Commits that an upload can be based on; a host that is further behind gets more than it needs.
@@ -20,36 +19,52 @@ LISTED = 20
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    """With `source: none`, the kind is `none`."""
+    """With `source: none`, the kind is `none`. Without `user`: the unit's."""
     unit = full_name(args["unit"])
     tree: dict[str, Any] = {"kind": "none"}
     if args["source"] == "git":
-        tree = _checkout(args["checkout"] or working_directory(host, unit), host)
+        tree = _tree(_checkout, args["checkout"] or working_directory(host, unit), args, host)
     elif args["source"] == "upload":
-        tree = _releases(args["deployTo"])
+        tree = _tree(_releases, args["deployTo"], args, host)
     return {"tree": tree, "installed": environments.recorded(host.state, unit)}
 
 
-def _checkout(directory: str, host: System) -> dict[str, Any]:
+def _tree(kind: Any, path: str, args: dict[str, Any], host: System) -> dict[str, Any]:
+    """Everything is read by a process of the app's user."""
+    user = ""
     try:
-        found = git.find(directory) if directory and os.path.isdir(directory) else None
-        if found is None:
-            return {"kind": "absent", "path": directory}
-        head = git.head(host, found)
-        dirty = git.dirty(host, found)
+        user = args.get("user") or app_user.name_of_unit(host, full_name(args["unit"]))
+        found: dict[str, Any] = kind(path, identity(user), host)
+    except trees.NotOwn as error:
         return {
-            "kind": "checkout",
-            "path": found.path,
-            "owner": found.owner.name,
-            "head": head,
-            "branch": git.branch(host, found),
-            "known": _known(found, head, host),
-            "shallow": _shallow(found, host),
-            "dirty": dirty[:LISTED],
-            "dirtyCount": len(dirty),
+            "kind": "not-own",
+            "path": error.path,
+            "user": user,
+            "problem": error.problem,
+            "fix": error.fix,
         }
     except OperationError as error:
-        return {"kind": "unusable", "path": directory, "problem": error.message}
+        return {"kind": "unusable", "path": path, "problem": error.message}
+    return found
+
+
+def _checkout(directory: str, user: Identity, host: System) -> dict[str, Any]:
+    found = git.find(host, user, directory)
+    if found is None:
+        return {"kind": "absent", "path": directory}
+    head = git.head(host, found)
+    dirty = git.dirty(host, found)
+    return {
+        "kind": "checkout",
+        "path": found.path,
+        "user": user.name,
+        "head": head,
+        "branch": git.branch(host, found),
+        "known": _known(found, head, host),
+        "shallow": _shallow(found, host),
+        "dirty": dirty[:LISTED],
+        "dirtyCount": len(dirty),
+    }
 
 
 def _known(found: git.Checkout, head: str, host: System) -> list[str]:
@@ -69,26 +84,18 @@ def _shallow(found: git.Checkout, host: System) -> list[str]:
     if git.line(host, found, "rev-parse", "--is-shallow-repository", check=False) != "true":
         return []
     path = os.path.join(found.path, git.line(host, found, "rev-parse", "--git-path", "shallow"))
-    done = host.run(["cat", "--", path], user=found.owner, check=False)
+    done = host.run(["cat", "--", path], user=found.user, cwd="/", check=False)
     return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]
 
 
-def _releases(base: str) -> dict[str, Any]:
-    if not os.path.isdir(base):
+def _releases(base: str, user: Identity, host: System) -> dict[str, Any]:
+    found = trees.releases(host, user, base)
+    if found is None:
         return {"kind": "absent", "path": base}
-    link = os.path.join(base, "current")
-    if os.path.lexists(link) and not os.path.islink(link):
-        return {"kind": "unusable", "path": base, "problem": f"{link} is not a link"}
-    try:
-        names = os.listdir(os.path.join(base, "releases"))
-    except FileNotFoundError:
-        names = []
-    except OSError as error:
-        return {"kind": "unusable", "path": base, "problem": f"{error.filename}: {error.strerror}"}
     return {
         "kind": "releases",
         "path": base,
-        "owner": user_name(os.stat(base).st_uid),
-        "current": os.readlink(link) if os.path.islink(link) else None,
-        "releases": sorted(each for each in names if git.COMMIT.fullmatch(each)),
+        "user": user.name,
+        "current": trees.current(host, user, base),
+        "releases": sorted(each for each in found.names if git.COMMIT.fullmatch(each)),
     }

@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 from celeriac_host.facts.files import file_fact, octal_mode, what
-from celeriac_host.system import swaps
+from celeriac_host.system import files, swaps
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import user_name
 from celeriac_host.system.system import System
@@ -52,14 +52,14 @@ def swap_file(path: str) -> dict[str, Any]:
 
 def is_formatted(path: str) -> bool:
     """The kernel looks for the signature in the last ten bytes of the first page."""
-    with open(path, "rb") as file:
+    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:
         file.seek(swaps.PAGE_BYTES - len(swaps.SIGNATURE))
         return file.read(len(swaps.SIGNATURE)) == swaps.SIGNATURE
 
 
 def is_blank(path: str, size: int) -> bool:
     """Whether both ends are zeros: a swap file that mkswap has not formatted yet."""
-    with open(path, "rb") as file:
+    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:
         for at in (0, max(size - MEBIBYTE, 0)):
             file.seek(at)
             piece = file.read(MEBIBYTE)

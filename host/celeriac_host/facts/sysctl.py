@@ -6,6 +6,7 @@ import fnmatch
 import os
 from typing import Any, Iterator
 
+from celeriac_host.system.files import text as text_of
 from celeriac_host.system.system import System
 
 # sysctl.d(5): a file in an earlier folder replaces files of the same name in later ones.
@@ -79,8 +80,7 @@ def files() -> list[str]:
 def lines(path: str) -> Iterator[tuple[int, str, str]]:
     """Line number, key and value of each assignment."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        text = text_of(path)
     except OSError:
         return
     for number, line in enumerate(text.splitlines(), 1):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from typing import Any, Iterable
 
 from celeriac_host.facts.files import file_fact
-from celeriac_host.system import limits, units
+from celeriac_host.system import files, limits, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.processes import Process
 from celeriac_host.system.system import System
@@ -17,6 +16,8 @@ from celeriac_host.system.system import System
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 SCRIPT_LIMIT_BYTES = 1024
+# E.g. the mounts of a host with many containers.
+KERNEL_LIMIT_BYTES = 16 * 1024 * 1024
 EXEC_LINE = re.compile(r"^\s*Exec[A-Z]\w*\s*=(.*(?:\\\n.*)*)", re.MULTILINE)
 EXEC_PROPERTY = re.compile(r"Exec(Start|Stop|Reload|Condition)(Pre|Post)?")
 
@@ -29,7 +30,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     drop_ins = [
         {"path": file, "text": text}
         for file in units.split_words(seen.get("DropInPaths", ""))
-        for text in [text_of(file)]
+        for text in [_drop_in(file)]
         # The undo of an interrupted run comes first, and removes its own.
         if text is not None and not limits.is_hold(file)
     ]
@@ -50,6 +51,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             path: _program(path)
             for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
         },
+        "user": units.user_of(seen),
         "variables": _variables(host, name),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
@@ -109,12 +111,21 @@ def _masked_path(name: str) -> str:
 
 
 def text_of(path: str) -> str | None:
-    """The content of a file of the system; None if it cannot be read."""
+    """The content of a file of the kernel; None if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        return files.text(path, KERNEL_LIMIT_BYTES)
     except OSError:
         return None
+
+
+def _drop_in(path: str) -> str | None:
+    """Its text; None if it does not exist. Raises OperationError."""
+    try:
+        return files.text(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OperationError(f"cannot read the drop-in {path}: {error.strerror}") from None
 
 
 def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
@@ -128,9 +139,7 @@ def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
 
 def _program(path: str) -> dict[str, Any]:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return {"exists": True, "shebang": None, "script": None}
-        with open(path, "rb") as file:
+        with files.regular(path) as file:
             start = file.read(SCRIPT_LIMIT_BYTES)
     except (OSError, ValueError):
         return {"exists": os.path.lexists(path), "shebang": None, "script": None}

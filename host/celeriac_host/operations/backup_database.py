@@ -7,8 +7,7 @@ Undo: nothing to undo: the backup stays.
 from __future__ import annotations
 
 import os
-import shutil
-from typing import Any
+from typing import Any, Iterable
 
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.store import backups, copies
@@ -25,8 +24,9 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
     folder = backups.folder_of(host.state)
-    with open_store(path, host).copied(None, None) as copy:
-        size = os.lstat(copy.path).st_size
+    store = open_store(path, host, args["unit"], args["user"])
+    with store.copied(None, None) as copy:
+        size = copy.size_bytes
         free = copies.free_bytes(folder)
         if free < size + copies.MARGIN_BYTES:
             raise OperationError(
@@ -35,7 +35,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
             )
         target = backups.free_name(folder, path, args.get("mark", ""))
         journal.keep("backup", target)
-        _write(copy.path, target)
+        _write(copy.pieces, target)
     removed = prune(host, path, args["keep"], spare=(target,))
     more = f"; removed {removed} older" if removed else ""
     return f"{path} copied to {target}{more}", {"path": target, "sizeBytes": size}
@@ -51,14 +51,13 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     return None
 
 
-def _write(copy: str, target: str) -> None:
+def _write(pieces: Iterable[bytes], target: str) -> None:
     half = target + ".part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(copies.open_copy(copy), "rb") as source, os.fdopen(
-            os.open(half, flags, 0o600), "wb"
-        ) as file:
-            shutil.copyfileobj(source, file, 1024 * 1024)
+        with os.fdopen(os.open(half, flags, 0o600), "wb") as file:
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.rename(half, target)

@@ -1,18 +1,16 @@
 """Moves a Git checkout, and the branch it is on, to another commit.
 
-Touches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.
+Touches: tracked files of the checkout, its index, its branch, as the app's user; no untracked file.
 Undo: restores the previous commit on the same branch, its files, their times and stashed changes.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from contextlib import suppress
 from typing import Any
 
-from celeriac_host.code import git, trees
+from celeriac_host.code import app_user, git, trees
 from celeriac_host.code.git import Change, Checkout
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
@@ -20,23 +18,20 @@ from celeriac_host.system.system import System
 
 LISTED = 20
 MARGIN_BYTES = 32 * 1024 * 1024
-TIMES_LIMIT = 20_000
 # Git holds its lock only while it writes: an older lock belongs to a killed process.
 LOCK_SECONDS = 10.0
 TIMEOUT_SECONDS = 900.0
 NOTHING = "000000"
 SUBMODULE = "160000"
-DATABASE_MAGIC = b"SQLite format 3\0"
-DATABASE_NAMES = (".db", ".sqlite", ".sqlite3")
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    checkout = git.require(args["checkout"])
+    checkout = git.require(host, app_user.named(args), args["checkout"])
     return git.head(host, checkout) == git.require_commit(args["commit"])
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    checkout, new = git.require(args["checkout"]), args["commit"]
+    checkout, new = git.require(host, app_user.named(args), args["checkout"]), args["commit"]
     old, branch = git.head(host, checkout), git.branch(host, checkout)
     if old != args["expects"]:
         raise OperationError(
@@ -50,10 +45,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
             "remove it if no git is running"
         )
     dirty = git.dirty(host, checkout)
-    _refuse_dirty(checkout, dirty, args["stash"])
     changes = git.changes(host, checkout, old, new)
-    _judge_changes(host, checkout, changes, new)
-    journal.keep("was", _before(checkout, old, branch, changes, dirty))
+    seen = _examine(host, checkout, changes, dirty)
+    _refuse_dirty(checkout, dirty, seen, args["stash"])
+    _judge_changes(host, checkout, changes, seen, new)
+    journal.keep("was", _before(old, branch, changes, dirty, seen))
     if dirty:
         _stash(host, checkout, old, new, journal)
     where = ["--no-track", "-B", branch, new] if branch else ["--detach", new]
@@ -73,21 +69,31 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    checkout, moved = git.require(args["checkout"]), journal.get("moved")
+    user = app_user.of_step(args, host, journal)
+    checkout, moved = git.require(host, user, args["checkout"]), journal.get("moved")
     if moved is None:
         _restore(host, checkout, was)
     else:
         _move_back(host, checkout, was, moved)
     _unstash(host, checkout, journal, whether_stored=moved is not None)
-    trees.work(
-        host, checkout.owner, "restore-files", {"root": checkout.path}, {"times": was["times"]}
-    )
+    _restore_files(host, checkout, checkout.path, {"times": was["times"]})
     _refresh_index(host, checkout)
     return f"{checkout.path} is at {git.short(was['head'])} again"
 
 
-def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
-    databases = [path for path in dirty if _is_database(checkout, path)]
+def _examine(
+    host: System, checkout: Checkout, changes: list[Change], dirty: list[str]
+) -> dict[str, Any]:
+    """What the change would meet in the working tree: see `app/programs/checkout.py`."""
+    pairs = [[each.path, each.old_mode != NOTHING] for each in changes]
+    payload = {"changes": pairs, "dirty": dirty}
+    asked = {"root": checkout.path}
+    seen: dict[str, Any] = trees.work(host, checkout.user, "checkout", "examine", asked, payload)
+    return seen
+
+
+def _refuse_dirty(checkout: Checkout, dirty: list[str], seen: dict[str, Any], stash: bool) -> None:
+    databases = seen["dirtyDatabases"]
     if databases:
         raise OperationError(
             f"{checkout.path}: {_listed(databases)} is tracked by Git and has changed; "
@@ -101,7 +107,9 @@ def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
         )
 
 
-def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:
+def _judge_changes(
+    host: System, checkout: Checkout, changes: list[Change], seen: dict[str, Any], new: str
+) -> None:
     """Refuses commits that would change more than code."""
     modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]
     if modules:
@@ -115,83 +123,29 @@ def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new:
             f"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not "
             "supported: deploy the code by other means"
         )
-    databases = [
-        each.path
-        for each in changes
-        if each.old_mode != NOTHING and _is_database(checkout, each.path)
-    ]
+    databases = seen["databases"]
     if databases:
         raise OperationError(
             f"{checkout.path}: commit {git.short(new)} would overwrite or delete the database "
             f"{_listed(databases)}; remove it from Git (git rm --cached, .gitignore)",
             evidence=databases[:LISTED],
         )
-    in_the_way = _in_the_way(checkout, changes)
+    in_the_way = seen["inTheWay"]
     if in_the_way:
         raise OperationError(
             f"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which "
             "exists there and is not tracked by Git; move it away or remove it from the commit",
             evidence=in_the_way[:LISTED],
         )
-    _require_room(host, checkout, changes)
+    _require_room(host, checkout, changes, seen["freeBytes"])
 
 
-def _is_database(checkout: Checkout, path: str) -> bool:
-    whole = os.path.join(checkout.path, path)
-    if not os.path.isfile(whole):
-        return False
-    if path.endswith(DATABASE_NAMES):
-        return True
-    try:
-        with open(whole, "rb", opener=_no_follow) as file:
-            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC
-    except OSError:
-        return False
-
-
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
-    """Paths that Git does not track and the new commit would overwrite."""
-    tracked = {each.path for each in changes if each.old_mode != NOTHING}
-    found = set()
-    for each in changes:
-        if each.old_mode != NOTHING:
-            continue
-        parts = each.path.split("/")
-        for count in range(1, len(parts) + 1):
-            path = "/".join(parts[:count])
-            whole = os.path.join(checkout.path, path)
-            if path in tracked or not os.path.lexists(whole):
-                break
-            is_folder = os.path.isdir(whole) and not os.path.islink(whole)
-            if count < len(parts) and is_folder:
-                continue
-            if is_folder and _holds_only(checkout, path, tracked):
-                break
-            found.add(path)
-            break
-    return sorted(found)
-
-
-def _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:
-    """Whether the old commit tracks all of the folder, so that a file may replace it."""
-    for where, _, names in os.walk(os.path.join(checkout.path, folder)):
-        relative = os.path.relpath(where, checkout.path)
-        if any(f"{relative}/{name}" not in tracked for name in names):
-            return False
-    return True
-
-
-def _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:
+def _require_room(host: System, checkout: Checkout, changes: list[Change], free: int) -> None:
     objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]
     words = ["cat-file", "--batch-check=%(objectsize)"]
     asked = "".join(f"{each}\n" for each in objects).encode("ascii")
     told = git.run(host, checkout, *words, input=asked).out.split() if objects else []
     needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES
-    free = shutil.disk_usage(checkout.path).free
     if free < needed:
         raise OperationError(
             f"No space left on device: {checkout.path} has {free // 2**20} MiB free, and "
@@ -200,19 +154,14 @@ def _require_room(host: System, checkout: Checkout, changes: list[Change]) -> No
 
 
 def _before(
-    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]
+    old: str, branch: str | None, changes: list[Change], dirty: list[str], seen: dict[str, Any]
 ) -> dict[str, Any]:
-    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})
-    times = {}
-    for path in kept[:TIMES_LIMIT]:
-        with suppress(OSError):
-            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns
     return {
         "head": old,
         "branch": branch,
-        "kept": kept,
+        "kept": sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty}),
         "added": sorted(each.path for each in changes if each.old_mode == NOTHING),
-        "times": times,
+        "times": seen["times"],
     }
 
 
@@ -232,8 +181,8 @@ def _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
         host.sleep(0.5)
     for lock in git.locks(host, checkout):
         folder, name = os.path.split(os.path.realpath(lock))
-        trees.work(host, checkout.owner, "restore-files", {"root": folder}, {"remove": [name]})
-    _remove(host, checkout, was["added"])
+        _restore_files(host, checkout, folder, {"remove": [name]})
+    _restore_files(host, checkout, checkout.path, {"remove": was["added"]})
     git.run(host, checkout, "read-tree", was["head"])
     names = "".join(f"{path}\0" for path in was["kept"]).encode("utf-8")
     if names:
@@ -249,8 +198,8 @@ def _refresh_index(host: System, checkout: Checkout) -> None:
     git.run(host, checkout, "update-index", "-q", "--refresh", check=False)
 
 
-def _remove(host: System, checkout: Checkout, paths: list[str]) -> None:
-    trees.work(host, checkout.owner, "restore-files", {"root": checkout.path}, {"remove": paths})
+def _restore_files(host: System, checkout: Checkout, root: str, what: dict[str, Any]) -> None:
+    trees.work(host, checkout.user, "checkout", "restore-files", {"root": root}, what)
 
 
 def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:
@@ -269,7 +218,7 @@ def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str
             f"another git process is running in {checkout.path}: {locks[0]} exists"
         )
     back = git.changes(host, checkout, now, was["head"])
-    in_the_way = _in_the_way(checkout, back)
+    in_the_way = _examine(host, checkout, back, [])["inTheWay"]
     if in_the_way:
         raise OperationError(
             f"{checkout.path}: {_listed(in_the_way)} was added since and would be overwritten"

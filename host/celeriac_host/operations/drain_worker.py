@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from celeriac_host.app import app_process, consumers, stopping
+from celeriac_host.app.reports import clipped
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -88,7 +89,7 @@ class _Drain(consumers.Talk):
             raise _Restarted
         name = self.args["unit"]
         short = name[: -len(".service")] if name.endswith(".service") else name
-        self.host.note(f"{short}: {message['waiting']}")
+        self.host.note(f"{short}: {clipped(str(message['waiting']))}")
         return "go"
 
 

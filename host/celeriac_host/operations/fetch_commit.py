@@ -1,6 +1,6 @@
 """Imports a commit from an uploaded Git bundle into the object store of a checkout.
 
-Touches: objects in the checkout's .git, as its owner; no branch, no file of the working tree.
+Touches: objects in the checkout's .git, as the app's user; no branch, no file of the working tree.
 Undo: nothing to undo: Git removes unreferenced objects later.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-from celeriac_host.code import git, parcels
+from celeriac_host.code import app_user, git, parcels
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -19,12 +19,13 @@ TIMEOUT_SECONDS = 1800.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    checkout = git.require(args["checkout"])
+    checkout = git.require(host, app_user.named(args), args["checkout"])
     return git.has_whole(host, checkout, git.require_commit(args["commit"]))
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    checkout, commit = git.require(args["checkout"]), args["commit"]
+    checkout = git.require(host, app_user.named(args), args["checkout"])
+    commit = args["commit"]
     with parcels.open_whole(args["sha256"], host) as bundle:
         needed = _read_header(bundle, commit)
         for each in needed:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host.app import leftovers, messages
-from celeriac_host.facts.unit import instant
+from celeriac_host.app import leftovers
+from celeriac_host.facts import unacked
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import units
 from celeriac_host.system.system import System
-
-PROPERTIES = ("ActiveState", "MainPID", "InactiveExitTimestampMonotonic")
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -22,12 +19,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
-    seen = units.show(host, args["unit"], PROPERTIES)
-    running = seen["ActiveState"] not in ("inactive", "failed")
-    # Messages that were delivered before this worker started belong to one that has ended.
-    started = instant(seen["InactiveExitTimestampMonotonic"]) if running else None
-    main = units.number(seen["MainPID"])
-    report = messages.ask(args, host, "look", before=started, mainPid=main)
+    report = unacked.find(args, host)
     return leftovers.describe(report), report
 
 

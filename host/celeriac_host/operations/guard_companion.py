@@ -36,15 +36,16 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     now = companions.seen(unit, host)
     if companions.same_run(was, now):
         return f"{unit} never stopped serving"
-    timeout = companions.timeout_of(args)
     try:
-        if now["ActiveState"] in companions.SERVING:
-            same = now["InvocationID"] == was["InvocationID"]
-            companions.renew(unit, args["how"] if same else "restart", timeout, host)
+        serves = now["ActiveState"] in companions.SERVING
+        if serves and args["how"] == "reload" and now["InvocationID"] == was["InvocationID"]:
+            companions.renew(args, "reload", host)
         else:
+            left = companions.stop(args, host) if serves else companions.end_left(args, was, host)
+            if left and args.get("onlyOnce"):
+                raise companions.still_there(unit, left)
             # Its stop did not end them: it serves again all the same, but they must be told.
-            left = companions.left_by(unit, was)
-            companions.start(unit, timeout, host)
+            companions.start(unit, companions.timeout_of(args), host)
             if left:
                 with suppress(OSError):
                     journal.keep(TODO, _todo(unit, left))
@@ -58,7 +59,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 
 def _todo(unit: str, left: list[processes.Process]) -> str:
-    """Beat, for instance, would send everything twice."""
+    """They may be jobs that are meant to go on, or run what the unit runs, too."""
     pids = ", ".join(str(each.pid) for each in left)
     some, them = ("process", "it") if len(left) == 1 else ("processes", "them")
     return (

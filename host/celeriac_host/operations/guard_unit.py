@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host.app import stopping
+from celeriac_host.app import leftover_processes, stopping
 from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import processes, units
@@ -25,6 +25,9 @@ PROPERTIES = (
     "InvocationID",
     "NeedDaemonReload",
     "NRestarts",
+    "ControlGroup",
+    "Slice",
+    "KillMode",
 )
 STEADY = ("MainPID", "NRestarts")
 SERVING = ("active", "reloading", "refreshing")
@@ -80,7 +83,7 @@ def _bring_back(
     verb = "start" if now["ActiveState"] in RESTING else "restart"
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     try:
-        remark = _control(verb, args, host, journal)
+        remark = _renew(verb, args, now, host, journal)
     except OperationError as error:
         raise _failed(unit, error.message, cursor, host) from None
     for _ in range(int(CHILDREN_SECONDS)):
@@ -95,6 +98,20 @@ def _bring_back(
     sources.remember(host, unit)
     now = units.show(host, unit, PROPERTIES)
     return f"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}"
+
+
+def _renew(
+    verb: str, args: dict[str, Any], now: dict[str, str], host: System, journal: StepJournal
+) -> str:
+    """Starts or restarts it, beside no process that an earlier stop left."""
+    group = stopping.group_of(args["unit"], now)
+    remark = ""
+    if verb == "restart" and now.get("KillMode") not in leftover_processes.LEAVING:
+        return _control("restart", args, host, journal)
+    if verb == "restart":
+        remark = _control("stop", args, host, journal)
+    leftover_processes.end(group, host)
+    return _control("start", args, host, journal) + remark
 
 
 def _watch(unit: str, first: dict[str, str], healthy: float, cursor: str, host: System) -> None:

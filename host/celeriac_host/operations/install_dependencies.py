@@ -1,6 +1,6 @@
 """Installs the packages of a lock file into the app's virtual environment while the worker runs.
 
-Touches: the virtual environment of the unit's interpreter, as its owner.
+Touches: the virtual environment of the unit's interpreter, as the app's user, who must own it.
 Undo: restores the environment from a copy by hard links that is kept in it (.celeriac); fails if
   that copy no longer exists (two installations later).
 """
@@ -14,12 +14,11 @@ import time
 from contextlib import contextmanager
 from typing import Any, Iterator
 
-from celeriac_host.app import environments
-from celeriac_host.app.environments import Environment
-from celeriac_host.code import git, trees
+from celeriac_host.code import app_user, environments, git, objects, trees
+from celeriac_host.code.environments import Environment
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.identities import Identity
+from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System, Tick
 
 NOTE_SECONDS = 5.0
@@ -30,13 +29,13 @@ EDITABLE = re.compile(r"^\s*(?:-e|--editable)\b")
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    environment = environments.find(host, args["unit"], args["interpreter"])
+    environment = _environment(args, host)
     known = environments.recorded(host.state, args["unit"]) or {}
     return known.get("lock") == args["lock"] and known.get("prefix") == environment.prefix
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    environment = environments.find(host, args["unit"], args["interpreter"])
+    environment = _environment(args, host)
     keep = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(2).hex()
     journal.keep(
         "was",
@@ -48,12 +47,12 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         },
     )
     asked = {"root": environment.prefix, "keep": keep, "others": OTHER_COPIES}
-    stale = trees.work(host, environment.owner, "keep-environment", asked)
-    trees.remove(host, environment.owner, _store(environment.prefix), stale)
+    stale = trees.work(host, environment.user, "environment", "keep", asked)
+    trees.remove(host, environment.user, _store(environment.prefix), stale)
     # From here on an undo may need the copy.
     journal.keep("kept", True)
     before = _installed(host, environment)
-    with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
+    with _sources(args, environment.user, journal.get("was")["scratch"], host) as folder:
         temporary = os.path.join(journal.get("was")["scratch"], TEMPORARY)
         # Not listed at all: pip itself will say why.
         has_pip = "pip" in before or not before
@@ -79,13 +78,12 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    prefix = was["prefix"]
+    prefix, user = was["prefix"], app_user.of_step(args, host, journal)
     if not journal.get("kept"):
         # Nothing was installed; an interrupted copy must not take the place of a whole one.
         store = _store(prefix)
         names = [was["keep"] + end for end in ("", ".part", ".failed")]
-        there = [name for name in names if os.path.lexists(os.path.join(store, name))]
-        trees.remove(host, trees.owner_of(prefix), store, there)
+        trees.remove(host, user, store, names)
         return None
     shutil.rmtree(was["scratch"], ignore_errors=True)
     if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
@@ -98,10 +96,23 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     # Before the copy is moved: an undo that is interrupted after that could not tell.
     environments.record(host.state, args["unit"], was["record"])
     asked = {"root": prefix, "keep": was["keep"]}
-    owner = trees.owner_of(prefix)
-    trees.work(host, owner, "restore-environment", asked)
-    trees.remove(host, owner, _store(prefix), [was["keep"] + ".failed"])
+    trees.work(host, user, "environment", "restore", asked)
+    trees.remove(host, user, _store(prefix), [was["keep"] + ".failed"])
     return f"{prefix} restored"
+
+
+def _environment(args: dict[str, Any], host: System) -> Environment:
+    """Installers run what packages bring, so never as root unless the app itself runs as root."""
+    user = app_user.named(args)
+    unit = args["unit"]
+    if user.uid == 0:
+        runs = app_user.name_of_unit(host, unit)
+        if identity(runs).uid != 0:
+            raise OperationError(
+                f"{unit} runs as {runs}, so its packages are not installed as root; give the "
+                f"virtual environment to {runs}, or to the user in the input `app-user`"
+            )
+    return environments.find(host, unit, args["interpreter"], user)
 
 
 def _store(prefix: str) -> str:
@@ -109,32 +120,27 @@ def _store(prefix: str) -> str:
 
 
 @contextmanager
-def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
-    """The commit's files in a folder that the environment's owner may read.
+def _sources(args: dict[str, Any], user: Identity, scratch: str, host: System) -> Iterator[str]:
+    """The commit's files in a folder of the app's user: those of the commit, filtered by nothing.
 
     `scratch` also has a folder for temporary files, which interrupted installers leave behind.
     """
     os.mkdir(scratch, 0o700)
     try:
-        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)
-        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)
-        if "release" in args:
-            os.chown(scratch, -1, owner.gid)
+        temporary = os.path.join(scratch, TEMPORARY)
+        os.mkdir(temporary, 0o700)
+        folder = args.get("release")
+        if folder is None:
+            folder = os.path.join(scratch, "tree")
+            checkout = git.require(host, user, args["checkout"])
+            with objects.opened(host, checkout) as found:
+                objects.write_commit(found, git.require_commit(args["commit"]), folder, user)
+        if os.geteuid() == 0:
+            # Nobody but the user gets in; the folder itself stays root's.
+            os.chown(temporary, user.uid, user.gid)
+            os.chown(scratch, -1, user.gid)
             os.chmod(scratch, 0o750)
-            yield args["release"]
-            return
-        checkout = git.require(args["checkout"])
-        tree, index = os.path.join(scratch, "tree"), os.path.join(scratch, "index")
-        os.mkdir(tree, 0o700)
-        # The owner of the checkout writes, the owner of the environment reads, nobody else can.
-        for path in (tree, scratch):
-            os.chown(path, checkout.owner.uid, owner.gid)
-            os.chmod(path, 0o750)
-        env = {"GIT_INDEX_FILE": index}
-        git.run(host, checkout, "read-tree", args["commit"], env=env)
-        words = ["checkout-index", "-a", "-f", "-q", f"--prefix={tree}/"]
-        git.run(host, checkout, *words, env=env, timeout=600)
-        yield tree
+        yield folder
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -148,7 +154,8 @@ def _install(
     host: System,
 ) -> None:
     file = os.path.join(folder, args["file"])
-    if not os.path.isfile(file):
+    text = trees.work(host, environment.user, "environment", "read-lock", {"file": file})
+    if text is None:
         raise OperationError(f"{args['file']} is not in commit {git.short(args['commit'])}")
     where = os.path.dirname(file)
     if args["tool"] == "uv":
@@ -156,7 +163,7 @@ def _install(
         # Not the Python that uv would choose or download.
         argv += ["--python", environment.python, "--no-python-downloads"]
     else:
-        _refuse_editable(file)
+        _refuse_editable(args["file"], text)
         argv = [*_pip(environment, has_pip), "--requirement", file]
     program = "uv sync" if args["tool"] == "uv" else "pip install"
     begun = time.monotonic()
@@ -165,10 +172,11 @@ def _install(
         host.note(f"{program}: running for {time.monotonic() - begun:.0f} s")
 
     done = host.run(
-        argv,
+        # It enters the folder as the user: root would pass folders that the user may not enter.
+        ["env", f"--chdir={where}", *argv],
         timeout=args["timeoutSeconds"],
-        user=environment.owner,
-        cwd=where,
+        user=environment.user,
+        cwd="/",
         env={
             "PATH": _path(environment),
             "VIRTUAL_ENV": environment.prefix,
@@ -184,7 +192,7 @@ def _install(
         errors = [each for each in lines if re.match(r"\s*(?:ERROR|error)\b", each)]
         why = (errors or lines or [f"exit code {done.code}"])[-1].strip()
         raise OperationError(
-            f"{program} of {args['file']} failed as {environment.owner.name}: {why}",
+            f"{program} of {args['file']} failed as {environment.user.name}: {why}",
             ran=argv,
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
@@ -194,12 +202,13 @@ def _install(
 def _pip(environment: Environment, has_pip: bool) -> list[str]:
     """pip, or uv's own where uv made the environment: without pip."""
     if has_pip:
-        argv = [environment.python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-        return [*argv, "--disable-pip-version-check"]
+        # -I: pip itself, not a module of that name in the folder or on PYTHONPATH.
+        argv = [environment.python, "-I", "-m", "pip", "install", "--no-input"]
+        return [*argv, "--progress-bar=off", "--disable-pip-version-check"]
     uv = shutil.which("uv", path=_path(environment))
     if uv is None:
         raise OperationError(
-            f"{environment.prefix} has no pip, and {environment.owner.name} has no uv: install uv "
+            f"{environment.prefix} has no pip, and {environment.user.name} has no uv: install uv "
             f"in /usr/local/bin, or pip with `{environment.python} -m ensurepip`"
         )
     return [uv, "pip", "install", "--no-progress", "--python", environment.python]
@@ -207,19 +216,18 @@ def _pip(environment: Environment, has_pip: bool) -> list[str]:
 
 def _path(environment: Environment) -> str:
     """With the folder into which uv's own installer puts uv."""
-    own = [environment.prefix + "/bin", environment.owner.home + "/.local/bin"]
+    own = [environment.prefix + "/bin", environment.user.home + "/.local/bin"]
     return ":".join([*own, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
 
 
-def _refuse_editable(file: str) -> None:
-    with open(file, encoding="utf-8", errors="replace") as lines:
-        for number, each in enumerate(lines, 1):
-            if EDITABLE.match(each):
-                raise OperationError(
-                    f"{os.path.basename(file)}:{number} installs an editable package "
-                    f"({each.strip()}) from a folder that is removed afterwards; put the app on "
-                    "PYTHONPATH, or name the package without -e"
-                )
+def _refuse_editable(name: str, text: str) -> None:
+    for number, each in enumerate(text.splitlines(), 1):
+        if EDITABLE.match(each):
+            raise OperationError(
+                f"{os.path.basename(name)}:{number} installs an editable package "
+                f"({each.strip()}) from a folder that is removed afterwards; put the app on "
+                "PYTHONPATH, or name the package without -e"
+            )
 
 
 def _installed(host: System, environment: Environment) -> dict[str, str]:
@@ -229,7 +237,7 @@ def _installed(host: System, environment: Environment) -> dict[str, str]:
         "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
     )
     argv = [environment.python, "-I", "-c", code]
-    done = host.run(argv, timeout=120, user=environment.owner, cwd="/", check=False)
+    done = host.run(argv, timeout=120, user=environment.user, cwd="/", check=False)
     return trees.parsed(done.out)
 
 

@@ -153,7 +153,7 @@ def _remembered(seen: Seen | None) -> Any:
 
 def _refuse_content(path: str, host: System) -> None:
     """Zeros are a swap file that is not formatted yet; any other content must be kept."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(handle).st_size
         at = 0
@@ -234,7 +234,7 @@ def _resize(args: dict[str, Any], host: System, seen: Seen, size: int) -> str:
     If it cannot grow, it has its old size again.
     """
     path = args["path"]
-    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fchmod(handle, MODE)
         os.fchown(handle, 0, 0)
@@ -314,7 +314,7 @@ def _fill(host: System, handle: int, path: str, size: int, start: int = 0) -> No
 
 def _clear_header(path: str) -> None:
     size = min(swaps.PAGE_BYTES, os.path.getsize(path))
-    with open(path, "r+b") as file:
+    with files.regular(path, os.O_RDWR | os.O_NOFOLLOW) as file:
         file.write(bytes(size))
         file.flush()
         os.fsync(file.fileno())

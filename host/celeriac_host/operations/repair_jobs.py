@@ -52,7 +52,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 
 def _store(args: dict[str, Any], host: System) -> Store:
-    return open_store(args["database"], host, args.get("unit", ""))
+    # Plans of older versions name no user: then it is the unit's.
+    return open_store(args["database"], host, args.get("unit", ""), args.get("user"))
 
 
 def _touched(journal: StepJournal) -> list[Row]:

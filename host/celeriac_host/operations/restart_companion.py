@@ -28,7 +28,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     now = companions.seen(unit, host)
     if now["ActiveState"] in companions.RESTING:
         return f"{unit} is {now['ActiveState']}; it was not started", {"downtimeSeconds": None}
-    down = companions.renew(unit, how, companions.timeout_of(args), host)
+    down = companions.renew(args, how, host)
     sources.remember(host, unit)
     companions.watch(unit, float(args["minHealthySeconds"]), host)
     answer = _probe(args, host)

@@ -13,6 +13,7 @@ from typing import Any
 from celeriac_host.operations import backup_database
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.store import backups
+from celeriac_host.store.store import Store
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -29,10 +30,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     backup = _find(args["backup"], path, host)
     # Prune none: the one to restore may be the oldest.
     keep = len(backups.listed(host.state, path)) + 1
-    saved = {"database": path, "keep": keep, "mark": backups.BEFORE_RESTORE}
+    whose = {name: args[name] for name in ("database", "unit", "user")}
+    saved = {**whose, "keep": keep, "mark": backups.BEFORE_RESTORE}
     _, now = backup_database.do(saved, host, journal)
     journal.keep("restoring", backup)
-    open_store(path, host).replace(backup, args["busyTimeoutSeconds"])
+    _store(args, host).replace(backup, args["busyTimeoutSeconds"])
     backup_database.prune(host, path, args["keep"], spare=(backup, now["path"]))
     size = os.lstat(backup).st_size
     done = f"{path} restored from {backup}; its earlier content is in {now['path']}"
@@ -43,8 +45,13 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if journal.get("restoring") is None:
         return backup_database.undo(args, host, journal)
     before = journal.get("backup")
-    open_store(args["database"], host).replace(before, UNDO_BUSY_SECONDS)
+    _store(args, host).replace(before, UNDO_BUSY_SECONDS)
     return f"{args['database']} restored from {before}"
+
+
+def _store(args: dict[str, Any], host: System) -> Store:
+    # Plans of older versions name neither.
+    return open_store(args["database"], host, args.get("unit", ""), args.get("user"))
 
 
 def _find(wanted: str, path: str, host: System) -> str:

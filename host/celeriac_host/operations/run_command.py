@@ -18,13 +18,15 @@ from celeriac_host.app.programs.app_side import URL_PASSWORD
 from celeriac_host.state.journal import TODO, StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.following import follow
+from celeriac_host.system.following import Budget, follow
 from celeriac_host.system.system import System
 
 EVIDENCE_LINES = 12
 LINE_LIMIT = 500
 ENV = "/usr/bin/env"
 LINES_LIMIT = 2000
+# Beyond that it is ended: what it prints goes through this program.
+MOST = Budget(total_bytes=64 * 1024 * 1024, lines=1_000_000)
 # Its stderr joins stdout, so that its lines stay in order; no input: it must not ask anything.
 JOINED = 'exec "$@" 2>&1 </dev/null'
 
@@ -58,7 +60,6 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     path = where.environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     programs = [word for word in interpreter if word.startswith("/") and word != ENV]
     own = [os.path.dirname(word) for word in programs[:1]]
-    ours = dict.fromkeys(("LC_ALL", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "SYSTEMD_URLIFY"))
     ended = follow(
         host,
         ["/bin/sh", "-c", JOINED, "sh", *words],
@@ -67,13 +68,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         whom=where.identity,
         cwd=where.directory,
         env={
-            **ours,
             **where.environment,
             "PATH": ":".join([*own, path]),
             "PYTHONUNBUFFERED": "1",
             # No byte code: the code may be undone, and Python compares only its size and second.
             "PYTHONDONTWRITEBYTECODE": "1",
         },
+        asked=where.restrictions,
+        most=MOST,
     )
     if ended.code == 0:
         return f"`{said}` succeeded in {time.monotonic() - begun:.1f} s"

@@ -62,12 +62,18 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 def _send(
     args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal
 ) -> list[str]:
+    open_ids = {call["id"] for call in calls}
+    told: set[tuple[str, str]] = set()
+
     def hear(message: dict[str, Any]) -> bool | None:
-        if "send" in message:
-            journal.keep("sending:" + message["send"], True)
-            return True
-        if "sent" in message:
-            journal.keep("sent:" + message["sent"], True)
+        """Keeps each of these ids once: the process is the app's, and may say anything."""
+        for word, name in (("send", "sending"), ("sent", "sent")):
+            ident = message.get(word)
+            if isinstance(ident, str) and ident in open_ids:
+                if (word, ident) not in told:
+                    told.add((word, ident))
+                    journal.keep(f"{name}:{ident}", True)
+                return True if word == "send" else None
         return None
 
     request = {**listener.app_of(args), "calls": calls}
@@ -102,7 +108,7 @@ def _sent_before(
 
 def _rows(args: dict[str, Any], host: System) -> dict[str, str]:
     """Task id → its row as text; only rows that still name it."""
-    store = open_store(args["database"], host, args["unit"])
+    store = open_store(args["database"], host, args["unit"], args.get("user"))
     return store.rows_of_calls(args["calls"], BUSY_SECONDS)
 
 

@@ -1,6 +1,6 @@
 """Points the link `current` at a code folder, in one rename.
 
-Touches: the link `current` in the app's folder.
+Touches: the link `current` in the app's folder, as the app's user.
 Undo: restores the earlier link, or removes it if there was none.
 """
 
@@ -9,28 +9,27 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.code import git, trees
+from celeriac_host.code import app_user, git, trees
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    return _target(args["deployTo"]) == _wanted(args)
+    return trees.current(host, app_user.named(args), args["deployTo"]) == _wanted(args)
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    base, target = args["deployTo"], _wanted(args)
-    if not os.path.isdir(os.path.join(base, target)):
-        raise OperationError(f"{base}/{target} does not exist")
-    was = _target(base)
+    base, target, user = args["deployTo"], _wanted(args), app_user.named(args)
+    was = trees.current(host, user, base)
     if was != args["expects"]:
         raise OperationError(
             f"{base}/current is {was or 'missing'}; it was {args['expects'] or 'missing'} "
             "when the plan was made; run again"
         )
     journal.keep("was", {"target": was, "to": target})
-    _switch(host, base, target)
+    _switch(host, user, base, target)
     return f"{base}/current points to {target}"
 
 
@@ -38,41 +37,26 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    base = args["deployTo"]
-    now = _target(base)
+    base, user = args["deployTo"], app_user.of_step(args, host, journal)
+    now = trees.current(host, user, base)
     if now not in (was["target"], was["to"]):
         raise OperationError(
             f"{base}/current not restored: somebody else changed it since ({now or 'removed'})"
         )
     if now != was["target"]:
-        if was["target"] and not os.path.isdir(os.path.join(base, was["target"])):
-            raise OperationError(
-                f"cannot restore {base}/current: {was['target']} was removed since; deploy that "
-                "commit again"
-            )
-        _switch(host, base, was["target"])
-    elif os.path.islink(os.path.join(base, ".current.celeriac")):
-        # Interrupted between the new link and its renaming.
-        trees.work(host, trees.owner_of(base), "forget", {"link": os.path.join(base, "current")})
+        _switch(host, user, base, was["target"])
+    else:
+        # Perhaps interrupted between the new link and its renaming.
+        trees.work(host, user, "tree", "forget", {"link": os.path.join(base, "current")})
     if was["target"] is None:
         return f"{base}/current removed again"
     return f"{base}/current points to {was['target']} again"
 
 
-def _switch(host: System, base: str, target: str | None) -> None:
+def _switch(host: System, user: Identity, base: str, target: str | None) -> None:
     asked = {"link": os.path.join(base, "current"), "target": target}
-    trees.work(host, trees.owner_of(base), "switch", asked)
+    trees.work(host, user, "tree", "switch", asked)
 
 
 def _wanted(args: dict[str, Any]) -> str:
     return "releases/" + git.require_commit(args["commit"])
-
-
-def _target(base: str) -> str | None:
-    """Its target, as written; None if missing. Raises OperationError if it is not a link."""
-    link = os.path.join(base, "current")
-    if not os.path.lexists(link):
-        return None
-    if not os.path.islink(link):
-        raise OperationError(f"{link} is not a link; move it away")
-    return os.readlink(link)

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 from celeriac_host.session.wire import Wire, take_over
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe
@@ -20,8 +20,38 @@ PROTOCOL = 1
 FLUSH_SECONDS = 5.0
 
 
+class Gate(Protocol):
+    """Decides which requests are carried out."""
+
+    def parse(self, line: bytes) -> dict[str, Any]:
+        """Raises Fault."""
+
+    def judge(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The request as it is carried out. Raises Fault."""
+
+    def answered(self, message: dict[str, Any], answer: Any) -> Any:
+        """The answer as it is sent."""
+
+
+class Open:
+    """With root's own key, all of them."""
+
+    def parse(self, line: bytes) -> dict[str, Any]:
+        return _parsed(line)
+
+    def judge(self, message: dict[str, Any]) -> dict[str, Any]:
+        return message
+
+    def answered(self, message: dict[str, Any], answer: Any) -> Any:
+        return answer
+
+
 def main() -> None:
-    host = System()
+    run(System(), Open(), {})
+
+
+def run(host: System, gate: Gate, about: dict[str, Any]) -> None:
+    """Says hello, with `about` in it, and serves. Never returns."""
 
     def leave(signum: int, frame: object) -> None:
         host.runner_gone = True
@@ -36,28 +66,30 @@ def main() -> None:
             "python": ".".join(map(str, sys.version_info[:3])),
             "user": user_name(os.geteuid()),
             "pid": os.getpid(),
+            **about,
         }
     )
     try:
-        serve(wire, host)
+        serve(wire, host, gate)
     finally:
         wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
         # Not sys.exit: the reader thread is in a read that only the runner can end.
         os._exit(0)
 
 
-def serve(wire: Wire, host: System) -> None:
+def serve(wire: Wire, host: System, gate: Gate) -> None:
     while True:
         line = wire.receive()
         if line is None:
             return
         ident: Any = None
         try:
-            message = _parsed(line)
+            message = gate.parse(line)
             ident = message.get("id")
             if message.get("ask") == "bye":
                 return
-            answer = _answer(message, wire, host)
+            message = gate.judge(message)
+            answer = gate.answered(message, _answer(message, wire, host))
             wire.send({"id": ident, "answer": answer})
         except RunnerGone:
             return
@@ -134,7 +166,7 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
     if ask == "recover":
         return control.recover(message["meta"], host, progress)
     if ask == "acknowledge":
-        return control.acknowledge(message["transactions"], host)
+        return control.acknowledge(message["transactions"], host, message.get("notices"))
     return control.confirm(message["unit"], message["transactions"], message["meta"], host)
 
 

@@ -1,7 +1,8 @@
 """Makes the package importable from memory, then runs the agent or the detached process.
 
 The bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the
-agent on the host's disk also sets `WORDS`, the arguments of `work.py`.
+agent on the host's disk also sets `WORDS`, the arguments of `work.py`; the installed agent of the
+hardened mode sets `HARDENED`.
 """
 
 from __future__ import annotations
@@ -56,15 +57,18 @@ class MemoryImporter:
         exec(self.get_code(module.__name__), module.__dict__)
 
 
-def run(sources: dict[str, str], words: Sequence[str]) -> None:
+def run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
-    # program.py writes them to the host.
-    vars(import_module("celeriac_host.transaction.program"))["SOURCES"] = sources
-    if words:
+    # These two write them to the host.
+    for name in ("celeriac_host.transaction.program", "celeriac_host.system.installed"):
+        vars(import_module(name))["SOURCES"] = sources
+    if hardened:
+        import_module("celeriac_host.session.hardened").main()
+    elif words:
         import_module("celeriac_host.transaction.work").main(words)
     else:
         import_module("celeriac_host.session.agent").main()
 
 
 if "SOURCES" in globals():
-    run(globals()["SOURCES"], globals().get("WORDS", ()))
+    run(globals()["SOURCES"], globals().get("WORDS", ()), globals().get("HARDENED") is True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
-from celeriac_host.store import copies
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import System
@@ -23,9 +21,9 @@ def snapshot(
     path = args["database"]
     try:
         wanted = args.get("extract")
-        store = open_store(path, host, (wanted or {}).get("unit", ""))
+        store = open_store(path, host, (wanted or {}).get("unit", ""), args["user"])
         with store.copied(args["limitBytes"], wanted) as copy:
-            size, digest = _send(copy.path, host, emit_chunk)
+            size, digest = _send(copy.pieces, host, emit_chunk)
     except OperationError as error:
         raise Fault(
             error.message,
@@ -41,7 +39,9 @@ def snapshot(
     }
 
 
-def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:
+def _send(
+    pieces: Iterable[bytes], host: System, emit_chunk: Callable[[bytes], None]
+) -> tuple[int, str]:
     digest = hashlib.sha256()
     squeeze = zlib.compressobj(6)
     unsent = bytearray()
@@ -52,13 +52,12 @@ def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple
             emit_chunk(bytes(unsent[:PIECE_BYTES]))
             del unsent[:PIECE_BYTES]
 
-    with os.fdopen(copies.open_copy(copy), "rb") as file:
-        for piece in iter(lambda: file.read(1024 * 1024), b""):
-            host.heed()
-            size += len(piece)
-            digest.update(piece)
-            unsent += squeeze.compress(piece)
-            send_full()
+    for piece in pieces:
+        host.heed()
+        size += len(piece)
+        digest.update(piece)
+        unsent += squeeze.compress(piece)
+        send_full()
     unsent += squeeze.flush()
     send_full()
     if unsent:

@@ -15,6 +15,7 @@ from celeriac_host.system.system import SLICE_SECONDS, System
 
 LINE_LIMIT_BYTES = 1024 * 1024
 UNSENT_LIMIT = 8
+UNREAD_LIMIT = 16
 
 
 class Wire:
@@ -24,7 +25,8 @@ class Wire:
         self.host = host
         self.source = source
         self.sink = sink
-        self.inbox: queue.Queue[bytes | None] = queue.Queue()
+        # What a client sends without waiting for answers must not fill the memory.
+        self.inbox: queue.Queue[bytes | None] = queue.Queue(UNREAD_LIMIT)
         self.outbox: queue.Queue[bytes] = queue.Queue()
         for task in (self._read, self._write):
             threading.Thread(target=task, daemon=True).start()

@@ -28,13 +28,18 @@ LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
 KEEP_LINES = 400
 
 
-def record(state: str, ident: str, plan: dict[str, Any]) -> None:
-    """Records a transaction that is about to be committed as a release, once. Raises OSError."""
+def record(state: str, ident: str, plan: dict[str, Any]) -> int:
+    """Records a transaction that is about to be committed as a release, once; returns its number.
+
+    Raises OSError.
+    """
     meta = plan["meta"]
     unit = meta["unit"]
     known = of_unit(state, unit)
-    if any(each["transaction"] == ident for each in known):
-        return
+    for each in known:
+        if each["transaction"] == ident:
+            return int(each["release"])
+    number: int = max((each["release"] for each in known), default=0) + 1
     now = round(time.time(), 3)
     lines: list[dict[str, Any]] = []
     if not known:
@@ -43,7 +48,7 @@ def record(state: str, ident: str, plan: dict[str, Any]) -> None:
     lines.append(
         {
             "unit": unit,
-            "release": max((each["release"] for each in known), default=0) + 1,
+            "release": number,
             "at": now,
             "transaction": ident,
             "holder": meta.get("holder", ""),
@@ -54,6 +59,7 @@ def record(state: str, ident: str, plan: dict[str, Any]) -> None:
         }
     )
     _append(state, lines)
+    return number
 
 
 def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:

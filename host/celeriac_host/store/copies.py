@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import shutil
-import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from typing import Iterator, NamedTuple
@@ -20,10 +19,12 @@ MARGIN_BYTES = 16 * 1024 * 1024
 class Copy(NamedTuple):
     """A SQLite file with a consistent copy of a database, or of part of one."""
 
-    path: str
     # `everything`, or the `rows` that the extract asked for.
     holds: str
     taken_at: float
+    size_bytes: int
+    # Its bytes, once; as many as its size says.
+    pieces: Iterator[bytes]
 
 
 class TooLarge(OperationError):
@@ -36,35 +37,33 @@ def forget(target: str) -> None:
         os.unlink(target)
 
 
-def open_copy(target: str) -> int:
-    """A descriptor of the copy: its folder was the owner's, so nothing in it is trusted."""
-    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OperationError("the copy is not a regular file")
-    return handle
-
-
 @contextmanager
-def folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:
-    """A folder with this much room, for the owner if given; removed after the block."""
+def folder_for_copy(needed: int) -> Iterator[str]:
+    """A private folder of the current user with this much room; removed after the block."""
     _remove_left_folders()
     folder = tempfile.mkdtemp(prefix=f"celeriac-{os.getpid()}-", dir=roomy_folder(needed))
     try:
-        if owner is not None and os.geteuid() == 0:
-            os.chown(folder, owner.st_uid, owner.st_gid)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_left_folders() -> None:
-    """Removes the folders of killed runs: copies of the app's data must not stay."""
+    """Removes the folders of killed runs: copies of the app's data must not stay.
+
+    Only those of the current user: root does not work in folders of others.
+    """
     for parent in COPY_FOLDERS:
         for path in glob.glob(os.path.join(parent, "celeriac-[0-9]*-*")):
             match = re.fullmatch(r"celeriac-([0-9]+)-\w+", os.path.basename(path))
-            if match and not os.path.isdir(f"/proc/{match.group(1)}"):
+            if match and _is_ours(path) and not os.path.isdir(f"/proc/{match.group(1)}"):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_ours(path: str) -> bool:
+    with suppress(OSError):
+        return os.lstat(path).st_uid == os.geteuid()
+    return False
 
 
 def roomy_folder(needed: int) -> str:

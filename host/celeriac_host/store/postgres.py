@@ -1,4 +1,4 @@
-"""A PostgreSQL database of the app, through the host's own psql, as the unit's user.
+"""A PostgreSQL database of the app, through the host's own psql, as the app's user.
 
 Nothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,
 ~/.pgpass), or in a URL of the unit's environment that names the same database.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, NamedTuple
 
 from celeriac_host.store import checks, postgres_url
 from celeriac_host.system import units
+from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.system import System
@@ -95,12 +96,33 @@ ORDER BY c.relname LIMIT 500;
 """
 
 
-def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:
+class Session(NamedTuple):
+    """A database, and who connects to it: `user`, or if None the user of the unit."""
+
+    host: System
+    unit: str
+    url: str
+    user: str | None = None
+
+    def context(self) -> units.Context:
+        """The unit's context; as another user if the workflow names one. Raises OperationError."""
+        whom = app_user(self.host, self.unit, self.user)
+        if whom.what == self.unit:
+            return units.context(self.host, self.unit)
+        person = whom.identity
+        own = {"HOME": person.home, "LOGNAME": person.name, "USER": person.name}
+        seen = units.show(self.host, self.unit, ["LoadState"]) if self.unit else {}
+        loaded = seen.get("LoadState") == "loaded"
+        environment = units.context(self.host, self.unit).environment if loaded else {}
+        return units.Context(person, "/", {**environment, **own, "SHELL": person.shell})
+
+
+def tables(session: Session, status_columns: list[str]) -> list[dict[str, Any]]:
     """The tables, each with the distinct values of its status column, if readable.
 
     Raises OperationError.
     """
-    found = ask(host, unit, url, TABLES)
+    found = ask(session, TABLES)
     wanted = {}
     for table in found:
         said = table.pop("checks")
@@ -112,12 +134,12 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
         named = [name for word in status_columns for name in names if name.lower() == word.lower()]
         if table.pop("readable") and named:
             wanted[table["name"]] = named[0]
-    for table, statuses in _statuses(host, unit, url, wanted):
+    for table, statuses in _statuses(session, wanted):
         next(each for each in found if each["name"] == table)["statuses"] = statuses
     return found
 
 
-def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:
+def _statuses(session: Session, wanted: dict[str, str]) -> list[Any]:
     """Pairs of table and its statuses; none for tables that another session has locked."""
     queries = [
         f"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT"
@@ -126,32 +148,30 @@ def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list
         for table, column in wanted.items()
     ]
     try:
-        return ask(host, unit, url, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
+        return ask(session, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
     except OperationError:
         said: list[Any] = []
         for query in queries:
             with suppress(OperationError):
-                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)
+                said += ask(session, query, STATUS_BUSY_SECONDS)
         return said
 
 
-def ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:
+def ask(session: Session, script: str, busy_seconds: float = 10.0) -> list[Any]:
     """The JSON values that a script prints, one per line. Raises OperationError."""
     found: list[Any] = []
-    stream(host, unit, url, script, found.append, busy_seconds)
+    stream(session, script, found.append, busy_seconds)
     return found
 
 
 def stream(
-    host: System,
-    unit: str,
-    url: str,
+    session: Session,
     script: str,
     take: Callable[[Any], object],
     busy_seconds: float = 10.0,
 ) -> None:
     """Like `ask`, but passes on each value as it comes."""
-    where = units.context(host, unit)
+    url, where = session.url, session.context()
     argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
     wrong = 0
 
@@ -169,7 +189,7 @@ def stream(
 
     try:
         ended = follow(
-            host,
+            session.host,
             argv,
             on_line,
             timeout=READ_SECONDS,

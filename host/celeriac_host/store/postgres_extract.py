@@ -10,13 +10,12 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from typing import Any, BinaryIO, Dict, Iterator
 
 from celeriac_host.store import postgres, sqlite
 from celeriac_host.store.copies import folder_for_copy
 from celeriac_host.store.postgres import quoted, text
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System
 
 # A table of the extract, or a tie of one.
 Table = Dict[str, Any]
@@ -24,18 +23,23 @@ BATCH = 1000
 
 
 @contextmanager
-def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
-    """Path of the SQLite file, removed after the block. Raises OperationError."""
+def extracted(
+    session: postgres.Session, extract: dict[str, Any], limit_bytes: int
+) -> Iterator[BinaryIO]:
+    """The SQLite file, removed after the block. Raises OperationError."""
     with folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
-        Extract(url, host, extract, limit_bytes).write(target)
-        yield target
+        Extract(session, extract, limit_bytes).write(target)
+        with open(target, "rb") as file:
+            yield file
 
 
 class Extract:
-    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:
-        self.url = url
-        self.host = host
+    def __init__(
+        self, session: postgres.Session, extract: dict[str, Any], limit_bytes: int
+    ) -> None:
+        self.session = session
+        self.url = session.url
         self.extract = extract
         self.limit_bytes = limit_bytes
         self.tables: list[Table] = extract["tables"]
@@ -74,7 +78,7 @@ class Extract:
                 names = ", ".join(map(sqlite.quoted, columns))
                 copy.execute(f"CREATE TABLE {sqlite.quoted(name)} ({names})")
             copy.execute("BEGIN")
-            postgres.stream(self.host, self.extract["unit"], self.url, self.script(), take)
+            postgres.stream(self.session, self.script(), take)
             for index in range(len(self.copied)):
                 save(index)
             copy.execute("COMMIT")

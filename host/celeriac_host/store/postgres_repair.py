@@ -14,7 +14,6 @@ from celeriac_host.store import postgres_rows as sql
 from celeriac_host.store.postgres import literal, quoted, text
 from celeriac_host.store.store import Restored, Row, Skipped, moved_of, result_of
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System
 
 # Each statement of a rehearsal: its locks are not to keep the app waiting.
 REHEARSAL_SECONDS = 30
@@ -22,19 +21,18 @@ WHY = "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE w
 
 
 class Place:
-    """The database, and the unit whose user connects to it."""
+    """The database, and how long to wait for its locks."""
 
-    def __init__(self, host: System, unit: str, url: str, busy_seconds: float) -> None:
-        self.host = host
-        self.unit = unit
-        self.url = url
+    def __init__(self, session: postgres.Session, busy_seconds: float) -> None:
+        self.session = session
+        self.url = session.url
         self.busy_seconds = busy_seconds
 
     def ask(self, script: str) -> list[Any]:
-        return postgres.ask(self.host, self.unit, self.url, script, self.busy_seconds)
+        return postgres.ask(self.session, script, self.busy_seconds)
 
     def stream(self, script: str, take: Callable[[Any], object]) -> None:
-        postgres.stream(self.host, self.unit, self.url, script, take, self.busy_seconds)
+        postgres.stream(self.session, script, take, self.busy_seconds)
 
 
 def is_so(place: Place, rows: list[Row]) -> bool:

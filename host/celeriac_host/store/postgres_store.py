@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -14,19 +15,20 @@ from celeriac_host.system.system import System
 
 
 class PostgresStore(Store):
-    """Reached through the host's own psql, as the unit's user."""
+    """Reached through the host's own psql, as the app's user."""
 
-    def __init__(self, url: str, host: System, unit: str) -> None:
+    def __init__(self, url: str, host: System, unit: str, user: str | None) -> None:
         super().__init__(url)
         self.host = host
-        self.unit = unit
+        self.session = postgres.Session(host, unit, url, user)
 
     def describe(self, wanted: Columns) -> dict[str, Any]:
         try:
-            tables = postgres.tables(self.host, self.unit, self.url, wanted.status)
+            user = self.session.context().identity.name
+            tables = postgres.tables(self.session, wanted.status)
         except OperationError as error:
             return {"kind": "unreadable", "path": self.url, "problem": error.message}
-        return {"kind": "postgresql", "path": self.url, "tables": tables}
+        return {"kind": "postgresql", "path": self.url, "user": user, "tables": tables}
 
     @contextmanager
     def copied(self, limit_bytes: int | None, extract: dict[str, Any] | None) -> Iterator[Copy]:
@@ -34,8 +36,9 @@ class PostgresStore(Store):
         if extract is None or limit_bytes is None:
             raise self._refusal("copied whole")
         begun = time.time()
-        with postgres_extract.extracted(self.url, self.host, extract, limit_bytes) as path:
-            yield Copy(path, "rows", begun)
+        with postgres_extract.extracted(self.session, extract, limit_bytes) as file:
+            size = os.fstat(file.fileno()).st_size
+            yield Copy("rows", begun, size, iter(lambda: file.read(1024 * 1024), b""))
 
     def replace(self, backup: str, busy_seconds: float) -> None:
         raise self._refusal("replaced by a backup")
@@ -72,7 +75,7 @@ class PostgresStore(Store):
         return postgres_repair.named(self._place(busy_seconds), calls)
 
     def _place(self, busy_seconds: float) -> postgres_repair.Place:
-        return postgres_repair.Place(self.host, self.unit, self.url, busy_seconds)
+        return postgres_repair.Place(self.session, busy_seconds)
 
     def _refusal(self, what: str) -> OperationError:
         return OperationError(f"{self.url} is a PostgreSQL database, which cannot be {what} here")

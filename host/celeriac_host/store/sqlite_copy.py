@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import time
-from contextlib import contextmanager
-from typing import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Iterator
 
-from celeriac_host.store.copies import TooLarge, folder_for_copy, forget
+from celeriac_host.store import sqlite_extract
+from celeriac_host.store.copies import Copy, TooLarge, folder_for_copy, forget
 from celeriac_host.store.sqlite import (
     READ_BUSY_SECONDS,
-    Locked,
-    ask,
-    find,
     is_busy,
     opened,
     read_unchanged,
     size_of,
 )
+from celeriac_host.store.sqlite_child import Channel, Locked, NoAnswer, Work, working
 from celeriac_host.store.sqlite_locks import files_of
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -29,21 +28,57 @@ SQLITE_BUSY, SQLITE_LOCKED = 5, 6
 
 
 @contextmanager
-def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
-    """Path of a consistent copy by the online backup API, removed after the block.
+def copied(
+    path: str,
+    host: System,
+    whom: AppUser,
+    limit_bytes: int | None,
+    extract: dict[str, Any] | None = None,
+) -> Iterator[Copy]:
+    """A consistent copy, of what the extract asks for if all of it is larger than the limit.
 
     Raises OperationError: not a database, larger than the limit, no room, locked.
     """
-    about = find(path)
-    # -wal adds to the size, and deleted rows may reduce it: the child checks again.
-    companions = sum(_size(each) for each in files_of(path))
-    with folder_for_copy(companions, about) as folder:
+    begun = time.time()
+    work = Work(path, lambda channel: _send_copy(channel, path, limit_bytes, extract))
+    with working(host, whom, work) as child:
+        said = child.receive_dict()
+        holds, size = said.get("holds"), said.get("size")
+        if holds not in ("everything", "rows") or not isinstance(size, int) or size < 0:
+            raise NoAnswer(f"the process that copied {path} sent invalid data")
+        if limit_bytes is not None and size > limit_bytes:
+            raise TooLarge(f"{path}: {_too_large(size, limit_bytes)}")
+        taken_at = time.time() if holds == "everything" else begun
+        yield Copy(holds, taken_at, size, child.pieces(size))
+
+
+def _send_copy(
+    channel: Channel, path: str, limit_bytes: int | None, extract: dict[str, Any] | None
+) -> None:
+    """In the child: the size, then the bytes."""
+    companions = _companions(path)
+    # One that is larger than the limit is not copied whole.
+    needed = companions if limit_bytes is None else min(companions, limit_bytes)
+    with folder_for_copy(needed) as folder:
         target = os.path.join(folder, "copy.db")
-        ask(path, host, lambda: _copy(path, target, limit_bytes))
-        yield target
+        holds = "everything"
+        try:
+            copy_to(path, target, limit_bytes)
+        except TooLarge:
+            if extract is None or limit_bytes is None:
+                raise
+            forget(target)
+            holds = "rows"
+            sqlite_extract.extract_to(path, target, extract, limit_bytes)
+        handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # The copy has no name any more: nothing of it stays, however this ends.
+    size = os.fstat(handle).st_size
+    channel.send({"value": {"holds": holds, "size": size}})
+    channel.send_file(handle, size)
 
 
-def _copy(path: str, target: str, limit_bytes: int | None) -> None:
+def copy_to(path: str, target: str, limit_bytes: int | None) -> None:
+    """In the child: copies the database to a file of its own. Raises TooLarge, Locked."""
     read_unchanged(
         path,
         lambda mode: _copy_by(mode, path, target, limit_bytes),
@@ -51,14 +86,21 @@ def _copy(path: str, target: str, limit_bytes: int | None) -> None:
     )
 
 
+def _companions(path: str) -> int:
+    # -wal adds to the size, and deleted rows may reduce it.
+    return sum(_size(each) for each in files_of(path))
+
+
+def _too_large(size: int, limit_bytes: int) -> str:
+    return f"its {size} bytes exceed the limit of {limit_bytes} bytes (snapshot-limit)"
+
+
 def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:
     with opened(path, mode, READ_BUSY_SECONDS) as database:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         size = size_of(database)
         if limit_bytes is not None and size > limit_bytes:
-            raise TooLarge(
-                f"its {size} bytes exceed the limit of {limit_bytes} bytes (snapshot-limit)"
-            )
+            raise TooLarge(_too_large(size, limit_bytes))
         copy = sqlite3.connect(target, isolation_level=None)
         try:
             copy.execute("PRAGMA synchronous = OFF")
@@ -67,20 +109,40 @@ def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None
             copy.close()
 
 
-def restore(backup: str, path: str, host: System, busy_seconds: float) -> None:
-    """Replaces the content of the database by a backup. Raises OperationError.
+@contextmanager
+def backup_for_child(backup: str) -> Iterator[tuple[int, int]]:
+    """A backup, open for a child that may not open it itself; and its size."""
+    handle = os.open(backup, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle, os.fstat(handle).st_size
+    finally:
+        os.close(handle)
 
-    Runs as the owner of the database, who cannot read our backups: so it uses a copy.
-    """
-    about = find(path)
-    size = os.lstat(backup).st_size
+
+@contextmanager
+def copy_of_backup(handle: int, size: int) -> Iterator[str]:
+    """In the child: SQLite opens files by their path, so it gets its own copy of the backup."""
     with folder_for_copy(size) as folder:
-        copy = os.path.join(folder, "copy.db")
-        shutil.copyfile(backup, copy)
-        if os.geteuid() == 0:
-            for each in (copy, folder):
-                os.chown(each, about.st_uid, about.st_gid)
-        ask(path, host, lambda: _copy_over(copy, path, busy_seconds))
+        target = os.path.join(folder, "copy.db")
+        with open(target, "xb") as file:
+            while file.tell() < size:
+                piece = os.pread(handle, 1024 * 1024, file.tell())
+                if not piece:
+                    break
+                file.write(piece)
+        yield target
+
+
+def restore(backup: str, path: str, host: System, whom: AppUser, busy_seconds: float) -> None:
+    """Replaces the content of the database by a backup. Raises OperationError."""
+    with backup_for_child(backup) as (handle, size):
+
+        def run(channel: Channel) -> None:
+            with copy_of_backup(handle, size) as copy:
+                _copy_over(copy, path, busy_seconds)
+
+        with working(host, whom, Work(path, run, files=[handle])) as child:
+            child.receive()
 
 
 def _copy_over(copy: str, path: str, busy_seconds: float) -> None:
@@ -109,7 +171,6 @@ def _refuse_waiting(seconds: float) -> Callable[[int, int, int], None]:
 
 
 def _size(path: str) -> int:
-    try:
+    with suppress(OSError):
         return os.stat(path).st_size
-    except OSError:
-        return 0
+    return 0

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 from typing import Any
 
-from celeriac_host.store.copies import folder_for_copy
-from celeriac_host.store.sqlite import READ_BUSY_SECONDS, ask, find, opened, quoted
+from celeriac_host.store.sqlite import READ_BUSY_SECONDS, opened, quoted
+from celeriac_host.store.sqlite_child import Channel, NoAnswer, Work, working
+from celeriac_host.store.sqlite_copy import backup_for_child, copy_of_backup
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.system import System
 
+COUNTS = ("newer", "changed", "gone")
 
-def compare(backup: str, path: str, host: System) -> list[dict[str, Any]]:
-    """One entry per table that differs. Raises OperationError.
 
-    Runs as the owner of the database, who cannot read our backups: so it uses a copy.
-    """
-    about = find(path)
-    with folder_for_copy(os.lstat(backup).st_size) as folder:
-        copy = os.path.join(folder, "copy.db")
-        shutil.copyfile(backup, copy)
-        if os.geteuid() == 0:
-            for each in (copy, folder):
-                os.chown(each, about.st_uid, about.st_gid)
-        found: list[dict[str, Any]] = ask(path, host, lambda: _compare(copy, path))
-        return found
+def compare(backup: str, path: str, host: System, whom: AppUser) -> list[dict[str, Any]]:
+    """One entry per table that differs. Raises OperationError."""
+    with backup_for_child(backup) as (handle, size):
+
+        def run(channel: Channel) -> list[dict[str, Any]]:
+            with copy_of_backup(handle, size) as copy:
+                return _compare(copy, path)
+
+        with working(host, whom, Work(path, run, files=[handle])) as child:
+            found = child.receive()
+    if not isinstance(found, list) or not all(map(_is_entry, found)):
+        raise NoAnswer(f"the process that compared {path} sent invalid data")
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == {"table", *COUNTS}
+        and isinstance(entry["table"], str)
+        and all(isinstance(entry[name], int) for name in COUNTS)
+    )
 
 
 def _compare(copy: str, path: str) -> list[dict[str, Any]]:

@@ -7,33 +7,21 @@ rows, ties and columns are meant is the plan's: `Extract` in src/model/job-store
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from typing import Any, Dict
 
 from celeriac_host.store import sqlite
-from celeriac_host.store.copies import folder_for_copy, forget
+from celeriac_host.store.copies import forget
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System
 
 # A table of the extract.
 Table = Dict[str, Any]
 BATCH = 1000
 
 
-@contextmanager
-def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
-    """Path of the extracted database, removed after the block. Raises OperationError."""
-    about = sqlite.find(path)
-    with folder_for_copy(0, about) as folder:
-        target = os.path.join(folder, "copy.db")
-        sqlite.ask(path, host, lambda: _read(path, target, extract, limit_bytes))
-        yield target
-
-
-def _read(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+def extract_to(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """In the child: writes the extract to a file of its own. Raises OperationError."""
     sqlite.read_unchanged(
         path,
         lambda mode: _extract(path, mode, target, extract, limit_bytes),
@@ -55,6 +43,8 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
                 _copy(database, copy, table["table"], None, key, limit_bytes)
             for name, (columns, where) in _bystanders(extract["tables"]).items():
                 _copy(database, copy, name, columns, where, limit_bytes)
+            if sqlite.size_of(copy) > limit_bytes:
+                raise _TooLarge
         except _TooLarge:
             rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
             raise OperationError(

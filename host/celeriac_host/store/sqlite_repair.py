@@ -5,13 +5,26 @@ Reading them and writing the journal takes time, and is done before the database
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import time
 from typing import Any, NamedTuple
 
-from celeriac_host.store import sqlite
+from celeriac_host.store import sqlite, sqlite_copy
+from celeriac_host.store.copies import folder_for_copy
+from celeriac_host.store.sqlite_child import (
+    Channel,
+    Conversation,
+    NoAnswer,
+    Work,
+    plain,
+    working,
+)
+from celeriac_host.store.sqlite_locks import files_of
 from celeriac_host.store.sqlite_rows import Below, Schema, same
 from celeriac_host.store.store import Keep, Restored, Row, Skipped, result_of
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -27,34 +40,82 @@ def is_so(path: str, rows: list[Row], busy_seconds: float) -> bool:
 def change(
     path: str,
     host: System,
+    whom: AppUser,
     rows: list[Row],
     alive: dict[str, str],
     busy_seconds: float,
     keep: Keep,
 ) -> dict[str, Any]:
     """Has a child change the rows; records what an undo needs before each step."""
-    work = _Repair(path, rows, alive, busy_seconds).work
-    with sqlite.as_owner(path, host, work) as child:
+    work = Work(path, _Repair(path, rows, alive, busy_seconds).work)
+    with working(host, whom, work) as child:
         # Nothing is locked yet: the child waits until the original rows are on the disk.
-        keep("rows", child.receive())
+        keep("rows", _planned(child.receive(), rows, path))
         try:
             return _let_go(child, keep)
-        except sqlite.NoAnswer:
+        except NoAnswer:
             raise
         except OperationError:
             keep("unchanged", True)
             raise
 
 
-def _let_go(child: sqlite.Conversation, keep: Keep) -> dict[str, Any]:
+def _let_go(child: Conversation, keep: Keep) -> dict[str, Any]:
     child.send("go")
-    said: dict[str, Any] = child.receive()
+    said = child.receive_dict()
     if "leave" in said:
         # They changed meanwhile, so an undo must not touch them.
-        keep("left", said["leave"])
+        keep("left", [str(group) for group in said["leave"]])
         child.send("go")
-        said = child.receive()
+        said = child.receive_dict()
     return said
+
+
+def _planned(kept: Any, rows: list[Row], path: str) -> list[Row]:
+    """The rows that the child read: those of the plan, or none at all.
+
+    An undo writes them back as the same user; what is counted of them is root's.
+    """
+    known = {_name(row) for row in rows}
+    if isinstance(kept, list) and all(
+        isinstance(row, dict) and _name(row) in known for row in kept
+    ):
+        return kept
+    raise NoAnswer(f"the process that worked on {path} sent invalid data")
+
+
+def _name(row: Row) -> str:
+    names = ("table", "key", "id", "group", "change", "reset")
+    return json.dumps([row.get(name) for name in names], sort_keys=True)
+
+
+def rehearse(path: str, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+    """In the child: makes the changes in a copy of its own; the fact `rehearsal`."""
+    needed = sum(os.path.getsize(each) for each in files_of(path) if os.path.exists(each))
+    with folder_for_copy(needed) as folder:
+        copy = os.path.join(folder, "copy.db")
+        sqlite_copy.copy_to(path, copy, None)
+        try:
+            found = _Repair(copy, rows, {}, busy_seconds).work(_Unheard())
+        except OperationError as error:
+            return {"problems": [_short(error.message)], "skipped": []}
+        except sqlite3.Error as error:
+            return {"problems": [_short(plain(error))], "skipped": []}
+    return {"problems": [], "skipped": found["skipped"]}
+
+
+def _short(problem: str) -> str:
+    return problem.replace("; nothing was changed", "")
+
+
+class _Unheard:
+    """A parent that lets every change pass: of a rehearsal nothing is kept."""
+
+    def send(self, value: Any) -> None:
+        pass
+
+    def receive(self) -> Any:
+        return "go"
 
 
 def restore_rows(path: str, kept: list[Row], busy_seconds: float) -> Restored:
@@ -91,6 +152,17 @@ def _is_so(schema: Schema, row: Row) -> bool:
     return len(found) == 1 and all(map(same, found[0], wrote.values()))
 
 
+def _change_one(schema: Schema, row: Row) -> None:
+    """A deferred foreign key is checked at the end alone."""
+    try:
+        schema.change(row)
+    except sqlite3.IntegrityError as error:
+        raise OperationError(
+            f"the database rejected the change of {row['table']} {row['id']}: {error};"
+            " nothing was changed"
+        ) from None
+
+
 class _Seen(NamedTuple):
     """The result of the comparison before the lock."""
 
@@ -103,7 +175,7 @@ class _Seen(NamedTuple):
 
 
 class _Repair:
-    """The work of the child, which is the owner of the file."""
+    """The work of the child, which is the app's user."""
 
     def __init__(
         self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float
@@ -113,7 +185,7 @@ class _Repair:
         self.alive = alive
         self.busy_seconds = busy_seconds
 
-    def work(self, channel: sqlite.Channel) -> dict[str, Any]:
+    def work(self, channel: Channel | _Unheard) -> dict[str, Any]:
         """Reads and keeps the rows, then locks the database, compares again and changes them."""
         with sqlite.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
@@ -138,7 +210,7 @@ class _Repair:
         finally:
             schema.database.execute("ROLLBACK")
 
-    def _change(self, schema: Schema, seen: _Seen, channel: sqlite.Channel) -> dict[str, Any]:
+    def _change(self, schema: Schema, seen: _Seen, channel: Channel | _Unheard) -> dict[str, Any]:
         database = schema.database
         database.execute("BEGIN IMMEDIATE")
         locked_at = time.monotonic()
@@ -155,7 +227,7 @@ class _Repair:
                     if channel.receive() != "go":
                         raise OperationError("the skipped rows could not be written to the journal")
             for row in taken:
-                schema.change(row)
+                _change_one(schema, row)
             database.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             database.execute("ROLLBACK")

@@ -7,10 +7,11 @@ import sqlite3
 import stat
 from typing import Any
 
-from celeriac_host.store import checks, sqlite
+from celeriac_host.store import checks, sqlite, sqlite_child
 from celeriac_host.store.sqlite import quoted
-from celeriac_host.store.sqlite_locks import files_of
+from celeriac_host.store.sqlite_child import Absent, Locked, Work
 from celeriac_host.store.store import Columns
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import group_name, user_name
 from celeriac_host.system.system import System
@@ -20,65 +21,63 @@ BUSY_SECONDS = 3.0
 LONGEST_SECONDS = 45.0
 TABLES_LIMIT = 500
 WORDS_LIMIT = 50
-CLOSED = "cannot be opened by its owner"
 # What SQLite says → what it means to a person.
 PROBLEMS = (
     ("file is not a database", "is not a SQLite database, or an encrypted one"),
     ("malformed", "is damaged: SQLite reports a malformed image"),
     ("locked", f"is still locked by another process after {BUSY_SECONDS:g} s"),
-    ("unable to open", CLOSED),
+    ("unable to open", "cannot be opened by the app's user"),
     ("readonly", "has an unfinished write, and cannot be read before that is rolled back"),
 )
 
 
-def describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:
+def describe(path: str, host: System, whom: AppUser, wanted: Columns) -> dict[str, Any]:
     """The fact; for an unreadable file, with the reason."""
+    work = Work(path, lambda channel: _describe(path, whom, wanted), LONGEST_SECONDS)
+    try:
+        found = sqlite_child.look(host, whom, work)
+    except Absent:
+        return {"kind": "absent", "path": path}
+    except OperationError as error:
+        return unreadable(path, error.message)
+    if not isinstance(found, dict):
+        return unreadable(path, "cannot be read: the process that read it sent invalid data")
+    if "problem" in found:
+        return unreadable(path, str(found["problem"]))
+    names = ("file", "owner", "group", "sizeBytes", "tables")
+    told = {name: found.get(name) for name in names}
+    return {"kind": "sqlite", "path": path, "user": whom.name, **told}
+
+
+def unreadable(path: str, problem: str) -> dict[str, Any]:
+    told = problem if problem.startswith(path) else f"{path} {problem}"
+    return {"kind": "unreadable", "path": path, "problem": told}
+
+
+def _describe(path: str, whom: AppUser, wanted: Columns) -> dict[str, Any]:
+    """In the child."""
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
-            return unreadable(path, "is not a regular file")
+            return {"problem": "is not a regular file"}
         with open(path, "rb") as file:
             header = file.read(100)
     except (FileNotFoundError, NotADirectoryError):
-        return {"kind": "absent", "path": path}
+        raise Absent(f"{path}: no such file") from None
+    except PermissionError:
+        return {"problem": f"cannot be opened by {whom.name}, as whom {whom.what} runs"}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return unreadable(path, f"cannot be opened: {reason}")
+        return {"problem": f"cannot be opened: {reason}"}
     if header and not header.startswith(HEADER):
-        return unreadable(
-            path, "is not a SQLite database (or an encrypted one): its header differs"
-        )
-    try:
-        found = _look(path, host, wanted)
-    except OperationError as error:
-        return unreadable(path, f"cannot be read: {error.message}")
-    if "problem" in found:
-        return unreadable(path, found["problem"])
+        return {"problem": "is not a SQLite database (or an encrypted one): its header differs"}
     return {
-        "kind": "sqlite",
-        "path": path,
         "file": f"{about.st_dev}:{about.st_ino}",
         "owner": user_name(about.st_uid),
         "group": group_name(about.st_gid),
         "sizeBytes": about.st_size,
-        "tables": found["tables"],
+        **_read(path, wanted),
     }
-
-
-def unreadable(path: str, problem: str) -> dict[str, Any]:
-    return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
-
-
-def _look(path: str, host: System, wanted: Columns) -> dict[str, Any]:
-    def work() -> dict[str, Any]:
-        return _read(path, wanted)
-
-    found: dict[str, Any] = sqlite.look(path, host, work, LONGEST_SECONDS)
-    alone = not any(map(os.path.exists, files_of(path)[1:]))
-    if found.get("problem") == CLOSED and os.geteuid() == 0 and alone:
-        # The owner cannot enter the parent folders. Without -wal and -shm files SQLite makes none.
-        found = sqlite.look(path, host, work, LONGEST_SECONDS, as_ourselves=True)
-    return found
 
 
 def _read(path: str, wanted: Columns) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def _read(path: str, wanted: Columns) -> dict[str, Any]:
         return sqlite.read_unchanged(
             path, lambda mode: {"tables": _tables(path, mode, wanted)}, lambda: None
         )
-    except sqlite.Locked:
+    except Locked:
         said = "locked"
     except PermissionError:
         said = "unable to open"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence
 
+from celeriac_host.system import services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.services import Restrictions
 
 END_GRACE_SECONDS = 5.0
+
+
+class Program(subprocess.Popen):  # type: ignore[type-arg]
+    """A child; in a transient service, it is the systemd-run that waits for it."""
+
+    service: services.Service | None = None
+    end: services.End | None = None
 
 
 def start(
@@ -20,25 +30,60 @@ def start(
     env: Mapping[str, str | None],
     cwd: str | None,
     stdin: Any = subprocess.PIPE,
+    asked: Restrictions | None = None,
+    in_service: bool = False,
+    timeout: float = 60.0,
 ) -> Any:
     """Starts a command in its own session, as `whom`, with pipes for its output.
 
-    `env` is merged into a small default environment; `None` removes a variable. Raises
-    OperationError, OSError, SubprocessError.
+    `env` is merged into a small default environment; `None` removes a variable. With the
+    restrictions of a unit it is the whole environment. `in_service`: in a transient service, which
+    ends `timeout` and some seconds later at the latest. Another user's program never gains
+    privileges, whether restricted or not. Raises OperationError, OSError, SubprocessError.
     """
     if whom is not None and os.geteuid() not in (0, whom.uid):
         raise OperationError(f"only root can run {argv[0]} as {whom.name}", ran=argv)
+    merged = _environment(whom, env) if asked is None else _environment_of_unit(env)
+    if asked is not None and in_service:
+        return _start_service(argv, whom, merged, cwd, stdin, asked, timeout)
     become = whom is not None and os.geteuid() == 0 and whom.uid != 0
-    return subprocess.Popen(
+    return Program(
         list(argv),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env=_environment(whom, env),
+        env=merged,
         start_new_session=True,
-        preexec_fn=_becoming(whom) if whom is not None and become else None,
+        preexec_fn=_becoming(whom, asked) if whom is not None and become else None,
     )
+
+
+def _start_service(
+    argv: Sequence[str],
+    whom: Identity | None,
+    env: Mapping[str, str],
+    cwd: str | None,
+    stdin: Any,
+    asked: Restrictions,
+    timeout: float,
+) -> Program:
+    service = services.prepare(env)
+    try:
+        process = Program(
+            services.command(service, argv, whom, cwd, asked, timeout),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=_environment(None, {}),
+            start_new_session=True,
+        )
+    except BaseException:
+        services.ended(service)
+        raise
+    process.service = service
+    return process
 
 
 class Feed:
@@ -59,8 +104,13 @@ class Feed:
         return bool(self.left)
 
 
-def end(process: Any) -> None:
-    """Ends the whole process group: SIGTERM, then SIGKILL."""
+def end(process: Program) -> None:
+    """Ends all that it has started: SIGTERM, then SIGKILL."""
+    if process.service is not None and process.poll() is None:
+        services.stop(process.service)
+        # Then the systemd-run that waits for it ends by itself.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_GRACE_SECONDS)
     if process.poll() is None:
         for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):
             with suppress(ProcessLookupError):
@@ -70,17 +120,43 @@ def end(process: Any) -> None:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        _kill_group(process.pid)
+    # What it has left in its session.
+    _kill_group(process.pid)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with suppress(BrokenPipeError):
                 pipe.close()
+    if process.service is not None:
+        process.end = services.ended(process.service)
 
 
-def code_of(process: Any) -> int:
-    """The exit code; negative when a signal ended the process."""
+def code_of(process: Program) -> int:
+    """The exit code; negative when a signal ended the process. For one that `end` has ended."""
+    if process.end is not None:
+        return process.end.code
     # None: not even SIGKILL ended it (a process in uninterruptible sleep).
     return -signal.SIGKILL if process.returncode is None else process.returncode
+
+
+def refusal(process: Program, argv: Sequence[str], err: str) -> OperationError | None:
+    """Why systemd did not start the program; None: it did, or was not asked."""
+    if process.service is None:
+        return None
+    lines = [line for line in err.splitlines() if line.strip()]
+    why = lines[-1] if lines else "systemd does not say why"
+    if process.end is None:
+        why = f"systemd-run: {why}"
+    elif process.end.code in services.STATUSES and not lines:
+        why = services.STATUSES[process.end.code]
+    else:
+        return None
+    return OperationError(f"could not start {argv[0]}: {why}", ran=argv, evidence=lines[-5:])
+
+
+def _environment_of_unit(env: Mapping[str, str | None]) -> dict[str, str]:
+    found = {name: value for name, value in env.items() if value is not None}
+    found.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return found
 
 
 def _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:
@@ -97,15 +173,42 @@ def _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[s
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _becoming(whom: Identity) -> Callable[[], None]:
+def _becoming(whom: Identity, asked: Restrictions | None) -> Callable[[], None]:
     groups, gid, uid = list(whom.groups), whom.gid, whom.uid
+    limits = [(resource.RLIMIT_CORE, (0, 0))]
+    for name, values in (asked.rlimits if asked else {}).items():
+        soft, hard = (resource.RLIM_INFINITY if one == "infinity" else int(one) for one in values)
+        limits.append((getattr(resource, f"RLIMIT_{name}"), (soft, hard)))
+    umask = asked.umask if asked else 0o022
+    gain_nothing = _no_new_privileges()
 
     def become() -> None:
+        for which, pair in limits:
+            resource.setrlimit(which, pair)
+        os.umask(umask)
         os.setgroups(groups)
         os.setgid(gid)
         os.setuid(uid)
+        gain_nothing()
 
     return become
+
+
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def _no_new_privileges() -> Callable[[], None]:
+    """A call that closes the way to other users: set-user-ID programs, sudo, file capabilities."""
+    # Imported here: slow, and before the fork.
+    import ctypes
+
+    control = ctypes.CDLL(None, use_errno=True).prctl
+
+    def close() -> None:
+        if control(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
+
+    return close
 
 
 def _kill_group(group: int) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import re
 from typing import Callable, Iterator
 
+from celeriac_host.system.errors import OperationError
+
+MOST_FILES = 100
 NEWLINES = "\n\r"
 BLANKS = " \t\n\r"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -19,6 +24,14 @@ def parse(text: str, comments_go_on: bool = False) -> dict[str, str]:
     """
     found = _Reader(text, comments_go_on).assignments()
     return {name: value for name, value in found if NAME.fullmatch(name)}
+
+
+def matching(pattern: str) -> list[str]:
+    """The files of `EnvironmentFile=` with wildcards, in systemd's order; bounded."""
+    found = sorted(itertools.islice(glob.iglob(pattern), MOST_FILES + 1))
+    if len(found) > MOST_FILES:
+        raise OperationError(f"EnvironmentFile={pattern} matches more than {MOST_FILES} files")
+    return found
 
 
 def version_matters(text: str) -> bool:

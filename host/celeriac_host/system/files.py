@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import stat
-from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, Iterator, NamedTuple
 
 from celeriac_host.system.errors import OperationError
 
@@ -47,6 +47,43 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+# Of a text that others may have written: unit files, drop-ins, variables.
+TEXT_LIMIT_BYTES = 1024 * 1024
+# Of a file that is kept, compared or replaced as a whole.
+WHOLE_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@contextmanager
+def regular(path: str, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
+    """Opens a regular file and nothing else: a pipe could make us wait, a device have no end.
+
+    Follows links unless `flags` has O_NOFOLLOW. Raises OSError.
+    """
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        file: BinaryIO
+        with os.fdopen(handle, "r+b" if flags & os.O_RDWR else "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(handle)
+
+
+def read(path: str, limit_bytes: int = TEXT_LIMIT_BYTES) -> bytes:
+    """The content of a regular file of limited size. Raises OSError."""
+    with regular(path) as file:
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {limit_bytes} bytes", path)
+    return content
+
+
+def text(path: str, limit_bytes: int = TEXT_LIMIT_BYTES) -> str:
+    """The same as text; bytes that are not UTF-8 are replaced. Raises OSError."""
+    return read(path, limit_bytes).decode("utf-8", "replace")
+
+
 def find(path: str) -> Found | None:
     """The file, or None if it does not exist. Raises OperationError if it is not a regular file."""
     try:
@@ -64,9 +101,11 @@ def find(path: str) -> Found | None:
         os.close(handle)
         raise OperationError(f"{path} is not a regular file")
     with os.fdopen(handle, "rb") as file:
-        return Found(
-            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns
-        )
+        content = file.read(WHOLE_LIMIT_BYTES + 1)
+    if len(content) > WHOLE_LIMIT_BYTES:
+        raise OperationError(f"{path} has more than {WHOLE_LIMIT_BYTES} bytes")
+    mode = stat.S_IMODE(about.st_mode)
+    return Found(content, mode, about.st_uid, about.st_gid, about.st_mtime_ns)
 
 
 def write(

@@ -12,10 +12,43 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 from celeriac_host.system import child
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
+from celeriac_host.system.services import Restrictions
 from celeriac_host.system.system import SLICE_SECONDS, System
 
 STDERR_LIMIT_BYTES = 64 * 1024
 LINE_LIMIT_BYTES = 1024 * 1024
+
+
+class Budget(NamedTuple):
+    """How much a command may print."""
+
+    total_bytes: int = 4 * 1024 * 1024 * 1024
+    lines: int = 100_000_000
+
+
+USUAL = Budget()
+
+
+class Spent:
+    """What a command has printed of its budget."""
+
+    def __init__(self, name: str, most: Budget) -> None:
+        self.name = name
+        self.most = most
+        self.bytes = 0
+        self.lines = 0
+
+    def take(self, piece: bytes) -> None:
+        """Raises OperationError beyond the budget."""
+        self.bytes += len(piece)
+        self.lines += piece.count(b"\n")
+        if self.bytes > self.most.total_bytes:
+            size = self.most.total_bytes // 1024
+            raise OperationError(f"{self.name} was ended: it printed more than {size} KiB")
+        if self.lines > self.most.lines:
+            raise OperationError(
+                f"{self.name} was ended: it printed more than {self.most.lines} lines"
+            )
 
 
 class Ended(NamedTuple):
@@ -55,14 +88,20 @@ def follow(
     env: Mapping[str, str | None] | None = None,
     cwd: str | None = None,
     payload: bytes = b"",
+    asked: Restrictions | None = None,
+    most: Budget = USUAL,
 ) -> Ended:
-    """Runs a command in its own session, as `System.run` does; always ends its process group.
+    """Runs a command in its own session, as `System.run` does; always ends all that it started.
 
-    What `on_line` returns is written to its stdin, which stays open for that. Raises
-    OperationError if the command cannot be started, RunnerGone.
+    What `on_line` returns is written to its stdin, which stays open for that. With the restrictions
+    of a unit, `env` is the whole environment. Raises OperationError if the command cannot be
+    started or prints more than `most`, RunnerGone.
     """
+    in_service = asked is not None and host.can_restrict(asked)
     try:
-        process = child.start(argv, whom, env or {}, cwd)
+        process = child.start(
+            argv, whom, env or {}, cwd, subprocess.PIPE, asked, in_service, timeout
+        )
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperationError(f"could not start {argv[0]}: {reason}", ran=argv) from None
@@ -76,14 +115,17 @@ def follow(
 
     lines = _Lines(take_line)
     err = bytearray()
+    spent = Spent(argv[0], most)
 
     def take_out(pipe: object) -> bool:
         piece = os.read(process.stdout.fileno(), 262144)
+        spent.take(piece)
         lines.take(piece)
         return bool(piece)
 
     def take_err(pipe: object) -> bool:
         piece = os.read(process.stderr.fileno(), 65536)
+        spent.take(piece)
         err.extend(piece)
         del err[:-STDERR_LIMIT_BYTES]
         return bool(piece)
@@ -113,4 +155,8 @@ def follow(
     finally:
         os.close(answers)
         child.end(process)
-    return Ended(process.returncode, bytes(err).decode("utf-8", "replace"))
+    said = bytes(err).decode("utf-8", "replace")
+    refused = child.refusal(process, argv, said)
+    if refused is not None:
+        raise refused
+    return Ended(child.code_of(process), said)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from typing import Any
 
 BODY_LIMIT_BYTES = 2048
@@ -23,14 +25,19 @@ def fetch(
     """Returns an HttpAnswer, also for 4xx and 5xx. `form` is the body of a POST."""
     begun = time.monotonic()
     status, body, error = None, b"", None
+    cut = _Cut(timeout)
     try:
         _check(url)
         data = urllib.parse.urlencode(form).encode() if form is not None else None
         request = urllib.request.Request(url, data, {"User-Agent": "celeriac"}, method=method)
         try:
-            response = _opener().open(request, timeout=timeout)
+            response = _opener(cut).open(request, timeout=timeout)
         except urllib.error.HTTPError as answer:
             response = answer
+        if cut.is_done:
+            # Its headers seem to end there.
+            response.close()
+            raise socket.timeout
         with response:
             status = response.status if hasattr(response, "status") else response.code
             body = _bounded(response, begun + timeout, limit_bytes)
@@ -39,6 +46,10 @@ def fetch(
     except Exception as problem:
         # Errors of http.client: the response is not HTTP.
         error = f"invalid HTTP response ({type(problem).__name__})"
+    finally:
+        cut.end()
+    if status is None and cut.is_done:
+        error = f"no answer within {timeout:g} s"
     return {
         "url": shown(url),
         "status": status,
@@ -59,8 +70,60 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)
+class _Cut:
+    """Cuts the connections of one request when its time is up.
+
+    The time-out of a socket is for each read: a server that sends its headers byte by byte would
+    keep us for hours.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_done = False
+        self.handles: list[socket.socket] = []
+        self.timer = threading.Timer(seconds, self._cut)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def watch(self, connection: socket.socket) -> socket.socket:
+        # TLS takes the descriptor over.
+        self.handles.append(connection.dup())
+        if self.is_done:
+            self._cut()
+        return connection
+
+    def end(self) -> None:
+        self.timer.cancel()
+        for each in self.handles:
+            each.close()
+
+    def _cut(self) -> None:
+        self.is_done = True
+        for each in list(self.handles):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+def _opener(cut: _Cut) -> urllib.request.OpenerDirector:
+    def watched(connection: Any) -> Any:
+        create = connection._create_connection
+        connection._create_connection = lambda *args, **more: cut.watch(create(*args, **more))
+        return connection
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(
+                lambda host, **more: watched(http.client.HTTPConnection(host, **more)),
+                req,
+            )
+
+    class Secure(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(
+                lambda host, **more: watched(http.client.HTTPSConnection(host, **more)),
+                req,
+            )
+
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost, Plain, Secure)
 
 
 def _check(url: str) -> None:

@@ -9,6 +9,8 @@ from celeriac_host.system.identities import user_name
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+ARGUMENTS_LIMIT_BYTES = 64 * 1024
+ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # Children of a pool's main process that run no tasks.
 HELPERS = ("semaphore_tracker", "resource_tracker", "forkserver")
 
@@ -19,6 +21,7 @@ class Process(NamedTuple):
     state: str
     """The state letter: R, S, D, T, Z…"""
     user: str
+    """Who started it. Not the owner of `/proc/PID`: that is root if it cannot be dumped."""
     resident_bytes: int
     argv: Sequence[str]
     start_ticks: int
@@ -32,9 +35,12 @@ def read(pid: int) -> Process | None:
             # The name in parentheses may contain anything, even parentheses.
             fields = file.read().rpartition(b")")[2].split()
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read()
-        uid = os.stat(f"/proc/{pid}").st_uid
-    except (OSError, ValueError):
+            # It may have gigabytes of arguments.
+            words = file.read(ARGUMENTS_LIMIT_BYTES)
+        with open(f"/proc/{pid}/status", "rb") as file:
+            # The kernel escapes line breaks in the name.
+            uid = next(int(line.split()[1]) for line in file if line.startswith(b"Uid:"))
+    except (OSError, ValueError, StopIteration):
         return None
     argv = words[:-1].split(b"\0") if words.endswith(b"\0") else words.split(b"\0")
     return Process(
@@ -57,7 +63,7 @@ def control_group(pid: int) -> str | None:
     """Its cgroup path, in systemd's own hierarchy if there is one, else in the unified one."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            rows = [line.rstrip("\n").split(":", 2) for line in file]
+            rows = [line.split(":", 2) for line in file.read(ARGUMENTS_LIMIT_BYTES).split("\n")]
     except OSError:
         return None
     paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}
@@ -84,7 +90,7 @@ def environment(pid: int) -> dict[str, str]:
     """Its environment at start, unless it overwrote it; empty if it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            entries = file.read().split(b"\0")
+            entries = file.read(ENVIRONMENT_LIMIT_BYTES).split(b"\0")
     except OSError:
         return {}
     pairs = (os.fsdecode(entry).partition("=") for entry in entries)

@@ -9,6 +9,7 @@ import struct
 import sys
 from typing import NamedTuple
 
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
 
@@ -115,7 +116,7 @@ class Header(NamedTuple):
 
 def header(path: str) -> Header | None:
     """The header, or None if the file is not formatted as swap."""
-    with open(path, "rb") as file:
+    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:
         page = file.read(PAGE_BYTES)
     if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:
         return None

@@ -17,9 +17,10 @@ from typing import (
     Sequence,
 )
 
-from celeriac_host.system import child
+from celeriac_host.system import child, services
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.services import Restrictions
 
 STATE_FOLDER = "/var/lib/celeriac"
 SLICE_SECONDS = 0.2
@@ -83,6 +84,21 @@ class System:
                 return
             time.sleep(min(left, SLICE_SECONDS))
 
+    def can_restrict(self, asked: Restrictions) -> bool:
+        """Whether a transient service is there for a program of an app.
+
+        Raises OperationError if there is none, and the restrictions need it.
+        """
+        if services.are_there():
+            return True
+        if asked.needs_systemd:
+            raise OperationError(
+                "a program of the app was not started: the unit restricts it by "
+                + ", ".join(dict.fromkeys(name for name, _ in asked.properties[:3]))
+                + "…, and systemd cannot be asked to do so (as root, over its bus)"
+            )
+        return False
+
     def run(
         self,
         argv: Sequence[str],
@@ -95,18 +111,21 @@ class System:
         limit_bytes: int = 4 * 1024 * 1024,
         tick: Tick | None = None,
         stdin: BinaryIO | None = None,
+        asked: Restrictions | None = None,
     ) -> Completed:
         """Runs a command in its own session and waits for it.
 
         `stdin` is an open file for it to read, even one that its user may not open. `env` as in
-        `child.start`. `check` lists the accepted exit codes: True means `(0,)`, False any. Keeps
-        the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends the whole process
-        group after the timeout or if the runner is gone. Raises OperationError, RunnerGone.
+        `child.start`. `asked` are the restrictions of a unit. `check` lists the accepted exit
+        codes: True means `(0,)`, False any. Keeps the first `limit_bytes` of stdout and the last
+        64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.
+        Raises OperationError, RunnerGone.
         """
         whom = identity(user) if isinstance(user, str) else user
         source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            process = child.start(argv, whom, env or {}, cwd, source)
+            in_service = asked is not None and self.can_restrict(asked)
+            process = child.start(argv, whom, env or {}, cwd, source, asked, in_service, timeout)
         except FileNotFoundError as error:
             missing = os.fsdecode(error.filename or argv[0])
             if check is False and missing == argv[0]:
@@ -120,6 +139,9 @@ class System:
         finally:
             child.end(process)
         done = output.completed(argv, child.code_of(process))
+        refused = child.refusal(process, argv, done.err)
+        if refused is not None and in_time:
+            raise refused
         if not in_time:
             raise OperationError(
                 f"{argv[0]} did not finish within {timeout:g} s",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import signal
 import stat
 from typing import Any, NamedTuple, Sequence
 
-from celeriac_host.system import environment_files, processes
+from celeriac_host.system import environment_files, processes, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System
@@ -22,6 +21,8 @@ EXCEPTION = re.compile(
     # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.
     r"|^((?:\w+\.)+[A-Z]\w*: .*)"
 )
+# Of a line of evidence.
+LINE_LIMIT = 2000
 CGROUP_ROOT = "/sys/fs/cgroup"
 ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # What systemd logs about any unit: no evidence of why one fails.
@@ -183,7 +184,7 @@ def evidence(
     host.run(["journalctl", "--sync"], check=False, timeout=10)
     entries = journal(host, unit, after_cursor, run)
     lines = [
-        line.rstrip()
+        line.rstrip()[:LINE_LIMIT]
         for entry in entries
         if not (entry.get("_PID") == "1" and BOOKKEEPING.search(message(entry)))
         for line in message(entry).splitlines()
@@ -271,15 +272,16 @@ def exposure(host: System, unit: str) -> float | None:
 
 
 class Context(NamedTuple):
-    """The user, directory and environment of a unit's processes."""
+    """The user, directory, environment and restrictions of a unit's processes."""
 
     identity: Identity
     directory: str
     environment: dict[str, str]
+    restrictions: services.Restrictions = services.NONE
 
 
 def context(host: System, unit: str) -> Context:
-    """Reads the properties that set the user, the directory and the environment, in order."""
+    """Reads the properties that set them; the variables in their order."""
     seen = show(host, unit)
     if seen.get("LoadState") != "loaded":
         raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")
@@ -301,7 +303,16 @@ def context(host: System, unit: str) -> Context:
         name, equals, value = word.partition("=")
         if not equals or environment.get(name) == value:
             environment.pop(name, None)
-    return Context(whom, _directory(seen.get("WorkingDirectory", ""), whom), environment)
+    directory = _directory(seen.get("WorkingDirectory", ""), whom)
+    return Context(whom, directory, environment, services.restrictions(unit, seen))
+
+
+def user_of(seen: dict[str, str]) -> str | None:
+    """The name of the user of a unit's processes; None if there is no such user."""
+    try:
+        return identity(seen.get("User") or "root").name
+    except OperationError:
+        return None
 
 
 def working_directory(seen: dict[str, str]) -> str | None:
@@ -335,16 +346,15 @@ def run_as(
     check: bool = True,
 ) -> Completed:
     """Runs a command in the same context as the processes of the unit."""
-    ours = dict.fromkeys(("LC_ALL", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "SYSTEMD_URLIFY"))
-    merged = {**ours, **where.environment, **(env or {})}
     return host.run(
         argv,
         timeout=timeout,
         user=where.identity,
         cwd=where.directory,
-        env=merged,
+        env={**where.environment, **(env or {})},
         input=input,
         check=check,
+        asked=where.restrictions,
     )
 
 
@@ -363,7 +373,7 @@ def _environment_file(line: str, host: System) -> dict[str, str]:
     match = re.fullmatch(r"(.*) \(ignore_errors=(yes|no)\)", line)
     pattern, optional = (match.group(1), match.group(2) == "yes") if match else (line, False)
     found: dict[str, str] = {}
-    paths = sorted(glob.glob(pattern)) or [pattern]
+    paths = environment_files.matching(pattern) or [pattern]
     for path in paths:
         try:
             text = _environment_text(path)

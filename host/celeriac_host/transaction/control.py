@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger, sweeping
+from celeriac_host.state import ledger, notices, sweeping
 from celeriac_host.state.journal import (
     BACKUPS,
     IDENT,
@@ -124,9 +124,16 @@ def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System
         return {"confirmed": True}
 
 
-def acknowledge(idents: Sequence[str], host: System) -> dict[str, Any]:
-    """Records that a run has reported what the host did alone. Raises OSError on a full disk."""
+def acknowledge(
+    idents: Sequence[str], host: System, told: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Records that a run has reported what the host did alone. Raises OSError on a full disk.
+
+    `told`: the lasting findings that it told, and about what.
+    """
     mark_told(host.state, idents)
+    if told is not None:
+        notices.remember(host.state, told["about"], told["messages"])
     return {"acknowledged": len(idents)}
 
 

@@ -110,6 +110,7 @@ class _Work:
         self.operations: list[dict[str, Any]] = plan["operations"]
         self.meta: dict[str, Any] = plan["meta"]
         self.confirm_by: float | None = None
+        self.release: int | None = None
         self.journal = Journal(folder)
         self.failure: dict[str, Any] | None = None
         self.begun = time.monotonic()
@@ -145,7 +146,9 @@ class _Work:
     def _end(self) -> None:
         """Can be repeated after a failure."""
         self._record_release()
-        self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
+        self.journal.write(
+            "ended", result="committed", confirmBy=self.confirm_by, release=self.release
+        )
 
     def _record_release(self) -> None:
         """Before the end is recorded: if interrupted here, the release is undone as well."""
@@ -153,7 +156,8 @@ class _Work:
         if about is None or all(step["status"] != "done" for step in self.steps):
             return
         state, unit = self.host.state, self.meta["unit"]
-        ledger.record(state, self.id, {"meta": self.meta, "operations": self.operations})
+        plan = {"meta": self.meta, "operations": self.operations}
+        self.release = ledger.record(state, self.id, plan)
         within = about.get("confirmWithinSeconds")
         if within is None:
             # It stands on those that still await their verdict: they are not undone beneath it.
@@ -210,6 +214,8 @@ class _Work:
         found: dict[str, Any] = {"transaction": self.id, "result": result, "steps": self.steps}
         if self.confirm_by is not None:
             found["confirmBy"] = self.confirm_by
+        if self.release is not None and result == "committed":
+            found["release"] = self.release
         if self.failure is not None:
             found["failure"] = self.failure
         return found
@@ -300,6 +306,7 @@ class _Work:
         for entry in self.journal.entries():
             if entry["event"] == "ended":
                 self.confirm_by = entry.get("confirmBy")
+                self.release = entry.get("release")
             self.failure = entry.get("failure") or self.failure
             index = entry.get("index")
             if not isinstance(index, int) or index >= len(self.steps):

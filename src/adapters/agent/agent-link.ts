@@ -16,10 +16,18 @@ import {
   LINE_LIMIT_BYTES,
   LineSplitter,
   NOISE_LIMIT_BYTES,
+  PROTOCOL,
   readMessage,
 } from './agent-lines.ts';
+import type { AgentKind } from './agent-options.ts';
 import { explainStart, START_STEP, type StartEvidence } from './agent-start.ts';
+import { explainInstalledStart } from './installed-agent.ts';
 import { type AskOptions, PendingAsk } from './pending-ask.ts';
+
+export interface LinkOptions {
+  readonly helloLimit: Seconds;
+  readonly kind: AgentKind;
+}
 
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
@@ -28,6 +36,7 @@ export class AgentLink {
   readonly hello: Promise<Hello>;
   readonly #connection: HostConnection;
   readonly #channel: HostChannel;
+  readonly #kind: AgentKind;
   readonly #lines = new LineSplitter();
   readonly #pending = new Map<number, PendingAsk>();
   readonly #ended: Promise<void>;
@@ -45,8 +54,9 @@ export class AgentLink {
   sent = 0;
   received = 0;
 
-  constructor(connection: HostConnection, channel: HostChannel, helloLimit: Seconds) {
+  constructor(connection: HostConnection, channel: HostChannel, { helloLimit, kind }: LinkOptions) {
     this.#connection = connection;
+    this.#kind = kind;
     this.#channel = channel;
     const hello = Promise.withResolvers<Hello>();
     this.hello = hello.promise;
@@ -87,7 +97,7 @@ export class AgentLink {
     }
     this.#lastId += 1;
     const id = this.#lastId;
-    const line = `${JSON.stringify({ id, ...message })}\n`;
+    const line = `${JSON.stringify({ id, protocol: PROTOCOL, ...message })}\n`;
     if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
       throw oversizeError(step, LINE_LIMIT_BYTES);
     }
@@ -106,7 +116,7 @@ export class AgentLink {
     if (this.#state !== 'ready') return;
     this.#state = 'leaving';
     this.#lastId += 1;
-    this.#send(`${JSON.stringify({ id: this.#lastId, ask: 'bye' })}\n`);
+    this.#send(`${JSON.stringify({ id: this.#lastId, protocol: PROTOCOL, ask: 'bye' })}\n`);
     this.#channel.end();
     let timer: NodeJS.Timeout | undefined;
     const patienceEnds = new Promise<void>((resolve) => {
@@ -229,7 +239,8 @@ export class AgentLink {
   #failStart(ended: StartEvidence['ended']): void {
     if (this.#state !== 'starting') return;
     const { host, user } = this.#connection.target;
-    const error = explainStart({
+    const explain = this.#kind === 'installed' ? explainInstalledStart : explainStart;
+    const error = explain({
       host,
       user,
       stdout: this.#noise + this.#lines.pendingText,

@@ -4,6 +4,9 @@ import type { HostConnection } from '../host-connection.ts';
 import type { SessionOptions } from '../ssh/ssh-session.ts';
 import type { HostProgram } from './agent-start.ts';
 
+/** Where the agent comes from. */
+export type AgentKind = 'streamed' | 'installed';
+
 export interface AgentLimits {
   /** From the exec to the hello. */
   readonly hello: Seconds;
@@ -36,6 +39,8 @@ export const DEFAULT_LIMITS: AgentLimits = {
 interface CommonOptions {
   /** The Python program that is sent: path → source. */
   readonly program: HostProgram;
+  /** `installed`: the program on the host; nothing is sent but requests. Default: streamed. */
+  readonly kind?: AgentKind;
   readonly limits?: Partial<AgentLimits>;
   readonly clock?: Clock;
 }

@@ -10,6 +10,7 @@ import type {
   Outcome,
   Progress,
   SnapshotInfo,
+  ToldNotices,
   TransactionMeta,
 } from '../../model/outcome.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
@@ -26,17 +27,22 @@ import {
   snapshotShape,
 } from '../shapes/answers.ts';
 import { AgentLink } from './agent-link.ts';
-import type { AgentLimits } from './agent-options.ts';
+import type { AgentKind, AgentLimits } from './agent-options.ts';
 import { type HostProgram, packProgram, START_STEP, startCommand } from './agent-start.ts';
+import { checkHello, installedCommand } from './installed-agent.ts';
 import { readAnswer, readFacts } from './read-answer.ts';
 import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
+
+/** A process of the app asks its worker and broker. */
+const slow = ['tasks', 'consuming', 'unacked'];
 
 const RECONNECT_PAUSE = seconds(2);
 
 /** Everything that is known before the first connection. */
 export interface SessionSettings {
   readonly program: HostProgram;
+  readonly kind: AgentKind;
   readonly limits: AgentLimits;
   readonly clock: Clock;
   readonly connect: () => Promise<HostConnection>;
@@ -52,18 +58,20 @@ interface Started {
   readonly startSeconds: Seconds;
 }
 
-/** Connects, sends the agent and waits for its hello. */
+/** Connects, sends the agent unless it is installed, and waits for its hello. */
 async function startAgent(settings: SessionSettings): Promise<Started> {
-  const { program, limits, clock, connect } = settings;
+  const { program, kind, limits, clock, connect } = settings;
   const connection = await connect();
   try {
     const begun = clock.now();
-    const packed = packProgram(program);
-    const command = startCommand(packed.length, connection.target.user);
+    const packed = kind === 'streamed' ? packProgram(program) : null;
+    const { user } = connection.target;
+    const command = packed === null ? installedCommand : startCommand(packed.length, user);
     const channel = await connection.exec(command, START_STEP);
-    const link = new AgentLink(connection, channel, limits.hello);
-    channel.write(packed);
+    const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind });
+    if (packed !== null) channel.write(packed);
     const hello = await link.hello;
+    checkHello(hello, kind, connection.target);
     return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
   } catch (error) {
     await connection.close();
@@ -118,7 +126,7 @@ export class AgentSession implements Agent {
     const step = `look at ${names.join(', ')}`;
     const { look, lookAtTasks } = this.#settings.limits;
     const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: 'tasks' in query || 'consuming' in query ? lookAtTasks : look,
+      total: slow.some((name) => name in query) ? lookAtTasks : look,
     });
     return readFacts(answer, query, step);
   }
@@ -155,9 +163,10 @@ export class AgentSession implements Agent {
     return readAnswer(answer, deedsShape, 'recover', step).deeds;
   }
 
-  async acknowledge(transactions: readonly string[]): Promise<void> {
+  async acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void> {
     const step = 'record what this run has reported';
-    const answer = await this.#link.ask({ ask: 'acknowledge', transactions }, step, {});
+    const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
+    const answer = await this.#link.ask(ask, step, {});
     readAnswer(answer, acknowledgedShape, 'acknowledge', step);
   }
 
@@ -175,11 +184,13 @@ export class AgentSession implements Agent {
     database: string,
     limitBytes: Bytes,
     extract: Extract,
+    user: string,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }> {
     const step = `copy ${database}`;
     const pieces = new SnapshotPieces(database, limitBytes, step);
-    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
+    const question = { ask: 'snapshot', database, limitBytes, extract, user };
+    const answer = await this.#link.ask(question, step, {
       silence: this.#settings.limits.snapshotSilence,
       onProgress: (progress) => {
         if (progress.kind === 'chunk') pieces.add(progress.data);

@@ -8,11 +8,11 @@ export type HostProgram = Readonly<Record<string, string>>;
 /** Title of the step that starts the agent. */
 export const START_STEP = 'start the agent';
 
-const LOADER = 'celeriac_host/session/loader.py';
+export const loaderPath = 'celeriac_host/session/loader.py';
 
 /** One zlib-compressed JSON object of module path → source. */
 export function packProgram(program: HostProgram): Buffer {
-  if (program[LOADER] === undefined) throw new Error(`the host program has no ${LOADER}`);
+  if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
   return deflateSync(JSON.stringify(program), { level: 9 });
 }
 
@@ -23,7 +23,7 @@ export function startCommand(programBytes: number, user: string): string {
     'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
     'import json,zlib',
     `s=json.loads(zlib.decompress(sys.stdin.buffer.read(${programBytes})))`,
-    `exec(compile(s["${LOADER}"],"${LOADER}","exec"),{"SOURCES":s})`,
+    `exec(compile(s["${loaderPath}"],"${loaderPath}","exec"),{"SOURCES":s})`,
   ].join(';');
   const sudo = user === 'root' ? '' : 'sudo -n ';
   return `${sudo}python3 -I -S -uc '${bootstrap}'`;

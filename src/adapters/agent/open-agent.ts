@@ -11,9 +11,10 @@ import { AgentSession } from './agent-session.ts';
  * login, or cannot run the agent.
  */
 export function openAgent(options: AgentOptions, onNote: OnNote): Promise<Agent> {
-  const { program, clock = systemClock } = options;
+  const { program, kind = 'streamed', clock = systemClock } = options;
   return AgentSession.start({
     program,
+    kind,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     clock,
     connect: 'connect' in options ? options.connect : () => openSession(options, onNote),

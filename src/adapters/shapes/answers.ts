@@ -13,10 +13,13 @@ import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './sh
 export const helloShape = shapeOf<Hello>()(
   z.object({
     hello: z.literal('celeriac'),
-    protocol: z.literal(1),
+    protocol: z.number(),
     python: text,
     user: text,
     pid: z.number(),
+    hardened: z.literal(true).exactOptional(),
+    version: text.exactOptional(),
+    access: z.enum(['change', 'read', 'none']).exactOptional(),
   }),
 );
 
@@ -37,6 +40,7 @@ const outcomeObject = z.object({
   result: z.enum(['committed', 'undone', 'undo-failed']),
   steps: z.array(stepShape),
   confirmBy: epochSeconds.exactOptional(),
+  release: z.number().exactOptional(),
   failure: z
     .object({
       index: z.number(),

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
+import { hardeningShape } from './hardening-facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import {
   pastShape,
@@ -15,6 +16,7 @@ import {
   resetsShape,
   storesShape,
   tasksShape,
+  unackedShape,
 } from './store-facts.ts';
 import {
   codeShape,
@@ -43,6 +45,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,
@@ -52,4 +55,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   releases: releasesShape,
   release: releaseShape,
   companions: companionsShape,
+  hardening: hardeningShape,
 };

@@ -24,8 +24,8 @@ export const hostShape = shapeOf<HostFact>()(
   }),
 );
 
-/** Anything but a regular file, in the facts `files` and `swap`. */
-const noFile = [
+/** Anything but a regular file. */
+export const noFile = [
   z.object({ kind: z.literal('absent') }),
   z.object({ kind: z.literal('symlink'), target: text }),
   z.object({ kind: z.literal('other'), what: text }),

@@ -26,6 +26,7 @@ export const pastShape = shapeOf<PastFact>()(
       z.object({ unit: text, transactions: texts, deadline: epochSeconds, withinSeconds: seconds }),
     ),
     leftovers: texts,
+    notices: z.record(text, texts),
   }),
 );
 
@@ -67,9 +68,16 @@ export const releaseShape = shapeOf<ReleaseFact>()(
       z.object({ kind: z.literal('absent'), path: text }),
       z.object({ kind: z.literal('unusable'), path: text, problem: text }),
       z.object({
+        kind: z.literal('not-own'),
+        path: text,
+        user: text,
+        problem: text,
+        fix: text,
+      }),
+      z.object({
         kind: z.literal('checkout'),
         path: text,
-        owner: text,
+        user: text,
         head: text,
         branch: text.nullable(),
         known: texts,
@@ -80,7 +88,7 @@ export const releaseShape = shapeOf<ReleaseFact>()(
       z.object({
         kind: z.literal('releases'),
         path: text,
-        owner: text,
+        user: text,
         current: text.nullable(),
         releases: texts,
       }),

@@ -7,6 +7,7 @@ import type {
   StoreColumn,
   StoreTable,
   TasksFact,
+  UnackedFact,
 } from '../../model/facts.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
@@ -43,10 +44,11 @@ export const storesShape = shapeOf<FactAnswers['stores']>()(
         file: text,
         owner: text,
         group: text,
+        user: text,
         sizeBytes: bytes,
         tables,
       }),
-      z.object({ kind: z.literal('postgresql'), path: text, tables }),
+      z.object({ kind: z.literal('postgresql'), path: text, user: text, tables }),
       z.object({ kind: z.literal('absent'), path: text }),
       z.object({ kind: z.literal('unreadable'), path: text, problem: text }),
     ]),
@@ -83,6 +85,18 @@ export const consumingShape = shapeOf<ConsumingFact>()(
     }),
     z.object({ kind: z.literal('told'), status: text }),
     z.object({ kind: z.literal('unknown'), problem: text }),
+  ]),
+);
+
+export const unackedShape = shapeOf<UnackedFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('unknown'), message: text }),
+    z.object({
+      kind: z.literal('looked'),
+      message: text,
+      count: z.number(),
+      messages: z.array(z.object({ id: text, task: text, queue: text })),
+    }),
   ]),
 );
 

@@ -42,6 +42,7 @@ const unitObject = z.object({
       script: text.nullable().exactOptional(),
     }),
   ),
+  user: text.nullable().exactOptional(),
   variables: z.object({ HOME: text.exactOptional(), PATH: text.exactOptional() }).exactOptional(),
   workingDirectory: text.nullable(),
   mainPid: z.number().nullable(),

@@ -7,6 +7,7 @@ import type { RepairedRow } from './changes.ts';
 import { sinceStop } from './fate.ts';
 import type { Repair } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
+import { tellRoot } from './root-works.ts';
 
 /** The repair of one database. */
 export interface StoreRepair {
@@ -28,6 +29,8 @@ export interface CleanUp {
 /** The repair of one database, tried on a copy of it. */
 export interface PlannedRepair {
   readonly database: string;
+  /** The app's user, who opens it on the host. */
+  readonly user: string;
   /** The mapping, one line per table. */
   readonly lines: readonly string[];
   readonly holds: 'everything' | 'rows';
@@ -100,7 +103,13 @@ export function describeCleanUp(
           ? `jobs: nothing to repair in ${database}`
           : `jobs: nothing that can be repaired in ${database}, ${formatCount(skipped, 'row')} skipped`,
       ),
-    findings: planned.flatMap(({ findings }) => findings),
+    findings: [
+      ...tellRoot(
+        planned.map(({ user }) => user),
+        desired,
+      ),
+      ...planned.flatMap(({ findings }) => findings),
+    ],
     skippedRows: planned.reduce((sum, { repair }) => sum + repair.skipped, 0),
   };
   const waits = changing.length > 0 && evidence?.worker !== 'stopped';
@@ -122,7 +131,7 @@ function listOperations(
   evidence: Evidence | null,
   desired: CleanUpDesired,
 ): Operation[] {
-  const { database, repair, holds } = one;
+  const { database, user, repair, holds } = one;
   const { changes, tasks, calls } = repair;
   const count = formatCount(repair.rows.length, 'row');
   const backUp: Operation = {
@@ -130,6 +139,8 @@ function listOperations(
     title: `back up ${database}`,
     why: `${count} will be changed`,
     database,
+    unit: desired.unit,
+    user,
     keep: desired.keepBackups,
   };
   const repairJobs: Operation = {
@@ -138,6 +149,7 @@ function listOperations(
     why: summarize(one, evidence, desired),
     database,
     unit: desired.unit,
+    user,
     rows: changes,
     lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
     busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
@@ -153,6 +165,7 @@ function listOperations(
     title: `send ${formatCount(calls.length, 'task')} again`,
     why: `${names}: pending rows do not start by themselves`,
     database,
+    user,
     calls: calls.map(({ group: _, ...call }) => call),
   };
   return [...changed, send];

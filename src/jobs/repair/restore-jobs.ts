@@ -4,6 +4,7 @@ import type { BackupFact, StoreFact, TransactionFact } from '../../model/facts.t
 import type { Plan } from '../../model/operation.ts';
 import { formatCount, formatInstant } from '../../report/quantities.ts';
 import { jobTablesOf, judgeTables } from '../tables/job-tables.ts';
+import { tellRoot } from './root-works.ts';
 
 /** Whether `restore` is a transaction, not a backup. */
 export const isTransaction = (restore: string): boolean => /^[0-9]{8}T[0-9]{6}-/.test(restore);
@@ -94,14 +95,20 @@ export function planRestore(
         title: `restore ${path}`,
         why: `from ${taken}, as requested; the current content is backed up first`,
         database: path,
+        unit: desired.unit,
+        user: desired.appUser,
         backup: backup.path,
         keep: desired.keepBackups,
         busyTimeoutSeconds: desired.busyTimeoutSeconds,
       },
     ],
     satisfied: [],
-    findings:
-      lost === null ? [] : [{ level: 'warning', message: `${taken}: ${lost}`, where: path }],
+    findings: [
+      ...tellRoot('user' in store ? [store.user] : [], desired),
+      ...(lost === null
+        ? []
+        : [{ level: 'warning', message: `${taken}: ${lost}`, where: path } as const]),
+    ],
   };
 }
 

@@ -62,7 +62,7 @@ export function tellCelerys(
   );
   if (own.length === 0) return null;
   const message = `skipped Celery's own tables: ${listNames(own.map(({ name }) => name))}`;
-  return { level: 'notice', message, where: database };
+  return { level: 'notice', message, where: database, lasting: true };
 }
 
 /**
@@ -126,7 +126,35 @@ export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]
   const doubtful = doubtfulOf(verdicts);
   if (doubtful.length === 0) return null;
   const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
-  return { level: 'notice', message, where: database };
+  return { level: 'notice', message, where: database, lasting: true };
+}
+
+/**
+ * Tables that are named like jobs, and whose rows cannot be identified or judged; `null`: there are none.
+ *
+ * @param tables those of a database in which other tables hold jobs
+ */
+export function tellUnread(
+  database: string,
+  tables: readonly StoreTable[],
+  specs: TableSpecs = {},
+): Finding | null {
+  const unread = tables.flatMap((table) => {
+    const spec = specs[table.name];
+    if (spec !== undefined || isOthers(table) || readTableName(table.name) !== 'job') return [];
+    const lacks = [
+      ...(idColumn(table) === null ? ['id'] : []),
+      ...(statusColumn(table) === null ? ['status'] : []),
+    ];
+    return lacks.length === 0 ? [] : [{ table: table.name, lacks }];
+  });
+  const [first, ...others] = unread;
+  if (first === undefined) return null;
+  const names = unread.map(({ table, lacks }) => `${table} (no ${lacks.join(' and no ')})`);
+  const spec = Object.fromEntries(first.lacks.map((key) => [key, 'COLUMN']));
+  const yaml = yamlFor(database, others.length > 0 ? 'TABLE' : first.table, spec);
+  const message = `skipped tables that are named like jobs, because no column has a known name for the id or the status: ${names.join(', ')}; to include one, name its columns in \`stores\`: ${yaml}`;
+  return { level: 'notice', message, where: database, lasting: true };
 }
 
 /** The value of `stores` that would include one of these tables. */
@@ -137,8 +165,15 @@ export function howToInclude(database: string, doubtful: readonly TableVerdict[]
 }
 
 /** The value of `stores` that includes a table, as YAML on one line. */
-export const yamlFor = (database: string, table: string): string =>
-  `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: {} } }]`;
+export const yamlFor = (
+  database: string,
+  table: string,
+  columns: Readonly<Record<string, string>> = {},
+): string => {
+  const named = Object.entries(columns).map(([key, column]) => `${key}: ${column}`);
+  const spec = named.length === 0 ? '{}' : `{ ${named.join(', ')} }`;
+  return `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: ${spec} } }]`;
+};
 
 type Take = (table: StoreTable, kind: TableClass, reason: string) => void;
 

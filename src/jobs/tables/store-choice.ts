@@ -10,12 +10,15 @@ import {
   type TableVerdict,
   tellCelerys,
   tellDoubtful,
+  tellUnread,
 } from './job-tables.ts';
 import { orNone, proposeMapping, type StoreMapping } from './mapping.ts';
 
 /** A database with jobs, and the meaning of its columns. */
 export interface ChosenStore {
   readonly database: string;
+  /** The app's user, who opens it on the host. */
+  readonly user: string;
   readonly mapping: StoreMapping;
   /** One for each table with an id and a status. */
   readonly verdicts: readonly TableVerdict[];
@@ -38,10 +41,12 @@ export type ValuesOf = (table: string) => NonNullable<StoreTable['times']>;
 type ReadableStore = Extract<StoreFact, { readonly kind: 'sqlite' | 'postgresql' }>;
 
 /** The query for databases, including what is needed to recognize their tables of jobs. */
-export const queryStores = (
-  unit: string,
-  databases: readonly string[] | null,
-): FactArguments['stores'] => ({ unit, databases, statusColumns });
+export const queryStores = (desired: CleanUpDesired): FactArguments['stores'] => ({
+  unit: desired.unit,
+  databases: listDatabases(desired),
+  user: desired.appUser,
+  statusColumns,
+});
 
 /** The databases to read; `null`: search for databases. */
 export function listDatabases(desired: CleanUpDesired): readonly string[] | null {
@@ -84,11 +89,16 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
 }
 
 function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
-  const { path, tables } = fact;
+  const { path, user, tables } = fact;
   const verdicts = judgeTables(tables, spec?.tables);
-  const told = [tellDoubtful(path, verdicts), tellCelerys(path, tables, spec?.tables)];
+  const told = [
+    tellDoubtful(path, verdicts),
+    tellUnread(path, tables, spec?.tables),
+    tellCelerys(path, tables, spec?.tables),
+  ];
   return {
     database: path,
+    user,
     mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
     verdicts,
     findings: told.filter((finding) => finding !== null),
@@ -120,7 +130,7 @@ function whatWouldDo(problem: string, database: string): string {
   if (problem.startsWith('is locked')) return 'a database that is not locked; try again';
   return database.startsWith('/')
     ? "the path of the SQLite file with the app's jobs on the host"
-    : "a PostgreSQL database that psql on the host can reach as the unit's user";
+    : "a PostgreSQL database that psql on the host can reach as the app's user";
 }
 
 function describeFact(fact: StoreFact): string {

@@ -37,6 +37,7 @@ export function planDependencies(
       {
         op: 'install-dependencies',
         unit: context.unit,
+        user: context.user,
         interpreter,
         tool,
         file,

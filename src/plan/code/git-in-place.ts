@@ -26,6 +26,7 @@ export function planGit(
           {
             op: 'fetch-commit',
             ...where,
+            user: context.user,
             commit,
             sha256: offer.parcel.sha256,
             title: `fetch commit ${short(commit)} into ${tree.path}`,
@@ -38,6 +39,7 @@ export function planGit(
         {
           op: 'checkout-code',
           ...where,
+          user: context.user,
           commit,
           expects: tree.head,
           stash: from.dirtyTree === 'stash',
@@ -74,6 +76,8 @@ function requireCheckout(tree: CodeTree, { unit, workingDirectory }: ReleaseCont
       );
     case 'unusable':
       throw new ConfigError('input checkout', tree.problem, expected);
+    case 'not-own':
+      throw new ConfigError('input checkout', tree.problem, tree.fix);
     default:
       throw new ConfigError('input checkout', `${workingDirectory} was not inspected`, expected);
   }

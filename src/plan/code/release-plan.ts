@@ -29,6 +29,8 @@ export type Trial =
 
 export interface ReleaseContext {
   readonly unit: string;
+  /** The app's user. */
+  readonly user: string;
   /** As `systemctl show` prints it, or the directory to which the worker changes. */
   readonly workingDirectory: string;
   /** The worker's Python with its leading arguments. */

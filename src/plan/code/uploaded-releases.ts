@@ -31,6 +31,7 @@ export function planUpload(
       : [
           {
             op: 'unpack-release',
+            user: context.user,
             deployTo: base,
             commit,
             sha256: offer.parcel.sha256,
@@ -43,6 +44,7 @@ export function planUpload(
     ? [
         {
           op: 'switch-release',
+          user: context.user,
           deployTo: base,
           commit,
           expects: tree.current,
@@ -57,6 +59,7 @@ export function planUpload(
       ? [
           {
             op: 'prune-releases',
+            user: context.user,
             deployTo: base,
             keep: from.keepReleases,
             spare: present === null ? [commit] : [commit, present],
@@ -83,15 +86,16 @@ export function planUpload(
 function requireReleases(
   tree: CodeTree,
   { deployTo }: UploadedReleases,
-  { unit, workingDirectory }: ReleaseContext,
+  { unit, user, workingDirectory }: ReleaseContext,
 ): ReleasesTree {
   if (tree.kind === 'absent') {
     throw new ConfigError(
       'input deploy-to',
       `directory ${deployTo} does not exist on the host`,
-      `a directory that the user of the app owns: \`install -d -o USER ${deployTo}\``,
+      `a directory that the app's user owns: \`sudo install -d -o ${user} ${deployTo}\``,
     );
   }
+  if (tree.kind === 'not-own') throw new ConfigError('input deploy-to', tree.problem, tree.fix);
   if (tree.kind !== 'releases') {
     const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not inspected`;
     throw new ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);

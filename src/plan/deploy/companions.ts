@@ -7,6 +7,7 @@ import type { Finding, GuardCompanion, RestartCompanion } from '../../model/oper
 import { type Seconds, seconds } from '../../model/units.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
@@ -57,6 +58,7 @@ export function planCompanions(
     const shared = {
       unit,
       how,
+      onlyOnce: fact.processes.some(({ argv }) => runsBeat(argv)),
       minHealthySeconds: desired.minHealthySeconds,
       timeoutSeconds: timeoutOf(fact),
     };
@@ -119,6 +121,33 @@ function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
 
 const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
+
+/** Operations that change the code of the app, or what it imports. */
+const codeOperations: readonly string[] = [
+  'checkout-code',
+  'switch-release',
+  'install-dependencies',
+];
+
+/**
+ * Services that run from the same code when it goes back, but for those that go back with it.
+ *
+ * @param steps those that are undone
+ */
+export function nameLeftBehind(
+  beside: readonly ServiceBeside[],
+  steps: readonly { readonly op: string; readonly title: string }[],
+): readonly Finding[] {
+  if (!steps.some(({ op }) => codeOperations.includes(op))) return [];
+  const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
+  const left = beside.filter(
+    ({ unit }) => !guards.some((title) => title.split(' ').includes(unit)),
+  );
+  return left.map(({ unit }) => ({
+    level: 'notice',
+    message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,
+  }));
+}
 
 function nameBeside({ unit, argv }: ServiceBeside, keeps: string): Finding {
   const isCelery = findCeleryCall(argv).kind === 'found';

@@ -1,6 +1,6 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import { listDatabases, queryStores } from '../../jobs/tables/store-choice.ts';
+import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in-paths.ts';
@@ -46,11 +46,12 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
   };
 }
 
-function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
+function releaseQuery({ unit, appUser, release }: DeployWorkerDesired): ReleaseQuery {
   const from = release?.from;
   return {
     unit,
     source: from?.source ?? 'none',
+    user: appUser ?? null,
     checkout: from?.source === 'git' ? from.checkout : null,
     deployTo: from?.source === 'upload' ? from.deployTo : null,
   };
@@ -63,6 +64,6 @@ function companionsQuery({ unit, release, companions = [] }: DeployWorkerDesired
 
 /** Databases are searched only if jobs are to be settled. */
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
-  if (orphanedJobs === null) return { unit, databases: [] };
-  return queryStores(unit, listDatabases(orphanedJobs));
+  if (orphanedJobs === null) return { unit, databases: [], user: null };
+  return queryStores(orphanedJobs);
 }

@@ -85,7 +85,7 @@ export function describeHost(
 ): readonly Finding[] {
   const findings: Finding[] = [];
   const warn = (message: string): void => {
-    findings.push({ level: 'warning', message });
+    findings.push({ level: 'warning', message, lasting: true });
   };
   const { container, cgroupVersion } = facts.host;
   if (!facts.limits.controller) {
@@ -118,6 +118,7 @@ export function describeMode(
   return [
     {
       level: 'notice',
+      lasting: true,
       message: `${desired.unit} is an instance of ${source.path}, which other instances share, so it is changed by its own drop-in`,
     },
   ];

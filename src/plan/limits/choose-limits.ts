@@ -99,6 +99,8 @@ interface Refused {
 
 const refusal = ({ why, level = 'notice' }: Refused, which = 'memory limit'): Finding => ({
   level,
+  // Where the host is at risk, every run warns.
+  ...(level === 'notice' && { lasting: true as const }),
   message: `no ${which} is set: ${why}. Set memory-max to choose one, or to off if there should be none`,
 });
 

@@ -98,6 +98,7 @@ export function describeHardening(
   return [
     {
       level: 'notice',
+      lasting: true,
       message:
         'the worker uses files in /tmp, which it may share with others: PrivateTmp= is left out of the hardening',
     },

@@ -89,6 +89,7 @@ export function describePool(line: WorkerLine, desired: DeployWorkerDesired): re
   return [
     {
       level: 'notice',
+      lasting: true,
       message:
         pool === 'solo'
           ? 'a solo pool runs one task at a time in the main process: concurrency is not applied'

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
@@ -13,7 +14,9 @@ describe('the agent on this machine', () => {
     const connect = async () => connection;
     await using agent = await openAgent({ program: hostProgram, connect }, quiet);
     expect(agent.hello.protocol).toBe(1);
-    const { stores } = await agent.look({ stores: { unit: 'x.service', databases: ['/none.db'] } });
+    const user = userInfo().username;
+    const query = { unit: '', databases: ['/none.db'], user };
+    const { stores } = await agent.look({ stores: query });
     expect(stores).toEqual([{ kind: 'absent', path: '/none.db' }]);
     await agent.close();
     expect(agent.traffic).toMatchObject({ handshakes: 0, execs: 1 });

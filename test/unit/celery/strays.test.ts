@@ -11,6 +11,7 @@ import { bytes, epochSeconds, seconds } from '../../../src/model/units.ts';
 
 const own: AppIdentity = {
   unit: 'celery-worker.service',
+  user: 'root',
   controlGroup: '/system.slice/celery-worker.service',
   app: 'celery_app',
   workingDirectory: '/srv/app',
@@ -134,19 +135,59 @@ describe('stray workers', () => {
     expect(pids(findStrays([worker(5, change)], own).strays)).toEqual([5]);
   });
 
-  it('are ended by pid and start, never by name', () => {
-    const app = { unit: 'w.service', interpreter: ['python3'], app: 'app', pythonPath: [] };
-    expect(endStrays(app, [worker(5)], seconds(60))).toEqual([
+  it('are ended by pid and start, never by name, and together', () => {
+    const app = {
+      unit: 'w.service',
+      interpreter: ['python3'],
+      app: 'app',
+      pythonPath: [],
+      user: 'deploy',
+    };
+    expect(endStrays(app, [worker(5), worker(9, { cgroup: '/' })], seconds(60))).toEqual([
       {
         op: 'end-process',
         ...app,
-        pid: 5,
-        startTicks: 5,
-        cgroup: session,
+        processes: [
+          { pid: 5, startTicks: 5, cgroup: session },
+          { pid: 9, startTicks: 9, cgroup: '/' },
+        ],
         graceSeconds: 60,
-        title: 'end the stray worker 5',
-        why: expect.stringContaining(session),
+        title: 'end 2 stray workers: 5, 9',
+        why: expect.stringContaining(`(${session}, /)`),
       },
     ]);
+    expect(endStrays(app, [worker(5)], seconds(60))[0]?.title).toBe('end the stray worker 5');
+    expect(endStrays(app, [], seconds(60))).toEqual([]);
+  });
+
+  it('of another user are named and left, however much they look like a worker', () => {
+    const found = findStrays([worker(5, { user: 'mallory' })], own);
+    expect(found.strays).toEqual([]);
+    expect(describeLeftAlone(found)).toEqual([
+      {
+        level: 'notice',
+        message:
+          'skipped Celery process 5: it runs as mallory, and celery-worker.service runs as root',
+      },
+    ]);
+  });
+
+  it('are bounded in number, and so are the words about them', () => {
+    const many = Array.from({ length: 5000 }, (_, index) => worker(index + 10));
+    const found = findStrays(many, own);
+    const app = { unit: 'w', interpreter: ['python3'], app: 'app', pythonPath: [], user: 'root' };
+    expect(endStrays(app, found.strays, seconds(60))[0]?.processes).toHaveLength(50);
+    expect(describeLeftAlone(found)).toEqual([
+      {
+        level: 'notice',
+        message: expect.stringMatching(
+          /^skipped Celery processes 60, 61, .* and 4940 more: one deploy ends 50 stray workers/,
+        ),
+      },
+    ]);
+    const elsewhere = many.map((each) => ({ ...each, workingDirectory: `/tmp/${each.pid}` }));
+    const told = describeLeftAlone(findStrays(elsewhere, own));
+    expect(told).toHaveLength(11);
+    expect(told.at(-1)?.message).toMatch(/ and 4980 more: for other reasons of this kind$/);
   });
 });

@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { cleanup } from '../../../src/cli/cleanup.ts';
 import { connectionOf, givenBy } from '../../../src/cli/connection.ts';
 import { inputsFor, parseFlags } from '../../../src/cli/flags.ts';
-import type { CleanupValues } from '../../../src/config/action-inputs.ts';
+import { cleanupInputs } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
@@ -19,9 +20,9 @@ const root = { name: 'root', uid: 0 };
 const alice = { name: 'alice', uid: 1000 };
 
 function connect(words: readonly string[], person = root) {
-  const flags = parseFlags(words);
-  const values = readInputs(inputsFor(flags.has('host')), givenBy(flags), new Map());
-  return connectionOf(flags, values as unknown as CleanupValues, person);
+  const flags = parseFlags(cleanup, words);
+  const values = readInputs(inputsFor(cleanupInputs, flags.has('host')), givenBy(flags), new Map());
+  return connectionOf(flags, values, person);
 }
 
 function sshTarget(words: readonly string[], person = root) {

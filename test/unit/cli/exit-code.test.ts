@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
-import type { CommandTools } from '../../../src/cli/cleanup.ts';
+import type { CommandTools } from '../../../src/cli/command.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import type { Outcome } from '../../../src/model/outcome.ts';

@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { exitCodeOf, exitCodes } from '../../../src/cli/exit-code.ts';
-import { asFlags, cleanupFlags, parseFlags, renderHelp } from '../../../src/cli/flags.ts';
+import { commands } from '../../../src/cli/celeriac.ts';
+import { cleanup } from '../../../src/cli/cleanup.ts';
+import { exitCodeOf } from '../../../src/cli/exit-code.ts';
+import { asFlags, flagsOf, parseFlags as parse } from '../../../src/cli/flags.ts';
+import { renderCommands, renderHelp } from '../../../src/cli/help.ts';
+import { nearest } from '../../../src/cli/nearest.ts';
 import { cleanupInputs } from '../../../src/config/action-inputs.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
+
+const cleanupFlags = flagsOf(cleanup);
+const parseFlags = (words: readonly string[]) => parse(cleanup, words);
 
 describe('flags', () => {
   test('every input of the action has one, except those from files and the environment', () => {
@@ -73,7 +80,8 @@ describe('flags', () => {
   });
 
   test.each([
-    [['--bogus'], "Unknown option '--bogus'"],
+    [['--bogus'], 'unknown flag `--bogus`'],
+    [['--treshold', '5m'], 'unknown flag `--treshold`'],
     [['--threshold'], "Option '--threshold <value>' argument missing"],
     [['jobs.db'], "Unexpected argument 'jobs.db'"],
   ])('%j is refused', (words, problem) => {
@@ -91,12 +99,48 @@ describe('flags', () => {
     expect(where('command line')).toBe('command line');
   });
 
-  test('the help lists every flag, in lines that fit a terminal', () => {
-    const help = renderHelp();
-    for (const { name } of cleanupFlags) expect(help).toContain(`--${name}`);
-    expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
-    for (const code of Object.values(exitCodes)) expect(help).toMatch(new RegExp(`\\b${code} `));
+  test('of an unknown one, the error names the nearest', () => {
+    expect(() => parseFlags(['--treshold=5m'])).toThrow(
+      expect.objectContaining({ expected: expect.stringMatching(/^`--threshold`\?/) }),
+    );
+    expect(() => parseFlags(['--no-orhpans'])).toThrow(
+      expect.objectContaining({ expected: expect.stringMatching(/^`--no-orphans`\?/) }),
+    );
+    expect(() => parseFlags(['--frobnicate'])).toThrow(
+      expect.objectContaining({ expected: expect.stringMatching(/^flags as /) }),
+    );
   });
+});
+
+describe('the help', () => {
+  test.each(commands.map((command) => [command.name, command] as const))(
+    'of %s lists every flag and exit code, in lines that fit a terminal',
+    (name, command) => {
+      const help = renderHelp(command);
+      expect(help).toContain(`Usage: celeriac ${name} `);
+      for (const flag of flagsOf(command)) expect(help).toContain(`--${flag.name}`);
+      expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+      for (const code of Object.keys(command.exits)) {
+        expect(help).toMatch(new RegExp(`^  ${code} +\\w`, 'm'));
+      }
+    },
+  );
+
+  test('of the program lists every command', () => {
+    const help = renderCommands(commands);
+    for (const { name } of commands) expect(help).toMatch(new RegExp(`^  ${name} `, 'm'));
+    expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+  });
+});
+
+test('the nearest name is one with few changes', () => {
+  const names = ['cleanup', 'harden', 'unharden'];
+  expect(nearest('clenaup', names)).toBe('cleanup');
+  expect(nearest('hardn', names)).toBe('harden');
+  expect(nearest('unhardne', names)).toBe('unharden');
+  expect(nearest('deploy', names)).toBeNull();
+  expect(nearest('', names)).toBeNull();
+  expect(nearest('x', [])).toBeNull();
 });
 
 test('usage errors and failures have different exit codes', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
-import type { CommandTools } from '../../../src/cli/cleanup.ts';
+import type { CommandTools } from '../../../src/cli/command.ts';
 import { guardTerminal } from '../../../src/cli/terminal.ts';
 import { TerminalRun } from '../../../src/cli/terminal-run.ts';
 import { HostError } from '../../../src/model/errors.ts';

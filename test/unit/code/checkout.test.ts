@@ -7,6 +7,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openGitCode } from '../../../src/adapters/git-code.ts';
@@ -14,6 +15,9 @@ import { ConfigError } from '../../../src/model/errors.ts';
 import type { CheckoutTree, ReleaseFact } from '../../../src/model/release.ts';
 import type { Parcel } from '../../../src/ports/code.ts';
 import { Repositories } from './repositories.ts';
+
+/** The app's user is that of the tests. */
+const APP = { user: userInfo().username };
 
 let all: Repositories;
 let old: string;
@@ -31,7 +35,7 @@ beforeEach(() => {
 afterEach(() => all[Symbol.dispose]());
 
 const look = (): CheckoutTree => {
-  const query = { unit: 'x.service', source: 'git', checkout: all.host, deployTo: null };
+  const query = { ...APP, unit: 'x.service', source: 'git', checkout: all.host, deployTo: null };
   const { tree } = all.must('facts.release', 'look', query) as ReleaseFact;
   if (tree.kind !== 'checkout') throw new Error(JSON.stringify(tree));
   return tree;
@@ -48,7 +52,7 @@ async function fetchCommit(commit: string, clone: string): Promise<void> {
   const parcel = await bundle(clone, commit);
   all.begin();
   all.store(parcel);
-  const args = { checkout: all.host, commit, sha256: parcel.sha256 };
+  const args = { ...APP, checkout: all.host, commit, sha256: parcel.sha256 };
   expect(all.must('operations.fetch_commit', 'check', args)).toBe(false);
   all.must('operations.fetch_commit', 'do', args);
   expect(all.must('operations.fetch_commit', 'check', args)).toBe(true);
@@ -56,6 +60,7 @@ async function fetchCommit(commit: string, clone: string): Promise<void> {
 }
 
 const asked = (commit: string, more: object = {}) => ({
+  ...APP,
   checkout: all.host,
   commit,
   expects: old,
@@ -160,7 +165,7 @@ describe('a commit that the host lacks', () => {
     const next = all.commit(all.origin, 'third', { 'app.py': 'three\n' });
     const parcel = await bundle(all.clone('run'), next);
     all.store(parcel);
-    const args = { checkout: all.host, commit: next, sha256: parcel.sha256 };
+    const args = { ...APP, checkout: all.host, commit: next, sha256: parcel.sha256 };
     const other = { ...args, commit: '1'.repeat(40) };
     expect(all.refusal('operations.fetch_commit', 'do', other)).toContain(
       'does not contain commit',

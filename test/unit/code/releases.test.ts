@@ -13,6 +13,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -20,6 +21,9 @@ import { openGitCode } from '../../../src/adapters/git-code.ts';
 import { bytes, sha256Text } from '../../../src/model/units.ts';
 import type { Parcel } from '../../../src/ports/code.ts';
 import { Repositories } from './repositories.ts';
+
+/** The app's user is that of the tests. */
+const APP = { user: userInfo().username };
 
 let all: Repositories;
 let base: string;
@@ -40,6 +44,7 @@ const SWITCH = 'operations.switch_release';
 const PRUNE = 'operations.prune_releases';
 
 const unpacking = (commit: string, sha256: string, shared: object = []) => ({
+  ...APP,
   deployTo: base,
   commit,
   sha256,
@@ -111,7 +116,7 @@ describe('a code folder', () => {
     const link = join(base, 'current');
     symlinkSync('releases/20260101', link);
     mkdirSync(join(base, 'releases/20260101'));
-    const args = { deployTo: base, commit, expects: 'releases/20260101' };
+    const args = { ...APP, deployTo: base, commit, expects: 'releases/20260101' };
     const stale = { ...args, expects: null };
     expect(all.refusal(SWITCH, 'do', stale)).toContain('when the plan was made');
     expect(all.must(SWITCH, 'check', args)).toBe(false);
@@ -132,7 +137,7 @@ describe('a code folder', () => {
   test('is the first one: the undo removes the link', () => {
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
     all.begin();
-    const args = { deployTo: base, commit, expects: null };
+    const args = { ...APP, deployTo: base, commit, expects: null };
     all.must(SWITCH, 'do', args);
     all.must(SWITCH, 'undo', args);
     expect(readdirSync(base)).toEqual(['releases']);
@@ -141,7 +146,7 @@ describe('a code folder', () => {
   test('is refused if `current` is not a link', () => {
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
     mkdirSync(join(base, 'current'));
-    const args = { deployTo: base, commit, expects: null };
+    const args = { ...APP, deployTo: base, commit, expects: null };
     expect(all.refusal(SWITCH, 'check', args)).toContain('current is not a link');
   });
 });
@@ -155,7 +160,7 @@ test('the oldest code folders are removed; the current, the previous and foreign
   mkdirSync(join(base, 'releases/by-hand'));
   const [first = '', second = '', third, , fifth] = commits;
   symlinkSync(`releases/${first}`, join(base, 'current'));
-  const args = { deployTo: base, keep: 3, spare: [first, second] };
+  const args = { ...APP, deployTo: base, keep: 3, spare: [first, second] };
   expect(all.must(PRUNE, 'check', args)).toBe(false);
   expect(all.must(PRUNE, 'do', args)).toBe('removed 4444444, 3333333');
   expect(readdirSync(join(base, 'releases'))).toEqual([first, second, fifth, 'by-hand']);

@@ -229,6 +229,7 @@ export class AppDatabase implements Disposable {
       file: `254:1:${this.file}`,
       owner: 'root',
       group: 'root',
+      user: 'app',
       sizeBytes: bytes(1),
       tables: this.tables(),
     };

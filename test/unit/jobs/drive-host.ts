@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { AppDatabase } from './app-database.ts';
 
@@ -25,7 +26,8 @@ export function drive(
     input: JSON.stringify({
       module,
       call,
-      args,
+      // The databases of tests belong to whoever runs them.
+      args: { ...args, user: userInfo().username },
       state,
       ...(between === undefined ? {} : { between: { database: database.file, sql: between } }),
     }),

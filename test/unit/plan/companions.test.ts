@@ -6,7 +6,7 @@ import type { ServiceBeside, UnitFact } from '../../../src/model/facts.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { warnOfBeats } from '../../../src/plan/deploy/beats.ts';
 import { runBeforeStart } from '../../../src/plan/deploy/before-start.ts';
-import { planCompanions } from '../../../src/plan/deploy/companions.ts';
+import { nameLeftBehind, planCompanions } from '../../../src/plan/deploy/companions.ts';
 import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 
@@ -55,6 +55,31 @@ function plan(
   return planCompanions(facts, desired, changes);
 }
 
+describe('a roll-back', () => {
+  const beside = ['shop-web.service', 'shop-beat.service'].map((unit) => ({
+    unit,
+    pid: 7,
+    argv: [],
+  }));
+  const checkout = { op: 'checkout-code', title: 'check out' };
+  const guard = { op: 'guard-companion', title: 'record how shop-beat.service runs now' };
+
+  it('names the units that keep the code that it takes back', () => {
+    expect(nameLeftBehind(beside, [checkout, guard])).toEqual([
+      {
+        level: 'notice',
+        message:
+          'shop-web.service also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted',
+      },
+    ]);
+    expect(nameLeftBehind(beside, [checkout])).toHaveLength(2);
+  });
+
+  it('names none if the code stays', () => {
+    expect(nameLeftBehind(beside, [guard, { op: 'install-unit', title: 'install' }])).toEqual([]);
+  });
+});
+
 describe('a unit of also-restart', () => {
   it('is guarded first, and restarted when the code changes', () => {
     const { guards, restarts, findings } = plan({ url: 'http://127.0.0.1:8000/up' }, web());
@@ -64,6 +89,7 @@ describe('a unit of also-restart', () => {
         op: 'restart-companion',
         unit: 'shop-web.service',
         how: 'restart',
+        onlyOnce: false,
         minHealthySeconds: 10,
         timeoutSeconds: 120,
         url: 'http://127.0.0.1:8000/up',
@@ -73,6 +99,17 @@ describe('a unit of also-restart', () => {
       },
     ]);
     expect(findings).toEqual([]);
+  });
+
+  it.each([
+    [['/srv/venv/bin/celery', '-A', 'shop', 'beat', '-l', 'info'], true],
+    [['/srv/venv/bin/python', '-m', 'celery', '--app=shop', 'beat'], true],
+    [webArgv, false],
+    [['/usr/bin/tail', '-F', '/var/log/celery/beat.log'], false],
+  ])('that runs %j must run only once: %s', (argv, onlyOnce) => {
+    const processes = host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv }));
+    const { guards, restarts } = plan({}, web({ processes }));
+    expect([...guards, ...restarts].map((each) => each.onlyOnce)).toEqual([onlyOnce, onlyOnce]);
   });
 
   it('is left alone when it runs the newest code, and caught up with when it does not', () => {

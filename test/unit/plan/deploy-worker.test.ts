@@ -170,7 +170,7 @@ function carryOut(
     } else if (operation.op === 'enable-unit') {
       change({ unit: { unitFileState: 'enabled' } });
     } else if (operation.op === 'end-process') {
-      const trees = [operation.pid];
+      const trees = operation.processes.map(({ pid }) => pid);
       change({
         workers: (after as DeployWorkerFacts).workers.filter(
           ({ pid, parentPid }) => !trees.includes(pid) && !trees.includes(parentPid),
@@ -282,10 +282,29 @@ describe('a plan', () => {
 
   it('never names a process of the unit, or of another one', () => {
     const pids = planDeployWorker(before, defaults).operations.flatMap((one) =>
-      one.op === 'end-process' ? [one.pid] : [],
+      one.op === 'end-process' ? one.processes.map(({ pid }) => pid) : [],
     );
     expect(pids).toHaveLength(3);
     const own = before.unit.processes.map(({ pid }) => pid);
     expect(pids.filter((pid) => own.includes(pid))).toEqual([]);
+  });
+
+  it('ends strays before the worker stops consuming, all at once', () => {
+    const ops = planDeployWorker(before, defaults).operations.map(({ op }) => op);
+    expect(ops.filter((op) => op === 'end-process')).toHaveLength(1);
+    expect(ops.indexOf('end-process')).toBeLessThan(ops.indexOf('drain-worker'));
+    expect(ops.indexOf('end-process')).toBeGreaterThan(ops.indexOf('try-app'));
+  });
+
+  it('neither ends nor waits for what another user starts', () => {
+    const workers = before.workers.map((each) => ({ ...each, user: 'mallory' }));
+    const plan = planDeployWorker({ ...before, workers }, defaults);
+    expect(plan.operations.map(({ op }) => op)).not.toContain('end-process');
+    expect(plan.findings).toContainEqual({
+      level: 'notice',
+      message: expect.stringMatching(
+        /^skipped Celery processes .*: it runs as mallory, and celery-worker.service runs as root$/,
+      ),
+    });
   });
 });

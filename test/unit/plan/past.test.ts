@@ -36,10 +36,11 @@ const past = (changes: Partial<PastFact> = {}): PastFact => ({
   working: null,
   awaiting: [],
   leftovers: [],
+  notices: {},
   ...changes,
 });
-const told = (fact: PastFact, dryRun = false) =>
-  describePast(fact, { dryRun }).map(({ level, message }) => `${level}: ${message}`);
+const told = (fact: PastFact, how: Parameters<typeof describePast>[1] = 'works') =>
+  describePast(fact, how).map(({ level, message }) => `${level}: ${message}`);
 
 describe('what the host did alone', () => {
   it('is told of every transaction, in the order that the host gives, with the reason', () => {
@@ -72,9 +73,21 @@ describe('a dry run', () => {
     [past({ open: [transaction({ state: 'open' })] }), /^warning: .*did not finish/],
     [past({ awaiting: [waiting] }), /^notice: a release of worker\.service awaits its verdict/],
   ])('mentions what it does not wait for', (fact, expected) => {
-    expect(told(fact, true)).toEqual([expect.stringMatching(expected)]);
+    expect(told(fact, 'plans')).toEqual([expect.stringMatching(expected)]);
     // A run finishes it first, or confirms it, and says so then.
     expect(told(fact)).toEqual([]);
+  });
+});
+
+describe('a verification', () => {
+  it('tells what it sees the host in the middle of, and not what it is about to judge', () => {
+    const untold = [lapsed('20260118T100000-0001')];
+    const open = [transaction({ state: 'open' })];
+    const seen = past({ untold, open, working: 'ben', awaiting: [waiting] });
+    expect(told(seen, 'judges')).toEqual([
+      expect.stringMatching(/was undone by the host itself: not confirmed within 20 s$/),
+      expect.stringMatching(/at work right now: this run sees the host in the middle of it$/),
+    ]);
   });
 });
 

@@ -12,7 +12,7 @@ import type {
 } from '../../../src/model/release.ts';
 import { bytes, epochSeconds, seconds, sha256Text } from '../../../src/model/units.ts';
 import { planRelease } from '../../../src/plan/code/release.ts';
-import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
+import { type DeployWorkerFacts, deployWorkerQuery } from '../../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { renderCommitLog } from '../../../src/report/commit-log.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
@@ -24,13 +24,14 @@ const label = { sha256: sha256Text('d'.repeat(64)), sizeBytes: bytes(2048) };
 
 const context = {
   unit: 'celery-worker.service',
+  user: 'app',
   workingDirectory: '/srv/app/current/backend',
   interpreter: ['/srv/app/current/.venv/bin/python3'],
 };
 const checkout: CheckoutTree = {
   kind: 'checkout',
   path: '/root/slideshow',
-  owner: 'root',
+  user: 'root',
   head: old,
   branch: 'main',
   known: [old],
@@ -41,7 +42,7 @@ const checkout: CheckoutTree = {
 const releases: ReleasesTree = {
   kind: 'releases',
   path: '/srv/app',
-  owner: 'app',
+  user: 'app',
   current: `releases/${old}`,
   releases: [old],
 };
@@ -296,12 +297,76 @@ describe('a deploy of code', () => {
   });
 });
 
+describe("the app's user", () => {
+  const fixtures = join(import.meta.dirname, 'fixtures/deploy-worker/hosts/healthy.json');
+  const facts = JSON.parse(readFileSync(fixtures, 'utf8')) as DeployWorkerFacts;
+  const supportModule = { name: 'celeriac_support', text: '# the support module\n' };
+  const runBy = (user: string) =>
+    ({ ...facts.unit, user, properties: { ...facts.unit.properties, User: user } }) as const;
+  const deploy = (unit: DeployWorkerFacts['unit'], appUser: string | null) =>
+    planDeployWorker(
+      { ...facts, unit, release: { tree: checkout, installed: null } },
+      workerDesired({ unit: 'celery-worker.service', supportModule, release: git, appUser }),
+      { ...offer, lock },
+    );
+  const users = ({ operations }: ReturnType<typeof deploy>) =>
+    operations.flatMap((each) =>
+      ['fetch-commit', 'checkout-code', 'install-dependencies'].includes(each.op) && 'user' in each
+        ? [each.user]
+        : [],
+    );
+
+  it('is that of the unit, or the one that the workflow names', () => {
+    expect(users(deploy(runBy('app'), null))).toEqual(['app', 'app', 'app']);
+    expect(users(deploy(runBy('app'), 'deploy'))).toEqual(['deploy', 'deploy', 'deploy']);
+    expect(users(deploy(runBy('root'), null))).toEqual(['root', 'root', 'root']);
+  });
+
+  it('is in every operation on code folders', () => {
+    const tree = { ...releases, releases: [older, old] };
+    const { prepare, swap, finish } = plan(tree, upload);
+    const operations = [...prepare, ...swap, ...finish];
+    expect(operations.map((each) => 'user' in each && each.user)).toEqual(['app', 'app', 'app']);
+  });
+
+  it('reads the code, too', () => {
+    const query = (appUser: string | null) =>
+      deployWorkerQuery(workerDesired({ unit: 'w.service', supportModule, release: git, appUser }))
+        .release.user;
+    expect([query(null), query('deploy')]).toEqual([null, 'deploy']);
+  });
+
+  it('is reported once if it is root, or could become root', () => {
+    const about = ({ findings }: ReturnType<typeof deploy>) =>
+      findings.map(({ message }) => message).filter((each) => each.includes('runs as root'));
+    expect(about(deploy(runBy('app'), null))).toEqual([]);
+    expect(about(deploy(runBy('root'), null))).toEqual([
+      'celery-worker.service runs as root: root works on its files',
+    ]);
+    expect(about(deploy(runBy('root'), 'deploy'))).toEqual([
+      'celery-worker.service runs as root, and deploy owns its code, so deploy can become root: set User=deploy in the unit',
+    ]);
+  });
+
+  it.each([
+    [git, 'input checkout'],
+    [upload, 'input deploy-to'],
+  ])('must own the code', (desired, where) => {
+    const problem = "/srv/app belongs to bob, and the app's user is app";
+    const tree = { kind: 'not-own', path: '/srv/app', user: 'app', problem, fix: 'chown' } as const;
+    expect(refusal(tree, desired)).toMatchObject({ where, message: problem, expected: 'chown' });
+  });
+});
+
 describe('the commits in the report', () => {
   it('are listed up to a limit, on one line each', () => {
     const subjects = ['bbbbbbb two', 'eeeeeee one\n::error::no'];
     const log = { direction: 'forward', count: 30, subjects } as const;
     expect(renderCommitLog({ ...offer, log })).toEqual([
-      { title: '30 commits deployed', text: 'bbbbbbb two\neeeeeee one ::error::no\nand 28 more' },
+      {
+        title: '30 commits of this deploy',
+        text: 'bbbbbbb two\neeeeeee one ::error::no\nand 28 more',
+      },
     ]);
     expect(renderCommitLog({ ...offer, log: null })).toEqual([]);
     expect(renderCommitLog(null)).toEqual([]);

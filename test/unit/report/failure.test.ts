@@ -222,6 +222,14 @@ describe('the error of a transaction', () => {
     expect(failure.next).toContain('/var/lib/celeriac/transactions/T-1/backups');
   });
 
+  test('not undone: no backups where no file was changed', () => {
+    const left = { ...step(0, 'not-undone', 'it has commits of its own'), op: 'checkout-code' };
+    const undone = { ...outcome, result: 'undo-failed' as const, steps: [left] };
+    expect(outcomeToHostError(undone, operations).failure.next).toBe(
+      'fix the steps listed under "not undone" by hand.',
+    );
+  });
+
   test('without a failing operation', () => {
     const error = outcomeToHostError(
       { transaction: 'T-1', result: 'undone', steps: [] },

@@ -194,6 +194,9 @@ describe('sentences', () => {
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(
       'Done: 1 operation, transaction T-1.',
     );
+    expect(describeOutcome(plan, { ...outcome, result: 'committed', release: 3 })).toBe(
+      'Done: 1 operation, release 3 (transaction T-1).',
+    );
     const todo = 'run `systemctl restart w.service` when it is idle';
     expect(
       describeOutcome(plan, {

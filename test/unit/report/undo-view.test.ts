@@ -37,6 +37,13 @@ it('shows each step of an undo with the diff of the way back', () => {
   ]);
 });
 
+it('names a single transaction once', () => {
+  const step = { op: 'x', diff: '', cut: false, rows: [], title: 'start w.service' };
+  expect(renderUndoText([{ id: 'b', steps: [step] }])).toBe(
+    '1 step to undo of transaction b, in this order; a file that changed since stops it before the first:\n  1. undo: start w.service',
+  );
+});
+
 it.each([
   ['a new file', null, 'a\n', '--- /x\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-a'],
   ['a removed file', 'a\n', null, '--- /dev/null\n+++ /x\n@@ -0,0 +1,1 @@\n+a'],

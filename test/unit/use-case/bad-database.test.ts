@@ -9,6 +9,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
@@ -51,7 +52,7 @@ async function refusal(
   const before = list();
   const error = await planCleanUp(
     { agent, openStore: openStoreHere, newTaskId },
-    desire({ database, ...wishes }),
+    desire({ database, appUser: userInfo().username, ...wishes }),
   ).catch((thrown: unknown) => thrown);
   expect(list()).toEqual(before);
   if (error instanceof ConfigError || error instanceof HostError) return error;

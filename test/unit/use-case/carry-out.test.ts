@@ -146,6 +146,19 @@ describe('undoing transactions', () => {
     expect(run.results[0]?.checklist).toEqual([{ done: true, text: 'disabled', note: '' }]);
   });
 
+  it('lists only what was undone, and what the steps say besides', async () => {
+    const run = new RecordedRun();
+    const done = { ...step('undone', 'the app imports'), status: 'done' as const };
+    const steps = [done, step('undone', 'disabled')];
+    const agent = agentFor(run, outcomeOf('undone', { steps }));
+    const told = { level: 'notice', message: 'web keeps it' } as const;
+    await undoTransactions(run, agent, { ...undoing, tell: () => [told] });
+    expect(run.results[0]).toMatchObject({
+      checklist: [{ done: true, text: 'disabled', note: '' }],
+      findings: [told],
+    });
+  });
+
   it('does nothing in a dry run', async () => {
     const run = new RecordedRun({ dryRun: true });
     await undoTransactions(run, agentFor(run, outcomeOf('undone')), undoing);

@@ -29,6 +29,7 @@ import {
   path,
   planFor,
 } from '../jobs/app-database.ts';
+import { unitFact } from '../verify/facts.ts';
 
 type CleanUp = Awaited<ReturnType<typeof planFor>>;
 
@@ -844,7 +845,7 @@ describe('databases', () => {
     const tools = { agent, openStore: openStoreHere, newTaskId };
     const cleanUp = await planCleanUp(tools, desire({ database: null }));
     expect(agent.asked).toEqual([
-      'look {"stores":{"unit":"celery-worker.service","databases":null,"statusColumns":["status"]}}',
+      'look {"stores":{"unit":"celery-worker.service","databases":null,"user":null,"statusColumns":["status"]},"unit":{"name":"celery-worker.service"}}',
       `snapshot ${path}`,
       `snapshot ${other}`,
       expect.stringContaining(`look {"rehearsal":{"database":"${path}"`),
@@ -875,6 +876,19 @@ describe('databases', () => {
     expect(error.expected).toContain('`database`: ');
     expect(error.expected).toContain('or `database: none` if the app has no tables of jobs');
   });
+
+  test.each(['age', 'broker'] as const)(
+    'a unit that does not exist is not taken for an app without a database (evidence: %s)',
+    async (evidence) => {
+      const unit = unitFact({ name: 'nope.service', loadState: 'not-found' });
+      const agent = agentOf([], {}, { unit });
+      const tools = { agent, openStore: openSqliteStore, newTaskId };
+      const wishes = { database: null, unit: 'nope.service', evidence };
+      const error = await configRefusal(planCleanUp(tools, desire(wishes)));
+      expect(error.where).toBe('input unit');
+      expect(error.message).toBe('nope.service: no such unit on the host');
+    },
+  );
 
   test.each<[string, StoreFact, string]>([
     ['missing', { kind: 'absent', path }, 'no such file'],

@@ -16,15 +16,19 @@ function valuesOf<Name extends keyof typeof actions>(name: Name, texts: Record<s
   return readInputs(actions[name], (input) => given.get(input) ?? '', new Map());
 }
 
-test('`database: none`: nothing is asked, nothing changes, and the reason is given', async () => {
+test('`database: none`: only the past is asked for, nothing changes, and the reason is given', async () => {
+  const asked: object[] = [];
   const agent = new Proxy({} as Agent, {
     get: (_, name) => {
+      if (name === 'look') return async (query: object) => void asked.push(query);
       throw new Error(`the host was asked to ${String(name)}`);
     },
   });
   const run = new RecordedRun();
   const done = await cleanUpJobs(run, agent, { ...cleanUpDefaults, noDatabase: true });
   expect(done).toEqual({ outcome: null, found: 0, repaired: 0, skipped: [] });
+  // A run adds what the host did alone.
+  expect(asked).toEqual([{}]);
   expect(run.log).toEqual(
     expect.arrayContaining(['found=0', 'repaired=0', 'changed=false', 'transaction=']),
   );

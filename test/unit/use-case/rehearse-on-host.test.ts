@@ -20,7 +20,8 @@ async function planIn(
   const { database = url, stuck = true, holds = 'rows' } = options;
   using app = new AppDatabase();
   app.addBatch('a', { ago: stuck ? day : 1, links: [['processing', stuck ? day : 1]] });
-  const fact = { kind: 'postgresql', path: database, tables: app.tables() } as const;
+  const tables = app.tables();
+  const fact = { kind: 'postgresql', path: database, user: 'app', tables } as const;
   const inner = agentOf([fact], { [database]: app.content() }, { holds });
   const asked: NonNullable<FactQuery['rehearsal']>[] = [];
   const look = async (query: FactQuery) => {
@@ -43,7 +44,8 @@ describe('the changes of a PostgreSQL database', () => {
     const [repair] = cleanUp.plan.operations;
     if (repair?.op !== 'repair-jobs') throw new Error(`it is ${repair?.op}`);
     const { rows, busyTimeoutSeconds } = repair;
-    expect(asked).toEqual([{ database: url, unit: 'app.service', rows, busyTimeoutSeconds }]);
+    const who = { unit: 'app.service', user: 'app' };
+    expect(asked).toEqual([{ database: url, ...who, rows, busyTimeoutSeconds }]);
   });
 
   test('are not made when it rejects them', async () => {

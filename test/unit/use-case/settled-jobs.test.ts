@@ -430,7 +430,7 @@ describe('the words and tables of the app', () => {
         /_at$/.test(column.name) ? { ...column, type: 'timestamp with time zone' } : column,
       ),
     }));
-    const store: StoreFact = { kind: 'postgresql', path: url, tables };
+    const store: StoreFact = { kind: 'postgresql', path: url, user: 'app', tables };
     const cleanUp = await planStore(store, database, url);
     expect(becomes(cleanUp)).toEqual({ lost: 'failed' });
     expect(cleanUp.plan.operations.map(({ op }) => op)).toEqual(['repair-jobs']);

@@ -1,76 +1,67 @@
-"""Changes files in a user's folders, as that user.
+"""Unpacks, switches and removes code folders in a user's folder; see `own_folders`."""
 
-The agent's own Python runs it as the owner of the folders: text for `python -c` that imports
-nothing of ours. So nothing is written as root through links that a user could have created, and
-no files of root are left in the user's folders. `argv[1]` is the command, `argv[2]` its arguments
-as JSON; larger lists or an archive come on stdin. The output is one JSON value: `{"value": …}` or
-`{"error": …}`.
-"""
-
-import errno
-import json
 import os
-import re
 import shutil
-import stat
 import sys
 import tarfile
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
+
+from celeriac_host.app.programs.own_folders import (
+    Refused,
+    exists,
+    is_folder,
+    make_folder,
+    require_own,
+    require_private,
+    serve,
+)
 
 MARGIN_BYTES = 32 * 1024 * 1024
 MEMBER_LIMIT = 200_000
-# Suffix of the folder beside a copy into which a restore moves the replaced files.
-FAILED = ".failed"
-# Suffix of a copy that is being made.
-PART = ".part"
-# `keep` of keep_environment.
-COPY = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 
 
-class Refused(Exception):
-    """Refused, with a message for people."""
+def look(args: Dict[str, Any]) -> Any:
+    """The link `current` and the code folders of a folder, newest first; None if it is missing."""
+    base = args["base"]
+    if not exists(base):
+        return None
+    require_own(base)
+    link, releases = os.path.join(base, "current"), os.path.join(base, "releases")
+    target = os.readlink(link) if os.path.islink(link) else None
+    leads = os.path.realpath(link)
+    is_release = os.path.dirname(leads) == os.path.realpath(releases)
+    names = os.listdir(releases) if os.path.isdir(releases) else []
+    return {
+        "current": target,
+        "isLink": target is not None or not os.path.lexists(link),
+        "currentName": os.path.basename(leads) if is_release else None,
+        "names": sorted(names, key=lambda each: changed(releases, each), reverse=True),
+    }
 
 
-def restore_files(args: Dict[str, Any]) -> Any:
-    """Removes added files and the folders that are then empty; restores the times of others."""
-    asked = json.load(sys.stdin.buffer)
-    root = args["root"]
-    for path in asked.get("remove", []):
-        whole = os.path.join(root, path)
-        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):
-            os.unlink(whole)
-            remove_empty(root, os.path.dirname(whole))
-    for path, times in asked.get("times", {}).items():
-        whole = os.path.join(root, path)
-        if is_inside(root, whole) and os.path.lexists(whole):
-            os.utime(whole, ns=(times, times), follow_symlinks=False)
-    return None
+def changed(folder: str, name: str) -> int:
+    try:
+        return os.lstat(os.path.join(folder, name)).st_ctime_ns
+    except FileNotFoundError:
+        return 0
 
 
-def remove_empty(root: str, folder: str) -> None:
-    while folder != root:
-        try:
-            os.rmdir(folder)
-        except OSError:
-            return
-        folder = os.path.dirname(folder)
-
-
-def is_inside(root: str, path: str) -> bool:
-    """Whether the path is inside, with no link on the way."""
-    folder = os.path.dirname(path)
-    return os.path.realpath(folder) == folder and (folder + "/").startswith(root + "/")
-
-
-def is_folder(path: str) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
+def is_unpacked(args: Dict[str, Any]) -> Any:
+    release = os.path.join(args["base"], "releases", args["name"])
+    if not exists(release):
+        return False
+    require_own(release)
+    linked = all(os.path.islink(os.path.join(release, each)) for each in args["shared"])
+    return os.path.isdir(release) and linked
 
 
 def unpack(args: Dict[str, Any]) -> Any:
     """Unpacks an archive from stdin into releases/NAME, atomically, with its shared paths."""
     base, name = args["base"], args["name"]
+    require_own(base)
     releases = os.path.join(base, "releases")
     make_folder(releases)
+    require_own(releases)
     final, part = os.path.join(releases, name), os.path.join(releases, "." + name + ".part")
     if os.path.lexists(part):
         shutil.rmtree(part)
@@ -95,18 +86,21 @@ def unpack(args: Dict[str, Any]) -> Any:
 def extract(root: str) -> int:
     files, size = 0, 0
     room = shutil.disk_usage(root).free - MARGIN_BYTES
-    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz") as archive:
-        for member in archive:
-            files += 1
-            size += member.size
-            if size > room:
-                raise Refused(
-                    "no room for the release: %d MiB are free on the disk of %s, and 32 MiB "
-                    "must stay free" % (room // 2**20 + 32, root)
-                )
-            if files > MEMBER_LIMIT:
-                raise Refused("the archive has more than %d files" % MEMBER_LIMIT)
-            take(archive, member, root)
+    try:
+        with tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz") as archive:
+            for member in archive:
+                files += 1
+                size += member.size
+                if size > room:
+                    raise Refused(
+                        "no room for the release: %d MiB are free on the disk of %s, and 32 MiB "
+                        "must stay free" % (room // 2**20 + 32, root)
+                    )
+                if files > MEMBER_LIMIT:
+                    raise Refused("the archive has more than %d files" % MEMBER_LIMIT)
+                take(archive, member, root)
+    except (tarfile.TarError, EOFError) as error:
+        raise Refused("cannot read the archive: %s" % error) from None
     return files
 
 
@@ -172,6 +166,8 @@ def link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:
         make_folder(kept)
     inside = os.path.join(release, path)
     make_folder(os.path.dirname(inside))
+    if os.geteuid() == 0:
+        require_private(os.path.dirname(inside))
     target = os.path.relpath(kept, os.path.dirname(inside))
     if os.path.islink(inside):
         if os.readlink(inside) == target:
@@ -184,14 +180,15 @@ def link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:
     os.symlink(target, inside)
 
 
-def make_folder(folder: str) -> None:
-    os.makedirs(folder, 0o755, exist_ok=True)
-
-
 def switch(args: Dict[str, Any]) -> Any:
     """Replaces a link atomically, by renaming a new one over it."""
     link, target = args["link"], args["target"]
     forget(args)
+    if target is not None and not os.path.isdir(os.path.join(os.path.dirname(link), target)):
+        raise Refused(
+            "%s cannot point to %s: it does not exist, or was removed since; deploy that commit "
+            "again" % (link, target)
+        )
     beside = beside_link(link)
     if target is None:
         os.unlink(link)
@@ -210,6 +207,7 @@ def switch(args: Dict[str, Any]) -> Any:
 
 def forget(args: Dict[str, Any]) -> Any:
     """Removes the new link that an interrupted switch left beside the link."""
+    require_own(os.path.dirname(args["link"]))
     beside = beside_link(args["link"])
     if os.path.islink(beside):
         os.unlink(beside)
@@ -221,155 +219,46 @@ def beside_link(link: str) -> str:
 
 
 def remove(args: Dict[str, Any]) -> Any:
-    """Removes folders; returns those that could not be removed."""
+    """Removes folders in a folder; returns the names of those that could not be removed."""
+    folder = args["folder"]
     left: List[str] = []
-    for folder in args["folders"]:
-        if os.path.islink(folder):
-            left.append(folder)
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        if os.path.lexists(folder):
-            left.append(folder)
+    if not os.path.isdir(folder):
+        return left
+    require_own(folder)
+    for name in args["names"]:
+        path = os.path.join(folder, name)
+        if not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        if os.path.lexists(path):
+            left.append(name)
     return left
 
 
 def remove_left(args: Dict[str, Any]) -> Any:
-    """As root: removes what other users left in the folders, e.g. the worker's byte code."""
-    handle = os.open(args["folder"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    if os.fstat(handle).st_uid != args["owner"]:
-        raise Refused("%s belongs to another user" % args["folder"])
-    # From here on by names in this folder only; rmtree follows no link.
-    os.fchdir(handle)
+    """As root: removes what other users left in folders, e.g. the worker's byte code.
+
+    It is started in their folder. From there on by names in it alone; rmtree follows no link.
+    """
     for name in args["names"]:
-        if os.path.basename(name) == name and not os.path.islink(name):
+        if (
+            os.path.basename(name) == name
+            and name not in ("", ".", "..")
+            and not os.path.islink(name)
+        ):
             shutil.rmtree(name, ignore_errors=True)
-    return None
+    return [name for name in args["names"] if os.path.lexists(name)]
 
 
-def keep_environment(args: Dict[str, Any]) -> Any:
-    """Copies an environment by hard links: installers replace files, they do not rewrite them.
-
-    Returns what can be removed: older copies, those that were never completed, and files that
-    restores replaced.
-    """
-    root, keep = args["root"], args["keep"]
-    store = os.path.join(root, ".celeriac")
-    make_folder(store)
-    there = os.listdir(store)
-    stay = sorted(filter(COPY.fullmatch, there), reverse=True)[: args["others"]]
-    copy = os.path.join(store, keep)
-    os.mkdir(copy + PART)
-    # Now, so that a restore also works on a full disk.
-    make_folder(copy + FAILED)
-    try:
-        for entry in os.listdir(root):
-            if entry != ".celeriac":
-                link_tree(os.path.join(root, entry), os.path.join(copy + PART, entry))
-        os.rename(copy + PART, copy)
-    except BaseException:
-        for folder in (copy + PART, copy + FAILED):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return [name for name in there if is_copy(name) and name[: len(keep)] not in stay]
-
-
-def is_copy(name: str) -> bool:
-    """Whether the folder is of a copy: whole, unfinished, or what a restore replaced."""
-    return any(
-        COPY.fullmatch(name[: len(name) - len(end)])
-        for end in ("", FAILED, PART)
-        if name.endswith(end)
-    )
-
-
-def link_tree(source: str, target: str) -> None:
-    about = os.lstat(source)
-    if stat.S_ISDIR(about.st_mode):
-        os.mkdir(target)
-        for entry in os.listdir(source):
-            link = link_byte_code if entry == "__pycache__" else link_tree
-            link(os.path.join(source, entry), os.path.join(target, entry))
-        os.chmod(target, stat.S_IMODE(about.st_mode))
-        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
-    elif stat.S_ISLNK(about.st_mode):
-        os.symlink(os.readlink(source), target)
-    elif about.st_uid != os.geteuid():
-        raise Refused("%s belongs to another user than its environment; fix it with chown" % source)
-    else:
-        os.link(source, target)
-
-
-def link_byte_code(source: str, target: str) -> None:
-    """Links the owner's files, and always creates the folder.
-
-    Whoever runs the app writes missing byte code again; if they had to create the folder, it would
-    belong to them, and the owner's installer could never remove anything from it.
-    """
-    os.mkdir(target)
-    for entry in os.listdir(source):
-        path = os.path.join(source, entry)
-        about = os.lstat(path)
-        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
-            os.link(path, os.path.join(target, entry))
-
-
-def restore_environment(args: Dict[str, Any]) -> Any:
-    """Moves entry by entry, so that an interrupted restore can continue where it was."""
-    root, keep = args["root"], args["keep"]
-    copy = os.path.join(root, ".celeriac", keep)
-    failed = copy + FAILED
-    make_folder(failed)
-    for entry in sorted(os.listdir(copy)):
-        present, away = os.path.join(root, entry), os.path.join(failed, entry)
-        if os.path.lexists(present):
-            move(present, away)
-        os.rename(os.path.join(copy, entry), present)
-    os.rmdir(copy)
-    return None
-
-
-def move(source: str, target: str) -> None:
-    """Renames; entry by entry if a folder cannot be renamed, or was partly moved before."""
-    try:
-        os.rename(source, target)
-        return
-    except OSError as error:
-        # A container's overlay file system does not rename the folders of its image.
-        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if not is_folder(source):
-            raise
-    make_folder(target)
-    for entry in os.listdir(source):
-        move(os.path.join(source, entry), os.path.join(target, entry))
-    os.rmdir(source)
-
-
-WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
-    "restore-files": restore_files,
+WORK: Dict[str, Any] = {
+    "look": look,
+    "is-unpacked": is_unpacked,
     "unpack": unpack,
     "switch": switch,
     "forget": forget,
     "remove": remove,
     "remove-left": remove_left,
-    "keep-environment": keep_environment,
-    "restore-environment": restore_environment,
 }
 
 
-def main() -> None:
-    os.umask(0o022)
-    try:
-        said: Dict[str, Any] = {"value": WORK[sys.argv[1]](json.loads(sys.argv[2]))}
-    except Refused as error:
-        said = {"error": str(error)}
-    except OSError as error:
-        where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
-        said = {"error": (error.strerror or str(error)) + where}
-    except (tarfile.TarError, EOFError) as error:
-        said = {"error": "cannot read the archive: %s" % error}
-    print(json.dumps(said))
-
-
 if __name__ == "__main__":
-    main()
+    serve(WORK)

@@ -60,9 +60,9 @@ describe('a session', () => {
       await agent.undo(['t'], META, quiet);
     });
     expect(asks).toEqual([
-      { id: 1, ask: 'look', query: QUERY },
-      { id: 2, ask: 'apply', operations: [SWAP_ON], meta: META },
-      { id: 3, ask: 'undo', transactions: ['t'], meta: META },
+      { id: 1, protocol: 1, ask: 'look', query: QUERY },
+      { id: 2, protocol: 1, ask: 'apply', operations: [SWAP_ON], meta: META },
+      { id: 3, protocol: 1, ask: 'undo', transactions: ['t'], meta: META },
     ]);
   });
 

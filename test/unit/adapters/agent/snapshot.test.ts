@@ -29,13 +29,13 @@ describe('a snapshot', () => {
   });
   const take = (script: FakeAgent, limit = 1_000_000) =>
     withAgent(script, (agent) =>
-      hostRefusal(agent.snapshot('/srv/app.db', bytes(limit), rows, quiet)),
+      hostRefusal(agent.snapshot('/srv/app.db', bytes(limit), rows, 'app', quiet)),
     );
 
   test('arrives complete', async () => {
     const seen: Progress[] = [];
     await withAgent(sending(deflateSync(content)), async (agent) => {
-      const copy = await agent.snapshot('/srv/app.db', bytes(1_000_000), rows, (each) =>
+      const copy = await agent.snapshot('/srv/app.db', bytes(1_000_000), rows, 'app', (each) =>
         seen.push(each),
       );
       expect(copy.info).toEqual(info);
@@ -72,7 +72,9 @@ describe('a snapshot', () => {
     await withAgent(
       script,
       async (agent) => {
-        const error = await hostRefusal(agent.snapshot('/srv/app.db', bytes(10), rows, quiet));
+        const error = await hostRefusal(
+          agent.snapshot('/srv/app.db', bytes(10), rows, 'app', quiet),
+        );
         expect(error.message).toContain('within 0.05 s. Step: copy /srv/app.db');
       },
       { limits },

@@ -22,6 +22,8 @@ const data: Partial<Record<FactName, RegExp>> = {
   companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
   consuming: /^waiting\./,
   files: /^[^.]+$/,
+  hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,
+  past: /^notices\./,
   resets: /^[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,

@@ -22,6 +22,7 @@ const store = (path: string): StoreFact => ({
   file: `1:${path.length}`,
   owner: 'app',
   group: 'app',
+  user: 'app',
   sizeBytes: bytes(1),
   tables: [],
 });

@@ -1,4 +1,4 @@
-"""The Python environment that an app runs in, its owner, and what was installed last."""
+"""The Python environment that an app runs in, its user, and what was installed last."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ import os
 import re
 from typing import Any, NamedTuple, Sequence
 
-from celeriac_host.system import files, units
+from celeriac_host.code import trees
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
 
 FOLDER = "dependencies"
-TELL = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))"
 
 
 class Environment(NamedTuple):
-    """A virtual environment; `owner` is who owns its folder."""
+    """A virtual environment; `user` is the app's, who owns it."""
 
     prefix: str
     python: str
-    owner: Identity
+    user: Identity
 
 
-def find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:
-    """The environment of the unit's interpreter. Raises OperationError for the system's Python."""
-    # Its folder may not exist yet.
-    where = units.context(host, unit)._replace(directory="/")
-    done = units.run_as(
-        host, where, [*units.expanded(interpreter, where), "-c", TELL], timeout=60, check=False
-    )
-    try:
-        prefix, base, python = json.loads(done.out)
-    except ValueError:
-        lines = done.lines()
-        why = lines[-1] if lines else f"exit code {done.code}"
-        raise OperationError(
-            f"the interpreter of {unit}, {' '.join(interpreter)}, failed: {why}",
-            ran=list(interpreter),
-            evidence=lines,
-        ) from None
-    if prefix == base or not os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
+def find(host: System, unit: str, interpreter: Sequence[str], user: Identity) -> Environment:
+    """The environment of the unit's interpreter, by its path: the app is not asked.
+
+    Raises NotOwn if it does not belong to the user, OperationError for the system's Python.
+    """
+    python = _python(unit, interpreter)
+    found = trees.work(host, user, "environment", "find", {"python": python})
+    if found is None:
         raise OperationError(
             f"{unit} runs on the system's Python ({python}), which belongs to the "
             "system's packages; create a virtual environment (python3 -m venv), and use its celery "
             "in ExecStart="
         )
-    return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))
+    return Environment(found["prefix"], found["python"], user)
+
+
+def _python(unit: str, interpreter: Sequence[str]) -> str:
+    """The path in `/usr/bin/env PYTHONPATH=… /srv/venv/bin/python -E`."""
+    for word in interpreter:
+        if word.startswith("/") and os.path.basename(word) != "env":
+            return word
+    raise OperationError(
+        f"the interpreter of {unit}, {' '.join(interpreter)}, is not a path; name the celery of "
+        "its virtual environment in ExecStart=, e.g. /srv/app/venv/bin/celery"
+    )
 
 
 def recorded(state: str, unit: str) -> dict[str, Any] | None:

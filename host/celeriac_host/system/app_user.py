@@ -1,0 +1,60 @@
+"""The user that the app runs as: of its unit, or named by the workflow; never a file's owner."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import System
+
+PROPERTIES = ("LoadState", "User", "Group", "SupplementaryGroups")
+
+
+class AppUser(NamedTuple):
+    """Who works on the app's files, and how to say why."""
+
+    identity: Identity
+    # What runs as this user: `shop-worker.service`, or `the app`.
+    what: str
+
+    @property
+    def name(self) -> str:
+        return self.identity.name
+
+
+def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
+    """`user` if given, otherwise the unit's `User=`, which is root if it has none.
+
+    Raises OperationError if there is no such user; or no such unit, and no user is given.
+    """
+    if user is not None:
+        try:
+            own = _of_unit(host, unit)
+        except OperationError:
+            own = None
+        # The unit may give its user more groups than the user has otherwise.
+        if own is not None and user in (own.name, str(own.identity.uid)):
+            return own
+        return AppUser(identity(user), "the app")
+    return _of_unit(host, unit)
+
+
+def _of_unit(host: System, unit: str) -> AppUser:
+    if not unit:
+        raise _unknown("no unit")
+    seen = units.show(host, unit, PROPERTIES)
+    state = seen.get("LoadState", "not-found")
+    if state != "loaded":
+        raise _unknown(f"{unit}: {'no such unit' if state == 'not-found' else state}")
+    groups = seen.get("SupplementaryGroups", "").split()
+    whom = identity(seen.get("User") or "root", seen.get("Group", ""), groups)
+    return AppUser(whom, unit)
+
+
+def _unknown(why: str) -> OperationError:
+    return OperationError(
+        f"{why}, so the user that the app runs as is not known; give the `unit` of the worker, "
+        "or its user with `app-user`"
+    )

@@ -1,0 +1,22 @@
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
+import type { Agent } from '../ports/agent.ts';
+import type { CommandTools } from './command.ts';
+
+/** Connects. Interrupting a slow login takes effect at once. */
+export async function openHost(options: AgentOptions, tools: CommandTools): Promise<Agent> {
+  const { terminal, interrupted } = tools;
+  interrupted.throwIfAborted();
+  const opening = tools.openAgent(options, terminal.note);
+  const aborted = new Promise<never>((_, reject) => {
+    interrupted.addEventListener('abort', () => reject(interrupted.reason), { once: true });
+  });
+  try {
+    return await Promise.race([opening, aborted]);
+  } catch (error) {
+    opening.then(
+      (agent) => agent.close(),
+      () => {},
+    );
+    throw error;
+  }
+}

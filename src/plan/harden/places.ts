@@ -1,0 +1,18 @@
+/** Where hardened mode is on a host; `src/config/policy.ts` has the policy's own path. */
+/** Modules of workers are here, too. */
+export const programFolder = '/usr/local/lib/celeriac';
+export const agentPath = `${programFolder}/agent`;
+export const policyFolder = '/etc/celeriac';
+/** Beside the policy, so that editors find it. */
+export const schemaPath = `${policyFolder}/policy.schema.json`;
+
+export const homeOf = (user: string): string => `/home/${user}`;
+export const keysPath = (user: string): string => `${homeOf(user)}/.ssh/authorized_keys`;
+export const sudoersPath = (user: string): string => `/etc/sudoers.d/${user}`;
+
+/** The one line; `""`: no arguments. */
+export const sudoersText = (user: string): string =>
+  `${user} ALL=(root) NOPASSWD: ${agentPath} ""\n`;
+
+/** What precedes each key: it runs the installed agent, whatever is asked for, and nothing else. */
+export const keyOptions = `restrict,command="sudo -n ${agentPath}" `;
