@@ -34,6 +34,7 @@ export default defineConfig({
           name: 'host',
           expect: { poll: { interval: 200 } },
           include: ['test/host/**/*.test.ts'],
+          setupFiles: ['test/lib/use-store-process.ts'],
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 1 },
           maxWorkers: machines,

@@ -55,12 +55,12 @@ def parts(secret: str) -> List[str]:
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dict[str, str]:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: Host) -> Dict[str, str]:
     """That of the unit; there is a psql that writes down how it was called."""
     found = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     where = units.Context(_myself(), str(tmp_path), found)
     monkeypatch.setattr(units, "context", lambda *_: where)
-    monkeypatch.setattr(stores, "discover", lambda *_: [])
+    host.answers["systemctl", "show"] = (0, f"LoadState=loaded\nUser={_myself().name}\n")
     fake = tmp_path / "psql"
     fake.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {tmp_path}/argv\nexit 1\n")
     fake.chmod(0o755)
@@ -144,3 +144,14 @@ def test_the_app_reports_no_password_of_its_broker(secret: str) -> None:
     text = f"cannot connect to redis://:{secret}@localhost/0 with {urllib.parse.unquote(secret)}."
     said = app_side.masked(App(), text)
     assert secret not in said and urllib.parse.unquote(secret) not in said
+
+
+def test_a_psql_that_does_not_stop_is_ended(
+    environment: Dict[str, str], host: Host, tmp_path: Path
+) -> None:
+    user = _myself().name
+    (tmp_path / "psql").write_text("#!/bin/sh\nwhile :; do echo '[1, 2]'; done\n")
+    host.answers["systemctl", "show"] = (0, f"LoadState=loaded\nUser={user}\n")
+    session = postgres.Session(host, "worker.service", "postgresql://app@localhost/jobs")
+    with pytest.raises(OperationError, match=r"printed more than \d+ KiB"):
+        postgres.stream(session, "SELECT 1;", lambda value: None, most_bytes=100_000)

@@ -134,6 +134,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
           key: host['ssh-key'],
           passphrase: host['ssh-key-passphrase'],
           knownHosts: host['known-hosts'],
+          jump: host['proxy-jump'].jump,
         },
         policy: { connectTimeout: host['connect-timeout'] },
         program: hostProgram,

@@ -32,14 +32,24 @@ export function givenBy(flags: GivenFlags): (name: string) => string {
 
 function readKey(given: string | undefined): string {
   const standard = ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
-  const chosen = given ?? standard.find((file) => existsSync(file)) ?? standard[0] ?? '';
+  const present = standard.find((file) => existsSync(file));
+  // Like ssh: an agent first; without any key, the error names the usual file.
+  const hasAgent = (process.env.SSH_AUTH_SOCK ?? '') !== '';
+  if (given === undefined && hasAgent) return '';
+  const chosen = given ?? present ?? standard[0] ?? '';
   return readFile('ssh-key-file', chosen);
 }
 
 function readKnownHosts(flags: GivenFlags): string {
   const path = flags.get('known-hosts-file') ?? join(homedir(), '.ssh', 'known_hosts');
   const port = Number(flags.get('port') ?? hostInputs.port.fallback);
-  return linesForHost(readFile('known-hosts-file', path), flags.get('host') ?? '', port);
+  const text = readFile('known-hosts-file', path);
+  const lines = linesForHost(text, flags.get('host') ?? '', port);
+  const { jump } = hostInputs['proxy-jump'].schema.safeParse(flags.get('proxy-jump') ?? '')
+    .data ?? {
+    jump: null,
+  };
+  return jump === null ? lines : `${lines}\n${linesForHost(text, jump.host, jump.port)}`;
 }
 
 function readFile(flag: string, path: string): string {
@@ -65,7 +75,8 @@ export function connectionOf(
   if (flags.has('host')) {
     const { host, port, user } = inputs;
     const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
-    const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'] };
+    const { jump } = inputs['proxy-jump'];
+    const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'], jump };
     const policy = { connectTimeout: inputs['connect-timeout'] };
     return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
   }

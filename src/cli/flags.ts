@@ -40,7 +40,7 @@ export const placeFlags: readonly Flag[] = [
   {
     name: 'ssh-key-file',
     takes: 'a path',
-    fallback: '~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
+    fallback: 'the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
     description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },
@@ -102,6 +102,7 @@ const loginFlags: readonly string[] = [
   'port',
   'agent',
   'user',
+  'proxy-jump',
   'ssh-key-file',
   'known-hosts-file',
   'connect-timeout',

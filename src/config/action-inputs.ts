@@ -8,6 +8,7 @@ import {
   durationInput,
   integerInput,
   jsonArrayInput,
+  jumpInput,
   limitInput,
   linesInput,
   listInput,
@@ -54,8 +55,12 @@ export const hostInputs = {
     ['streamed', 'installed'],
   ),
   'ssh-key': secretInput(
-    { description: 'Private key to log in with, from a secret. Kept in memory only.' },
-    'an OpenSSH or PEM private key',
+    {
+      description:
+        'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
+      fallback: '',
+    },
+    'an OpenSSH or PEM private key, or empty',
   ),
   'ssh-key-passphrase': secretInput(
     { description: 'Passphrase of the private key.', fallback: '' },
@@ -68,6 +73,10 @@ export const hostInputs = {
     },
     'lines of an OpenSSH known_hosts file',
   ),
+  'proxy-jump': jumpInput({
+    description:
+      'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
+  }),
   'connect-timeout': durationInput({
     description: 'Timeout of one connection attempt.',
     fallback: '20s',

@@ -222,6 +222,31 @@ export const jsonArrayInput = (described: Described): Input<readonly unknown[]> 
     readJsonArray,
   );
 
+/** A host that connections pass through. */
+export interface Jump {
+  readonly host: string;
+  readonly port: number;
+  /** `null`: that of the server. */
+  readonly user: string | null;
+}
+
+/** `user@host:port`, or empty. */
+export const jumpInput = (described: Described): Input<{ readonly jump: Jump | null }> =>
+  input(
+    { ...described, fallback: '' },
+    '`host`, `user@host` or `user@host:port` (an IPv6 address in brackets), or empty',
+    (text) => {
+      if (text.trim() === '') return { jump: null };
+      const [, user = null, bracketed, plain, port = '22'] =
+        /^(?:([a-z_][a-z0-9_-]{0,31})@)?(?:\[([0-9A-Fa-f:.]+)\]|((?!-)[A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?$/.exec(
+          text.trim(),
+        ) ?? [];
+      const host = bracketed ?? plain;
+      const isValid = host !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+      return isValid ? { jump: { host, port: Number(port), user } } : null;
+    },
+  );
+
 /** Several lines, taken verbatim; validated by a parser of their own. */
 export const linesInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));

@@ -54,6 +54,30 @@ it('reads only variables and secrets that the README tells people to set', () =>
   expect(named.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
 });
 
+describe('the key', () => {
+  const jobsOf = (file: string) =>
+    Object.values((parse(read(file)) as { jobs: Record<string, { environment?: string }> }).jobs);
+
+  it.each(writers)('is read in %s only with an environment', (file) => {
+    for (const job of jobsOf(file)) {
+      const usesKey = JSON.stringify(job).includes('secrets.');
+      if (usesKey) expect(job.environment).toMatch(/^production$|'production-scheduled'/);
+    }
+  });
+
+  it('of deploy and roll-back is that of the environment with reviewers', () => {
+    for (const file of ['deploy.yml', 'rollback.yml']) {
+      expect(jobsOf(file).map(({ environment }) => environment)).toEqual(['production']);
+    }
+  });
+
+  it('of the clean-up depends on who started it', () => {
+    expect(jobsOf('cleanup.yml').map(({ environment }) => environment)).toEqual([
+      "${{ github.event_name == 'schedule' && 'production-scheduled' || 'production' }}",
+    ]);
+  });
+});
+
 describe('the rules', () => {
   const deploy = read('deploy.yml');
   it.each([

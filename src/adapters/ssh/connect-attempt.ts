@@ -1,18 +1,23 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
 import type { AnyAuthMethod, Client } from 'ssh2';
 import type { HostError } from '../../model/errors.ts';
+import { ALGORITHMS, findMismatch, readOffer } from './algorithms.ts';
 import {
   brokenLogin,
   describeCause,
   type LoginReplies,
   noPinnedKeyOffered,
+  noSharedAlgorithm,
+  onlySha1,
   property,
   refusedLogin,
   unreachable,
   wrongHostKey,
 } from './connect-errors.ts';
 import type { HostKeyVerdict, HostPins } from './known-hosts.ts';
-import type { LoginKey } from './login-key.ts';
+import { type Login, sha1Refusal } from './login.ts';
 import type { ConnectPolicy, SshTarget } from './ssh-target.ts';
 
 const BANNER_KEPT_CHARACTERS = 4096;
@@ -27,23 +32,28 @@ export type Attempt =
 /** What an attempt has seen so far; its failure is explained by it. */
 interface Sightings extends LoginReplies {
   verdict: HostKeyVerdict | null;
-  /** The server's host key algorithms. */
-  offered: string | null;
+  /** The server's algorithms. */
+  readonly offers: Map<string, string>;
   loginSent: boolean;
   connected: boolean;
   firstError: Error | null;
 }
 
-/** Connects once: host key, then login. Never throws. */
+/**
+ * Connects once: host key, then login. Never throws.
+ *
+ * @param sock a connection through another host
+ */
 export async function attemptConnection(
   target: SshTarget,
-  key: LoginKey,
+  login: Login,
   pins: HostPins,
   policy: ConnectPolicy,
+  sock: Duplex | null = null,
 ): Promise<Attempt> {
   const seen: Sightings = {
     verdict: null,
-    offered: null,
+    offers: new Map(),
     loginSent: false,
     methodsLeft: [],
     partial: false,
@@ -56,10 +66,14 @@ export async function attemptConnection(
     host: target.host,
     port: target.port,
     username: target.user,
+    ...(sock !== null && { sock: sock as Socket }),
     readyTimeout: policy.connectTimeout * 1000,
     keepaliveInterval: policy.keepaliveInterval * 1000,
     keepaliveCountMax: policy.keepaliveCount,
-    algorithms: { serverHostKey: [...pins.algorithms] as ServerHostKeyAlgorithms },
+    algorithms: {
+      ...ALGORITHMS,
+      serverHostKey: [...pins.algorithms],
+    } as unknown as Algorithms,
     hostVerifier: (shown: Buffer) => {
       seen.verdict = pins.verify(shown);
       return seen.verdict.kind === 'accepted';
@@ -73,10 +87,11 @@ export async function attemptConnection(
         return;
       }
       seen.loginSent = true;
-      next({ type: 'publickey', username: target.user, key: key.parsed });
+      next(login.method(target.user));
     },
     debug: (line: string) => {
-      seen.offered ??= /^Handshake: \(remote\) Host key format: (.+)$/.exec(line)?.[1] ?? null;
+      const offer = readOffer(line);
+      if (offer !== null) seen.offers.set(...offer);
     },
   });
   // Set by connect() before its first await.
@@ -99,20 +114,15 @@ export async function attemptConnection(
   } catch (caught) {
     client?.destroy();
     const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));
-    return judgeFailure(target, key, pins, seen, error, policy);
+    return judgeFailure(target, login, pins, seen, error, policy);
   }
 }
 
-type ServerHostKeyAlgorithms = NonNullable<
-  Extract<
-    NonNullable<NonNullable<Parameters<NodeSSH['connect']>[0]['algorithms']>['serverHostKey']>,
-    readonly unknown[]
-  >
->;
+type Algorithms = NonNullable<Parameters<NodeSSH['connect']>[0]['algorithms']>;
 
 function judgeFailure(
   target: SshTarget,
-  key: LoginKey,
+  login: Login,
   pins: HostPins,
   seen: Sightings,
   error: Error,
@@ -123,13 +133,16 @@ function judgeFailure(
     return refused(wrongHostKey(target, pins, seen.verdict));
   }
   if (/no matching host key format/.test(error.message)) {
-    return refused(noPinnedKeyOffered(target, pins, seen.offered));
+    return refused(noPinnedKeyOffered(target, pins, seen.offers.get('Host key format') ?? null));
   }
+  const mismatch = findMismatch(error.message, seen.offers);
+  if (mismatch !== null) return refused(noSharedAlgorithm(target, mismatch));
+  if (error.message.includes(sha1Refusal)) return refused(onlySha1(target, login));
   if (property(error, 'level') === 'client-authentication') {
-    return refused(refusedLogin(target, key, seen));
+    return refused(refusedLogin(target, login, seen));
   }
   const cause = describeCause(error, policy.connectTimeout);
-  if (seen.loginSent) return refused(brokenLogin(target, key, seen, cause, error));
+  if (seen.loginSent) return refused(brokenLogin(target, login, seen, cause, error));
   if (isLasting(error, seen)) return refused(unreachable(target, 1, cause, error));
   return { kind: 'failed', cause, error };
 }

@@ -4,7 +4,7 @@ import type { Seconds } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
 import { describeKey } from './host-key.ts';
 import type { HostKeyVerdict, HostPins } from './known-hosts.ts';
-import type { LoginKey } from './login-key.ts';
+import type { Login } from './login.ts';
 import { address, type SshTarget } from './ssh-target.ts';
 
 const CONNECT_STEP = 'connect over SSH';
@@ -70,6 +70,17 @@ export function unreachable(
   );
 }
 
+export function forwardingRefused(jump: SshTarget, target: SshTarget): HostError {
+  return new HostError(
+    `${address(jump)} refused to pass the connection on to ${address(target)}.`,
+    {
+      step: CONNECT_STEP,
+      evidence: [],
+      next: `Allow it in sshd_config of the host of \`proxy-jump\`: \`AllowTcpForwarding local\` and \`PermitOpen ${address(target)}\` for ${jump.user}, and no \`restrict\` or \`no-port-forwarding\` before its key.`,
+    },
+  );
+}
+
 export function wrongHostKey(
   target: SshTarget,
   pins: HostPins,
@@ -111,8 +122,40 @@ export function noPinnedKeyOffered(
   );
 }
 
-export function refusedLogin(target: SshTarget, key: LoginKey, seen: LoginReplies): HostError {
-  const keyText = `${key.fingerprint} (${key.type})`;
+export function noSharedAlgorithm(
+  target: SshTarget,
+  mismatch: {
+    readonly what: string;
+    readonly setting: string;
+    readonly expected: readonly string[];
+    readonly offered: string;
+  },
+): HostError {
+  const { what, setting, expected, offered } = mismatch;
+  return new HostError(
+    `${address(target)} offers no ${what} that is accepted: expected one of ${expected.join(', ')}, got only ${offered}. Nothing was sent to the server.`,
+    {
+      step: CONNECT_STEP,
+      evidence: [`expected: ${expected.join(', ')}`, `offered:  ${offered}`],
+      next: `Allow one of the expected algorithms in \`${setting}\` of sshd_config (by default, OpenSSH does), or update OpenSSH; then \`systemctl reload ssh\`.`,
+    },
+  );
+}
+
+/** SHA-1 can be forged. */
+export function onlySha1(target: SshTarget, login: Login): HostError {
+  return new HostError(
+    `${address(target)} accepts signatures of RSA keys with SHA-1 (ssh-rsa) only: expected rsa-sha2-256 or rsa-sha2-512. Nobody was logged in.`,
+    {
+      step: CONNECT_STEP,
+      evidence: [`key: ${login.keys.join(' or ')}`],
+      next: 'Log in with an Ed25519 key (`ssh-keygen -t ed25519 -f KEYFILE`), or update OpenSSH on the server to 7.2 or newer.',
+    },
+  );
+}
+
+export function refusedLogin(target: SshTarget, login: Login, seen: LoginReplies): HostError {
+  const keyText = login.keys.join(' or ');
   const methods = seen.methodsLeft.join(', ');
   if (seen.partial) {
     return new HostError(
@@ -135,14 +178,14 @@ export function refusedLogin(target: SshTarget, key: LoginKey, seen: LoginReplie
       ],
       next: noKeys
         ? `Allow public keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
-        : `Add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
+        : `Add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${login.authorizedLine}\`. If it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
     },
   );
 }
 
 export function brokenLogin(
   target: SshTarget,
-  key: LoginKey,
+  login: Login,
   seen: LoginReplies,
   cause: string,
   error: Error,
@@ -151,7 +194,7 @@ export function brokenLogin(
     `${address(target)} closed the connection while ${target.user} was logging in: ${cause}. It was not retried.`,
     {
       step: CONNECT_STEP,
-      evidence: [`key: ${key.fingerprint} (${key.type})`, ...lastLines(seen.banner, 5)],
+      evidence: [`key: ${login.keys.join(' or ')}`, ...lastLines(seen.banner, 5)],
       next: `Read the server's log (\`journalctl -t sshd\`): the account may be locked or expired (\`chage -l ${target.user}\`), or there were too many logins.`,
     },
     { cause: error },

@@ -18,7 +18,7 @@ const WHOLE_FILE =
   'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 
 const OPENSSH_OF_PUTTY =
-  'the OpenSSH format: `puttygen KEYFILE -O private-openssh -o NEWFILE`, or Conversions > Export OpenSSH key in PuTTYgen';
+  'the OpenSSH format: `puttygen KEY.ppk -O private-openssh -o KEY` converts it, or Conversions > Export OpenSSH key in PuTTYgen';
 
 /**
  * Parses the key before anything connects. Accepts Windows line ends, indentation, space at the ends
@@ -28,6 +28,7 @@ const OPENSSH_OF_PUTTY =
  * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
  */
 export function parseLoginKey(text: string, passphrase?: string): LoginKey {
+  refuseCertificate(text);
   const key = tidy(text);
   checkShape(key);
   const secret = passphrase === undefined || passphrase === '' ? undefined : passphrase;
@@ -43,7 +44,7 @@ export function parseLoginKey(text: string, passphrase?: string): LoginKey {
 
 /** The private key alone; as it is, if there is none or more than one. */
 function tidy(text: string): string {
-  const whole = text.replace(/\r\n?/g, '\n').trim();
+  const whole = withLineBreaks(text.replace(/\r\n?/g, '\n').trim());
   // A comment in PuTTY's format may end with a space, and counts.
   if (whole.startsWith(PUTTY)) return whole;
   const lines = whole.split('\n').map((line) => line.trim());
@@ -54,7 +55,30 @@ function tidy(text: string): string {
   return blocks?.length === 1 ? (blocks[0] ?? key) : key;
 }
 
+/** A key whose line breaks became `\\n` or spaces, or are gone: they mean nothing inside base64. */
+function withLineBreaks(text: string): string {
+  const broken = text.includes('\n') ? text : text.replaceAll(/(?:\\r)?\\n/g, '\n');
+  if (broken.includes('\n')) return broken.trim();
+  return broken.replace(
+    /^(-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----)([A-Za-z0-9+/=\s]+)(-----END \2PRIVATE KEY-----)/,
+    (_, begin: string, _label, body: string, end: string) => {
+      const lines = body.replaceAll(/\s/g, '').match(/.{1,70}/g) ?? [];
+      return [begin, ...lines, end].join('\n');
+    },
+  );
+}
+
 const PUTTY = 'PuTTY-User-Key-File-';
+
+/** ssh2 names the type of the certificate where the type of its signature belongs. */
+function refuseCertificate(text: string): void {
+  if (!/(?:^|\s)(?:ssh-|ecdsa-sha2-|sk-)\S+-cert-v01@openssh\.com\s+AAAA/.test(text)) return;
+  throw new ConfigError(
+    KEY_INPUT,
+    '`ssh-key` contains an OpenSSH certificate, and logins with certificates are not supported',
+    'the private key alone, with its public half in authorized_keys on the server',
+  );
+}
 
 function checkShape(key: string): void {
   const fail = (problem: string, expected = WHOLE_FILE): never => {
@@ -84,9 +108,6 @@ function checkShape(key: string): void {
   if (/^["']/.test(key)) fail('`ssh-key` is in quotes', `${WHOLE_FILE}, without quotes`);
   if (key.startsWith('LS0tLS1CRUdJTi')) {
     fail('`ssh-key` is encoded with base64', `${WHOLE_FILE}: decode it with \`base64 -d\``);
-  }
-  if (!key.includes('\n') && key.includes('\\n')) {
-    fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
   }
   if (!key.startsWith('-----BEGIN ')) fail('`ssh-key` does not start like a private key');
   if (!/-----END [A-Z0-9 ]+-----$/.test(key))
@@ -122,6 +143,12 @@ function tryParse(key: string, passphrase: string | undefined): ParsedKey | Pars
   }
 }
 
+/** The type of the public half stands in the file without encryption. */
+const isHardwareKey = (key: string): boolean =>
+  /sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com/.test(
+    Buffer.from(key.replaceAll(/-----.*-----|\s/g, ''), 'base64').toString('latin1'),
+  );
+
 function explainParse(key: string, passphrase: string | undefined, reason: string): ConfigError {
   if (key.startsWith(PUTTY) && !isEncrypted(key)) {
     return new ConfigError(
@@ -130,7 +157,7 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
       OPENSSH_OF_PUTTY,
     );
   }
-  if (isEncrypted(key)) {
+  if (isEncrypted(key) && !isHardwareKey(key)) {
     if (passphrase === undefined) {
       return new ConfigError(
         PASSPHRASE_INPUT,
@@ -145,6 +172,13 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
         'the passphrase of the key',
       );
     }
+  }
+  if (isHardwareKey(key)) {
+    return new ConfigError(
+      KEY_INPUT,
+      '`ssh-key` belongs to a hardware key (ed25519-sk or ecdsa-sk), which somebody has to touch for each login',
+      'a key for this purpose alone: `ssh-keygen -t ed25519 -f KEYFILE` creates one',
+    );
   }
   if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
     return new ConfigError(

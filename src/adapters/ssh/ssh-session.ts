@@ -1,12 +1,13 @@
+import type { Duplex } from 'node:stream';
 import type { NodeSSH } from 'node-ssh';
 import type { Client, ClientChannel } from 'ssh2';
 import { HostError } from '../../model/errors.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import { attemptConnection } from './connect-attempt.ts';
-import { describeCause, unreachable } from './connect-errors.ts';
+import { type Attempt, attemptConnection } from './connect-attempt.ts';
+import { describeCause, forwardingRefused, unreachable } from './connect-errors.ts';
 import { pinnedKeys } from './known-hosts.ts';
-import { parseLoginKey } from './login-key.ts';
+import { prepareLogin } from './login.ts';
 import {
   address,
   type ConnectPolicy,
@@ -33,38 +34,59 @@ export async function openSession(options: SessionOptions, onNote: OnNote): Prom
   const { target, clock = systemClock } = options;
   const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
   const pins = pinnedKeys(target.knownHosts, target.host, target.port);
-  const key = parseLoginKey(target.key, target.passphrase);
+  const login = await prepareLogin(target, process.env.SSH_AUTH_SOCK ?? '');
   const begun = clock.now();
   const where = address(target);
-
-  for (let attempt = 1; ; attempt += 1) {
-    const result = await attemptConnection(target, key, pins, policy);
-    if (result.kind === 'connected') {
-      return new SshSession(target, result.ssh, result.client, {
-        connectSeconds: seconds(clock.now() - begun),
-        policy,
-      });
+  const via = await openJump(options, onNote);
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const sock = via === null ? null : await via.reach(target);
+      const result =
+        sock !== null && 'kind' in sock
+          ? sock
+          : await attemptConnection(target, login, pins, policy, sock);
+      if (result.kind === 'connected') {
+        return new SshSession(target, result.ssh, result.client, {
+          connectSeconds: seconds(clock.now() - begun),
+          policy,
+          via,
+        });
+      }
+      if (result.kind === 'refused') throw result.error;
+      if (attempt >= policy.attempts) {
+        throw unreachable(target, attempt, result.cause, result.error);
+      }
+      const pause = seconds(policy.backoff * 2 ** (attempt - 1));
+      onNote(
+        `${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`,
+      );
+      await clock.sleep(pause);
     }
-    if (result.kind === 'refused') throw result.error;
-    if (attempt >= policy.attempts) {
-      throw unreachable(target, attempt, result.cause, result.error);
-    }
-    const pause = seconds(policy.backoff * 2 ** (attempt - 1));
-    onNote(
-      `${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`,
-    );
-    await clock.sleep(pause);
+  } catch (error) {
+    await via?.close();
+    throw error;
   }
+}
+
+/** The connection to the host in between; its key is pinned like any other. */
+async function openJump(options: SessionOptions, onNote: OnNote): Promise<SshSession | null> {
+  const { target } = options;
+  if (target.jump === undefined || target.jump === null) return null;
+  const { host, port, user } = target.jump;
+  const jump = { ...target, host, port, user: user ?? target.user, jump: null };
+  return await openSession({ ...options, target: jump }, onNote);
 }
 
 /** One logged-in connection. */
 export class SshSession implements AsyncDisposable {
   readonly target: SshTarget;
   readonly connectSeconds: Seconds;
-  readonly handshakes = 1;
+  readonly handshakes: number;
   readonly #ssh: NodeSSH;
   readonly #client: Client;
   readonly #policy: ConnectPolicy;
+  /** The host in between. */
+  readonly #via: SshSession | null;
   readonly #listeners = new Set<(reason: string) => void>();
   #execs = 0;
   #lastError: Error | null = null;
@@ -74,12 +96,18 @@ export class SshSession implements AsyncDisposable {
     target: SshTarget,
     ssh: NodeSSH,
     client: Client,
-    facts: { readonly connectSeconds: Seconds; readonly policy: ConnectPolicy },
+    facts: {
+      readonly connectSeconds: Seconds;
+      readonly policy: ConnectPolicy;
+      readonly via: SshSession | null;
+    },
   ) {
     this.target = target;
     this.#ssh = ssh;
     this.#client = client;
     this.#policy = facts.policy;
+    this.#via = facts.via;
+    this.handshakes = 1 + (facts.via?.handshakes ?? 0);
     this.connectSeconds = facts.connectSeconds;
     // node-ssh removes its own listener once connected; without one, an error ends the process.
     client.on('error', (error) => {
@@ -152,12 +180,28 @@ export class SshSession implements AsyncDisposable {
       this.#ssh.dispose();
       this.#client.end();
     });
+    await this.#via?.close();
+  }
+
+  /** A connection from this host to another one: its login is between that one and the runner. */
+  reach(target: SshTarget): Promise<Duplex | Attempt> {
+    const here = address(this.target);
+    return new Promise((resolve) => {
+      this.#client.forwardOut('127.0.0.1', 0, target.host, target.port, (error, channel) => {
+        if (error === undefined || error === null) return resolve(channel);
+        const isForbidden = /administratively prohibited|open failed/i.test(error.message);
+        if (isForbidden)
+          resolve({ kind: 'refused', error: forwardingRefused(this.target, target) });
+        else resolve({ kind: 'failed', cause: `${here} cannot connect to it`, error });
+      });
+    });
   }
 
   /** Drops the connection at once: the other side sees end-of-file. */
   destroy(): void {
     if (this.#state === 'open') this.#state = 'closing';
     this.#client.destroy();
+    this.#via?.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

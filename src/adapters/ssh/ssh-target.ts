@@ -5,11 +5,21 @@ export interface SshTarget {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  /** Text of the private key. */
+  /** Text of the private key; empty: the keys of the ssh-agent. */
   readonly key: string;
   readonly passphrase?: string;
   /** Text in the format of known_hosts. */
   readonly knownHosts: string;
+  /** The host through which it is reached, with the same login and known hosts. */
+  readonly jump?: JumpHost | null;
+}
+
+/** A host that only passes the connection on. */
+export interface JumpHost {
+  readonly host: string;
+  readonly port: number;
+  /** `null`: that of the target. */
+  readonly user: string | null;
 }
 
 export interface ConnectPolicy {
@@ -33,7 +43,7 @@ export const DEFAULT_CONNECT_POLICY: ConnectPolicy = {
 };
 
 /** `host:port`, as people write it. */
-export function address(target: SshTarget): string {
+export function address(target: Pick<SshTarget, 'host' | 'port'>): string {
   const host = target.host.includes(':') ? `[${target.host}]` : target.host;
   return `${host}:${target.port}`;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { inflateSync } from 'node:zlib';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import type { Clock } from '../../../src/adapters/clock.ts';
@@ -38,6 +38,10 @@ export interface ServerOptions {
   /** Channels are neither opened nor refused. */
   readonly ignoreSessions?: boolean;
   readonly onSession?: () => void;
+  /** What it offers instead of everything that ssh2 knows. */
+  readonly algorithms?: ssh2.ServerConfig['algorithms'];
+  /** Whether it passes connections on. */
+  readonly forwards?: boolean;
   /** Public key that may log in. */
   readonly authorized?: KeyPair;
 }
@@ -54,7 +58,10 @@ export class TestServer implements AsyncDisposable {
 
   private constructor(options: ServerOptions) {
     const { hostKeys = [KEYS.ed25519], authorized = KEYS.login } = options;
-    const server = new ssh2.Server({ hostKeys: hostKeys.map((key) => key.private) });
+    const server = new ssh2.Server({
+      hostKeys: hostKeys.map((key) => key.private),
+      ...(options.algorithms !== undefined && { algorithms: options.algorithms }),
+    });
     this.#server = server;
     const allowed = ssh2.utils.parseKey(authorized.public);
     if (allowed instanceof Error || Array.isArray(allowed)) throw new Error('bad test key');
@@ -72,6 +79,18 @@ export class TestServer implements AsyncDisposable {
         const same = context.key.data.equals(allowed.getPublicSSH());
         if (!same) return context.reject(['publickey', 'password']);
         context.accept();
+      });
+      connection.on('tcpip', (accept, reject, { destIP, destPort }) => {
+        if (options.forwards !== true) return reject();
+        const socket = net.connect(destPort, destIP);
+        socket.on('error', () => reject());
+        socket.once('connect', () => {
+          const channel = accept();
+          channel.on('error', () => {});
+          channel.on('close', () => socket.destroy());
+          socket.on('close', () => channel.end());
+          channel.pipe(socket).pipe(channel);
+        });
       });
       connection.on('session', (accept) => {
         options.onSession?.();

@@ -57,6 +57,11 @@ describe('keys that can be used', () => {
     ['Windows line ends and spaces', (text: string) => text.replaceAll('\n', ' \r\n')],
     ['a byte order mark', (text: string) => `\uFEFF${text}`],
     ['its public half after it', (text: string) => `${text}\n${plain.public}\n`],
+    ['line breaks as \\n', (text: string) => text.replaceAll('\n', '\\n')],
+    ['line breaks as \\r\\n', (text: string) => text.replaceAll('\n', '\\r\\n')],
+    ['line breaks as spaces', (text: string) => text.replaceAll('\n', ' ')],
+    ['no line breaks', (text: string) => text.replaceAll('\n', '')],
+    ['no last line break', (text: string) => text.trimEnd()],
     ['its public half before it', (text: string) => `${plain.public}\n${text}`],
     ['a title', (text: string) => `# the key of the deploy user\n\n${text}`],
   ])('with %s', (_name, mangle) => {
@@ -67,6 +72,26 @@ describe('keys that can be used', () => {
     }
   });
 });
+
+/** As `ssh-keygen -t ed25519-sk` writes it: the private half is a handle for the token. */
+function hardwareKey(): string {
+  const text = (value: string | Buffer) => {
+    const bytes = Buffer.from(value);
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(bytes.length);
+    return Buffer.concat([size, bytes]);
+  };
+  const type = text('sk-ssh-ed25519@openssh.com');
+  const open = Buffer.concat([type, text(Buffer.alloc(32, 7)), text('ssh:')]);
+  const handle = Buffer.concat([Buffer.from([1]), text(Buffer.alloc(64, 9)), text('')]);
+  const secret = Buffer.concat([Buffer.alloc(8, 1), open, handle, text('me')]);
+  const count = Buffer.from([0, 0, 0, 1]);
+  const parts = [text('none'), text('none'), text(''), count, text(open), text(secret)];
+  const body = Buffer.concat([Buffer.from('openssh-key-v1\0'), ...parts]).toString('base64');
+  const lines = body.match(/.{1,70}/g) ?? [];
+  const [begin, end] = ['BEGIN', 'END'].map((word) => `-----${word} OPENSSH PRIVATE KEY-----`);
+  return [begin, ...lines, end, ''].join('\n');
+}
 
 describe('keys that cannot', () => {
   const cut = (text: string) => text.slice(0, text.length / 2);
@@ -93,18 +118,26 @@ describe('keys that cannot', () => {
       'does not start',
     ],
     [
-      'line breaks as \\n',
-      plain.private.replaceAll('\n', '\\n'),
-      undefined,
-      'input ssh-key',
-      'the two characters `\\n`',
-    ],
-    [
-      'line breaks as spaces',
-      plain.private.replaceAll('\n', ' '),
-      undefined,
+      'an encrypted PEM on one line, whose headers cannot be told apart',
+      lockedPem.private.replaceAll('\n', ' '),
+      PASSPHRASE,
       'input ssh-key',
       'all on one line',
+    ],
+    ['a key of a hardware token', hardwareKey(), undefined, 'input ssh-key', 'hardware key'],
+    [
+      'a certificate beside it',
+      `${plain.private}ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2g= me`,
+      undefined,
+      'input ssh-key',
+      'contains an OpenSSH certificate',
+    ],
+    [
+      'a certificate alone',
+      'ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2g= me',
+      undefined,
+      'input ssh-key',
+      'contains an OpenSSH certificate',
     ],
     [
       'a first line run together with the second',
