@@ -15,6 +15,7 @@ from celeriac_host.facts import stores
 from celeriac_host.store import postgres, postgres_url
 from celeriac_host.store.stores import open_store
 from celeriac_host.system import identities, units
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from hosts import Host
@@ -60,7 +61,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dict[str, st
     found = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     where = units.Context(_myself(), str(tmp_path), found)
     monkeypatch.setattr(units, "context", lambda *_: where)
-    monkeypatch.setattr(stores, "discover", lambda *_: [])
+    monkeypatch.setattr(stores, "_files", lambda *_: [])
+    whom = AppUser(where.identity, "worker.service")
+    monkeypatch.setattr(postgres, "app_user", lambda *_: whom)
     fake = tmp_path / "psql"
     fake.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {tmp_path}/argv\nexit 1\n")
     fake.chmod(0o755)
@@ -79,7 +82,7 @@ def test_no_password_of_the_environment_leaves_the_host(
     # Few: each starts psql.
     for secret in passwords(FORMS.index(form), 3):
         environment["DATABASE_URL"] = form(secret)
-        found = stores.look({"databases": None, "unit": "worker.service"}, host)
+        found = stores.look({"databases": None, "unit": "worker.service", "user": None}, host)
         said = json.dumps(found, ensure_ascii=False) + " ".join(host.notes)
         argv = (tmp_path / "argv").read_text() if (tmp_path / "argv").exists() else ""
         assert [part for part in parts(secret) if part in said or part in argv] == []
@@ -121,7 +124,7 @@ def test_a_url_that_cannot_be_read_is_named_by_its_variable(
     url: str, environment: Dict[str, str], host: Host
 ) -> None:
     environment["JOBS_URL"] = url
-    (found,) = stores.look({"databases": None, "unit": "worker.service"}, host)
+    (found,) = stores.look({"databases": None, "unit": "worker.service", "user": None}, host)
     assert found["kind"] == "unreadable"
     assert "JOBS_URL" in found["problem"] and "percent-encoded" in found["problem"]
 
