@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -49,14 +48,6 @@ def root() -> None:
     """For tests that need root. A skipped test counts as failed."""
     if os.geteuid() != 0:
         pytest.skip("needs root, or sudo -n")
-
-
-@pytest.fixture
-def common_python(monkeypatch: pytest.MonkeyPatch) -> str:
-    """For programs that run as another user: that of the tests may be in a folder of root's."""
-    path = "/usr/bin/python3"
-    monkeypatch.setattr(sys, "executable", path)
-    return path
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 from hosts import Host
 
-pytestmark = pytest.mark.usefixtures("root", "common_python")
+pytestmark = pytest.mark.usefixtures("root")
 FILES = {"app.py": "A = 1\n", "package/more.py": "B = 1\n", ".gitattributes": "*.py filter=evil\n"}
 
 
@@ -95,7 +95,7 @@ def test_a_checkout_that_the_user_cannot_enter_is_named_with_the_user(
     found = look(state, open_folder, "nobody")
     assert (found["kind"], found["problem"]) == (
         "unusable",
-        f"nobody may not access {open_folder}/app",
+        f"user nobody has no access to {open_folder}/app",
     )
 
 

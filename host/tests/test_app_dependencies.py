@@ -14,7 +14,7 @@ from celeriac_host.state.journal import Journal
 from celeriac_host.system.errors import OperationError
 from hosts import Host
 
-pytestmark = pytest.mark.usefixtures("root", "common_python")
+pytestmark = pytest.mark.usefixtures("root")
 # A Python that says as whom and with which arguments it runs, and what its folder contains.
 PYTHON = """\
 #!/bin/sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tarfile
 import threading
 from hashlib import sha256
@@ -21,7 +22,7 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 from hosts import Host
 
-pytestmark = pytest.mark.usefixtures("root", "common_python")
+pytestmark = pytest.mark.usefixtures("root")
 COMMIT = "a" * 40
 TRIES = 12
 
@@ -191,3 +192,15 @@ def test_a_release_of_an_older_version_is_undone_as_the_units_user(
     args = {"deployTo": str(base), "commit": COMMIT, "expects": "releases/old"}
     assert switch_release.undo(args, host, step) == f"{base}/current points to releases/old again"
     assert os.lstat(base / "current").st_uid == NOBODY
+
+
+@pytest.mark.usefixtures("root")
+def test_a_python_that_only_root_can_reach_is_not_used_for_others(
+    state: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = open_folder / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "python").symlink_to("/usr/bin/python3")
+    monkeypatch.setattr(sys, "executable", str(hidden / "python"))
+    found = trees.releases(Host(state), identity("nobody"), str(open_folder / "none"))
+    assert found is None

@@ -201,6 +201,14 @@ def test_without_a_unit_there_is_no_user_unless_one_is_named(host: Host, state: 
     assert app_user(host, UNIT, APP).name == APP
 
 
+def test_an_agent_that_is_not_root_needs_no_unit(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.answers[LOADED] = (0, "LoadState=not-found\nUser=\n")
+    monkeypatch.setattr(os, "geteuid", lambda: UID)
+    assert app_user(host, UNIT)[:] == (identity(APP), "the app")
+
+
 def test_a_postgresql_session_is_of_the_named_user_with_the_environment_of_the_unit(
     host: Host,
 ) -> None:

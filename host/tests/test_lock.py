@@ -190,3 +190,14 @@ def test_on_a_read_only_disk_it_is_an_error(
     with pytest.raises(OSError):
         lock.take(Host(str(disk)), ANNA)
     assert not lock_file.is_held(str(disk))
+
+
+def test_no_program_inherits_it_however_it_is_started(host: Host) -> None:
+    with lock.take(host, ANNA) as held:
+        # As the process of a transaction gets it.
+        os.set_inheritable(held.handle, True)
+        again = lock.Lock(held.handle)
+        open_files = ["/bin/sh", "-c", "ls -l /proc/self/fd"]
+        done = subprocess.run(open_files, close_fds=False, stdout=subprocess.PIPE, check=True)
+        assert lock_file.path(host.state) not in done.stdout.decode()
+        assert again.handle == held.handle

@@ -15,7 +15,6 @@ from celeriac_host.facts import stores
 from celeriac_host.store import postgres, postgres_url
 from celeriac_host.store.stores import open_store
 from celeriac_host.system import identities, units
-from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from hosts import Host
@@ -56,14 +55,12 @@ def parts(secret: str) -> List[str]:
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dict[str, str]:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: Host) -> Dict[str, str]:
     """That of the unit; there is a psql that writes down how it was called."""
     found = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     where = units.Context(_myself(), str(tmp_path), found)
     monkeypatch.setattr(units, "context", lambda *_: where)
-    monkeypatch.setattr(stores, "_files", lambda *_: [])
-    whom = AppUser(where.identity, "worker.service")
-    monkeypatch.setattr(postgres, "app_user", lambda *_: whom)
+    host.answers["systemctl", "show"] = (0, f"LoadState=loaded\nUser={_myself().name}\n")
     fake = tmp_path / "psql"
     fake.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {tmp_path}/argv\nexit 1\n")
     fake.chmod(0o755)
@@ -82,7 +79,7 @@ def test_no_password_of_the_environment_leaves_the_host(
     # Few: each starts psql.
     for secret in passwords(FORMS.index(form), 3):
         environment["DATABASE_URL"] = form(secret)
-        found = stores.look({"databases": None, "unit": "worker.service", "user": None}, host)
+        found = stores.look({"databases": None, "unit": "worker.service"}, host)
         said = json.dumps(found, ensure_ascii=False) + " ".join(host.notes)
         argv = (tmp_path / "argv").read_text() if (tmp_path / "argv").exists() else ""
         assert [part for part in parts(secret) if part in said or part in argv] == []
@@ -124,7 +121,7 @@ def test_a_url_that_cannot_be_read_is_named_by_its_variable(
     url: str, environment: Dict[str, str], host: Host
 ) -> None:
     environment["JOBS_URL"] = url
-    (found,) = stores.look({"databases": None, "unit": "worker.service", "user": None}, host)
+    (found,) = stores.look({"databases": None, "unit": "worker.service"}, host)
     assert found["kind"] == "unreadable"
     assert "JOBS_URL" in found["problem"] and "percent-encoded" in found["problem"]
 
@@ -147,3 +144,14 @@ def test_the_app_reports_no_password_of_its_broker(secret: str) -> None:
     text = f"cannot connect to redis://:{secret}@localhost/0 with {urllib.parse.unquote(secret)}."
     said = app_side.masked(App(), text)
     assert secret not in said and urllib.parse.unquote(secret) not in said
+
+
+def test_a_psql_that_does_not_stop_is_ended(
+    environment: Dict[str, str], host: Host, tmp_path: Path
+) -> None:
+    user = _myself().name
+    (tmp_path / "psql").write_text("#!/bin/sh\nwhile :; do echo '[1, 2]'; done\n")
+    host.answers["systemctl", "show"] = (0, f"LoadState=loaded\nUser={user}\n")
+    session = postgres.Session(host, "worker.service", "postgresql://app@localhost/jobs")
+    with pytest.raises(OperationError, match=r"printed more than \d+ KiB"):
+        postgres.stream(session, "SELECT 1;", lambda value: None, most_bytes=100_000)

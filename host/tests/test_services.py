@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from celeriac_host.facts import limits as limits_fact
 from celeriac_host.system import child, environment_files, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Budget, follow
@@ -163,3 +164,18 @@ def test_a_service_that_systemd_refuses_is_an_error_with_its_reason() -> None:
         assert child.refusal(process, ["/srv/app"], "") is None
         process.wait()
     assert isinstance(process, subprocess.Popen)
+
+
+def test_a_program_of_the_moment_is_no_other_service_with_a_limit(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("web.service", "celeriac-program-812-0a0b0c0d.service", "shop.service")
+    blocks = [
+        f"Id={name}\nActiveState=active\nSlice=\nMemoryMax=1000\nMemoryCurrent=5" for name in names
+    ]
+    answers = {
+        ("systemctl", "show", "--no-pager", "-p", "ControlGroup"): (0, "ControlGroup=\n"),
+        ("systemctl", "show"): (0, "\n\n".join(blocks)),
+    }
+    found = limits_fact.look({"unit": "shop"}, Host(state, answers))
+    assert [each["name"] for each in found["services"]] == ["web.service"]

@@ -87,7 +87,7 @@ def test_a_huge_file_of_the_app_is_not_read(host: Host, app: Path) -> None:
     assert before and after and before["fingerprint"] != after["fingerprint"]
 
 
-@pytest.mark.usefixtures("root", "common_python")
+@pytest.mark.usefixtures("root")
 def test_sources_are_read_as_the_units_user(state: str, open_folder: Path) -> None:
     secret = open_folder / "secret.py"
     secret.write_text("A = 1\n")

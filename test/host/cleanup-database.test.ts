@@ -69,6 +69,8 @@ async function statuses(): Promise<Record<string, string>> {
 const desire = (wishes: Partial<CleanUpDesired> = {}): CleanUpDesired => ({
   ...cleanUpDefaults,
   database,
+  // The unit of these hosts runs as root.
+  appUser: 'deploy',
   evidence: 'age',
   confirmAfterSeconds: seconds(0),
   runUrl: 'https://ci.example/runs/7',
@@ -110,7 +112,7 @@ describe("the app's own database", () => {
         .update(await dump(app))
         .digest('hex');
     const before = await look();
-    const cleanUp = await plan({ database: null, dryRun: true });
+    const cleanUp = await plan({ database: null, appUser: null, dryRun: true });
     expect(await look()).toBe(before);
     expect(cleanUp.repairs.map((repair) => repair.database)).toEqual([app]);
     // The task list's two jobs, four batches and twelve links; and two variations below one.

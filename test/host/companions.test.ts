@@ -130,7 +130,7 @@ test('web and beat get the new code after the worker, and go back with it', asyn
 
 test('a unit that fails with the new code takes the release back', async () => {
   clone.commit('Broken web', { 'backend/web.py': web('broken') });
-  const failed = await deploy({ 'start-timeout': '20s' });
+  const failed = await deploy({ 'start-timeout': '12s' });
   expect(failed.code, failed.log).toBe(1);
   expect(failed.log).toContain(`http://127.0.0.1:${PORT}/ gives status 500`);
   expect(await page()).toBe('one');

@@ -1,11 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
-import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
@@ -20,12 +20,14 @@ let machine: Machine;
 let clone: Clone;
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-hardened-'));
 const keyFile = join(folder, 'pipeline');
+const planKeyFile = join(folder, 'plan');
 
 /** The app runs as a user of its own, from a checkout of its own. */
 beforeAll(async () => {
   machine = await startMachine({ name: 'hardened', state: 'environment' });
-  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'ci', '-f', keyFile]);
-  writeFileSync(join(folder, 'known_hosts'), machine.knownHosts);
+  for (const file of [keyFile, planKeyFile]) {
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'ci', '-f', file]);
+  }
   await shell(
     machine,
     `systemctl stop ${UNIT}
@@ -72,28 +74,40 @@ function celeriac(...words: readonly string[]): Promise<Ended> {
   return run(process.execPath, [program, ...words, ...host, ...files]);
 }
 
-/** OpenSSH with the key of the pipeline. */
-function ssh(words: readonly string[], input = ''): Promise<Ended> {
-  const options = ['-i', keyFile, '-p', String(machine.sshPort), '-o', 'IdentitiesOnly=yes'];
+/** OpenSSH with the key of the pipeline; what follows the address is a command. */
+function ssh(words: readonly string[], input = '', program = 'ssh'): Promise<Ended> {
   const hosts = ['-o', `UserKnownHostsFile=${machine.knownHostsPath}`, '-o', 'BatchMode=yes'];
-  return run('ssh', [...options, ...hosts, ...words, `celeriac@${machine.host}`], input);
+  const options = ['-i', keyFile, '-o', `Port=${machine.sshPort}`, '-o', 'IdentitiesOnly=yes'];
+  return run(program, [...options, ...hosts, ...words], input);
+}
+
+interface Login {
+  readonly user?: string;
+  readonly keyFile?: string;
+  readonly agent?: string;
+  readonly onStart?: BundleOptions['onStart'];
 }
 
 /** An action with the key of the pipeline: it is bound to the installed agent. */
-function act(action: ActionName, more: Inputs = {}, agent = 'installed'): Promise<BundleRun> {
-  const key = execFileSync('cat', [keyFile], { encoding: 'utf8' });
-  const login = { user: 'celeriac', agent, 'ssh-key': key };
+function act(action: ActionName, more: Inputs = {}, login: Login = {}): Promise<BundleRun> {
+  const { user = 'celeriac', agent = 'installed', onStart } = login;
+  const key = readFileSync(login.keyFile ?? keyFile, 'utf8');
   return runBundle(
     action,
-    { ...inputsFor(machine, more), ...login },
+    { ...inputsFor(machine, more), user, agent, 'ssh-key': key },
     {
       env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
+      ...(onStart && { onStart }),
     },
   );
 }
 
-async function succeed(action: ActionName, more: Inputs = {}): Promise<BundleRun> {
-  const done = await act(action, more);
+async function succeed(
+  action: ActionName,
+  more: Inputs = {},
+  login: Login = {},
+): Promise<BundleRun> {
+  const done = await act(action, more, login);
   expect(done.code, done.log).toBe(0);
   return done;
 }
@@ -120,6 +134,8 @@ test('a key that is not root deploys, verifies, cleans up and rolls back, and no
   const original = clone.git('rev-parse', 'HEAD');
   await deploy();
   await cleanUp();
+  await loseTheAgent();
+  await lookOnly();
   await isRefusedElsewhere();
   await rollBack(original);
   await updateAndRefuseOthers();
@@ -164,56 +180,20 @@ async function harden(): Promise<void> {
 /** No shell, no command, no terminal, no file transfer and no forwarding: only the agent. */
 async function hasNoShell(): Promise<void> {
   const bye = '{"id":1,"ask":"bye","protocol":1}\n';
-  const mark = 'touch /tmp/was-here; id';
-  for (const words of [[], ['-T'], ['-tt']]) {
-    const { out, err } = await ssh(words, bye);
-    expect(err + out).not.toMatch(/\$ |# /);
-    if (words[0] !== '-tt') expect(out).toMatch(/^\{"hello":"celeriac".*"hardened":true/);
+  const where = `celeriac@${machine.host}`;
+  const hello = /^\{"hello":"celeriac".*"hardened":true.*\}\n$/;
+  for (const words of [[where], ['-T', where], [where, 'touch /tmp/was-here; id']]) {
+    expect((await ssh(words, bye)).out).toMatch(hello);
   }
-  const asked = await run(
-    'ssh',
-    [
-      '-i',
-      keyFile,
-      '-p',
-      String(machine.sshPort),
-      '-o',
-      'IdentitiesOnly=yes',
-      '-o',
-      'BatchMode=yes',
-      '-o',
-      `UserKnownHostsFile=${machine.knownHostsPath}`,
-      `celeriac@${machine.host}`,
-      mark,
-    ],
-    bye,
-  );
-  expect(asked.out).toMatch(/^\{"hello":"celeriac"/);
-  expect(asked.out).not.toContain('uid=');
-  const tty = await ssh(['-tt'], bye);
+  const tty = await ssh(['-tt', where], bye);
   expect(tty.err).toContain('PTY allocation request failed');
-  const sftp = await run(
-    'sftp',
-    [
-      '-i',
-      keyFile,
-      '-P',
-      String(machine.sshPort),
-      '-o',
-      'IdentitiesOnly=yes',
-      '-o',
-      'BatchMode=yes',
-      '-o',
-      `UserKnownHostsFile=${machine.knownHostsPath}`,
-      `celeriac@${machine.host}`,
-    ],
-    'ls\n',
-  );
-  expect(sftp.code).not.toBe(0);
-  const tunnel = await ssh(['-W', '127.0.0.1:6379'], 'PING\r\n');
+  expect(tty.out).not.toMatch(/[$#] /);
+  const sftp = await ssh([where], 'ls\n', 'sftp');
+  expect([sftp.code, sftp.out]).not.toEqual([0, expect.anything()]);
+  const tunnel = await ssh(['-W', '127.0.0.1:6379', where], 'PING\r\n');
   expect(tunnel.out).not.toContain('PONG');
   expect(tunnel.err).toContain('administratively prohibited');
-  const remote = await ssh(['-o', 'ExitOnForwardFailure=yes', '-N', '-R', '0:127.0.0.1:22']);
+  const remote = await ssh(['-o', 'ExitOnForwardFailure=yes', '-N', '-R', '0:127.0.0.1:22', where]);
   expect([remote.code, remote.err]).toEqual([255, expect.stringContaining('forwarding failed')]);
   // As the user itself, by whatever way: nothing but the agent, and nothing of its own to change.
   const asUser = (command: string) =>
@@ -264,6 +244,38 @@ async function cleanUp(): Promise<void> {
   expect(jobs.find(({ id }) => id === 'stuck-one')?.status).toBe('failed');
 }
 
+/** The transaction goes on without its agent; the action follows it with a new one. */
+async function loseTheAgent(): Promise<void> {
+  const kill = `touch /tmp/mark; for each in $(seq 600); do
+      if find /run/celeriac -name '*.jsonl' -newer /tmp/mark | grep -q .; then
+        pkill -KILL -f ^/usr/bin/python3.*${AGENT}; exit 0; fi
+      sleep 0.1; done; exit 1`;
+  const killed = shell(machine, kill);
+  const done = await succeed('deploy-worker', { ...deploying, restart: 'always' });
+  await killed;
+  expect(done.log).toContain('reconnected: following the transaction on the host');
+  expect(done.log).toMatch(/2 handshakes, 2 execs/);
+  expect(done.outputs.changed).toBe('true');
+  await succeed('verify', { 'max-429': '100' });
+}
+
+/** A second key, for plans on pull requests. */
+async function lookOnly(): Promise<void> {
+  const plan = { user: 'celeriac-plan', keyFile: planKeyFile };
+  const words = ['--read-user', plan.user, '--read-key-file', `${planKeyFile}.pub`];
+  const added = await celeriac('harden', ...words);
+  expect(added.code, added.err).toBe(0);
+  expect(added.out).toContain('+  "readers": [');
+  clone.commit('Another change', { 'backend/change.txt': 'newer\n' });
+  const dry = await succeed('deploy-worker', { ...deploying, 'dry-run': 'true' }, plan);
+  expect(dry.log).toContain('Another change');
+  const before = await head();
+  const refused = await act('deploy-worker', deploying, plan);
+  expectOneError(refused);
+  expect(refused.log).toContain('access');
+  expect(await head()).toBe(before);
+}
+
 /** What the policy does not name is refused with its rule, and nothing is changed. */
 async function isRefusedElsewhere(): Promise<void> {
   const states = () => shell(machine, 'systemctl show ssh redis-server -p ActiveState,MainPID');
@@ -292,7 +304,7 @@ async function rollBack(original: string): Promise<void> {
 
 /** The key cannot install an agent; its owner can, and the errors say so. */
 async function updateAndRefuseOthers(): Promise<void> {
-  const streamed = await act('verify', {}, 'streamed');
+  const streamed = await act('verify', {}, { agent: 'streamed' });
   expectOneError(streamed);
   expect(streamed.log).toContain('Set the input `agent` to `installed`');
   await shell(machine, `cp ${AGENT} /root/agent; echo '# older' >>${AGENT}`);

@@ -154,8 +154,10 @@ async function deployWorker(): Promise<void> {
   expect(after.filter(isBystander)).toHaveLength(6);
   expect(after.filter(isBystander)).toEqual(before.filter(isBystander));
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
-  // What is said to one of them reaches all: the stop itself waits.
-  expect(run.log).toContain('not drained: 4 workers share the node name celery@vps');
+  // What is said to one of those with the same name reaches all. Once the strays have ended, the
+  // worker of the unit is the only one.
+  expect(run.log).toContain('4 workers share the node name celery@vps');
+  expect(run.log).toContain('stopped consuming; 5 tasks finished within');
   expect(run.log).toContain('managed by other-worker.service');
   await tasks.expectNoneLost(run);
 }
@@ -227,14 +229,19 @@ async function occupy(children: number) {
 
   return {
     async letGo(): Promise<void> {
-      const logOfUnit = `journalctl -o cat -u ${UNIT}`;
-      for (const log of [logOfUnit, ...logs.map((path) => `cat ${path}`)]) {
-        await waitUntil(`told to stop, by ${log}`, async () => {
-          const lines = await shell(machine, `${log} | grep -ci 'warm shutdown' || true`);
-          return lines !== '0';
+      const told = (log: string, words: string, count: number) =>
+        waitUntil(`${words}, by ${log}`, async () => {
+          const lines = await shell(machine, `${log} | grep -ci '${words}' || true`);
+          return Number(lines) >= count;
         });
-        await letGo(await receivedIn(log));
-      }
+      // All strays at the same time, while the worker of the unit serves.
+      const logsOfStrays = logs.map((path) => `cat ${path}`);
+      for (const log of logsOfStrays) await told(log, 'warm shutdown', 1);
+      for (const log of logsOfStrays) await letGo(await receivedIn(log));
+      const logOfUnit = `journalctl -o cat -u ${UNIT}`;
+      // Each of its four queues.
+      await told(logOfUnit, 'canceling queue', 4);
+      await letGo(await receivedIn(logOfUnit));
     },
 
     /** Each was worked on once, to its end: those of the old workers while they stopped. */
@@ -253,7 +260,7 @@ async function occupy(children: number) {
       expect(all.toSorted()).toEqual(ids.toSorted());
       const done = await readTransaction(machine, outputs.transaction ?? '');
       for (const [op, theirs] of [
-        ['stop-unit', byUnit],
+        ['drain-worker', byUnit],
         ['end-process', byStrays],
       ] as const) {
         const begun = beginOf(done, op);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from typing import Any, BinaryIO, NamedTuple, Sequence
 
@@ -15,6 +16,7 @@ from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 600.0
 SHARED = "own_folders"
+SYSTEMS_PYTHON = "/usr/bin/python3"
 
 
 class NotOwn(OperationError):
@@ -41,7 +43,7 @@ def work(
     """Runs a command of a program; returns its value. Raises NotOwn, OperationError, RunnerGone."""
     text = app_process.assembled(program, [SHARED])
     done = host.run(
-        [sys.executable, "-I", "-S", "-c", text, what, json.dumps(args)],
+        [_python(whom), "-I", "-S", "-c", text, what, json.dumps(args)],
         timeout=timeout,
         input=None if payload is None else json.dumps(payload).encode("ascii"),
         stdin=stdin,
@@ -61,6 +63,23 @@ def work(
         lines = done.lines()
         why = lines[-1] if lines else f"exit code {done.code}"
         raise OperationError(f"{what} as {whom.name} failed: {why}", evidence=lines) from None
+
+
+def _python(whom: Identity) -> str:
+    """The agent's own; if that is in a folder that only root may enter, the system's."""
+    mine = sys.executable
+    ways = [mine, os.path.realpath(mine)]
+    if whom.uid == os.geteuid() or all(map(_is_for_everybody, ways)):
+        return mine
+    return SYSTEMS_PYTHON
+
+
+def _is_for_everybody(path: str) -> bool:
+    while path != "/":
+        if not os.stat(path).st_mode & stat.S_IXOTH:
+            return False
+        path = os.path.dirname(path)
+    return True
 
 
 class Releases(NamedTuple):

@@ -20,7 +20,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return {"kind": "absent", "known": known[-5:]}
     taken = os.lstat(backup).st_mtime
     try:
-        differences = open_store(path, host, args["unit"], args["user"]).compare(backup)
+        differences = open_store(path, host, args["unit"], args.get("user")).compare(backup)
     except OperationError as error:
         return {"kind": "unknown", "path": backup, "takenAt": taken, "problem": error.message}
     return {"kind": "compared", "path": backup, "takenAt": taken, "differences": differences}

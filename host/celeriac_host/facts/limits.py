@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from celeriac_host.facts.unit import full_name, text_of
-from celeriac_host.system import units
+from celeriac_host.system import services, units
 from celeriac_host.system.system import System
 
 PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
@@ -43,7 +43,10 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
                 "currentBytes": units.number(block.get("MemoryCurrent")) or None,
             }
             for block in seen
-            if block.get("Id", "").endswith(".service") and block["Id"] != name
+            # Nor a program that another run of Celeriac has started for a moment.
+            if block.get("Id", "").endswith(".service")
+            and block["Id"] != name
+            and not block["Id"].startswith(services.PREFIX)
         ],
     }
 

@@ -9,5 +9,5 @@ from celeriac_host.system.system import System
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    store = open_store(args["database"], host, args["unit"], args["user"])
+    store = open_store(args["database"], host, args["unit"], args.get("user"))
     return store.rehearse(args["rows"], args["busyTimeoutSeconds"])

@@ -24,7 +24,7 @@ LONGEST_SECONDS = 30.0
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     """`user` opens the databases, or if None the user of the unit."""
-    named, unit, user = args["databases"], args["unit"], args["user"]
+    named, unit, user = args["databases"], args["unit"], args.get("user")
     wanted = Columns(args.get("statusColumns", []))
     paths, unread = found(host, unit, user) if named is None else (named, [])
     described = [_describe(path, host, unit, user, wanted) for path in paths]

@@ -24,7 +24,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
     folder = backups.folder_of(host.state)
-    store = open_store(path, host, args["unit"], args["user"])
+    store = open_store(path, host, args["unit"], args.get("user"))
     with store.copied(None, None) as copy:
         size = copy.size_bytes
         free = copies.free_bytes(folder)

@@ -30,7 +30,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     backup = _find(args["backup"], path, host)
     # Prune none: the one to restore may be the oldest.
     keep = len(backups.listed(host.state, path)) + 1
-    whose = {name: args[name] for name in ("database", "unit", "user")}
+    whose = {"database": path, "unit": args["unit"], "user": args.get("user")}
     saved = {**whose, "keep": keep, "mark": backups.BEFORE_RESTORE}
     _, now = backup_database.do(saved, host, journal)
     journal.keep("restoring", backup)

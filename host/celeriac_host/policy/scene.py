@@ -54,6 +54,7 @@ class Scene:
         # Commit → who has signed it.
         self.signed: dict[str, str] = {}
         self._loaded: dict[str, Loaded] = {}
+        self._plans: dict[str, Mapping[str, Any] | None] = {}
 
     def unit(self, name: Any) -> Loaded:
         """Raises Refused unless it is a unit of the policy that runs as the app's user."""
@@ -68,9 +69,7 @@ class Scene:
 
         `shared`: or of the host as a whole.
         """
-        known = isinstance(ident, str) and IDENT.fullmatch(ident) is not None
-        folder = os.path.join(transactions_folder(self.host.state), str(ident))
-        plan = read_plan(folder) if known else None
+        plan = self._plan(ident) if isinstance(ident, str) and IDENT.fullmatch(ident) else None
         if plan is None:
             raise Refused("transactions", f"unknown transaction {shown(ident)}")
         unit = plan.get("meta", {}).get("unit")
@@ -82,6 +81,13 @@ class Scene:
             f"transaction {ident} is of {shown(unit or 'the host as a whole')}, which is not "
             f"{one_of(self.policy.units)}",
         )
+
+    def _plan(self, ident: str) -> Mapping[str, Any] | None:
+        """Read once, however often it is named."""
+        if ident not in self._plans:
+            folder = os.path.join(transactions_folder(self.host.state), ident)
+            self._plans[ident] = read_plan(folder)
+        return self._plans[ident]
 
     def _load(self, name: str) -> Loaded:
         try:

@@ -21,7 +21,7 @@ def snapshot(
     path = args["database"]
     try:
         wanted = args.get("extract")
-        store = open_store(path, host, (wanted or {}).get("unit", ""), args["user"])
+        store = open_store(path, host, (wanted or {}).get("unit", ""), args.get("user"))
         with store.copied(args["limitBytes"], wanted) as copy:
             size, digest = _send(copy.pieces, host, emit_chunk)
     except OperationError as error:

@@ -15,11 +15,13 @@ from celeriac_host.store import checks, postgres_url
 from celeriac_host.system import units
 from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.following import follow
+from celeriac_host.system.following import Budget, follow
 from celeriac_host.system.system import System
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 600.0
+# Of all that psql prints; an extract has a limit of its own.
+MOST_BYTES = 256 * 1024 * 1024
 # Read only so many rows for the few distinct values.
 STATUS_ROWS = 5000
 STATUS_BUSY_SECONDS = 1.0
@@ -169,8 +171,9 @@ def stream(
     script: str,
     take: Callable[[Any], object],
     busy_seconds: float = 10.0,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
-    """Like `ask`, but passes on each value as it comes."""
+    """Like `ask`, but passes on each value as it comes; psql may print so many bytes."""
     url, where = session.url, session.context()
     argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
     wrong = 0
@@ -197,6 +200,7 @@ def stream(
             cwd=where.directory,
             env={**where.environment, **_session(where.environment, url, busy_seconds)},
             payload=(script + "\n\\q\n").encode("utf-8"),
+            most=Budget(most_bytes),
         )
     except OperationError as error:
         if "No such file" in error.message:

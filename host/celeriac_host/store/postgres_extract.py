@@ -20,6 +20,9 @@ from celeriac_host.system.errors import OperationError
 # A table of the extract, or a tie of one.
 Table = Dict[str, Any]
 BATCH = 1000
+BATCH_BYTES = 4 * 1024 * 1024
+# In JSON the same rows may be so many times as large.
+JSON_FACTOR = 8
 
 
 @contextmanager
@@ -52,6 +55,7 @@ class Extract:
     def write(self, target: str) -> None:
         copy = sqlite3.connect(target, isolation_level=None)
         unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]
+        sizes = [0] * len(self.copied)
 
         def save(index: int) -> None:
             name, columns = self.copied[index]
@@ -59,6 +63,7 @@ class Extract:
             into = sqlite.quoted(name)
             copy.executemany(f"INSERT INTO {into} VALUES ({marks})", unsaved[index])
             unsaved[index].clear()
+            sizes[index] = 0
             if sqlite.size_of(copy) > self.limit_bytes:
                 raise OperationError(
                     f"the rows of {self.url} that may need repair, with all rows above and "
@@ -67,8 +72,10 @@ class Extract:
 
         def take(row: Any) -> None:
             index, values = row
-            unsaved[index].append(tuple(_plain(value) for value in values))
-            if len(unsaved[index]) >= BATCH:
+            row = tuple(_plain(value) for value in values)
+            unsaved[index].append(row)
+            sizes[index] += sum(len(value) for value in row if isinstance(value, (str, bytes)))
+            if len(unsaved[index]) >= BATCH or sizes[index] >= BATCH_BYTES:
                 save(index)
 
         try:
@@ -78,7 +85,8 @@ class Extract:
                 names = ", ".join(map(sqlite.quoted, columns))
                 copy.execute(f"CREATE TABLE {sqlite.quoted(name)} ({names})")
             copy.execute("BEGIN")
-            postgres.stream(self.session, self.script(), take)
+            most = postgres.MOST_BYTES + JSON_FACTOR * self.limit_bytes
+            postgres.stream(self.session, self.script(), take, most_bytes=most)
             for index in range(len(self.copied)):
                 save(index)
             copy.execute("COMMIT")

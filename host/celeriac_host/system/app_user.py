@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from celeriac_host.system import units
@@ -27,7 +28,8 @@ class AppUser(NamedTuple):
 def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
     """`user` if given, otherwise the unit's `User=`, which is root if it has none.
 
-    Raises OperationError if there is no such user; or no such unit, and no user is given.
+    Raises OperationError if there is no such user; or no such unit, and no user is given. Without a
+    unit, an agent that is not root works as who it is: it could do nothing else.
     """
     if user is not None:
         try:
@@ -38,7 +40,12 @@ def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
         if own is not None and user in (own.name, str(own.identity.uid)):
             return own
         return AppUser(identity(user), "the app")
-    return _of_unit(host, unit)
+    try:
+        return _of_unit(host, unit)
+    except OperationError:
+        if os.geteuid() == 0:
+            raise
+        return AppUser(identity(str(os.geteuid())), "the app")
 
 
 def _of_unit(host: System, unit: str) -> AppUser:

@@ -17,6 +17,7 @@ from celeriac_host.system import files
 from celeriac_host.system.identities import Identity
 
 FOLDER = "/run/celeriac/programs"
+PREFIX = "celeriac-program-"
 BOOTED = "/run/systemd/system"
 BUS = "/run/dbus/system_bus_socket"
 END_GRACE_SECONDS = 5
@@ -170,7 +171,7 @@ def prepare(env: Mapping[str, str]) -> Service:
     )
     with os.fdopen(os.open(os.path.join(folder, "environment"), flags, 0o600), "wb") as file:
         file.write(text.encode("utf-8"))
-    return Service(f"celeriac-program-{os.getpid()}-{number}.service", folder)
+    return Service(f"{PREFIX}{os.getpid()}-{number}.service", folder)
 
 
 def command(

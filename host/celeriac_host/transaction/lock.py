@@ -21,6 +21,8 @@ class Lock:
     """Held while its handle, or a copy of it in another process, is open."""
 
     def __init__(self, handle: int) -> None:
+        # It was inherited; what this process executes must not hold the lock, whoever starts it.
+        os.set_inheritable(handle, False)
         self.handle = handle
 
     def label(self, meta: dict[str, Any]) -> None:

@@ -164,6 +164,8 @@ export class AgentSession implements Agent {
   }
 
   async acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void> {
+    // A key that may only read leaves no record: the next run tells it again.
+    if (this.hello.access === 'read') return;
     const step = 'record what this run has reported';
     const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
     const answer = await this.#link.ask(ask, step, {});

@@ -33,6 +33,7 @@ beforeAll(async () => {
   await hardenByHand(machine, {
     version: 1,
     access: 'change',
+    readers: ['celeriac-plan'],
     units: [UNIT],
     appUser: 'shop',
     databases: [DATABASE, '/srv/linked/x.db'],
@@ -356,6 +357,36 @@ test('what the policy allows is done', async () => {
   expect(outcome).toMatchObject({
     answer: { result: 'committed', steps: [{ status: 'already' }] },
   });
+});
+
+test('a reader looks and changes nothing, whatever it calls itself', async () => {
+  const [session] = await speak(
+    machine,
+    [
+      [
+        look({ unit: { name: UNIT } }),
+        apply({ ...start, interpreter: ['/usr/bin/python3'] }),
+        ask('receive', { sha256: 'a'.repeat(64), step: 'begin', sizeBytes: 1 }),
+        ask('recover', { meta: META }),
+      ],
+    ],
+    'celeriac-plan',
+  );
+  const refusal = (request: string) => ({
+    fault: {
+      message: `refused by ${POLICY}: access: ${request} changes the host, and access is read`,
+    },
+  });
+  expect(session?.hello).toMatchObject({ access: 'read' });
+  expect(session?.answers).toMatchObject([
+    { answer: { unit: { name: UNIT } } },
+    refusal('apply'),
+    refusal('receive'),
+    refusal('recover'),
+  ]);
+  const asAnother = 'runuser -u celeriac-plan -- sudo -n SUDO_USER=celeriac';
+  const { code } = await machine.run(`${asAnother} ${AGENT} </dev/null`, { allowFailure: true });
+  expect(code).not.toBe(0);
 });
 
 test('neither arguments nor another user come through sudo', async () => {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { version } from '../../../src/generated/version.ts';
@@ -31,7 +32,8 @@ function celeriac(words: readonly string[], options: { readonly pipe?: string } 
 }
 
 describe('celeriac, from its sources', () => {
-  const look = ['--evidence', 'age', '--dry-run', '--json'];
+  const user = ['--app-user', userInfo().username];
+  const look = ['--evidence', 'age', '--dry-run', '--json', ...user];
 
   test('reads a database through the agent on this machine', async () => {
     using database = new AppDatabase();

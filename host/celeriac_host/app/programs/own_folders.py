@@ -192,8 +192,8 @@ def serve(work: "Dict[str, Callable[[Dict[str, Any]], Any]]") -> None:
     except Refused as error:
         said = {"error": str(error)}
     except PermissionError as error:
-        where = "" if error.filename is None else " " + os.fsdecode(error.filename)
-        said = {"error": "%s may not access%s" % (user_name(os.geteuid()), where)}
+        where = "a file" if error.filename is None else os.fsdecode(error.filename)
+        said = {"error": "user %s has no access to %s" % (user_name(os.geteuid()), where)}
     except OSError as error:
         where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
         said = {"error": (error.strerror or str(error)) + where}

@@ -23,7 +23,7 @@ import json, os, subprocess, sys, threading
 
 heard = []
 for lines in json.load(sys.stdin):
-    argv = ['runuser', '-u', 'celeriac', '--', 'sudo', '-n', '${AGENT}']
+    argv = ['runuser', '-u', sys.argv[1], '--', 'sudo', '-n', '${AGENT}']
     environment = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'SSH_ORIGINAL_COMMAND': '/bin/sh'}
     agent = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     limit = threading.Timer(120, agent.kill)
@@ -56,9 +56,10 @@ print(json.dumps(heard))
 export async function speak(
   machine: Machine,
   sessions: readonly (readonly Line[])[],
+  user = 'celeriac',
 ): Promise<readonly Heard[]> {
   await machine.writeFile('/run/hardened-client.py', CLIENT);
-  const { stdout } = await machine.run('python3 -I /run/hardened-client.py', {
+  const { stdout } = await machine.run(`python3 -I /run/hardened-client.py ${user}`, {
     input: JSON.stringify(sessions),
     timeoutSeconds: 600,
   });
@@ -73,7 +74,9 @@ export async function hardenByHand(
   await shell(machine, 'mkdir -p /etc/celeriac /usr/local/lib/celeriac');
   await machine.writeFile(AGENT, installedText(hostProgram, '/usr/bin/python3'), '0755');
   await machine.writeFile(POLICY, `${JSON.stringify(policy, null, 2)}\n`, '0644');
-  const rule = `celeriac ALL=(root) NOPASSWD: ${AGENT} ""\n`;
+  const users = ['celeriac', 'celeriac-plan'];
+  const rule = users.map((user) => `${user} ALL=(root) NOPASSWD: ${AGENT} ""\n`).join('');
   await machine.writeFile('/etc/sudoers.d/celeriac-key', rule, '0440');
-  await shell(machine, 'visudo -c && useradd --system --create-home celeriac');
+  await shell(machine, 'visudo -c');
+  for (const user of users) await shell(machine, `useradd --system --create-home ${user}`);
 }

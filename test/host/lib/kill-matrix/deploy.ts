@@ -166,7 +166,7 @@ function withModule(ask: object): typeof hostProgram {
   return {
     ...hostProgram,
     'celeriac_host/transaction/halt.py': halt.replace('@HALT@', asked),
-    [loader]: changed(loader, '    if words:\n', (found) => call + found),
+    [loader]: changed(loader, '    if hardened:\n', (found) => call + found),
     [guard]: changed(guard, 'TICK_SECONDS = 20\n', () => `TICK_SECONDS = ${TICK_SECONDS}\n`),
   };
 }
