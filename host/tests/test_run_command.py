@@ -117,7 +117,7 @@ def test_processes_that_a_unit_left_behind_are_told_when_it_serves_again(
     me = processes.read(os.getpid())
     assert me is not None
     for name, answer in (
-        ("seen", {"ActiveState": "inactive", "InvocationID": "a"}),
+        ("seen", {"ActiveState": "inactive", "InvocationID": "a", "MainPID": "0"}),
         ("same_run", False),
         ("left_by", [me]),
         ("start", None),
