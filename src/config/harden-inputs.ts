@@ -102,7 +102,7 @@ export const hardenInputs = {
   'swap-size': input(
     {
       description:
-        'The largest size of the swap file; `off`: no swap. If not set, at first: 4G, or `off` in a container.',
+        'The largest size of the swap file; `off`: no swap. If not set, at first: 4G. The action provision needs it, even where there is nothing to do.',
       fallback: '',
     },
     'a size such as 2G, `off`, or empty',

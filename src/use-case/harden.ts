@@ -75,7 +75,6 @@ interface App {
   readonly units: readonly UnitFact[];
   readonly stores: readonly StoreFact[];
   readonly tree: CodeTree;
-  readonly container: string | null;
 }
 
 async function lookAtApp(
@@ -93,14 +92,13 @@ async function lookAtApp(
   }
   const { checkout } = inputs;
   const searched = given.databases === null && present === null;
-  const { host, stores, release } = await agent.look({
-    host: {},
+  const { stores, release } = await agent.look({
     stores: { unit: first, databases: searched ? null : [], user: null },
     release: { unit: first, source: 'git', checkout: checkout.path, deployTo: null, user: null },
   });
   const units: UnitFact[] = [];
   for (const name of names) units.push((await agent.look({ unit: { name } })).unit);
-  return { units, stores, tree: release.tree, container: host.container };
+  return { units, stores, tree: release.tree };
 }
 
 /** No text, no items and no choice: nothing is given. */

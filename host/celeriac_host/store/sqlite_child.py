@@ -350,9 +350,9 @@ def _become(whom: AppUser, path: str | None) -> None:
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
-        prctl = ctypes.CDLL(None).prctl
-        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl, none = ctypes.CDLL(None).prctl, ctypes.c_ulong(0)
+        prctl(PR_SET_DUMPABLE, none, none, none, none)
+        prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), none, none, none)
 
 
 def _require_own(path: str, whom: AppUser) -> None:

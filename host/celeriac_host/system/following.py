@@ -20,7 +20,7 @@ LINE_LIMIT_BYTES = 1024 * 1024
 
 
 class Budget(NamedTuple):
-    """How much a command may print."""
+    """How much a command may print: bytes in all, and lines to stdout, which we handle."""
 
     total_bytes: int = 4 * 1024 * 1024 * 1024
     lines: int = 100_000_000
@@ -38,10 +38,10 @@ class Spent:
         self.bytes = 0
         self.lines = 0
 
-    def take(self, piece: bytes) -> None:
+    def take(self, piece: bytes, lines: int) -> None:
         """Raises OperationError beyond the budget."""
         self.bytes += len(piece)
-        self.lines += piece.count(b"\n")
+        self.lines += lines
         if self.bytes > self.most.total_bytes:
             size = self.most.total_bytes // 1024
             raise OperationError(f"{self.name} was ended: it printed more than {size} KiB")
@@ -119,13 +119,13 @@ def follow(
 
     def take_out(pipe: object) -> bool:
         piece = os.read(process.stdout.fileno(), 262144)
-        spent.take(piece)
+        spent.take(piece, piece.count(b"\n"))
         lines.take(piece)
         return bool(piece)
 
     def take_err(pipe: object) -> bool:
         piece = os.read(process.stderr.fileno(), 65536)
-        spent.take(piece)
+        spent.take(piece, 0)
         err.extend(piece)
         del err[:-STDERR_LIMIT_BYTES]
         return bool(piece)

@@ -134,7 +134,7 @@ function plant(
   const parent =
     mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
   const status = values[mapping.status];
-  return {
+  const row: Sapling = {
     mapping,
     id,
     status: readStatus(mapping, status),
@@ -146,6 +146,35 @@ function plant(
     blocked: null,
     bystanders: [],
   };
+  if (row.orphan) blockSpelling(row, named, byTable.get(mapping.parent?.table ?? ''));
+  return row;
+}
+
+/**
+ * Blocks a row that names its parent in another case, and that parent: with COLLATE NOCASE, or for an app
+ * that ignores case, the parent is not gone.
+ */
+function blockSpelling(
+  row: Sapling,
+  named: string | null,
+  uppers: ReadonlyMap<string, Sapling> | undefined,
+): void {
+  const upper = uppers && named !== null ? lowerCased(uppers).get(named.toLowerCase()) : undefined;
+  if (upper === undefined) return;
+  row.orphan = false;
+  row.blocked = `it names its parent ${named}, whose id is spelled ${upper.id}`;
+  upper.blocked = `${nameRow(row)} names it ${named}, its id is spelled ${upper.id}`;
+}
+
+const lowered = new WeakMap<ReadonlyMap<string, Sapling>, ReadonlyMap<string, Sapling>>();
+
+/** All rows of a table by their ids in lower case; made once, as most tables need none. */
+function lowerCased(rows: ReadonlyMap<string, Sapling>): ReadonlyMap<string, Sapling> {
+  const known = lowered.get(rows);
+  if (known !== undefined) return known;
+  const made = new Map([...rows].map(([id, row]) => [id.toLowerCase(), row]));
+  lowered.set(rows, made);
+  return made;
 }
 
 /** Deeper nesting within one table is not plausible. */
@@ -168,6 +197,7 @@ function tieOwn(
     else if (own.foreignKey && row.tie === null) {
       row.tie = { table, ...own };
       row.orphan = true;
+      blockSpelling(row, key, byId);
     }
   }
   const depths = new Map(rows.map((row) => [row, climb(row, above).length]));

@@ -32,8 +32,6 @@ export interface PolicyFacts {
   readonly stores: readonly StoreFact[];
   /** The code of the first unit. */
   readonly tree: CodeTree;
-  /** Only the host of a container can turn swap on. */
-  readonly container: string | null;
 }
 
 const largestSwap = bytes(4096 * MiB);
@@ -185,13 +183,11 @@ function proposeCode(given: PolicyGiven, { present, tree, units }: PolicyFacts):
 
 function proposeSwap(
   { swapPath, swapSize }: PolicyGiven,
-  { present, container }: PolicyFacts,
+  { present }: PolicyFacts,
 ): Policy['swap'] {
   const known = present?.swap ?? null;
   if (swapSize !== null && swapSize.bytes === null) return null;
-  if (swapSize === null && swapPath === null && (present !== null || container !== null)) {
-    return known;
-  }
+  if (swapSize === null && swapPath === null && present !== null) return known;
   return {
     path: swapPath ?? known?.path ?? '/swapfile',
     largestBytes: swapSize?.bytes ?? known?.largestBytes ?? largestSwap,

@@ -300,7 +300,6 @@ const known: PolicyFacts = {
     { kind: 'postgresql', path: 'postgresql://shop@localhost/shop', user: 'shop', tables: [] },
   ] satisfies StoreFact[],
   tree,
-  container: null,
 };
 
 describe('the policy', () => {
@@ -359,13 +358,12 @@ describe('the policy', () => {
     expect([signed.policy.signers, signed.findings]).toEqual([{ ssh: sshSigners }, []]);
   });
 
-  test('has no swap in a container unless it is asked for', () => {
-    const inside = { ...known, container: 'lxc' };
-    expect(proposePolicy(nothing, inside).policy.swap).toBeNull();
+  test('has swap unless it is off, as the action provision needs', () => {
     const asked = { ...nothing, swapPath: '/swap' };
-    expect(proposePolicy(asked, inside).policy.swap?.path).toBe('/swap');
-    const off = { ...nothing, swapSize: { bytes: null } };
-    expect(proposePolicy(off, known).policy.swap).toBeNull();
+    expect(proposePolicy(asked, known).policy.swap?.path).toBe('/swap');
+    const off = proposePolicy({ ...nothing, swapSize: { bytes: null } }, known).policy;
+    expect(off.swap).toBeNull();
+    expect(proposePolicy(nothing, { ...known, present: off }).policy.swap).toBeNull();
   });
 
   test('adds a user that may only look, once', () => {
