@@ -51,7 +51,10 @@ def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
 def _of_unit(host: System, unit: str) -> AppUser:
     if not unit:
         raise _unknown("no unit")
-    seen = units.show(host, unit, PROPERTIES)
+    try:
+        seen = units.show(host, unit, PROPERTIES)
+    except OperationError as error:
+        raise _unknown(f"{unit}: {error.message}") from None
     state = seen.get("LoadState", "not-found")
     if state != "loaded":
         raise _unknown(f"{unit}: {'no such unit' if state == 'not-found' else state}")
