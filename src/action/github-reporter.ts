@@ -1,6 +1,6 @@
 import * as core from '@actions/core';
 import type { Reporter } from '../ports/reporter.ts';
-import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
+import { sanitizeLogLine, stripControls, toOneLine } from '../report/escape.ts';
 
 /**
  * Reports to a GitHub runner: log groups, annotations, the job summary, outputs. A part that cannot
@@ -32,11 +32,12 @@ export class GithubReporter implements Reporter {
   }
 
   summary(markdown: string): void {
-    this.#pendingSummary += `${markdown}\n`;
+    // The renderers escape what comes from the host; this is the last gate.
+    this.#pendingSummary += `${stripControls(markdown)}\n`;
   }
 
   output(name: string, value: string): void {
-    this.attempt(`the output \`${name}\``, () => core.setOutput(name, value));
+    this.attempt(`the output \`${name}\``, () => core.setOutput(name, stripControls(value)));
   }
 
   /** Writes a part of the report; {@link flush} warns of failures. */
@@ -73,4 +74,5 @@ export class GithubReporter implements Reporter {
   }
 }
 
-const properties = (title: string | undefined) => (title === undefined ? {} : { title });
+const properties = (title: string | undefined) =>
+  title === undefined ? {} : { title: toOneLine(title) };

@@ -1,7 +1,12 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { openDatabase } from '../../src/adapters/sqlite-native.ts';
+import { openSqliteStore, storeProgram } from '../../src/adapters/sqlite-store.ts';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
 import { runBundle } from '../lib/bundle.ts';
 import { realFact } from '../lib/real-facts.ts';
@@ -148,5 +153,27 @@ describe('a report that cannot be written', () => {
     for (const each of unwritten) expect(warnings[0]).toContain(each);
     expect(run.log).not.toMatch(/^\s+at .*:\d+:\d+/m);
     expect(run.code).toBe(0);
+  });
+});
+
+describe('the process that opens a copy of a database', () => {
+  const programs = ['actions/cleanup', 'actions/deploy-worker', 'actions/verify', 'cli'];
+
+  it.each(programs)('is the bundle of %s, which then does nothing else', async (program) => {
+    const before = storeProgram.path;
+    storeProgram.path = join(import.meta.dirname, '../..', program, 'dist/index.js');
+    const folder = mkdtempSync(join(tmpdir(), 'celeriac-bundle-'));
+    try {
+      const database = openDatabase(join(folder, 'app.db'));
+      database.exec("CREATE TABLE jobs (id TEXT); INSERT INTO jobs VALUES ('a')");
+      const content = database.serialize();
+      database.close();
+      using store = await openSqliteStore('/srv/app.db', content, folder);
+      const rows = await store.readRows('jobs', ['id']);
+      expect(rows.map((row) => ({ ...row }))).toEqual([{ id: 'a' }]);
+    } finally {
+      storeProgram.path = before;
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -75,7 +75,7 @@ def end_left(args: dict[str, Any], before: dict[str, str], host: System) -> list
     TERM that systemd gives by default.
     """
     unit, only_once = args["unit"], bool(args.get("onlyOnce"))
-    main = units.number(before["MainPID"])
+    main = units.number(before.get("MainPID", ""))
     for each in left_by(unit, before):
         if (only_once or each.pid == main) and processes.same(each):
             with suppress(ProcessLookupError):

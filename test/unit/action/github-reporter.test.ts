@@ -41,6 +41,35 @@ async function report({ output, render }: { output: string; render: () => void }
   await reporter.flush();
 }
 
+describe('text from a host', () => {
+  const hostile = '\u001b]52;c;eA==\u0007\u001b[2J\u009b31m\u202ex\n::error::no\n##[group]no';
+
+  it('controls neither the runner nor a terminal, wherever it is reported', async () => {
+    const output = existing('output');
+    vi.stubEnv('GITHUB_OUTPUT', output);
+    vi.stubEnv('GITHUB_STEP_SUMMARY', '');
+    const reporter = new GithubReporter();
+    reporter.info(hostile);
+    for (const level of ['notice', 'warning', 'error'] as const) reporter[level](hostile, hostile);
+    await reporter.group(hostile, async () => {});
+    reporter.output('transaction', hostile);
+    const written = readFileSync(output, 'utf8');
+    for (const text of [log, written]) {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+      expect(text).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/);
+    }
+    const commands = log.split('\n').filter((line) => line.startsWith('::'));
+    expect(commands.map((line) => line.replace(/ .*/, ''))).toEqual([
+      '::notice',
+      '::warning',
+      '::error',
+      expect.stringMatching(/^::group::/),
+      '::endgroup::',
+    ]);
+    expect(log).not.toMatch(/^##\[/m);
+  });
+});
+
 describe('GithubReporter', () => {
   it('writes outputs without a warning', async () => {
     const output = existing('output');

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AppDatabase, bySqlite, day } from '../jobs/app-database.ts';
@@ -15,7 +16,7 @@ function celeriac(...words: readonly string[]) {
 }
 
 describe('celeriac, on this machine', () => {
-  const look = ['--evidence', 'age', '--dry-run'];
+  const look = ['--evidence', 'age', '--dry-run', '--app-user', userInfo().username];
 
   test('a dry run shows the plan, and changes nothing', () => {
     using database = new AppDatabase();

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { cleanup } from '../../../src/cli/cleanup.ts';
 import { connectionOf, givenBy } from '../../../src/cli/connection.ts';
 import { inputsFor, parseFlags } from '../../../src/cli/flags.ts';
@@ -45,6 +45,28 @@ describe('over SSH', () => {
     expect(target).toMatchObject({ host: 'vps.example.org', port: 22, user: 'root' });
     expect(target.key).toBe('the key');
     expect(target.knownHosts.trim()).toBe('vps.example.org ssh-ed25519 AAAA');
+  });
+
+  test('the key of a jump host is pinned by the same file', () => {
+    const jumping = ['--host', 'vps.example.org', '--proxy-jump', 'ann@other.example.org:2222'];
+    const unknown = ['--host', 'vps.example.org', '--proxy-jump', 'new.example.org'];
+    expect(refusal(() => connect([...unknown, ...files])).message).toContain(
+      'no key for new.example.org',
+    );
+    const both = join(folder, 'both');
+    const lines = 'vps.example.org ssh-ed25519 AAAA\n[other.example.org]:2222 ssh-ed25519 BBBB\n';
+    writeFileSync(both, lines);
+    const target = sshTarget([...jumping, '--ssh-key-file', keyFile, '--known-hosts-file', both]);
+    expect(target.jump).toEqual({ host: 'other.example.org', port: 2222, user: 'ann' });
+    expect(target.knownHosts).toContain('[other.example.org]:2222 ssh-ed25519 BBBB');
+    expect(target.knownHosts).toContain('vps.example.org ssh-ed25519 AAAA');
+  });
+
+  test('without a key file, an ssh-agent logs in', () => {
+    vi.stubEnv('SSH_AUTH_SOCK', '/run/agent');
+    const target = sshTarget(['--host', 'vps.example.org', '--known-hosts-file', knownHosts]);
+    expect(target.key).toBe('');
+    vi.unstubAllEnvs();
   });
 
   test('a local user without root is allowed', () => {

@@ -121,6 +121,11 @@ describe('before connecting', () => {
       'stores, line 1',
       'postgresql',
     ],
+    // Hosts in between.
+    ['provision', { 'proxy-jump': 'ann@' }, 'proxy-jump', 'invalid'],
+    ['provision', { 'proxy-jump': '-oProxyCommand=x' }, 'proxy-jump', 'invalid'],
+    ['provision', { 'proxy-jump': 'bastion:0' }, 'proxy-jump', 'invalid'],
+    ['provision', { 'proxy-jump': 'one,two' }, 'proxy-jump', 'invalid'],
     // Ports.
     ['provision', { port: '65536' }, 'port', '65536'],
     ['verify', { 'gate-url': 'http://127.0.0.1:70000/x' }, 'gate-url', 'invalid'],
@@ -215,6 +220,8 @@ describe('before connecting', () => {
     ],
     ['cleanup', { database: 'postgresql://app@127.0.0.1:65535/jobs' }],
     ['verify', { 'http-probes': 'https://user@a.test:443/x?y=b:99999' }],
+    ['provision', { 'proxy-jump': 'ann@bastion.example.com:2222' }],
+    ['provision', { 'proxy-jump': '[2001:db8::1]:22' }],
     ['provision', { 'swap-path': '/srv/run/swap' }],
     ['provision', { 'swap-path': '/device' }],
     ['deploy-worker', { 'roll-back': 'previous', source: 'none' }],
