@@ -52,6 +52,14 @@ def test_the_restrictions_of_a_unit() -> None:
     assert "ProtectHome" not in names and "TasksMax" not in names
 
 
+def test_what_a_unit_takes_out_of_the_environment_of_systemd_is_out() -> None:
+    found = services.restrictions("shop.service", {"UnsetEnvironment": "O LANG 'A=b c'"})
+    assert set(found.unset) >= {"O", "LANG", "A"}
+    words = services.command(services.Service("x", "/run/x"), ["/bin/true"], None, "/", found, 60)
+    (unset,) = (word for word in words if word.startswith("UnsetEnvironment="))
+    assert unset.startswith("UnsetEnvironment=O LANG A")
+
+
 def test_a_unit_that_restricts_nothing_needs_no_service() -> None:
     seen = {"ProtectSystem": "no", "MemoryMax": "infinity", "UMask": "0022"}
     assert not services.restrictions("shop.service", seen).needs_systemd

@@ -69,6 +69,8 @@ def _start_service(
     timeout: float,
 ) -> Program:
     service = services.prepare(env)
+    # The last step of systemd: it would also remove what the environment sets.
+    asked = asked._replace(unset=[name for name in asked.unset if name not in env])
     try:
         process = Program(
             services.command(service, argv, whom, cwd, asked, timeout),

@@ -100,6 +100,8 @@ class Restrictions(NamedTuple):
     umask: int
     needs_systemd: bool
     """Whether some of the properties can be set by systemd only."""
+    unset: Sequence[str] = ()
+    """Variables of systemd's own environment that do not reach the unit."""
 
 
 NONE = Restrictions((), {}, 0o022, False)
@@ -150,7 +152,9 @@ def restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:
     }
     umask = seen.get("UMask", "")
     octal = int(umask, 8) if re.fullmatch(r"[0-7]{3,4}", umask) else 0o022
-    return Restrictions(wanted, rlimits, octal, needs)
+    # Names, and assignments whose values may contain blanks.
+    unset = re.findall(r"(?:^|\s)[\"']?([A-Za-z_]\w*)", seen.get("UnsetEnvironment", ""))
+    return Restrictions(wanted, rlimits, octal, needs, unset)
 
 
 def are_there() -> bool:
@@ -188,6 +192,7 @@ def command(
     properties = [
         ("NoNewPrivileges", "yes"),
         ("EnvironmentFile", os.path.join(service.folder, "environment")),
+        ("UnsetEnvironment", " ".join(asked.unset)),
         ("WorkingDirectory", cwd or "/"),
         ("UMask", f"{asked.umask:04o}"),
         ("ExecStopPost", f"+/bin/sh -c '{tell}'"),
