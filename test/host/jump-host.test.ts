@@ -61,7 +61,7 @@ test('the agent works through a jump host, with one login to each', async () => 
 
 test('a jump host that forbids forwarding is told, with what to allow', async () => {
   await bastion.writeFile('/etc/ssh/sshd_config.d/00-no.conf', 'AllowTcpForwarding no\n');
-  await bastion.run('systemctl reload ssh');
+  await bastion.run('systemctl restart ssh');
   const error = await hostRefusal(openAgent({ target, program: hostProgram }, quiet));
   expect(error.message).toContain('refused to pass the connection on');
   expect(error.failure.next).toContain('AllowTcpForwarding');
@@ -70,7 +70,7 @@ test('a jump host that forbids forwarding is told, with what to allow', async ()
 test('an sshd with hmac-sha1 only gets no login, and is told what is expected', async () => {
   const legacy = 'MACs hmac-sha1\nCiphers aes128-ctr\n';
   await server.writeFile('/etc/ssh/sshd_config.d/00-legacy.conf', legacy);
-  await server.run('systemctl reload ssh');
+  await server.run('systemctl restart ssh');
   const { host, sshPort: port, key, knownHosts } = server;
   const direct = { host, port, user: 'root', key, knownHosts };
   const error = await hostRefusal(openAgent({ target: direct, program: hostProgram }, quiet));
