@@ -10,7 +10,7 @@ from typing import Any, Iterable
 from celeriac_host.facts.files import file_fact
 from celeriac_host.system import files, limits, units
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.processes import Process
+from celeriac_host.system.processes import Process, shown
 from celeriac_host.system.system import System
 
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
@@ -99,7 +99,7 @@ def process_fact(process: Process) -> dict[str, Any]:
         "state": process.state,
         "user": process.user,
         "residentBytes": process.resident_bytes,
-        "argv": list(process.argv),
+        "argv": shown(process.argv),
         "startTicks": process.start_ticks,
     }
 
