@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from celeriac_host.app import http_probe, visibility
 from celeriac_host.code import objects, trees
+from celeriac_host.facts import release as release_fact
+from celeriac_host.facts import unit as unit_fact
 from celeriac_host.facts import workers as workers_fact
 from celeriac_host.operations import install_dependencies
 from celeriac_host.system import errors, processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
+from celeriac_host.system.identities import identity
 from celeriac_host.system.system import Completed, System
 
 NESTED = "[" * 100_000
@@ -116,3 +119,25 @@ def test_lookalikes_with_long_arguments_fit_into_an_answer() -> None:
         for each in those:
             each.kill()
             each.wait()
+
+
+def test_a_unit_with_thousands_of_processes_fits_into_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def process(pid: int) -> processes.Process:
+        return processes.Process(pid, 1, "S", "app", 0, ["celery", "x" * 4000], pid)
+
+    monkeypatch.setattr(units, "cgroup_processes", lambda group: map(process, range(4500)))
+    found = unit_fact._processes("/system.slice/app.service", 4000)
+    assert [each["pid"] for each in found] == list(range(4500))
+    assert found[0]["argv"] and not found[3999]["argv"]
+    assert found[4000]["argv"][0] == "celery"
+    assert len(json.dumps(found)) < 900 * 1024
+
+
+def test_only_the_newest_of_too_many_releases_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:040x}" for number in range(30_000)]
+    monkeypatch.setattr(trees, "releases", lambda *more: trees.Releases(None, None, names))
+    monkeypatch.setattr(trees, "current", lambda *more: None)
+    found = release_fact._releases("/srv/app", identity("0"), System())
+    assert found["releases"] == names[: release_fact.RELEASE_LIMIT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -16,6 +17,8 @@ from celeriac_host.system.system import System
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 SCRIPT_LIMIT_BYTES = 1024
+# Of an answer, which has at most 1 MiB.
+ARGUMENTS_BYTES = 128 * 1024
 # E.g. the mounts of a host with many containers.
 KERNEL_LIMIT_BYTES = 16 * 1024 * 1024
 EXEC_LINE = re.compile(r"^\s*Exec[A-Z]\w*\s*=(.*(?:\\\n.*)*)", re.MULTILINE)
@@ -55,7 +58,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "variables": _variables(host, name),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
-        "processes": [process_fact(process) for process in units.cgroup_processes(group)],
+        "processes": _processes(group, units.number(seen.get("MainPID"))),
         "memory": _memory(group),
         "activeSince": instant(seen.get("ActiveEnterTimestampMonotonic")),
         "exposure": units.exposure(host, name) if args.get("exposure") else None,
@@ -90,6 +93,17 @@ def instant(monotonic_us: str | None) -> float | None:
     """A `…TimestampMonotonic` as seconds since 1970 by the current clock; None for never."""
     since_boot = units.number(monotonic_us) / 1e6
     return time.time() - (time.monotonic() - since_boot) if since_boot else None
+
+
+def _processes(group: str, main: int) -> list[dict[str, Any]]:
+    """All of them, but not all of their arguments: the app may start thousands."""
+    left = ARGUMENTS_BYTES
+    found = []
+    for process in units.cgroup_processes(group):
+        fact = process_fact(process)
+        left -= len(json.dumps(fact["argv"]))
+        found.append(fact if left >= 0 or process.pid == main else {**fact, "argv": []})
+    return found
 
 
 def process_fact(process: Process) -> dict[str, Any]:

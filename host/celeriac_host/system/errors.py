@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-
 # An answer is one line of at most 1 MiB, and what an app says may have any length.
 MESSAGE_LIMIT, LINE_LIMIT, EVIDENCE_LIMIT = 4000, 1000, 100
 

@@ -14,7 +14,7 @@ ARGUMENTS_LIMIT_BYTES = 64 * 1024
 # Of the arguments that are kept of each process.
 WORDS_LIMIT, WORD_LIMIT = 20, 200
 # Of the arguments that an answer has of one process.
-SHOWN_BYTES = 4096
+SHOWN_BYTES = 8192
 ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # Children of a pool's main process that run no tasks.
 HELPERS = ("semaphore_tracker", "resource_tracker", "forkserver")
