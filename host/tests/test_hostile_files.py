@@ -152,7 +152,7 @@ def test_processes_that_look_like_workers_are_limited_by_user(
 
     crowd = [process(100_000 + number, "mallory") for number in range(5000)]
     own = process(900_000, "deploy")
-    monkeypatch.setattr(processes, "read_all", lambda: [*crowd, own])
+    monkeypatch.setattr(processes, "each", lambda: iter([*crowd, own]))
     found = workers.matching("^celery\0")
     by_user: Dict[str, int] = {}
     for each in found:

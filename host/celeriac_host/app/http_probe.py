@@ -167,7 +167,7 @@ def scalars(body: Any) -> dict[str, str | float | None]:
 def _parsed(body: str) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

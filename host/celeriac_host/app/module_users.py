@@ -204,7 +204,7 @@ def _digest(parts: Sequence[str]) -> str:
 
 def _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:
     """Python processes that load it, except those with another root folder."""
-    for process in processes.read_all():
+    for process in processes.each():
         name = os.path.basename(processes.program(process.pid))
         if process.state in "ZX" or not PYTHON.match(name):
             continue

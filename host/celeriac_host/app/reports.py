@@ -72,7 +72,7 @@ def _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:
             "messages": _list(_row(("id", "task", "queue"))),
         }
     if program == "probe":
-        return {"ok": _flag, "jobs": _list(_job), "problem": _maybe(_text), "delivery": _delivery}
+        return {"ok": _flag, "jobs": _list(_job), "problem": _maybe(_text), "delivery": delivery}
     if program == "send":
         return {"sent": ids}
     return {
@@ -163,7 +163,8 @@ def _job(value: Any) -> Dict[str, Any]:
     return {**row, "seconds": _number(value.get("seconds"))}
 
 
-def _delivery(value: Any) -> Dict[str, Any]:
+def delivery(value: Any) -> Dict[str, Any]:
+    """What the app tells about its broker. Raises Invalid."""
     row: Dict[str, Any] = _row(("transport", "where"))(value)
     seconds, problem = _maybe(_number)(value.get("seconds")), _maybe(_text)(value.get("problem"))
     return {**row, "seconds": seconds, "problem": problem}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from celeriac_host.app.reports import Invalid, delivery
 from celeriac_host.system.durations import duration
 from celeriac_host.system.errors import OperationError
 
@@ -20,9 +21,12 @@ def read(out: str) -> dict[str, Any]:
     lines = [line for line in out.splitlines() if line.startswith(MARK)]
     try:
         said = json.loads(lines[-1][len(MARK) :])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         said = None
-    return said if isinstance(said, dict) else {"problem": "the app did not tell it"}
+    try:
+        return delivery(said)
+    except Invalid:
+        return {"problem": "the app did not tell it"}
 
 
 def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from typing import Any
 
 from celeriac_host.system import processes, units
@@ -17,16 +16,29 @@ MOST_OF_A_USER = 200
 def matching(command: str) -> list[processes.Process]:
     """Processes whose NUL-terminated arguments match the regular expression, oldest first."""
     sought = re.compile(command)
-    counts: Counter[str] = Counter()
-    found = []
-    for process in sorted(processes.read_all(), key=lambda each: each.start_ticks):
+    found: dict[str, list[processes.Process]] = {}
+    for process in processes.each():
         words = "".join(word + "\0" for word in process.argv)
         if process.pid == os.getpid() or not sought.search(words):
             continue
-        counts[process.user] += 1
-        if counts[process.user] <= MOST_OF_A_USER:
-            found.append(process)
-    return found
+        own = found.setdefault(whose(process), [])
+        own.append(process)
+        if len(own) >= 2 * MOST_OF_A_USER:
+            own[:] = _oldest(own)
+    return sorted((each for own in found.values() for each in _oldest(own)), key=_age)
+
+
+def whose(process: processes.Process) -> str:
+    """Its user; those without a name are one: in a user namespace anybody has thousands."""
+    return "" if process.user.isdigit() else process.user
+
+
+def _oldest(those: list[processes.Process]) -> list[processes.Process]:
+    return sorted(those, key=_age)[:MOST_OF_A_USER]
+
+
+def _age(process: processes.Process) -> int:
+    return process.start_ticks
 
 
 def others(unit: str, search: dict[str, Any], host: System) -> list[int]:

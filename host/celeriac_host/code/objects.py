@@ -23,6 +23,8 @@ from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
 
 SILENCE_SECONDS = 120.0
+# Altogether: its user could stop it again and again, and let it say a little in between.
+LONGEST_SECONDS = 1800.0
 SLICE_SECONDS = 0.5
 PIECE_BYTES = 256 * 1024
 HEADER_LIMIT_BYTES = 1024
@@ -41,6 +43,7 @@ class Objects:
         self.process = process
         self.about = about
         self.held = b""
+        self.deadline = time.monotonic() + LONGEST_SECONDS
 
     def read(self, name: str, kind: str) -> bytes:
         """A whole object. Raises OperationError, also if it is not what its name says."""
@@ -101,6 +104,8 @@ class Objects:
         end = time.monotonic() + SILENCE_SECONDS
         while time.monotonic() < end:
             self.host.heed()
+            if time.monotonic() > self.deadline:
+                raise self._failure(f"it took more than {LONGEST_SECONDS:g} s")
             ready, _, _ = select.select([self.process.stdout], [], [], SLICE_SECONDS)
             if ready:
                 got = os.read(self.process.stdout.fileno(), PIECE_BYTES)

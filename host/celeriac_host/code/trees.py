@@ -59,7 +59,7 @@ def work(
         if "error" in said:
             raise OperationError(str(said["error"]))
         return said["value"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         lines = done.lines()
         why = lines[-1] if lines else f"exit code {done.code}"
         raise OperationError(f"{what} as {whom.name} failed: {why}", evidence=lines) from None
@@ -131,6 +131,7 @@ def parsed(text: str) -> dict[str, str]:
     """A JSON object of strings; empty if it is invalid."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}

@@ -54,7 +54,7 @@ def _checkout_around(folder: str) -> str | None:
 def _beside(known: set[str], folders: list[str]) -> list[dict[str, Any]]:
     """Services, by name, whose processes run in one of these folders or a program of theirs."""
     found: dict[str, dict[str, Any]] = {}
-    for process in processes.read_all():
+    for process in processes.each():
         name = service_of(processes.control_group(process.pid) or "")
         if name is None or name in known or process.state in "ZX":
             continue

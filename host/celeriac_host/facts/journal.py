@@ -68,7 +68,7 @@ def parsed(line: bytes) -> dict[str, Any]:
     """The entry; empty if the line is not one."""
     try:
         entry = json.loads(line.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 

@@ -16,6 +16,7 @@ from celeriac_host.system.system import System
 COMMIT_LIMIT = 1000
 REF_LIMIT = 300
 LISTED = 20
+RELEASE_LIMIT = 1000
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
@@ -97,5 +98,6 @@ def _releases(base: str, user: Identity, host: System) -> dict[str, Any]:
         "path": base,
         "user": user.name,
         "current": trees.current(host, user, base),
-        "releases": sorted(each for each in found.names if git.COMMIT.fullmatch(each)),
+        # The newest come first.
+        "releases": sorted(list(filter(git.COMMIT.fullmatch, found.names))[:RELEASE_LIMIT]),
     }

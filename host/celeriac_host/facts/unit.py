@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -10,12 +11,14 @@ from typing import Any, Iterable
 from celeriac_host.facts.files import file_fact
 from celeriac_host.system import files, limits, units
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.processes import Process
+from celeriac_host.system.processes import Process, shown
 from celeriac_host.system.system import System
 
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 SCRIPT_LIMIT_BYTES = 1024
+# Of an answer, which has at most 1 MiB.
+ARGUMENTS_BYTES = 128 * 1024
 # E.g. the mounts of a host with many containers.
 KERNEL_LIMIT_BYTES = 16 * 1024 * 1024
 EXEC_LINE = re.compile(r"^\s*Exec[A-Z]\w*\s*=(.*(?:\\\n.*)*)", re.MULTILINE)
@@ -55,7 +58,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "variables": _variables(host, name),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
-        "processes": [process_fact(process) for process in units.cgroup_processes(group)],
+        "processes": _processes(group, units.number(seen.get("MainPID"))),
         "memory": _memory(group),
         "activeSince": instant(seen.get("ActiveEnterTimestampMonotonic")),
         "exposure": units.exposure(host, name) if args.get("exposure") else None,
@@ -92,6 +95,17 @@ def instant(monotonic_us: str | None) -> float | None:
     return time.time() - (time.monotonic() - since_boot) if since_boot else None
 
 
+def _processes(group: str, main: int) -> list[dict[str, Any]]:
+    """All of them, but not all of their arguments: the app may start thousands."""
+    left = ARGUMENTS_BYTES
+    found = []
+    for process in units.cgroup_processes(group):
+        fact = process_fact(process)
+        left -= len(json.dumps(fact["argv"]))
+        found.append(fact if left >= 0 or process.pid == main else {**fact, "argv": []})
+    return found
+
+
 def process_fact(process: Process) -> dict[str, Any]:
     return {
         "pid": process.pid,
@@ -99,7 +113,7 @@ def process_fact(process: Process) -> dict[str, Any]:
         "state": process.state,
         "user": process.user,
         "residentBytes": process.resident_bytes,
-        "argv": list(process.argv),
+        "argv": shown(process.argv),
         "startTicks": process.start_ticks,
     }
 

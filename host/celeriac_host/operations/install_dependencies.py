@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Iterator
 
 from celeriac_host.code import app_user, environments, git, objects, trees
@@ -22,6 +22,7 @@ from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System, Tick
 
 NOTE_SECONDS = 5.0
+REMOVAL_SECONDS = 300.0
 EVIDENCE_LINES = 20
 OTHER_COPIES = 1
 TEMPORARY = "tmp"
@@ -85,7 +86,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         names = [was["keep"] + end for end in ("", ".part", ".failed")]
         trees.remove(host, user, store, names)
         return None
-    shutil.rmtree(was["scratch"], ignore_errors=True)
+    _remove_scratch(was["scratch"], host)
     if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
         if environments.recorded(host.state, args["unit"]) != was["record"]:
             raise OperationError(
@@ -142,7 +143,15 @@ def _sources(args: dict[str, Any], user: Identity, scratch: str, host: System) -
             os.chmod(scratch, 0o750)
         yield folder
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_scratch(scratch, host)
+
+
+def _remove_scratch(folder: str, host: System) -> None:
+    """By rm: a package can make folders so deep that Python cannot remove them."""
+    # What it leaves is no reason not to restore the environment.
+    with host.shielded(), suppress(OperationError):
+        argv = ["rm", "-rf", "--one-file-system", "--", folder]
+        host.run(argv, timeout=REMOVAL_SECONDS, check=False)
 
 
 def _install(

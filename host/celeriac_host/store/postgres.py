@@ -184,7 +184,7 @@ def stream(
             return
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             nonlocal wrong
             wrong += 1
             return

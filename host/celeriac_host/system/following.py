@@ -110,8 +110,13 @@ def follow(
     def take_line(line: bytes) -> None:
         answer = on_line(line)
         if answer is not None:
-            with suppress(BrokenPipeError):
-                os.write(answers, answer)
+            try:
+                with suppress(BrokenPipeError):
+                    os.write(answers, answer)
+            except BlockingIOError:
+                raise OperationError(
+                    f"{argv[0]} was ended: it does not read its answers", ran=argv[:1]
+                ) from None
 
     lines = _Lines(take_line)
     err = bytearray()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 from celeriac_host.system.identities import user_name
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 ARGUMENTS_LIMIT_BYTES = 64 * 1024
+# Of the arguments that are kept of each process.
+WORDS_LIMIT, WORD_LIMIT = 20, 200
+# Of the arguments that an answer has of one process.
+SHOWN_BYTES = 8192
 ENVIRONMENT_LIMIT_BYTES = 1024 * 1024
 # Children of a pool's main process that run no tasks.
 HELPERS = ("semaphore_tracker", "resource_tracker", "forkserver")
@@ -54,9 +59,31 @@ def read(pid: int) -> Process | None:
     )
 
 
-def read_all() -> list[Process]:
+def each() -> Iterator[Process]:
+    """All processes, one after the other: any user may start thousands with long arguments."""
     found = (read(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return [process for process in found if process is not None]
+    return (process for process in found if process is not None)
+
+
+def read_all() -> list[Process]:
+    """All processes with the beginnings of their arguments."""
+    return [process._replace(argv=_beginning(process.argv)) for process in each()]
+
+
+def shown(argv: Sequence[str]) -> list[str]:
+    """The first arguments, as many as fit into an answer together with others."""
+    found: list[str] = []
+    left = SHOWN_BYTES
+    for word in argv:
+        left -= len(json.dumps(word)) + 1
+        if left < 0:
+            break
+        found.append(word)
+    return found
+
+
+def _beginning(argv: Sequence[str]) -> list[str]:
+    return [word[:WORD_LIMIT] for word in argv[:WORDS_LIMIT]]
 
 
 def control_group(pid: int) -> str | None:

@@ -140,7 +140,8 @@ def journal(
     argv += ["--after-cursor", after_cursor] if after_cursor else []
     if run is not None:
         argv += ["-b", f"_SYSTEMD_INVOCATION_ID={run.invocation}"]
-        argv += ["+", f"INVOCATION_ID={run.invocation}"]
+        # By root: anybody may write a field without an underscore.
+        argv += ["+", "_UID=0", f"INVOCATION_ID={run.invocation}"]
         # journald looks up the invocation of a process that has exited by its unit, which may have
         # started again by then.
         argv += ["+", f"_PID={run.main_pid}", f"_SYSTEMD_UNIT={unit}"] if run.main_pid else []

@@ -28,7 +28,15 @@ from celeriac_host.state.journal import (
     transactions_folder,
 )
 from celeriac_host.system import files, units
-from celeriac_host.system.errors import Fault, GoingDown, OperationError, RunnerGone, describe
+from celeriac_host.system.errors import (
+    MESSAGE_LIMIT,
+    Fault,
+    GoingDown,
+    OperationError,
+    RunnerGone,
+    cut,
+    describe,
+)
 from celeriac_host.system.system import System
 
 KEEP_TRANSACTIONS = 20
@@ -238,6 +246,7 @@ class _Work:
         self.steps[index]["status"] = "failed"
         said = module.do(operation, self.host, self.journal.step(index))
         message, result = said if isinstance(said, tuple) else (said, None)
+        message = cut(message, MESSAGE_LIMIT)
         self.journal.write("done", index=index, message=message, result=result)
         if result is not None:
             self.steps[index]["result"] = result
