@@ -538,6 +538,12 @@ def test_one_line_of_swap_may_come_into_fstab(
         GOOD + "/swapfile none swap sw 0 0\n",
         GOOD.replace("/swapfile none swap sw 0 0\n", ""),
         GOOD.replace("sda1 / ext4 defaults", "sda1 / ext4 defaults,suid"),
+        # Two lines of which fstab(5) makes one, and fields where it sees others.
+        GOOD.replace("0 1\n# a", "0 1\u2028# a"),
+        GOOD.replace("0 1\n# a", "0 1\f# a"),
+        GOOD.replace("comment\n/swapfile", "comment\r/swapfile"),
+        GOOD.replace("/swapfile none", "/swapfile\t/etc/passwd\tnone\tbind none"),
+        GOOD.replace("/swapfile none", "/swapfile\u00a0 none"),
         "",
     ],
 )
