@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from celeriac_host.policy import budget, told
+from celeriac_host.policy import budget, requests, told
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.system import installed
@@ -149,6 +149,19 @@ def test_what_is_no_message_is_refused(hardened: Hardened, policy: Path, line: b
         judge_of(hardened, policy).parse(line)
 
 
+def test_who_may_sign_is_what_to_do_about_a_commit(
+    hardened: Hardened, policy: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsigned(message: Any, scene: Any) -> None:
+        raise Refused("signers", "commit 1234567 is not signed")
+
+    at = judge_of(hardened, policy)
+    monkeypatch.setattr(requests, "judge", unsigned)
+    with pytest.raises(Fault) as caught:
+        ask(APPLY, at)
+    assert "git commit -S" in caught.value.next
+
+
 def test_a_policy_that_cannot_be_used_refuses_everything(
     hardened: Hardened, policy: Path, journal: Journal
 ) -> None:
@@ -212,11 +225,13 @@ def test_changes_are_counted_for_an_hour(
 
 def test_so_many_sessions_at_a_time(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "FOLDER", str(hardened.root / "run"))
-    taken = [budget.take_place() for _ in range(budget.MOST_SESSIONS)]
+    taken = [budget.take_place("planner") for _ in range(budget.MOST_SESSIONS)]
     with pytest.raises(Refused, match="16 sessions at a time"):
-        budget.take_place()
-    os.close(taken.pop())
-    taken.append(budget.take_place())
+        budget.take_place("planner")
+    # Another user's are its own.
+    taken.append(budget.take_place("celeriac"))
+    os.close(taken.pop(0))
+    taken.append(budget.take_place("planner"))
     for handle in taken:
         os.close(handle)
 

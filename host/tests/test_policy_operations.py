@@ -506,6 +506,23 @@ def test_the_python_is_that_of_the_units_line(
         assert "interpreter: " in refusal({**operation, "interpreter": words + more}, at)
 
 
+def test_the_name_of_a_queue_is_neither_a_module_nor_an_option(at: Hardened) -> None:
+    program = f"{at.app}/venv/bin/celery"
+    for line in (
+        f"{program} -A shop worker -c 4 -Q a,evil,-Werror::evil.X",
+        f"{program} -A shop worker -c 4 --queues=a,evil,-Werror::evil.X",
+        f"/bin/sh -c cd /srv && exec {program} -A shop worker -Q 'evil'",
+        f"/bin/sh -c {program} -A shop worker -Q evil",
+    ):
+        at.load(ExecStart=f"{{ path={line.split()[0]} ; argv[]={line} ; ignore_errors=no ; }}")
+        start, attempt = samples(at)["start-unit"], samples(at)["try-app"]
+        operations.judge({**start, "interpreter": [at.python]}, at.scene())
+        assert refusal({**start, "app": "evil"}, at).startswith("app: ")
+        assert refusal({**attempt, "modules": ["evil"]}, at).startswith("app: ")
+        flag = [at.python, "-Werror::evil.X"]
+        assert refusal({**start, "interpreter": flag}, at).startswith("interpreter: ")
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 

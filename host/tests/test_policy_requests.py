@@ -310,6 +310,23 @@ def test_a_refusal_says_which_operation_it_is_about(at: Hardened) -> None:
     )
 
 
+def test_a_plan_changes_a_file_once(at: Hardened) -> None:
+    """Each is compared with what is there now: a second one could undo what the first one keeps."""
+    install = {
+        "op": "install-unit",
+        "title": "a",
+        "why": "b",
+        "unit": UNIT,
+        "path": at.unit_path,
+        "text": at.text,
+        "expects": SHA,
+    }
+    message = messages(at)["apply"]
+    requests.judge({**message, "operations": [install]}, at.scene())
+    found = refused({**message, "operations": [install, install]}, at)
+    assert found == f"files: the plan changes {at.unit_path} twice"
+
+
 def test_probes_are_those_of_the_policy(at: Hardened) -> None:
     task = {
         "kind": "task",
