@@ -311,6 +311,12 @@ def test_each_value_has_its_kind(at: Hardened) -> None:
                 assert refusal({**operation, key: {"$x": object}}, at)
 
 
+def test_a_text_that_no_file_can_hold_is_refused(at: Hardened) -> None:
+    operation = samples(at)["install-unit"]
+    text = operation["text"] + "# \ud800\n"
+    assert refusal({**operation, "text": text}, at).startswith("unit text: text of install-unit")
+
+
 def test_another_user_is_refused(at: Hardened) -> None:
     for operation in samples(at).values():
         assert refusal({**operation, "user": "root"}, at) == (f"appUser: root is not {USER}")

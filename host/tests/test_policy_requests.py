@@ -281,6 +281,8 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("apply", {"meta": {**META, "release": {"confirmWithinSeconds": 1}}}, "units: "),
         ("apply", {"meta": {**META, "holder": "a\nb"}}, "meta: "),
         ("apply", {"meta": {**META, "lockTimeoutSeconds": 10**9}}, "limits: "),
+        ("apply", {"meta": {**META, "holder": "\ud800"}}, "meta: "),
+        ("undo", {"transactions": []}, "transactions: it names none"),
         ("undo", {"transactions": [OTHER]}, f"transactions: transaction {OTHER} is of other"),
         ("undo", {"transactions": [NOBODYS]}, "transactions: "),
         ("undo", {"transactions": ["../../../etc"]}, "transactions: unknown transaction"),

@@ -20,8 +20,8 @@ RENEW = (
     "which is not possible over this key"
 )
 SIGN = (
-    "nothing was changed; sign the commit itself (`git commit -S`) with a key that the policy names, "
-    "or have the owner of the server add the key to the policy"
+    "nothing was changed; sign the commit itself (`git commit -S`) with a key that the policy "
+    "names, or have the owner of the server add the key to the policy"
 )
 NEXT_STEPS = {"protocol": RENEW, "signers": SIGN}
 LONGEST_NUMBER = 25
@@ -116,7 +116,7 @@ class Judge:
         policy = self.policy()
         scene = Scene(policy, self.host, self.sources, self._access(policy))
         self.scene = scene
-        if message.get("protocol") != self.protocol or isinstance(message.get("protocol"), bool):
+        if message.get("protocol") != self.protocol or type(message["protocol"]) is not int:
             raise Refused(
                 "protocol",
                 f"the request has protocol {shown(message.get('protocol'))}, the agent on this "

@@ -99,6 +99,8 @@ def _judge_once(plan: Sequence[Mapping[str, Any]]) -> None:
 
 def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
     """A unit that cannot be loaded may be what is to be undone; one of root's may not."""
+    if message.get("transactions") == []:
+        raise Refused("transactions", "it names none")
     for ident in message.get("transactions", ()):
         for operation in scene.belongs(ident, shared=False):
             operations.judge_undo(operation, scene)
