@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -161,6 +162,20 @@ def test_without_disk_space_nothing_is_started_or_left(
     with pytest.raises(Fault) as refused:
         piece(host, 0)
     assert refused.value.next
+    assert there(host) == []
+
+
+def test_an_upload_that_is_longer_than_announced_does_not_fill_the_disk(
+    make_disk: Callable[[int], Path],
+) -> None:
+    disk = make_disk((incoming.MARGIN_BYTES + 8 * 2**20) // 1024)
+    host = Host(str(disk))
+    step(host, "begin", sizeBytes=1)
+    data = base64.b64encode(bytes(2**20)).decode()
+    with pytest.raises(Fault, match="No space left"):
+        for number in range(2 * incoming.MARGIN_BYTES // 2**20):
+            step(host, "piece", offset=number * 2**20, data=data)
+            assert shutil.disk_usage(disk).free >= incoming.MARGIN_BYTES
     assert there(host) == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from celeriac_host.policy import budget, told
+from celeriac_host.policy import budget, requests, told
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.system import installed
@@ -120,7 +120,7 @@ def test_a_request_without_this_protocol_is_refused(
     hardened: Hardened, policy: Path, journal: Journal
 ) -> None:
     at = judge_of(hardened, policy)
-    for protocol in (0, 2, "1", True, None):
+    for protocol in (2, 1.0, "1", True, None):
         with pytest.raises(Fault) as caught:
             ask({**LOOK, "protocol": protocol}, at)
         assert "protocol: the request has protocol" in caught.value.message
@@ -147,6 +147,19 @@ def test_a_request_without_this_protocol_is_refused(
 def test_what_is_no_message_is_refused(hardened: Hardened, policy: Path, line: bytes) -> None:
     with pytest.raises(Fault, match=r"refused by .*: shape: the (?:message|id)"):
         judge_of(hardened, policy).parse(line)
+
+
+def test_who_may_sign_is_what_to_do_about_a_commit(
+    hardened: Hardened, policy: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsigned(message: Any, scene: Any) -> None:
+        raise Refused("signers", "commit 1234567 is not signed")
+
+    at = judge_of(hardened, policy)
+    monkeypatch.setattr(requests, "judge", unsigned)
+    with pytest.raises(Fault) as caught:
+        ask(APPLY, at)
+    assert "git commit -S" in caught.value.next
 
 
 def test_a_policy_that_cannot_be_used_refuses_everything(
@@ -212,24 +225,25 @@ def test_changes_are_counted_for_an_hour(
 
 def test_so_many_sessions_at_a_time(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "FOLDER", str(hardened.root / "run"))
-    taken = [budget.take_place() for _ in range(budget.MOST_SESSIONS)]
+    taken = [budget.take_place("planner") for _ in range(budget.MOST_SESSIONS)]
     with pytest.raises(Refused, match="16 sessions at a time"):
-        budget.take_place()
-    os.close(taken.pop())
-    taken.append(budget.take_place())
+        budget.take_place("planner")
+    # Another user's are its own.
+    taken.append(budget.take_place("celeriac"))
+    os.close(taken.pop(0))
+    taken.append(budget.take_place("planner"))
     for handle in taken:
         os.close(handle)
 
 
 def test_what_a_rule_cannot_read_is_refused(
-    hardened: Hardened, policy: Path, journal: Journal
+    hardened: Hardened, policy: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = "/usr/local/lib/celeriac/0123456789ab/celeriac_support.py"
-    write = {"op": "write-file", "title": "a", "why": "b", "mode": "0644", "expects": None}
-    lone = {**write, "path": path, "text": "\ud800"}
-    assert "it cannot be judged" in fault(
-        {**APPLY, "operations": [lone]}, judge_of(hardened, policy)
-    )
+    def broken(message: Any, scene: Any) -> None:
+        raise KeyError("a mistake in a rule")
+
+    monkeypatch.setattr(requests, "judge", broken)
+    assert "it cannot be judged" in fault(APPLY, judge_of(hardened, policy))
     assert "is refused" in journal.lines()[-1]
 
 

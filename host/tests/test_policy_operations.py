@@ -311,6 +311,12 @@ def test_each_value_has_its_kind(at: Hardened) -> None:
                 assert refusal({**operation, key: {"$x": object}}, at)
 
 
+def test_a_text_that_no_file_can_hold_is_refused(at: Hardened) -> None:
+    operation = samples(at)["install-unit"]
+    text = operation["text"] + "# \ud800\n"
+    assert refusal({**operation, "text": text}, at).startswith("unit text: text of install-unit")
+
+
 def test_another_user_is_refused(at: Hardened) -> None:
     for operation in samples(at).values():
         assert refusal({**operation, "user": "root"}, at) == (f"appUser: root is not {USER}")
@@ -506,6 +512,23 @@ def test_the_python_is_that_of_the_units_line(
         assert "interpreter: " in refusal({**operation, "interpreter": words + more}, at)
 
 
+def test_the_name_of_a_queue_is_neither_a_module_nor_an_option(at: Hardened) -> None:
+    program = f"{at.app}/venv/bin/celery"
+    for line in (
+        f"{program} -A shop worker -c 4 -Q a,evil,-Werror::evil.X",
+        f"{program} -A shop worker -c 4 --queues=a,evil,-Werror::evil.X",
+        f"/bin/sh -c cd /srv && exec {program} -A shop worker -Q 'evil'",
+        f"/bin/sh -c {program} -A shop worker -Q evil",
+    ):
+        at.load(ExecStart=f"{{ path={line.split()[0]} ; argv[]={line} ; ignore_errors=no ; }}")
+        start, attempt = samples(at)["start-unit"], samples(at)["try-app"]
+        operations.judge({**start, "interpreter": [at.python]}, at.scene())
+        assert refusal({**start, "app": "evil"}, at).startswith("app: ")
+        assert refusal({**attempt, "modules": ["evil"]}, at).startswith("app: ")
+        flag = [at.python, "-Werror::evil.X"]
+        assert refusal({**start, "interpreter": flag}, at).startswith("interpreter: ")
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
@@ -538,6 +561,12 @@ def test_one_line_of_swap_may_come_into_fstab(
         GOOD + "/swapfile none swap sw 0 0\n",
         GOOD.replace("/swapfile none swap sw 0 0\n", ""),
         GOOD.replace("sda1 / ext4 defaults", "sda1 / ext4 defaults,suid"),
+        # Two lines of which fstab(5) makes one, and fields where it sees others.
+        GOOD.replace("0 1\n# a", "0 1\u2028# a"),
+        GOOD.replace("0 1\n# a", "0 1\f# a"),
+        GOOD.replace("comment\n/swapfile", "comment\r/swapfile"),
+        GOOD.replace("/swapfile none", "/swapfile\t/etc/passwd\tnone\tbind none"),
+        GOOD.replace("/swapfile none", "/swapfile\u00a0 none"),
         "",
     ],
 )

@@ -281,6 +281,8 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("apply", {"meta": {**META, "release": {"confirmWithinSeconds": 1}}}, "units: "),
         ("apply", {"meta": {**META, "holder": "a\nb"}}, "meta: "),
         ("apply", {"meta": {**META, "lockTimeoutSeconds": 10**9}}, "limits: "),
+        ("apply", {"meta": {**META, "holder": "\ud800"}}, "meta: "),
+        ("undo", {"transactions": []}, "transactions: it names none"),
         ("undo", {"transactions": [OTHER]}, f"transactions: transaction {OTHER} is of other"),
         ("undo", {"transactions": [NOBODYS]}, "transactions: "),
         ("undo", {"transactions": ["../../../etc"]}, "transactions: unknown transaction"),
@@ -308,6 +310,23 @@ def test_a_refusal_says_which_operation_it_is_about(at: Hardened) -> None:
     assert refused({**messages(at)["apply"], "operations": plan}, at) == (
         "units: ssh.service is not one of shop-worker.service (operation 2 of 2)"
     )
+
+
+def test_a_plan_changes_a_file_once(at: Hardened) -> None:
+    """Each is compared with what is there now: a second one could undo what the first one keeps."""
+    install = {
+        "op": "install-unit",
+        "title": "a",
+        "why": "b",
+        "unit": UNIT,
+        "path": at.unit_path,
+        "text": at.text,
+        "expects": SHA,
+    }
+    message = messages(at)["apply"]
+    requests.judge({**message, "operations": [install]}, at.scene())
+    found = refused({**message, "operations": [install, install]}, at)
+    assert found == f"files: the plan changes {at.unit_path} twice"
 
 
 def test_probes_are_those_of_the_policy(at: Hardened) -> None:

@@ -150,6 +150,15 @@ def test_nothing_else_may_change(text: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+def test_a_weaker_line_does_not_come_last() -> None:
+    weak, strong = (Line("Service", "ProtectSystem", value) for value in ("false", "full"))
+    added = Line("Service", "ProtectSystem", "strict")
+    for new in ([strong, weak], [strong, added, weak]):
+        with pytest.raises(Refused):
+            unit_text.judge_file(new, [weak, strong], [])
+    unit_text.judge_file([weak, strong, added], [weak, strong], [])
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -227,6 +236,7 @@ def test_the_same_command(old: str, new: str) -> None:
         ("/srv/celery worker", "/usr/bin/env -S /bin/sh /srv/celery worker"),
         ("/srv/celery worker", "/srv/celery worker -Q ${SECRET}"),
         ("/srv/celery worker -c ${N}", "/srv/celery worker -c ${N} -Q $SECRET"),
+        ("/srv/celery worker -c 4", "/srv/celery\u00a0worker -c 4"),
     ],
 )
 def test_another_command(old: str, new: str) -> None:

@@ -189,5 +189,8 @@ function readFiles(flags: GivenFlags): HardenFiles {
 /** What the workflows need, so that they use what was made. */
 const adviceAfter = (inputs: HardenValues): readonly string[] => [
   `next: in the fleet file or the inputs of the actions, set \`user: ${inputs['deploy-user']}\` and \`agent: installed\`;`,
+  ...(inputs['read-user'] === ''
+    ? []
+    : [`with the key that may only look, set \`user: ${inputs['read-user']}\`;`]),
   'then remove the key of the pipeline from every other authorized_keys of this host',
 ];

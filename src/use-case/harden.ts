@@ -4,9 +4,10 @@ import type { PublicKey } from '../config/public-keys.ts';
 import type { SshSigner } from '../config/signers.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact, UnitFact } from '../model/facts.ts';
-import type { Plan } from '../model/operation.ts';
+import type { Finding, Plan } from '../model/operation.ts';
 import type { CodeTree } from '../model/release.ts';
 import { hardenQuery, type Login, planHarden } from '../plan/harden/harden.ts';
+import { sudoersFolder, sudoersPath, sudoersText } from '../plan/harden/places.ts';
 import { type PolicyGiven, proposePolicy, readPolicy } from '../plan/harden/propose-policy.ts';
 import { planUnharden } from '../plan/harden/unharden.ts';
 import type { Agent } from '../ports/agent.ts';
@@ -37,10 +38,12 @@ export async function lookAndHarden(
     present,
   });
   const logins = loginsOf(inputs, files, policy);
-  const facts = await agent.look(hardenQuery(logins.map(({ user }) => user)));
+  const users = logins.map(({ user }) => user);
+  const others = (await usersOfAgent(agent)).filter((user) => !users.includes(user));
+  const facts = await agent.look(hardenQuery(users));
   const schema = `${JSON.stringify(policySchema(), null, 2)}\n`;
   const plan = planHarden(facts, { policy, schema, logins });
-  return { ...plan, findings: [...findings, ...plan.findings] };
+  return { ...plan, findings: [...findings, ...others.map(warnOfUser), ...plan.findings] };
 }
 
 /** Looks at the host and plans the way back. @throws HostError */
@@ -50,9 +53,26 @@ export async function lookAndUnharden(
   inputs: UnhardenValues,
 ): Promise<Plan> {
   const present = await lookAtPolicy(run, agent, { isValid: false });
-  const users = [...new Set([inputs['deploy-user'], ...(present?.readers ?? [])])];
+  const named = [inputs['deploy-user'], ...(present?.readers ?? [])];
+  const users = [...new Set([...named, ...(await usersOfAgent(agent))])];
   return planUnharden(await agent.look(hardenQuery(users, true)), users);
 }
+
+/** Users whom a line of harden's lets run the agent, though a policy may have forgotten them. */
+async function usersOfAgent(agent: Agent): Promise<readonly string[]> {
+  const { hardening } = await agent.look(hardenQuery([]));
+  const names = hardening.folders[sudoersFolder] ?? [];
+  const { files } = await agent.look({ files: { paths: names.map(sudoersPath) } });
+  return names.filter((name) => {
+    const file = files[sudoersPath(name)];
+    return file?.kind === 'file' && file.text === sudoersText(name);
+  });
+}
+
+const warnOfUser = (user: string): Finding => ({
+  level: 'warning',
+  message: `${user} may run the agent, too, and is not one of \`readers\`, so its key has the access of the policy; \`rm ${sudoersPath(user)}\` on the server takes that from it`,
+});
 
 /** The policy that is there. @throws ConfigError when it is not valid, unless that does not matter */
 async function lookAtPolicy(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from celeriac_host.policy.document import is_path
 from celeriac_host.policy.refusal import Refused, shown
-from celeriac_host.policy.unit_text import SUPPORT_FOLDER, SUPPORT_MODULE
+from celeriac_host.policy.unit_text import INCLUDES, SUPPORT_FOLDER, SUPPORT_MODULE, VALUED
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError
 
@@ -60,6 +60,7 @@ class Line:
         for assignment in units.split_words(unit.seen.get("Environment", "")):
             if assignment.startswith("PYTHONPATH="):
                 self.words.append(assignment)
+        self.words = _kept(self.words)
         # In a line for a shell, quotes and semicolons stand at words.
         self.parts = {
             part for word in self.words for part in re.split(r"[\s'\";=,:()]+", word) if part
@@ -162,6 +163,33 @@ class Line:
 def _commands(seen: Mapping[str, str]) -> list[list[str]]:
     """The command lines as `systemctl show` prints them: without their quotes."""
     return [[path, *argv.split(" ")[1:]] for path, argv in EXEC.findall(seen.get("ExecStart", ""))]
+
+
+def _kept(words: Sequence[str]) -> list[str]:
+    """Without the values that a deploy may change: a name of a queue is no module, nor an option.
+
+    A line for a shell is one word, or several: each of its own words is looked at.
+    """
+    found: list[str] = []
+    before = ""
+    for word in words:
+        kept: list[str] = []
+        for each in re.split(r"([\s'\"]+)", word):
+            option, _, value = each.partition("=")
+            if re.match(r"[\s'\"]|$", each):
+                kept.append(each)
+                continue
+            if not (_may_change(before, each) or _may_change(option, value)):
+                kept.append(each)
+            before = each
+        found.append("".join(kept))
+    return [each for each in found if each]
+
+
+def _may_change(option: str, value: str) -> bool:
+    """`sh -c` has a line of its own after it."""
+    pattern = "" if option in INCLUDES else VALUED.get(option, "")
+    return bool(pattern and re.fullmatch(pattern, value))
 
 
 def _start_of(path: str) -> str | None:

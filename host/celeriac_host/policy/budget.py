@@ -16,12 +16,15 @@ MOST_SESSIONS = 16
 HOUR_SECONDS = 3600.0
 
 
-def take_place() -> int:
-    """A handle that is open while this session lasts. Raises Refused when all places are taken."""
+def take_place(asker: str) -> int:
+    """A handle that is open while this session lasts. Raises Refused when all places are taken.
+
+    Each user has places of its own, so that a key that may only look keeps nobody from deploying.
+    """
     os.makedirs(FOLDER, 0o700, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     for number in range(MOST_SESSIONS):
-        handle = os.open(os.path.join(FOLDER, f"session-{number}"), flags, 0o600)
+        handle = os.open(os.path.join(FOLDER, f"session-{_plain(asker)}-{number}"), flags, 0o600)
         if lock_file.taken(handle, fcntl.LOCK_EX):
             return handle
         os.close(handle)
@@ -30,7 +33,7 @@ def take_place() -> int:
 
 def spend(most: int, asker: str) -> None:
     """Counts one more of this user. Raises Refused when there were too many, or it cannot."""
-    name = f"changes-{re.sub('[^a-z0-9_-]', '_', asker)}.json"
+    name = f"changes-{_plain(asker)}.json"
     try:
         os.makedirs(FOLDER, 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -47,6 +50,10 @@ def spend(most: int, asker: str) -> None:
         file.seek(0)
         file.truncate()
         json.dump([*recent, now], file)
+
+
+def _plain(asker: str) -> str:
+    return re.sub("[^a-z0-9_-]", "_", asker)
 
 
 def _read(text: str) -> list[float]:

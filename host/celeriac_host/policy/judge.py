@@ -19,6 +19,11 @@ RENEW = (
     "nothing was changed; the owner of the server installs the agent of this version of Celeriac, "
     "which is not possible over this key"
 )
+SIGN = (
+    "nothing was changed; sign the commit itself (`git commit -S`) with a key that the policy "
+    "names, or have the owner of the server add the key to the policy"
+)
+NEXT_STEPS = {"protocol": RENEW, "signers": SIGN}
 LONGEST_NUMBER = 25
 
 
@@ -94,7 +99,7 @@ class Judge:
             raise Fault(f"refused: {error}", next=NOTHING_CHANGED) from None
         except Refused as refused:
             self._tell_refused(what, str(refused))
-            next_step = RENEW if refused.rule == "protocol" else NOTHING_CHANGED
+            next_step = NEXT_STEPS.get(refused.rule, NOTHING_CHANGED)
             raise self._fault(refused.rule, refused.problem, next_step) from None
         except Exception as error:
             # A rule that fails on a message has not allowed it.
@@ -111,7 +116,7 @@ class Judge:
         policy = self.policy()
         scene = Scene(policy, self.host, self.sources, self._access(policy))
         self.scene = scene
-        if message.get("protocol") != self.protocol or isinstance(message.get("protocol"), bool):
+        if message.get("protocol") != self.protocol or type(message["protocol"]) is not int:
             raise Refused(
                 "protocol",
                 f"the request has protocol {shown(message.get('protocol'))}, the agent on this "

@@ -183,18 +183,28 @@ def _judge_fstab(text: str, mode: str, scene: Scene) -> None:
         raise Refused("files", f"{FSTAB} is not UTF-8 text") from None
     if mode != wanted:
         raise Refused("files", f"the mode of {FSTAB} must stay {wanted}")
-    before, after = present.splitlines(), text.splitlines()
-    others = [line for line in before if line.split()[:1] != [allowed.path]]
-    if [line for line in after if line.split()[:1] != [allowed.path]] != others:
+    before, after = _fstab_lines(present), _fstab_lines(text)
+    others = [line for line in before if not _is_about(line, allowed.path)]
+    if [line for line in after if not _is_about(line, allowed.path)] != others:
         raise Refused("files", f"only the line of {allowed.path} in {FSTAB} may change")
-    own = [line for line in after if line.split()[:1] == [allowed.path]]
-    if len(own) != 1 or not (own[0] in before or _is_swap_line(own[0])):
+    own = [line for line in after if _is_about(line, allowed.path)]
+    if len(own) != 1 or not (own[0] in before or _is_swap_line(own[0], allowed.path)):
         raise Refused("files", f"{FSTAB} must have one line for {allowed.path}, as swap")
 
 
-def _is_swap_line(line: str) -> bool:
+def _fstab_lines(text: str) -> list[str]:
+    """Its lines as fstab(5) has them: `splitlines` also ends one at a form feed or U+2028."""
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _is_about(line: str, path: str) -> bool:
+    return re.split(r"[ \t]+", line.strip(" \t"))[0] == path
+
+
+def _is_swap_line(line: str, path: str) -> bool:
     words = line.split(" ")
-    if len(words) != 6 or words[1:3] != ["none", "swap"] or words[4:] != ["0", "0"]:
+    if len(words) != 6 or words[:3] != [path, "none", "swap"] or words[4:] != ["0", "0"]:
         return False
     return all(SWAP_OPTION.fullmatch(option) for option in words[3].split(","))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from celeriac_host.policy import app_line, facts, operations, places, shape, urls
 from celeriac_host.policy.refusal import Refused, one_of, shown
@@ -84,10 +84,23 @@ def _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:
         except Refused as refused:
             where = f" (operation {index + 1} of {len(plan)})"
             raise Refused(refused.rule, refused.problem + where) from None
+    _judge_once(plan)
+
+
+def _judge_once(plan: Sequence[Mapping[str, Any]]) -> None:
+    """Each file is compared with what is there now, so no operation may follow another one."""
+    seen: set[str] = set()
+    for operation in plan:
+        if operation["op"] in ("write-file", "install-unit", "remove-file"):
+            if operation["path"] in seen:
+                raise Refused("files", f"the plan changes {operation['path']} twice")
+            seen.add(operation["path"])
 
 
 def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
     """A unit that cannot be loaded may be what is to be undone; one of root's may not."""
+    if message.get("transactions") == []:
+        raise Refused("transactions", "it names none")
     for ident in message.get("transactions", ()):
         for operation in scene.belongs(ident, shared=False):
             operations.judge_undo(operation, scene)

@@ -16,7 +16,9 @@ RULE = "shape"
 LINE = 64 * 1024
 TEXT = 1024 * 1024
 DEPTH = 12
-NOT_ON_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Half of a pair has no bytes: a file could not be written with it.
+NOT_IN_A_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+NOT_ON_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 IDENT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
@@ -80,8 +82,8 @@ def text(most: int = TEXT) -> Check:
     """Several lines, without control characters."""
 
     def check(value: Any, scene: Scene) -> None:
-        if not isinstance(value, str) or len(value) > most or "\0" in value:
-            raise wrong(f"a text of at most {most} characters")
+        if not isinstance(value, str) or len(value) > most or NOT_IN_A_TEXT.search(value):
+            raise wrong(f"a valid text of at most {most} characters")
 
     return check
 

@@ -207,7 +207,9 @@ def _judge_change(
     elif key in RESTRICTIONS:
         if not after or not all(RESTRICTIONS[key](value) for value in added):
             raise Refused(RULE, f"{name} may only be restricted further")
-        if effective(before)[-1:] not in ([], effective(after)[-1:]) and not added:
+        # The last line counts: it stays, or is one that restricts.
+        last = effective(after)[-1:]
+        if last != effective(before)[-1:] and not (last and RESTRICTIONS[key](last[0])):
             raise Refused(RULE, f"{name} may only be restricted further")
     elif key == EXEC_START:
         _judge_exec_start(effective(before), effective(after))
@@ -311,7 +313,8 @@ def skeleton(command: str, is_old: bool = False) -> list[str]:
     """
     prefixes = re.match(r"[-@:+!|]*", command)
     start = prefixes.group(0) if prefixes else ""
-    tokens = re.findall(r"['\"]|[^\s'\"]+", command[len(start) :])
+    # Only these separate words for systemd; a no-break space is part of one.
+    tokens = re.findall(r"['\"]|[^ \t\n'\"]+", command[len(start) :])
     kept: list[str] = [start]
     at = 0
     while at < len(tokens):
@@ -368,7 +371,7 @@ def _assignments(values: Iterable[str]) -> list[str]:
             continue
         if "\\" in value:
             raise Refused(RULE, f"{shown(value)} has a backslash, which cannot be judged")
-        for quoted, single, bare in re.findall(r"\"([^\"]*)\"|'([^']*)'|([^\s\"']+)", value):
+        for quoted, single, bare in re.findall(r"\"([^\"]*)\"|'([^']*)'|([^ \t\n\"']+)", value):
             found.append(quoted or single or bare)
     return found
 

@@ -31,7 +31,7 @@ def main() -> None:
     os.umask(0o022)
     try:
         # Open until this process ends.
-        budget.take_place()
+        budget.take_place(asker)
     except (OSError, Refused) as error:
         sys.exit(f"celeriac: {error}")
     host = System()

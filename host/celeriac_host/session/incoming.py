@@ -7,6 +7,7 @@ repeated or missing piece is noticed.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import shutil
@@ -86,6 +87,9 @@ def _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:
         there = os.fstat(handle).st_size
         if offset != there or there + len(piece) > LIMIT_BYTES:
             raise Fault(f"received a piece for byte {offset}; expected byte {there}")
+        # It may be longer than its announced size, and others are sent at the same time.
+        if shutil.disk_usage(part).free < len(piece) + MARGIN_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left = memoryview(piece)
         while left:
             left = left[os.write(handle, left) :]

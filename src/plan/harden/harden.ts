@@ -13,6 +13,7 @@ import {
   policyFolder,
   programFolder,
   schemaPath,
+  sudoersFolder,
   sudoersPath,
   sudoersText,
 } from './places.ts';
@@ -42,7 +43,7 @@ export function hardenQuery(users: readonly string[], search = false) {
         policyPath,
         ...users.flatMap((user) => [homeOf(user), sudoersPath(user)]),
       ],
-      folders: [policyFolder, programFolder],
+      folders: [policyFolder, programFolder, sudoersFolder],
       search,
     },
     files: {

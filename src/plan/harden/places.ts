@@ -8,7 +8,8 @@ export const schemaPath = `${policyFolder}/policy.schema.json`;
 
 export const homeOf = (user: string): string => `/home/${user}`;
 export const keysPath = (user: string): string => `${homeOf(user)}/.ssh/authorized_keys`;
-export const sudoersPath = (user: string): string => `/etc/sudoers.d/${user}`;
+export const sudoersFolder = '/etc/sudoers.d';
+export const sudoersPath = (user: string): string => `${sudoersFolder}/${user}`;
 
 /** The one line; `""`: no arguments. */
 export const sudoersText = (user: string): string =>

@@ -74,7 +74,7 @@ export function proposePolicy(
     const where = `the policy, ${issue?.path.join('.')}`;
     throw new ConfigError(where, issue?.message ?? 'not valid', 'see docs/reference/policy.md');
   }
-  return { policy: read.data, findings: [...code.findings, ...warnUnsigned(read.data)] };
+  return { policy: read.data, findings: [...code.findings, ...warnOfSignatures(read.data)] };
 }
 
 /** The policy that is on the host. @throws ConfigError when it is not valid */
@@ -206,9 +206,15 @@ function proposeSigners(given: PolicyGiven, present: Policy | null): Policy['sig
   };
 }
 
-function warnUnsigned({ checkout, deployTo, signers, appUser, access }: Policy): Finding[] {
-  const deploys = (checkout ?? null) !== null || (deployTo ?? null) !== null;
-  if (!deploys || access === 'read' || (signers ?? null) !== null) return [];
+function warnOfSignatures({ checkout, deployTo, signers, appUser, access }: Policy): Finding[] {
+  const uploads = (deployTo ?? null) !== null;
+  const deploys = (checkout ?? null) !== null || uploads;
+  if (!deploys || access === 'read') return [];
+  if ((signers ?? null) !== null) {
+    if (!uploads) return [];
+    const refused = `every upload will be refused: an archive has no signature, and the policy has \`signers\`; deploy with \`--source git\`, or set \`"signers": null\` in the policy on the server`;
+    return [{ level: 'warning', message: refused }];
+  }
   const message = `whoever has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` names whose they must have`;
   return [{ level: 'warning', message }];
 }

@@ -17,12 +17,21 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const absent = { kind: 'absent' } as const;
 
-/** A host that was never hardened, with a worker of the user shop. */
-function bareHost() {
+/** A host that was never hardened, with a worker of the user shop; `left`: a user in sudoers. */
+function bareHost(left?: string) {
+  const sudoers = {
+    kind: 'file',
+    text: `${left} ALL=(root) NOPASSWD: /usr/local/lib/celeriac/agent ""\n`,
+    sha256: 'a'.repeat(64),
+    mode: '0440',
+    owner: 'root',
+  } as const;
   const applied: Operation[] = [];
   const look = async (query: FactQuery) => {
     const fact = realFact('hardening');
-    const files = (query.files?.paths ?? []).map((path) => [path, absent] as const);
+    const files = (query.files?.paths ?? []).map(
+      (path) => [path, path === `/etc/sudoers.d/${left}` ? sudoers : absent] as const,
+    );
     return {
       files: Object.fromEntries(files),
       stores: [],
@@ -39,7 +48,7 @@ function bareHost() {
         accounts: { celeriac: null },
         owned: { celeriac: { paths: [], whole: true } },
         loose: [],
-        folders: {},
+        folders: { '/etc/sudoers.d': left === undefined ? [] : ['README', left] },
         sudoers: { visudo: true, problem: null },
       },
     };
@@ -119,4 +128,13 @@ test('celeriac unharden has nothing to do on a host that was not hardened', asyn
   const { code, out, applied } = await bareHost().run(['unharden']);
   expect([code, applied]).toEqual([0, []]);
   expect(out).toContain('Nothing to do');
+});
+
+test('a user that the policy has forgotten is named, and goes with the rest', async () => {
+  const hardened = await bareHost('celeriac-plan').run([...words, '--dry-run']);
+  expect(hardened.code).toBe(3);
+  expect(hardened.out).toContain('celeriac-plan may run the agent, too');
+  const { code, out, applied } = await bareHost('celeriac-plan').run(['unharden']);
+  expect([code, applied]).toEqual([0, ['remove-file']]);
+  expect(out).toContain('take the right to run the agent from celeriac-plan');
 });

@@ -356,6 +356,11 @@ describe('the policy', () => {
     const sshSigners = [{ name: 'alice@example.com', key: 'ssh-ed25519 AAAA' }];
     const signed = proposePolicy({ ...git, sshSigners }, known);
     expect([signed.policy.signers, signed.findings]).toEqual([{ ssh: sshSigners }, []]);
+    const upload = { ...nothing, source: 'upload', deployTo: '/srv/releases' } as const;
+    const { findings: refused } = proposePolicy(upload, { ...known, present: signed.policy });
+    expect(refused.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining('every upload will be refused'),
+    );
   });
 
   test('has swap unless it is off, as the action provision needs', () => {
