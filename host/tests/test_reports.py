@@ -55,6 +55,12 @@ def test_what_the_program_never_reports_is_a_problem(
     assert said in found["problem"] and "sent an invalid report" in found["problem"]
 
 
+def test_calls_of_a_probe_have_no_ids_yet() -> None:
+    asked = {"kind": "task", "task": "shop.tasks.probe", "calls": [{"args": [1]}]}
+    said = {**JOBS, "delivery": {"transport": "redis", "where": "", "seconds": 1, "problem": None}}
+    assert reports.checked("probe", asked, said) == said
+
+
 @pytest.mark.parametrize("missing", sorted(FOUND))
 def test_a_report_is_complete(missing: str) -> None:
     with pytest.raises(reports.Invalid):

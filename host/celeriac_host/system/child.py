@@ -176,7 +176,8 @@ def refusal(process: Program, argv: Sequence[str], err: str) -> OperationError |
     lines = [line for line in err.splitlines() if line.strip()]
     why = lines[-1] if lines else "systemd does not say why"
     if process.end is None:
-        why = f"systemd-run: {why}"
+        missing, _, reason = why.rpartition(": ")
+        why = reason if missing.startswith("Failed to find executable") else f"systemd-run: {why}"
     elif process.end.code in services.STATUSES and not lines:
         why = services.STATUSES[process.end.code]
     else:

@@ -300,7 +300,15 @@ test('a checkout that is killed half-way is undone', async () => {
   const work = all.start(CHECKOUT, 'do', asked(next, { stash: true }));
   const isHalf = () =>
     existsSync(join(all.host, 'a/new.py')) && existsSync(join(all.host, '.git/index.lock'));
-  while (!isHalf() || all.read('app.py') !== 'three\n') {
+  // Git removes a file before it writes the new one.
+  const isWritten = () => {
+    try {
+      return all.read('app.py') === 'three\n';
+    } catch {
+      return false;
+    }
+  };
+  while (!isHalf() || !isWritten()) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   work.kill();
