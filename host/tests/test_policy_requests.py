@@ -90,7 +90,10 @@ def messages(at: Hardened) -> Dict[str, Any]:
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
         "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
-        "acknowledge": {"transactions": [IDENT, NOBODYS]},
+        "acknowledge": {
+            "transactions": [IDENT, NOBODYS],
+            "notices": {"about": f"deploy-worker of {UNIT}", "messages": ["notice: x"]},
+        },
         "bye": {},
     }
     return {ask: {"id": 1, "ask": ask, "protocol": 1, **more} for ask, more in found.items()}
@@ -216,9 +219,13 @@ def test_a_search_finds_what_the_policy_names(at: Hardened) -> None:
 def test_transactions_of_other_units_are_not_told(at: Hardened) -> None:
     all_units = [{"unit": UNIT}, {"unit": None}, {"unit": "ssh.service"}]
     lists = dict.fromkeys(("untold", "open", "awaiting"), all_units)
-    answer = facts.told({"past": {**lists, "working": None}}, at.scene())
+    own = ("provision", f"deploy-worker of {UNIT}", f"cleanup of {UNIT}, plan 2")
+    others = ("cleanup", "deploy-worker of ssh.service", f"cleanup of x{UNIT}", f"x of y of {UNIT}")
+    past = {**lists, "working": None, "notices": {about: ["x"] for about in (*own, *others)}}
+    answer = facts.told({"past": past}, at.scene())
     assert answer["past"]["untold"] == [{"unit": UNIT}, {"unit": None}]
     assert answer["past"]["working"] is None
+    assert tuple(answer["past"]["notices"]) == own
 
 
 # --- requests -------------------------------------------------------------------------------------
@@ -293,6 +300,11 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("confirm", {"unit": "ssh.service"}, "units: "),
         ("confirm", {"transactions": [OTHER]}, "transactions: "),
         ("acknowledge", {"transactions": [OTHER]}, "transactions: "),
+        (
+            "acknowledge",
+            {"notices": {"about": "deploy-worker of ssh.service", "messages": ["x"]}},
+            "transactions: deploy-worker of ssh.service is not about ",
+        ),
         ("submit", {"request": {"kind": "shell"}}, "probes: "),
         ("submit", {"request": None}, "probes: "),
     ],

@@ -187,6 +187,30 @@ def test_as_another_user_with_that_users_groups_and_home(system: System, root: N
         system.run(["touch", "/etc/celeriac-test"], user="nobody", cwd="/")
 
 
+def test_another_user_only_enters_folders_that_it_may_enter(
+    system: System, root: None, tmp_path: Path
+) -> None:
+    closed, inner = tmp_path / "closed", tmp_path / "closed" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "secret").write_text("s")
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    assert system.run(["pwd"], user="nobody", cwd=str(inner)).out == f"{inner}\n"
+    closed.chmod(0o700)
+    # Once in it, the user could read all that is open to everybody below the closed folder.
+    for folder in (inner, closed):
+        with pytest.raises(OperationError) as failed:
+            system.run(["cat", "secret"], user="nobody", cwd=str(folder), check=False)
+        assert failed.value.message == (
+            f"could not start cat: [Errno 13] Permission denied: '{folder}'"
+        )
+    with pytest.raises(OperationError) as failed:
+        system.run(["true"], user="nobody", cwd="/no/such/folder", check=False)
+    assert failed.value.message == "/no/such/folder not found"
+    # Nor is it left where the agent happens to be.
+    assert system.run(["pwd"], user="nobody").out == "/\n"
+
+
 def test_users_and_groups_by_name_and_by_number() -> None:
     nobody = pwd.getpwnam("nobody")
     assert identity("nobody") == identity(str(nobody.pw_uid))

@@ -31,14 +31,25 @@ export function givenBy(flags: GivenFlags): (name: string) => string {
 }
 
 function readKey(given: string | undefined): string {
-  const standard = ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
-  const present = standard.find((file) => existsSync(file));
-  // Like ssh: an agent first; without any key, the error names the usual file.
-  const hasAgent = (process.env.SSH_AUTH_SOCK ?? '') !== '';
-  if (given === undefined && hasAgent) return '';
-  const chosen = given ?? present ?? standard[0] ?? '';
+  if (given === undefined && hasAgent()) return '';
+  // Without any key, the error names the usual file.
+  const chosen = given ?? presentKeys()[0] ?? standardKeys()[0] ?? '';
   return readFile('ssh-key-file', chosen);
 }
+
+/** Like ssh: an agent first, then the usual files. */
+function readSpareKey(flags: GivenFlags): string {
+  const [path] = presentKeys();
+  if (flags.has('ssh-key-file') || !hasAgent() || path === undefined) return '';
+  return readFile('ssh-key-file', path);
+}
+
+const hasAgent = (): boolean => (process.env.SSH_AUTH_SOCK ?? '') !== '';
+
+const standardKeys = (): readonly string[] =>
+  ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
+
+const presentKeys = (): readonly string[] => standardKeys().filter((file) => existsSync(file));
 
 function readKnownHosts(flags: GivenFlags): string {
   const path = flags.get('known-hosts-file') ?? join(homedir(), '.ssh', 'known_hosts');
@@ -76,7 +87,9 @@ export function connectionOf(
     const { host, port, user } = inputs;
     const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
     const { jump } = inputs['proxy-jump'];
-    const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'], jump };
+    const keyWithoutAgent = readSpareKey(flags);
+    const knownHosts = inputs['known-hosts'];
+    const target = { host, port, user, ...login, keyWithoutAgent, knownHosts, jump };
     const policy = { connectTimeout: inputs['connect-timeout'] };
     return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
   }

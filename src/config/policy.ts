@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsePostgresUrl } from './postgres-url.ts';
 
 /**
  * The policy of a host in hardened mode, `/etc/celeriac/policy.json`: what a key may ask the installed
@@ -23,8 +24,11 @@ const list = <Item extends z.ZodType>(item: Item) => z.array(item).max(longest.l
 const database = z
   .union([
     path,
-    // A password, or an option that names a file, has no place here.
-    z.string().regex(/^postgres(?:ql)?:\/\/(?:[^/?#:@\s]*@)?[^/?#@\s]*\/[^/?#\s]+$/),
+    // A password, or an option that names a file with one, has no place here.
+    z
+      .string()
+      .regex(/^postgres(?:ql)?:\/\/(?:[^/?#:@\s]*@)?[^/?#@\s]*\/[^/?#\s]+(?:\?[^?#@\s]*)?$/)
+      .refine((url) => parsePostgresUrl(url) !== null),
   ])
   .meta({ description: 'The path of a SQLite file, or a postgresql:// URL without a password.' });
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from celeriac_host.app.programs import sources as program
-from celeriac_host.code import app_user, trees
-from celeriac_host.system import files
+from celeriac_host.code import trees
+from celeriac_host.system import app_user, files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 from celeriac_host.system.units import show

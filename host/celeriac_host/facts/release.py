@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.code import app_user, environments, git, trees
+from celeriac_host.code import environments, git, trees
 from celeriac_host.code.sources import working_directory
 from celeriac_host.facts.unit import full_name
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System

@@ -10,9 +10,10 @@ import os
 import time
 from typing import Any
 
-from celeriac_host.code import app_user, git, trees
+from celeriac_host.code import git, trees, undo_user
 from celeriac_host.code.git import Change, Checkout
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -69,7 +70,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    user = app_user.of_step(args, host, journal)
+    user = undo_user.of_step(args, host, journal)
     checkout, moved = git.require(host, user, args["checkout"]), journal.get("moved")
     if moved is None:
         _restore(host, checkout, was)

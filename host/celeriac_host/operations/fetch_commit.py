@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-from celeriac_host.code import app_user, git, parcels
+from celeriac_host.code import git, parcels
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 

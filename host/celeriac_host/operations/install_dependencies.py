@@ -14,9 +14,10 @@ import time
 from contextlib import contextmanager, suppress
 from typing import Any, Iterator
 
-from celeriac_host.code import app_user, environments, git, objects, trees
+from celeriac_host.code import environments, git, objects, trees, undo_user
 from celeriac_host.code.environments import Environment
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System, Tick
@@ -79,7 +80,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    prefix, user = was["prefix"], app_user.of_step(args, host, journal)
+    prefix, user = was["prefix"], undo_user.of_step(args, host, journal)
     if not journal.get("kept"):
         # Nothing was installed; an interrupted copy must not take the place of a whole one.
         store = _store(prefix)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.code import app_user, git, trees
+from celeriac_host.code import git, trees
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 

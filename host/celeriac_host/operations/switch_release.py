@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.code import app_user, git, trees
+from celeriac_host.code import git, trees, undo_user
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
@@ -37,7 +38,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     was = journal.get("was")
     if was is None:
         return None
-    base, user = args["deployTo"], app_user.of_step(args, host, journal)
+    base, user = args["deployTo"], undo_user.of_step(args, host, journal)
     now = trees.current(host, user, base)
     if now not in (was["target"], was["to"]):
         raise OperationError(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.code import app_user, git, parcels, trees
+from celeriac_host.code import git, parcels, trees, undo_user
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
@@ -38,7 +39,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     release = journal.get("makes")
     if release is None:
         return None
-    user, folder = app_user.of_step(args, host, journal), os.path.dirname(release)
+    user, folder = undo_user.of_step(args, host, journal), os.path.dirname(release)
     if _present(host, user, args).current_name == _name(args):
         return f"{release} not removed: current points to it"
     names = [_name(args), f".{_name(args)}.part"]

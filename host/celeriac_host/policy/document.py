@@ -11,6 +11,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from celeriac_host.policy import trusted
 from celeriac_host.policy.refusal import POLICY_PATH
+from celeriac_host.store import postgres_url
+from celeriac_host.system.errors import OperationError
 
 LIMIT_BYTES = 256 * 1024
 TEXT_LIMIT = 4096
@@ -21,7 +23,7 @@ ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}")
 SETTING = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_-]+)+")
 URL = re.compile(r"https?://[^\s/?#@\\]+/[^\s?#\\]*")
-POSTGRES = re.compile(r"postgres(?:ql)?://(?:[^/?#:@\s]*@)?[^/?#@\s]*/[^/?#\s]+")
+POSTGRES = re.compile(r"postgres(?:ql)?://(?:[^/?#:@\s]*@)?[^/?#@\s]*/[^/?#\s]+(?:\?[^?#@\s]*)?")
 SIGNER = re.compile(r'[^\s"*?!,]{1,200}')
 SSH_KEY = re.compile(
     r"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}"
@@ -190,8 +192,14 @@ def _text(value: Any, pattern: re.Pattern[str], key: str) -> str:
 
 
 def _database(value: Any) -> str:
-    pattern = PATH if isinstance(value, str) and value.startswith("/") else POSTGRES
-    return _text(value, pattern, "databases")
+    if isinstance(value, str) and value.startswith("/"):
+        return _text(value, PATH, "databases")
+    url = _text(value, POSTGRES, "databases")
+    try:
+        postgres_url.checked(url)
+    except OperationError:
+        raise Unusable("databases: invalid value") from None
+    return url
 
 
 def _command(value: Any) -> tuple[str, ...]:

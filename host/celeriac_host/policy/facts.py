@@ -212,7 +212,7 @@ def narrowed(query: Dict[str, Any], scene: Scene) -> Dict[str, Any]:
 
 
 def told(answer: Dict[str, Any], scene: Scene) -> Dict[str, Any]:
-    """The answer without the transactions of other units."""
+    """The answer without the transactions and the findings of other units."""
     past = answer.get("past")
     if not isinstance(past, dict):
         return answer
@@ -221,4 +221,16 @@ def told(answer: Dict[str, Any], scene: Scene) -> Dict[str, Any]:
         key: [each for each in past[key] if each.get("unit") in known]
         for key in ("untold", "open", "awaiting")
     }
-    return {**answer, "past": {**past, **kept}}
+    notices = {
+        about: texts for about, texts in past["notices"].items() if is_about_a_unit(about, scene)
+    }
+    return {**answer, "past": {**past, **kept, "notices": notices}}
+
+
+def is_about_a_unit(about: Any, scene: Scene) -> bool:
+    """Whether a finding is about a unit of the policy, or what provision says about the host."""
+    subject = re.sub(r", plan [1-9]$", "", about) if isinstance(about, str) else None
+    action, of, name = (subject or "").partition(" of ")
+    if not of:
+        return subject == "provision"
+    return bool(re.fullmatch(r"[a-z][a-z-]{0,49}", action)) and name in scene.policy.units

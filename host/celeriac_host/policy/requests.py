@@ -50,6 +50,12 @@ def _of_a_unit_or_the_host(value: Any, scene: Scene) -> None:
     scene.belongs(value, shared=True)
 
 
+def _about(value: Any, scene: Scene) -> None:
+    """What a run has told is folded away in the next one: not for the runs of others."""
+    if not facts.is_about_a_unit(value, scene):
+        raise Refused("transactions", f"{shown(value)} is not about {one_of(scene.policy.units)}")
+
+
 def _judge_meta(meta: Mapping[str, Any], scene: Scene) -> None:
     if "release" in meta and "unit" not in meta:
         raise Refused("units", "a release needs a unit")
@@ -255,7 +261,7 @@ RULES: Mapping[str, Rule] = {
         # What a run has told, for the next one to leave out; it is only kept, and bounded.
         {
             "notices": thing(
-                Rule("transactions", {"about": line(), "messages": listing(text(), 1000)}),
+                Rule("transactions", {"about": _about, "messages": listing(text(), 1000)}),
                 "notices",
             )
         },

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System
 
-PROPERTIES = ("LoadState", "User", "Group", "SupplementaryGroups")
+PROPERTIES = ("LoadState", "User", "Group", "SupplementaryGroups", "DynamicUser")
 
 
 class AppUser(NamedTuple):
@@ -48,6 +48,37 @@ def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
         return AppUser(identity(str(os.geteuid())), "the app")
 
 
+def named(args: dict[str, Any]) -> Identity:
+    """The user that an operation names. Raises OperationError."""
+    return identity(args["user"])
+
+
+def name_of_unit(host: System, unit: str) -> str:
+    """The `User=` of a unit, root if it has none: who owns its code. Raises OperationError."""
+    return _owner(unit, units.show(host, unit, PROPERTIES))
+
+
+def of_unit(host: System, unit: str) -> Identity:
+    """The user and the groups of a unit's processes, who own its code. Raises OperationError."""
+    seen = units.show(host, unit, PROPERTIES)
+    _owner(unit, seen)
+    return _identity(seen)
+
+
+def _owner(unit: str, seen: dict[str, str]) -> str:
+    if seen.get("DynamicUser") == "yes":
+        raise OperationError(
+            f"{unit} has DynamicUser=, so no user owns its code; name the owner of the code in the "
+            "input `app-user`"
+        )
+    return seen.get("User") or "root"
+
+
+def _identity(seen: dict[str, str]) -> Identity:
+    groups = seen.get("SupplementaryGroups", "").split()
+    return identity(seen.get("User") or "root", seen.get("Group", ""), groups)
+
+
 def _of_unit(host: System, unit: str) -> AppUser:
     if not unit:
         raise _unknown("no unit")
@@ -58,9 +89,7 @@ def _of_unit(host: System, unit: str) -> AppUser:
     state = seen.get("LoadState", "not-found")
     if state != "loaded":
         raise _unknown(f"{unit}: {'no such unit' if state == 'not-found' else state}")
-    groups = seen.get("SupplementaryGroups", "").split()
-    whom = identity(seen.get("User") or "root", seen.get("Group", ""), groups)
-    return AppUser(whom, unit)
+    return AppUser(_identity(seen), unit)
 
 
 def _unknown(why: str) -> OperationError:

@@ -46,7 +46,8 @@ def start(
     merged = _environment(whom, env) if asked is None else _environment_of_unit(env)
     if asked is not None and in_service:
         return _start_service(argv, whom, merged, cwd, stdin, asked, timeout)
-    become = whom is not None and os.geteuid() == 0 and whom.uid != 0
+    if whom is not None and os.geteuid() == 0 and whom.uid != 0:
+        return _start_as(argv, whom, merged, cwd or "/", stdin, asked)
     return Program(
         list(argv),
         stdin=stdin,
@@ -55,8 +56,38 @@ def start(
         cwd=cwd,
         env=merged,
         start_new_session=True,
-        preexec_fn=_becoming(whom, asked) if whom is not None and become else None,
     )
+
+
+def _start_as(
+    argv: Sequence[str],
+    whom: Identity,
+    env: Mapping[str, str],
+    cwd: str,
+    stdin: Any,
+    asked: Restrictions | None,
+) -> Program:
+    """The child enters `cwd` as the user: root would pass folders that the user may not enter."""
+    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return Program(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            start_new_session=True,
+            preexec_fn=_becoming(whom, asked, cwd, tell),
+        )
+    except subprocess.SubprocessError:
+        # Python itself does not say which error it was.
+        with suppress(BlockingIOError, ValueError):
+            number = int(os.read(told, 16))
+            raise OSError(number, os.strerror(number), cwd) from None
+        raise
+    finally:
+        os.close(told)
+        os.close(tell)
 
 
 def _start_service(
@@ -176,7 +207,9 @@ def _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[s
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _becoming(whom: Identity, asked: Restrictions | None) -> Callable[[], None]:
+def _becoming(
+    whom: Identity, asked: Restrictions | None, cwd: str, tell: int
+) -> Callable[[], None]:
     groups, gid, uid = list(whom.groups), whom.gid, whom.uid
     limits = [(resource.RLIMIT_CORE, (0, 0))]
     for name, values in (asked.rlimits if asked else {}).items():
@@ -193,6 +226,11 @@ def _becoming(whom: Identity, asked: Restrictions | None) -> Callable[[], None]:
         os.setgid(gid)
         os.setuid(uid)
         gain_nothing()
+        try:
+            os.chdir(cwd)
+        except OSError as error:
+            os.write(tell, str(error.errno).encode())
+            raise
 
     return become
 

@@ -36,7 +36,14 @@ export async function prepareLogin(target: SshTarget, agentSocket: string): Prom
       'a private key from a secret, or an ssh-agent that holds one; a secret is empty if it does not exist in this repository or environment',
     );
   }
-  return await loginByAgent(new ModernAgent(agentSocket));
+  const spare = target.keyWithoutAgent ?? '';
+  try {
+    return await loginByAgent(new ModernAgent(agentSocket));
+  } catch (error) {
+    // Many desktops run an agent that nobody has given a key.
+    if (spare === '' || !(error instanceof ConfigError)) throw error;
+    return loginByKey(parseLoginKey(spare, target.passphrase));
+  }
 }
 
 function loginByKey(key: LoginKey): Login {

@@ -8,6 +8,8 @@ export interface SshTarget {
   /** Text of the private key; empty: the keys of the ssh-agent. */
   readonly key: string;
   readonly passphrase?: string;
+  /** Like `key`: used if the ssh-agent has no key that can be used. */
+  readonly keyWithoutAgent?: string;
   /** Text in the format of known_hosts. */
   readonly knownHosts: string;
   /** The host through which it is reached, with the same login and known hosts. */

@@ -134,7 +134,7 @@ const words = (span: number): string =>
   Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'unlimited time';
 
 /** A time-out as systemd prints it; an hour if it is infinite or not printed. */
-function secondsOf(span: string | undefined): number {
+export function secondsOf(span: string | undefined): number {
   const found = parseTimeSpan(span ?? '');
   return found === null || !Number.isFinite(found) ? 3600 : Math.ceil(found / microseconds(1));
 }

@@ -5,6 +5,7 @@ import type { StoreFact, UnitFact } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { CodeTree } from '../../model/release.ts';
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
+import { secondsOf } from '../deploy/steps.ts';
 
 /** What a person says about the policy; `null`: nothing, so that it stays as it is. */
 export interface PolicyGiven {
@@ -66,7 +67,7 @@ export function proposePolicy(
     ...some('commands', given.commands ?? present?.commands),
     ...some('writablePaths', given.writablePaths ?? present?.writablePaths),
     signers: proposeSigners(given, present),
-    ...(present?.limits !== undefined && { limits: present.limits }),
+    ...proposeLimits(facts),
   };
   const read = policyShape.safeParse(policy);
   if (!read.success) {
@@ -102,6 +103,23 @@ const some = (
   values: readonly unknown[] | undefined,
 ): Readonly<Record<string, unknown>> =>
   values === undefined || values.length === 0 ? {} : { [key]: values };
+
+/** What a session may take, if nobody says otherwise: as in `host/celeriac_host/policy/document.py`. */
+const usualSeconds = 4 * 3600;
+const mostSeconds = 7 * 86_400;
+/** For everything else that a deploy does. */
+const besidesSeconds = 3600;
+
+/** A unit that may take longer to stop needs a higher limit, or its deploys would be refused. */
+function proposeLimits({ present, units }: PolicyFacts): Pick<Policy, 'limits'> {
+  if (present?.limits !== undefined) return { limits: present.limits };
+  const spans = units.map(
+    ({ properties }) =>
+      secondsOf(properties.TimeoutStopUSec) + secondsOf(properties.TimeoutStartUSec),
+  );
+  const needed = Math.max(...spans) + besidesSeconds;
+  return needed <= usualSeconds ? {} : { limits: { seconds: Math.min(needed, mostSeconds) } };
+}
 
 const withPath = (url: string): string => (/^https?:\/\/[^/]+$/.test(url) ? `${url}/` : url);
 

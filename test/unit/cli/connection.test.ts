@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
@@ -66,6 +66,18 @@ describe('over SSH', () => {
     vi.stubEnv('SSH_AUTH_SOCK', '/run/agent');
     const target = sshTarget(['--host', 'vps.example.org', '--known-hosts-file', knownHosts]);
     expect(target.key).toBe('');
+    vi.unstubAllEnvs();
+  });
+
+  test('the usual key file stands in for an ssh-agent without keys, unless one is named', () => {
+    vi.stubEnv('SSH_AUTH_SOCK', '/run/agent');
+    vi.stubEnv('HOME', folder);
+    mkdirSync(join(folder, '.ssh'));
+    writeFileSync(join(folder, '.ssh', 'id_rsa'), 'the usual key');
+    const host = ['--host', 'vps.example.org', '--known-hosts-file', knownHosts];
+    expect(sshTarget(host)).toMatchObject({ key: '', keyWithoutAgent: 'the usual key' });
+    const named = sshTarget([...host, '--ssh-key-file', keyFile]);
+    expect(named).toMatchObject({ key: 'the key', keyWithoutAgent: '' });
     vi.unstubAllEnvs();
   });
 

@@ -323,6 +323,18 @@ describe('the policy', () => {
     ]);
   });
 
+  test('gives a unit the time that it may take to stop', () => {
+    const limitsWith = (stop: string, present: Policy | null = null) => {
+      const times = { TimeoutStopUSec: stop, TimeoutStartUSec: '1min 30s' };
+      const units = [unit('a.service'), unit('b.service', 'shop', 'loaded', times)];
+      return proposePolicy(nothing, { ...known, units, present }).policy.limits;
+    };
+    expect(limitsWith('16min')).toBeUndefined();
+    expect(limitsWith('6h')).toEqual({ seconds: 6 * 3600 + 90 + 3600 });
+    expect(limitsWith('2w')).toEqual({ seconds: 7 * 86_400 });
+    expect(limitsWith('6h', { ...policy, limits: { seconds: 60 } })).toEqual({ seconds: 60 });
+  });
+
   test('stays as it is where nothing is given', () => {
     const present: Policy = {
       ...policy,

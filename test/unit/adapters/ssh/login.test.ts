@@ -91,6 +91,18 @@ describe('without a key', () => {
     const error = await configRefusal(prepareLogin(target, '/nowhere/agent'));
     expect(error.message).toContain('cannot be reached');
   });
+
+  test('a key file stands in for an agent without keys, and only for that', async () => {
+    await using server = await TestServer.start();
+    const target = server.target({ key: '', keyWithoutAgent: KEYS.login.private });
+    {
+      await using _agent = await startAgent();
+      await using session = await openSession({ target }, quiet);
+      expect(session.handshakes).toBe(1);
+    }
+    await using _agent = await startAgent(KEYS.otherLogin.private);
+    await hostRefusal(openSession({ target }, quiet));
+  });
 });
 
 describe('a jump host', () => {
