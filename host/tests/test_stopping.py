@@ -205,6 +205,26 @@ def test_the_program_gets_the_environment_of_the_worker(
     assert (stopped.remark, log.read_text()) == ("", f"{told}\n")
 
 
+def test_the_program_runs_where_the_worker_does_before_the_first_release(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    log, earlier = tmp_path / "log", tmp_path / "earlier"
+    earlier.mkdir()
+    program = tmp_path / "program.sh"
+    program.write_text(f"""pwd >{log}; echo '{{"report": {{}}}}'""")
+    environment = {"INVOCATION_ID": RUN, "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(["/bin/sleep", "3600"], env=environment, cwd=earlier) as worker:
+        host = Unit(state, main=worker.pid)
+        code, shown = host.answers[("systemctl", "show")]
+        shown += "\nWorkingDirectory=/srv/shop/current/backend"
+        host.answers[("systemctl", "show")] = (code, shown)
+        args = {"unit": UNIT, "interpreter": ["/bin/sh", str(program)], "app": "app"}
+        stopped = stopping.stop({**args, "pythonPath": []}, host, journal.step(0), 60)
+        worker.kill()
+    assert stopped.remark == ""
+    assert log.read_text() == f"{earlier}\n"
+
+
 def test_after_a_failed_stop_the_worker_consumes_again(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:

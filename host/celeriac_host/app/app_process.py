@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from typing import Any, Callable, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
@@ -58,11 +59,16 @@ def run(
     """Runs the program `name`; `take` gets each message, and may return an answer to it.
 
     `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose
-    environment is used, if it can be read. Raises OperationError, RunnerGone, and what `take`
+    environment is used, if it can be read; and its directory, as long as the release with that of
+    the unit is not there. Raises OperationError, RunnerGone, and what `take`
     raises.
     """
     where = units.context(host, request["unit"])
-    environment = _environment_of(like, where, host, request["unit"]) or where.environment
+    own = _environment_of(like, where, host, request["unit"])
+    environment = own or where.environment
+    directory = where.directory
+    if own and not os.path.isdir(directory):
+        directory = processes.working_directory(like) or directory
     started = where._replace(environment=environment)
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
@@ -80,7 +86,7 @@ def run(
         on_line,
         timeout=timeout,
         whom=where.identity,
-        cwd=where.directory,
+        cwd=directory,
         env={
             **environment,
             # No byte code: the code may be undone, and Python compares only its size and second.
