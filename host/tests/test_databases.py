@@ -1,4 +1,4 @@
-"""SQLite files are read, copied and sent as their owner, and never changed."""
+"""SQLite files are read, copied and sent as the app's user, and never changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from app_database import AppDatabase
 from celeriac_host.session import snapshot, wire
-from celeriac_host.store import copies, sqlite, sqlite_child, sqlite_copy
+from celeriac_host.store import copies, sqlite, sqlite_child, sqlite_copy, sqlite_locks
 from celeriac_host.store.sqlite_child import Work
 from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone
@@ -452,3 +452,17 @@ def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host)
     with pytest.raises(OperationError) as refused:
         content_of(large, host, limit=MIB, extract=wanted())
     assert "links" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "ids"),
+    [
+        ([[1, 2], [3, 4]], {(1, 2), (3, 4)}),
+        ([[1, "2"], [3], {"a": 1}, None, [5, 6]], set()),
+        ("12", set()),
+        (None, set()),
+        ([[7, number] for number in range(9)], {(7, 0), (7, 1), (7, 2), (7, 3)}),
+    ],
+)
+def test_what_the_child_says_of_its_files_is_numbers(said: Any, ids: Any) -> None:
+    assert sqlite_locks.read_ids(said) == ids

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from celeriac_host.store.copies import TooLarge
-from celeriac_host.store.sqlite_locks import explain_lock
+from celeriac_host.store.sqlite_locks import explain_lock, ids_of, read_ids
 from celeriac_host.system import owned
 from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
@@ -132,8 +132,9 @@ class Conversation(Channel):
             raise NoAnswer(f"{self._who()} exited without an answer")
         if not isinstance(said, dict):
             raise NoAnswer(f"{self._who()} sent invalid data")
+        ids = read_ids(said.get("files"))
         for name, make in (
-            ("locked", lambda text: OperationError(explain_lock(self.path, text))),
+            ("locked", lambda text: OperationError(explain_lock(self.path, text, ids))),
             ("tooLarge", lambda text: TooLarge(f"{self.path}: {text}")),
             ("absent", Absent),
             ("refused", OperationError),
@@ -280,14 +281,14 @@ def _be_child(whom: AppUser | None, work: Work, end: socket.socket) -> None:
         channel.send({"value": work.run(channel)})
     except BaseException as error:
         with suppress(OSError):
-            channel.send(_told(error))
+            channel.send(_told(error, work.path))
     finally:
         os._exit(0)
 
 
-def _told(error: BaseException) -> dict[str, Any]:
+def _told(error: BaseException, path: str) -> dict[str, Any]:
     if isinstance(error, Locked):
-        return {"locked": str(error)}
+        return {"locked": str(error), "files": ids_of(path)}
     if isinstance(error, TooLarge):
         return {"tooLarge": error.message}
     if isinstance(error, Absent):

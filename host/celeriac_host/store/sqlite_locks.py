@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any, Set, Tuple
 
 from celeriac_host.system import processes
 
 COMPANIONS = ("", "-wal", "-shm", "-journal")
+# A file by its device and inode.
+Ids = Set[Tuple[int, int]]
 
 
 def files_of(path: str) -> list[str]:
@@ -15,20 +18,33 @@ def files_of(path: str) -> list[str]:
     return [os.path.realpath(path) + suffix for suffix in COMPANIONS]
 
 
-def explain_lock(path: str, waited: str) -> str:
-    holders = lock_holders(path)
+def ids_of(path: str) -> list[tuple[int, int]]:
+    """The files of the database, for `explain_lock`; by a process of the app's user."""
+    found = []
+    for each in files_of(path):
+        with suppress(OSError):
+            about = os.stat(each)
+            found.append((about.st_dev, about.st_ino))
+    return found
+
+
+def read_ids(said: Any) -> Ids:
+    """What such a process says that they are; only numbers."""
+    rows = said[: len(COMPANIONS)] if isinstance(said, list) else []
+    pairs = (row for row in rows if isinstance(row, list) and len(row) == 2)
+    return {(dev, inode) for dev, inode in pairs if isinstance(dev, int) and isinstance(inode, int)}
+
+
+def explain_lock(path: str, waited: str, ids: Ids) -> str:
+    holders = lock_holders(ids)
     who = f" by {', '.join(holders)}" if holders else ""
     return f"{path} is locked{who}; {waited}, nothing was changed"
 
 
-def lock_holders(path: str) -> list[str]:
+def lock_holders(ids: Ids) -> list[str]:
     """Processes with a write lock on it, or else with it open; empty if none is found."""
-    inodes = set()
-    for each in files_of(path):
-        with suppress(OSError):
-            inodes.add(os.stat(each).st_ino)
-    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]
-    writing = [pid for pid in _locking(inodes) if pid in with_file_open]
+    with_file_open = [pid for pid in _pids() if _has_open(pid, ids)]
+    writing = [pid for pid in _locking({inode for _, inode in ids}) if pid in with_file_open]
     return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]
 
 
@@ -55,12 +71,13 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != ours]
 
 
-def _has_open(pid: int, inodes: set[int]) -> bool:
+def _has_open(pid: int, ids: Ids) -> bool:
     folder = f"/proc/{pid}/fd"
     with suppress(OSError):
         for name in os.listdir(folder):
             with suppress(OSError):
-                if os.stat(os.path.join(folder, name)).st_ino in inodes:
+                about = os.stat(os.path.join(folder, name))
+                if (about.st_dev, about.st_ino) in ids:
                     return True
     return False
 
@@ -69,5 +86,6 @@ def _describe_process(pid: int) -> str:
     process = processes.read(pid)
     if process is None:
         return f"pid {pid}"
-    command = " ".join(process.argv)[:80] or "?"
-    return f"pid {pid} ({command}, user {process.user})"
+    # Its arguments may hold a secret.
+    program = "".join(filter(str.isprintable, os.path.basename("".join(process.argv[:1]))))[:40]
+    return f"pid {pid} ({program or '?'}, user {process.user})"

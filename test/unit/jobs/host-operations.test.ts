@@ -275,7 +275,9 @@ describe('repair-jobs', () => {
     try {
       await once(holder.stdout, 'data');
       const said = repair(database, 'do', rows, 0.2);
-      expect(said.error).toContain(`${database.file} is locked by pid ${holder.pid} (`);
+      expect(said.error).toContain(
+        `${database.file} is locked by pid ${holder.pid} (python3, user `,
+      );
       expect(said.error).toContain('nothing was changed');
     } finally {
       holder.stdin.end();
