@@ -154,17 +154,29 @@ def test_what_others_left_in_a_code_folder_is_removed_and_nothing_behind_a_link(
     state: str, base: Path, victim: Path
 ) -> None:
     releases, user = base / "releases", identity("nobody")
-    cache = releases / COMMIT / "__pycache__"
+    cache = releases / COMMIT / "app" / "__pycache__"
     cache.mkdir(parents=True)
     (cache / "of-root.pyc").touch()
-    (cache / "behind").symlink_to(victim)
     (releases / ("b" * 40)).symlink_to(victim)
-    for each in (releases, releases / COMMIT):
+    for each in (releases, releases / COMMIT, cache.parent):
         os.chown(each, NOBODY, NOBODY)
     left = trees.remove(Host(state), user, str(releases), [COMMIT, "b" * 40])
     assert left == ["b" * 40]
     assert os.listdir(releases) == ["b" * 40]
     assert os.listdir(victim / COMMIT) == ["precious"]
+
+
+def test_files_of_root_that_the_user_calls_a_code_folder_are_left(state: str, base: Path) -> None:
+    releases = base / "releases"
+    for name in ("data", "__pycache__"):
+        (releases / COMMIT / name).mkdir(parents=True)
+        (releases / COMMIT / name / "precious").touch()
+    (releases / COMMIT / "__pycache__" / "link.pyc").symlink_to("precious")
+    for each in (releases, releases / COMMIT):
+        os.chown(each, NOBODY, NOBODY)
+    assert trees.remove(Host(state), identity("nobody"), str(releases), [COMMIT]) == [COMMIT]
+    assert (releases / COMMIT / "data" / "precious").exists()
+    assert os.listdir(releases / COMMIT / "__pycache__") == ["precious"]
 
 
 def test_the_folder_in_which_root_removes_cannot_be_a_link(

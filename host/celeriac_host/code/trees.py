@@ -114,17 +114,16 @@ def remove(host: System, whom: Identity, folder: str, names: Sequence[str]) -> l
     asked = {"folder": folder, "names": list(names)}
     left: list[str] = work(host, whom, "tree", "remove", asked)
     if left and os.geteuid() == 0 and whom.uid != 0:
-        left = _remove_left(host, whom, folder, left)
+        _remove_byte_code(host, whom, folder, left)
+        left = work(host, whom, "tree", "remove", {**asked, "names": left})
     return left
 
 
-def _remove_left(host: System, whom: Identity, folder: str, names: list[str]) -> list[str]:
-    """As root, from an open folder: what other users left, e.g. the worker's byte code."""
+def _remove_byte_code(host: System, whom: Identity, folder: str, names: list[str]) -> None:
+    """As root, from an open folder: the byte code of a worker that ran as another user."""
     with owned.opened(folder, os.O_RDONLY | os.O_DIRECTORY) as found:
         owned.require_owner(found, whom, "the app")
-        asked = {"names": names}
-        left: list[str] = work(host, identity("0"), "tree", "remove-left", asked, cwd=found.proc)
-    return left
+        work(host, identity("0"), "tree", "remove-left", {"names": names}, cwd=found.proc)
 
 
 def parsed(text: str) -> dict[str, str]:

@@ -18,6 +18,8 @@ from celeriac_host.app.programs.own_folders import (
 
 MARGIN_BYTES = 32 * 1024 * 1024
 MEMBER_LIMIT = 200_000
+# Of Python, for its byte code.
+CACHE = "__pycache__"
 
 
 def look(args: Dict[str, Any]) -> Any:
@@ -235,18 +237,31 @@ def remove(args: Dict[str, Any]) -> Any:
 
 
 def remove_left(args: Dict[str, Any]) -> Any:
-    """As root: removes what other users left in folders, e.g. the worker's byte code.
+    """As root: removes the byte code that a worker of another user left in folders, nothing else.
 
-    It is started in their folder. From there on by names in it alone; rmtree follows no link.
+    What else is there may be anything: the user can rename a folder of its own to one of the names.
+    It is started in their folder. From there on by open folders alone, and through no link.
     """
     for name in args["names"]:
-        if (
-            os.path.basename(name) == name
-            and name not in ("", ".", "..")
-            and not os.path.islink(name)
-        ):
-            shutil.rmtree(name, ignore_errors=True)
-    return [name for name in args["names"] if os.path.lexists(name)]
+        if os.path.basename(name) == name and name not in ("", ".", ".."):
+            try:
+                _remove_byte_code(name)
+            except (OSError, RecursionError):
+                continue
+    return None
+
+
+def _remove_byte_code(top: str) -> None:
+    for path, folders, names, folder in os.fwalk(top, topdown=False):
+        if os.path.basename(path) == CACHE:
+            for name in names:
+                if name.endswith(".pyc"):
+                    os.unlink(name, dir_fd=folder)
+        if CACHE in folders:
+            try:
+                os.rmdir(CACHE, dir_fd=folder)
+            except OSError:
+                continue
 
 
 WORK: Dict[str, Any] = {
