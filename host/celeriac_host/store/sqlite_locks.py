@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import Any, Set, Tuple
 
 from celeriac_host.system import processes
 
 COMPANIONS = ("", "-wal", "-shm", "-journal")
+# What an interpreter runs.
+SCRIPT = re.compile(r"[\w./-]+\.(?:py|sh|js|rb|pl)")
 # A file by its device and inode.
 Ids = Set[Tuple[int, int]]
 
@@ -86,6 +89,10 @@ def _describe_process(pid: int) -> str:
     process = processes.read(pid)
     if process is None:
         return f"pid {pid}"
-    # Its arguments may hold a secret.
-    program = "".join(filter(str.isprintable, os.path.basename("".join(process.argv[:1]))))[:40]
-    return f"pid {pid} ({program or '?'}, user {process.user})"
+    # Without its arguments, which may hold a secret.
+    words = [
+        os.path.basename("".join(process.argv[:1])),
+        *filter(SCRIPT.fullmatch, process.argv[1:2]),
+    ]
+    command = "".join(filter(str.isprintable, " ".join(words)))[:80] or "?"
+    return f"pid {pid} ({command}, user {process.user})"
