@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -48,6 +49,25 @@ def root() -> None:
     """For tests that need root. A skipped test counts as failed."""
     if os.geteuid() != 0:
         pytest.skip("needs root, or sudo -n")
+
+
+@pytest.fixture
+def root_folder(root: None) -> Iterator[Path]:
+    """A folder whose every parent is root's, unlike those in /tmp."""
+    folder = tempfile.mkdtemp(prefix="celeriac-test-", dir="/run")
+    os.chmod(folder, 0o755)
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def app_folder(root_folder: Path) -> Path:
+    """A folder of the app's user, nobody, in a folder of root's."""
+    folder = root_folder / "app"
+    folder.mkdir()
+    app = pwd.getpwnam("nobody")
+    os.chown(folder, app.pw_uid, app.pw_gid)
+    return folder
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import ctypes
 import hashlib
 import os
 import pwd
-import shutil
 import signal
 import stat
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,23 +39,6 @@ LOADED = ("systemctl", "show")
 @pytest.fixture
 def host(state: str) -> Host:
     return Host(state, {LOADED: (0, f"LoadState=loaded\nUser={APP}\n")})
-
-
-@pytest.fixture
-def root_folder(root: None) -> Iterator[Path]:
-    """A folder whose every parent is root's, unlike those in /tmp."""
-    folder = tempfile.mkdtemp(prefix="celeriac-test-", dir="/run")
-    os.chmod(folder, 0o755)
-    yield Path(folder)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def app_folder(root_folder: Path) -> Path:
-    folder = root_folder / "app"
-    folder.mkdir()
-    os.chown(folder, UID, GID)
-    return folder
 
 
 @pytest.fixture

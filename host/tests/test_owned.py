@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import pytest
 from celeriac_host.system import owned
@@ -16,24 +14,6 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 
 APP = 65534
-
-
-@pytest.fixture
-def root_folder(root: None) -> Iterator[Path]:
-    """A folder whose every parent is root's, unlike those in /tmp."""
-    folder = tempfile.mkdtemp(prefix="celeriac-test-", dir="/run")
-    os.chmod(folder, 0o755)
-    yield Path(folder)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def app_folder(root_folder: Path) -> Path:
-    """A folder of the app's user in a folder of root's."""
-    folder = root_folder / "app"
-    folder.mkdir()
-    os.chown(folder, APP, APP)
-    return folder
 
 
 def app() -> Identity:

@@ -122,10 +122,10 @@ const textOf = ({ files }: HardenFacts, path: string): string | null => {
 };
 
 /** Whether every key is bound to the installed agent. */
-const areOurs = (text: string | null): boolean =>
-  (text ?? 'none')
-    .split('\n')
-    .every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
+function areOurs(text: string | null): boolean {
+  if (text === null) return false;
+  return text.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
+}
 
 const diffOf = (path: string, { text }: FileFact & { readonly kind: 'file' }) =>
   text === null || path === schemaPath ? {} : { diff: unifiedDiff(path, text, null) };
