@@ -58890,9 +58890,11 @@ const unharden_textOf = ({ files }, path) => {
     return file?.kind === 'file' ? file.text : null;
 };
 /** Whether every key is bound to the installed agent. */
-const areOurs = (text) => (text ?? 'none')
-    .split('\n')
-    .every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
+function areOurs(text) {
+    if (text === null)
+        return false;
+    return text.split('\n').every((line) => /^\s*(?:#|$)/.test(line) || line.startsWith(keyOptions));
+}
 const diffOf = (path, { text }) => text === null || path === schemaPath ? {} : { diff: unifiedDiff(path, text, null) };
 
 ;// CONCATENATED MODULE: ./src/use-case/harden.js
