@@ -70,7 +70,7 @@ export interface SoakHour {
 export interface SoakAspect {
   readonly limit: SoakLimitId;
   readonly title: string;
-  readonly verdict: 'pass' | 'fail' | 'unknown';
+  readonly verdict: 'pass' | 'warn' | 'fail' | 'unknown';
   readonly seen: string;
 }
 
