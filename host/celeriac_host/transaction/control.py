@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger, notices, sweeping
+from celeriac_host.state import ledger, notices, proofs, sweeping
 from celeriac_host.state.journal import (
     BACKUPS,
     IDENT,
@@ -122,6 +122,22 @@ def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System
         ledger.stop_awaiting(host.state, unit)
         guard.disarm(host)
         return {"confirmed": True}
+
+
+def prove(message: dict[str, Any], host: System) -> dict[str, Any]:
+    """Records what the soak of an unproven release has shown. Raises Fault, RunnerGone, OSError."""
+    unit, meta = message["unit"], message["meta"]
+    with lock.take(host, meta), host.shielded():
+        release = proofs.current(host.state, unit)
+        # It was replaced or undone meanwhile, or another run has recorded it.
+        if release is None or release["transaction"] != message["transaction"]:
+            return {"recorded": False}
+        if release["state"] != proofs.UNPROVEN:
+            return {"recorded": release["state"] == message["verdict"]}
+        about = {"soak": message["verdict"], "by": meta["holder"], "why": message["why"]}
+        about["figures"] = message["figures"]
+        ledger.prove(host.state, unit, release["transaction"], about)
+        return {"recorded": True}
 
 
 def acknowledge(
