@@ -721,7 +721,8 @@ describe('what must be known', () => {
     expect(judge(none, desired({ dryRun: true })).conclusion).toBe('inconclusive');
   });
 
-  test('memory and limits that cannot be read do not pass', () => {
+  test('memory, limits and strays of which nothing is known do not pass', () => {
+    expect(check('strays', evidence({ strays: null })).verdict).toBe('unknown');
     expect(check('memory', withUnit({ memory: null })).verdict).toBe('unknown');
     const unread = withProperties({ MemoryMax: '', MemoryHigh: '' });
     expect(check('limits', unread)).toMatchObject({
