@@ -11,6 +11,7 @@ import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
 import { policySchema } from '../src/config/policy.ts';
+import { renderChecksPage } from './checks-page.ts';
 import { renderFatePage } from './fate-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
@@ -191,6 +192,7 @@ function readOperations(): Record<string, string> {
 
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
+  yield ['docs/reference/checks.md', renderChecksPage()];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
   yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
   yield* unitRulePages();

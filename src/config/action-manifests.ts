@@ -56,7 +56,7 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
     icon: 'check-circle',
     inputs: actions.verify,
     outputs: {
-      healthy: '`true` if no check failed.',
+      healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
       checks: 'The checks as JSON, each with id, state, seen and expected.',
     },
   },

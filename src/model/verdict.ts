@@ -1,10 +1,13 @@
+/** `unknown`: what the check needs could not be read. It never counts as passed. */
+export type CheckVerdict = 'pass' | 'warn' | 'fail' | 'unknown';
+
 /** The result of one check of verify. */
 export interface Check {
   /** Short and stable: `unit`, `limits`, `processes`, `strays`, `swap`, `oom`… */
   readonly id: string;
   readonly title: string;
-  readonly state: 'passed' | 'failed' | 'warning' | 'skipped';
-  /** One line: what was seen. */
+  readonly verdict: CheckVerdict;
+  /** One line: what was seen; for `unknown`, why it is not known. */
   readonly seen: string;
   /** One line: what was expected; empty when passed. */
   readonly expected: string;
@@ -14,7 +17,13 @@ export interface Check {
   readonly next: string;
 }
 
+/**
+ * `inconclusive`: no check failed, but one without which nothing is proven is unknown. It does not
+ * confirm a release.
+ */
+export type Conclusion = 'healthy' | 'unhealthy' | 'inconclusive';
+
 export interface Verdict {
-  readonly healthy: boolean;
+  readonly conclusion: Conclusion;
   readonly checks: readonly Check[];
 }

@@ -26,7 +26,7 @@ export function checklistOf(plan: Plan, outcome: Outcome | null): readonly Check
 /** The checks of a verdict as a task list. */
 export function checklistOfChecks(checks: readonly Check[]): readonly ChecklistItem[] {
   return checks.map((check) => ({
-    done: check.state === 'passed' || check.state === 'warning',
+    done: check.verdict === 'pass' || check.verdict === 'warn',
     text: check.seen === '' ? check.title : `${check.title}: ${check.seen}`,
     note: noteOfCheck(check),
   }));
@@ -77,14 +77,14 @@ function itemOf(title: string, step: Step | undefined, outcome: Outcome): Checkl
 }
 
 function noteOfCheck(check: Check): string {
-  switch (check.state) {
-    case 'passed':
+  switch (check.verdict) {
+    case 'pass':
       return '';
-    case 'warning':
+    case 'warn':
       return 'warning';
-    case 'failed':
+    case 'fail':
       return check.expected === '' ? 'failed' : `failed, expected ${check.expected}`;
-    case 'skipped':
-      return 'not checked';
+    case 'unknown':
+      return 'unknown';
   }
 }

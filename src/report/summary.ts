@@ -1,6 +1,6 @@
 import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
-import type { Check, Verdict } from '../model/verdict.ts';
+import type { Check, CheckVerdict, Conclusion, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
 import { describeIdle, describeUnmet } from './plan-view.ts';
@@ -125,18 +125,24 @@ function describeWait({ confirmBy }: Outcome): string {
     : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host rolls back automatically.`;
 }
 
-/** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */
-export function describeVerdict(verdict: Verdict): string {
-  const count = (state: Check['state']): number =>
-    verdict.checks.filter((check) => check.state === state).length;
-  const failed = count('failed');
+const conclusions = {
+  healthy: 'Healthy',
+  unhealthy: 'Not healthy',
+  inconclusive: 'Inconclusive',
+} as const satisfies Readonly<Record<Conclusion, string>>;
+
+/** `Healthy: 12 checks passed, 1 warning, 1 unknown.` */
+export function describeVerdict({ conclusion, checks }: Verdict): string {
+  const count = (wanted: CheckVerdict): number =>
+    checks.filter(({ verdict }) => verdict === wanted).length;
+  const failed = count('fail');
   const parts = [
     ...(failed > 0 ? [`${formatCount(failed, 'check')} failed`] : []),
-    failed > 0 ? `${count('passed')} passed` : `${formatCount(count('passed'), 'check')} passed`,
-    ...(count('warning') > 0 ? [formatCount(count('warning'), 'warning')] : []),
-    ...(count('skipped') > 0 ? [`${count('skipped')} not checked`] : []),
+    failed > 0 ? `${count('pass')} passed` : `${formatCount(count('pass'), 'check')} passed`,
+    ...(count('warn') > 0 ? [formatCount(count('warn'), 'warning')] : []),
+    ...(count('unknown') > 0 ? [`${count('unknown')} unknown`] : []),
   ];
-  return `${verdict.healthy ? 'Healthy' : 'Not healthy'}: ${parts.join(', ')}.`;
+  return `${conclusions[conclusion]}: ${parts.join(', ')}.`;
 }
 
 /** A Markdown table; every cell is escaped. */
@@ -151,10 +157,10 @@ export function renderTable(table: SummaryTable): string {
 
 function renderChecks(checks: readonly Check[]): string {
   return renderTable({
-    columns: ['check', 'state', 'seen', 'expected', 'next'],
-    rows: checks.map(({ title, state, seen, expected, next }) => [
+    columns: ['check', 'verdict', 'seen', 'expected', 'next'],
+    rows: checks.map(({ title, verdict, seen, expected, next }) => [
       title,
-      state === 'skipped' ? 'not checked' : state,
+      verdict,
       seen,
       expected,
       next,

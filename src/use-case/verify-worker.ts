@@ -23,7 +23,7 @@ import { verifyHost } from './verify-host.ts';
 /**
  * Reads the facts, sends the probes of the gate, judges and reports.
  *
- * @throws GateError when a check failed
+ * @throws GateError when a check failed, or nothing is proven
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
@@ -42,9 +42,10 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const checklist = checklistOfChecks(verdict.checks);
   reporter.info(sentence);
   reporter.info(renderChecklistText(checklist));
-  reporter.output('healthy', String(verdict.healthy));
+  const isHealthy = verdict.conclusion === 'healthy';
+  reporter.output('healthy', String(isHealthy));
   reporter.output('checks', JSON.stringify(verdict.checks));
-  for (const check of verdict.checks.filter(({ state }) => state === 'warning')) {
+  for (const check of verdict.checks.filter((each) => each.verdict === 'warn')) {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
@@ -55,13 +56,13 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     checklist,
     checks: verdict.checks,
   });
-  if (!verdict.healthy) {
+  if (!isHealthy) {
     throw gateError(verdict);
   }
 }
 
 /**
- * Confirms the release that awaits its verdict if all checks passed; otherwise the host rolls back.
+ * Confirms the release that awaits its verdict if the verdict is healthy; otherwise the host rolls back.
  *
  * @throws HostError when the host rolled back during the verification
  */
@@ -73,7 +74,7 @@ async function judgeRelease(
 ): Promise<string> {
   const { inputs, reporter } = run;
   const until = `the host rolls back automatically at ${formatInstant(deadline)}`;
-  if (!verdict.healthy) {
+  if (verdict.conclusion !== 'healthy') {
     reporter.warning(`release of ${inputs.unit} not confirmed: ${until}`, 'verify');
     return '';
   }

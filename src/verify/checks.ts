@@ -1,48 +1,88 @@
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
-import type { Verdict } from '../model/verdict.ts';
-import { checkConsuming } from './checks/consuming.ts';
-import { checkDelivery } from './checks/delivery.ts';
-import { checkGate } from './checks/gate.ts';
-import { checkErrors, checkRateLimits } from './checks/journal.ts';
-import { checkKernelOom, checkMemory, checkSwap, checkUnitOom } from './checks/memory.ts';
-import { checkProcesses, checkStrays } from './checks/processes.ts';
-import { checkProbes, checkStuckRows } from './checks/services.ts';
-import { checkLimits, checkRestarts, checkSupervision, checkUnit } from './checks/unit.ts';
+import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
+import type { CheckModule } from './check.ts';
+import { consuming } from './checks/consuming.ts';
+import { errors } from './checks/errors.ts';
+import { gate } from './checks/gate.ts';
+import { gateBatch } from './checks/gate-batch.ts';
+import { gateJob } from './checks/gate-job.ts';
+import { http } from './checks/http.ts';
+import { kernelOom } from './checks/kernel-oom.ts';
+import { limits } from './checks/limits.ts';
+import { memory } from './checks/memory.ts';
+import { oom } from './checks/oom.ts';
+import { processes } from './checks/processes.ts';
+import { rateLimits } from './checks/rate-limits.ts';
+import { restarts } from './checks/restarts.ts';
+import { strays } from './checks/strays.ts';
+import { stuckJobs } from './checks/stuck-jobs.ts';
+import { supervision } from './checks/supervision.ts';
+import { swap } from './checks/swap.ts';
+import { unit } from './checks/unit.ts';
+import { visibilityTimeoutCheck } from './checks/visibility-timeout.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
+/** Every check, in the order in which they are shown. */
+export const checkModules: readonly CheckModule[] = [
+  unit,
+  limits,
+  supervision,
+  processes,
+  strays,
+  consuming,
+  swap,
+  memory,
+  oom,
+  kernelOom,
+  restarts,
+  rateLimits,
+  errors,
+  http,
+  stuckJobs,
+  visibilityTimeoutCheck,
+  gate,
+  gateJob,
+  gateBatch,
+];
+
 /**
- * The verdict on the evidence. With warnings only, the host is healthy; checks that could not be
- * carried out are listed as skipped.
+ * What must be known of a host, or nothing is proven: of each line at least one. A probe that came
+ * back proves what the broker may not tell: that the worker takes its messages.
  */
+export const essentials: readonly (readonly CheckModule[])[] = [[unit], [consuming, gateJob]];
+
+/** The verdict on the evidence. With warnings only, the host is healthy. */
 export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
-  // The effects of the probes count: a kill or a restart during the gate is a finding.
-  const facts = seen.after ?? seen.before;
-  const checks = [
-    checkUnit(facts),
-    checkLimits(facts, desired),
-    checkSupervision(facts),
-    checkProcesses(facts, desired, seen.call),
-    checkStrays(facts, seen.strays),
-    checkConsuming(facts, seen.consuming),
-    checkSwap(facts, desired),
-    checkMemory(seen.before, seen.after),
-    checkUnitOom(facts),
-    checkKernelOom(facts),
-    checkRestarts(facts, desired),
-    checkRateLimits(facts, desired),
-    checkErrors(facts, desired),
-    ...checkProbes(facts, desired),
-    checkStuckRows(seen.stuck, desired),
-    ...checkDelivery(seen.gate, facts.unit),
-    ...checkGate(seen.gate),
-  ];
-  return { healthy: checks.every(({ state }) => state !== 'failed'), checks };
+  const checks = checkModules.flatMap((module) => module.judge(seen, desired));
+  return { conclusion: conclude(checks, desired), checks };
 }
 
-/** The error of the first check that failed; `null` when the verdict is healthy. */
+function conclude(checks: readonly Check[], desired: VerifyDesired): Conclusion {
+  if (checks.some(({ verdict }) => verdict === 'fail')) return 'unhealthy';
+  return missingEssentials(checks, desired).length > 0 ? 'inconclusive' : 'healthy';
+}
+
+/** The unknown checks that make a verdict inconclusive. */
+function missingEssentials(
+  checks: readonly Check[],
+  { dryRun }: Pick<VerifyDesired, 'dryRun'>,
+): readonly Check[] {
+  const isKnown = ({ id }: CheckModule): boolean =>
+    checks.some((check) => check.id === id && check.verdict !== 'unknown');
+  const about = essentials.filter((line) => !line.some(isKnown)).flat();
+  return checks.filter(
+    ({ id, verdict }) =>
+      verdict === 'unknown' &&
+      // A dry run sends no probe, as asked.
+      (about.some((module) => module.id === id) || (id === gateJob.id && !dryRun)),
+  );
+}
+
+/** The error of the first check that failed or is missing; `null` when the verdict is healthy. */
 export function gateError(verdict: Verdict): GateError | null {
-  const [first, ...others] = verdict.checks.filter(({ state }) => state === 'failed');
+  if (verdict.conclusion === 'inconclusive') return inconclusiveError(verdict);
+  const [first, ...others] = verdict.checks.filter(({ verdict }) => verdict === 'fail');
   if (first === undefined) return null;
   const expected = first.expected === '' ? '' : `; expected ${first.expected}`;
   const more =
@@ -52,5 +92,16 @@ export function gateError(verdict: Verdict): GateError | null {
     `${first.title}: ${first.seen}${expected}${more}`,
     first.evidence,
     first.next,
+  );
+}
+
+function inconclusiveError({ checks }: Verdict): GateError | null {
+  const [first] = missingEssentials(checks, { dryRun: false });
+  if (first === undefined) return null;
+  return new GateError(
+    first.id,
+    `inconclusive: no check failed, but nothing is proven while this is unknown: ${first.title}: ${first.seen}`,
+    first.evidence,
+    first.next === '' ? 'use a gate that sends probes: `canary`, `task` or `http`' : first.next,
   );
 }

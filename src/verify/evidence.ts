@@ -83,3 +83,6 @@ export interface VerifyEvidence {
   readonly consuming: ConsumingSearch;
   readonly gate: GateResult;
 }
+
+/** The newest facts: what the probes did counts too, e.g. a restart during the gate. */
+export const latest = ({ before, after }: VerifyEvidence): VerifyFacts => after ?? before;

@@ -1,4 +1,5 @@
 import type { JournalFact } from '../model/facts.ts';
+import { formatCount, formatInstant } from '../report/quantities.ts';
 
 /** A line of the unit's journal. */
 export type JournalLine = JournalFact['suspects'][number];
@@ -80,3 +81,13 @@ export function errorLines(lines: readonly JournalLine[]): readonly JournalLine[
   }
   return found;
 }
+
+/** journald drops lines under load, so a count is a lower bound; the number of lines is shown too. */
+export function foundIn(entries: number, found: number): string {
+  const total = `in ${formatCount(entries, 'line')} since the start`;
+  return found === 0 ? `none ${total}` : `${found} ${total}`;
+}
+
+/** Journal lines as evidence. */
+export const showLines = (lines: readonly JournalLine[]): readonly string[] =>
+  lines.map(({ at, message }) => `${formatInstant(at)} ${message}`);

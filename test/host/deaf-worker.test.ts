@@ -88,7 +88,7 @@ test('verify names the cause', async () => {
   expect(red.code, red.log).toBe(1);
   expect(red.log).toContain(cause);
   expect(JSON.parse(red.outputs.checks ?? '[]')).toContainEqual(
-    expect.objectContaining({ id: 'consuming', state: 'failed' }),
+    expect.objectContaining({ id: 'consuming', verdict: 'fail' }),
   );
 });
 

@@ -33,12 +33,12 @@ test('the release is confirmed: canaries return, and so do results that Django s
 
   const canaries = await act('verify');
   expect(canaries.code, canaries.log).toBe(0);
-  expect(gateOf(canaries).map(({ state }) => state)).toEqual(['passed', 'passed']);
+  expect(gateOf(canaries).map(({ verdict }) => verdict)).toEqual(['pass', 'pass']);
   expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction}.`);
 
   const calls = await act('verify', { gate: 'task', 'gate-task': TASK });
   expect(calls.code, calls.log).toBe(0);
-  expect(gateOf(calls).map(({ state }) => state)).toEqual(['passed', 'passed']);
+  expect(gateOf(calls).map(({ verdict }) => verdict)).toEqual(['pass', 'pass']);
   // The results were read from there, and taken away again.
   const results = 'django_celery_results_taskresult';
   expect(
@@ -55,12 +55,12 @@ test('a failure before the first probe is reported with the end of its traceback
   expect(run.code).toBe(1);
   const [job, batch] = gateOf(run);
   const line = "ModuleNotFoundError: No module named 'no_such_module'";
-  expect(job).toMatchObject({ state: 'failed', seen: `the app's tasks do not import: ${line}` });
+  expect(job).toMatchObject({ verdict: 'fail', seen: `the app's tasks do not import: ${line}` });
   expect(job?.evidence.slice(-3)).toEqual([
     expect.stringMatching(/^ {2}File "\/srv\/shop\/orders\/tasks\.py", line \d+, in <module>$/),
     '    import no_such_module',
     line,
   ]);
-  expect(batch?.state).toBe('skipped');
+  expect(batch?.verdict).toBe('unknown');
   expect(run.log).toContain(`    ${line}\n`);
 });

@@ -79,6 +79,6 @@ test('with swap the worker has both limits, and all checks pass', {
   const limits = { 'swap-size': '2G', 'memory-max': '800M', 'memory-high': '600M' };
   const verify = await runs.succeed('verify', limits);
   expect(verify.outputs.healthy).toBe('true');
-  const checks = JSON.parse(verify.outputs.checks ?? '[]') as { state: string }[];
-  expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
+  const checks = JSON.parse(verify.outputs.checks ?? '[]') as { verdict: string }[];
+  expect(checks.filter(({ verdict }) => verdict !== 'pass')).toEqual([]);
 });

@@ -1,25 +1,31 @@
-import type { Check } from '../../model/verdict.ts';
 import { describeDeafness } from '../../report/deafness.ts';
-import { checkOf, fine, skippedCheck, wrong } from '../check.ts';
-import type { ConsumingSearch, VerifyFacts } from '../evidence.ts';
+import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
+import { latest } from '../evidence.ts';
 
 /** A worker that is idle while messages wait in its queues has lost its broker without noticing. */
-export function checkConsuming({ unit }: VerifyFacts, search: ConsumingSearch): Check {
-  const [id, title] = ['consuming', 'consuming'];
-  if (search.kind === 'not-asked') return skippedCheck(id, title, `not asked: ${search.why}`);
-  const { fact } = search;
-  if (fact.kind === 'unknown') return skippedCheck(id, title, `not known: ${fact.problem}`);
-  const deaf = describeDeafness(fact);
-  if (deaf === null) return checkOf(id, title, [fine('no message waits that it leaves')]);
-  const next = `run deploy-worker, which restarts it, or \`systemctl restart ${unit.name}\``;
-  const evidence =
-    fact.kind === 'nothing'
-      ? Object.entries(fact.waiting).map(([queue, count]) => `${queue}: ${count}`)
-      : [];
-  return checkOf(
-    id,
-    title,
-    [wrong(deaf, 'a worker that takes the messages of its queues', next)],
-    evidence,
-  );
-}
+export const consuming: CheckModule = {
+  id: 'consuming',
+  title: 'consuming',
+  proves:
+    'No message waits in the queues of the worker while it is idle: it has not lost its broker.',
+  doesNotProve: 'That its tasks succeed.',
+  judge(seen) {
+    const { unit } = latest(seen);
+    const search = seen.consuming;
+    if (search.kind === 'not-asked') return unknownCheck(consuming, `not asked: ${search.why}`);
+    const { fact } = search;
+    if (fact.kind === 'unknown') return unknownCheck(consuming, `not known: ${fact.problem}`);
+    const deaf = describeDeafness(fact);
+    if (deaf === null) return checkOf(consuming, [fine('no message waits that it leaves')]);
+    const next = `run deploy-worker, which restarts it, or \`systemctl restart ${unit.name}\``;
+    const evidence =
+      fact.kind === 'nothing'
+        ? Object.entries(fact.waiting).map(([queue, count]) => `${queue}: ${count}`)
+        : [];
+    return checkOf(
+      consuming,
+      [wrong(deaf, 'a worker that takes the messages of its queues', next)],
+      evidence,
+    );
+  },
+};

@@ -1,10 +1,9 @@
 import type { WorkerCall } from '../../celery/worker-call.ts';
 import type { VerifyDesired } from '../../config/verify-desired.ts';
 import type { ProcessFact } from '../../model/facts.ts';
-import type { Check } from '../../model/verdict.ts';
-import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
-import { checkOf, doubtful, fine, wrong } from '../check.ts';
-import type { Stray, VerifyFacts } from '../evidence.ts';
+import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { type CheckModule, checkOf, doubtful, fine, wrong } from '../check.ts';
+import { latest } from '../evidence.ts';
 
 interface Range {
   readonly min: number;
@@ -12,50 +11,38 @@ interface Range {
 }
 
 /** One main process and the desired number of children. */
-export function checkProcesses(
-  { unit }: VerifyFacts,
-  desired: VerifyDesired,
-  call: WorkerCall | null,
-): Check {
-  const main = unit.processes.find((process) => process.pid === unit.mainPid);
-  const children = unit.processes.filter((process) => process.parentPid === unit.mainPid);
-  const dead = children.filter((process) => process.state === 'Z');
-  const living = children.length - dead.length;
-  const expected = expectedChildren(desired, call);
-  const evidence = unit.processes.map(describeProcess);
-  const seen = `${main === undefined ? 'no' : '1'} main, ${countChildren(living)}`;
-  const wanted = `1 main, ${describeRange(expected)}`;
-  const remarks = [
-    main === undefined || living < expected.min || living > expected.max
-      ? wrong(
-          seen,
-          wanted,
-          "compare --concurrency with the running processes, and check the worker's journal",
-        )
-      : fine(seen),
-  ];
-  if (dead.length > 0) {
-    const next = 'check again later; a main process that does not reap its children is stuck';
-    remarks.push(doubtful(formatCount(dead.length, 'zombie'), 'no zombies', next));
-  }
-  const open = remarks.some((remark) => remark.state !== 'passed');
-  return checkOf('processes', 'processes', remarks, open ? evidence : []);
-}
-
-/** Stray workers: they take tasks from the same queues, and systemd does not supervise them. */
-export function checkStrays(facts: VerifyFacts, strays: readonly Stray[]): Check {
-  if (strays.length === 0) return checkOf('strays', 'stray workers', [fine('none')]);
-  const evidence = strays.map(
-    ({ pid, argv, cgroup, startedAt }) =>
-      `pid ${pid}, running for ${formatDuration(facts.host.now - startedAt)} in ${cgroup}: ${argv.join(' ')}`,
-  );
-  return checkOf(
-    'strays',
-    'stray workers',
-    [wrong(formatCount(strays.length, 'worker'), 'none', 'run deploy-worker, which ends them')],
-    evidence,
-  );
-}
+export const processes: CheckModule = {
+  id: 'processes',
+  title: 'processes',
+  proves: 'One main process runs with the desired number of children, none of them a zombie.',
+  doesNotProve: 'That the children work.',
+  judge(evidence, desired) {
+    const { unit } = latest(evidence);
+    const main = unit.processes.find((process) => process.pid === unit.mainPid);
+    const children = unit.processes.filter((process) => process.parentPid === unit.mainPid);
+    const dead = children.filter((process) => process.state === 'Z');
+    const living = children.length - dead.length;
+    const expected = expectedChildren(desired, evidence.call);
+    const lines = unit.processes.map(describeProcess);
+    const seen = `${main === undefined ? 'no' : '1'} main, ${countChildren(living)}`;
+    const wanted = `1 main, ${describeRange(expected)}`;
+    const remarks = [
+      main === undefined || living < expected.min || living > expected.max
+        ? wrong(
+            seen,
+            wanted,
+            "compare --concurrency with the running processes, and check the worker's journal",
+          )
+        : fine(seen),
+    ];
+    if (dead.length > 0) {
+      const next = 'check again later; a main process that does not reap its children is stuck';
+      remarks.push(doubtful(formatCount(dead.length, 'zombie'), 'no zombies', next));
+    }
+    const open = remarks.some((remark) => remark.verdict !== 'pass');
+    return checkOf(processes, remarks, open ? lines : []);
+  },
+};
 
 function expectedChildren(desired: VerifyDesired, call: WorkerCall | null): Range {
   const beat = call?.beat ? 1 : 0;

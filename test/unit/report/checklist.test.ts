@@ -102,17 +102,17 @@ describe('a plan as a task list', () => {
 test('checks as a task list', () => {
   const check = { id: 'x', evidence: [], next: '', expected: '' };
   const items = checklistOfChecks([
-    { ...check, title: 'unit', state: 'passed', seen: 'active' },
-    { ...check, title: 'swap', state: 'warning', seen: 'none' },
-    { ...check, title: 'strays', state: 'failed', seen: '3', expected: 'none' },
-    { ...check, title: 'gate', state: 'skipped', seen: '' },
+    { ...check, title: 'unit', verdict: 'pass', seen: 'active' },
+    { ...check, title: 'swap', verdict: 'warn', seen: 'none' },
+    { ...check, title: 'strays', verdict: 'fail', seen: '3', expected: 'none' },
+    { ...check, title: 'gate', verdict: 'unknown', seen: '' },
   ]);
   expect(renderChecklistText(items)).toBe(
     [
       '- [x] unit: active',
       '- [x] swap: none (warning)',
       '- [ ] strays: 3 (failed, expected none)',
-      '- [ ] gate (not checked)',
+      '- [ ] gate (unknown)',
     ].join('\n'),
   );
 });

@@ -23,7 +23,7 @@ const content: SummaryContent = {
     {
       id: 'unit',
       title: 'unit',
-      state: 'passed',
+      verdict: 'pass',
       seen: 'active (running)',
       expected: '',
       evidence: [],
@@ -32,7 +32,7 @@ const content: SummaryContent = {
     {
       id: 'rate-limit',
       title: '429s',
-      state: 'failed',
+      verdict: 'fail',
       seen: '2 lines',
       expected: 'none',
       evidence: ['HTTP/1.1" 429 -', 'a|b `x`'],
@@ -51,10 +51,10 @@ Done: 2 operations.
 
 - [x] unit installed
 
-| check | state | seen | expected | next |
+| check | verdict | seen | expected | next |
 | --- | --- | --- | --- | --- |
-| unit | passed | active (running) |  |  |
-| 429s | failed | 2 lines | none | lower the concurrency |
+| unit | pass | active (running) |  |  |
+| 429s | fail | 2 lines | none | lower the concurrency |
 
 <details>
 <summary>429s: 2 lines of evidence</summary>
@@ -102,7 +102,7 @@ test('hostile strings in every field', () => {
   const check: Check = {
     id: 'x',
     title: hostile,
-    state: 'failed',
+    verdict: 'fail',
     seen: hostile,
     expected: hostile,
     evidence: [hostile],
@@ -136,7 +136,7 @@ test('a very long line of evidence is cut', () => {
   const long: Check = {
     id: 'x',
     title: 'x',
-    state: 'failed',
+    verdict: 'fail',
     seen: '',
     expected: '',
     evidence: ['y'.repeat(100_000)],
@@ -220,23 +220,26 @@ describe('sentences', () => {
   });
 
   test('of a verdict', () => {
-    const check = (state: Check['state']): Check => ({
+    const check = (verdict: Check['verdict']): Check => ({
       id: 'x',
       title: 'x',
-      state,
+      verdict,
       seen: '',
       expected: '',
       evidence: [],
       next: '',
     });
-    expect(describeVerdict({ healthy: true, checks: [check('passed')] })).toBe(
+    expect(describeVerdict({ conclusion: 'healthy', checks: [check('pass')] })).toBe(
       'Healthy: 1 check passed.',
     );
     expect(
       describeVerdict({
-        healthy: false,
-        checks: [check('passed'), check('failed'), check('warning'), check('skipped')],
+        conclusion: 'unhealthy',
+        checks: [check('pass'), check('fail'), check('warn'), check('unknown')],
       }),
-    ).toBe('Not healthy: 1 check failed, 1 passed, 1 warning, 1 not checked.');
+    ).toBe('Not healthy: 1 check failed, 1 passed, 1 warning, 1 unknown.');
+    expect(
+      describeVerdict({ conclusion: 'inconclusive', checks: [check('pass'), check('unknown')] }),
+    ).toBe('Inconclusive: 1 check passed, 1 unknown.');
   });
 });

@@ -93,7 +93,7 @@ describe('with a gate', () => {
     const after = facts();
     const { ports, asked, requests, progress, judged } = host([before, after]);
     const { verdict, evidence } = await verifyHost(ports, desired());
-    expect(verdict.healthy).toBe(true);
+    expect(verdict.conclusion).toBe('healthy');
     expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
     expect(requests).toMatchObject([
       { kind: 'canary', app: 'celery_app', interpreter: ['/usr/bin/python3'], queues: ['celery'] },
@@ -108,9 +108,9 @@ describe('with a gate', () => {
     expect(evidence.before).toBe(before);
     expect(evidence.after).toBe(after);
     expect(judged).toEqual([after]);
-    expect(verdict.checks.slice(-2).map(({ id, state }) => [id, state])).toEqual([
-      ['gate-job', 'passed'],
-      ['gate-batch', 'passed'],
+    expect(verdict.checks.slice(-2).map(({ id, verdict }) => [id, verdict])).toEqual([
+      ['gate-job', 'pass'],
+      ['gate-batch', 'pass'],
     ]);
   });
 
@@ -137,8 +137,8 @@ describe('with a gate', () => {
     });
     const { ports } = host([facts(), restarted]);
     const { verdict } = await verifyHost(ports, desired());
-    expect(verdict.healthy).toBe(false);
-    expect(verdict.checks.find(({ id }) => id === 'restarts')?.state).toBe('failed');
+    expect(verdict.conclusion).toBe('unhealthy');
+    expect(verdict.checks.find(({ id }) => id === 'restarts')?.verdict).toBe('fail');
   });
 
   test('after a failed probe: no batch, but a second look', async () => {
@@ -149,8 +149,8 @@ describe('with a gate', () => {
     }));
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything, 'look consuming', 'submit', everything]);
-    expect(verdict.healthy).toBe(false);
-    expect(verdict.checks.slice(-2).map(({ state }) => state)).toEqual(['failed', 'skipped']);
+    expect(verdict.conclusion).toBe('unhealthy');
+    expect(verdict.checks.slice(-2).map(({ verdict }) => verdict)).toEqual(['fail', 'unknown']);
   });
 
   test('an error of the host is a finding, and the other checks are still made', async () => {
@@ -159,11 +159,11 @@ describe('with a gate', () => {
     });
     const { verdict } = await verifyHost(ports, desired());
     expect(verdict.checks.find(({ id }) => id === 'gate-job')).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'not sent: python can’t import celery',
       evidence: ['e'],
     });
-    expect(verdict.checks.find(({ id }) => id === 'unit')?.state).toBe('passed');
+    expect(verdict.checks.find(({ id }) => id === 'unit')?.verdict).toBe('pass');
   });
 
   test('an internal error is thrown', async () => {
@@ -179,10 +179,10 @@ describe('no probe', () => {
     const { ports, asked } = host([facts()]);
     const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
     expect(asked).toEqual([everything, 'look consuming']);
-    expect(verdict.healthy).toBe(true);
-    expect(verdict.checks.slice(-2).map(({ state, seen }) => [state, seen])).toEqual([
-      ['skipped', 'dry run, would send: 1 canary to celery'],
-      ['skipped', 'dry run, would send: 3 canaries to batch, links and variations'],
+    expect(verdict.conclusion).toBe('healthy');
+    expect(verdict.checks.slice(-2).map(({ verdict, seen }) => [verdict, seen])).toEqual([
+      ['unknown', 'dry run, would send: 1 canary to celery'],
+      ['unknown', 'dry run, would send: 3 canaries to batch, links and variations'],
     ]);
   });
 
@@ -194,11 +194,11 @@ describe('no probe', () => {
   });
 
   test('when the worker does not run', async () => {
-    const unit = unitFact({ activeState: 'failed', subState: 'failed' });
+    const unit = unitFact({ activeState: 'failed', subState: 'fail' });
     const { ports, asked } = host([facts({ unit })]);
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything]);
-    expect(verdict.healthy).toBe(false);
+    expect(verdict.conclusion).toBe('unhealthy');
     expect(verdict.checks.at(-1)?.seen).toContain('not sent, the worker is not running');
   });
 });
@@ -242,26 +242,31 @@ describe('a worker that consumes nothing', () => {
     const { ports, questions } = host([facts(), facts()], ok, undefined, answers);
     const { verdict } = await verifyHost(ports, desired());
     const check = verdict.checks.find(({ id }) => id === 'consuming');
-    return { healthy: verdict.healthy, seen: check?.seen, state: check?.state, questions };
+    return {
+      conclusion: verdict.conclusion,
+      seen: check?.seen,
+      verdict: check?.verdict,
+      questions,
+    };
   };
 
   test('fails, with this cause', async () => {
     expect(await state(nothing, nothing)).toMatchObject({
-      healthy: false,
-      state: 'failed',
+      conclusion: 'unhealthy',
+      verdict: 'fail',
       seen: 'it runs and consumes nothing: 3 messages wait in celery, links, and it was idle for 6 s',
     });
   });
 
   test('is asked again after the gate, which it may have passed', async () => {
-    const { healthy, questions } = await state(nothing, { kind: 'consumes' });
-    expect(healthy).toBe(true);
+    const { conclusion, questions } = await state(nothing, { kind: 'consumes' });
+    expect(conclusion).toBe('healthy');
     expect(questions).toHaveLength(2);
   });
 
   test('is asked once if it consumes, or cannot be asked', async () => {
     const away: ConsumingFact = { kind: 'unknown', problem: 'it is at work' };
-    expect(await state(away)).toMatchObject({ healthy: true, state: 'skipped' });
+    expect(await state(away)).toMatchObject({ conclusion: 'healthy', verdict: 'unknown' });
     expect((await state({ kind: 'consumes' })).questions).toHaveLength(1);
   });
 
@@ -276,6 +281,6 @@ describe('a worker that consumes nothing', () => {
     const { ports, asked } = host([stopped]);
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything]);
-    expect(verdict.checks.find(({ id }) => id === 'consuming')?.state).toBe('skipped');
+    expect(verdict.checks.find(({ id }) => id === 'consuming')?.verdict).toBe('unknown');
   });
 });

@@ -4,7 +4,7 @@ import type { UnitFact } from '../../../src/model/facts.ts';
 import type { DeliveryReport, JobReport } from '../../../src/model/outcome.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
-import { gateError, judge } from '../../../src/verify/checks.ts';
+import { checkModules, gateError, judge } from '../../../src/verify/checks.ts';
 import type {
   GateRequest,
   GateRun,
@@ -29,23 +29,23 @@ const withProperties = (changes: Record<string, string>): VerifyEvidence =>
 describe('a healthy host', () => {
   test('passes, check by check', () => {
     const verdict = judge(evidence(), desired());
-    expect(verdict.healthy).toBe(true);
-    expect(verdict.checks.map(({ id, state, seen }) => [id, state, seen])).toEqual([
-      ['unit', 'passed', 'active (running) for 16 min, reported ready (Type=notify)'],
-      ['limits', 'passed', 'MemoryMax 800 MiB; MemoryHigh 600 MiB'],
-      ['supervision', 'passed', 'Restart=always; watchdog 5 min'],
-      ['processes', 'passed', '1 main, 1 child'],
-      ['strays', 'passed', 'none'],
-      ['consuming', 'passed', 'no message waits that it leaves'],
-      ['swap', 'passed', '2 GiB at /swapfile, priority -2'],
-      ['memory', 'passed', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
-      ['oom', 'passed', 'none since the start'],
-      ['kernel-oom', 'passed', 'none since the start of the unit'],
-      ['restarts', 'passed', 'none'],
-      ['rate-limits', 'passed', 'none in 120 lines since the start'],
-      ['errors', 'passed', 'none in 120 lines since the start'],
-      ['stuck-jobs', 'passed', 'none older than 30 min'],
-      ['gate', 'skipped', 'the gate is `none`: no probe was sent'],
+    expect(verdict.conclusion).toBe('healthy');
+    expect(verdict.checks.map(({ id, verdict, seen }) => [id, verdict, seen])).toEqual([
+      ['unit', 'pass', 'active (running) for 16 min, reported ready (Type=notify)'],
+      ['limits', 'pass', 'MemoryMax 800 MiB; MemoryHigh 600 MiB'],
+      ['supervision', 'pass', 'Restart=always; watchdog 5 min'],
+      ['processes', 'pass', '1 main, 1 child'],
+      ['strays', 'pass', 'none'],
+      ['consuming', 'pass', 'no message waits that it leaves'],
+      ['swap', 'pass', '2 GiB at /swapfile, priority -2'],
+      ['memory', 'pass', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
+      ['oom', 'pass', 'none since the start'],
+      ['kernel-oom', 'pass', 'none since the start of the unit'],
+      ['restarts', 'pass', 'none'],
+      ['rate-limits', 'pass', 'none in 120 lines since the start'],
+      ['errors', 'pass', 'none in 120 lines since the start'],
+      ['stuck-jobs', 'pass', 'none older than 30 min'],
+      ['gate', 'unknown', 'the gate is `none`: no probe was sent'],
     ]);
     expect(gateError(verdict)).toBeNull();
   });
@@ -57,8 +57,8 @@ describe('a healthy host', () => {
       memoryMaxBytes: mib(800),
       memoryHighBytes: mib(600),
     });
-    expect(judge(evidence(), wanted).checks.filter(({ state }) => state !== 'passed')).toEqual([
-      expect.objectContaining({ id: 'gate', state: 'skipped' }),
+    expect(judge(evidence(), wanted).checks.filter(({ verdict }) => verdict !== 'pass')).toEqual([
+      expect.objectContaining({ id: 'gate', verdict: 'unknown' }),
     ]);
   });
 });
@@ -77,7 +77,7 @@ describe('the unit', () => {
       }),
     });
     expect(check('unit', seen)).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'activating (auto-restart), result exit-code',
       expected: 'active (running)',
       evidence: tail.slice(-15),
@@ -91,16 +91,16 @@ describe('the unit', () => {
     ['activating', 'start'],
     ['deactivating', 'stop-sigterm'],
   ])('%s (%s) fails', (activeState, subState) => {
-    expect(check('unit', withUnit({ activeState, subState })).state).toBe('failed');
+    expect(check('unit', withUnit({ activeState, subState })).verdict).toBe('fail');
   });
 
   test('disabled, or with a changed file, is a warning', () => {
     expect(check('unit', withUnit({ unitFileState: 'disabled' }))).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: expect.stringContaining('; disabled'),
       expected: 'enabled, so that it starts after a reboot',
     });
-    expect(check('unit', withUnit({ needDaemonReload: true })).state).toBe('warning');
+    expect(check('unit', withUnit({ needDaemonReload: true })).verdict).toBe('warn');
   });
 });
 
@@ -109,7 +109,7 @@ describe('the limits', () => {
     const wanted = desired({ memoryMaxBytes: mib(800), memoryHighBytes: mib(600) });
     const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: String(400 * MiB) });
     expect(check('limits', seen, wanted)).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'no MemoryMax; MemoryHigh 400 MiB',
       expected: 'MemoryMax 800 MiB; MemoryHigh 600 MiB',
       next: 'deploy again',
@@ -119,7 +119,7 @@ describe('the limits', () => {
   test('that look alike are shown in bytes', () => {
     const seen = withProperties({ MemoryMax: String(800 * MiB + 4096) });
     expect(check('limits', seen, desired({ memoryMaxBytes: mib(800) }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'MemoryMax 838864896 bytes; MemoryHigh 600 MiB',
       expected: 'MemoryMax 838860800 bytes',
     });
@@ -128,7 +128,7 @@ describe('the limits', () => {
   test('are missing: a warning if none is required', () => {
     const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: 'infinity' });
     expect(check('limits', seen)).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: 'no MemoryMax; no MemoryHigh',
     });
   });
@@ -139,7 +139,7 @@ describe('the limits', () => {
       host: { ...host, memory: { ...host.memory, swapTotalBytes: mib(0) } },
     });
     expect(check('limits', seen)).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: expect.stringContaining('the host has no swap'),
     });
   });
@@ -148,17 +148,17 @@ describe('the limits', () => {
 describe('restart and watchdog', () => {
   test('a watchdog that even a healthy worker cannot satisfy fails', () => {
     expect(check('supervision', withProperties({ Type: 'simple' }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'Restart=always; watchdog 5 min with Type=simple',
     });
   });
 
   test.each(['0', 'infinity'])('WatchdogUSec=%s is a warning', (WatchdogUSec) => {
-    expect(check('supervision', withProperties({ WatchdogUSec })).state).toBe('warning');
+    expect(check('supervision', withProperties({ WatchdogUSec })).verdict).toBe('warn');
   });
 
   test('Restart=no is a warning', () => {
-    expect(check('supervision', withProperties({ Restart: 'no' })).state).toBe('warning');
+    expect(check('supervision', withProperties({ Restart: 'no' })).verdict).toBe('warn');
   });
 
   test('restarts beyond the limit fail, with the journal', () => {
@@ -167,22 +167,22 @@ describe('restart and watchdog', () => {
       journal: { since: null, entries: 1, suspects: [], tail: ['it died'] },
     });
     expect(check('restarts', evidence({ before }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '3 restarts',
       expected: 'none',
       evidence: ['it died'],
     });
     expect(check('restarts', evidence({ before }), desired({ maxRestarts: 2 }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       expected: 'at most 2',
     });
-    expect(check('restarts', evidence({ before }), desired({ maxRestarts: 3 })).state).toBe(
-      'passed',
+    expect(check('restarts', evidence({ before }), desired({ maxRestarts: 3 })).verdict).toBe(
+      'pass',
     );
   });
 
   test('skipped if systemd does not report NRestarts', () => {
-    expect(check('restarts', withProperties({ NRestarts: '' })).state).toBe('skipped');
+    expect(check('restarts', withProperties({ NRestarts: '' })).verdict).toBe('unknown');
   });
 });
 
@@ -197,7 +197,7 @@ describe('the processes', () => {
 
   test('too many or too few children fail, and are listed', () => {
     expect(check('processes', children(5))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '1 main, 5 children',
       expected: '1 main, 1 child',
     });
@@ -206,32 +206,32 @@ describe('the processes', () => {
       /^pid 101 of 100, S, root, 70 MiB: \/usr\/bin\/python3 \/usr\/bin\/celery /,
     );
     expect(check('processes', children(0))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '1 main, 0 children',
     });
   });
 
   test('the input takes precedence over the command line', () => {
-    expect(check('processes', children(5), desired({ concurrency: 5 })).state).toBe('passed');
-    expect(check('processes', children(1), desired({ concurrency: 5 })).state).toBe('failed');
+    expect(check('processes', children(5), desired({ concurrency: 5 })).verdict).toBe('pass');
+    expect(check('processes', children(1), desired({ concurrency: 5 })).verdict).toBe('fail');
   });
 
   test.each([
-    [{ children: { min: 2, max: 4 } }, 3, 'passed'],
-    [{ children: { min: 2, max: 4 } }, 5, 'failed'],
-    [{ beat: true }, 2, 'passed'],
-    [{ beat: true }, 1, 'failed'],
-    [{ forks: false, children: { min: 0, max: 0 } }, 0, 'passed'],
-    [{ children: null }, 7, 'passed'],
-    [{ children: null }, 0, 'failed'],
+    [{ children: { min: 2, max: 4 } }, 3, 'pass'],
+    [{ children: { min: 2, max: 4 } }, 5, 'fail'],
+    [{ beat: true }, 2, 'pass'],
+    [{ beat: true }, 1, 'fail'],
+    [{ forks: false, children: { min: 0, max: 0 } }, 0, 'pass'],
+    [{ children: null }, 7, 'pass'],
+    [{ children: null }, 0, 'fail'],
   ] as const)('%j with %d children: %s', (changes, count, state) => {
     const seen = { ...children(count), call: workerCall(changes) };
-    expect(check('processes', seen).state).toBe(state);
+    expect(check('processes', seen).verdict).toBe(state);
   });
 
   test('the processes of a task are not children of the pool', () => {
     const processes = [process(100, 1), process(101, 100), process(200, 101), process(201, 200)];
-    expect(check('processes', withUnit({ processes })).state).toBe('passed');
+    expect(check('processes', withUnit({ processes })).verdict).toBe('pass');
   });
 
   test('no main process fails', () => {
@@ -243,7 +243,7 @@ describe('the processes', () => {
   test('a zombie is a warning and does not count as a child', () => {
     const processes = [process(100, 1), process(101, 100), process(102, 100, { state: 'Z' })];
     expect(check('processes', withUnit({ processes }))).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: '1 main, 1 child; 1 zombie',
     });
   });
@@ -256,7 +256,7 @@ describe('the processes', () => {
       startedAt: epochSeconds(now - 2 * 86_400),
     };
     expect(check('strays', evidence({ strays: [stray, stray, stray] }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '3 workers',
       expected: 'none',
       evidence: expect.arrayContaining([
@@ -277,23 +277,23 @@ describe('memory', () => {
     };
     const wanted = desired({ swapBytes: mib(2048) });
     expect(check('swap', withFacts({ swap: small }), wanted)).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '512 MiB at /swapfile, priority -2',
       expected: '2 GiB',
     });
-    expect(check('swap', withFacts({ swap: none }), wanted).state).toBe('failed');
-    expect(check('swap', withFacts({ swap: none })).state).toBe('warning');
+    expect(check('swap', withFacts({ swap: none }), wanted).verdict).toBe('fail');
+    expect(check('swap', withFacts({ swap: none })).verdict).toBe('warn');
   });
 
   test('swap: several areas count together; a container can have none', () => {
     const area = { ...swap.active[0], sizeBytes: mib(1024) } as (typeof swap.active)[number];
     const two = { ...swap, active: [area, { ...area, path: '/dev/vdb' }] };
-    expect(check('swap', withFacts({ swap: two }), desired({ swapBytes: mib(2048) })).state).toBe(
-      'passed',
+    expect(check('swap', withFacts({ swap: two }), desired({ swapBytes: mib(2048) })).verdict).toBe(
+      'pass',
     );
     const lxc = withFacts({ swap: none, host: { ...host, container: 'lxc' } });
     expect(check('swap', lxc, desired({ swapBytes: mib(2048) }))).toMatchObject({
-      state: 'skipped',
+      verdict: 'unknown',
       seen: expect.stringContaining('container (lxc)'),
     });
   });
@@ -306,7 +306,7 @@ describe('memory', () => {
       host: { ...host, memory: { ...host.memory, availableBytes: mib(3400) } },
     });
     expect(check('memory', evidence({ after }))).toMatchObject({
-      state: 'passed',
+      verdict: 'pass',
       seen: 'unit: 212 MiB before, 240 MiB after, peak 310 MiB; host: 444 MiB before, 491 MiB after of 3.8 GiB used',
     });
   });
@@ -322,7 +322,7 @@ describe('memory', () => {
       host: { ...host, memory: { ...host.memory, availableBytes: mib(50) } },
     });
     const found = check('memory', seen);
-    expect(found.state).toBe('warning');
+    expect(found.verdict).toBe('warn');
     expect(found.seen).toContain('throttled at MemoryHigh 12 times since the start');
     expect(found.expected).toContain('a peak well below MemoryMax 800 MiB');
     expect(found.expected).toContain('available memory on the host');
@@ -336,7 +336,7 @@ describe('memory', () => {
     });
     const before = facts({ unit: unitFact({ memory: memory(5) }) });
     const after = (high: number) => facts({ unit: unitFact({ memory: memory(high) }) });
-    expect(check('memory', evidence({ before, after: after(5) })).state).toBe('passed');
+    expect(check('memory', evidence({ before, after: after(5) })).verdict).toBe('pass');
     expect(check('memory', evidence({ before, after: after(6) })).seen).toContain(
       'throttled at MemoryHigh 1 time during the gate',
     );
@@ -346,11 +346,11 @@ describe('memory', () => {
     const memory = { ...unit.memory, events: { oom: 2, oom_kill: 1 } } as UnitFact['memory'];
     const after = facts({ unit: unitFact({ memory }) });
     expect(check('oom', evidence({ after }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '1 process killed',
       evidence: ['memory.events: oom 2, oom_kill 1'],
     });
-    expect(check('oom', withUnit({ memory: null })).state).toBe('skipped');
+    expect(check('oom', withUnit({ memory: null })).verdict).toBe('unknown');
   });
 
   test('kills by the kernel are counted once each', () => {
@@ -363,14 +363,14 @@ describe('memory', () => {
     ];
     const kernel = { since: epochSeconds(now), outOfMemory, readable: true };
     expect(check('kernel-oom', withFacts({ kernel }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '2 kills since the start of the unit',
     });
     expect(check('kernel-oom', withFacts({ kernel })).evidence[3]).toBe(
       '2026-01-18 11:01:03 UTC Out of memory: Killed process 200 (python3)',
     );
     const unread = { ...kernel, outOfMemory: [], readable: false };
-    expect(check('kernel-oom', withFacts({ kernel: unread })).state).toBe('skipped');
+    expect(check('kernel-oom', withFacts({ kernel: unread })).verdict).toBe('unknown');
   });
 });
 
@@ -395,7 +395,7 @@ describe('the journal', () => {
 
   test('429s beyond the limit fail with their lines', () => {
     expect(check('rate-limits', limited)).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '2 in 500 lines since the start',
       expected: 'none',
       evidence: [
@@ -404,17 +404,17 @@ describe('the journal', () => {
       ],
     });
     expect(check('rate-limits', limited, desired({ max429: 1 })).expected).toBe('at most 1');
-    expect(check('rate-limits', limited, desired({ max429: 2 })).state).toBe('passed');
+    expect(check('rate-limits', limited, desired({ max429: 2 })).verdict).toBe('pass');
   });
 
   test('errors are a warning, or fail beyond max-errors', () => {
     expect(check('errors', broken)).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: '2 in 500 lines since the start',
     });
-    expect(check('errors', broken, desired({ maxErrors: 0 })).state).toBe('failed');
-    expect(check('errors', broken, desired({ maxErrors: 1 })).state).toBe('failed');
-    expect(check('errors', broken, desired({ maxErrors: 2 })).state).toBe('passed');
+    expect(check('errors', broken, desired({ maxErrors: 0 })).verdict).toBe('fail');
+    expect(check('errors', broken, desired({ maxErrors: 1 })).verdict).toBe('fail');
+    expect(check('errors', broken, desired({ maxErrors: 2 })).verdict).toBe('pass');
   });
 });
 
@@ -425,13 +425,13 @@ describe('HTTP probes', () => {
     withFacts({ http: [{ url, status, body, error, seconds: seconds(0.05) }] });
 
   test.each([
-    [200, 'passed'],
-    [204, 'passed'],
-    [301, 'failed'],
-    [404, 'failed'],
-    [500, 'failed'],
+    [200, 'pass'],
+    [204, 'pass'],
+    [301, 'fail'],
+    [404, 'fail'],
+    [500, 'fail'],
   ] as const)('%d: %s', (status, state) => {
-    expect(check('http', answer(status), desired({ probes })).state).toBe(state);
+    expect(check('http', answer(status), desired({ probes })).verdict).toBe(state);
   });
 
   test('503 shows the response', () => {
@@ -439,7 +439,7 @@ describe('HTTP probes', () => {
       check('http', answer(503, '{"status":\n\n"degraded"}\n'), desired({ probes })),
     ).toMatchObject({
       title: `GET ${url}`,
-      state: 'failed',
+      verdict: 'fail',
       seen: '503 in 50 ms: degraded',
       evidence: ['{"status":', '"degraded"}'],
     });
@@ -448,7 +448,7 @@ describe('HTTP probes', () => {
   test('no answer gives the reason', () => {
     const seen = answer(null, '', 'connection refused');
     expect(check('http', seen, desired({ probes })).seen).toBe('no answer: connection refused');
-    expect(check('http', withFacts({ http: [] }), desired({ probes })).state).toBe('failed');
+    expect(check('http', withFacts({ http: [] }), desired({ probes })).verdict).toBe('fail');
   });
 });
 
@@ -478,7 +478,7 @@ describe('stuck jobs', () => {
       },
     ];
     expect(check('stuck-jobs', evidence({ stuck: { kind: 'read', rows } }))).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '14 rows in jobs, batch_links',
       expected: 'none older than 30 min',
       evidence: [
@@ -489,21 +489,21 @@ describe('stuck jobs', () => {
     });
   });
 
-  test.each<[count: number, inherited: number, state: string, seen: string]>([
-    [1, 1, 'warning', '1 row in jobs, stuck since before this release'],
-    [3, 3, 'warning', '3 rows in jobs, all stuck since before this release'],
-    [3, 2, 'failed', '3 rows in jobs, 2 of them stuck since before this release'],
-    [3, 0, 'failed', '3 rows in jobs'],
-  ])('%i rows, %i of them older than the release: %s', (count, inherited, state, seen) => {
+  test.each<[count: number, inherited: number, verdict: string, seen: string]>([
+    [1, 1, 'warn', '1 row in jobs, stuck since before this release'],
+    [3, 3, 'warn', '3 rows in jobs, all stuck since before this release'],
+    [3, 2, 'fail', '3 rows in jobs, 2 of them stuck since before this release'],
+    [3, 0, 'fail', '3 rows in jobs'],
+  ])('%i rows, %i of them older than the release: %s', (count, inherited, verdict, seen) => {
     const row = { table: 'jobs', oldestAgeSeconds: seconds(7200), sampleIds: ['a'] };
     const stuck = { kind: 'read', rows: [{ ...row, count, inherited }] } as const;
-    expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({ state, seen });
+    expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({ verdict, seen });
   });
 
-  test('not read is skipped, not passed', () => {
+  test('not read is unknown, not passed', () => {
     const stuck = { kind: 'not-read', why: 'there is no database' } as const;
     expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({
-      state: 'skipped',
+      verdict: 'unknown',
       seen: 'not read: there is no database',
     });
   });
@@ -543,7 +543,7 @@ describe('the gate', () => {
     expect(check('gate-job', seen)).toEqual({
       id: 'gate-job',
       title: 'gate: single probe',
-      state: 'passed',
+      verdict: 'pass',
       seen: '1 to celery: done in 0.4 s',
       expected: '',
       evidence: ['celery: done in 0.4 s (id-celery)'],
@@ -554,7 +554,7 @@ describe('the gate', () => {
   const told = (
     delivery: Partial<DeliveryReport>,
     stop = '16min',
-  ): { readonly state: string; readonly seen: string; readonly expected: string } => {
+  ): { readonly verdict: string; readonly seen: string; readonly expected: string } => {
     const unit = unitFact({ properties: { ...unitFact().properties, TimeoutStopUSec: stop } });
     const known = { transport: 'redis', seconds: null, where: 'the default', problem: null };
     const jobs = [job('celery', 'done')];
@@ -569,17 +569,17 @@ describe('the gate', () => {
   };
 
   test('tells the visibility timeout of the app, compared with the longest task', () => {
-    expect(told({ seconds: seconds(3600) })).toMatchObject({ state: 'passed' });
-    expect(told({ seconds: seconds(900) })).toMatchObject({ state: 'passed' });
+    expect(told({ seconds: seconds(3600) })).toMatchObject({ verdict: 'pass' });
+    expect(told({ seconds: seconds(900) })).toMatchObject({ verdict: 'pass' });
     expect(told({ seconds: seconds(899) })).toMatchObject({
-      state: 'warning',
+      verdict: 'warn',
       seen: '14 min (the default)',
       expected: 'at least 15 min, for which a stop waits',
     });
-    expect(told({ seconds: seconds(60) }, 'infinity')).toMatchObject({ state: 'passed' });
+    expect(told({ seconds: seconds(60) }, 'infinity')).toMatchObject({ verdict: 'pass' });
     expect(told({ transport: 'amqp' }).seen).toBe('none: the broker is amqp');
     expect(told({ problem: 'it is a secret' })).toMatchObject({
-      state: 'skipped',
+      verdict: 'unknown',
       seen: 'unknown: it is a secret',
     });
   });
@@ -589,7 +589,7 @@ describe('the gate', () => {
     const seen = sent(report(batch, { ok: false, jobs, problem: null }));
     const found = check('gate-batch', seen);
     expect(found).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: '2 of 3 probes done',
       expected: '3 to batch, links, variations, done within 2 min',
     });
@@ -612,7 +612,7 @@ describe('the gate', () => {
     const evidence = ['  File "tasks.py", line 1', 'ValueError: x'];
     const problem = 'the tasks do not import';
     const empty = sent(report(single, { ok: false, jobs: [], problem, evidence }));
-    expect(check('gate-job', empty)).toMatchObject({ state: 'failed', seen: problem, evidence });
+    expect(check('gate-job', empty)).toMatchObject({ verdict: 'fail', seen: problem, evidence });
   });
 
   test('an error fails, and probes that were not sent are listed', () => {
@@ -622,12 +622,12 @@ describe('the gate', () => {
       { request: batch, result: { kind: 'not-sent' } },
     );
     expect(check('gate-job', seen)).toMatchObject({
-      state: 'failed',
+      verdict: 'fail',
       seen: 'not sent: no python',
       evidence: ['e'],
       next: 'n',
     });
-    expect(check('gate-batch', seen).state).toBe('skipped');
+    expect(check('gate-batch', seen).verdict).toBe('unknown');
   });
 
   test('a dry run lists the probes', () => {
@@ -637,7 +637,7 @@ describe('the gate', () => {
       why: 'dry run, would send',
     } as const;
     expect(check('gate-batch', evidence({ gate }))).toMatchObject({
-      state: 'skipped',
+      verdict: 'unknown',
       seen: 'dry run, would send: 3 to batch, links, variations',
     });
   });
@@ -670,7 +670,7 @@ describe('the error of a verdict', () => {
       }),
       desired(),
     );
-    expect(verdict.healthy).toBe(false);
+    expect(verdict.conclusion).toBe('unhealthy');
     const error = gateError(verdict);
     expect(error).toMatchObject({
       name: 'GateError',
@@ -683,7 +683,58 @@ describe('the error of a verdict', () => {
 
   test('is null with only warnings and skipped checks', () => {
     const verdict = judge(withUnit({ unitFileState: 'disabled' }), desired());
-    expect(verdict.healthy).toBe(true);
+    expect(verdict.conclusion).toBe('healthy');
     expect(gateError(verdict)).toBeNull();
+  });
+});
+
+describe('what must be known', () => {
+  const unasked = { kind: 'not-asked', why: 'the unit does not show its queues' } as const;
+  const request = { id: 'gate-job', title: '1 call of x', request: {} as GateRequest['request'] };
+  const unsent = (why: string) =>
+    ({ kind: 'not-sent', requests: [request as GateRequest], why }) as const;
+
+  test('a worker of which nobody knows whether it consumes is inconclusive without a gate', () => {
+    const verdict = judge(evidence({ consuming: unasked }), desired());
+    expect(verdict.conclusion).toBe('inconclusive');
+    expect(gateError(verdict)).toMatchObject({
+      message: expect.stringMatching(/^inconclusive: .*consuming: not asked: the unit does not/),
+    });
+  });
+
+  test('a probe that came back proves it as well', () => {
+    const job = { id: 'a', where: 'x', state: 'done', detail: '', seconds: seconds(1) } as const;
+    const report: JobReport = { ok: true, jobs: [job], problem: null };
+    const run = { request: request as GateRequest, result: { kind: 'report', report } } as const;
+    const gate = { kind: 'sent', runs: [run] } as const;
+    expect(judge(evidence({ consuming: unasked, gate }), desired()).conclusion).toBe('healthy');
+  });
+
+  test('a probe that was asked for must be sent, except in a dry run', () => {
+    const seen = evidence({ gate: unsent('not sent') });
+    expect(judge(seen, desired()).conclusion).toBe('inconclusive');
+    expect(judge(seen, desired({ dryRun: true })).conclusion).toBe('healthy');
+  });
+
+  test('a check that failed is unhealthy, whatever else is unknown', () => {
+    const before = facts({ unit: unitFact({ activeState: 'failed' }) });
+    expect(judge(evidence({ before, consuming: unasked }), desired()).conclusion).toBe('unhealthy');
+  });
+
+  test('other checks that are unknown are shown, and do not matter', () => {
+    const before = facts({ kernel: { ...facts().kernel, readable: false } });
+    const verdict = judge(evidence({ before }), desired());
+    expect(verdict.conclusion).toBe('healthy');
+    expect(verdict.checks).toContainEqual(
+      expect.objectContaining({ id: 'kernel-oom', verdict: 'unknown' }),
+    );
+  });
+
+  test('each check has an id of its own, and says what it proves and what not', () => {
+    expect(new Set(checkModules.map(({ id }) => id)).size).toBe(checkModules.length);
+    for (const { proves, doesNotProve } of checkModules) {
+      expect(proves).toMatch(/\.$/);
+      expect(doesNotProve).toMatch(/\.$/);
+    }
   });
 });

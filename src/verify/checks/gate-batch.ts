@@ -1,0 +1,12 @@
+import type { CheckModule } from '../check.ts';
+import { judgeRequests } from '../gate-result.ts';
+
+/** The batch of the gate. */
+export const gateBatch: CheckModule = {
+  id: 'gate-batch',
+  title: 'gate: batch of probes',
+  proves:
+    'Several probes at once, with canaries at least one for each queue, came back done in time.',
+  doesNotProve: 'That the worker bears its usual load.',
+  judge: ({ gate }) => judgeRequests(gate, gateBatch),
+};

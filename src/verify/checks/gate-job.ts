@@ -1,0 +1,11 @@
+import type { CheckModule } from '../check.ts';
+import { judgeRequests } from '../gate-result.ts';
+
+/** The single probe of the gate. */
+export const gateJob: CheckModule = {
+  id: 'gate-job',
+  title: 'gate: single probe',
+  proves: 'A single probe went through the broker to the worker and came back done in time.',
+  doesNotProve: 'That other tasks do.',
+  judge: ({ gate }) => judgeRequests(gate, gateJob),
+};

@@ -1,0 +1,65 @@
+import type { JobReport } from '../model/outcome.ts';
+import type { Check } from '../model/verdict.ts';
+import { formatCount, formatDuration } from '../report/quantities.ts';
+import { type CheckName, checkOf, fine, unknownCheck, wrong } from './check.ts';
+import type { GateRequest, GateResult, GateRun } from './evidence.ts';
+
+/** The check of the request of the gate that has its name; none if there is no such request. */
+export function judgeRequests(gate: GateResult, name: CheckName): readonly Check[] {
+  switch (gate.kind) {
+    case 'none':
+      return [];
+    case 'not-sent':
+      return gate.requests
+        .filter(({ id }) => id === name.id)
+        .map((request) => unknownCheck(name, `${gate.why}: ${request.title}`));
+    case 'sent':
+      return gate.runs
+        .filter(({ request }) => request.id === name.id)
+        .map((run) => checkRun(run, name));
+  }
+}
+
+function checkRun({ request, result }: GateRun, name: CheckName): Check {
+  switch (result.kind) {
+    case 'report':
+      return checkReport(request, result.report, name);
+    case 'fault': {
+      const remark = wrong(`not sent: ${result.problem}`, request.title, result.next);
+      return checkOf(name, [remark], result.evidence);
+    }
+    case 'not-sent':
+      return unknownCheck(name, 'not sent: the previous probe failed');
+  }
+}
+
+function checkReport(request: GateRequest, report: JobReport, name: CheckName): Check {
+  const done = report.jobs.filter(({ state }) => state === 'done').length;
+  const slowest = Math.max(0, ...report.jobs.map((job) => job.seconds));
+  const jobs = report.jobs.map(
+    ({ id, where, state, detail, seconds }) =>
+      `${where}: ${state} in ${formatDuration(seconds)} (${id})${detail === '' ? '' : `: ${detail}`}`,
+  );
+  const evidence = [...jobs, ...(report.evidence ?? [])];
+  if (report.ok) {
+    const seen = `${request.title}: done in ${formatDuration(slowest)}`;
+    return checkOf(name, [fine(seen)], evidence);
+  }
+  const missing = report.jobs.some(({ state }) => state === 'timed-out');
+  const limit = formatDuration(request.request.timeoutSeconds);
+  const counted = `${done} of ${formatCount(report.jobs.length, 'probe')} done`;
+  const seen =
+    report.problem === null
+      ? counted
+      : `${report.problem}${report.jobs.length === 0 ? '' : ` (${counted})`}`;
+  const next = missing ? adviceForMissing(request) : "check the evidence and the worker's journal";
+  return checkOf(name, [wrong(seen, `${request.title}, done within ${limit}`, next)], evidence);
+}
+
+function adviceForMissing({ request }: GateRequest): string {
+  const consumes =
+    'check that the worker consumes these queues and that no long task is ahead of the probe';
+  return request.kind === 'canary'
+    ? `${consumes}; canaries also need the support module, which deploy-worker adds to the worker`
+    : consumes;
+}
