@@ -16,7 +16,9 @@ def find(
     `changing`: a run changes the unit right now, so that a stop or a start is no failure.
     """
     last = seen.get("last")
-    before, was = (last.get("unit"), last.get("oomKill")) if isinstance(last, dict) else (None, None)
+    before, was = (
+        (last.get("unit"), last.get("oomKill")) if isinstance(last, dict) else (None, None)
+    )
     unit = sample["unit"]
     told = _recent(seen.get("told"), sample)
     if not isinstance(before, dict) or unit is None:

@@ -16,7 +16,9 @@ class Metric(NamedTuple):
 def _one(*path: str, scale: float = 1) -> Any:
     """A number of the sample; nothing where it is not known."""
 
-    def read(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:
+    def read(
+        sample: dict[str, Any], totals: dict[str, int]
+    ) -> Iterable[tuple[dict[str, str], Any]]:
         value: Any = sample
         for key in path:
             value = None if value is None else value[key]

@@ -38,7 +38,9 @@ def fetch(
             content = json.dumps(data).encode("ascii")
         request = urllib.request.Request(url, content, headers, method=method)
         try:
-            response = _opener(cut, _SameHost if redirects else _Nowhere).open(request, timeout=timeout)
+            response = _opener(cut, _SameHost if redirects else _Nowhere).open(
+                request, timeout=timeout
+            )
         except urllib.error.HTTPError as answer:
             response = answer
         if cut.is_done:
