@@ -437,19 +437,16 @@ def test_what_a_run_stops_has_not_failed() -> None:
     assert find(taken(), taken(oomKill=1), changing=True)[0] != []
 
 
-def test_a_failure_is_told_even_if_systemd_was_silent_in_between(here: Host) -> None:
+def test_a_failure_is_told_even_if_systemd_was_silent_in_between(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: List[Any] = []
-    usual = webhook.tell
-    webhook.tell = lambda host, event: said.append(event["what"])  # type: ignore[assignment]
-    try:
+    monkeypatch.setattr(webhook, "tell", lambda host, event: said.append(event["what"]))
+    work.tick(here)
+    with monkeypatch.context() as patched:
+        patched.setattr(here, "run", failing(here))
         work.tick(here)
-        usual_run = here.run
-        here.run = failing(here)  # type: ignore[method-assign]
-        work.tick(here)
-        here.run = usual_run  # type: ignore[method-assign]
-        show(here, NRestarts="2")
-        work.tick(here)
-        work.tick(here)
-    finally:
-        webhook.tell = usual
+    show(here, NRestarts="2")
+    work.tick(here)
+    work.tick(here)
     assert said == ["restarted by systemd 2 times"]

@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from celeriac_host.sampler import deliver
-from celeriac_host.state import ledger, webhook
+from celeriac_host.state import ledger, lock_file, webhook
 from celeriac_host.system.errors import OperationError
-from celeriac_host.transaction import work
+from celeriac_host.transaction import guard, work
 from hosts import Host
 
 EVENT = {"unit": "celery-worker.service", "what": "restarted by systemd once", "at": 1795889577.5}
@@ -212,7 +212,7 @@ def test_the_guard_tells_of_a_rollback_once(
     waiting = [{"unit": unit, "transactions": ["b", "a"], "withinSeconds": 900.0}]
     monkeypatch.setattr(ledger, "all_awaiting", lambda state: waiting)
     monkeypatch.setattr(ledger, "is_due", lambda each: True)
-    monkeypatch.setattr(work.guard, "disarm", lambda host: True)
+    monkeypatch.setattr(guard, "disarm", lambda host: True)
     why = "not confirmed within 15 min"
     deeds = [
         {"transaction": ident, "result": result, "why": why}
@@ -228,7 +228,7 @@ def test_the_guard_tells_of_a_rollback_once(
     usual = webhook.tell
 
     def tell(host: Host, event: Dict[str, Any]) -> None:
-        held.append(work.lock.lock_file.is_held(host.state))
+        held.append(lock_file.is_held(host.state))
         usual(host, event)
 
     monkeypatch.setattr(webhook, "tell", tell)

@@ -1,8 +1,8 @@
 """Makes the package importable from memory, then runs the agent or the detached process.
 
 The bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the
-agent on the host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the installed
-agent of the hardened mode sets `HARDENED`.
+agent on the host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the
+installed agent of the hardened mode sets `HARDENED`.
 """
 
 from __future__ import annotations
