@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celeriac_host.facts import releases
-from celeriac_host.state import ledger, proofs
+from celeriac_host.state import ledger, proofs, sampling
 from celeriac_host.system.errors import Fault
 from celeriac_host.transaction import control, lock
 from conftest import fill
@@ -83,6 +83,18 @@ def test_what_a_soak_has_shown_is_final(host: Host) -> None:
     assert len(list(filter(lambda line: "soak" in line, ledger._lines(host.state)))) == 1
 
 
+@pytest.mark.parametrize("verdict", ["proven", "failed"])
+def test_a_verdict_ends_the_samples(host: Host, verdict: str) -> None:
+    release(host.state, "t1")
+    release(host.state, "o1", unit="other.service")
+    for unit in (UNIT, "other.service"):
+        sampling.want(host.state, unit, [])
+    control.prove({**message("t1"), "transaction": "t0", "verdict": verdict}, host)
+    assert sorted(sampling.wanted(host.state)) == ["other.service", UNIT]
+    control.prove(message("t1", verdict), host)
+    assert sampling.wanted(host.state) == ["other.service"]
+
+
 def test_a_new_release_supersedes_one_that_is_not_proven(host: Host) -> None:
     release(host.state, "t1")
     release(host.state, "t2")
@@ -126,19 +138,23 @@ def test_units_have_their_own_states(host: Host) -> None:
     assert proofs.unproven_units(host.state) == ["other.service"]
 
 
-def test_an_interrupted_proof_is_recorded_or_not(host: Host) -> None:
+def test_an_interrupted_proof_is_recorded_or_not(tmp_path: Path) -> None:
     seen = set()
     for number, cut in enumerate(cuts(), start=1):
-        ident = f"t{number}"
-        release(host.state, ident)
-        cut(lambda ident=ident: control.prove(message(ident), host))  # type: ignore[misc]
+        # A ledger of its own: one that grew with each round would take more lines than the last.
+        host = Host(make_state(str(tmp_path / str(number))))
+        release(host.state, "t1")
+        sampling.want(host.state, UNIT, [])
+        cut(lambda host=host: control.prove(message("t1"), host))
         state = states(host.state)[-1]
         assert state in ("unproven", "proven")
-        seen.add(state)
-        # The next run finds it, and says the same.
-        assert control.prove(message(ident), host) == {"recorded": True}
+        seen.add((state, sampling.is_wanted(host.state, UNIT)))
+        # The next run says the same, and ends what was left.
+        assert control.prove(message("t1"), host) == {"recorded": True}
         assert states(host.state)[-1] == "proven"
-    assert seen == {"unproven", "proven"}
+        assert not sampling.is_wanted(host.state, UNIT)
+    # Recorded first: evidence is only given up for a verdict.
+    assert seen == {("unproven", True), ("proven", True), ("proven", False)}
 
 
 def test_it_waits_for_the_lock(host: Host) -> None:

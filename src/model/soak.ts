@@ -16,6 +16,17 @@ export type ReleaseState =
 /** Numbers of a soak, kept in the ledger so that later releases can be compared with it. */
 export type SoakFigures = Readonly<Record<string, number | null>>;
 
+/** The verdict of a soak, as the ledger keeps it. */
+export interface Proof {
+  readonly unit: string;
+  /** Of the release that it is about. */
+  readonly transaction: string;
+  readonly verdict: 'proven' | 'failed';
+  /** One line. */
+  readonly why: string;
+  readonly figures: SoakFigures;
+}
+
 /** Which minutes of a soak fail, and how many make it fail. */
 export interface SoakLimits {
   /** Time that must be covered by samples. */

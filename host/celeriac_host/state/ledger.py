@@ -1,8 +1,9 @@
 """The ledger: the releases on this host, who requested them, and their verdicts.
 
 `releases.jsonl` has a line for each release of a unit, one for each verdict on it, and one for what
-its soak has shown. Release 0 is the unit as it was before Celeriac. `awaiting/<unit>.json` lists the releases that are not
-confirmed yet, newest first, and when they are rolled back. `rolling.json`: a rollback in progress.
+its soak has shown. Release 0 is the unit as it was before Celeriac. `awaiting/<unit>.json` lists
+the releases that are not confirmed yet, newest first, and when they are rolled back.
+`rolling.json`: a rollback in progress.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
     v: 1,
     at: epochSeconds(begin + minute * 60),
     boot: 'boot-1',
+    uptime: seconds(86_400 + minute * 60),
     unit,
     memory,
     host: { available: bytes(2000 * MiB), swapFree: bytes(2048 * MiB) },
