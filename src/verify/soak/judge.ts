@@ -11,7 +11,14 @@ import type {
 import { type EpochSeconds, epochSeconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration, formatInstant } from '../../report/quantities.ts';
 import { findLeak, type HourlyFloor } from './leak.ts';
-import { faultsOf, growingMinutes, isSameRun } from './minute.ts';
+import {
+  elapsed,
+  faultsOf,
+  growingMinutes,
+  isForeignRestart,
+  isSameRun,
+  longestMinute,
+} from './minute.ts';
 
 /** What a soak is judged by. */
 export interface SoakEvidence {
@@ -25,8 +32,8 @@ export interface SoakEvidence {
   readonly now: EpochSeconds;
 }
 
-/** Two samples further apart have a gap between them, in seconds; a sampler may be late. */
-const longestMinute = 150;
+/** A clock that is corrected by less within a minute was not set, in seconds. */
+const mostDrift = 30;
 /** A larger share of gaps leaves a release unproven. */
 export const mostGaps = 0.05;
 /** The newest faults and gaps that are kept. */
@@ -56,6 +63,19 @@ export function samplesSince({ samples, since }: SoakEvidence): readonly Sample[
   return first < 0 ? [] : samples.slice(first);
 }
 
+/** The last sample before the soak: what the first one is compared with. */
+function sampleBefore({ samples, since }: SoakEvidence): Sample | null {
+  return samples[samples.findIndex(({ at }) => at >= since) - 1] ?? null;
+}
+
+/** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
+function clockJump(before: Sample, sample: Sample): number {
+  const isSameBoot = before.boot === sample.boot;
+  const jump = sample.at - before.at - (isSameBoot ? sample.uptime - before.uptime : 0);
+  const isJump = isSameBoot ? Math.abs(jump) > mostDrift : jump < 0;
+  return isJump ? jump : 0;
+}
+
 class Soak {
   readonly #evidence: SoakEvidence;
   readonly #limits: SoakLimits;
@@ -78,8 +98,11 @@ class Soak {
   #hour: { at: number; bytes: number } | null = null;
   #decided: { state: 'proven' | 'failed'; at: EpochSeconds; why: SoakFault | null } | null = null;
 
+  readonly #earlier: Sample | null;
+
   constructor(evidence: SoakEvidence, limits: SoakLimits) {
     this.#evidence = evidence;
+    this.#earlier = sampleBefore(evidence);
     this.#limits = limits;
   }
 
@@ -91,12 +114,12 @@ class Soak {
     const before = this.#last;
     this.#last = sample;
     const from = before?.at ?? this.#evidence.since;
-    const span = sample.at - from;
-    this.#noteChanges(before, sample, span);
+    const span = before === null ? sample.at - from : elapsed(before, sample);
+    this.#noteChanges(before ?? this.#earlier, sample);
     // A unit that could not be looked at is no evidence.
     const isKnown = sample.unit !== null && (before === null || before.unit !== null);
     if (span > longestMinute || (!isKnown && span > 0)) {
-      this.#addGap(from, sample.at, whyGap(before, sample, span));
+      this.#addGap({ from, to: sample.at, why: whyGap(before, sample, span) }, span);
       this.#recent = [];
     } else if (span > 0) {
       this.#covered += span;
@@ -104,7 +127,7 @@ class Soak {
     }
     this.#recent = [...this.#recent, sample].slice(-growingMinutes - 1);
     this.#remember(sample);
-    this.#judgeMinute(before ?? sample, sample);
+    this.#judgeMinute(before ?? this.#earlier ?? sample, sample);
     this.#decide(sample);
   }
 
@@ -152,25 +175,30 @@ class Soak {
     };
   }
 
-  #noteChanges(before: Sample | null, sample: Sample, span: number): void {
+  #noteChanges(before: Sample | null, sample: Sample): void {
     if (before === null) return;
     const at = formatInstant(sample.at);
     if (before.boot !== sample.boot) this.#notes.push(`The host was started again, seen at ${at}.`);
-    if (span < 0) {
+    const jump = clockJump(before, sample);
+    if (jump !== 0) {
+      const way = jump < 0 ? 'back' : 'forward';
       this.#notes.push(
-        `The clock of the host was set back by ${formatDuration(-span)}, to ${at}; that minute does not count.`,
+        `The clock of the host was set ${way} by ${formatDuration(Math.abs(jump))}, to ${at}.`,
       );
+    }
+    if (isForeignRestart({ before, sample, transactions: this.#evidence.transactions })) {
+      this.#notes.push(`The worker was restarted, by neither systemd nor Celeriac, seen at ${at}.`);
     }
   }
 
-  #addGap(from: EpochSeconds, to: EpochSeconds, why: string): void {
-    this.#gapped += to - from;
-    this.#hourOf(to).gap += to - from;
+  #addGap(gap: SoakGap, span: number): void {
+    this.#gapped += span;
+    this.#hourOf(gap.to).gap += span;
     const last = this.#gaps.at(-1);
-    if (last !== undefined && last.to === from && last.why === why) {
-      this.#gaps[this.#gaps.length - 1] = { ...last, to };
+    if (last !== undefined && last.to === gap.from && last.why === gap.why) {
+      this.#gaps[this.#gaps.length - 1] = { ...last, to: gap.to };
     } else {
-      this.#gaps.push({ from, to, why });
+      this.#gaps.push(gap);
     }
   }
 

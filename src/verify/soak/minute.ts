@@ -9,10 +9,12 @@ export interface MinuteScene {
   readonly sample: Sample;
   /** The samples of the last minutes without a gap, oldest first; `sample` is the last one. */
   readonly recent: readonly Sample[];
-  /** Starts of transactions of the unit: what they restart is no fault. */
+  /** Starts of transactions of the unit: what they restart is expected. */
   readonly transactions: readonly EpochSeconds[];
 }
 
+/** Two samples further apart have a gap between them, in seconds; a sampler may be late. */
+export const longestMinute = 150;
 /** A queue must grow for this many minutes while no task is active. */
 export const growingMinutes = 10;
 /** Share of a file system that must stay free. */
@@ -38,6 +40,15 @@ export function faultsOf(scene: MinuteScene, limits: SoakLimits): readonly SoakF
   return faults;
 }
 
+/**
+ * Seconds from one sample to the next: by the clock that nobody can set, unless the host was started
+ * again in between. Never negative.
+ */
+export function elapsed(before: Sample, sample: Sample): number {
+  const isSameBoot = before.boot === sample.boot;
+  return Math.max(0, isSameBoot ? sample.uptime - before.uptime : sample.at - before.at);
+}
+
 /** How much a counter rose; counters of the unit begin at 0 with each start. */
 export const rise = (before: number, after: number, sameRun: boolean): number =>
   sameRun && after >= before ? after - before : after;
@@ -55,15 +66,32 @@ function unitFault({ before, sample }: MinuteScene): string | null {
   return `The unit was not active: ${unit.active} (${unit.sub}${result}).`;
 }
 
-function restartFault({ before, sample, transactions }: MinuteScene): string | null {
-  if (before.unit === null || sample.unit === null || sample.boot !== before.boot) return null;
-  const times = sample.unit.restarts - before.unit.restarts;
-  if (times > 0) {
-    return `systemd restarted the worker${times === 1 ? '' : ` ${formatCount(times, 'time')}`} (NRestarts ${sample.unit.restarts}).`;
-  }
-  if (isSameRun(before, sample)) return null;
-  const ours = transactions.some((at) => at <= sample.at && at > sample.at - longestDeploy);
-  return ours ? null : 'The worker was restarted, and not by Celeriac.';
+function restartFault({ before, sample }: MinuteScene): string | null {
+  const times = countRestarts(before, sample);
+  if (times === 0 || sample.unit === null) return null;
+  return `systemd restarted the worker${times === 1 ? '' : ` ${formatCount(times, 'time')}`} (NRestarts ${sample.unit.restarts}).`;
+}
+
+/** Restarts by systemd itself; its counter begins at 0 with each start by somebody else. */
+export function countRestarts(before: Sample, sample: Sample): number {
+  if (before.unit === null || sample.unit === null) return 0;
+  const { restarts } = sample.unit;
+  const isNewCount = sample.boot !== before.boot || restarts < before.unit.restarts;
+  return isNewCount ? restarts : restarts - before.unit.restarts;
+}
+
+/**
+ * Restarted by a person, or by a program such as `needrestart` after an update: the release is not
+ * to blame.
+ */
+export function isForeignRestart({
+  before,
+  sample,
+  transactions,
+}: Omit<MinuteScene, 'recent'>): boolean {
+  if (before.unit === null || sample.unit === null || sample.boot !== before.boot) return false;
+  if (isSameRun(before, sample) || countRestarts(before, sample) > 0) return false;
+  return !transactions.some((at) => at <= sample.at && at > sample.at - longestDeploy);
 }
 
 function oomFault({ before, sample }: MinuteScene): string | null {
@@ -87,7 +115,7 @@ function rateLimitFault({ journal }: Sample, { rateLimitMax }: SoakLimits): stri
 function errorFault({ journal }: Sample, { errorRateMax }: SoakLimits): string | null {
   if (journal === null) return null;
   const errors = Math.max(journal.errors, journal.tracebacks);
-  if (errors <= errorRateMax) return null;
+  if (errorRateMax === null || errors <= errorRateMax) return null;
   return `${formatCount(errors, 'error')} in a minute of the journal; at most ${errorRateMax} are allowed.`;
 }
 

@@ -35,6 +35,10 @@ function judge(
   );
 }
 
+/** The same minutes, by a clock that was set by so many of them. */
+const clockSet = (samples: readonly Sample[], by: number): readonly Sample[] =>
+  samples.map((sample) => ({ ...sample, at: epochSeconds(sample.at + by * 60) }));
+
 describe('24 hours', () => {
   it('without a failure prove a release, at hour 24 and not a minute before', () => {
     const before = judge(minutes(0, 24 * hour - 1));
@@ -110,11 +114,30 @@ describe('24 hours', () => {
   });
 
   it('do not count twice what a clock that is set back repeats', () => {
-    const verdict = judge([...minutes(0, 100), ...minutes(40, 100)]);
-    expect(verdict).toMatchObject({ coveredSeconds: 160 * 60, gapSeconds: 0, failure: null });
+    const verdict = judge([...minutes(0, 100), ...clockSet(minutes(101, 161), -60)]);
+    expect(verdict).toMatchObject({ coveredSeconds: 161 * 60, gapSeconds: 0, failure: null });
     expect(verdict.notes).toEqual([expect.stringContaining('set back by 1 h')]);
     // Also to before the release.
-    expect(judge([...minutes(0, 100), ...minutes(-500, -400)]).coveredSeconds).toBe(200 * 60);
+    const early = judge([...minutes(0, 100), ...clockSet(minutes(101, 200), -600)]);
+    expect(early.coveredSeconds).toBe(200 * 60);
+  });
+
+  it('are no shorter where the clock is set forward, and have no gap', () => {
+    const samples = [...minutes(0, 100), ...clockSet(minutes(101, 24 * hour), 600)];
+    const verdict = judge(samples);
+    expect(verdict).toMatchObject({ state: 'proven', gapSeconds: 0, coveredSeconds: 86_400 });
+    expect(verdict.notes).toEqual([expect.stringContaining('set forward by 10 h')]);
+    expect(judge(samples.slice(0, -1)).state).toBe('unproven');
+  });
+
+  it('are judged the same by a run that comes late', () => {
+    const samples = minutes(0, 40 * hour, (minute) =>
+      minute === 25 * hour ? { events: { ...events, oomKill: 1 } } : {},
+    );
+    for (const until of [24, 25, 26, 40]) {
+      const seen = samples.filter(({ at }) => at <= begin + until * 3600);
+      expect(judge(seen)).toMatchObject({ state: 'proven', decidedAt: begin + 24 * 3600 });
+    }
   });
 
   it('prove nothing in minutes in which the unit could not be looked at', () => {
@@ -138,24 +161,23 @@ describe('a failing minute', () => {
   const at = 7 * hour;
   const cases: readonly [string, Partial<Sample>, string, RegExp][] = [
     [
-      'inactive',
-      { unit: { ...unit, active: 'failed', sub: 'failed', result: 'exit-code' } },
-      'unit',
-      /not active: failed \(failed, result exit-code\)/,
-    ],
-    [
       'restarted by systemd',
       { unit: { ...unit, restarts: 1, invocation: 'a2' } },
       'restarts',
       /systemd restarted the worker \(NRestarts 1\)/,
     ],
-    ['restarted by hand', { unit: { ...unit, invocation: 'a2' } }, 'restarts', /not by Celeriac/],
     ['OOM kill', { events: { ...events, oomKill: 1 } }, 'oom', /killed 1 process of the worker/],
     [
       'at MemoryMax',
       { memory: { ...memory, current: bytes(1024 * MiB) } },
       'memory',
       /all that MemoryMax \(1 GiB\) allows/,
+    ],
+    [
+      'inactive',
+      { unit: { ...unit, active: 'failed', sub: 'failed', result: 'exit-code' } },
+      'unit',
+      /not active: failed \(failed, result exit-code\)/,
     ],
     [
       '429s',
@@ -202,12 +224,33 @@ describe('a failing minute', () => {
     expect(failing(100, 101, 102).decidedAt).toBe(begin + 102 * 60);
   });
 
-  it('is none when Celeriac restarts the worker', () => {
+  it('is none when Celeriac restarts the worker, and a remark when somebody else does', () => {
     const samples = minutes(0, hour, (at) =>
       at > 30 ? { unit: { ...unit, invocation: 'b' } } : {},
     );
-    expect(judge(samples, { transactions: [begin + 29 * 60] }).failure).toBeNull();
-    expect(judge(samples, { transactions: [begin - 7200] }).state).toBe('failed');
+    const ours = judge(samples, { transactions: [begin + 29 * 60] });
+    expect([ours.failure, ours.notes]).toEqual([null, []]);
+    const foreign = judge(samples, { transactions: [begin - 7200] });
+    expect(foreign.failure).toBeNull();
+    expect(foreign.notes).toEqual([expect.stringContaining('by neither systemd nor Celeriac')]);
+  });
+
+  it('is also one after a start by hand, whose count begins at 0', () => {
+    const restarts = (at: number) => (at > 30 ? { restarts: 1, invocation: 'b' } : { restarts: 5 });
+    const samples = minutes(0, hour, (at) => ({ unit: { ...unit, ...restarts(at) } }));
+    expect(judge(samples).failure?.limit).toBe('restarts');
+  });
+
+  it('is found in the first minute, by the last sample before', () => {
+    const samples = minutes(-5, 10, (at) => (at > 0 ? { events: { ...events, oomKill: 1 } } : {}));
+    expect(judge(samples.filter(({ at }) => at !== begin)).failure?.limit).toBe('oom');
+    const known = minutes(-5, 10, () => ({ events: { ...events, oomKill: 1 } }));
+    expect(judge(known).failure).toBeNull();
+  });
+
+  it('is not one by errors in the journal if no limit was given', () => {
+    const noisy = minutes(0, hour, () => ({ journal: { ...journal, errors: 50 } }));
+    expect(judge(noisy, { errorRateMax: null }).failure).toBeNull();
   });
 
   it('counts what was killed since a restart, too', () => {
@@ -303,6 +346,7 @@ describe('whenever it is called', () => {
     .map((parts) => {
       const samples: Sample[] = [];
       let minute = 0;
+      let running = 0;
       for (const [index, part] of parts.entries()) {
         const about: Partial<Sample> = {
           boot: part.boot ? `boot-${index}` : 'boot-1',
@@ -311,11 +355,18 @@ describe('whenever it is called', () => {
         for (let each = 0; each < part.length; each += 1) {
           const limited = part.rateLimited === 12 && each === 3 ? 1 : 0;
           samples.push(
-            sampleAt(minute, { ...about, journal: { ...journal, rateLimited: limited } }),
+            sampleAt(minute, {
+              ...about,
+              uptime: seconds(1000 + running * 60),
+              journal: { ...journal, rateLimited: limited },
+            }),
           );
           minute += 1;
+          running += 1;
         }
         minute += part.gap;
+        // A clock that is set back stops nothing.
+        running += Math.max(0, part.gap);
       }
       return samples;
     });
@@ -347,9 +398,12 @@ describe('whenever it is called', () => {
     fc.assert(
       fc.property(life, (samples) => {
         const verdict = judge(samples, { wanted: seconds(1e9), failureLimit: 1e9, consecutive: 0 });
-        const spans = samples.map(({ at }, index) =>
-          Math.max(0, at - (samples[index - 1]?.at ?? begin)),
-        );
+        const spans = samples.map((sample, index) => {
+          const before = samples[index - 1];
+          if (before === undefined) return 0;
+          const isSameBoot = before.boot === sample.boot;
+          return isSameBoot ? sample.uptime - before.uptime : Math.max(0, sample.at - before.at);
+        });
         const passed = spans.reduce((sum, span) => sum + span, 0);
         expect(verdict.coveredSeconds + verdict.gapSeconds).toBe(passed);
         const strip = verdict.hours.map((each) => each.coveredSeconds + each.gapSeconds);
