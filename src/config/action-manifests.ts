@@ -58,6 +58,9 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
     outputs: {
       healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
       checks: 'The checks as JSON, each with id, verdict, seen and expected.',
+      soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac runs.',
+      'soak-report':
+        'With `mode: soak`: as JSON what was judged, by which evidence, and what became of the release.',
     },
   },
 };

@@ -3,6 +3,7 @@ import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -18,6 +19,7 @@ import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evide
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun } from './run.ts';
+import { soakError, soakRelease } from './soak-release.ts';
 import { verifyHost } from './verify-host.ts';
 
 /**
@@ -27,6 +29,7 @@ import { verifyHost } from './verify-host.ts';
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
+  if (run.inputs.mode === 'soak') return soakWorker(run);
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
@@ -59,6 +62,13 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   if (!isHealthy) {
     throw gateError(verdict);
   }
+}
+
+/** @throws GateError when the release failed */
+async function soakWorker(run: ActionRun<'verify'>): Promise<void> {
+  await using agent = await run.openAgent();
+  const report = await soakRelease(run, agent, readSoakDesired(run.inputs));
+  if (report.state === 'failed') throw soakError(report);
 }
 
 /**
