@@ -1,0 +1,138 @@
+import type { ReportBucket, ReportMark, ReportRange, ReportTimeline } from '../model/report.ts';
+import type { Sample } from '../model/sample.ts';
+import { type Bytes, epochSeconds, seconds } from '../model/units.ts';
+import { formatCount } from './quantities.ts';
+
+/** As many as a chart has pixels to show; a day has a bucket for every two minutes. */
+const mostBuckets = 720;
+/** Queues that are kept, by their length: a chart with more is not readable. */
+const mostQueues = 12;
+const mostMarks = 200;
+const minute = 60;
+
+/** Samples in buckets that keep each peak. `null`: there are no samples. */
+export function timelineOf(
+  samples: readonly Sample[],
+  limit: number = mostBuckets,
+): ReportTimeline | null {
+  // A clock that was set back must not make a chart run backwards.
+  const sorted = samples.toSorted((one, other) => one.at - other.at);
+  const [first] = sorted;
+  const last = sorted.at(-1);
+  if (first === undefined || last === undefined) return null;
+  const minutes = Math.floor((last.at - first.at) / minute) + 1;
+  const length = Math.max(1, Math.ceil(minutes / limit)) * minute;
+  const from = first.at;
+  const queues = longestQueues(sorted);
+  const groups = Map.groupBy(sorted, ({ at }) => Math.floor((at - from) / length));
+  const deeds = deedsOf(samples);
+  return {
+    from,
+    to: last.at,
+    bucketSeconds: seconds(length),
+    samples: sorted.length,
+    buckets: [...groups].map(([index, group]) =>
+      bucketOf(from + index * length, group, queues, deeds),
+    ),
+  };
+}
+
+function bucketOf(
+  at: number,
+  samples: readonly Sample[],
+  queues: readonly string[],
+  deeds: ReadonlyMap<Sample, number | null>,
+): ReportBucket {
+  const memory = samples.flatMap((sample) => (sample.memory === null ? [] : [sample.memory]));
+  const workers = samples.flatMap(({ worker }) => (worker === null ? [] : [worker]));
+  const last = memory.at(-1);
+  return {
+    at: epochSeconds(at),
+    samples: samples.length,
+    memory: rangeOf(memory.map(({ current }) => current)),
+    main: highest(memory.map(({ main }) => main)),
+    children: highest(memory.map(({ children }) => children)),
+    swap: highest(memory.map(({ swap }) => swap)),
+    high: last?.high ?? null,
+    max: last?.max ?? null,
+    queues:
+      workers.length === 0
+        ? null
+        : Object.fromEntries(
+            queues.flatMap((name) => {
+              const range = rangeOf(workers.flatMap((worker) => worker.queues[name] ?? []));
+              return range === null ? [] : [[name, range]];
+            }),
+          ),
+    active: workers.length === 0 ? null : Math.max(...workers.map(({ active }) => active)),
+    errors: sum(samples.map(({ journal }) => journal?.errors ?? null)),
+    rateLimited: sum(samples.map(({ journal }) => journal?.rateLimited ?? null)),
+    oomKills: sum(samples.map((sample) => deeds.get(sample) ?? null)),
+  };
+}
+
+/** Kills for lack of memory since the sample before; the counter begins at 0 with each start. */
+function deedsOf(samples: readonly Sample[]): ReadonlyMap<Sample, number | null> {
+  const kills = new Map<Sample, number | null>();
+  let before: Sample | null = null;
+  for (const sample of samples) {
+    const now = sample.events?.oomKill ?? null;
+    const was = before !== null && isSameStart(before, sample) ? (before.events?.oomKill ?? 0) : 0;
+    kills.set(sample, now === null ? null : Math.max(0, now - was));
+    before = sample;
+  }
+  return kills;
+}
+
+const isSameStart = (one: Sample, other: Sample): boolean =>
+  one.boot === other.boot && one.unit?.invocation === other.unit?.invocation;
+
+/** Restarts, reboots and kills that the samples show, oldest first; the newest of them. */
+export function marksOfSamples(samples: readonly Sample[]): readonly ReportMark[] {
+  const marks: ReportMark[] = [];
+  const kills = deedsOf(samples);
+  let before: Sample | null = null;
+  for (const sample of samples) {
+    const mark = (kind: ReportMark['kind'], text: string) =>
+      marks.push({ at: sample.at, kind, text });
+    const killed = kills.get(sample) ?? 0;
+    if (before !== null && killed > 0) {
+      mark('oom', `${formatCount(killed, 'process', 'processes')} killed for lack of memory`);
+    }
+    if (before !== null && before.boot !== sample.boot) {
+      mark('reboot', 'the host was started again');
+    } else if (before?.unit != null && sample.unit !== null && !isSameStart(before, sample)) {
+      mark('restart', 'the worker was started again');
+    }
+    before = sample;
+  }
+  return marks.slice(-mostMarks);
+}
+
+function longestQueues(samples: readonly Sample[]): readonly string[] {
+  const longest = new Map<string, number>();
+  for (const { worker } of samples) {
+    for (const [name, length] of Object.entries(worker?.queues ?? {})) {
+      longest.set(name, Math.max(longest.get(name) ?? 0, length));
+    }
+  }
+  return [...longest]
+    .sort(([one, a], [other, b]) => b - a || (one < other ? -1 : 1))
+    .slice(0, mostQueues)
+    .map(([name]) => name);
+}
+
+function rangeOf(values: readonly number[]): ReportRange | null {
+  if (values.length === 0) return null;
+  return { min: Math.min(...values), max: Math.max(...values) };
+}
+
+function highest(values: readonly (Bytes | null)[]): Bytes | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : (Math.max(...known) as Bytes);
+}
+
+function sum(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((total, value) => total + value, 0);
+}
