@@ -112,8 +112,9 @@ test('web and beat get the new code after the worker, and go back with it', asyn
   expect(await page()).toBe('two');
   expect(await mainOf('shop-beat.service')).not.toBe(beat);
   expect(await beats()).toBe('1');
-  // Never twice, in all of that time.
-  expect(await shell(machine, 'kill $(cat /run/counter); sort -u /run/beats')).toBe('0\n1');
+  // Never twice, in all of that time. Its absence between stop and start may be too short to be seen.
+  const counts = await shell(machine, 'kill $(cat /run/counter); sort -u /run/beats');
+  expect(counts).toMatch(/^(0\n)?1$/);
   await completeJob(machine);
 
   const again = await deploy();
