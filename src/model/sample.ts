@@ -1,4 +1,7 @@
-import type { Bytes, EpochSeconds } from './units.ts';
+import type { Bytes, EpochSeconds, Seconds } from './units.ts';
+
+/** How often the host writes a sample of a unit while a release of it is not proven. */
+export const SAMPLE_EVERY_SECONDS = 60;
 
 /**
  * What the host's sampler saw in one minute: a line of `/var/lib/celeriac/samples/<unit>.jsonl`.
@@ -9,6 +12,8 @@ export interface Sample {
   readonly at: EpochSeconds;
   /** Boot id of the kernel: another one means that the host was started again. */
   readonly boot: string;
+  /** Since that boot. Nobody can set this clock: where `at` and it disagree, `at` was set. */
+  readonly uptime: Seconds;
   readonly unit: {
     readonly active: string;
     readonly sub: string;
@@ -35,7 +40,7 @@ export interface Sample {
     readonly oom: number;
     readonly oomKill: number;
   } | null;
-  /** Total microseconds of stall, from `/proc/pressure`. */
+  /** Total microseconds of stall, from the unit's cgroup: they begin at 0 with each start. */
   readonly pressure: {
     readonly memory: { readonly some: number; readonly full: number };
     readonly io: { readonly some: number; readonly full: number };
@@ -53,7 +58,7 @@ export interface Sample {
     readonly errors: number;
     readonly tracebacks: number;
     readonly rateLimited: number;
-    /** Lines that journald dropped: the other counts are lower bounds. */
+    /** Lines that journald dropped, or that were too many to read: the others are lower bounds. */
     readonly dropped: number;
   } | null;
   readonly disk: readonly {
@@ -63,4 +68,31 @@ export interface Sample {
     readonly inodesFree: number;
     readonly inodes: number;
   }[];
+}
+
+/** Where an answer ended: the next query goes on from here. */
+export interface SampleCursor {
+  /** Identifies the file, also after it was renamed. */
+  readonly file: string;
+  readonly offset: number;
+}
+
+export interface SamplesQuery {
+  readonly unit: string;
+  /** `null`: from the oldest sample on that the host keeps. */
+  readonly after: SampleCursor | null;
+}
+
+/** Samples after the cursor, oldest first; at most about 700 KiB in one answer. */
+export interface SamplesFact {
+  /** Without lines that cannot be read. */
+  readonly samples: readonly Sample[];
+  /** `null`: the host has no samples of the unit. */
+  readonly cursor: SampleCursor | null;
+  /** Ask again, with the new cursor. */
+  readonly more: boolean;
+  /** The host no longer has the file of the cursor: this answer begins with its oldest sample. */
+  readonly restarted: boolean;
+  /** Whether the host is to write samples of the unit every minute. */
+  readonly sampling: boolean;
 }
