@@ -1,0 +1,35 @@
+import { formatBytes, formatDuration, formatInstant } from '../quantities.ts';
+import { type Html, html } from './html.ts';
+
+/*
+ * Values for people, each with the number of the JSON beside it (`data value`), so that programs
+ * and tests read the same as people.
+ */
+
+const dash = html`<span class="unknown">not known</span>`;
+
+/** A part that is not known, and why: never shown as good. */
+export const unknown = (why: string): Html =>
+  html`<p class="unknown"><strong>Not known:</strong> ${why}.</p>`;
+
+const value = (raw: number | null, format: (value: number) => string): Html =>
+  raw === null ? dash : html`<data value="${raw}">${format(raw)}</data>`;
+
+export const bytesValue = (raw: number | null): Html => value(raw, formatBytes);
+export const secondsValue = (raw: number | null): Html => value(raw, formatDuration);
+export const countValue = (raw: number | null): Html => value(raw, String);
+
+export const instantValue = (raw: number | null): Html =>
+  raw === null
+    ? dash
+    : html`<time datetime="${new Date(raw * 1000).toISOString()}">${formatInstant(raw).replace(/:\d\d UTC$/, '')}</time>`;
+
+/** A link if the text is the address of a page, otherwise the text. */
+export const linked = (text: string, shown = text): Html =>
+  /^https:\/\/[A-Za-z0-9._~:/?#@!&()*+,;=%-]+$/.test(text)
+    ? html`<a href="${text}" rel="noreferrer">${shown}</a>`
+    : html`${text}`;
+
+/** A wide table scrolls by itself; it can be reached with the keyboard. */
+export const scrolling = (label: string, table: Html): Html =>
+  html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${table}</div>`;
