@@ -1,6 +1,6 @@
 import type { ReportBucket, ReportMark, ReportRange, ReportTimeline } from '../model/report.ts';
 import type { Sample } from '../model/sample.ts';
-import { type Bytes, epochSeconds, seconds } from '../model/units.ts';
+import { epochSeconds, seconds } from '../model/units.ts';
 import { formatCount } from './quantities.ts';
 
 /** As many as a chart has pixels to show; a day has a bucket for every two minutes. */
@@ -109,6 +109,51 @@ export function marksOfSamples(samples: readonly Sample[]): readonly ReportMark[
   return marks.slice(-mostMarks);
 }
 
+/** The same in fewer and longer buckets, for people who read it as a table. */
+export function coarsen(timeline: ReportTimeline, limit: number): ReportTimeline {
+  const { from, to, bucketSeconds, buckets } = timeline;
+  const all = Math.floor((to - from) / bucketSeconds) + 1;
+  const length = Math.ceil(all / limit) * bucketSeconds;
+  const groups = Map.groupBy(buckets, ({ at }) => Math.floor((at - from) / length));
+  return {
+    ...timeline,
+    bucketSeconds: seconds(length),
+    buckets: [...groups].map(([index, group]) => mergeBuckets(from + index * length, group)),
+  };
+}
+
+function mergeBuckets(at: number, buckets: readonly ReportBucket[]): ReportBucket {
+  const last = buckets.findLast(({ memory }) => memory !== null);
+  const queues = buckets.flatMap((bucket) => (bucket.queues === null ? [] : [bucket.queues]));
+  const names = [...new Set(queues.flatMap((each) => Object.keys(each)))];
+  return {
+    at: epochSeconds(at),
+    samples: buckets.reduce((total, { samples }) => total + samples, 0),
+    memory: mergeRanges(buckets.map(({ memory }) => memory)),
+    main: highest(buckets.map(({ main }) => main)),
+    children: highest(buckets.map(({ children }) => children)),
+    swap: highest(buckets.map(({ swap }) => swap)),
+    high: last?.high ?? null,
+    max: last?.max ?? null,
+    queues:
+      queues.length === 0
+        ? null
+        : Object.fromEntries(
+            names.flatMap((name) => {
+              const range = mergeRanges(queues.map((each) => each[name] ?? null));
+              return range === null ? [] : [[name, range]];
+            }),
+          ),
+    active: highest(buckets.map(({ active }) => active)),
+    errors: sum(buckets.map(({ errors }) => errors)),
+    rateLimited: sum(buckets.map(({ rateLimited }) => rateLimited)),
+    oomKills: sum(buckets.map(({ oomKills }) => oomKills)),
+  };
+}
+
+const mergeRanges = (ranges: readonly (ReportRange | null)[]): ReportRange | null =>
+  rangeOf(ranges.flatMap((range) => (range === null ? [] : [range.min, range.max])));
+
 function longestQueues(samples: readonly Sample[]): readonly string[] {
   const longest = new Map<string, number>();
   for (const { worker } of samples) {
@@ -127,9 +172,12 @@ function rangeOf(values: readonly number[]): ReportRange | null {
   return { min: Math.min(...values), max: Math.max(...values) };
 }
 
-function highest(values: readonly (Bytes | null)[]): Bytes | null {
+function highest<Value extends number>(values: readonly (Value | null)[]): Value | null {
   const known = values.filter((value) => value !== null);
-  return known.length === 0 ? null : (Math.max(...known) as Bytes);
+  return known.reduce<Value | null>(
+    (most, value) => (most === null || value > most ? value : most),
+    null,
+  );
 }
 
 function sum(values: readonly (number | null)[]): number | null {

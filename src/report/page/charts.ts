@@ -1,5 +1,6 @@
 import type { Report, ReportBucket, ReportMark, ReportTimeline } from '../../model/report.ts';
 import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
+import { coarsen } from '../timeline.ts';
 import { drawChart, glyph, type Level } from './chart.ts';
 import { bytesValue, countValue, instantValue, scrolling, unknown } from './values.ts';
 import { type Html, html, none } from './html.ts';
@@ -9,6 +10,8 @@ const MiB = 1024 * 1024;
 const shownQueues = 6;
 /** A limit this many times above the memory would make a flat line of it. */
 const farLimit = 5;
+/** A day as half hours, eight days as four: the JSON has every value. */
+const tableRows = 48;
 
 /** Memory over time, with its limits. */
 export function memoryChart({ timeline, marks }: Report): Html {
@@ -33,7 +36,7 @@ export function memoryChart({ timeline, marks }: Report): Html {
   const chart = drawChart({
     id: 'memory',
     title: 'Memory of the worker over time',
-    description: `The highest was ${formatBytes(highest)} in ${span}. The table below has every value.`,
+    description: `The highest was ${formatBytes(highest)} in ${span}. The table below has the values.`,
     from: timeline.from,
     to: timeline.to,
     step: timeline.bucketSeconds,
@@ -57,14 +60,15 @@ export function memoryChart({ timeline, marks }: Report): Html {
   return html`${chart}${legendOfMarks(marks, timeline)}${far}${memoryTable(timeline)}`;
 }
 
-function memoryTable(timeline: ReportTimeline): Html {
+function memoryTable(all: ReportTimeline): Html {
+  const timeline = coarsen(all, tableRows);
   const row = (bucket: ReportBucket): Html => html`<tr><th scope="row">${instantValue(bucket.at)}</th>
 <td>${bytesValue(bucket.memory?.min ?? null)}</td><td>${bytesValue(bucket.memory?.max ?? null)}</td>
 <td>${bytesValue(bucket.main)}</td><td>${bytesValue(bucket.children)}</td><td>${bytesValue(bucket.swap)}</td>
 <td>${bytesValue(bucket.high)}</td><td>${bytesValue(bucket.max)}</td>
 <td>${countValue(bucket.errors)}</td><td>${countValue(bucket.rateLimited)}</td><td>${countValue(bucket.oomKills)}</td></tr>
 `;
-  return html`<details class="data"><summary>Every value of this chart as a table (${formatCount(timeline.buckets.length, 'row')}, each ${formatDuration(timeline.bucketSeconds)})</summary>
+  return html`<details class="data"><summary>This chart as a table, a row for each ${formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling(
   'Memory over time',
   html`<table id="memory-table"><thead><tr><th scope="col">from</th><th scope="col">lowest</th><th scope="col">highest</th><th scope="col">main</th><th scope="col">children</th><th scope="col">swap</th><th scope="col">MemoryHigh</th><th scope="col">MemoryMax</th><th scope="col">errors</th><th scope="col">429</th><th scope="col">OOM kills</th></tr></thead>
@@ -86,7 +90,7 @@ export function queueChart({ timeline, marks }: Report): Html {
   const chart = drawChart({
     id: 'queues',
     title: 'Messages that wait, by queue',
-    description: `At most ${formatCount(highest, 'message')} waited in ${formatCount(names.length, 'queue')}. The table below has every value.`,
+    description: `At most ${formatCount(highest, 'message')} waited in ${formatCount(names.length, 'queue')}. The table below has the values.`,
     from: timeline.from,
     to: timeline.to,
     step: timeline.bucketSeconds,
@@ -112,8 +116,9 @@ export function queueChart({ timeline, marks }: Report): Html {
   )}</ul>${more}${queueTable(timeline, names)}`;
 }
 
-function queueTable(timeline: ReportTimeline, names: readonly string[]): Html {
-  return html`<details class="data"><summary>Every value of this chart as a table (most messages that waited)</summary>
+function queueTable(all: ReportTimeline, names: readonly string[]): Html {
+  const timeline = coarsen(all, tableRows);
+  return html`<details class="data"><summary>This chart as a table: the most messages that waited, a row for each ${formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling(
   'Lengths of the queues over time',
   html`<table id="queue-table"><thead><tr><th scope="col">from</th>${names.map((name) => html`<th scope="col">${name}</th>`)}<th scope="col">tasks at work</th></tr></thead>

@@ -43,7 +43,7 @@ function evidenceOf({ verdict, title, evidence }: Check): Html {
 }
 
 const preformatted = (label: string, text: string): Html =>
-  html`<pre role="region" aria-label="${label}" tabindex="0">${htmlLines(text)}</pre>`;
+  html`<pre role="group" aria-label="${label}" tabindex="0">${htmlLines(text)}</pre>`;
 
 /** Latency of the test jobs, by queue, with a bar for each. */
 export function latencySection({ latency, probes }: Report): Html {
@@ -143,7 +143,7 @@ export function unitDiffSection({ unitDiff }: Report): Html {
     const kind = /^(?:---|\+\+\+|@@)/.test(text) ? 'head' : text.startsWith('+') ? 'added' : text.startsWith('-') ? 'removed' : 'same';
     return html`<span class="${kind}">${htmlLines(`${text}\n`)}</span>`;
   });
-  return html`<p>By release ${unitDiff.release}:</p><pre class="diff" role="region" aria-label="Changes of the unit" tabindex="0">${lines}</pre>${cut}`;
+  return html`<p>By release ${unitDiff.release}:</p><pre class="diff" role="group" aria-label="Changes of the unit" tabindex="0">${lines}</pre>${cut}`;
 }
 
 export function repairsSection({ repairs }: Report): Html {

@@ -17,7 +17,8 @@ const value = (raw: number | null, format: (value: number) => string): Html =>
 
 export const bytesValue = (raw: number | null): Html => value(raw, formatBytes);
 export const secondsValue = (raw: number | null): Html => value(raw, formatDuration);
-export const countValue = (raw: number | null): Html => value(raw, String);
+export const countValue = (raw: number | null): Html =>
+  value(raw, (count) => String(Math.round(count * 100) / 100));
 
 export const instantValue = (raw: number | null): Html =>
   raw === null
@@ -32,4 +33,4 @@ export const linked = (text: string, shown = text): Html =>
 
 /** A wide table scrolls by itself; it can be reached with the keyboard. */
 export const scrolling = (label: string, table: Html): Html =>
-  html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${table}</div>`;
+  html`<div class="scroll" role="group" aria-label="${label}" tabindex="0">${table}</div>`;
