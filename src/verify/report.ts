@@ -269,11 +269,13 @@ function marksOf(
         ? [{ at: since, kind: 'undo', text: `release ${release} rolled back` }]
         : [],
     ),
-    ...(repairs ?? []).map(({ at, rows }): ReportMark => ({
-      at,
-      kind: 'repair',
-      text: `${formatCount(rows, 'row')} repaired`,
-    })),
+    ...(repairs ?? []).map(
+      ({ at, rows }): ReportMark => ({
+        at,
+        kind: 'repair',
+        text: `${formatCount(rows, 'row')} repaired`,
+      }),
+    ),
     ...marksOfSamples(samples ?? []),
     ...(sent.length === 0
       ? []

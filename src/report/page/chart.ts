@@ -40,6 +40,8 @@ export interface Chart {
   readonly step: number;
   /** The highest value of the axis. */
   readonly top: number;
+  /** What the axis counts in, so that its numbers are round: 1 MiB, 1 message. */
+  readonly tickUnit: number;
   /** Whole numbers only. */
   readonly isCount: boolean;
   readonly formatValue: (value: number) => string;
@@ -72,7 +74,10 @@ function draw(chart: Chart, size: Size): Html {
   const across = (at: number): number => round(x(new Date(at * 1000)));
   const up = (value: number): number => round(y(value));
   const times = x.ticks(ticks);
-  const values = y.ticks(5).filter((value) => !chart.isCount || Number.isInteger(value));
+  const values = scaleLinear([0, chart.top / chart.tickUnit], [0, 1])
+    .ticks(5)
+    .map((value) => value * chart.tickUnit)
+    .filter((value) => !chart.isCount || Number.isInteger(value));
   const id = `${chart.id}-${size}`;
   const place: Place = { across, up, left, right, bottom, step: chart.step };
   return html`<svg class="chart ${size}" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="${id}-t ${id}-d">
@@ -122,7 +127,9 @@ function drawSeries({ name, style, points, filled }: Series, place: Place): Html
   // A point between two gaps has no line.
   const alone = whole.filter(
     (point, index) =>
-      known(point) && (whole[index - 1]?.value ?? null) === null && (whole[index + 1]?.value ?? null) === null,
+      known(point) &&
+      (whole[index - 1]?.value ?? null) === null &&
+      (whole[index + 1]?.value ?? null) === null,
   );
   return html`<g class="series s${style}"><title>${name}</title>${
     filled ? html`<path class="below" d="${below ?? ''}"/>` : none
@@ -191,9 +198,20 @@ export function glyph(kind: ReportMark['kind'], x: number, y: number): string {
 function formatTick(time: Date): string {
   const text = time.toISOString();
   if (!text.endsWith('T00:00:00.000Z')) return text.slice(11, 16);
-  const month = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'][
-    time.getUTCMonth()
-  ];
+  const month = [
+    'Jan',
+    'Feb',
+    'Mar',
+    'Apr',
+    'May',
+    'Jun',
+    'Jul',
+    'Aug',
+    'Sep',
+    'Oct',
+    'Nov',
+    'Dec',
+  ][time.getUTCMonth()];
   return `${time.getUTCDate()} ${month}`;
 }
 

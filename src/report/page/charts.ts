@@ -2,8 +2,8 @@ import type { Report, ReportBucket, ReportMark, ReportTimeline } from '../../mod
 import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { coarsen } from '../timeline.ts';
 import { drawChart, glyph, type Level } from './chart.ts';
-import { bytesValue, countValue, instantValue, scrolling, unknown } from './values.ts';
 import { type Html, html, none } from './html.ts';
+import { bytesValue, countValue, instantValue, scrolling, unknown } from './values.ts';
 
 const MiB = 1024 * 1024;
 /** Series that can be told apart in one chart. */
@@ -41,6 +41,7 @@ export function memoryChart({ timeline, marks }: Report): Html {
     to: timeline.to,
     step: timeline.bucketSeconds,
     top,
+    tickUnit: top < 4096 * MiB ? MiB : 1024 * MiB,
     isCount: false,
     formatValue: formatBytes,
     series: [
@@ -62,7 +63,9 @@ export function memoryChart({ timeline, marks }: Report): Html {
 
 function memoryTable(all: ReportTimeline): Html {
   const timeline = coarsen(all, tableRows);
-  const row = (bucket: ReportBucket): Html => html`<tr><th scope="row">${instantValue(bucket.at)}</th>
+  const row = (
+    bucket: ReportBucket,
+  ): Html => html`<tr><th scope="row">${instantValue(bucket.at)}</th>
 <td>${bytesValue(bucket.memory?.min ?? null)}</td><td>${bytesValue(bucket.memory?.max ?? null)}</td>
 <td>${bytesValue(bucket.main)}</td><td>${bytesValue(bucket.children)}</td><td>${bytesValue(bucket.swap)}</td>
 <td>${bytesValue(bucket.high)}</td><td>${bytesValue(bucket.max)}</td>
@@ -95,6 +98,7 @@ export function queueChart({ timeline, marks }: Report): Html {
     to: timeline.to,
     step: timeline.bucketSeconds,
     top: Math.max(5, highest * 1.1),
+    tickUnit: 1,
     isCount: true,
     formatValue: String,
     series: shown.map((name, style) => ({

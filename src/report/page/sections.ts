@@ -29,7 +29,9 @@ export function checksSection({ checks }: Report): Html {
     (check) => html`<li data-id="${check.id}" data-verdict="${check.verdict}">
 <h3>${badge(check.verdict)} ${check.title}</h3>
 <p class="seen">${check.seen}</p>${
-      check.expected === '' ? none : html`<p><b>Expected:</b> <span class="expected">${check.expected}</span></p>`
+      check.expected === ''
+        ? none
+        : html`<p><b>Expected:</b> <span class="expected">${check.expected}</span></p>`
     }${check.next === '' ? none : html`<p><b>Next:</b> <span class="next">${check.next}</span></p>`}${
       check.evidence.length === 0 ? none : evidenceOf(check)
     }</li>
@@ -39,7 +41,9 @@ export function checksSection({ checks }: Report): Html {
 
 function evidenceOf({ verdict, title, evidence }: Check): Html {
   const inner = html`<summary>Evidence: ${formatCount(evidence.length, 'line')}</summary>${preformatted(`Evidence of ${title}`, evidence.join('\n'))}`;
-  return verdict === 'fail' ? html`<details open>${inner}</details>` : html`<details>${inner}</details>`;
+  return verdict === 'fail'
+    ? html`<details open>${inner}</details>`
+    : html`<details>${inner}</details>`;
 }
 
 const preformatted = (label: string, text: string): Html =>
@@ -49,12 +53,15 @@ const preformatted = (label: string, text: string): Html =>
 export function latencySection({ latency, probes }: Report): Html {
   if (latency === null) return unknown('no test jobs were sent');
   const slowest = Math.max(0.001, ...latency.map((each) => each.slowest ?? 0));
-  const width = (value: number | null): number => Math.round(((value ?? 0) / slowest) * 196 * 10) / 10;
+  const width = (value: number | null): number =>
+    Math.round(((value ?? 0) / slowest) * 196 * 10) / 10;
   const lost = (probes ?? []).filter(({ state }) => state !== 'done');
   return html`${scrolling(
     'Latency by queue',
     html`<table id="latency-table"><thead><tr><th scope="col">queue</th><th scope="col">done</th><th scope="col">median</th><th scope="col">slowest</th><th scope="col"><span class="hidden">as a bar</span></th></tr></thead><tbody>${latency.map(
-      (each) => html`<tr><th scope="row">${each.where}</th><td>${countValue(each.done)} of ${countValue(each.sent)}</td><td>${secondsValue(each.median)}</td><td>${secondsValue(each.slowest)}</td><td><svg class="bar" viewBox="0 0 200 16" aria-hidden="true"><rect class="slow" x="0" y="2" width="${width(each.slowest)}" height="12"/><rect class="median" x="0" y="2" width="${width(each.median)}" height="12"/></svg></td></tr>
+      (
+        each,
+      ) => html`<tr><th scope="row">${each.where}</th><td class="whole">${countValue(each.done)} of ${countValue(each.sent)}</td><td>${secondsValue(each.median)}</td><td>${secondsValue(each.slowest)}</td><td><svg class="bar" viewBox="0 0 200 16" aria-hidden="true"><rect class="slow" x="0" y="2" width="${width(each.slowest)}" height="12"/><rect class="median" x="0" y="2" width="${width(each.median)}" height="12"/></svg></td></tr>
 `,
     )}</tbody></table>`,
   )}${
@@ -88,7 +95,8 @@ function stateOfHour({ coveredSeconds, gapSeconds, failingMinutes }: SoakHour): 
 
 /** The proof of the release as a strip of hours. */
 export function soakSection({ soak }: Report): Html {
-  if (soak === null) return unknown('no release is being proven, or the host has written no samples');
+  if (soak === null)
+    return unknown('no release is being proven, or the host has written no samples');
   const left = Math.ceil((soak.wantedSeconds - soak.coveredSeconds) / 3600);
   const pending = soak.state === 'unproven' ? Math.max(0, Math.min(left, 168)) : 0;
   const states = soak.hours.map(stateOfHour);
@@ -102,17 +110,23 @@ export function soakSection({ soak }: Report): Html {
     return hour(state, `${formatInstant(each.at)}: ${hourWords[state]}${failing}`);
   })}${Array.from({ length: pending }, (_, index) => hour('open', `${formatCount(index + 1, 'hour')} from now: not yet`))}</ol>
 <ul class="legend">${used.map(
-    (state) => html`<li><span class="hour ${state}" aria-hidden="true">${hourSigns[state]}</span>${hourWords[state]}</li>`,
+    (state) =>
+      html`<li><span class="hour ${state}" aria-hidden="true">${hourSigns[state]}</span>${hourWords[state]}</li>`,
   )}</ul>
 <p>${secondsValue(soak.coveredSeconds)} of ${secondsValue(soak.wantedSeconds)} covered by samples, ${secondsValue(soak.gapSeconds)} without${
-    soak.earliestEnd === null ? none : html`; proven at ${instantValue(soak.earliestEnd)} UTC at the earliest`
+    soak.earliestEnd === null
+      ? none
+      : html`; proven at ${instantValue(soak.earliestEnd)} UTC at the earliest`
   }.</p>${soakDetails(soak)}`;
 }
 
 function soakDetails({ failure, aspects, gaps, faults, notes }: SoakVerdict): Html {
   const lines = [
     ...faults.map(({ at, sentence }) => `${formatInstant(at)}: ${sentence}`),
-    ...gaps.map(({ from, to, why }) => `${formatInstant(from)}: ${formatDuration(to - from)} without samples: ${why}`),
+    ...gaps.map(
+      ({ from, to, why }) =>
+        `${formatInstant(from)}: ${formatDuration(to - from)} without samples: ${why}`,
+    ),
     ...notes,
   ];
   return html`${
@@ -125,7 +139,11 @@ function soakDetails({ failure, aspects, gaps, faults, notes }: SoakVerdict): Ht
       : scrolling(
           'What the soak is judged by',
           html`<table><thead><tr><th scope="col">limit</th><th scope="col">verdict</th><th scope="col">seen</th></tr></thead><tbody>${aspects.map(
-            ({ title, verdict, seen }) => html`<tr><th scope="row">${title}</th><td>${badge(verdict)}</td><td>${seen}</td></tr>
+            ({
+              title,
+              verdict,
+              seen,
+            }) => html`<tr><th scope="row">${title}</th><td>${badge(verdict)}</td><td>${seen}</td></tr>
 `,
           )}</tbody></table>`,
         )
@@ -140,7 +158,13 @@ export function unitDiffSection({ unitDiff }: Report): Html {
     return html`<p>Release ${unitDiff.release} ${unitDiff.cut ? 'changed the unit' : 'did not change the unit'}.</p>${cut}`;
   }
   const lines = unitDiff.text.split('\n').map((text) => {
-    const kind = /^(?:---|\+\+\+|@@)/.test(text) ? 'head' : text.startsWith('+') ? 'added' : text.startsWith('-') ? 'removed' : 'same';
+    const kind = /^(?:---|\+\+\+|@@)/.test(text)
+      ? 'head'
+      : text.startsWith('+')
+        ? 'added'
+        : text.startsWith('-')
+          ? 'removed'
+          : 'same';
     return html`<span class="${kind}">${htmlLines(`${text}\n`)}</span>`;
   });
   return html`<p>By release ${unitDiff.release}:</p><pre class="diff" role="group" aria-label="Changes of the unit" tabindex="0">${lines}</pre>${cut}`;
@@ -152,7 +176,12 @@ export function repairsSection({ repairs }: Report): Html {
   return scrolling(
     'Jobs repaired',
     html`<table id="repair-table"><thead><tr><th scope="col">when</th><th scope="col">rows</th><th scope="col">what</th><th scope="col">by</th></tr></thead><tbody>${repairs.map(
-      ({ at, rows, what, run }) => html`<tr><th scope="row">${instantValue(at)}</th><td>${countValue(rows)}</td><td>${what.join('; ')}</td><td>${linked(run, 'run')}</td></tr>
+      ({
+        at,
+        rows,
+        what,
+        run,
+      }) => html`<tr><th scope="row">${instantValue(at)}</th><td>${countValue(rows)}</td><td>${what.join('; ')}</td><td>${linked(run, 'run')}</td></tr>
 `,
     )}</tbody></table>`,
   );
@@ -174,7 +203,9 @@ export function releasesSection({ releases }: Report): Html {
   return scrolling(
     'Releases',
     html`<table id="release-table"><thead><tr><th scope="col">release</th><th scope="col">when</th><th scope="col">who</th><th scope="col">commit</th><th scope="col">state</th><th scope="col">why</th></tr></thead><tbody>${releases.map(
-      (each) => html`<tr data-state="${each.state}"><th scope="row">${countValue(each.release)}</th><td>${instantValue(each.at)}</td><td>${each.actor}${each.run === '' || each.run === each.actor ? none : html` ${linked(each.run, 'run')}`}</td><td><code>${each.sha.slice(0, 12)}</code></td><td><span class="state ${each.state}">${stateWords[each.state]}</span>${each.since === null ? none : html` since ${instantValue(each.since)}`}</td><td>${each.why}</td></tr>
+      (
+        each,
+      ) => html`<tr data-state="${each.state}"><th scope="row">${countValue(each.release)}</th><td>${instantValue(each.at)}</td><td>${each.actor}${each.run === '' || each.run === each.actor ? none : html` ${linked(each.run, 'run')}`}</td><td><code>${each.sha.slice(0, 12)}</code></td><td><span class="state ${each.state}">${stateWords[each.state]}</span>${each.since === null ? none : html` since ${instantValue(each.since)}`}</td><td>${each.why}</td></tr>
 `,
     )}</tbody></table>`,
   );
@@ -183,11 +214,14 @@ export function releasesSection({ releases }: Report): Html {
 const trendWords = { better: 'better', same: 'same', worse: 'worse' };
 
 export function comparisonSection({ comparison }: Report): Html {
-  if (comparison === null) return unknown('there is no proven release before this one, or its numbers were not kept');
+  if (comparison === null)
+    return unknown('there is no proven release before this one, or its numbers were not kept');
   return html`<p>Release ${comparison.release} is the last proven one before this.</p>${scrolling(
     'Comparison',
-    html`<table id="comparison-table"><thead><tr><th scope="col"></th><th scope="col">release ${comparison.release}</th><th scope="col">now</th><th scope="col"></th></tr></thead><tbody>${comparison.rows.map(
-      (row) => html`<tr><th scope="row">${row.title}</th><td>${figure(row, row.before)}</td><td>${figure(row, row.now)}</td><td>${row.trend === null ? html`<span class="unknown">not known</span>` : html`<span class="trend ${row.trend}">${trendWords[row.trend]}</span>`}</td></tr>
+    html`<table id="comparison-table"><thead><tr><th scope="col">measure</th><th scope="col">release ${comparison.release}</th><th scope="col">now</th><th scope="col">trend</th></tr></thead><tbody>${comparison.rows.map(
+      (
+        row,
+      ) => html`<tr><th scope="row">${row.title}</th><td>${figure(row, row.before)}</td><td>${figure(row, row.now)}</td><td>${row.trend === null ? html`<span class="unknown">not known</span>` : html`<span class="trend ${row.trend}">${trendWords[row.trend]}</span>`}</td></tr>
 `,
     )}</tbody></table>`,
   )}`;

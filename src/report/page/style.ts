@@ -61,7 +61,7 @@ th,td{text-align:left;padding:6px 12px;border-top:1px solid var(--line);vertical
 thead th{position:sticky;top:0;background:var(--card);border-top:0;white-space:nowrap}
 tbody th{font-weight:600}
 td data,th data,time{white-space:nowrap}
-.data table td{white-space:nowrap}
+.whole,.data table td{white-space:nowrap}
 svg.chart{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 svg.narrow{display:none}
 svg text{fill:var(--soft)}
