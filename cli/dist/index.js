@@ -49122,7 +49122,9 @@ function docsBase(env) {
     const [repository, ref] = action
         ? [action, env.GITHUB_ACTION_REF]
         : [env.GITHUB_REPOSITORY, env.GITHUB_SHA];
-    return server && repository && ref ? `${server}/${repository}/blob/${ref}/` : '';
+    // A clone of a folder has a path there.
+    const isNamed = /^[\w.-]+\/[\w.-]+$/.test(repository ?? '');
+    return server && isNamed && ref ? `${server}/${repository}/blob/${ref}/` : '';
 }
 
 ;// CONCATENATED MODULE: ./src/use-case/carry-out.js
