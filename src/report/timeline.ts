@@ -9,6 +9,8 @@ const mostBuckets = 720;
 const mostQueues = 12;
 const mostMarks = 200;
 const minute = 60;
+/** What a clock may say and a date can hold, in seconds. */
+const endOfCalendars = 8.64e12;
 
 /** Samples in buckets that keep each peak. `null`: there are no samples. */
 export function timelineOf(
@@ -16,7 +18,9 @@ export function timelineOf(
   limit: number = mostBuckets,
 ): ReportTimeline | null {
   // A clock that was set back must not make a chart run backwards.
-  const sorted = samples.toSorted((one, other) => one.at - other.at);
+  const sorted = samples
+    .filter(({ at }) => Math.abs(at) <= endOfCalendars)
+    .toSorted((one, other) => one.at - other.at);
   const [first] = sorted;
   const last = sorted.at(-1);
   if (first === undefined || last === undefined) return null;
@@ -71,40 +75,55 @@ function bucketOf(
   };
 }
 
-/** Kills for lack of memory since the sample before; the counter begins at 0 with each start. */
+/**
+ * Kills for lack of memory since the last sample that knew their number; `null`: not known, as for
+ * the first one. The counter begins at 0 with each start.
+ */
 function deedsOf(samples: readonly Sample[]): ReadonlyMap<Sample, number | null> {
   const kills = new Map<Sample, number | null>();
   let before: Sample | null = null;
   for (const sample of samples) {
     const now = sample.events?.oomKill ?? null;
-    const was = before !== null && isSameStart(before, sample) ? (before.events?.oomKill ?? 0) : 0;
-    kills.set(sample, now === null ? null : Math.max(0, now - was));
-    before = sample;
+    const was = before?.events?.oomKill ?? null;
+    if (now === null || before === null || was === null) {
+      kills.set(sample, null);
+    } else {
+      kills.set(sample, startedBetween(before, sample) || now < was ? now : now - was);
+    }
+    if (now !== null) before = sample;
   }
   return kills;
 }
 
-const isSameStart = (one: Sample, other: Sample): boolean =>
-  one.boot === other.boot && one.unit?.invocation === other.unit?.invocation;
+/** Whether the worker was started between two samples, as far as they know. */
+function startedBetween(one: Sample, other: Sample): boolean {
+  if (one.boot !== other.boot) return true;
+  const [before, after] = [one.unit?.invocation, other.unit?.invocation];
+  return before !== undefined && after !== undefined && before !== after;
+}
 
 /** Restarts, reboots and kills that the samples show, oldest first; the newest of them. */
 export function marksOfSamples(samples: readonly Sample[]): readonly ReportMark[] {
   const marks: ReportMark[] = [];
   const kills = deedsOf(samples);
-  let before: Sample | null = null;
+  let boot: string | null = null;
+  let invocation: string | null = null;
   for (const sample of samples) {
     const mark = (kind: ReportMark['kind'], text: string) =>
       marks.push({ at: sample.at, kind, text });
     const killed = kills.get(sample) ?? 0;
-    if (before !== null && killed > 0) {
+    if (killed > 0) {
       mark('oom', `${formatCount(killed, 'process', 'processes')} killed for lack of memory`);
     }
-    if (before !== null && before.boot !== sample.boot) {
+    const now = sample.unit?.invocation ?? null;
+    if (boot !== null && boot !== sample.boot) {
       mark('reboot', 'the host was started again');
-    } else if (before?.unit != null && sample.unit !== null && !isSameStart(before, sample)) {
+    } else if (invocation !== null && now !== null && invocation !== now) {
       mark('restart', 'the worker was started again');
     }
-    before = sample;
+    // A reboot also starts the worker: one mark is enough.
+    invocation = now ?? (boot === sample.boot ? invocation : null);
+    boot = sample.boot;
   }
   return marks.slice(-mostMarks);
 }

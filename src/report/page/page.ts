@@ -12,7 +12,7 @@ import {
   unitDiffSection,
 } from './sections.ts';
 import { style } from './style.ts';
-import { linked } from './values.ts';
+import { linked, timeOf } from './values.ts';
 
 /** SHA-256 of the style sheet: the only thing that the page may load, and it is inside. */
 export const styleHash = 'sha256-fjatwP+4wOW9AVv+sR13h3gvna6ZrJLXYXSD3S5BhzQ=';
@@ -66,7 +66,7 @@ export function renderPage(report: Report): string {
 <div class="verdict ${verdict.conclusion}" id="verdict">
 <p class="word">${words[verdict.conclusion]}</p>
 <p id="sentence">${verdict.sentence}</p>
-<p class="about"><time datetime="${new Date(at * 1000).toISOString()}">${formatInstant(at)}</time>${who}${run}</p>
+<p class="about">${timeOf(at, formatInstant(at))}${who}${run}</p>
 </div>
 <nav aria-label="Parts of the report"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
 </header>

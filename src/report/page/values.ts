@@ -21,9 +21,14 @@ export const countValue = (raw: number | null): Html =>
   value(raw, (count) => String(Math.round(count * 100) / 100));
 
 export const instantValue = (raw: number | null): Html =>
-  raw === null
-    ? dash
-    : html`<time datetime="${new Date(raw * 1000).toISOString()}">${formatInstant(raw).replace(/:\d\d UTC$/, '')}</time>`;
+  raw === null ? dash : timeOf(raw, formatInstant(raw).replace(/:\d\d UTC$/, ''));
+
+/** A text that tells a moment; a clock may be off by more than calendars reach. */
+export function timeOf(raw: number, text: string): Html {
+  const moment = new Date(raw * 1000);
+  if (Number.isNaN(moment.getTime())) return html`${text}`;
+  return html`<time datetime="${moment.toISOString()}">${text}</time>`;
+}
 
 /** A link if the text is the address of a page, otherwise the text. */
 export const linked = (text: string, shown = text): Html =>
