@@ -11,7 +11,7 @@ import {
 import type { Sample } from '../model/sample.ts';
 import type { ReleaseState, SoakVerdict } from '../model/soak.ts';
 import { type Bytes, bytes, type EpochSeconds, seconds } from '../model/units.ts';
-import type { Verdict } from '../model/verdict.ts';
+import type { Check, Verdict } from '../model/verdict.ts';
 import { formatCount } from '../report/quantities.ts';
 import { marksOfSamples, timelineOf } from '../report/timeline.ts';
 import { type GateResult, latest, type VerifyEvidence } from './evidence.ts';
@@ -25,6 +25,8 @@ export interface ReportParts {
   readonly verdict: Verdict;
   readonly sentence: string;
   readonly evidence: VerifyEvidence;
+  /** After the verdict: it may have confirmed one. */
+  readonly releases: ReleasesFact;
   readonly samples: readonly Sample[] | null;
   /** Transactions of the unit. */
   readonly transactions: readonly TransactionFact[] | null;
@@ -40,7 +42,8 @@ const kept = { releases: 50, repairs: 20, marks: 300 };
 /** What is known of a worker, from what was read of its host. */
 export function buildReport(parts: ReportParts): Report {
   const facts = latest(parts.evidence);
-  const { unit, host, releases } = facts;
+  const { unit, host } = facts;
+  const { releases } = parts;
   const ledger = releasesOf(releases);
   const repairs = repairsOf(parts.transactions, parts.steps);
   return {
@@ -51,7 +54,7 @@ export function buildReport(parts: ReportParts): Report {
     at: host.now,
     by: parts.by,
     verdict: { conclusion: parts.verdict.conclusion, sentence: parts.sentence },
-    checks: parts.verdict.checks,
+    checks: parts.verdict.checks.map(boundEvidence),
     worker: workerOf(unit, parts.samples?.at(-1) ?? null, host.now),
     timeline: parts.samples === null ? null : timelineOf(parts.samples),
     marks: marksOf(ledger, repairs, parts, host.now),
@@ -62,6 +65,21 @@ export function buildReport(parts: ReportParts): Report {
     unitDiff: unitDiffOf(unit.name, presentRelease(releases), parts.steps),
     repairs,
     comparison: parts.comparison,
+  };
+}
+
+/** Evidence that a report keeps of a check. */
+const evidenceLimit = { lines: 200, characters: 2000 };
+
+function boundEvidence(check: Check): Check {
+  const { lines, characters } = evidenceLimit;
+  const more = check.evidence.length - lines;
+  const cut = (line: string): string =>
+    line.length > characters ? `${line.slice(0, characters)}… (cut)` : line;
+  const shown = check.evidence.slice(0, lines).map(cut);
+  return {
+    ...check,
+    evidence: more > 0 ? [...shown, `… (${formatCount(more, 'more line')} cut)`] : shown,
   };
 }
 

@@ -17,8 +17,8 @@ import { linked, timeOf } from './values.ts';
 /** SHA-256 of the style sheet: the only thing that the page may load, and it is inside. */
 export const styleHash = 'sha256-fjatwP+4wOW9AVv+sR13h3gvna6ZrJLXYXSD3S5BhzQ=';
 
-/** The name of the JSON beside the page. */
-export const jsonName = 'report.json';
+/** The names of the page and of the JSON beside it. */
+export const reportFiles = { page: 'report.html', json: 'report.json' } as const;
 
 const words = { healthy: 'Healthy', unhealthy: 'Not healthy', inconclusive: 'Inconclusive' };
 
@@ -78,7 +78,7 @@ ${body}
 </section>
 `,
 )}</main>
-<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. The same as <a href="${jsonName}">JSON</a>.</p></footer>
+<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. The same as <a href="${reportFiles.json}">JSON</a>.</p></footer>
 </body>
 </html>
 `.text;

@@ -10,13 +10,17 @@ import { evidence, facts, mib, now, unitFact } from './facts.ts';
 
 const run = 'https://github.com/example/app/actions/runs/1';
 
-const parts = (changes: Partial<ReportParts> = {}): ReportParts => ({
+const parts = ({
+  evidence: seen = evidence(),
+  ...changes
+}: Partial<ReportParts> = {}): ReportParts => ({
   celeriac: '0.1.0',
   host: 'vps.example.com',
   by: { run, actor: 'nika', sha: '3f2c9e1' },
   verdict: { conclusion: 'healthy', checks: [] },
   sentence: 'Healthy: 0 checks passed.',
-  evidence: evidence(),
+  evidence: seen,
+  releases: seen.before.releases,
   samples: null,
   transactions: null,
   steps: null,
@@ -283,4 +287,23 @@ describe('changes and repairs', () => {
     ];
     expect(shownTransactions(releases, transactions)).toEqual([id, 'c1']);
   });
+});
+
+test('evidence of a check is bounded, and says so', () => {
+  const check = {
+    id: 'errors',
+    title: 'errors',
+    verdict: 'fail',
+    seen: '',
+    expected: '',
+    next: '',
+  };
+  const evidenceLines = ['x'.repeat(9000), ...Array.from({ length: 999 }, (_, n) => `line ${n}`)];
+  const checks = [
+    { ...check, evidence: evidenceLines },
+  ] as unknown as ReportParts['verdict']['checks'];
+  const [bounded] = buildReport(parts({ verdict: { conclusion: 'unhealthy', checks } })).checks;
+  expect(bounded?.evidence).toHaveLength(201);
+  expect(bounded?.evidence[0]).toHaveLength(2007);
+  expect(bounded?.evidence.at(-1)).toBe('… (800 more lines cut)');
 });
