@@ -49,6 +49,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "limits": {"unit": UNIT},
+        "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},

@@ -58,6 +58,8 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
     outputs: {
       healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
       checks: 'The checks as JSON, each with id, verdict, seen and expected.',
+      'report-path':
+        'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
   },
 };

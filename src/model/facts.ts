@@ -1,6 +1,7 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
+import type { SamplesFact, SamplesQuery } from './sample.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -63,6 +64,7 @@ export interface FactArguments {
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
+  readonly samples: SamplesQuery;
 }
 
 export interface FactAnswers {
@@ -92,6 +94,7 @@ export interface FactAnswers {
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
+  readonly samples: SamplesFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */

@@ -97,6 +97,7 @@ def _belongs(value: Any, scene: Scene) -> None:
 
 
 UNIT = {"unit": unit}
+SAMPLE_CURSOR = Rule("units", {"file": shape.word, "offset": shape.whole(0, 2**53)})
 _BARE: Mapping[str, Rule] = {
     "host": Rule("host", {}),
     "past": Rule("host", {}),
@@ -114,6 +115,7 @@ _BARE: Mapping[str, Rule] = {
     "journal": Rule("units", UNIT),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
+    "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
     "http": Rule(
         "urls",
         {

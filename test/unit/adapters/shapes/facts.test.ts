@@ -29,6 +29,8 @@ const data: Partial<Record<FactName, RegExp>> = {
   sysctl: /^values\./,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
 };
+/** A list from which the shape drops what it cannot read. */
+const lenient: Partial<Record<FactName, string>> = { samples: 'samples' };
 const secret = [['hunter2']];
 
 test('every fact has a sample', () => {
@@ -53,7 +55,7 @@ describe.each(samples)('the fact $name, sample $number', ({ name, sample }) => {
   });
 
   test('is rejected with the name of a key of the wrong type, but without its value', () => {
-    for (const path of paths) {
+    for (const path of paths.filter((each) => each.join('.') !== lenient[name])) {
       const reading = readShape(shape, withValue(sample, path, secret));
       if (reading.kind === 'read') expect.fail(`${path.join('.')} may be anything`);
       expect(reading.problem.startsWith(shownPath(path)), reading.problem).toBe(true);
