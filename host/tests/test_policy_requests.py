@@ -91,6 +91,14 @@ def messages(at: Hardened) -> Dict[str, Any]:
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
         "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
+        "prove": {
+            "unit": UNIT,
+            "transaction": IDENT,
+            "verdict": "proven",
+            "why": "24 h without a failure",
+            "figures": {"restarts": 0, "latencySeconds": None},
+            "meta": META,
+        },
         "acknowledge": {
             "transactions": [IDENT, NOBODYS],
             "notices": {"about": f"deploy-worker of {UNIT}", "messages": ["notice: x"]},
@@ -299,6 +307,11 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("follow", {"opened": {"transactions": [], "live": "tend"}}, "transactions: "),
         ("follow", {"opened": {"transactions": [OTHER], "live": OTHER}}, "transactions: "),
         ("confirm", {"unit": "ssh.service"}, "units: "),
+        ("prove", {"unit": "ssh.service"}, "units: "),
+        ("prove", {"transaction": OTHER}, "transactions: "),
+        ("prove", {"verdict": "confirmed"}, "transactions: "),
+        ("prove", {"why": "two\nlines"}, "transactions: "),
+        ("prove", {"figures": {"restarts": "none"}}, "transactions: "),
         ("confirm", {"transactions": [OTHER]}, "transactions: "),
         ("acknowledge", {"transactions": [OTHER]}, "transactions: "),
         (

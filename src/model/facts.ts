@@ -2,6 +2,7 @@ import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -606,6 +607,15 @@ export interface LedgerRelease {
   readonly sha: string;
   readonly verdict: 'none' | 'confirmed' | 'rolled-back';
   readonly why: string;
+  readonly state: ReleaseState;
+  /** Since when it is in that state. */
+  readonly since: EpochSeconds;
+  /** Who put it there; `''` for release 0. */
+  readonly by: string;
+  /** The sentence of the soak's verdict; `''`: none yet. */
+  readonly soakWhy: string;
+  /** What the soak measured; `null`: no verdict yet. */
+  readonly figures: SoakFigures | null;
   /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

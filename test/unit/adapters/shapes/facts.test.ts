@@ -24,6 +24,7 @@ const data: Partial<Record<FactName, RegExp>> = {
   files: /^[^.]+$/,
   hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,
   past: /^notices\./,
+  releases: /^releases\.\d+\.figures\./,
   resets: /^[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
