@@ -61,6 +61,8 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
       soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac runs.',
       'soak-report':
         'With `mode: soak`: as JSON what was judged, by which evidence, and what became of the release.',
+      'report-path':
+        'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
   },
 };

@@ -221,6 +221,8 @@ export interface SwapFact {
     readonly priority: number;
   }[];
   readonly fstab: FileFact;
+  /** Units that swap.target starts, e.g. `swapfile.swap`; absent: unknown. */
+  readonly enabledUnits?: readonly string[];
   /** The file system of the swap file, or of the folder in which it would be created. */
   readonly filesystem: {
     readonly type: string;

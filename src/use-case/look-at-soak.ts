@@ -1,27 +1,17 @@
 import type { LedgerRelease } from '../model/facts.ts';
 import type { Sample, SamplesFact } from '../model/sample.ts';
-import type { SoakFigures, SoakLimits, SoakReport, SoakVerdict } from '../model/soak.ts';
+import type { SoakLimits } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
-import { compareFigures, lastProven } from '../verify/soak/compare.ts';
-import { figuresOf } from '../verify/soak/figures.ts';
-import { judgeSoak, samplesSince } from '../verify/soak/judge.ts';
+import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
 
 /** What the host knows of the release that runs. */
-export interface SoakSeen {
-  /** `null`: no release of Celeriac runs. */
-  readonly release: LedgerRelease | null;
+export interface SoakSeen extends JudgedRelease {
   readonly releases: readonly LedgerRelease[];
-  /** Also from before the release: all that the host keeps, of a release that is unproven. */
-  readonly samples: readonly Sample[];
   readonly sampling: boolean;
-  /** `null` unless the release is unproven. */
-  readonly verdict: SoakVerdict | null;
-  readonly figures: SoakFigures | null;
-  readonly comparison: SoakReport['comparison'];
 }
 
 /** Far more than the host keeps: it would not end otherwise if it answered the same for ever. */
-const mostPages = 1000;
+const mostPages = 100;
 
 /** Reads the ledger and the samples, and judges the release if it is unproven. Changes nothing. */
 export async function lookAtSoak(
@@ -36,46 +26,13 @@ export async function lookAtSoak(
     samples: { unit, after: null },
   });
   const { releases } = facts.releases;
-  const release = currentRelease(releases);
-  const isJudged = release?.state === 'unproven';
-  const samples = isJudged ? await readSamples(agent, unit, facts.samples) : facts.samples.samples;
-  const known = { release, releases, samples, sampling: facts.samples.sampling };
-  if (!isJudged) {
-    const figures = release?.figures ?? null;
-    return { ...known, verdict: null, figures, comparison: compare(release, releases, figures) };
-  }
-  const undone = releases.filter(({ state }) => state === 'undone').map(({ since }) => since);
-  const evidence = {
-    since: release.since,
-    samples,
-    // A roll-back restarts the worker, too.
-    transactions: [...facts.transactions.map(({ startedAt }) => startedAt), ...undone],
-    now: facts.host.now,
-  };
-  const verdict = judgeSoak(evidence, limits);
-  const figures = figuresOf(
-    samplesSince(evidence).filter(
-      ({ at }) => verdict.decidedAt === null || at <= verdict.decidedAt,
-    ),
-  );
-  return { ...known, verdict, figures, comparison: compare(release, releases, figures) };
+  const isJudged = currentRelease(releases)?.state === 'unproven';
+  const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
+  const memory = { releases, transactions: facts.transactions, samples, now: facts.host.now };
+  return { ...judgeRelease(memory, limits), releases, sampling: facts.samples.sampling };
 }
 
-/** The newest that was not undone. */
-export const currentRelease = (releases: readonly LedgerRelease[]): LedgerRelease | null =>
-  releases.findLast(({ state }) => state !== 'before' && state !== 'undone') ?? null;
-
-function compare(
-  release: LedgerRelease | null,
-  releases: readonly LedgerRelease[],
-  figures: SoakFigures | null,
-): SoakReport['comparison'] {
-  const before = release === null ? null : lastProven(releases, release.release);
-  if (figures === null || before === null || before.figures === null) return null;
-  return { release: before.release, rows: compareFigures(before.figures, figures) };
-}
-
-async function readSamples(
+async function readAll(
   agent: Pick<Agent, 'look'>,
   unit: string,
   first: SamplesFact,

@@ -3,36 +3,48 @@ import { GateError } from '../model/errors.ts';
 import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
 import type { CheckModule } from './check.ts';
 import { consuming } from './checks/consuming.ts';
+import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
 import { gateBatch } from './checks/gate-batch.ts';
 import { gateJob } from './checks/gate-job.ts';
 import { http } from './checks/http.ts';
+import { invocation } from './checks/invocation.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
+import { memoryEvents } from './checks/memory-events.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
+import { progress } from './checks/progress.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
 import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
 import { swap } from './checks/swap.ts';
+import { swapBoot } from './checks/swap-boot.ts';
 import { unit } from './checks/unit.ts';
 import { visibilityTimeout } from './checks/visibility-timeout.ts';
+import { watchdog } from './checks/watchdog.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
 /** Every check, in the order in which they are shown. */
 export const checkModules: readonly CheckModule[] = [
   unit,
+  enabled,
+  invocation,
   limits,
   supervision,
+  watchdog,
   processes,
+  progress,
   strays,
   consuming,
   swap,
+  swapBoot,
   memory,
+  memoryEvents,
   oom,
   kernelOom,
   restarts,

@@ -9,6 +9,7 @@ export type VerifyFactName =
   | 'unit'
   | 'workers'
   | 'swap'
+  | 'sysctl'
   | 'journal'
   | 'kernel'
   | 'http'

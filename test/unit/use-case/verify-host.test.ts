@@ -71,7 +71,7 @@ function host(
   return { ports, asked, requests, progress, judged, questions };
 }
 
-const everything = 'look host unit workers swap journal kernel http releases';
+const everything = 'look host unit workers swap sysctl journal kernel http releases';
 
 test('the query asks for all facts at once, with the probes', () => {
   const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
@@ -80,6 +80,7 @@ test('the query asks for all facts at once, with the probes', () => {
     unit: { name: 'x.service' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    sysctl: { names: ['vm.swappiness'] },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },

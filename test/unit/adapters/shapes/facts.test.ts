@@ -16,7 +16,7 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 
 /** Keys that may be missing. */
 const optional =
-  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json)$/;
+  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
