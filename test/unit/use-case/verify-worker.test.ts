@@ -30,6 +30,11 @@ const released: ReleasesFact['releases'][number] = {
   sha: 'abc',
   verdict: 'none',
   why: '',
+  state: 'unproven',
+  since: epochSeconds(now - 1000),
+  by: 'nika',
+  soakWhy: '',
+  figures: null,
   kept: true,
 };
 
