@@ -24,6 +24,7 @@ export interface FactArguments {
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
   readonly journal: { readonly unit: string };
+  readonly logged: LoggedQuery;
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
   readonly limits: { readonly unit: string };
@@ -74,6 +75,7 @@ export interface FactAnswers {
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
   readonly journal: JournalFact;
+  readonly logged: LoggedFact;
   readonly kernel: KernelFact;
   readonly limits: LimitsFact;
   readonly http: readonly HttpAnswer[];
@@ -324,6 +326,53 @@ export interface JournalFact {
   /** Lines that may matter (429, error, traceback), newest last, limited; verify judges them. */
   readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
   readonly tail: readonly string[];
+}
+
+export interface LoggedQuery {
+  readonly unit: string;
+  /** `null`: as far back as the journal goes. */
+  readonly since: EpochSeconds | null;
+  /** The cursor of an earlier look; takes precedence over `since`. */
+  readonly after?: string;
+}
+
+/** What a unit logged since a time, of whichever start, grouped on the host. */
+export interface LoggedFact {
+  readonly since: EpochSeconds | null;
+  /** Where this look ended; empty if nothing was logged. */
+  readonly cursor: string;
+  readonly entries: number;
+  /** Whether all lines were read, not only the newest. */
+  readonly complete: boolean;
+  /** Lines that journald says it dropped: all counts are lower bounds. */
+  readonly dropped: number;
+  /** Lines of the days before that were read for the comparison; `null`: none could be read. */
+  readonly earlier: number | null;
+  /** Lines of level ERROR or above, and tracebacks; together they count once. */
+  readonly errors: number;
+  readonly tracebacks: number;
+  /** Type of the exception and the innermost frame of the app, or the words of an error line. */
+  readonly signatures: readonly {
+    readonly signature: string;
+    readonly count: number;
+    readonly first: EpochSeconds;
+    readonly last: EpochSeconds;
+    readonly sample: string;
+    /** How often it occurred in the days before; `null`: unknown. */
+    readonly before: number | null;
+  }[];
+  /** Errors of further signatures, which are not listed. */
+  readonly moreSignatures: number;
+  /** Lines with the number 429, by their form; whether it is a status, verify judges. */
+  readonly numbered: readonly {
+    readonly sample: string;
+    readonly count: number;
+    readonly first: EpochSeconds;
+    readonly last: EpochSeconds;
+    /** The busiest minutes, each by its begin. */
+    readonly minutes: readonly { readonly at: EpochSeconds; readonly count: number }[];
+  }[];
+  readonly moreNumbered: number;
 }
 
 export interface KernelFact {

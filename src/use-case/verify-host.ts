@@ -4,7 +4,7 @@ import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { UnitFact } from '../model/facts.ts';
+import type { LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
@@ -22,7 +22,7 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { announceGate, type GateSource, planGate } from '../verify/gate.ts';
-import { releasedAt } from '../verify/released-at.ts';
+import { loggedSince, releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
@@ -79,17 +79,39 @@ export async function verifyHost(
   const call = workerCallOf(before.unit, before.host.cpus);
   const { unit } = await lookAtPrograms(ports.agent, before);
   const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
-  const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
+  const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds, desired.gateBatch);
+  const since = loggedSince(before.releases, before.journal.since);
   const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const first = await searchConsuming(ports, source, before.unit);
+  const { unit: name } = desired;
+  const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
   const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
   const strays = ports.findStrays(after ?? before);
   // A worker that passed the gate may have come back in between.
   const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
   const consuming = again ? await searchConsuming(ports, source, after.unit) : first;
-  const evidence = { before, after, call, strays, stuck, consuming, gate };
+  const log =
+    after === null
+      ? { logged: earlier, loggedMeanwhile: null }
+      : await searchLog(ports, earlier, before);
+  const evidence = { before, after, call, strays, stuck, consuming, ...log, gate };
   return { verdict: judge(evidence, desired), evidence };
+}
+
+/** The log since the release, once more, and of the time since `earlier`. */
+async function searchLog(
+  { agent }: VerifyPorts,
+  earlier: LoggedFact,
+  { host, unit: { name: unit } }: VerifyFacts,
+): Promise<Pick<VerifyEvidence, 'logged' | 'loggedMeanwhile'>> {
+  const { logged } = await agent.look({ logged: { unit, since: earlier.since } });
+  const meanwhile: LoggedQuery =
+    earlier.cursor === ''
+      ? { unit, since: host.now }
+      : { unit, since: null, after: earlier.cursor };
+  const { logged: loggedMeanwhile } = await agent.look({ logged: meanwhile });
+  return { logged, loggedMeanwhile };
 }
 
 async function searchConsuming(

@@ -13,7 +13,7 @@ import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
-import { gateError } from '../verify/checks.ts';
+import { failedChecks, gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
@@ -44,6 +44,8 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   reporter.info(renderChecklistText(checklist));
   const isHealthy = verdict.conclusion === 'healthy';
   reporter.output('healthy', String(isHealthy));
+  reporter.output('verdict', verdict.conclusion);
+  reporter.output('failed-checks', failedChecks(verdict).join(','));
   reporter.output('checks', JSON.stringify(verdict.checks));
   for (const check of verdict.checks.filter((each) => each.verdict === 'warn')) {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');

@@ -6,11 +6,16 @@ import { consuming } from './checks/consuming.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
 import { gateBatch } from './checks/gate-batch.ts';
+import { gateErrors } from './checks/gate-errors.ts';
 import { gateJob } from './checks/gate-job.ts';
+import { gateOom } from './checks/gate-oom.ts';
+import { gatePeak } from './checks/gate-peak.ts';
+import { gateRateLimits } from './checks/gate-rate-limits.ts';
 import { http } from './checks/http.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
+import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
 import { rateLimits } from './checks/rate-limits.ts';
@@ -38,12 +43,17 @@ export const checkModules: readonly CheckModule[] = [
   restarts,
   rateLimits,
   errors,
+  newErrors,
   http,
   stuckJobs,
   visibilityTimeoutCheck,
   gate,
   gateJob,
   gateBatch,
+  gatePeak,
+  gateOom,
+  gateRateLimits,
+  gateErrors,
 ];
 
 /**
@@ -77,6 +87,11 @@ function missingEssentials(
       // A dry run sends no probe, as asked.
       (about.some((module) => module.id === id) || (id === gateJob.id && !dryRun)),
   );
+}
+
+/** The ids of the checks that failed, each once. */
+export function failedChecks({ checks }: Verdict): readonly string[] {
+  return [...new Set(checks.flatMap(({ id, verdict }) => (verdict === 'fail' ? [id] : [])))];
 }
 
 /** The error of the first check that failed or is missing; `null` when the verdict is healthy. */

@@ -1,5 +1,11 @@
 import type { WorkerCall } from '../celery/worker-call.ts';
-import type { ConsumingFact, FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
+import type {
+  ConsumingFact,
+  FactAnswers,
+  FactQuery,
+  LoggedFact,
+  WorkerProcess,
+} from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
 
@@ -81,6 +87,10 @@ export interface VerifyEvidence {
   readonly strays: readonly Stray[];
   readonly stuck: StuckSearch;
   readonly consuming: ConsumingSearch;
+  /** What the unit logged since the release. */
+  readonly logged: LoggedFact;
+  /** What it logged during the gate; `null` when no probe was sent. */
+  readonly loggedMeanwhile: LoggedFact | null;
   readonly gate: GateResult;
 }
 

@@ -25,6 +25,7 @@ from celeriac_host.policy.shape import (
     line,
     listing,
     maybe,
+    number,
     seconds,
     thing,
 )
@@ -112,6 +113,7 @@ _BARE: Mapping[str, Rule] = {
     "workers": Rule("workers", {"command": workers_of_celery}),
     "code": Rule("units", UNIT),
     "journal": Rule("units", UNIT),
+    "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
     "http": Rule(

@@ -25,6 +25,7 @@ import {
   journalShape,
   kernelShape,
   limitsShape,
+  loggedShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -39,6 +40,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   workers: workersShape,
   code: codeShape,
   journal: journalShape,
+  logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
   http: httpShape,

@@ -6,6 +6,7 @@ import type {
   JournalFact,
   KernelFact,
   LimitsFact,
+  LoggedFact,
   ProcessFact,
   UnitFact,
 } from '../../model/facts.ts';
@@ -94,6 +95,32 @@ export const journalShape = shapeOf<JournalFact>()(
     entries: z.number(),
     suspects: lines,
     tail: texts,
+  }),
+);
+
+const occurrences = { count: z.number(), first: epochSeconds, last: epochSeconds, sample: text };
+
+export const loggedShape = shapeOf<LoggedFact>()(
+  z.object({
+    since: epochSeconds.nullable(),
+    cursor: text,
+    entries: z.number(),
+    complete: z.boolean(),
+    dropped: z.number(),
+    earlier: z.number().nullable(),
+    errors: z.number(),
+    tracebacks: z.number(),
+    signatures: z.array(
+      z.object({ signature: text, ...occurrences, before: z.number().nullable() }),
+    ),
+    moreSignatures: z.number(),
+    numbered: z.array(
+      z.object({
+        ...occurrences,
+        minutes: z.array(z.object({ at: epochSeconds, count: z.number() })),
+      }),
+    ),
+    moreNumbered: z.number(),
   }),
 );
 

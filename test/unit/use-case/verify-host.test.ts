@@ -6,12 +6,14 @@ import type {
   ConsumingQuery,
   FactQuery,
   FactsFor,
+  LoggedQuery,
 } from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
+import type { Verdict } from '../../../src/model/verdict.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
 import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
-import { desired, facts, unitFact } from '../verify/facts.ts';
+import { desired, facts, loggedFact, unitFact } from '../verify/facts.ts';
 
 const ok = (request: JobRequest): JobReport => ({
   ok: true,
@@ -37,9 +39,14 @@ function host(
   const progress: Progress[] = [];
   const judged: VerifyFacts[] = [];
   const questions: ConsumingQuery[] = [];
+  const logs: LoggedQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
       async look<const Query extends FactQuery>(query: Query) {
+        if (query.logged !== undefined) {
+          logs.push(query.logged);
+          return { logged: loggedFact({ cursor: 's=1;i=2' }) } as unknown as FactsFor<Query>;
+        }
         asked.push(`look ${Object.keys(query).join(' ')}`);
         if (query.consuming !== undefined) {
           questions.push(query.consuming);
@@ -68,10 +75,13 @@ function host(
       return stuck;
     },
   };
-  return { ports, asked, requests, progress, judged, questions };
+  return { ports, asked, requests, progress, judged, questions, logs };
 }
 
 const everything = 'look host unit workers swap journal kernel http releases';
+
+const probesOf = ({ checks }: Verdict) =>
+  checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
 
 test('the query asks for all facts at once, with the probes', () => {
   const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
@@ -91,7 +101,7 @@ describe('with a gate', () => {
   test('five messages: look, look whether it consumes, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
-    const { ports, asked, requests, progress, judged } = host([before, after]);
+    const { ports, asked, requests, progress, judged, logs } = host([before, after]);
     const { verdict, evidence } = await verifyHost(ports, desired());
     expect(verdict.conclusion).toBe('healthy');
     expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
@@ -108,7 +118,15 @@ describe('with a gate', () => {
     expect(evidence.before).toBe(before);
     expect(evidence.after).toBe(after);
     expect(judged).toEqual([after]);
-    expect(verdict.checks.slice(-2).map(({ id, verdict }) => [id, verdict])).toEqual([
+    // Once more after the gate, and of the gate alone.
+    const { since } = before.journal;
+    const unit = 'celery-worker.service';
+    expect(logs).toEqual([
+      { unit, since },
+      { unit, since },
+      { unit, since: null, after: 's=1;i=2' },
+    ]);
+    expect(probesOf(verdict).map(({ id, verdict }) => [id, verdict])).toEqual([
       ['gate-job', 'pass'],
       ['gate-batch', 'pass'],
     ]);
@@ -150,7 +168,7 @@ describe('with a gate', () => {
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything, 'look consuming', 'submit', everything]);
     expect(verdict.conclusion).toBe('unhealthy');
-    expect(verdict.checks.slice(-2).map(({ verdict }) => verdict)).toEqual(['fail', 'unknown']);
+    expect(probesOf(verdict).map(({ verdict }) => verdict)).toEqual(['fail', 'unknown']);
   });
 
   test('an error of the host is a finding, and the other checks are still made', async () => {
@@ -180,7 +198,7 @@ describe('no probe', () => {
     const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
     expect(asked).toEqual([everything, 'look consuming']);
     expect(verdict.conclusion).toBe('healthy');
-    expect(verdict.checks.slice(-2).map(({ verdict, seen }) => [verdict, seen])).toEqual([
+    expect(probesOf(verdict).map(({ verdict, seen }) => [verdict, seen])).toEqual([
       ['unknown', 'dry run, would send: 1 canary to celery'],
       ['unknown', 'dry run, would send: 3 canaries to batch, links and variations'],
     ]);

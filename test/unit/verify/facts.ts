@@ -1,6 +1,6 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
+import type { LoggedFact, ProcessFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
@@ -137,6 +137,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
 export const verifyDefaults = {
   unit: 'celery-worker.service',
   gate: { kind: 'canary' },
+  gateBatch: 3,
   gateTimeoutSeconds: seconds(120),
   probes: [],
   swapBytes: null,
@@ -144,6 +145,7 @@ export const verifyDefaults = {
   memoryMaxBytes: null,
   memoryHighBytes: null,
   max429: 0,
+  rateLimitMax: null,
   maxErrors: null,
   maxRestarts: 0,
   database: null,
@@ -167,6 +169,22 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   ...changes,
 });
 
+export const loggedFact = (changes: Partial<LoggedFact> = {}): LoggedFact => ({
+  since: epochSeconds(now - 960),
+  cursor: 's=1;i=2',
+  entries: 120,
+  complete: true,
+  dropped: 0,
+  earlier: 5000,
+  errors: 0,
+  tracebacks: 0,
+  signatures: [],
+  moreSignatures: 0,
+  numbered: [],
+  moreNumbered: 0,
+  ...changes,
+});
+
 export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence => ({
   before: facts(),
   after: null,
@@ -174,6 +192,8 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   strays: [],
   stuck: { kind: 'read', rows: [] },
   consuming: { kind: 'asked', fact: { kind: 'consumes' } },
+  logged: loggedFact(),
+  loggedMeanwhile: null,
   gate: { kind: 'none' },
   ...changes,
 });

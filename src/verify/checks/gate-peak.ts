@@ -1,0 +1,32 @@
+import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
+import { aroundGate, notComparable, restartedIn } from '../gate-effects.ts';
+import { readLimit } from '../unit-values.ts';
+
+/** Memory while the probes of the gate ran, against MemoryHigh. */
+export const gatePeak: CheckModule = {
+  id: 'gate-peak',
+  title: 'gate: peak of memory',
+  proves: 'The unit stayed below its `MemoryHigh` during the gate.',
+  doesNotProve: 'That it does with larger jobs, or more of them at once.',
+  judge(seen) {
+    const around = aroundGate(seen);
+    if (around === null) return [];
+    const high = readLimit(around.after.unit, 'MemoryHigh');
+    if (typeof high !== 'number') return [];
+    const [before, after] = [around.before.unit.memory, around.after.unit.memory];
+    if (before === null || after === null) {
+      return unknownCheck(gatePeak, 'the unit has no memory accounting');
+    }
+    if (restartedIn(around)) return notComparable(gatePeak);
+    // The peak is that since the start: only one that grew is of the gate. The counter is exact.
+    const throttled = (after.events.high ?? 0) - (before.events.high ?? 0);
+    const grown = (after.peakBytes ?? 0) > (before.peakBytes ?? 0) ? after.peakBytes : null;
+    const peak = grown ?? after.currentBytes;
+    const found = `${formatBytes(peak)} with MemoryHigh ${formatBytes(high)}`;
+    if (throttled <= 0 && peak < high) return checkOf(gatePeak, [fine(found)]);
+    const count = throttled > 0 ? `, throttled ${formatCount(throttled, 'time')}` : '';
+    const next = 'raise memory-high and memory-max, or lower the concurrency';
+    return checkOf(gatePeak, [wrong(`${found}${count}`, 'a peak below MemoryHigh', next)]);
+  },
+};
