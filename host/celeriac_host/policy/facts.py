@@ -140,6 +140,24 @@ _BARE: Mapping[str, Rule] = {
         {**BY_THE_APP, "queues": maybe(listing(line(300), 1000)), "forks": flag},
         also=app_line.judge,
     ),
+    "broker": Rule(
+        "interpreter",
+        {
+            **BY_THE_APP,
+            "queues": maybe(listing(line(300), 1000)),
+            "beat": maybe(
+                thing(
+                    Rule(
+                        "interpreter",
+                        {"directory": line(), "schedule": maybe(line()), "scheduler": maybe(line())},
+                    ),
+                    "beat",
+                )
+            ),
+        },
+        also=app_line.judge,
+    ),
+    "beats": Rule("workers", {}),
     "resets": Rule("databases", {"database": places.database}),
     "backup": Rule(
         "databases",
