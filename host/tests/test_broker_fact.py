@@ -242,10 +242,10 @@ def test_beats_are_found_with_their_units(host: Host, monkeypatch: pytest.Monkey
         process(21, 20, worker),
         process(30, 1, beat, "Z"),
     ]
-    monkeypatch.setattr(beats.processes, "each", lambda: iter(running))
+    monkeypatch.setattr(processes, "each", lambda: iter(running))
     groups = {10: "/system.slice/shop-beat.service", 20: "/user.slice/user-0.slice/a.scope"}
-    monkeypatch.setattr(beats.processes, "control_group", groups.get)
-    monkeypatch.setattr(beats.processes, "working_directory", lambda pid: "/srv/app")
+    monkeypatch.setattr(processes, "control_group", groups.get)
+    monkeypatch.setattr(processes, "working_directory", lambda pid: "/srv/app")
     host.answers[("systemctl", "show")] = (
         0,
         "Id=ssh.service\nExecStart={ path=/usr/sbin/sshd ; argv[]=/usr/sbin/sshd -D ; "

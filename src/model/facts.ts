@@ -44,6 +44,9 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
+  readonly broker: BrokerQuery;
+  /** Celery's beats, of any app. */
+  readonly beats: Record<string, never>;
   readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
@@ -82,6 +85,8 @@ export interface FactAnswers {
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
   readonly consuming: ConsumingFact;
+  readonly broker: BrokerFact;
+  readonly beats: BeatsFact;
   readonly unacked: UnackedFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
@@ -483,6 +488,80 @@ export interface ConsumingQuery extends ByTheApp {
   readonly queues: readonly string[] | null;
   /** Its pool forks, so that its main process always answers. */
   readonly forks: boolean;
+}
+
+/** Asked by a process that imports the app, and asks its worker; changes nothing. */
+export interface BrokerQuery extends ByTheApp {
+  /** `null`: those of the app. */
+  readonly queues: readonly string[] | null;
+  /** Where the schedule of the app's beat is; `null`: it has none here. */
+  readonly beat: {
+    readonly directory: string;
+    /** The option of its command line; `null`: as the app configures it. */
+    readonly schedule: string | null;
+    readonly scheduler: string | null;
+  } | null;
+}
+
+/** The broker as the app sees it. */
+export type BrokerFact =
+  | {
+      readonly kind: 'told';
+      readonly transport: string;
+      /** Messages that wait in each queue. */
+      readonly lengths: Readonly<Record<string, number>>;
+      /** Delivered and not acknowledged; with Redis, of all queues; `null`: it does not tell. */
+      readonly unacked: number | null;
+      /** Since when the oldest of them is delivered; only Redis tells. */
+      readonly oldestUnackedSeconds: Seconds | null;
+      /** After this time it is delivered again; `null`: not before the connection ends. */
+      readonly redeliverySeconds: Seconds | null;
+      /** The queues that the worker of the unit says it consumes; `null`: it did not say. */
+      readonly active: readonly string[] | null;
+      /** Why it did not. */
+      readonly silence: string | null;
+      readonly beat: BeatSchedule | null;
+    }
+  | {
+      readonly kind: 'unreachable';
+      readonly problem: string;
+      readonly beat: BeatSchedule | null;
+    }
+  | { readonly kind: 'unknown'; readonly problem: string };
+
+export interface BeatSchedule {
+  /** A path, or `django_celery_beat`; empty if unknown. */
+  readonly where: string;
+  /** When beat last wrote to it; `null`: unknown. */
+  readonly advanced: EpochSeconds | null;
+  /** The shortest interval; `null`: unknown, or tasks are due at times of the clock. */
+  readonly everySeconds: Seconds | null;
+  readonly problem: string | null;
+}
+
+export interface BeatsFact {
+  /** Loaded services whose command is a beat, or a worker with `-B`. */
+  readonly units: readonly BeatUnit[];
+  readonly processes: readonly BeatProcess[];
+}
+
+export interface BeatUnit {
+  readonly unit: string;
+  readonly activeState: string;
+  readonly unitFileState: string;
+  readonly user: string;
+  readonly workingDirectory: string;
+  readonly argv: readonly string[];
+}
+
+export interface BeatProcess {
+  readonly pid: number;
+  /** `null`: it runs in a session or the like. */
+  readonly unit: string | null;
+  readonly user: string;
+  readonly workingDirectory: string | null;
+  readonly argv: readonly string[];
+  readonly startTicks: number;
 }
 
 /** Messages in the broker that no living worker of the unit can acknowledge. */

@@ -1,5 +1,7 @@
 import { appProcessOf } from '../celery/app-process.ts';
+import { type OwnBeats, ownBeats, scheduleQuery } from '../celery/beat.ts';
 import { consumingQuery } from '../celery/consuming.ts';
+import { identityOf } from '../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
@@ -11,6 +13,7 @@ import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
 import { judge } from '../verify/checks.ts';
 import type {
+  BrokerSearch,
   ConsumingSearch,
   GateRequest,
   GateResult,
@@ -59,6 +62,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     kernel: { unit },
     http: { probes: desired.probes },
     releases: { unit },
+    beats: {},
   };
 }
 
@@ -83,6 +87,8 @@ export async function verifyHost(
   const since = loggedSince(before.releases, before.journal.since);
   const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const first = await searchConsuming(ports, source, before.unit);
+  const beats = beatsOf(before, call);
+  const earlierBroker = await searchBroker(ports, source, before, beats, null);
   const { unit: name } = desired;
   const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
@@ -95,8 +101,50 @@ export async function verifyHost(
     after === null
       ? { logged: earlier, loggedMeanwhile: null }
       : await searchLog(ports, earlier, before);
-  const evidence = { before, after, call, strays, stuck, consuming, ...log, gate };
+  const broker =
+    after === null
+      ? earlierBroker
+      : await searchBroker(ports, source, after, beats, earlierBroker);
+  const evidence = {
+    before,
+    after,
+    call,
+    strays,
+    stuck,
+    consuming,
+    broker,
+    beats: after === null ? beats : beatsOf(after, call),
+    ...log,
+    gate,
+  };
   return { verdict: judge(evidence, desired), evidence };
+}
+
+const beatsOf = ({ beats, unit }: VerifyFacts, call: WorkerCall | null): OwnBeats =>
+  call === null || call.app === null
+    ? { units: [], processes: [] }
+    : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory));
+
+/** One look at the broker, or the second one after `earlier`. */
+async function searchBroker(
+  { agent }: VerifyPorts,
+  { app, call }: GateSource,
+  { host }: VerifyFacts,
+  beats: OwnBeats,
+  earlier: BrokerSearch | null,
+): Promise<BrokerSearch> {
+  if (earlier?.kind === 'not-asked') return earlier;
+  if (app.kind !== 'known' || call === null || call.queues === 'unknown') {
+    return {
+      kind: 'not-asked',
+      why: 'the unit does not show how to import its app, or its queues',
+    };
+  }
+  const queues = call.queues === 'default' ? null : call.queues;
+  const query = { ...app.process, queues, beat: scheduleQuery(beats) };
+  const { broker } = await agent.look({ broker: query });
+  const { first, firstAt } = earlier ?? { first: broker, firstAt: host.now };
+  return { kind: 'asked', first, firstAt, last: broker, lastAt: host.now };
 }
 
 /** The log since the release, once more, and of the time since `earlier`. */

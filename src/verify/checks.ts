@@ -2,6 +2,9 @@ import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
 import type { CheckModule } from './check.ts';
+import { activeQueues } from './checks/active-queues.ts';
+import { beat } from './checks/beat.ts';
+import { broker } from './checks/broker.ts';
 import { consuming } from './checks/consuming.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
@@ -18,6 +21,7 @@ import { memory } from './checks/memory.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
+import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
 import { strays } from './checks/strays.ts';
@@ -36,6 +40,10 @@ export const checkModules: readonly CheckModule[] = [
   processes,
   strays,
   consuming,
+  broker,
+  activeQueues,
+  queueLengths,
+  beat,
   swap,
   memory,
   oom,

@@ -1,5 +1,7 @@
+import type { OwnBeats } from '../celery/beat.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
 import type {
+  BrokerFact,
   ConsumingFact,
   FactAnswers,
   FactQuery,
@@ -7,7 +9,7 @@ import type {
   WorkerProcess,
 } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
-import type { Seconds } from '../model/units.ts';
+import type { EpochSeconds, Seconds } from '../model/units.ts';
 
 /** The facts that verify requests, all in one message. */
 export type VerifyFactName =
@@ -18,7 +20,8 @@ export type VerifyFactName =
   | 'journal'
   | 'kernel'
   | 'http'
-  | 'releases';
+  | 'releases'
+  | 'beats';
 export type VerifyFacts = Pick<FactAnswers, VerifyFactName>;
 export type VerifyQuery = Required<Pick<FactQuery, VerifyFactName>>;
 
@@ -44,6 +47,18 @@ export type StuckSearch =
 /** Whether the worker takes its messages. */
 export type ConsumingSearch =
   | { readonly kind: 'asked'; readonly fact: ConsumingFact }
+  /** `why` completes "not asked: ". */
+  | { readonly kind: 'not-asked'; readonly why: string };
+
+/** How the broker was, at two looks; the same one twice if it was asked once. */
+export type BrokerSearch =
+  | {
+      readonly kind: 'asked';
+      readonly first: BrokerFact;
+      readonly last: BrokerFact;
+      readonly firstAt: EpochSeconds;
+      readonly lastAt: EpochSeconds;
+    }
   /** `why` completes "not asked: ". */
   | { readonly kind: 'not-asked'; readonly why: string };
 
@@ -87,6 +102,8 @@ export interface VerifyEvidence {
   readonly strays: readonly Stray[];
   readonly stuck: StuckSearch;
   readonly consuming: ConsumingSearch;
+  readonly broker: BrokerSearch;
+  readonly beats: OwnBeats;
   /** What the unit logged since the release. */
   readonly logged: LoggedFact;
   /** What it logged during the gate; `null` when no probe was sent. */

@@ -11,6 +11,7 @@ import {
 } from './release-facts.ts';
 import {
   backupShape,
+  brokerShape,
   consumingShape,
   rehearsalShape,
   resetsShape,
@@ -19,6 +20,7 @@ import {
   unackedShape,
 } from './store-facts.ts';
 import {
+  beatsShape,
   codeShape,
   companionsShape,
   httpShape,
@@ -47,6 +49,8 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  broker: brokerShape,
+  beats: beatsShape,
   unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,

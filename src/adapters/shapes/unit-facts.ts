@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type {
+  BeatsFact,
   CodeFact,
   CompanionsFact,
   FactAnswers,
@@ -60,6 +61,31 @@ const unitObject = z.object({
 });
 
 export const unitShape = shapeOf<UnitFact>()(unitObject);
+
+export const beatsShape = shapeOf<BeatsFact>()(
+  z.object({
+    units: z.array(
+      z.object({
+        unit: text,
+        activeState: text,
+        unitFileState: text,
+        user: text,
+        workingDirectory: text,
+        argv: texts,
+      }),
+    ),
+    processes: z.array(
+      z.object({
+        pid: z.number(),
+        unit: text.nullable(),
+        user: text,
+        workingDirectory: text.nullable(),
+        argv: texts,
+        startTicks: z.number(),
+      }),
+    ),
+  }),
+);
 
 export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type {
+  BrokerQuery,
   ConsumingFact,
   ConsumingQuery,
   FactQuery,
@@ -13,7 +14,7 @@ import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
 import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
-import { desired, facts, loggedFact, unitFact } from '../verify/facts.ts';
+import { brokerFact, desired, facts, loggedFact, unitFact } from '../verify/facts.ts';
 
 const ok = (request: JobRequest): JobReport => ({
   ok: true,
@@ -40,12 +41,17 @@ function host(
   const judged: VerifyFacts[] = [];
   const questions: ConsumingQuery[] = [];
   const logs: LoggedQuery[] = [];
+  const brokers: BrokerQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
       async look<const Query extends FactQuery>(query: Query) {
         if (query.logged !== undefined) {
           logs.push(query.logged);
           return { logged: loggedFact({ cursor: 's=1;i=2' }) } as unknown as FactsFor<Query>;
+        }
+        if (query.broker !== undefined) {
+          brokers.push(query.broker);
+          return { broker: brokerFact() } as unknown as FactsFor<Query>;
         }
         asked.push(`look ${Object.keys(query).join(' ')}`);
         if (query.consuming !== undefined) {
@@ -75,10 +81,10 @@ function host(
       return stuck;
     },
   };
-  return { ports, asked, requests, progress, judged, questions, logs };
+  return { ports, asked, requests, progress, judged, questions, logs, brokers };
 }
 
-const everything = 'look host unit workers swap journal kernel http releases';
+const everything = 'look host unit workers swap journal kernel http releases beats';
 
 const probesOf = ({ checks }: Verdict) =>
   checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
@@ -93,6 +99,7 @@ test('the query asks for all facts at once, with the probes', () => {
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },
+    beats: {},
     http: { probes },
   });
 });
@@ -101,7 +108,7 @@ describe('with a gate', () => {
   test('five messages: look, look whether it consumes, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
-    const { ports, asked, requests, progress, judged, logs } = host([before, after]);
+    const { ports, asked, requests, progress, judged, logs, brokers } = host([before, after]);
     const { verdict, evidence } = await verifyHost(ports, desired());
     expect(verdict.conclusion).toBe('healthy');
     expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
@@ -121,6 +128,10 @@ describe('with a gate', () => {
     // Once more after the gate, and of the gate alone.
     const { since } = before.journal;
     const unit = 'celery-worker.service';
+    expect(brokers).toMatchObject([
+      { app: 'celery_app', queues: ['celery', 'batch', 'links', 'variations'], beat: null },
+      { app: 'celery_app' },
+    ]);
     expect(logs).toEqual([
       { unit, since },
       { unit, since },
