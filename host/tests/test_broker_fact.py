@@ -199,7 +199,7 @@ def look(host: Host, monkeypatch: pytest.MonkeyPatch, said: Dict[str, Any]) -> D
 def test_the_fact_is_told_unreachable_or_unknown(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole: Dict[str, Any] = {name: None for name in broker.FIELDS}
+    whole: Dict[str, Any] = dict.fromkeys(broker.FIELDS)
     assert look(host, monkeypatch, {**whole, "beat": None})["kind"] == "told"
     gone = look(host, monkeypatch, {"unreachable": "refused", "beat": None})
     assert gone == {"kind": "unreachable", "problem": "refused", "beat": None}

@@ -102,9 +102,7 @@ export async function verifyHost(
       ? { logged: earlier, loggedMeanwhile: null }
       : await searchLog(ports, earlier, before);
   const broker =
-    after === null
-      ? earlierBroker
-      : await searchBroker(ports, source, after, beats, earlierBroker);
+    after === null ? earlierBroker : await searchBroker(ports, source, after, beats, earlierBroker);
   const evidence = {
     before,
     after,

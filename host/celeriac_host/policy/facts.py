@@ -149,7 +149,11 @@ _BARE: Mapping[str, Rule] = {
                 thing(
                     Rule(
                         "interpreter",
-                        {"directory": line(), "schedule": maybe(line()), "scheduler": maybe(line())},
+                        {
+                            "directory": line(),
+                            "schedule": maybe(line()),
+                            "scheduler": maybe(line()),
+                        },
                     ),
                     "beat",
                 )
