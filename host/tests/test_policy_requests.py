@@ -181,7 +181,7 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("tasks", {"interpreter": ["/bin/sh"]}, "interpreter: "),
         ("consuming", {"app": "evil"}, "app: "),
         ("broker", {"interpreter": ["/bin/sh"]}, "interpreter: "),
-        ("broker", {"beat": {"directory": "/"}}, "fields: "),
+        ("broker", {"beat": {"directory": "/"}}, "interpreter: beat of broker"),
         ("resets", {"database": "/root/other.db"}, "databases: "),
         ("backup", {"backup": "/etc/shadow"}, "databases: "),
         ("rehearsal", {"database": "/root/other.db"}, "databases: "),
