@@ -60,7 +60,7 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
       verdict:
         '`healthy`; `unhealthy`: a check failed; `inconclusive`: no check failed, but one without which nothing is proven is unknown.',
       'failed-checks': 'Ids of the checks that failed, separated by commas; empty if none did.',
-      checks: 'The checks as JSON, each with id, state, seen and expected.',
+      checks: 'The checks as JSON, each with id, verdict, seen and expected.',
     },
   },
 };

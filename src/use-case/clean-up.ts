@@ -18,7 +18,7 @@ import {
   limitChanges,
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
-import { refuseForeignWords } from '../jobs/repair/foreign-words.ts';
+import { refuseForeignLabels, refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
 import { growForest, listReads } from '../jobs/tables/job-forest.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
@@ -373,6 +373,7 @@ async function repairCopy(
 ): Promise<PlannedRepair> {
   const { database, user, store, forest, takenAt, holds } = copy;
   const { action, runUrl, maxResets, deleteCompleted } = desired;
+  refuseForeignLabels(database, forest);
   const statuses = statusesOf(forest, desired);
   const limits = { resets, maxResets, deleteCompleted };
   const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };

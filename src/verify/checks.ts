@@ -29,7 +29,7 @@ import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
 import { swap } from './checks/swap.ts';
 import { unit } from './checks/unit.ts';
-import { visibilityTimeoutCheck } from './checks/visibility-timeout.ts';
+import { visibilityTimeout } from './checks/visibility-timeout.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
 /** Every check, in the order in which they are shown. */
@@ -54,7 +54,7 @@ export const checkModules: readonly CheckModule[] = [
   newErrors,
   http,
   stuckJobs,
-  visibilityTimeoutCheck,
+  visibilityTimeout,
   gate,
   gateJob,
   gateBatch,
@@ -86,15 +86,13 @@ function missingEssentials(
   checks: readonly Check[],
   { dryRun }: Pick<VerifyDesired, 'dryRun'>,
 ): readonly Check[] {
+  // A dry run sends no probe, as asked; the real run would.
   const isKnown = ({ id }: CheckModule): boolean =>
-    checks.some((check) => check.id === id && check.verdict !== 'unknown');
-  const about = essentials.filter((line) => !line.some(isKnown)).flat();
-  return checks.filter(
-    ({ id, verdict }) =>
-      verdict === 'unknown' &&
-      // A dry run sends no probe, as asked.
-      (about.some((module) => module.id === id) || (id === gateJob.id && !dryRun)),
-  );
+    checks.some(
+      (check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)),
+    );
+  const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
+  return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
 }
 
 /** The ids of the checks that failed, each once. */

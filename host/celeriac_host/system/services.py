@@ -24,6 +24,8 @@ END_GRACE_SECONDS = 5
 # For systemd to stop the service, in addition to the program's own time.
 MARGIN_SECONDS = 30
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# See `prepare`.
+OWN = re.compile(rf"{PREFIX}\d+-[0-9a-f]+\.service")
 # What systemd adds to a status in front of the program's own, by its exit code.
 STATUSES = {
     200: "could not change to its working directory",
@@ -155,6 +157,11 @@ def restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:
     # Names, and assignments whose values may contain blanks.
     unset = re.findall(r"(?:^|\s)[\"']?([A-Za-z_]\w*)", seen.get("UnsetEnvironment", ""))
     return Restrictions(wanted, rlimits, octal, needs, unset)
+
+
+def is_own(unit: str) -> bool:
+    """Whether a unit is such a service, by its name."""
+    return OWN.fullmatch(unit) is not None
 
 
 def are_there() -> bool:

@@ -61,8 +61,13 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   };
   for (const row of forest.rows) {
     const reason = suspect(row, rules);
-    if (reason === null) continue;
     const sign = life.ofUnit(row);
+    if (reason === null) {
+      if (!seemsAtWork(row) || sign.latest === null || !isOver(sign.latest, rules)) continue;
+      const because = `no sign of life in the unknown status ${row.status}`;
+      left.push({ row, why: 'unknown status', says: { because }, level: 'notice' });
+      continue;
+    }
     if (row.blocked !== null) {
       leave(row, '', `${nameRow(row)}: ${row.blocked}`);
     } else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
@@ -89,6 +94,10 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
   return { stuck: found, left, findings };
 }
+
+/** Whether the app's word, of which nobody has said what it means, reads like one of work. */
+const seemsAtWork = ({ status }: JobRow): boolean =>
+  !statusWords.some((word) => word === status) && guessMeaning(status) === 'processing';
 
 function isOver(latest: number, { now, thresholdSeconds, stoppedAt }: StalenessRules): boolean {
   if (stoppedAt === undefined) return now - latest > thresholdSeconds;

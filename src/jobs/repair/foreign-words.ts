@@ -29,9 +29,31 @@ export function refuseForeignWords(
   }
 }
 
+/**
+ * Where no status column takes a word that Celeriac knows, nothing can be found: that is no database
+ * without stuck jobs.
+ *
+ * @throws ConfigError with the labels of the first table
+ */
+export function refuseForeignLabels(
+  database: string,
+  { mapping }: Pick<JobForest, 'mapping'>,
+): void {
+  const isForeign = (own: TableMapping): boolean =>
+    own.labels?.every((label) => !isKnown(meaningOf(own, label))) ?? false;
+  const [first] = mapping;
+  if (first === undefined || !mapping.every(isForeign)) return;
+  throw new ConfigError(
+    'input stores',
+    `${first.table}.${first.status} of ${database} takes only ${listNames(first.labels ?? [])}, none of which is a known status of jobs`,
+    `what each of them means, for example ${exampleFor(database, first, 'processing')}; nothing was changed on the host`,
+  );
+}
+
+const isKnown = (word: string): boolean => statusWords.some((each) => each === word);
+
 /** The value of `stores` that says what each label means, as far as it can be guessed. */
 function exampleFor(database: string, own: TableMapping, needed: string): string {
-  const isKnown = (label: string): boolean => statusWords.some((word) => word === label);
   const open = (own.labels ?? []).filter((label) => !isKnown(meaningOf(own, label)));
   const said = open.flatMap((label) => {
     const meaning = guessMeaning(label);

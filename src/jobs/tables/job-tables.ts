@@ -237,7 +237,11 @@ function doubtColumns({ columns, foreignKeys }: StoreTable): string | null {
   const assigned = foreignKeys.find(
     (key) => snakeOf(key.column).startsWith('assigned_to') && isBusinessName(key.table),
   );
-  const people = find(peopleColumns) ?? assigned?.column;
+  // A worker's name is text; the number of an assignee is that of a person.
+  const numbered = columns.find(
+    ({ name, type }) => /^assigned_to(?:_id)?$/.test(snakeOf(name)) && /int|serial/i.test(type),
+  );
+  const people = find(peopleColumns) ?? assigned?.column ?? numbered?.name;
   if (people !== undefined) return `its column ${people} shows that people work on its rows`;
   const schedule = find(scheduleColumns);
   return schedule === undefined ? null : `its column ${schedule} shows that its rows are schedules`;
