@@ -29,7 +29,7 @@ REQUEST: Dict[str, Any] = {
 
 
 class NotFound(Exception):
-    def __init__(self, code: int = 404) -> None:
+    def __init__(self, code: Any = 404) -> None:
         super().__init__("NOT_FOUND")
         self.reply_code = code
 
@@ -110,11 +110,19 @@ def test_a_worker_that_does_not_answer_is_not_one_without_queues(
     assert Side().run(monkeypatch, mainPid=0)["silence"] == "the worker is not running"
 
 
-def test_a_broker_that_is_gone_or_refuses_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = Side(celery=Refused("no permission")).run(monkeypatch)
-    assert refused["unreachable"] == "the broker failed: Refused: no permission"
-    forbidden = Side(celery=NotFound(403)).run(monkeypatch)
-    assert forbidden["unreachable"].startswith("the broker failed: NotFound")
+def test_a_missing_queue_is_empty_with_each_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side(["celery"], celery=NotFound(404), links=NotFound("404"))
+    assert side.run(monkeypatch)["lengths"] == {"celery": 0, "links": 0}
+
+
+def test_a_broker_that_refuses_to_count_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Problem, match="the broker refused to count celery: NotFound"):
+        Side(celery=NotFound(403)).run(monkeypatch)
+
+
+def test_a_broker_that_is_gone_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Side(celery=Refused("connection reset")).run(monkeypatch)
+    assert lost["unreachable"] == "the broker failed: Refused: connection reset"
 
     def gone(app: Any) -> Any:
         raise Problem("cannot reach the broker redis://:sesame@127.0.0.1: refused")

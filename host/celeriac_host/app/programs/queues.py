@@ -39,6 +39,9 @@ def told(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     try:
         lengths = {name: length(connection, name) for name in names}
         count, oldest = unacked(connection, names)
+    except Problem:
+        # It answers, so it is not gone.
+        raise
     except Exception as error:
         return {"unreachable": masked(app, "the broker failed: " + line_of(error)), "beat": beat}
     line.tell("stage", "asking the worker")
@@ -64,10 +67,10 @@ def length(connection: Any, name: str) -> int:
         finally:
             channel.close()
     except connection.channel_errors as error:
-        # Any other refusal must not look like an empty queue.
-        if getattr(error, "reply_code", 404) == 404:
+        # A text with Kombu's own transports. Any other refusal must not look like an empty queue.
+        if str(getattr(error, "reply_code", 404)) == "404":
             return 0
-        raise
+        raise Problem("the broker refused to count %s: %s" % (name, line_of(error))) from error
 
 
 def unacked(connection: Any, names: List[str]) -> Tuple[Optional[int], Optional[float]]:
