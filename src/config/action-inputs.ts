@@ -522,6 +522,10 @@ export const verifyInputs = {
   ),
   'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
+  'memory-return': maybeSizeInput({
+    description:
+      'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+  }),
   'max-429': integerInput(
     {
       description: "HTTP 429 responses allowed in the worker's journal since the release.",

@@ -48,6 +48,8 @@ export interface VerifyDesired {
   readonly concurrency: number | null;
   readonly memoryMaxBytes: Bytes | null;
   readonly memoryHighBytes: Bytes | null;
+  /** Tolerated growth of the worker's memory by the gate; `null`: a warning if it is large. */
+  readonly memoryReturnBytes: Bytes | null;
   /** Tolerated journal lines with an HTTP status 429. */
   readonly max429: number;
   /** Tolerated HTTP statuses 429 in one minute; `null`: only `max429` counts. */
@@ -84,6 +86,7 @@ export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
     concurrency: inputs.concurrency.value,
     memoryMaxBytes: inputs['memory-max'].bytes,
     memoryHighBytes: inputs['memory-high'].bytes,
+    memoryReturnBytes: inputs['memory-return'].bytes,
     max429: inputs['max-429'],
     rateLimitMax: inputs['rate-limit-max'].value,
     maxErrors: inputs['max-errors'].value,

@@ -276,6 +276,8 @@ export interface UnitFact {
   readonly memory: {
     readonly currentBytes: Bytes;
     readonly peakBytes: Bytes | null;
+    /** Of `currentBytes`, what is no cache of files; absent or `null`: not known. */
+    readonly anonBytes?: Bytes | null;
     /** `memory.events`: low, high, max, oom, oom_kill. */
     readonly events: Readonly<Record<string, number>>;
   } | null;

@@ -7,10 +7,11 @@ import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
-import type { EpochSeconds } from '../model/units.ts';
+import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
+import { formatDuration } from '../report/quantities.ts';
 import { judge } from '../verify/checks.ts';
 import type {
   BrokerSearch,
@@ -25,16 +26,24 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { announceGate, type GateSource, planGate } from '../verify/gate.ts';
+import { memoryGrowth } from '../verify/memory-growth.ts';
 import { loggedSince, releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
+import type { Pause } from './run.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
+
+/** A worker may give memory back some time after a job, e.g. when it replaces a child. */
+const returnPauses = 4;
+const returnPause = seconds(5);
 
 /** What verify needs from outside. */
 export interface VerifyPorts {
   readonly agent: Pick<Agent, 'look' | 'submit'>;
   readonly onProgress: OnProgress;
+  /** Waits, and says why. */
+  pause(pause: Pause): Promise<void>;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[] | null;
   /**
@@ -92,7 +101,8 @@ export async function verifyHost(
   const { unit: name } = desired;
   const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
-  const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
+  const after: VerifyFacts | null =
+    gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
   const strays = ports.findStrays(after ?? before);
   // A worker that passed the gate may have come back in between.
   const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
@@ -116,6 +126,27 @@ export async function verifyHost(
     gate,
   };
   return { verdict: judge(evidence, desired), evidence };
+}
+
+/** The facts again, with the unit as it is once it has given back the memory of the probes. */
+async function lookAfterGate(
+  { agent, pause }: VerifyPorts,
+  query: VerifyQuery,
+  before: VerifyFacts,
+  { runs }: GateResult & { kind: 'sent' },
+  { memoryReturnBytes }: VerifyDesired,
+): Promise<VerifyFacts> {
+  const after: VerifyFacts = await agent.look(query);
+  const isHeld = (unit: UnitFact): boolean =>
+    memoryGrowth(before.unit.memory, unit.memory, memoryReturnBytes)?.isAllowed === false;
+  let { unit } = after;
+  const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
+  for (let waits = 0; passed && waits < returnPauses && isHeld(unit); waits += 1) {
+    const why = `the worker still holds the memory of the probes; looking again in ${formatDuration(returnPause)}`;
+    await pause({ seconds: returnPause, why });
+    ({ unit } = await agent.look({ unit: query.unit }));
+  }
+  return { ...after, unit };
 }
 
 const beatsOf = ({ beats, unit }: VerifyFacts, call: WorkerCall | null): OwnBeats =>

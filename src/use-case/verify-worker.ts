@@ -17,7 +17,7 @@ import { failedChecks, gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
-import type { ActionRun } from './run.ts';
+import type { ActionRun, Pause } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
 /**
@@ -32,6 +32,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
+    pause: (pause: Pause) => run.pause(pause),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
   };

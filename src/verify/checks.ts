@@ -18,6 +18,7 @@ import { http } from './checks/http.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
+import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
@@ -59,6 +60,7 @@ export const checkModules: readonly CheckModule[] = [
   gateJob,
   gateBatch,
   gatePeak,
+  memoryReturn,
   gateOom,
   gateRateLimits,
   gateErrors,

@@ -52,6 +52,7 @@ const unitObject = z.object({
   memory: z
     .object({
       currentBytes: bytes,
+      anonBytes: bytes.nullable().exactOptional(),
       peakBytes: bytes.nullable(),
       events: z.record(text, z.number()),
     })

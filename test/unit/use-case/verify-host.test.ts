@@ -14,7 +14,7 @@ import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
 import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
-import { brokerFact, desired, facts, loggedFact, unitFact } from '../verify/facts.ts';
+import { brokerFact, desired, facts, loggedFact, mib, unitFact } from '../verify/facts.ts';
 
 const ok = (request: JobRequest): JobReport => ({
   ok: true,
@@ -59,7 +59,8 @@ function host(
           const fact = consuming[questions.length - 1] ?? { kind: 'consumes' };
           return { consuming: fact } as unknown as FactsFor<Query>;
         }
-        const before = asked.filter((line) => line === everything).length;
+        // A look at the unit alone comes after one at everything.
+        const before = asked.filter((line) => [everything, 'look unit'].includes(line)).length;
         const found = looks[before - 1];
         if (found === undefined) throw new Error('one look too many');
         // The facts are those of the one query that verify asks.
@@ -73,6 +74,9 @@ function host(
       },
     },
     onProgress: (one) => progress.push(one),
+    async pause({ why }) {
+      asked.push(`pause: ${why}`);
+    },
     findStrays(found) {
       judged.push(found);
       return [];
@@ -123,7 +127,7 @@ describe('with a gate', () => {
       { kind: 'note', message: 'waiting' },
     ]);
     expect(evidence.before).toBe(before);
-    expect(evidence.after).toBe(after);
+    expect(evidence.after).toEqual(after);
     expect(judged).toEqual([after]);
     // Once more after the gate, and of the gate alone.
     const { since } = before.journal;
@@ -168,6 +172,28 @@ describe('with a gate', () => {
     const { verdict } = await verifyHost(ports, desired());
     expect(verdict.conclusion).toBe('unhealthy');
     expect(verdict.checks.find(({ id }) => id === 'restarts')?.verdict).toBe('fail');
+  });
+
+  test('a worker has some time to give back the memory of the probes', async () => {
+    const holding = (used: number) =>
+      facts({
+        unit: unitFact({ memory: { currentBytes: mib(used), peakBytes: mib(900), events: {} } }),
+      });
+    const { ports, asked } = host([holding(200), holding(800), holding(700), holding(220)]);
+    const { verdict, evidence } = await verifyHost(ports, desired());
+    const pause =
+      'pause: the worker still holds the memory of the probes; looking again in 5 s';
+    expect(asked.slice(4)).toEqual([everything, pause, 'look unit', pause, 'look unit']);
+    expect(evidence.after?.unit.memory?.currentBytes).toBe(mib(220));
+    const kept = verdict.checks.find(({ id }) => id === 'memory-return');
+    expect(kept?.verdict).toBe('pass');
+    // Not for ever.
+    const greedy = host([holding(200), ...Array.from({ length: 5 }, () => holding(800))]);
+    const { verdict: doubtful } = await verifyHost(greedy.ports, desired());
+    expect(doubtful.checks.find(({ id }) => id === 'memory-return')).toMatchObject({
+      verdict: 'warn',
+      seen: '200 MiB before, 800 MiB after',
+    });
   });
 
   test('after a failed probe: no batch, but a second look', async () => {

@@ -145,6 +145,7 @@ export const verifyDefaults = {
   concurrency: null,
   memoryMaxBytes: null,
   memoryHighBytes: null,
+  memoryReturnBytes: null,
   max429: 0,
   rateLimitMax: null,
   maxErrors: null,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LoggedFact, UnitFact } from '../../../src/model/facts.ts';
-import { bytes, epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
+import { type Bytes, bytes, epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { failedChecks, judge } from '../../../src/verify/checks.ts';
 import type { GateRequest, VerifyEvidence } from '../../../src/verify/evidence.ts';
@@ -132,8 +132,10 @@ describe('the effects of the gate', () => {
     peak: number,
     events: Record<string, number> = {},
     current = 212,
+    anonymous: number | null = null,
   ): UnitFact['memory'] => ({
     currentBytes: mib(current),
+    anonBytes: anonymous === null ? null : mib(anonymous),
     peakBytes: mib(peak),
     events: { low: 0, high: 0, max: 0, oom: 0, oom_kill: 0, ...events },
   });
@@ -168,6 +170,42 @@ describe('the effects of the gate', () => {
     expect(failedChecks(judge(high, desired()))).toEqual(['gate-peak']);
     const throttled = sent({ memory: memory(500, { high: 3 }) });
     expect(checks(throttled)('gate-peak')?.seen).toContain('throttled 3 times');
+  });
+
+  test('a peak of files in the cache is a warning, one of the processes a failure', () => {
+    const held = (anonymous: number) => sent({ memory: memory(600, { high: 3 }, 600, anonymous) });
+    expect(checks(held(200))('gate-peak')).toMatchObject({
+      verdict: 'warn',
+      seen: '600 MiB with MemoryHigh 600 MiB, throttled 3 times, 200 MiB of it no cache of files',
+    });
+    expect(checks(held(500))('gate-peak')?.verdict).toBe('fail');
+  });
+
+  test('memory that the worker keeps is a warning, or a failure if it is limited', () => {
+    const grown = (after: UnitFact['memory'], before: UnitFact['memory'] = memory(300)) =>
+      sent({ memory: after }, {}, { memory: before });
+    const verdict = (seen: VerifyEvidence, limit: Bytes | null = null) =>
+      checks(seen, desired({ memoryReturnBytes: limit }))('memory-return');
+    expect(verdict(grown(memory(300, {}, 276)))?.verdict).toBe('pass');
+    const more = grown(memory(300, {}, 277));
+    expect(verdict(more)).toMatchObject({
+      verdict: 'warn',
+      seen: '212 MiB before, 277 MiB after',
+      expected: 'at most 64 MiB more than before',
+    });
+    expect(verdict(more, mib(65))?.verdict).toBe('pass');
+    expect(verdict(more, mib(64))?.verdict).toBe('fail');
+    // A fifth of a large worker, and its cache of files aside.
+    const large = memory(900, {}, 800);
+    expect(verdict(grown(memory(960, {}, 960), large))?.verdict).toBe('pass');
+    expect(verdict(grown(memory(961, {}, 961), large))?.verdict).toBe('warn');
+    const cached = grown(memory(900, {}, 900, 220), memory(300, {}, 212, 210));
+    expect(verdict(cached)).toMatchObject({
+      verdict: 'pass',
+      seen: '210 MiB before, 220 MiB after',
+    });
+    expect(verdict(sent({ memory: null }))?.verdict).toBe('unknown');
+    expect(verdict(evidence())).toBeUndefined();
   });
 
   test('a peak from before the gate does not count', () => {
