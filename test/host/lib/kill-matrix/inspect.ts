@@ -131,5 +131,13 @@ export function judge(each: Case, ends: Ends, found: Inspected, journal: string)
   return ending;
 }
 
-const pick = ({ text, support, supportFolder, code, installed, unit, sampled }: Inspected): string =>
+const pick = ({
+  text,
+  support,
+  supportFolder,
+  code,
+  installed,
+  unit,
+  sampled,
+}: Inspected): string =>
   JSON.stringify([text, support, supportFolder, code, installed, unit.UnitFileState, sampled]);
