@@ -37,7 +37,7 @@ import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
 /** A process of the app asks its worker and broker. */
-const slow = ['tasks', 'consuming', 'unacked'];
+const slow = ['tasks', 'consuming', 'broker', 'unacked'];
 
 const RECONNECT_PAUSE = seconds(2);
 

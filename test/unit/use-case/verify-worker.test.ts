@@ -17,7 +17,7 @@ import type { SummaryContent } from '../../../src/report/summary.ts';
 import type { ActionRun } from '../../../src/use-case/run.ts';
 import { verifyWorker } from '../../../src/use-case/verify-worker.ts';
 import { sampleAt } from '../../lib/sample-report.ts';
-import { facts, now, unitFact } from '../verify/facts.ts';
+import { brokerFact, facts, loggedFact, now, unitFact } from '../verify/facts.ts';
 
 const secret = 'hunter2-is-the-key';
 
@@ -101,6 +101,9 @@ function setUp(given: Given = {}) {
   const agent = {
     async look<const Query extends FactQuery>(query: Query) {
       const names = Object.keys(query).filter((name) => name !== 'past');
+      // Those of the judgement, which are not what is tested here.
+      if (query.logged !== undefined) return { logged: loggedFact() } as unknown as FactsFor<Query>;
+      if (query.broker !== undefined) return { broker: brokerFact() } as unknown as FactsFor<Query>;
       log.push(`look ${names.join(' ')}`);
       const refused = names.length < 5 ? names.find((name) => dead.includes(name)) : undefined;
       if (refused !== undefined) {

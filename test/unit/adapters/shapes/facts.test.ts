@@ -19,6 +19,7 @@ const optional =
   /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
+  broker: /^lengths\./,
   companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
   consuming: /^waiting\./,
   files: /^[^.]+$/,
