@@ -11,6 +11,7 @@ import {
   readTableName,
 } from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
+import { doubtColumns } from './people-work.ts';
 import { findTies, mayNameAppTask, type TableSpecs } from './ties.ts';
 import { ageColumns } from './time-columns.ts';
 
@@ -221,31 +222,6 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
   doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
-
-/** Columns of work that people do: a to-do list, a job offer. */
-const peopleColumns =
-  /^(?:assignee|assignee_id|assigned_user|assigned_user_id|due_date|due_on|(?:(?:min|max)_)?salary(?:_(?:min|max|from|to))?|employment_type)$/;
-
-/** Columns that say how often something is to run: such a row is never done. */
-const scheduleColumns =
-  /^(?:cron(?:_(?:expression|expr|schedule|string|spec))?|crontab(?:_id)?|rrule|recurrence(?:_rule)?)$/;
-
-/** Why the rows of a table are not work for a program, whatever its name is; `null`: nothing says so. */
-function doubtColumns({ columns, foreignKeys }: StoreTable): string | null {
-  const find = (words: RegExp): string | undefined =>
-    columns.find(({ name }) => words.test(snakeOf(name)))?.name;
-  const assigned = foreignKeys.find(
-    (key) => snakeOf(key.column).startsWith('assigned_to') && isBusinessName(key.table),
-  );
-  // A worker's name is text; the number of an assignee is that of a person.
-  const numbered = columns.find(
-    ({ name, type }) => /^assigned_to(?:_id)?$/.test(snakeOf(name)) && /int|serial/i.test(type),
-  );
-  const people = find(peopleColumns) ?? assigned?.column ?? numbered?.name;
-  if (people !== undefined) return `its column ${people} shows that people work on its rows`;
-  const schedule = find(scheduleColumns);
-  return schedule === undefined ? null : `its column ${schedule} shows that its rows are schedules`;
-}
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables
