@@ -11,7 +11,8 @@ import {
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import type { RecordedStop } from '../jobs/judge/recorded-stop.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
-import { planExtract } from '../jobs/judge/suspects.ts';
+import { countsTable, planExtract, type UnknownWords } from '../jobs/judge/suspects.ts';
+import { countColumns, readCounts, unknownAtWork } from '../jobs/judge/unknown-statuses.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -184,29 +185,20 @@ export async function copyStores(
   stores: readonly StoreFact[],
   desired: CleanUpDesired,
 ): Promise<StoreCopy[]> {
-  const { agent, openStore, onProgress = () => {} } = tools;
   refuseEndedStatuses(desired.statuses);
   const copies: StoreCopy[] = [];
   try {
     for (const chosen of chooseStores(stores, desired)) {
-      const { database, user } = chosen;
-      const { info, content } = await agent.snapshot(
-        database,
-        desired.snapshotLimitBytes,
-        planExtract(chosen.mapping, desired),
-        user,
-        onProgress,
-      );
-      const store = await openStore(database, content);
-      const { takenAt, holds } = info;
-      copies.push({
-        ...(await growCopy(chosen, store, desired.timeZone)),
-        database,
-        user,
-        store,
-        holds,
-        takenAt,
-      });
+      const copy = await copyStore(tools, chosen, desired);
+      copies.push(copy);
+      const { counts, mapping } = copy.forest;
+      const unknown = unknownAtWork(mapping, counts, statusesOf(copy.forest, desired));
+      if (unknown.size === 0 || desired.ids.length > 0) continue;
+      // An extract has no rows in these statuses: some are needed to tell whether they look stuck.
+      const more = await copyWithUnknown(tools, chosen, desired, unknown);
+      if (more === null) continue;
+      copy.store[Symbol.dispose]();
+      copies[copies.length - 1] = more;
     }
     return copies;
   } catch (error) {
@@ -215,9 +207,40 @@ export async function copyStores(
   }
 }
 
+async function copyStore(
+  { agent, openStore, onProgress = () => {} }: Omit<CleanUpTools, 'newTaskId'>,
+  chosen: ChosenStore,
+  desired: CleanUpDesired,
+  unknown?: UnknownWords,
+): Promise<StoreCopy> {
+  const { database, user } = chosen;
+  const { info, content } = await agent.snapshot(
+    database,
+    desired.snapshotLimitBytes,
+    planExtract(chosen.mapping, desired, unknown),
+    user,
+    onProgress,
+  );
+  const store = await openStore(database, content);
+  const { takenAt, holds } = info;
+  const grown = await growCopy(chosen, store, holds, desired.timeZone);
+  return { ...grown, database, user, store, holds, takenAt };
+}
+
+/** `null`: with these rows, and all that are related, it is too large; what is counted is told. */
+async function copyWithUnknown(...asked: Required<Parameters<typeof copyStore>>) {
+  try {
+    return await copyStore(...asked);
+  } catch (error) {
+    if (error instanceof HostError) return null;
+    throw error;
+  }
+}
+
 async function growCopy(
   chosen: ChosenStore,
   store: Store,
+  holds: StoreCopy['holds'],
   timeZone: string,
 ): Promise<Pick<StoreCopy, 'forest' | 'verdicts' | 'findings'>> {
   try {
@@ -233,7 +256,9 @@ async function growCopy(
       rows.set(key(table, columns), await store.readRows(table, columns));
     }
     const read = (table: string, columns: readonly string[]) => rows.get(key(table, columns)) ?? [];
-    const forest = growForest(mapping, read, timeZone);
+    const counts =
+      holds === 'rows' ? readCounts(await store.readRows(countsTable, countColumns)) : [];
+    const forest = growForest(mapping, read, timeZone, counts);
     refuseUnknownWords(chosen.database, forest);
     return { forest, verdicts, findings };
   } catch (error) {

@@ -8,7 +8,7 @@ import type { FakeAgent } from '../ssh-server.ts';
 import { quiet, withAgent } from './with-agent.ts';
 
 describe('a snapshot', () => {
-  const rows = { unit: 'a.service', tables: [] };
+  const rows = { unit: 'a.service', tables: [], counts: 'counts', mostUnknown: 0 };
   const content = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000)]);
   const info = {
     database: '/srv/app.db',
