@@ -127,11 +127,11 @@ class Extract:
         wheres += _is_any(f"t.{key}", table["ids"])
         for begin in table["beginnings"]:
             wheres.append(f"left(t.{key}::text, {len(begin)}) = {text(begin)}")
+        ids = f"SELECT t.{key} AS id FROM {own} t"
+        found = [f"{ids} WHERE {where}" for where in wheres or ["false"]]
         most = int(self.extract["mostUnknown"])
-        found = [f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]]
-        for status_word in table["unknown"]:
-            some = f"t.{status}::text = {text(status_word)} LIMIT {most}"
-            found.append(f"(SELECT t.{key} AS id FROM {own} t WHERE {some})")
+        for word in table["unknown"]:
+            found.append(f"({ids} WHERE t.{status}::text = {text(word)} LIMIT {most})")
         # Apart, so that each may have its index.
         return " UNION ".join(found)
 

@@ -165,10 +165,8 @@ def _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:
     return found
 
 
-def _count(
-    database: sqlite3.Connection, copy: sqlite3.Connection, extract: dict[str, Any]
-) -> None:
-    """The rows of each table by status, all of them: a row that is not copied may be worth a word."""
+def _count(database: sqlite3.Connection, copy: sqlite3.Connection, extract: dict[str, Any]) -> None:
+    """All rows of each table by status: one that is not copied may be worth a word."""
     counts = quoted(extract["counts"])
     copy.execute(f'CREATE TABLE {counts} ("table" TEXT, status, "rows" INTEGER)')
     for table in extract["tables"]:
