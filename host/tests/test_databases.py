@@ -333,6 +333,25 @@ def test_a_snapshot_is_complete_and_has_its_digest(database: AppDatabase, host: 
         assert opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall() == ALL
 
 
+@pytest.mark.parametrize("wal", [False, True])
+def test_a_snapshot_says_when_the_database_was_last_written(
+    database: AppDatabase, host: Host, wal: bool
+) -> None:
+    if wal:
+        # Its writer ends without a last checkpoint.
+        program = (
+            "import os, sqlite3, sys; opened = sqlite3.connect(sys.argv[1], isolation_level=None);"
+            " opened.execute('PRAGMA journal_mode = WAL');"
+            " opened.execute('UPDATE jobs SET data = NULL'); os._exit(0)"
+        )
+        subprocess.run([sys.executable, "-I", "-c", program, str(database.path)], check=True)
+        os.utime(f"{database.path}-wal", (1_700_000_500, 1_700_000_500))
+    # A checkpoint writes to the database later than the app did.
+    os.utime(database.path, (1_700_000_900, 1_700_000_900))
+    answer, _, _ = sent(host, database=str(database.path), limitBytes=MIB)
+    assert answer["writtenAt"] == (1_700_000_500 if wal else 1_700_000_900)
+
+
 def test_a_snapshot_is_sent_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(1000000)")

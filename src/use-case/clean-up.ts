@@ -8,6 +8,7 @@ import {
   type ReadStore,
   statusesOf,
 } from '../jobs/judge/dead-rows.ts';
+import { explainsWrite, findLag, warnOfLag } from '../jobs/judge/last-write.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import type { RecordedStop } from '../jobs/judge/recorded-stop.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
@@ -21,7 +22,7 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { refuseForeignLabels, refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { growForest, listReads } from '../jobs/tables/job-forest.ts';
+import { growForest, type JobForest, listReads } from '../jobs/tables/job-forest.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
 import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
@@ -31,6 +32,7 @@ import {
   tablesToSample,
 } from '../jobs/tables/store-choice.ts';
 import { spellingsOf } from '../jobs/tables/task-ids.ts';
+import { timeColumns } from '../jobs/tables/time-columns.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
@@ -222,9 +224,28 @@ async function copyStore(
     onProgress,
   );
   const store = await openStore(database, content);
-  const { takenAt, holds } = info;
+  const { takenAt, holds, writtenAt } = info;
   const grown = await growCopy(chosen, store, holds, desired.timeZone);
-  return { ...grown, database, user, store, holds, takenAt };
+  const lag = holds === 'rows' ? null : await readLag(chosen, store, grown.forest, writtenAt);
+  return { ...grown, database, user, store, holds, takenAt, lag };
+}
+
+/** Whether the jobs look older than their database; `null`: no, or one of its other tables was written. */
+async function readLag(
+  { tables, mapping }: ChosenStore,
+  store: Store,
+  forest: JobForest,
+  writtenAt: EpochSeconds | null,
+): Promise<Finding | null> {
+  const newest = writtenAt === null ? null : findLag(forest, writtenAt);
+  if (newest === null || writtenAt === null) return null;
+  for (const table of tables) {
+    const columns = timeColumns(table);
+    if (columns.length === 0 || mapping.some((each) => each.table === table.name)) continue;
+    const rows = await store.readRows(table.name, columns);
+    if (explainsWrite(rows, writtenAt, forest.timeZone)) return null;
+  }
+  return warnOfLag(newest, forest);
 }
 
 /** `null`: with these rows, and all that are related, it is too large; what is counted is told. */

@@ -1,4 +1,5 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
+import type { Finding } from '../../model/operation.ts';
 import type { EpochSeconds } from '../../model/units.ts';
 import { type JobForest, shortId } from '../tables/job-forest.ts';
 import { doubtfulOf, type TableVerdict } from '../tables/job-tables.ts';
@@ -21,6 +22,8 @@ export interface ReadStore {
   readonly takenAt: EpochSeconds;
   /** Which of its tables hold jobs. */
   readonly verdicts: readonly TableVerdict[];
+  /** Its times may be read in a zone in which they are too old: a warning where any row looks stuck. */
+  readonly lag: Finding | null;
 }
 
 export const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
@@ -42,11 +45,14 @@ export function findStuck(
     const doubtful = doubtfulOf(copies.flatMap(({ verdicts }) => verdicts));
     return selectNamed(forests, ids, doubtful).map((stuck) => ({ ...noneStuck, stuck }));
   }
-  return copies.map(({ forest, takenAt }) => {
+  return copies.map(({ forest, takenAt, lag }) => {
     const statuses = statusesOf(forest, desired);
     refuseEndedStatuses(statuses);
     const rules = { now: takenAt, thresholdSeconds, statuses, orphans, stopped };
-    return findStuckRows(forest, stop === null ? rules : { ...rules, stoppedAt: stop.at });
+    const found = findStuckRows(forest, stop === null ? rules : { ...rules, stoppedAt: stop.at });
+    return lag === null || found.stuck.length === 0
+      ? found
+      : { ...found, findings: [...found.findings, lag] };
   });
 }
 

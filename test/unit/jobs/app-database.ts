@@ -14,7 +14,7 @@ import type {
   TasksFact,
   UnitFact,
 } from '../../../src/model/facts.ts';
-import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
+import { bytes, type EpochSeconds, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';
@@ -268,6 +268,8 @@ export interface HostAnswers {
   readonly tasks?: (ids: readonly string[]) => TasksFact;
   readonly resets?: Readonly<Record<string, number>>;
   readonly holds?: 'everything' | 'rows';
+  /** When somebody last wrote to the database. */
+  readonly writtenAt?: EpochSeconds | null;
 }
 
 /** Nothing is in a worker or a queue. */
@@ -307,7 +309,13 @@ function asExtract(content: Uint8Array): Uint8Array {
 export function agentOf(
   stores: readonly StoreFact[],
   contents: Readonly<Record<string, Uint8Array>>,
-  { unit = unitFact(), tasks = nothingLeft, resets = {}, holds = 'everything' }: HostAnswers = {},
+  {
+    unit = unitFact(),
+    tasks = nothingLeft,
+    resets = {},
+    holds = 'everything',
+    writtenAt = null,
+  }: HostAnswers = {},
 ): Pick<Agent, 'look' | 'snapshot'> & { readonly asked: string[] } {
   const asked: string[] = [];
   const agent = {
@@ -324,7 +332,7 @@ export function agentOf(
       const content = holds === 'rows' ? asExtract(given) : given;
       const sizeBytes = bytes(content.length);
       return {
-        info: { database, holds, sizeBytes, sha256: sha256Text(''), takenAt: now },
+        info: { database, holds, sizeBytes, sha256: sha256Text(''), takenAt: now, writtenAt },
         content,
       };
     },

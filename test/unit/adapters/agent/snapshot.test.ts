@@ -16,6 +16,7 @@ describe('a snapshot', () => {
     sizeBytes: content.length,
     sha256: createHash('sha256').update(content).digest('hex'),
     takenAt: 1_790_000_000,
+    writtenAt: null,
   };
   const sending = (packed: Buffer, answer: object = info): FakeAgent => ({
     onAsk: (ask, agent) => {
