@@ -22,7 +22,9 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { refuseForeignLabels, refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
+import { describeSkipped } from '../jobs/tables/include-table.ts';
 import { growForest, type JobForest, listReads } from '../jobs/tables/job-forest.ts';
+import { doubtfulOf } from '../jobs/tables/job-tables.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
 import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
@@ -440,6 +442,9 @@ async function repairCopy(
     where: database,
     ...finding,
   }));
-  const lines = describeMapping(forest.mapping, copy.verdicts);
+  const lines = [
+    ...describeMapping(forest.mapping, copy.verdicts),
+    ...describeSkipped(database, doubtfulOf(copy.verdicts)),
+  ];
   return { database, user, lines, holds, repair, findings };
 }

@@ -3,6 +3,7 @@ import { byName, ownValue } from '../../model/by-name.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
+import { howToInclude, yamlFor } from './include-table.ts';
 import {
   countedNoun,
   doubtStatuses,
@@ -157,24 +158,6 @@ export function tellUnread(
   const message = `skipped tables that are named like jobs, because no column has a known name for the id or the status: ${names.join(', ')}; to include one, name its columns in \`stores\`: ${yaml}`;
   return { level: 'notice', message, where: database, lasting: true };
 }
-
-/** The value of `stores` that would include one of these tables. */
-export function howToInclude(database: string, doubtful: readonly TableVerdict[]): string {
-  const [first, ...others] = doubtful;
-  const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
-  return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
-}
-
-/** The value of `stores` that includes a table, as YAML on one line. */
-export const yamlFor = (
-  database: string,
-  table: string,
-  columns: Readonly<Record<string, string>> = {},
-): string => {
-  const named = Object.entries(columns).map(([key, column]) => `${key}: ${column}`);
-  const spec = named.length === 0 ? '{}' : `{ ${named.join(', ')} }`;
-  return `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: ${spec} } }]`;
-};
 
 type Take = (table: StoreTable, kind: TableClass, reason: string) => void;
 

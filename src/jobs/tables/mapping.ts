@@ -10,10 +10,10 @@ import type {
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { findCounters } from './counter-columns.ts';
 import { fitsOf } from './fits.ts';
+import { howToInclude } from './include-table.ts';
 import {
   doubtfulOf,
   explainDoubtful,
-  howToInclude,
   isOthers,
   jobTablesOf,
   judgeTables,
