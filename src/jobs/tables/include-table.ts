@@ -46,6 +46,6 @@ export const describeSkipped = (
   doubtful: readonly Skipped[],
 ): readonly string[] =>
   doubtful.flatMap(({ table, reason }) => [
-    `skipped ${table.name}: ${reason}; to include it:`,
+    `skipped ${table.name}: doubtful: ${reason}; to include it:`,
     ...linesFor(database, table.name).map((line) => `  ${line}`),
   ]);
