@@ -475,6 +475,8 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** When a worker began those that it runs, as far as it says; by their ids. */
+      readonly begun?: Readonly<Record<string, EpochSeconds>>;
       /** How many tasks the workers hold in all, whether asked for or not. */
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */

@@ -8,12 +8,12 @@ import {
   type ReadStore,
   statusesOf,
 } from '../jobs/judge/dead-rows.ts';
-import { explainsWrite, findLag, warnOfLag } from '../jobs/judge/last-write.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import type { RecordedStop } from '../jobs/judge/recorded-stop.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
 import { countsTable, planExtract, type UnknownWords } from '../jobs/judge/suspects.ts';
 import { countColumns, readCounts, unknownAtWork } from '../jobs/judge/unknown-statuses.ts';
+import { explainsWrite, findLag, warnOfLag } from '../jobs/judge/zone-lag.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -36,6 +36,7 @@ import {
 import { spellingsOf } from '../jobs/tables/task-ids.ts';
 import { timeColumns } from '../jobs/tables/time-columns.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
+import { byName } from '../model/by-name.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp, Finding } from '../model/operation.ts';
@@ -358,6 +359,7 @@ async function askForTasks(
     worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
     owed: told.flatMap(({ owed }) => owed),
     held: told.flatMap(({ held }) => held),
+    begun: byName(told.flatMap(({ begun = {} }) => Object.entries(begun))),
     holding: Math.max(...told.map(({ holding }) => holding)),
     waiting: Math.max(...told.map(({ waiting }) => waiting)),
     hidden: told.map(({ hidden }) => hidden).find((why) => why !== null) ?? null,

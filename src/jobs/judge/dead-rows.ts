@@ -1,10 +1,11 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { type JobForest, shortId } from '../tables/job-forest.ts';
+import { descendantsOf, type JobForest, shortId, taskOf } from '../tables/job-forest.ts';
 import { doubtfulOf, type TableVerdict } from '../tables/job-tables.ts';
 import { meaningOf } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
+import { canonicalTask } from '../tables/task-ids.ts';
 import { type Evidence, judgeRow } from './liveness.ts';
 import type { RecordedStop } from './recorded-stop.ts';
 import {
@@ -14,6 +15,7 @@ import {
   type StuckRows,
   selectNamed,
 } from './staleness.ts';
+import { findTaskLag, warnOfTaskLag } from './zone-lag.ts';
 
 /** A job database as it was read. */
 export interface ReadStore {
@@ -85,5 +87,23 @@ export function judgeByEvidence(
       dead.push({ ...one, owed: true });
     else skip(one, 'still waiting', `task ${shortId(verdict.task)} is in the broker`);
   }
-  return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
+  const lag = readTaskLag(found.stuck, evidence, desired.timeZone);
+  const findings = lag === null ? found.findings : [...found.findings, lag];
+  return { stuck: dead, left: [...found.left, ...alive], findings };
+}
+
+/** A row looks stuck, and a worker began its task just then: a warning of the zone; `null`: there is none. */
+function readTaskLag(
+  stuck: readonly StuckRow[],
+  { begun }: Evidence,
+  timeZone: string,
+): Finding | null {
+  if (begun === undefined || begun.size === 0) return null;
+  for (const row of stuck.flatMap(({ row: top }) => [top, ...descendantsOf(top)])) {
+    const task = taskOf(row);
+    const at = task === null ? undefined : begun.get(canonicalTask(task));
+    const newest = at === undefined ? null : findTaskLag(row, at, timeZone);
+    if (newest !== null) return warnOfTaskLag(newest, { timeZone });
+  }
+  return null;
 }

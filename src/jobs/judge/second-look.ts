@@ -22,7 +22,7 @@ const greatestOffset = 26 * 3600;
 /**
  * Warns of times that are read in a zone in which they are too old. A time that a job wrote between the
  * two looks and that reads as hours ago, by a difference of zones, was written in another zone. Jobs that
- * are idle do not move, so they never warn. `last-write.ts` tells what a single look can.
+ * are idle do not move, so they never warn. `zone-lag.ts` tells what a single look can.
  *
  * @param betweenSeconds the longest time between the looks
  */

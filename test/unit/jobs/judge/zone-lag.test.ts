@@ -4,6 +4,7 @@ import {
   AppDatabase,
   byPython,
   bySqlite,
+  type HostAnswers,
   hour,
   messagesOf,
   minute,
@@ -80,5 +81,50 @@ describe('rows that are older than their database', () => {
     using database = jobAt(bySqlite(5 * hour));
     database.sql.exec(`UPDATE jobs SET next_run_at = '${bySqlite(-hour)}'`);
     expect(messagesOf(await planFor(database, {}, written(0)))).toMatch(warning);
+  });
+});
+
+describe('a row that is older than the begin of its task', () => {
+  /** A worker began the task of job 1 so long ago. */
+  const working = (begunAgo: number | null): HostAnswers => ({
+    tasks: (ids) => ({
+      kind: 'told',
+      worker: 'answers',
+      owed: [],
+      held: ids,
+      holding: ids.length,
+      waiting: 0,
+      hidden: null,
+      begun: begunAgo === null ? {} : { [task]: epochSeconds(now - begunAgo) },
+    }),
+  });
+  const task = '3f0c1c6e-1111-4c2e-9a4e-000000000001';
+  const plan = (database: AppDatabase, begunAgo: number | null) => {
+    database.sql.exec(`UPDATE jobs SET task_id = '${task.replaceAll('-', '')}' WHERE id = 1`);
+    return planFor(database, { evidence: 'broker' }, working(begunAgo));
+  };
+  const told = 'of jobs 1 reads as 5 h before a worker began its task; times without a zone';
+
+  test.each([
+    [5 * hour + 20, 20],
+    // The app wrote that it had begun a moment later, or that it sent the task a moment before.
+    [5 * hour + 20, 40],
+    [5 * hour + 20, 5],
+  ])('is warned of by a plan, also of PostgreSQL: %d s and %d s ago', async (started, begun) => {
+    using database = jobAt(bySqlite(started));
+    const cleanUp = await plan(database, begun);
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(messagesOf(cleanUp)).toContain(told);
+  });
+
+  test.each<[string, string | number, number | null]>([
+    ['it waited for it, but not for whole hours', bySqlite(5 * hour), 10 * minute],
+    ['it began just when the row says', bySqlite(5 * hour), 5 * hour],
+    ['the worker does not say when', bySqlite(5 * hour), null],
+    ['the time has a zone', `${bySqlite(5 * hour)}Z`, 0],
+    ['the time is a number', now - 5 * hour, 0],
+  ])('is not if %s', async (_, started, begun) => {
+    using database = jobAt(started);
+    expect(messagesOf(await plan(database, begun))).not.toContain('without a zone');
   });
 });
