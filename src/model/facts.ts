@@ -12,6 +12,10 @@ export interface FactArguments {
   readonly files: { readonly paths: readonly string[] };
   readonly swap: { readonly path: string };
   readonly sysctl: { readonly names: readonly string[] };
+  /** What the present release proved of the unit. */
+  readonly settings: { readonly unit: string };
+  /** File systems that the app of a unit writes to, and those of the given paths. */
+  readonly room: { readonly unit: string; readonly paths: readonly string[] };
   readonly unit: {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
@@ -70,6 +74,8 @@ export interface FactAnswers {
   readonly files: Readonly<Record<string, FileFact>>;
   readonly swap: SwapFact;
   readonly sysctl: SysctlFact;
+  readonly settings: SettingsFact | null;
+  readonly room: readonly FileSystemRoom[];
   readonly unit: UnitFact;
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
@@ -240,6 +246,22 @@ export interface SysctlFact {
     readonly path: string;
     readonly line: number;
   }[];
+}
+
+/** Of the newest release that stayed and proved any; `null`: there is none. */
+export interface SettingsFact {
+  readonly transaction: string;
+  /** As `systemctl show` printed them. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+export interface FileSystemRoom {
+  readonly mountPoint: string;
+  readonly type: string;
+  /** `free`: for users other than root. `null`: not asked, as it may wait for a network. */
+  readonly bytes: { readonly used: Bytes; readonly free: Bytes } | null;
+  /** `null`: not counted by this file system. */
+  readonly inodes: { readonly used: number; readonly free: number } | null;
 }
 
 export interface UnitFact {

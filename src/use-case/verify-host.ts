@@ -30,7 +30,7 @@ const supportModule = 'celeriac_support';
 
 /** What verify needs from outside. */
 export interface VerifyPorts {
-  readonly agent: Pick<Agent, 'look' | 'submit'>;
+  readonly agent: Pick<Agent, 'look' | 'submit' | 'clockSkew'>;
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[] | null;
@@ -56,12 +56,18 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     // Which swap areas are active does not depend on the path.
     swap: { path: '/swapfile' },
     sysctl: { names: ['vm.swappiness'] },
+    settings: { unit },
+    room: { unit, paths: foldersOf(desired.database) },
     journal: { unit },
     kernel: { unit },
     http: { probes: desired.probes },
     releases: { unit },
   };
 }
+
+/** The folder of a job database that is a file. */
+const foldersOf = (database: string | null): readonly string[] =>
+  database?.startsWith('/') ? [database.slice(0, database.lastIndexOf('/')) || '/'] : [];
 
 /**
  * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.
@@ -89,7 +95,8 @@ export async function verifyHost(
   // A worker that passed the gate may have come back in between.
   const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
   const consuming = again ? await searchConsuming(ports, source, after.unit) : first;
-  const evidence = { before, after, call, strays, stuck, consuming, gate };
+  const { clockSkew } = ports.agent;
+  const evidence = { before, after, call, strays, stuck, consuming, gate, clockSkew };
   return { verdict: judge(evidence, desired), evidence };
 }
 

@@ -2,7 +2,9 @@ import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
 import type { CheckModule } from './check.ts';
+import { clock } from './checks/clock.ts';
 import { consuming } from './checks/consuming.ts';
+import { disk } from './checks/disk.ts';
 import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
@@ -19,6 +21,7 @@ import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
+import { settings } from './checks/settings.ts';
 import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
@@ -34,6 +37,7 @@ export const checkModules: readonly CheckModule[] = [
   unit,
   enabled,
   invocation,
+  settings,
   limits,
   supervision,
   watchdog,
@@ -47,6 +51,8 @@ export const checkModules: readonly CheckModule[] = [
   memoryEvents,
   oom,
   kernelOom,
+  disk,
+  clock,
   restarts,
   rateLimits,
   errors,

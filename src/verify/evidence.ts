@@ -1,4 +1,5 @@
 import type { WorkerCall } from '../celery/worker-call.ts';
+import type { ClockSkew } from '../model/clock-skew.ts';
 import type { ConsumingFact, FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
@@ -10,6 +11,8 @@ export type VerifyFactName =
   | 'workers'
   | 'swap'
   | 'sysctl'
+  | 'settings'
+  | 'room'
   | 'journal'
   | 'kernel'
   | 'http'
@@ -84,6 +87,8 @@ export interface VerifyEvidence {
   readonly stuck: StuckSearch;
   readonly consuming: ConsumingSearch;
   readonly gate: GateResult;
+  /** `null`: not compared. */
+  readonly clockSkew: ClockSkew | null;
 }
 
 /** The newest facts: what the probes did counts too, e.g. a restart during the gate. */

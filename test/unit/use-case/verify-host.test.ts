@@ -39,6 +39,7 @@ function host(
   const questions: ConsumingQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
+      clockSkew: null,
       async look<const Query extends FactQuery>(query: Query) {
         asked.push(`look ${Object.keys(query).join(' ')}`);
         if (query.consuming !== undefined) {
@@ -71,7 +72,7 @@ function host(
   return { ports, asked, requests, progress, judged, questions };
 }
 
-const everything = 'look host unit workers swap sysctl journal kernel http releases';
+const everything = 'look host unit workers swap sysctl settings room journal kernel http releases';
 
 test('the query asks for all facts at once, with the probes', () => {
   const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
@@ -81,6 +82,8 @@ test('the query asks for all facts at once, with the probes', () => {
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
     sysctl: { names: ['vm.swappiness'] },
+    settings: { unit: 'x.service' },
+    room: { unit: 'x.service', paths: [] },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },

@@ -136,6 +136,24 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
         { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
       ],
     },
+    settings: {
+      transaction: '20261122T131500-4f2a',
+      properties: {
+        Type: 'notify',
+        Restart: 'always',
+        WatchdogUSec: '5min',
+        MemoryMax: String(800 * MiB),
+        MemoryHigh: String(600 * MiB),
+      },
+    },
+    room: [
+      {
+        mountPoint: '/',
+        type: 'ext4',
+        bytes: { used: mib(8000), free: mib(42_000) },
+        inodes: { used: 100_000, free: 3_000_000 },
+      },
+    ],
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },
@@ -186,5 +204,6 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   stuck: { kind: 'read', rows: [] },
   consuming: { kind: 'asked', fact: { kind: 'consumes' } },
   gate: { kind: 'none' },
+  clockSkew: { ahead: seconds(0.1), within: seconds(0.4) },
   ...changes,
 });

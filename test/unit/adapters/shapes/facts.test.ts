@@ -25,6 +25,7 @@ const data: Partial<Record<FactName, RegExp>> = {
   hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,
   past: /^notices\./,
   resets: /^[^.]+$/,
+  settings: /^properties\.[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
