@@ -2,6 +2,9 @@ import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
 import type { CheckModule } from './check.ts';
+import { activeQueues } from './checks/active-queues.ts';
+import { beat } from './checks/beat.ts';
+import { broker } from './checks/broker.ts';
 import { clock } from './checks/clock.ts';
 import { consuming } from './checks/consuming.ts';
 import { disk } from './checks/disk.ts';
@@ -9,16 +12,23 @@ import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
 import { gateBatch } from './checks/gate-batch.ts';
+import { gateErrors } from './checks/gate-errors.ts';
 import { gateJob } from './checks/gate-job.ts';
+import { gateOom } from './checks/gate-oom.ts';
+import { gatePeak } from './checks/gate-peak.ts';
+import { gateRateLimits } from './checks/gate-rate-limits.ts';
 import { http } from './checks/http.ts';
 import { invocation } from './checks/invocation.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
 import { memoryEvents } from './checks/memory-events.ts';
+import { memoryReturn } from './checks/memory-return.ts';
+import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
+import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
 import { settings } from './checks/settings.ts';
@@ -45,6 +55,10 @@ export const checkModules: readonly CheckModule[] = [
   progress,
   strays,
   consuming,
+  broker,
+  activeQueues,
+  queueLengths,
+  beat,
   swap,
   swapBoot,
   memory,
@@ -56,12 +70,18 @@ export const checkModules: readonly CheckModule[] = [
   restarts,
   rateLimits,
   errors,
+  newErrors,
   http,
   stuckJobs,
   visibilityTimeout,
   gate,
   gateJob,
   gateBatch,
+  gatePeak,
+  memoryReturn,
+  gateOom,
+  gateRateLimits,
+  gateErrors,
 ];
 
 /**
@@ -93,6 +113,11 @@ function missingEssentials(
     );
   const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
   return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
+}
+
+/** The ids of the checks that failed, each once. */
+export function failedChecks({ checks }: Verdict): readonly string[] {
+  return [...new Set(checks.flatMap(({ id, verdict }) => (verdict === 'fail' ? [id] : [])))];
 }
 
 /** The error of the first check that failed or is missing; `null` when the verdict is healthy. */

@@ -16,8 +16,10 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
+import { samplesShape } from './sample-shape.ts';
 import {
   backupShape,
+  brokerShape,
   consumingShape,
   rehearsalShape,
   resetsShape,
@@ -26,12 +28,14 @@ import {
   unackedShape,
 } from './store-facts.ts';
 import {
+  beatsShape,
   codeShape,
   companionsShape,
   httpShape,
   journalShape,
   kernelShape,
   limitsShape,
+  loggedShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -48,12 +52,15 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   workers: workersShape,
   code: codeShape,
   journal: journalShape,
+  logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  broker: brokerShape,
+  beats: beatsShape,
   unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,
@@ -65,4 +72,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   release: releaseShape,
   companions: companionsShape,
   hardening: hardeningShape,
+  samples: samplesShape,
 };
