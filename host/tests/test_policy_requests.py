@@ -53,6 +53,11 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
+        "command": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "argv": ["python", "manage.py", "migrate"],
+            "timeoutSeconds": 30,
+        },
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},
@@ -185,6 +190,10 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("room", {"paths": ["../etc"]}, "units: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
+        ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),
+        ("command", {"argv": ["python", "manage.py"]}, "commands: "),
+        ("command", {"interpreter": ["/bin/sh"]}, "interpreter: "),
+        ("command", {"unit": "ssh.service"}, "units: "),
         ("http", probe("http://169.254.169.254/latest"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/../x"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/%2e%2e/"), "urls: "),
@@ -292,6 +301,10 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
             assert refused(message, at, "read").startswith("access: ")
     task = {"kind": "task", **canary(at), "task": "shop.tasks.probe"}
     assert refused({**messages(at)["submit"], "request": task}, at, "read").startswith("access: ")
+    # A command may change whatever it wants to.
+    command = {"command": queries(at)["command"]}
+    facts.judge(command, at.scene())
+    assert refusal(lambda: facts.judge(command, at.scene("read"))).startswith("access: ")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ export interface FactArguments {
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
   readonly limits: { readonly unit: string };
+  /** Runs a command of the app once, as its unit would. */
+  readonly command: CommandQuery;
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
    * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
@@ -90,6 +92,7 @@ export interface FactAnswers {
   readonly logged: LoggedFact;
   readonly kernel: KernelFact;
   readonly limits: LimitsFact;
+  readonly command: CommandFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
@@ -443,6 +446,24 @@ export interface LimitedService {
   readonly slice: string;
   readonly memoryMaxBytes: Bytes;
   readonly currentBytes: Bytes | null;
+}
+
+export interface CommandQuery {
+  readonly unit: string;
+  /** Runs in place of `python` and `python3`. */
+  readonly interpreter: readonly string[];
+  readonly argv: readonly string[];
+  readonly timeoutSeconds: Seconds;
+}
+
+export interface CommandFact {
+  /** Negative: the signal that ended it; `null`: it did not end in time, or could not be run. */
+  readonly code: number | null;
+  /** The last 8 KiB of what it printed. */
+  readonly output: string;
+  readonly seconds: Seconds;
+  /** Why it could not be run, or was ended. */
+  readonly problem: string | null;
 }
 
 export interface HttpProbe {

@@ -26,6 +26,7 @@ import { memoryEvents } from './checks/memory-events.ts';
 import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
+import { own } from './checks/own.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
@@ -72,6 +73,7 @@ export const checkModules: readonly CheckModule[] = [
   errors,
   newErrors,
   http,
+  own,
   stuckJobs,
   visibilityTimeout,
   gate,
@@ -112,7 +114,12 @@ function missingEssentials(
       (check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)),
     );
   const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
-  return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
+  return checks.filter(
+    ({ id, verdict }) =>
+      about.some((module) => module.id === id && !isKnown(module)) ||
+      // Whoever wrote a check wants its answer.
+      (id === own.id && verdict === 'unknown' && !dryRun),
+  );
 }
 
 /** The ids of the checks that failed, each once. */

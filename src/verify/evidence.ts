@@ -3,6 +3,7 @@ import type { WorkerCall } from '../celery/worker-call.ts';
 import type { ClockSkew } from '../model/clock-skew.ts';
 import type {
   BrokerFact,
+  CommandFact,
   ConsumingFact,
   FactAnswers,
   FactQuery,
@@ -66,6 +67,12 @@ export type BrokerSearch =
   /** `why` completes "not asked: ". */
   | { readonly kind: 'not-asked'; readonly why: string };
 
+/** What a command among the user's checks did. */
+export type OwnCommandResult =
+  | { readonly kind: 'ran'; readonly fact: CommandFact }
+  /** `why` completes "not run: ". */
+  | { readonly kind: 'not-run'; readonly why: string };
+
 /** One request of the gate: a single probe, or a batch. */
 export interface GateRequest {
   readonly id: 'gate-job' | 'gate-batch';
@@ -114,6 +121,8 @@ export interface VerifyEvidence {
   /** What it logged during the gate; `null` when no probe was sent. */
   readonly loggedMeanwhile: LoggedFact | null;
   readonly gate: GateResult;
+  /** By the name of the user's check, of those that are commands. */
+  readonly ownCommands: ReadonlyMap<string, OwnCommandResult>;
   /** `null`: not compared. */
   readonly clockSkew: ClockSkew | null;
 }

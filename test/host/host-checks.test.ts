@@ -6,7 +6,7 @@ import { MiB } from '../../src/model/units.ts';
 import type { Check } from '../../src/model/verdict.ts';
 import { type BundleOptions, runBundle } from '../lib/bundle.ts';
 import { makeTemporaryFolder } from '../lib/temporary.ts';
-import { inputsFor, taskListLimits } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { BACKEND, shell, show, UNIT, waitUntil } from './lib/worker.ts';
 
 const dropIns = `/etc/systemd/system/${UNIT}.d`;
@@ -40,8 +40,9 @@ afterEach(async () => {
 afterAll(() => machine?.stop());
 
 /** Without probes, which need half a minute: what is checked here, they do not change. */
-async function verify(options: BundleOptions = {}) {
-  const run = await runBundle('verify', inputsFor(machine, { gate: 'none' }), options);
+async function verify(options: BundleOptions = {}, inputs: Inputs = {}) {
+  const asked = inputsFor(machine, { gate: 'none', ...inputs });
+  const run = await runBundle('verify', asked, options);
   const checks = JSON.parse(run.outputs.checks ?? '[]') as readonly Check[];
   expect(checks, run.log).not.toEqual([]);
   const failed = checks.filter(({ verdict }) => verdict === 'fail');
@@ -49,6 +50,7 @@ async function verify(options: BundleOptions = {}) {
   return {
     run,
     failed: failed.map(({ id }) => id),
+    checks,
     find: (id: string) => checks.find((check) => check.id === id),
   };
 }
@@ -158,4 +160,43 @@ test('swap that is not in fstab', async () => {
   const kept = await verify();
   expect(kept.failed).toEqual([]);
   expect(kept.find('swap-boot')?.seen).toContain('/swap file is in /etc/fstab');
+});
+
+test('checks of the user: a command of the app and a URL, and the answers that they must give', async () => {
+  await machine.writeFile(
+    `${BACKEND}/check.py`,
+    'import celery_app, os, sys\nprint(os.getcwd(), os.path.exists("/tmp/down"))\nsys.exit(os.path.exists("/tmp/down"))\n',
+  );
+  const checks = `
+- { name: the app is up, command: python check.py, contains: ${BACKEND} False }
+- { name: it answers, url: http://127.0.0.1/api/health, contains: '{' }
+- { name: and nothing else, url: http://127.0.0.1/no/such/page, status: 404 }
+`;
+  const own = (all: readonly Check[]) =>
+    all.filter(({ id }) => id === 'own').map(({ title, verdict }) => `${title}: ${verdict}`);
+  const healthy = await verify({}, { checks });
+  expect(healthy.failed).toEqual([]);
+  expect(own(healthy.checks)).toEqual([
+    'the app is up: pass',
+    'it answers: pass',
+    'and nothing else: pass',
+  ]);
+  await shell(machine, 'touch /tmp/down');
+  const down = await verify({}, { checks });
+  expect(down.failed).toEqual(['own']);
+  expect(down.find('own')).toMatchObject({
+    title: 'the app is up',
+    seen: expect.stringMatching(/^exit code 1 in /),
+    expected: 'exit code 0',
+    evidence: [`${BACKEND} True`],
+  });
+  await shell(machine, `systemctl stop slideshow-web; rm /tmp/down`);
+  const silent = await verify({}, { checks });
+  await shell(machine, 'systemctl start slideshow-web');
+  expect(silent.failed).toEqual(['own', 'own']);
+  expect(own(silent.checks)).toEqual([
+    'the app is up: pass',
+    'it answers: fail',
+    'and nothing else: fail',
+  ]);
 });

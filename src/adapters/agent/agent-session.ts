@@ -135,9 +135,9 @@ export class AgentSession implements Agent {
     const { clock, limits } = this.#settings;
     const { look, lookAtTasks } = limits;
     const begun = clock.epoch();
-    const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: slow.some((name) => name in query) ? lookAtTasks : look,
-    });
+    const usual = slow.some((name) => name in query) ? lookAtTasks : look;
+    const total = seconds(usual + (query.command?.timeoutSeconds ?? 0));
+    const answer = await this.#link.ask({ ask: 'look', query }, step, { total });
     const ended = clock.epoch();
     const facts = readFacts(answer, query, step);
     if ('host' in facts) this.#compareClocks(facts.host as HostFact, begun, ended);

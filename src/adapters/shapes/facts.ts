@@ -30,6 +30,7 @@ import {
 import {
   beatsShape,
   codeShape,
+  commandShape,
   companionsShape,
   httpShape,
   journalShape,
@@ -55,6 +56,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
+  command: commandShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,

@@ -170,6 +170,7 @@ export const verifyDefaults = {
   gateBatch: 3,
   gateTimeoutSeconds: seconds(120),
   probes: [],
+  ownChecks: [],
   swapBytes: null,
   concurrency: null,
   memoryMaxBytes: null,
@@ -250,6 +251,7 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   logged: loggedFact(),
   loggedMeanwhile: null,
   gate: { kind: 'none' },
+  ownCommands: new Map(),
   clockSkew: { ahead: seconds(0.1), within: seconds(0.4) },
   ...changes,
 });
