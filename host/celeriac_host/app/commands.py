@@ -1,4 +1,4 @@
-"""Runs a command of the app as the unit would: its user, directory, environment and restrictions."""
+"""Runs a command of the app as its unit would: user, directory, environment and restrictions."""
 
 from __future__ import annotations
 
