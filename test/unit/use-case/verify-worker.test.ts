@@ -17,7 +17,7 @@ import type { SummaryContent } from '../../../src/report/summary.ts';
 import type { ActionRun } from '../../../src/use-case/run.ts';
 import { verifyWorker } from '../../../src/use-case/verify-worker.ts';
 import { sampleAt } from '../../lib/sample-report.ts';
-import { facts, now, unitFact } from '../verify/facts.ts';
+import { brokerFact, facts, loggedFact, now, unitFact } from '../verify/facts.ts';
 
 const secret = 'hunter2-is-the-key';
 
@@ -30,9 +30,9 @@ const released: ReleasesFact['releases'][number] = {
   sha: 'abc',
   verdict: 'none',
   why: '',
-  state: 'unproven',
+  state: 'awaiting',
   since: epochSeconds(now - 1000),
-  by: 'nika',
+  by: 'https://example.com/run/1',
   soakWhy: '',
   figures: null,
   kept: true,
@@ -84,7 +84,7 @@ function setUp(given: Given = {}) {
     const known = facts({
       unit: unitFact(healthy ? {} : { activeState: 'failed' }),
       releases: {
-        releases: [{ ...released, state: confirmed ? 'unproven' : 'awaiting' }],
+        releases: [confirmed ? { ...released, state: 'unproven' } : released],
         awaiting: confirmed ? null : awaiting,
         guarded: true,
       },
@@ -101,6 +101,9 @@ function setUp(given: Given = {}) {
   const agent = {
     async look<const Query extends FactQuery>(query: Query) {
       const names = Object.keys(query).filter((name) => name !== 'past');
+      // Those of the judgement, which are not what is tested here.
+      if (query.logged !== undefined) return { logged: loggedFact() } as unknown as FactsFor<Query>;
+      if (query.broker !== undefined) return { broker: brokerFact() } as unknown as FactsFor<Query>;
       log.push(`look ${names.join(' ')}`);
       const refused = names.length < 5 ? names.find((name) => dead.includes(name)) : undefined;
       if (refused !== undefined) {
@@ -198,6 +201,8 @@ test('a healthy worker: confirmed first, then the report, whose folder is an out
   expect(kept[0]?.['report.html']).toContain('<p class="word">Healthy</p>');
   expect(report()).toMatchObject({
     host: 'vps.example.com',
+    // Ten minutes of the day are over.
+    soak: { state: 'unproven', wantedSeconds: 86_400 },
     by: { run: 'https://example.com/run/2', actor: 'ben', sha: 'def' },
     verdict: { conclusion: 'healthy' },
     timeline: { samples: 1 },
