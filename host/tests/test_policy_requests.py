@@ -46,11 +46,18 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "unit": {"name": UNIT, "exposure": True, "programs": [f"{at.app}/venv/bin/celery"]},
         "workers": {"command": "x"},
         "code": {"unit": UNIT},
+        "settings": {"unit": UNIT},
+        "room": {"unit": UNIT, "paths": [at.app]},
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
+        "command": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "argv": ["python", "manage.py", "migrate"],
+            "timeoutSeconds": 30,
+        },
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},
@@ -181,8 +188,15 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("unit", {"name": UNIT, "programs": ["/root/../x/celery"]}, "units: "),
         ("workers", {"command": "."}, "workers: "),
         ("code", {"unit": "ssh.service"}, "units: "),
+        ("settings", {"unit": "ssh.service"}, "units: "),
+        ("room", {"unit": "ssh.service"}, "units: "),
+        ("room", {"paths": ["../etc"]}, "units: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
+        ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),
+        ("command", {"argv": ["python", "manage.py"]}, "commands: "),
+        ("command", {"interpreter": ["/bin/sh"]}, "interpreter: "),
+        ("command", {"unit": "ssh.service"}, "units: "),
         ("http", probe("http://169.254.169.254/latest"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/../x"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/%2e%2e/"), "urls: "),
@@ -290,6 +304,10 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
             assert refused(message, at, "read").startswith("access: ")
     task = {"kind": "task", **canary(at), "task": "shop.tasks.probe"}
     assert refused({**messages(at)["submit"], "request": task}, at, "read").startswith("access: ")
+    # A command may change whatever it wants to.
+    command = {"command": queries(at)["command"]}
+    facts.judge(command, at.scene())
+    assert refusal(lambda: facts.judge(command, at.scene("read"))).startswith("access: ")
 
 
 @pytest.mark.parametrize(

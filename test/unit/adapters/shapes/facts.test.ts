@@ -27,6 +27,7 @@ const data: Partial<Record<FactName, RegExp>> = {
   past: /^notices\./,
   releases: /^releases\.\d+\.figures\./,
   resets: /^[^.]+$/,
+  settings: /^properties\.[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
   tasks: /^begun\./,
