@@ -10,6 +10,7 @@ import { openSqliteStore, storeProgram } from '../../src/adapters/sqlite-store.t
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
 import type { FactName } from '../../src/model/facts.ts';
 import { runBundle } from '../lib/bundle.ts';
+import { IssuesApi } from '../lib/issues-api.ts';
 import { realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
@@ -83,6 +84,42 @@ describe.each(names)('%s, as its committed bundle', (action) => {
     const run = await runBundle(action, inputs({ 'fleet-file': 'missing.yml' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('cannot read `missing.yml`');
+  });
+});
+
+describe('soak-issue, as its committed bundle', () => {
+  const failed = {
+    version: 1,
+    unit: 'celery-worker.service',
+    state: 'failed',
+    sentence: 'Release 7: Failed after 7 h.',
+    release: {
+      number: 7,
+      transaction: '20260111T000000-0007',
+      sha: '',
+      actor: 'anna',
+      since: 1_768_734_000,
+    },
+    verdict: null,
+    comparison: null,
+    rolledBackTo: null,
+    by: 'https://forge.test/someone/slideshow/actions/runs/4711',
+  };
+
+  it('opens an issue, and gives its address', async () => {
+    await using api = await IssuesApi.open();
+    const given = { 'github-token': api.token, 'soak-report': JSON.stringify(failed) };
+    const run = await runBundle('soak-issue', given, { env: { GITHUB_API_URL: api.url } });
+    expect(run.code, run.log).toBe(0);
+    expect(api.requests.map(({ method }) => method)).toEqual(['GET', 'POST']);
+    expect(run.outputs.issue).toBe('https://forge.test/someone/slideshow/issues/1');
+  });
+
+  it('says what is missing, in one annotation', async () => {
+    const run = await runBundle('soak-issue', {});
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('soak-issue: missing `github-token`');
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
   });
 });
 
