@@ -352,10 +352,12 @@ def test_lines_are_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     counts, cursor = count(
         host,
         monkeypatch,
-        entry("[2026-01-18 11:02:03,123: ERROR/MainProcess] boom", PRIORITY="6"),
-        entry("[2026-01-18 11:02:03,123: INFO/MainProcess] ERROR is a word", PRIORITY="6"),
-        entry("Traceback (most recent call last):", PRIORITY="6"),
-        entry("from C", PRIORITY="3"),
+        entry("[2026-01-18 11:02:03,123: ERROR/MainProcess] boom", _PID="1"),
+        # The traceback of another process comes in between: two errors.
+        entry("Traceback (most recent call last):", _PID="2"),
+        entry("[2026-01-18 11:02:03,123: INFO/MainProcess] ERROR is a word", _PID="1"),
+        entry('  File "/srv/app/tasks.py", line 3, in run', _PID="2"),
+        entry("ValueError: 7", _PID="2"),
         entry(list(b"HTTP 429 \xff")),
         entry("429 Too Many Requests"),
         entry("order 429 took 429 ms, 4290 rows, status 200"),
@@ -384,7 +386,7 @@ def test_a_flood_is_a_lower_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(journal, "follow", follow)
     counts, cursor = journal.count(host, UNIT, "s=1;i=1")
-    assert counts == {"errors": 0, "tracebacks": 1, "rateLimited": 0, "dropped": 1}
+    assert counts == {"errors": 1, "tracebacks": 1, "rateLimited": 0, "dropped": 1}
     assert cursor == "end"
 
 
