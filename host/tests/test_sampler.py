@@ -152,6 +152,43 @@ def test_too_many_processes_are_not_summed(here: Host, monkeypatch: pytest.Monke
     assert taken["memory"]["current"] == 300000
 
 
+def in_v1(tmp_path: Path) -> None:
+    """As systemd mounts cgroup v1: its own tree, and one for each controller."""
+    systemd = tmp_path / "cgroup" / "systemd" / "worker"
+    systemd.parent.mkdir()
+    (tmp_path / "cgroup" / "worker").rename(systemd)
+    for each in systemd.iterdir():
+        if each.name.startswith(("memory.", "io.")):
+            each.unlink()
+
+
+@pytest.mark.parametrize("limit", [700000, 9223372036854771712])
+def test_memory_by_cgroup_v1(here: Host, tmp_path: Path, limit: int) -> None:
+    in_v1(tmp_path)
+    group = tmp_path / "cgroup" / "memory" / "worker"
+    group.mkdir(parents=True)
+    for name, value in {
+        "usage_in_bytes": 300000,
+        "max_usage_in_bytes": 400000,
+        "memsw.usage_in_bytes": 310000,
+        "limit_in_bytes": limit,
+    }.items():
+        (group / f"memory.{name}").write_text(f"{value}\n")
+    work.tick(here)
+    memory = lines(here)[0]["memory"]
+    assert memory.pop("main") > 0 and memory.pop("children") > 0
+    most = limit if limit == 700000 else None
+    assert memory == {"current": 300000, "peak": 400000, "swap": 10000, "high": None, "max": most}
+
+
+def test_memory_that_nobody_counts_is_summed(here: Host, tmp_path: Path) -> None:
+    in_v1(tmp_path)
+    work.tick(here)
+    memory = lines(here)[0]["memory"]
+    assert memory["current"] == memory["main"] + memory["children"] > 0
+    assert [memory[name] for name in ("peak", "swap", "high", "max")] == [None] * 4
+
+
 @pytest.mark.parametrize(
     "text",
     [

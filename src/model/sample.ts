@@ -24,6 +24,7 @@ export interface Sample {
     readonly result: string;
   } | null;
   readonly memory: {
+    /** By the kernel for the unit's cgroup; where it counts none, the sum of main and children. */
     readonly current: Bytes;
     readonly peak: Bytes | null;
     readonly main: Bytes | null;
