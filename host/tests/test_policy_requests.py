@@ -50,6 +50,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
+        "sampling": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},

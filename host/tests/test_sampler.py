@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 import pytest
-from celeriac_host.operations import start_sampler
+from celeriac_host.operations import start_sampler, stop_sampler
 from celeriac_host.sampler import failures, journal, reading, work
 from celeriac_host.state import guard_timer, sampler_timer, samples, sampling, textfile, webhook
 from celeriac_host.state.journal import Journal
@@ -356,6 +356,22 @@ def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:
     start_sampler.do(operation("/"), here, Journal(journal_folder).step(0))
     assert sampling.seen(here.state, UNIT)["ticks"] == 0
     assert sampling.seen(here.state, UNIT)["cursor"]
+
+
+def test_a_release_that_is_not_soaked_ends_them_and_its_undo_goes_on(
+    here: Host, journal_folder: str
+) -> None:
+    args, step = {"op": "stop-sampler", "unit": UNIT}, Journal(journal_folder).step(0)
+    before = sampling.read(here.state, UNIT)
+    assert stop_sampler.undo(args, here, step) is None
+    assert not stop_sampler.check(args, here)
+    stop_sampler.do(args, here, step)
+    assert stop_sampler.check(args, here)
+    assert not sampler_timer.is_armed()
+    for _ in range(2):
+        assert stop_sampler.undo(args, here, step) is not None
+        assert sampling.read(here.state, UNIT) == before
+        assert sampler_timer.is_armed()
 
 
 @pytest.fixture
