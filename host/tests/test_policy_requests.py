@@ -52,6 +52,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
+        "sampling": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
         "command": {
             **{name: app[name] for name in ("unit", "interpreter")},

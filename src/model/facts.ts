@@ -1,7 +1,7 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
-import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { SamplesFact, SamplesQuery, SamplingFact } from './sample.ts';
 import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -76,6 +76,7 @@ export interface FactArguments {
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
   readonly samples: SamplesQuery;
+  readonly sampling: { readonly unit: string };
 }
 
 export interface FactAnswers {
@@ -112,6 +113,7 @@ export interface FactAnswers {
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
   readonly samples: SamplesFact;
+  readonly sampling: SamplingFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
