@@ -76,7 +76,26 @@ export type Progress =
   | { readonly kind: 'step-started'; readonly index: number; readonly title: string }
   | { readonly kind: 'step-ended'; readonly step: Step }
   | { readonly kind: 'note'; readonly message: string }
+  | ({ readonly kind: 'probes' } & ProbesProgress)
   | { readonly kind: 'chunk'; readonly data: string };
+
+/**
+ * Where a probe of the gate is: in its queue; received by a worker; running; nowhere, twice in a row;
+ * or where nobody could look.
+ */
+export type ProbePlace = 'queued' | 'reserved' | 'active' | 'done' | 'failed' | 'lost' | 'unknown';
+
+/** Where the probes of one request stand, for those who wait. */
+export interface ProbesProgress {
+  /** Since they were sent. */
+  readonly seconds: Seconds;
+  readonly probes: readonly {
+    readonly where: string;
+    readonly place: ProbePlace;
+    /** What the app said last; empty: nothing. */
+    readonly detail: string;
+  }[];
+}
 
 /** Who asks for a transaction, and under which conditions. */
 export interface TransactionMeta {
@@ -154,6 +173,8 @@ export interface JobReport {
     readonly state: 'done' | 'failed' | 'timed-out';
     readonly detail: string;
     readonly seconds: Seconds;
+    /** Where it was last; absent: an HTTP request, whose place only the app knows. */
+    readonly place?: ProbePlace;
   }[];
   readonly problem: string | null;
   /** If no probe was sent: the last output lines of the process that sends them. */

@@ -14,7 +14,7 @@ from celeriac_host.system.system import System
 BODY_LIMIT_BYTES = 256 * 1024
 REQUEST_SECONDS = 15.0
 POLL_SECONDS = 1.0
-NOTE_SECONDS = 3.0
+TELL_SECONDS = 3.0
 DETAIL_LIMIT = 300
 
 
@@ -42,6 +42,7 @@ class _Call:
     def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:
         self.request = request
         self.host = host
+        self.begun = time.monotonic()
         self.deadline = deadline
         self.id = "http"
         self.last: Any = None
@@ -67,7 +68,7 @@ class _Call:
 
     def poll(self, url: str) -> tuple[str, str]:
         word = "no request sent"
-        note_at = time.monotonic() + NOTE_SECONDS
+        tell_at = time.monotonic() + TELL_SECONDS
         while time.monotonic() < self.deadline:
             answer = self.ask("GET", url, {})
             word = answer["error"] or ""
@@ -84,12 +85,19 @@ class _Call:
                     return self.failure(f"{shown(url)} {_refusal(answer)}")
                 else:
                     word = _refusal(answer)
-            if time.monotonic() >= note_at:
-                note_at = time.monotonic() + NOTE_SECONDS
-                self.host.note(f"waiting for {shown(url)}: {word}")
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + TELL_SECONDS
+                self.tell(word[:DETAIL_LIMIT])
             self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))
         limit = f"{self.request['timeoutSeconds']:g} s"
         return "timed-out", f"not done within {limit}; last: {word}"[:DETAIL_LIMIT]
+
+    def tell(self, detail: str) -> None:
+        """Whether it is queued or running, only the app knows; `detail` is what it says."""
+        where = f"{self.request['method']} {shown(self.request['url'])}"
+        probe = {"where": where, "place": "unknown", "detail": detail}
+        waited = round(time.monotonic() - self.begun, 3)
+        self.host.probes({"seconds": waited, "probes": [probe]})
 
     def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:
         self.host.heed()
