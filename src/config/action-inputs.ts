@@ -329,6 +329,14 @@ export const deployWorkerInputs = {
       'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
     fallback: '15m',
   }),
+  'soak-hours': integerInput(
+    {
+      description:
+        'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
+      fallback: '24',
+    },
+    { min: 0, max: 168 },
+  ),
   'roll-back': patternInput(
     {
       description:

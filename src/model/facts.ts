@@ -1,6 +1,8 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
+import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -67,6 +69,7 @@ export interface FactArguments {
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
+  readonly samples: SamplesQuery;
 }
 
 export interface FactAnswers {
@@ -99,6 +102,7 @@ export interface FactAnswers {
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
+  readonly samples: SamplesFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -224,6 +228,8 @@ export interface SwapFact {
     readonly priority: number;
   }[];
   readonly fstab: FileFact;
+  /** Units that swap.target starts, e.g. `swapfile.swap`; absent: unknown. */
+  readonly enabledUnits?: readonly string[];
   /** The file system of the swap file, or of the folder in which it would be created. */
   readonly filesystem: {
     readonly type: string;
@@ -731,6 +737,15 @@ export interface LedgerRelease {
   readonly sha: string;
   readonly verdict: 'none' | 'confirmed' | 'rolled-back';
   readonly why: string;
+  readonly state: ReleaseState;
+  /** Since when it is in that state. */
+  readonly since: EpochSeconds;
+  /** Who put it there; `''` for release 0. */
+  readonly by: string;
+  /** The sentence of the soak's verdict; `''`: none yet. */
+  readonly soakWhy: string;
+  /** What the soak measured; `null`: no verdict yet. */
+  readonly figures: SoakFigures | null;
   /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

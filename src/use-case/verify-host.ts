@@ -67,6 +67,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     workers: { command: workerCommand },
     // Which swap areas are active does not depend on the path.
     swap: { path: '/swapfile' },
+    sysctl: { names: ['vm.swappiness'] },
     journal: { unit },
     kernel: { unit },
     http: { probes: desired.probes },

@@ -11,6 +11,8 @@ import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
+import { escapeJson } from '../report/escape.ts';
+import { renderPage, reportFiles } from '../report/page/page.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
@@ -18,7 +20,8 @@ import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evide
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
-import { verifyHost } from './verify-host.ts';
+import { type Verification, verifyHost } from './verify-host.ts';
+import { gatherReport } from './verify-report.ts';
 
 /**
  * Reads the facts, sends the probes of the gate, judges and reports.
@@ -52,16 +55,48 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
-  const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
-  run.summarize(agent, {
-    subject: desired.unit,
-    sentence: `${sentence}${judged}`,
-    checklist,
-    checks: verdict.checks,
-  });
+  try {
+    const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
+    run.summarize(agent, {
+      subject: desired.unit,
+      sentence: `${sentence}${judged}`,
+      checklist,
+      checks: verdict.checks,
+    });
+  } finally {
+    await keepReport(run, agent, { verdict, evidence }, sentence);
+  }
   if (!isHealthy) {
     throw gateError(verdict);
   }
+}
+
+/** Writes the report for later steps. That it cannot be written changes no verdict. */
+async function keepReport(
+  run: ActionRun<'verify'>,
+  agent: Agent,
+  verification: Verification,
+  sentence: string,
+): Promise<void> {
+  const { inputs, reporter, secrets } = run;
+  let folder = '';
+  try {
+    const meta = run.meta(inputs.unit);
+    const subject = { ...verification, sentence, host: inputs.host, meta, secrets };
+    const report = await gatherReport(agent, subject);
+    folder = run.keepFiles(`celeriac-${inputs.unit}`, {
+      [reportFiles.page]: renderPage(report),
+      [reportFiles.json]: `${escapeJson(JSON.stringify(report, null, 2))}\n`,
+    });
+    reporter.info(`report: ${folder}`);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    reporter.warning(
+      `could not write the report: ${why}; this does not affect the verdict`,
+      'verify',
+    );
+  }
+  reporter.output('report-path', folder);
 }
 
 /**

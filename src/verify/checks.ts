@@ -6,6 +6,7 @@ import { activeQueues } from './checks/active-queues.ts';
 import { beat } from './checks/beat.ts';
 import { broker } from './checks/broker.ts';
 import { consuming } from './checks/consuming.ts';
+import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
 import { gateBatch } from './checks/gate-batch.ts';
@@ -15,13 +16,16 @@ import { gateOom } from './checks/gate-oom.ts';
 import { gatePeak } from './checks/gate-peak.ts';
 import { gateRateLimits } from './checks/gate-rate-limits.ts';
 import { http } from './checks/http.ts';
+import { invocation } from './checks/invocation.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
+import { memoryEvents } from './checks/memory-events.ts';
 import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
+import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
@@ -29,16 +33,22 @@ import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
 import { swap } from './checks/swap.ts';
+import { swapBoot } from './checks/swap-boot.ts';
 import { unit } from './checks/unit.ts';
 import { visibilityTimeout } from './checks/visibility-timeout.ts';
+import { watchdog } from './checks/watchdog.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
 /** Every check, in the order in which they are shown. */
 export const checkModules: readonly CheckModule[] = [
   unit,
+  enabled,
+  invocation,
   limits,
   supervision,
+  watchdog,
   processes,
+  progress,
   strays,
   consuming,
   broker,
@@ -46,7 +56,9 @@ export const checkModules: readonly CheckModule[] = [
   queueLengths,
   beat,
   swap,
+  swapBoot,
   memory,
+  memoryEvents,
   oom,
   kernelOom,
   restarts,

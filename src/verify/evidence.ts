@@ -17,6 +17,7 @@ export type VerifyFactName =
   | 'unit'
   | 'workers'
   | 'swap'
+  | 'sysctl'
   | 'journal'
   | 'kernel'
   | 'http'

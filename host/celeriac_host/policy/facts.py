@@ -98,6 +98,7 @@ def _belongs(value: Any, scene: Scene) -> None:
 
 
 UNIT = {"unit": unit}
+SAMPLE_CURSOR = Rule("units", {"file": shape.word, "offset": shape.whole(0, 2**53)})
 _BARE: Mapping[str, Rule] = {
     "host": Rule("host", {}),
     "past": Rule("host", {}),
@@ -116,6 +117,7 @@ _BARE: Mapping[str, Rule] = {
     "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
+    "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
     "http": Rule(
         "urls",
         {

@@ -9,6 +9,7 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
+import { samplesShape } from './sample-shape.ts';
 import {
   backupShape,
   brokerShape,
@@ -62,4 +63,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   release: releaseShape,
   companions: companionsShape,
   hardening: hardeningShape,
+  samples: samplesShape,
 };

@@ -88,7 +88,7 @@ function host(
   return { ports, asked, requests, progress, judged, questions, logs, brokers };
 }
 
-const everything = 'look host unit workers swap journal kernel http releases beats';
+const everything = 'look host unit workers swap sysctl journal kernel http releases beats';
 
 const probesOf = ({ checks }: Verdict) =>
   checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
@@ -100,6 +100,7 @@ test('the query asks for all facts at once, with the probes', () => {
     unit: { name: 'x.service' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    sysctl: { names: ['vm.swappiness'] },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },

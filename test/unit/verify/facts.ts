@@ -55,6 +55,10 @@ export function unitFact(changes: Partial<UnitFact> = {}): UnitFact {
       Type: 'notify',
       Restart: 'always',
       WatchdogUSec: '5min',
+      // Fed 20 s ago: it became active 960 s ago.
+      ActiveEnterTimestampMonotonic: '4040000000',
+      WatchdogTimestampMonotonic: '4980000000',
+      InvocationID: '3f2c9e1ab0c84d6e9f7a5b4c3d2e1f00',
       MemoryMax: String(800 * MiB),
       MemoryHigh: String(600 * MiB),
       NRestarts: '0',
@@ -122,8 +126,15 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
           priority: -2,
         },
       ],
-      fstab: { kind: 'absent' },
+      fstab: fileFact('/swapfile none swap sw 0 0\n'),
       filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: mib(50_000), freeBytes: mib(42_000) },
+    },
+    sysctl: {
+      values: { 'vm.swappiness': '10' },
+      readOnly: [],
+      settings: [
+        { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
+      ],
     },
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },

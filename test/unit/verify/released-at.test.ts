@@ -15,6 +15,11 @@ const release = (
   sha: '',
   verdict,
   why: '',
+  state: 'unproven',
+  since: epochSeconds(1000 + number),
+  by: '',
+  soakWhy: '',
+  figures: null,
   kept: true,
 });
 
