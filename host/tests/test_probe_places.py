@@ -120,7 +120,7 @@ def test_a_broker_that_is_gone_makes_all_unknown() -> None:
 
 def test_the_next_look_is_due_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(probe_places.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("celeriac_host.app.programs.probe_places.time.monotonic", lambda: now[0])
     places = Places(Side())
     now[0] += 2.9
     assert not places.is_due()

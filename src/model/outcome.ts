@@ -123,6 +123,14 @@ export interface SnapshotInfo {
   readonly takenAt: EpochSeconds;
 }
 
+/** A request to the app that removes or marks what a probe made, once that has ended. */
+export interface CleanRequest {
+  readonly method: 'DELETE' | 'POST';
+  /** `{name}` is replaced by that field of the first response, or `{task_id}` by the task's id. */
+  readonly url: string;
+  readonly form: Readonly<Record<string, string>>;
+}
+
 /** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */
 export type JobRequest =
   | {
@@ -148,6 +156,7 @@ export type JobRequest =
       /** One call for each entry. */
       readonly calls: readonly { readonly args: readonly unknown[] }[];
       readonly timeoutSeconds: Seconds;
+      readonly clean?: CleanRequest;
     }
   | {
       /** An HTTP request to the app, then polling until a field says that it is done. */
@@ -162,6 +171,7 @@ export type JobRequest =
       readonly done: readonly string[];
       readonly failed: readonly string[];
       readonly timeoutSeconds: Seconds;
+      readonly clean?: CleanRequest;
     };
 
 export interface JobReport {
@@ -175,6 +185,8 @@ export interface JobReport {
     readonly seconds: Seconds;
     /** Where it was last; absent: an HTTP request, whose place only the app knows. */
     readonly place?: ProbePlace;
+    /** Why what it made was not removed; `null`: it was; absent: nobody asked for it. */
+    readonly left?: string | null;
   }[];
   readonly problem: string | null;
   /** If no probe was sent: the last output lines of the process that sends them. */

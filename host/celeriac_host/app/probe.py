@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from celeriac_host.app import listener, reports
+from celeriac_host.app import http_probe, listener, probe_rows, reports
 from celeriac_host.system import units
 from celeriac_host.system.system import System
 
@@ -28,9 +28,17 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     )
     if "jobs" not in report:
         return failed(report["problem"], report["evidence"])
+    if request.get("clean") is not None:
+        for job in report["jobs"]:
+            ended = job["state"] != "timed-out"
+            job["left"] = _clean(request["clean"], job["id"]) if ended else http_probe.STILL_RUNS
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
         report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
     return report
+
+
+def _clean(request: dict[str, Any], task: str) -> str | None:
+    return probe_rows.clean(request, {"task_id": task}, "")
 
 
 def _told(message: dict[str, Any], host: System) -> None:

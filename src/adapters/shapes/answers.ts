@@ -119,6 +119,7 @@ export const jobReportShape = shapeOf<JobReport>()(
         detail: text,
         seconds,
         place: probePlace.exactOptional(),
+        left: text.nullable().exactOptional(),
       }),
     ),
     problem: text.nullable(),

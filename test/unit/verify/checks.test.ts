@@ -59,6 +59,7 @@ describe('a healthy host', () => {
       ['oom', 'pass', 'none since the start'],
       ['kernel-oom', 'pass', 'none since the start of the unit'],
       ['restarts', 'pass', 'none'],
+      ['journal', 'pass', '120 lines since 2026-01-18 10:46:03 UTC'],
       ['rate-limits', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
       ['errors', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
       ['stuck-jobs', 'pass', 'none older than 30 min'],

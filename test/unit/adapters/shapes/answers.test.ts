@@ -38,6 +38,7 @@ const job = {
   detail: '',
   seconds: 0.2,
   place: 'done',
+  left: null,
 };
 
 interface Case {
@@ -101,7 +102,7 @@ const cases: readonly Case[] = [
       evidence: ['done'],
       delivery: { transport: 'redis', seconds: 3600, where: 'the default', problem: null },
     },
-    optional: ['evidence', 'delivery', 'jobs[0].place'],
+    optional: ['evidence', 'delivery', 'jobs[0].place', 'jobs[0].left'],
   },
   {
     name: 'fault',
