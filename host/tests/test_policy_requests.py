@@ -421,6 +421,14 @@ def test_probes_are_those_of_the_policy(at: Hardened) -> None:
     assert "urls: " in refused(submit({**http, "pollUrl": "//evil/api/"}), at)
     assert "urls: " in refused(submit({**http, "pollUrl": "/{a}/x"}), at)
     assert "urls: " in refused(submit({**http, "method": "DELETE"}), at)
+    clean = {"method": "DELETE", "url": "/api/jobs/{job.id}", "form": {}}
+    requests.judge(submit({**http, "clean": clean}), at.scene())
+    own = {**clean, "url": "http://127.0.0.1:8000/api/jobs/{task_id}"}
+    requests.judge(submit({**task, "clean": own}), at.scene())
+    for url in ("http://{a}/api/", "//evil/api/", "/{a}/x", "http://10.0.0.1/{task_id}"):
+        assert "urls: " in refused(submit({**http, "clean": {**clean, "url": url}}), at)
+        assert "urls: " in refused(submit({**task, "clean": {**clean, "url": url}}), at)
+    assert "urls: " in refused(submit({**http, "clean": {**clean, "method": "GET"}}), at)
     shell = {**canary(at), "kind": "canary", "interpreter": ["sh"]}
     assert "interpreter: " in refused(submit(shell), at)
 

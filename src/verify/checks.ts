@@ -17,8 +17,10 @@ import { gateJob } from './checks/gate-job.ts';
 import { gateOom } from './checks/gate-oom.ts';
 import { gatePeak } from './checks/gate-peak.ts';
 import { gateRateLimits } from './checks/gate-rate-limits.ts';
+import { gateRows } from './checks/gate-rows.ts';
 import { http } from './checks/http.ts';
 import { invocation } from './checks/invocation.ts';
+import { journal } from './checks/journal.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
@@ -69,6 +71,7 @@ export const checkModules: readonly CheckModule[] = [
   disk,
   clock,
   restarts,
+  journal,
   rateLimits,
   errors,
   newErrors,
@@ -84,6 +87,7 @@ export const checkModules: readonly CheckModule[] = [
   gateOom,
   gateRateLimits,
   gateErrors,
+  gateRows,
 ];
 
 /**
