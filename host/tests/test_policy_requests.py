@@ -105,7 +105,11 @@ def messages(at: Hardened) -> Dict[str, Any]:
             "operations": [{"op": "enable-unit", "title": "a", "why": "b", "unit": UNIT}],
             "meta": {**META, "unit": UNIT, "actor": "a", "release": {"confirmWithinSeconds": 900}},
         },
-        "undo": {"transactions": [IDENT], "meta": META},
+        "undo": {
+            "transactions": [IDENT],
+            "newest": IDENT,
+            "meta": {**META, "unit": UNIT},
+        },
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
         "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
