@@ -330,6 +330,7 @@ async function verifyWorker(): Promise<void> {
     'swap',
     'memory',
     'memory-events',
+    'pressure',
     'oom',
     'kernel-oom',
     'gate-peak',
