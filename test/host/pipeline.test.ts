@@ -335,6 +335,7 @@ async function verifyWorker(): Promise<void> {
     'kernel-oom',
     'gate-peak',
     'gate-oom',
+    'memory-return',
   ];
   const checks = JSON.parse(run.outputs.checks ?? '[]') as { id: string; verdict: string }[];
   expect(
