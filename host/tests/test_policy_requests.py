@@ -53,6 +53,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
+        "sampling": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
         "command": {
             **{name: app[name] for name in ("unit", "interpreter")},
@@ -87,6 +88,9 @@ def queries(at: Hardened) -> Dict[str, Any]:
     }
 
 
+COUNTED = {"counts": "celeriac_status_counts", "mostUnknown": 200}
+
+
 def messages(at: Hardened) -> Dict[str, Any]:
     """One of each request."""
     found: Dict[str, Any] = {
@@ -94,7 +98,7 @@ def messages(at: Hardened) -> Dict[str, Any]:
         "snapshot": {
             "database": f"{at.app}/app.db",
             "limitBytes": 1024,
-            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}]},
+            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}], **COUNTED},
         },
         "submit": {"request": {"kind": "canary", **canary(at)}},
         "receive": {"sha256": SHA, "step": "begin", "sizeBytes": 10},
@@ -313,7 +317,8 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
     ("ask", "changed", "reason"),
     [
         ("snapshot", {"database": "/etc/shadow"}, "databases: "),
-        ("snapshot", {"extract": {"unit": "ssh.service", "tables": []}}, "units: "),
+        ("snapshot", {"extract": {"unit": "ssh.service", "tables": [], **COUNTED}}, "units: "),
+        ("snapshot", {"extract": {"unit": UNIT, "tables": []}}, "databases: extract of snapshot: "),
         ("receive", {"sha256": "../../x"}, "checkout: "),
         ("receive", {"step": "exec"}, "checkout: "),
         ("receive", {"sizeBytes": 2**39}, "limits: "),

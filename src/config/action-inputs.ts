@@ -579,6 +579,7 @@ export const soakCommandInputs = {
   unit,
   ...soakInputs,
   'max-429': verifyInputs['max-429'],
+  'rate-limit-max': verifyInputs['rate-limit-max'],
   'max-errors': verifyInputs['max-errors'],
 } as const;
 

@@ -1,7 +1,7 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
-import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { SamplesFact, SamplesQuery, SamplingFact } from './sample.ts';
 import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -78,6 +78,7 @@ export interface FactArguments {
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
   readonly samples: SamplesQuery;
+  readonly sampling: { readonly unit: string };
 }
 
 export interface FactAnswers {
@@ -115,6 +116,7 @@ export interface FactAnswers {
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
   readonly samples: SamplesFact;
+  readonly sampling: SamplingFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -547,6 +549,8 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** When a worker began those that it runs, as far as it says; by their ids. */
+      readonly begun?: Readonly<Record<string, EpochSeconds>>;
       /** How many tasks the workers hold in all, whether asked for or not. */
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */

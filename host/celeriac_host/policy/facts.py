@@ -130,6 +130,7 @@ _BARE: Mapping[str, Rule] = {
     "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
+    "sampling": Rule("units", UNIT),
     "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
     "command": Rule(
         "commands",

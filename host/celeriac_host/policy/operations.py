@@ -329,6 +329,7 @@ _BARE: Mapping[str, Rule] = {
     "enable-unit": Rule("units", {"unit": unit}),
     # Of these paths it learns how much room their file systems have.
     "start-sampler": Rule("units", {"unit": unit, "paths": listing(_watched, 20)}),
+    "stop-sampler": Rule("units", {"unit": unit}),
     "drain-worker": Rule(
         "interpreter",
         {

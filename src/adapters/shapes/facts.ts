@@ -17,7 +17,7 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
-import { samplesShape } from './sample-shape.ts';
+import { samplesShape, samplingShape } from './sample-shape.ts';
 import {
   backupShape,
   brokerShape,
@@ -77,4 +77,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   companions: companionsShape,
   hardening: hardeningShape,
   samples: samplesShape,
+  sampling: samplingShape,
 };
