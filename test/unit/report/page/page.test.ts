@@ -6,31 +6,16 @@ import { style } from '../../../../src/report/page/style.ts';
 import { formatBytes, formatDuration } from '../../../../src/report/quantities.ts';
 import { reportShape } from '../../../../src/report/report-shape.ts';
 import { timelineOf } from '../../../../src/report/timeline.ts';
-import { daySamples, sampleAt, sampleReport } from '../../../lib/sample-report.ts';
+import {
+  daySamples,
+  emptyReport,
+  hostileReport,
+  sampleAt,
+  sampleReport,
+} from '../../../lib/sample-report.ts';
 
-/** A report of which as much as possible is not known. */
-const empty = sampleReport({
-  by: { run: '', actor: '', sha: '' },
-  checks: [],
-  worker: {
-    activeState: 'unknown',
-    subState: 'unknown',
-    since: null,
-    processes: 0,
-    restarts: null,
-    memory: null,
-    queues: null,
-  },
-  timeline: null,
-  marks: [],
-  probes: null,
-  latency: null,
-  soak: null,
-  releases: null,
-  unitDiff: null,
-  repairs: null,
-  comparison: null,
-});
+const empty = emptyReport();
+const hostile = hostileReport();
 
 const sectionOf = (page: string, id: string): string =>
   /[\s\S]*?<\/section>/.exec(page.slice(page.indexOf(`<section aria-labelledby="${id}"`)))?.[0] ??
@@ -57,27 +42,6 @@ function loads(page: string): readonly string[] {
     ),
   ];
 }
-
-const words =
-  '"\'><script>alert(1)</script><img src=x onerror=alert(1)></style>\u0000\u202e&lt;`${1}';
-
-/** What a report takes from a fixed set of words; the shape lets nothing else in. */
-const fixed = new Set(['conclusion', 'verdict', 'kind', 'state', 'trend', 'unit', 'limit']);
-
-/** Each free text is a hostile one. */
-function poison<Type>(value: Type): Type {
-  if (typeof value === 'string') return `${words}\n${value}` as Type;
-  if (Array.isArray(value)) return value.map(poison) as Type;
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [
-      key,
-      fixed.has(key) && typeof inner === 'string' ? inner : poison(inner),
-    ]),
-  ) as Type;
-}
-
-const hostile = { ...poison(sampleReport()), unit: `${words}.service` };
 
 test('the sample that these tests use has the published shape', () => {
   expect(reportShape.strict().safeParse(sampleReport()).error).toBeUndefined();
