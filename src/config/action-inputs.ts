@@ -329,6 +329,14 @@ export const deployWorkerInputs = {
       'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
     fallback: '15m',
   }),
+  'soak-hours': integerInput(
+    {
+      description:
+        'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
+      fallback: '24',
+    },
+    { min: 0, max: 168 },
+  ),
   'roll-back': patternInput(
     {
       description:
@@ -436,6 +444,14 @@ export const verifyInputs = {
     description: 'How long each round of probes (the single probe, then the batch) may take.',
     fallback: '2m',
   }),
+  'gate-batch': integerInput(
+    {
+      description:
+        'Number of probes in the batch that follows the single probe. With `canary`, each queue gets at least one of them. `gate: http` has `gate-batch-form` instead.',
+      fallback: '3',
+    },
+    { min: 1, max: 100 },
+  ),
   'gate-task': patternInput(
     { description: 'With `gate: task`: name of the task.', fallback: '' },
     'the name of a task such as tasks.process_link',
@@ -514,10 +530,21 @@ export const verifyInputs = {
   ),
   'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
+  'memory-return': maybeSizeInput({
+    description:
+      'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+  }),
   'max-429': integerInput(
     {
-      description: "HTTP 429 responses allowed in the worker's journal since its start.",
+      description: "HTTP 429 responses allowed in the worker's journal since the release.",
       fallback: '0',
+    },
+    { min: 0, max: 1_000_000 },
+  ),
+  'rate-limit-max': maybeIntegerInput(
+    {
+      description:
+        "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts.",
     },
     { min: 0, max: 1_000_000 },
   ),

@@ -16,6 +16,27 @@ export type ReleaseState =
 /** Numbers of a soak, kept in the ledger so that later releases can be compared with it. */
 export type SoakFigures = Readonly<Record<string, number | null>>;
 
+/** One number of this release beside that of the last proven one; `null`: not known. */
+export interface SoakComparison {
+  readonly title: string;
+  readonly unit: 'bytes' | 'seconds' | 'count' | 'per-hour';
+  readonly before: number | null;
+  readonly now: number | null;
+  /** Whether it is better than before; `same`: within one per cent; `null`: not known. */
+  readonly trend: 'better' | 'same' | 'worse' | null;
+}
+
+/** The verdict of a soak, as the ledger keeps it. */
+export interface Proof {
+  readonly unit: string;
+  /** Of the release that it is about. */
+  readonly transaction: string;
+  readonly verdict: 'proven' | 'failed';
+  /** One line. */
+  readonly why: string;
+  readonly figures: SoakFigures;
+}
+
 /** Which minutes of a soak fail, and how many make it fail. */
 export interface SoakLimits {
   /** Time that must be covered by samples. */
@@ -26,8 +47,8 @@ export interface SoakLimits {
   readonly consecutive: number;
   /** HTTP 429 in one minute that are tolerated. */
   readonly rateLimitMax: number;
-  /** Errors in one minute of the journal that are tolerated. */
-  readonly errorRateMax: number;
+  /** Errors in one minute of the journal that are tolerated; `null`: any number. */
+  readonly errorRateMax: number | null;
 }
 
 /** What can fail a minute, or the whole soak. */
@@ -70,7 +91,7 @@ export interface SoakHour {
 export interface SoakAspect {
   readonly limit: SoakLimitId;
   readonly title: string;
-  readonly verdict: 'pass' | 'fail' | 'unknown';
+  readonly verdict: 'pass' | 'warn' | 'fail' | 'unknown';
   readonly seen: string;
 }
 

@@ -15,11 +15,11 @@ import { escapeJson } from '../report/escape.ts';
 import { renderPage, reportFiles } from '../report/page/page.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
-import { gateError } from '../verify/checks.ts';
+import { failedChecks, gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
-import type { ActionRun } from './run.ts';
+import type { ActionRun, Pause } from './run.ts';
 import { type Verification, verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
@@ -35,6 +35,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
+    pause: (pause: Pause) => run.pause(pause),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
   };
@@ -47,6 +48,8 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   reporter.info(renderChecklistText(checklist));
   const isHealthy = verdict.conclusion === 'healthy';
   reporter.output('healthy', String(isHealthy));
+  reporter.output('verdict', verdict.conclusion);
+  reporter.output('failed-checks', failedChecks(verdict).join(','));
   reporter.output('checks', JSON.stringify(verdict.checks));
   for (const check of verdict.checks.filter((each) => each.verdict === 'warn')) {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');

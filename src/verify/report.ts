@@ -9,7 +9,7 @@ import {
   reportVersion,
 } from '../model/report.ts';
 import type { Sample } from '../model/sample.ts';
-import type { ReleaseState, SoakVerdict } from '../model/soak.ts';
+import type { SoakVerdict } from '../model/soak.ts';
 import { type Bytes, bytes, type EpochSeconds, seconds } from '../model/units.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { formatCount } from '../report/quantities.ts';
@@ -113,8 +113,7 @@ function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Rep
 }
 
 /** Newest first. */
-function releasesOf({ releases, awaiting }: ReleasesFact): readonly ReportRelease[] {
-  const open = new Set(awaiting?.transactions);
+function releasesOf({ releases }: ReleasesFact): readonly ReportRelease[] {
   return releases
     .toReversed()
     .slice(0, kept.releases)
@@ -125,31 +124,13 @@ function releasesOf({ releases, awaiting }: ReleasesFact): readonly ReportReleas
       actor: each.actor,
       run: each.holder,
       sha: each.sha,
-      ...stateOf(each, each.transaction !== null && open.has(each.transaction)),
+      state: each.state,
+      since: each.since,
       why: each.why,
     }));
 }
 
 type LedgerRelease = ReleasesFact['releases'][number];
-
-/** The ledger of a newer host says it itself. */
-interface Proof {
-  readonly state?: ReleaseState;
-  readonly since?: EpochSeconds;
-}
-
-function stateOf(
-  release: LedgerRelease & Proof,
-  isAwaiting: boolean,
-): Pick<ReportRelease, 'state' | 'since'> {
-  if (release.state !== undefined) {
-    return { state: release.state, since: release.since ?? null };
-  }
-  const since = null;
-  if (release.transaction === null) return { state: 'before', since };
-  if (release.verdict === 'rolled-back') return { state: 'undone', since };
-  return { state: isAwaiting ? 'awaiting' : 'unproven', since };
-}
 
 /** The newest that was not rolled back; `null`: there is none. */
 export function presentRelease({ releases }: ReleasesFact): LedgerRelease | null {

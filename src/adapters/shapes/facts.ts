@@ -12,6 +12,7 @@ import {
 import { samplesShape } from './sample-shape.ts';
 import {
   backupShape,
+  brokerShape,
   consumingShape,
   rehearsalShape,
   resetsShape,
@@ -20,12 +21,14 @@ import {
   unackedShape,
 } from './store-facts.ts';
 import {
+  beatsShape,
   codeShape,
   companionsShape,
   httpShape,
   journalShape,
   kernelShape,
   limitsShape,
+  loggedShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -40,12 +43,15 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   workers: workersShape,
   code: codeShape,
   journal: journalShape,
+  logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  broker: brokerShape,
+  beats: beatsShape,
   unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,

@@ -30,6 +30,11 @@ const released: ReleasesFact['releases'][number] = {
   sha: 'abc',
   verdict: 'none',
   why: '',
+  state: 'unproven',
+  since: epochSeconds(now - 1000),
+  by: 'nika',
+  soakWhy: '',
+  figures: null,
   kept: true,
 };
 
@@ -78,7 +83,11 @@ function setUp(given: Given = {}) {
   const answers = (query: FactQuery): object => {
     const known = facts({
       unit: unitFact(healthy ? {} : { activeState: 'failed' }),
-      releases: { releases: [released], awaiting: confirmed ? null : awaiting, guarded: true },
+      releases: {
+        releases: [{ ...released, state: confirmed ? 'unproven' : 'awaiting' }],
+        awaiting: confirmed ? null : awaiting,
+        guarded: true,
+      },
     });
     const samples_ = query.samples === undefined ? undefined : samples[asked++];
     return {

@@ -39,6 +39,11 @@ const released = (release: number, changes: Partial<LedgerRelease> = {}): Ledger
   sha: `sha${release}`,
   verdict: release === 0 ? 'none' : 'confirmed',
   why: '',
+  state: release === 0 ? 'before' : 'unproven',
+  since: epochSeconds(now - 10_000 + release * 100),
+  by: '',
+  soakWhy: '',
+  figures: null,
   kept: true,
   ...changes,
 });
@@ -191,10 +196,9 @@ describe('test jobs', () => {
 
 describe('releases', () => {
   test('are newest first, each with what became of it', () => {
-    const last = released(3);
-    const found = [released(0), released(1), released(2, { verdict: 'rolled-back' }), last];
-    const awaiting = { transactions: [last.transaction ?? ''], deadline: epochSeconds(now + 60) };
-    const { releases } = buildReport(parts({ evidence: withReleases(found, awaiting) }));
+    const undone = released(2, { verdict: 'rolled-back', state: 'undone' });
+    const found = [released(0), released(1), undone, released(3, { state: 'awaiting' })];
+    const { releases } = buildReport(parts({ evidence: withReleases(found) }));
     expect(releases?.map(({ release, state }) => [release, state])).toEqual([
       [3, 'awaiting'],
       [2, 'undone'],
@@ -203,11 +207,9 @@ describe('releases', () => {
     ]);
   });
 
-  test('a ledger that says more is believed', () => {
-    const proof = { state: 'proven', since: epochSeconds(now - 5) };
-    const { releases } = buildReport(
-      parts({ evidence: withReleases([{ ...released(1), ...proof } as LedgerRelease]) }),
-    );
+  test('say since when they are in their state', () => {
+    const proven = released(1, { state: 'proven', since: epochSeconds(now - 5) });
+    const { releases } = buildReport(parts({ evidence: withReleases([proven]) }));
     expect(releases?.[0]).toMatchObject({ state: 'proven', since: now - 5 });
   });
 

@@ -16,14 +16,16 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 
 /** Keys that may be missing. */
 const optional =
-  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json)$/;
+  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
+  broker: /^lengths\./,
   companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
   consuming: /^waiting\./,
   files: /^[^.]+$/,
   hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,
   past: /^notices\./,
+  releases: /^releases\.\d+\.figures\./,
   resets: /^[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
