@@ -14,7 +14,8 @@ import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
 import { escapeJson } from '../report/escape.ts';
 import { renderPage, reportFiles } from '../report/page/page.ts';
 import { formatInstant } from '../report/quantities.ts';
-import { describeVerdict } from '../report/summary.ts';
+import { summaryOfReport } from '../report/report-summary.ts';
+import { describeVerdict, type SummaryContent } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
@@ -55,38 +56,42 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
+  let judged = '';
+  let parts: SummaryParts = { checklist, checks: verdict.checks };
   try {
-    const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
-    run.summarize(agent, {
-      subject: desired.unit,
-      sentence: `${sentence}${judged}`,
-      checklist,
-      checks: verdict.checks,
-    });
+    if (awaiting !== null) judged = await judgeRelease(run, agent, verdict, awaiting);
   } finally {
-    await keepReport(run, agent, { verdict, evidence }, sentence);
+    parts = (await report(run, agent, { verdict, evidence }, sentence)) ?? parts;
   }
+  run.summarize(agent, { subject: desired.unit, sentence: `${sentence}${judged}`, ...parts });
   if (!isHealthy) {
     throw gateError(verdict);
   }
 }
 
-/** Writes the report for later steps. That it cannot be written changes no verdict. */
-async function keepReport(
+type SummaryParts = Pick<SummaryContent, 'checklist' | 'markdown' | 'checks' | 'details'>;
+
+/**
+ * Writes the report for later steps; returns what the job summary shows of it. No failure of it
+ * changes a verdict.
+ */
+async function report(
   run: ActionRun<'verify'>,
   agent: Agent,
   verification: Verification,
   sentence: string,
-): Promise<void> {
+): Promise<SummaryParts | null> {
   const { inputs, reporter, secrets } = run;
   let folder = '';
+  let parts: SummaryParts | null = null;
   try {
     const meta = run.meta(inputs.unit);
     const subject = { ...verification, sentence, host: inputs.host, meta, secrets };
-    const report = await gatherReport(agent, subject);
+    const found = await gatherReport(agent, subject);
+    parts = summaryOfReport(found);
     folder = run.keepFiles(`celeriac-${inputs.unit}`, {
-      [reportFiles.page]: renderPage(report),
-      [reportFiles.json]: `${escapeJson(JSON.stringify(report, null, 2))}\n`,
+      [reportFiles.page]: renderPage(found),
+      [reportFiles.json]: `${escapeJson(JSON.stringify(found, null, 2))}\n`,
     });
     reporter.info(`report: ${folder}`);
   } catch (error) {
@@ -97,6 +102,7 @@ async function keepReport(
     );
   }
   reporter.output('report-path', folder);
+  return parts;
 }
 
 /**
