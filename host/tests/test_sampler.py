@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -249,6 +250,17 @@ def test_a_full_disk_costs_samples_and_nothing_else(
     assert "No space left" in capsys.readouterr().err
     work.tick(here)
     assert len(lines(here)) == 1
+
+
+def test_no_room_for_the_lock_is_said_and_fails_no_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(work, "tick", full)
+    work.main(["sample"])
+    assert capsys.readouterr().err == "<4>celeriac: no samples: No space left on device\n"
 
 
 def test_it_ends_when_nobody_judges(here: Host, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@ import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -21,6 +22,7 @@ import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evide
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
+import { soakWorker } from './soak-worker.ts';
 import { type Verification, verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
@@ -31,6 +33,7 @@ import { gatherReport } from './verify-report.ts';
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
+  if (run.inputs.mode === 'soak') return soakWorker(run);
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
@@ -86,7 +89,8 @@ async function report(
   let parts: SummaryParts | null = null;
   try {
     const meta = run.meta(inputs.unit);
-    const subject = { ...verification, sentence, host: inputs.host, meta, secrets };
+    const { limits: soakLimits } = readSoakDesired(inputs);
+    const subject = { ...verification, sentence, host: inputs.host, meta, secrets, soakLimits };
     const found = await gatherReport(agent, subject);
     parts = summaryOfReport(found);
     folder = run.keepFiles(`celeriac-${inputs.unit}`, {

@@ -162,11 +162,12 @@ async function deployWorker(): Promise<void> {
   await tasks.expectNoneLost(run);
 }
 
-/** Without what runs for a moment by a timer, of systemd and of our guard. */
+/** Without what runs for a moment by a timer, of systemd and of our own. */
 const withoutSystemd = (all: readonly HostProcess[]): readonly HostProcess[] =>
   all.filter(
     ({ command, group }) =>
-      !command.startsWith('/lib/systemd/systemd-') && !group.endsWith('/celeriac-guard.service'),
+      !command.startsWith('/lib/systemd/systemd-') &&
+      !/\/celeriac-(?:guard|sampler)\.service$/.test(group),
   );
 
 async function expectAsAsked(hasSwap: boolean): Promise<void> {

@@ -27,7 +27,11 @@ LONGEST_TICKS = 8 * 24 * 60
 
 
 def main(words: Sequence[str]) -> None:
-    tick(System())
+    try:
+        tick(System())
+    except OSError as error:
+        # E.g. the disk is full: the minute is missing, and says so; the timer goes on.
+        complain(f"no samples: {error.strerror}")
 
 
 def tick(host: System) -> None:
