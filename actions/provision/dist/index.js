@@ -66087,7 +66087,7 @@ function getIDToken(aud) {
 const promises_namespaceObject = require("node:timers/promises");
 ;// CONCATENATED MODULE: ./src/model/units.js
 const bytes = (value) => value;
-const seconds = (value) => value;
+const units_seconds = (value) => value;
 const epochSeconds = (value) => value;
 const sha256Text = (value) => value;
 const KiB = bytes(1024);
@@ -66097,7 +66097,7 @@ const MiB = bytes(1024 * KiB);
 
 
 const systemClock = {
-    now: () => seconds(performance.now() / 1000),
+    now: () => units_seconds(performance.now() / 1000),
     sleep: async (duration) => {
         await (0,promises_namespaceObject.setTimeout)(duration * 1000);
     },
@@ -67145,9 +67145,9 @@ function describeKey(print) {
 
 const DEFAULT_CONNECT_POLICY = {
     attempts: 4,
-    connectTimeout: seconds(20),
-    backoff: seconds(2),
-    keepaliveInterval: seconds(15),
+    connectTimeout: units_seconds(20),
+    backoff: units_seconds(2),
+    keepaliveInterval: units_seconds(15),
     keepaliveCount: 4,
 };
 /** `host:port`, as people write it. */
@@ -67916,7 +67916,7 @@ async function openSession(options, onNote) {
                 : await attemptConnection(target, login, pins, policy, sock);
             if (result.kind === 'connected') {
                 return new SshSession(target, result.ssh, result.client, {
-                    connectSeconds: seconds(clock.now() - begun),
+                    connectSeconds: units_seconds(clock.now() - begun),
                     policy,
                     via,
                 });
@@ -67926,7 +67926,7 @@ async function openSession(options, onNote) {
             if (attempt >= policy.attempts) {
                 throw unreachable(target, attempt, result.cause, result.error);
             }
-            const pause = seconds(policy.backoff * 2 ** (attempt - 1));
+            const pause = units_seconds(policy.backoff * 2 ** (attempt - 1));
             onNote(`${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`);
             await clock.sleep(pause);
         }
@@ -68094,14 +68094,14 @@ class SshSession {
 ;// CONCATENATED MODULE: ./src/adapters/agent/agent-options.js
 
 const DEFAULT_LIMITS = {
-    hello: seconds(60),
-    look: seconds(60),
-    lookAtTasks: seconds(240),
-    receive: seconds(120),
-    snapshotSilence: seconds(120),
-    submitMargin: seconds(60),
-    bye: seconds(5),
-    reconnect: seconds(300),
+    hello: units_seconds(60),
+    look: units_seconds(60),
+    lookAtTasks: units_seconds(240),
+    receive: units_seconds(120),
+    snapshotSilence: units_seconds(120),
+    submitMargin: units_seconds(60),
+    bye: units_seconds(5),
+    reconnect: units_seconds(300),
 };
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/core/util.js
@@ -79158,7 +79158,7 @@ const inflateAll = (0,external_node_util_.promisify)(external_node_zlib_.inflate
 
 /** A process of the app asks its worker and broker. */
 const slow = ['tasks', 'consuming', 'broker', 'unacked'];
-const RECONNECT_PAUSE = seconds(2);
+const RECONNECT_PAUSE = units_seconds(2);
 /** Connects, sends the agent unless it is installed, and waits for its hello. */
 async function startAgent(settings) {
     const { program, kind, limits, clock, connect } = settings;
@@ -79174,7 +79174,7 @@ async function startAgent(settings) {
             channel.write(packed);
         const hello = await link.hello;
         checkHello(hello, kind, connection.target);
-        return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
+        return { connection, link, hello, startSeconds: units_seconds(clock.now() - begun) };
     }
     catch (error) {
         await connection.close();
@@ -79205,8 +79205,8 @@ class AgentSession {
             execs: sum(({ connection }) => connection.execs),
             messagesSent: sum(({ link }) => link.sent),
             messagesReceived: sum(({ link }) => link.received),
-            connectSeconds: seconds(sum(({ connection }) => connection.connectSeconds)),
-            startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
+            connectSeconds: units_seconds(sum(({ connection }) => connection.connectSeconds)),
+            startSeconds: units_seconds(sum(({ startSeconds }) => startSeconds)),
         };
     }
     get #now() {
@@ -79282,7 +79282,7 @@ class AgentSession {
     }
     async submit(request, onProgress) {
         const step = 'send the probes';
-        const total = seconds(request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin);
+        const total = units_seconds(request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin);
         const answer = await this.#link.ask({ ask: 'submit', request }, step, { total, onProgress });
         return readAnswer(answer, jobReportShape, 'submit', step);
     }
@@ -79579,8 +79579,8 @@ function parseSize(text) {
     return value > 0 && Number.isSafeInteger(value) ? bytes(value) : null;
 }
 /** Timers of Node.js hold at most 2^31 - 1 ms, which is a little more. */
-const longestTimer = seconds(24 * 86_400);
-const longestAge = seconds(3650 * 86_400);
+const longestTimer = units_seconds(24 * 86_400);
+const longestAge = units_seconds(3650 * 86_400);
 const timeUnits = { s: 1, m: 60, h: 3600, d: 86_400 };
 /**
  * Parses a duration: `90s`, `30m`, `2h`, `1d`, or a sum (`1h30m`). A number without a unit is
@@ -79597,7 +79597,7 @@ function parseDuration(text) {
     for (const [, digits, unit] of trimmed.matchAll(/([0-9]+)\s*([smhd])/g)) {
         total += Number(digits) * (timeUnits[unit ?? ''] ?? Number.NaN);
     }
-    return total > 0 && Number.isSafeInteger(total) ? seconds(total) : null;
+    return total > 0 && Number.isSafeInteger(total) ? units_seconds(total) : null;
 }
 /** The shortest text that {@link parseSize} parses as this size: `2G`, `1536M`. */
 function printSize(size) {
@@ -79672,9 +79672,14 @@ const maybeDurationInput = (described) => input({ ...described, fallback: '' }, 
     return duration === null ? null : { seconds: duration };
 });
 /** A duration, or `off` for 0 s. */
-const optionalDurationInput = (described) => input(described, 'a duration such as 5m, at most 24d, or `off`', (text) => text.trim() === 'off' ? seconds(0) : timer(text));
+const optionalDurationInput = (described) => input(described, 'a duration such as 5m, at most 24d, or `off`', (text) => text.trim() === 'off' ? units_seconds(0) : timer(text));
 const integerInput = (described, range) => input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+    return value >= range.min && value <= range.max ? value : null;
+});
+/** Hours, also a part of one. */
+const hoursInput = (described, range) => input(described, `a number of hours from ${range.min} to ${range.max}, such as 24 or 0.5`, (text) => {
+    const value = /^[0-9]{1,6}(?:\.[0-9]{1,6})?$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
 });
 /** An integer, or empty. */
@@ -79958,7 +79963,47 @@ function refuseNested(paths) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/config/soak-inputs.js
+
+
+/** The longest: the host keeps eight days of samples. */
+const longestHours = 168;
+/** Also of deploy-worker: no samples without a soak. */
+const soakHours = hoursInput({
+    description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
+    fallback: '24',
+}, { min: 0, max: longestHours });
+/** What a soak is judged by. */
+const soakInputs = {
+    'soak-hours': soakHours,
+    'failure-limit': integerInput({
+        description: 'With a soak: failing minutes that are allowed in all. In a failing minute the unit is not active, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax`, its queues grew while it ran no task, a disk is 95 % full, or its journal has more HTTP 429 responses or errors than allowed in a minute.',
+        fallback: '0',
+    }, { min: 0, max: 10_080 }),
+    consecutive: integerInput({
+        description: 'With a soak: this many failing minutes in a row fail the release, whatever `failure-limit` allows. `0`: any number.',
+        fallback: '3',
+    }, { min: 0, max: 10_080 }),
+    'soak-failure': choiceInput({
+        description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one.',
+        fallback: 'report',
+    }, ['report', 'rollback']),
+};
+/** Of the limits that a verification has for the whole time since the release, those of a minute. */
+const readSoakDesired = (inputs) => ({
+    unit: inputs.unit,
+    limits: {
+        wanted: seconds(inputs['soak-hours'] * 3600),
+        failureLimit: inputs['failure-limit'],
+        consecutive: inputs.consecutive,
+        rateLimitMax: inputs['max-429'],
+        errorRateMax: inputs['max-errors'].value,
+    },
+    onFailure: inputs['soak-failure'],
+});
+
 ;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
 
 
 
@@ -80147,10 +80192,7 @@ const deployWorkerInputs = {
         description: 'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
         fallback: '15m',
     }),
-    'soak-hours': integerInput({
-        description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
-        fallback: '24',
-    }, { min: 0, max: 168 }),
+    'soak-hours': soakHours,
     'roll-back': patternInput({
         description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
         fallback: '',
@@ -80210,6 +80252,11 @@ const cleanupInputs = {
 const verifyInputs = {
     ...hostInputs,
     unit,
+    mode: choiceInput({
+        description: '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        fallback: 'checks',
+    }, ['checks', 'soak']),
+    ...soakInputs,
     'app-user': appUserInput,
     gate: choiceInput({
         description: 'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
@@ -80282,6 +80329,14 @@ const verifyInputs = {
         description: 'Confirm the release that awaits its verdict if all checks pass.',
         fallback: 'true',
     }),
+};
+/** Of `celeriac soak`: what `mode: soak` of the action takes. */
+const soakCommandInputs = {
+    ...hostInputs,
+    unit,
+    ...soakInputs,
+    'max-429': verifyInputs['max-429'],
+    'max-errors': verifyInputs['max-errors'],
 };
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
@@ -80697,7 +80752,7 @@ const hostProgram = {
     "celeriac_host/sampler/journal.py": "\"\"\"Counts what a unit wrote to the journal since the last tick. It keeps no text of it.\n\nThe verdict on a release needs the lines themselves, and reads them by its own rules (`src/verify`);\nthese counts are what is left of a day when nobody was connected.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any\n\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Budget, follow\nfrom celeriac_host.system.system import System\n\nNAMES = (\"errors\", \"tracebacks\", \"rateLimited\", \"dropped\")\n# Of one tick; beyond it only the fact that there was more is kept.\nMOST = Budget(total_bytes=4 * 1024 * 1024, lines=4000)\nTIMEOUT_SECONDS = 10.0\nLINE_LIMIT = 2048\nCURSOR_LIMIT = 1000\n# journald's own message about lines of a unit that it dropped.\nDROPPED_ID = \"a596d6fe7bfa4994828e72309e95d61e\"\nDROPPED = re.compile(r\"Suppressed (\\d{1,9}) messages from (\\S+)\")\n# `[2026-01-18 11:02:03,123: ERROR/MainProcess]` of Celery.\nERROR = re.compile(r\"^\\[[\\d: ,.-]{10,30}: (?:ERROR|CRITICAL|FATAL)/\")\nTRACEBACK = re.compile(r\"^\\s*Traceback \\(most recent call last\\):\")\n# A status, as HTTP clients and servers log it: the number alone may be anything.\nSTATUS = re.compile(\n    r\"(?<![\\w.-])429 (?:Too Many Requests|Client Error)\\b\"\n    r\"|\\bHTTPS?(?:/\\d(?:\\.\\d)?)?\\\"?(?: error)? 429(?![\\w%.,-])\"\n    r\"|\\b(?:status|error|response|http)[ _-]?(?:code)?[\\\"']?(?: is| was| of)? ?[:=]{0,2} ?\"\n    r\"[\\\"']?429(?![\\w%.,-])\"\n    r\"|<(?:Client)?Response \\[429\\b\",\n    re.IGNORECASE,\n)\n\n\ndef count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:\n    \"\"\"The counts since the cursor, and the new cursor; no counts if there was none.\"\"\"\n    if not isinstance(cursor, str) or not 0 < len(cursor) <= CURSOR_LIMIT:\n        return None, _end(host)\n    found = _Counts(unit, cursor)\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\"]\n    argv += [\"--output-fields=MESSAGE,PRIORITY,MESSAGE_ID\", f\"--after-cursor={cursor}\"]\n    argv += [f\"_SYSTEMD_UNIT={unit}\", \"+\", \"_TRANSPORT=driver\", f\"MESSAGE_ID={DROPPED_ID}\"]\n    try:\n        ended = follow(host, argv, found.take, TIMEOUT_SECONDS, most=MOST)\n    except OperationError:\n        # A flood: the next tick goes on from the end of the journal.\n        found.counts[\"dropped\"] += 1\n        return found.counts, _end(host) or found.cursor\n    if ended.code is None or (ended.code != 0 and ended.err.strip()):\n        # E.g. its files were damaged and are replaced by new ones.\n        return None, _end(host)\n    return found.counts, found.cursor\n\n\ndef _end(host: System) -> str:\n    try:\n        return units.cursor(host)\n    except OperationError:\n        return \"\"\n\n\nclass _Counts:\n    def __init__(self, unit: str, cursor: str) -> None:\n        self.unit = unit\n        self.cursor = cursor\n        self.counts = dict.fromkeys(NAMES, 0)\n\n    def take(self, line: bytes) -> None:\n        entry = _parsed(line)\n        where = entry.get(\"__CURSOR\")\n        if isinstance(where, str):\n            self.cursor = where\n        message = units.message(entry)[:LINE_LIMIT]\n        if entry.get(\"MESSAGE_ID\") == DROPPED_ID:\n            match = DROPPED.search(message)\n            if match and match.group(2).rstrip(\".\") == self.unit:\n                self.counts[\"dropped\"] += int(match.group(1))\n            return\n        if TRACEBACK.search(message):\n            self.counts[\"tracebacks\"] += 1\n        if ERROR.search(message) or entry.get(\"PRIORITY\") in (\"0\", \"1\", \"2\", \"3\"):\n            self.counts[\"errors\"] += 1\n        if \"429\" in message and STATUS.search(message):\n            self.counts[\"rateLimited\"] += 1\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except (ValueError, RecursionError):\n        return {}\n    return entry if isinstance(entry, dict) else {}\n",
     "celeriac_host/sampler/metrics.py": "\"\"\"The last sample of each unit in the text format of Prometheus.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Iterable, NamedTuple, Sequence\n\n\nclass Metric(NamedTuple):\n    name: str\n    kind: str\n    help: str\n    # Sample → values, each with its labels beside that of the unit.\n    read: Any\n\n\ndef _one(*path: str, scale: float = 1) -> Any:\n    \"\"\"A number of the sample; nothing where it is not known.\"\"\"\n\n    def read(\n        sample: dict[str, Any], totals: dict[str, int]\n    ) -> Iterable[tuple[dict[str, str], Any]]:\n        value: Any = sample\n        for key in path:\n            value = None if value is None else value[key]\n        if value is not None:\n            yield {}, value * scale if scale != 1 else value\n\n    return read\n\n\ndef _total(name: str) -> Any:\n    return lambda sample, totals: [({}, totals[name])]\n\n\ndef _active(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    if sample[\"unit\"] is not None:\n        yield {}, int(sample[\"unit\"][\"active\"] == \"active\")\n\n\ndef _queues(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    queues = {} if sample[\"worker\"] is None else sample[\"worker\"][\"queues\"]\n    return [({\"queue\": name}, count) for name, count in sorted(queues.items())]\n\n\ndef _disk(key: str) -> Any:\n    return lambda sample, totals: [({\"path\": each[\"path\"]}, each[key]) for each in sample[\"disk\"]]\n\n\nSTALL = 1e-6\nMETRICS: Sequence[Metric] = (\n    Metric(\"sample_time_seconds\", \"gauge\", \"When the last sample was taken.\", _one(\"at\")),\n    Metric(\"unit_active\", \"gauge\", \"Whether systemd says that the unit is active.\", _active),\n    Metric(\n        \"unit_restarts_total\", \"counter\", \"Restarts by systemd itself.\", _one(\"unit\", \"restarts\")\n    ),\n    Metric(\n        \"memory_current_bytes\", \"gauge\", \"Memory of the unit's cgroup.\", _one(\"memory\", \"current\")\n    ),\n    Metric(\"memory_peak_bytes\", \"gauge\", \"The most of it since its start.\", _one(\"memory\", \"peak\")),\n    Metric(\n        \"memory_main_bytes\", \"gauge\", \"Resident memory of the main process.\", _one(\"memory\", \"main\")\n    ),\n    Metric(\n        \"memory_children_bytes\",\n        \"gauge\",\n        \"Resident memory of the other processes together.\",\n        _one(\"memory\", \"children\"),\n    ),\n    Metric(\"memory_swap_bytes\", \"gauge\", \"Swap that the unit uses.\", _one(\"memory\", \"swap\")),\n    Metric(\"memory_high_bytes\", \"gauge\", \"MemoryHigh of the unit.\", _one(\"memory\", \"high\")),\n    Metric(\"memory_max_bytes\", \"gauge\", \"MemoryMax of the unit.\", _one(\"memory\", \"max\")),\n    Metric(\n        \"memory_high_events_total\",\n        \"counter\",\n        \"How often MemoryHigh throttled the unit.\",\n        _one(\"events\", \"high\"),\n    ),\n    Metric(\n        \"oom_kills_total\",\n        \"counter\",\n        \"Processes of the unit killed for lack of memory.\",\n        _one(\"events\", \"oomKill\"),\n    ),\n    Metric(\n        \"memory_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for memory.\",\n        _one(\"pressure\", \"memory\", \"some\", scale=STALL),\n    ),\n    Metric(\n        \"io_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for input or output.\",\n        _one(\"pressure\", \"io\", \"some\", scale=STALL),\n    ),\n    Metric(\"queue_messages\", \"gauge\", \"Messages that wait in a queue of the worker.\", _queues),\n    Metric(\"tasks_active\", \"gauge\", \"Tasks that run now.\", _one(\"worker\", \"active\")),\n    Metric(\n        \"tasks_processed_total\",\n        \"counter\",\n        \"Tasks that the worker has accepted since its start.\",\n        _one(\"worker\", \"processed\"),\n    ),\n    Metric(\"journal_errors_total\", \"counter\", \"Errors in its journal.\", _total(\"errors\")),\n    Metric(\n        \"journal_tracebacks_total\", \"counter\", \"Tracebacks in its journal.\", _total(\"tracebacks\")\n    ),\n    Metric(\n        \"journal_rate_limits_total\",\n        \"counter\",\n        \"HTTP statuses 429 in its journal.\",\n        _total(\"rateLimited\"),\n    ),\n    Metric(\n        \"journal_dropped_total\",\n        \"counter\",\n        \"Lines of its journal that were dropped: the other counts are lower bounds.\",\n        _total(\"dropped\"),\n    ),\n    Metric(\"disk_free_bytes\", \"gauge\", \"Free space where the app writes.\", _disk(\"free\")),\n    Metric(\"disk_free_inodes\", \"gauge\", \"Free inodes where the app writes.\", _disk(\"inodesFree\")),\n)\n\n\ndef text(shown: Sequence[tuple[str, dict[str, Any], dict[str, int]]]) -> str:\n    \"\"\"Of each unit, its sample and the totals of its journal.\"\"\"\n    lines = []\n    for metric in METRICS:\n        name = f\"celeriac_{metric.name}\"\n        values = [\n            f\"{name}{_labels({'unit': unit, **labels})} {value}\"\n            for unit, sample, totals in shown\n            for labels, value in metric.read(sample, totals)\n        ]\n        if values:\n            lines += [f\"# HELP {name} {metric.help}\", f\"# TYPE {name} {metric.kind}\", *values]\n    return \"\".join(line + \"\\n\" for line in lines)\n\n\ndef _labels(labels: dict[str, str]) -> str:\n    pairs = (f'{name}=\"{_escaped(value)}\"' for name, value in labels.items())\n    return \"{\" + \",\".join(pairs) + \"}\"\n\n\ndef _escaped(value: str) -> str:\n    return value.replace(\"\\\\\", \"\\\\\\\\\").replace(\"\\n\", \"\\\\n\").replace('\"', '\\\\\"')\n",
     "celeriac_host/sampler/reading.py": "\"\"\"Reads one sample of a unit: systemd, its cgroup, its processes, its journal, the disks.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import journal\nfrom celeriac_host.state import sampling\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"Result\",\n    \"InvocationID\",\n    \"NRestarts\",\n    \"MainPID\",\n    \"ControlGroup\",\n    \"StatusText\",\n)\nSYSTEMCTL_SECONDS = 10.0\nKERNEL_LIMIT_BYTES = 64 * 1024\nMEMINFO = \"/proc/meminfo\"\nBOOT_ID = \"/proc/sys/kernel/random/boot_id\"\nMOST_PROCESSES = 1000\nMOST_PATHS = 20\nMOST_QUEUES = 50\n# The support module reports once a minute.\nFRESH_SECONDS = 150.0\n# ` [at=86400 active=2 processed=120 waiting:celery=3]`, at the end of the unit's status.\nREPORT = re.compile(r\" \\[at=(\\d{1,15})((?: [!-~]{1,300})*)\\]\\Z\")\nACTIVE = re.compile(r\"active=(\\d{1,9})\")\nPROCESSED = re.compile(r\"processed=(\\d{1,15})\")\nWAITING = re.compile(r\"waiting:([A-Za-z0-9_.~%-]{1,255})=(\\d{1,15})\")\nSTATUS_LIMIT = 8192\n\n\ndef unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]:\n    \"\"\"What systemd says about each unit, asked once; empty if it does not answer.\"\"\"\n    if not names:\n        return {}\n    argv = [\"systemctl\", \"show\", \"--no-pager\", \"-p\", \",\".join(PROPERTIES), \"--\", *names]\n    try:\n        blocks = host.run(argv, timeout=SYSTEMCTL_SECONDS).out.split(\"\\n\\n\")\n    except OperationError:\n        return {}\n    # In the order of the names: an alias answers with another name.\n    if len(blocks) != len(names):\n        return {}\n    matches = ((units.PROPERTY.fullmatch(line) for line in block.splitlines()) for block in blocks)\n    return {\n        name: {match.group(1): match.group(2) for match in lines if match}\n        for name, lines in zip(names, matches)\n    }\n\n\ndef sample(\n    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]\n) -> tuple[dict[str, Any], dict[str, Any]]:\n    \"\"\"The sample, and what the next tick needs of this one. `seen`: None if it is not known.\"\"\"\n    record = sampling.read(host.state, unit) or {}\n    group = None if seen is None else units.cgroup_folder(seen.get(\"ControlGroup\", \"\"))\n    counted, cursor = journal.count(host, unit, before.get(\"cursor\"))\n    taken = {\n        \"v\": 1,\n        \"at\": round(time.time(), 1),\n        \"boot\": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),\n        \"uptime\": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),\n        \"unit\": None if seen is None else _unit(seen),\n        \"memory\": None if seen is None else _memory(group, units.number(seen.get(\"MainPID\"))),\n        \"host\": _host(),\n        \"events\": _events(group),\n        \"pressure\": _pressures(group),\n        \"worker\": None if seen is None else worker(seen.get(\"StatusText\", \"\"), time.monotonic()),\n        \"journal\": counted,\n        \"disk\": _disks(record.get(\"paths\")),\n    }\n    ticks = before.get(\"ticks\")\n    return taken, {\n        \"cursor\": cursor,\n        \"ticks\": (ticks if isinstance(ticks, int) else 0) + 1,\n        \"totals\": _totals(before.get(\"totals\"), counted),\n        \"last\": before.get(\"last\") if seen is None else _last(taken),\n    }\n\n\ndef _last(taken: dict[str, Any]) -> dict[str, Any]:\n    events = taken[\"events\"]\n    return {\"unit\": taken[\"unit\"], \"oomKill\": None if events is None else events[\"oomKill\"]}\n\n\ndef worker(status: str, now: float) -> dict[str, Any] | None:\n    \"\"\"What the support module reported; None if it is too old. The app may write anything there.\"\"\"\n    found = REPORT.search(status) if len(status) <= STATUS_LIMIT else None\n    if found is None or not -5 <= now - int(found.group(1)) <= FRESH_SECONDS:\n        return None\n    words = found.group(2).split()\n    active = _first(ACTIVE, words)\n    if active is None:\n        return None\n    matches = [match for match in map(WAITING.fullmatch, words) if match]\n    return {\n        \"queues\": {\n            # \"replace\": a lone surrogate could not be sent on.\n            urllib.parse.unquote(match.group(1), \"utf-8\", \"replace\"): int(match.group(2))\n            for match in matches[:MOST_QUEUES]\n        },\n        \"active\": active,\n        \"processed\": _first(PROCESSED, words),\n    }\n\n\ndef _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:\n    matches = (pattern.fullmatch(word) for word in words)\n    return next((int(match.group(1)) for match in matches if match), None)\n\n\ndef _unit(seen: dict[str, str]) -> dict[str, Any]:\n    return {\n        \"active\": seen.get(\"ActiveState\", \"\"),\n        \"sub\": seen.get(\"SubState\", \"\"),\n        \"invocation\": seen.get(\"InvocationID\", \"\"),\n        \"restarts\": units.number(seen.get(\"NRestarts\")),\n        \"result\": seen.get(\"Result\", \"\"),\n    }\n\n\ndef _text(folder: str | None, name: str) -> str | None:\n    if folder is None:\n        return None\n    try:\n        return files.text(os.path.join(folder, name), KERNEL_LIMIT_BYTES)\n    except OSError:\n        return None\n\n\ndef _number(folder: str | None, name: str) -> int | None:\n    \"\"\"None also for `max`.\"\"\"\n    text = (_text(folder, name) or \"\").strip()\n    return int(text) if text.isdigit() else None\n\n\ndef _rows(text: str | None) -> dict[str, int]:\n    \"\"\"`name 12`, or `Name:   12 kB`.\"\"\"\n    rows = (line.replace(\":\", \" \").split() for line in (text or \"\").splitlines())\n    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}\n\n\ndef _memory(group: str | None, main: int) -> dict[str, Any] | None:\n    current = _number(group, \"memory.current\")\n    if group is None or current is None:\n        return None\n    sizes = _resident(group)\n    return {\n        \"current\": current,\n        \"peak\": _number(group, \"memory.peak\"),\n        \"main\": None if sizes is None else sizes.get(main),\n        \"children\": None\n        if sizes is None or main not in sizes\n        else sum(size for pid, size in sizes.items() if pid != main),\n        \"swap\": _number(group, \"memory.swap.current\"),\n        \"high\": _number(group, \"memory.high\"),\n        \"max\": _number(group, \"memory.max\"),\n    }\n\n\ndef _resident(group: str) -> dict[int, int] | None:\n    \"\"\"Resident memory of each process of the cgroup; None if there are too many.\"\"\"\n    page = os.sysconf(\"SC_PAGESIZE\")\n    found: dict[int, int] = {}\n    for folder, _, _ in os.walk(group):\n        for pid in (_text(folder, \"cgroup.procs\") or \"\").split():\n            if len(found) >= MOST_PROCESSES:\n                return None\n            words = (_text(f\"/proc/{pid}\", \"statm\") or \"\").split()\n            if len(words) > 1:\n                found[int(pid)] = int(words[1]) * page\n    return found\n\n\ndef _host() -> dict[str, int]:\n    rows = _rows(files.text(MEMINFO, KERNEL_LIMIT_BYTES))\n    names = ((\"available\", \"MemAvailable\"), (\"swapFree\", \"SwapFree\"))\n    return {name: rows.get(key, 0) * 1024 for name, key in names}\n\n\ndef _events(group: str | None) -> dict[str, int] | None:\n    rows = _rows(_text(group, \"memory.events\"))\n    keys = ((\"high\", \"high\"), (\"max\", \"max\"), (\"oom\", \"oom\"), (\"oomKill\", \"oom_kill\"))\n    return {name: rows.get(key, 0) for name, key in keys} if rows else None\n\n\ndef _pressures(group: str | None) -> dict[str, Any] | None:\n    memory, io = (_pressure(_text(group, f\"{name}.pressure\")) for name in (\"memory\", \"io\"))\n    return None if memory is None or io is None else {\"memory\": memory, \"io\": io}\n\n\ndef _pressure(text: str | None) -> dict[str, int] | None:\n    found = dict(re.findall(r\"^(some|full) .*\\btotal=(\\d+)$\", text or \"\", re.MULTILINE))\n    return {name: int(found.get(name, 0)) for name in (\"some\", \"full\")} if found else None\n\n\ndef _disks(paths: Any) -> list[dict[str, Any]]:\n    \"\"\"Each file system once, by the first of the paths on it. Nothing there is opened.\"\"\"\n    found = []\n    known = set()\n    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():\n        try:\n            about = os.statvfs(path)\n        except (OSError, ValueError, TypeError):\n            continue\n        # Some file systems have no id.\n        ident = about.f_fsid or path\n        if ident in known:\n            continue\n        known.add(ident)\n        found.append(\n            {\n                \"path\": path,\n                \"free\": about.f_bavail * about.f_frsize,\n                \"size\": about.f_blocks * about.f_frsize,\n                \"inodesFree\": about.f_favail,\n                \"inodes\": about.f_files,\n            }\n        )\n    return found\n\n\ndef _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:\n    \"\"\"Of the journal since the sampling began: Prometheus wants counters that only grow.\"\"\"\n    known = before if isinstance(before, dict) else {}\n    return {\n        name: (known[name] if isinstance(known.get(name), int) else 0)\n        + (0 if counted is None else counted[name])\n        for name in journal.NAMES\n    }\n",
-    "celeriac_host/sampler/work.py": "\"\"\"One tick of the sampler: a sample of each unit whose release is not proven.\n\nsample        take a sample of each unit now\n\nIt reads, and writes only to Celeriac's own folders; a file or a unit that cannot be read costs its\npart of one sample. It imports no app and asks no broker: what only the worker knows, the support\nmodule tells systemd as the unit's status.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport sys\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import failures, metrics, reading\nfrom celeriac_host.state import lock_file, sampler_timer, samples, sampling, textfile, webhook\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nLOCK = \"sampler.lock\"\n# Eight days: nobody judged the release, so nobody reads its samples either.\nLONGEST_TICKS = 8 * 24 * 60\n\n\ndef main(words: Sequence[str]) -> None:\n    tick(System())\n\n\ndef tick(host: System) -> None:\n    \"\"\"Nothing if another tick is at work.\"\"\"\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    handle = os.open(os.path.join(host.state, LOCK), flags, 0o600)\n    try:\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            _tick(host)\n    finally:\n        os.close(handle)\n\n\ndef _tick(host: System) -> None:\n    wanted = sampling.wanted(host.state)\n    states = reading.unit_states(host, wanted)\n    shown = []\n    for unit in wanted:\n        seen = sampling.seen(host.state, unit)\n        try:\n            sample, now = reading.sample(host, unit, states.get(unit), seen)\n            shown.append((unit, sample, now[\"totals\"]))\n            _keep(host, unit, sample, now, seen)\n        except Exception as error:\n            complain(f\"no sample of {unit}: {describe(error)}\")\n    if shown:\n        try:\n            textfile.write(metrics.text(shown))\n        except (OSError, OperationError) as error:\n            complain(f\"no metrics: {describe(error)}\")\n    sampler_timer.disarm(host)\n\n\ndef _keep(\n    host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]\n) -> None:\n    # The host's lock is held while a run changes the unit: what it stops has not failed.\n    changing = lock_file.is_held(host.state)\n    events, now[\"told\"] = failures.find(sample, seen, changing)\n    try:\n        os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)\n        samples.append(host.state, unit, sample)\n    except (OSError, ValueError) as error:\n        complain(f\"no sample of {unit}: {error}\")\n    # Before the message: an event is told once, even if this process ends here.\n    with suppress(OSError):\n        sampling.see(host.state, unit, now)\n        for what in events:\n            webhook.tell(host, {\"unit\": unit, \"what\": what, \"at\": time.time()})\n    if now[\"ticks\"] >= LONGEST_TICKS and sampling.is_wanted(host.state, unit):\n        complain(f\"{unit} is not sampled any more: nobody judged its release within eight days\")\n        sampling.forget(host.state, unit)\n\n\ndef complain(what: str) -> None:\n    \"\"\"One line in the journal, as a warning.\"\"\"\n    print(f\"<4>celeriac: {what}\", file=sys.stderr)\n",
+    "celeriac_host/sampler/work.py": "\"\"\"One tick of the sampler: a sample of each unit whose release is not proven.\n\nsample        take a sample of each unit now\n\nIt reads, and writes only to Celeriac's own folders; a file or a unit that cannot be read costs its\npart of one sample. It imports no app and asks no broker: what only the worker knows, the support\nmodule tells systemd as the unit's status.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport sys\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import failures, metrics, reading\nfrom celeriac_host.state import lock_file, sampler_timer, samples, sampling, textfile, webhook\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nLOCK = \"sampler.lock\"\n# Eight days: nobody judged the release, so nobody reads its samples either.\nLONGEST_TICKS = 8 * 24 * 60\n\n\ndef main(words: Sequence[str]) -> None:\n    try:\n        tick(System())\n    except OSError as error:\n        # E.g. the disk is full: the minute is missing, and says so; the timer goes on.\n        complain(f\"no samples: {error.strerror}\")\n\n\ndef tick(host: System) -> None:\n    \"\"\"Nothing if another tick is at work.\"\"\"\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    handle = os.open(os.path.join(host.state, LOCK), flags, 0o600)\n    try:\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            _tick(host)\n    finally:\n        os.close(handle)\n\n\ndef _tick(host: System) -> None:\n    wanted = sampling.wanted(host.state)\n    states = reading.unit_states(host, wanted)\n    shown = []\n    for unit in wanted:\n        seen = sampling.seen(host.state, unit)\n        try:\n            sample, now = reading.sample(host, unit, states.get(unit), seen)\n            shown.append((unit, sample, now[\"totals\"]))\n            _keep(host, unit, sample, now, seen)\n        except Exception as error:\n            complain(f\"no sample of {unit}: {describe(error)}\")\n    if shown:\n        try:\n            textfile.write(metrics.text(shown))\n        except (OSError, OperationError) as error:\n            complain(f\"no metrics: {describe(error)}\")\n    sampler_timer.disarm(host)\n\n\ndef _keep(\n    host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]\n) -> None:\n    # The host's lock is held while a run changes the unit: what it stops has not failed.\n    changing = lock_file.is_held(host.state)\n    events, now[\"told\"] = failures.find(sample, seen, changing)\n    try:\n        os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)\n        samples.append(host.state, unit, sample)\n    except (OSError, ValueError) as error:\n        complain(f\"no sample of {unit}: {error}\")\n    # Before the message: an event is told once, even if this process ends here.\n    with suppress(OSError):\n        sampling.see(host.state, unit, now)\n        for what in events:\n            webhook.tell(host, {\"unit\": unit, \"what\": what, \"at\": time.time()})\n    if now[\"ticks\"] >= LONGEST_TICKS and sampling.is_wanted(host.state, unit):\n        complain(f\"{unit} is not sampled any more: nobody judged its release within eight days\")\n        sampling.forget(host.state, unit)\n\n\ndef complain(what: str) -> None:\n    \"\"\"One line in the journal, as a warning.\"\"\"\n    print(f\"<4>celeriac: {what}\", file=sys.stderr)\n",
     "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any, Protocol\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\nclass Gate(Protocol):\n    \"\"\"Decides which requests are carried out.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Raises Fault.\"\"\"\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        \"\"\"The answer as it is sent.\"\"\"\n\n\nclass Open:\n    \"\"\"With root's own key, all of them.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        return _parsed(line)\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        return message\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        return answer\n\n\ndef main() -> None:\n    run(System(), Open(), {})\n\n\ndef run(host: System, gate: Gate, about: dict[str, Any]) -> None:\n    \"\"\"Says hello, with `about` in it, and serves. Never returns.\"\"\"\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n            **about,\n        }\n    )\n    try:\n        serve(wire, host, gate)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System, gate: Gate) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = gate.parse(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            message = gate.judge(message)\n            answer = gate.answered(message, _answer(message, wire, host))\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"prove\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"prove\":\n        return control.prove(message, host)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
     "celeriac_host/session/hardened.py": "\"\"\"The agent that is installed on the host, for a key that may not do everything.\n\nsudo runs it from the key's forced command. What the client asked SSH for, its arguments and its\nenvironment are ignored; the policy of the host judges each request.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport sys\n\nfrom celeriac_host.policy import budget\nfrom celeriac_host.policy.judge import Judge\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.session import agent\nfrom celeriac_host.system import installed\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached\n\n\ndef main() -> None:\n    if os.geteuid() != 0:\n        sys.exit(\"celeriac: this program is for root: it is started by `sudo -n`\")\n    # sudo sets it, whatever the client's environment was.\n    asker = os.environ.get(\"SUDO_USER\", \"\")\n    os.environ.clear()\n    os.environ.update(detached.ENVIRONMENT)\n    del sys.argv[1:]\n    os.chdir(\"/\")\n    os.umask(0o022)\n    try:\n        # Open until this process ends.\n        budget.take_place(asker)\n    except (OSError, Refused) as error:\n        sys.exit(f\"celeriac: {error}\")\n    host = System()\n    judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)\n    # A session that lasts too long ends as if its client were gone; a transaction goes on.\n    signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, \"runner_gone\", True))\n    signal.alarm(judge.longest_session())\n    about = {\"hardened\": True, \"version\": installed.version(), \"access\": judge.access()}\n    agent.run(host, judge, about)\n",
     "celeriac_host/session/incoming.py": "\"\"\"Stores uploads that a run sends before its plan is applied, by SHA-256, for a short time.\n\nThey are below /var/lib/celeriac/incoming, for root only. Each piece names its offset, so that a\nrepeated or missing piece is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport errno\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import parcels\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nLIMIT_BYTES = 512 * 1024 * 1024\n# Stays free for the journal, the database and logs.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# No upload takes longer.\nSTALE_SECONDS = 6 * 3600\nOURS = re.compile(r\"[0-9a-f]{64}(\\.[1-9][0-9]*\\.part)?\")\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Handles one of `begin`, `piece` and `end`. Raises Fault, and then keeps nothing.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"invalid sha256: expected 64 hexadecimal digits\")\n    folder = os.path.join(host.state, parcels.FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"could not store the upload in {folder}: {describe(error).partition(' (')[0]}; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"unknown step {message['step']!r} of receive; expected begin, piece or end\")\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"the upload has {size} bytes; the limit is {LIMIT_BYTES} bytes\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free, but the upload and a reserve need \"\n            f\"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"received a piece for byte {offset}; expected byte {there}\")\n        # It may be longer than its announced size, and others are sent at the same time.\n        if shutil.disk_usage(part).free < len(piece) + MARGIN_BYTES:\n            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\n            \"the upload is incomplete or damaged: its SHA-256 does not match\", next=\"run again\"\n        )\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"Keeps the newest few, and what another run may be sending.\"\"\"\n    known = []\n    for name in filter(OURS.fullmatch, os.listdir(folder)):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that receives it still runs.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
@@ -80918,7 +80973,7 @@ function escapeMarkdown(text) {
         .replaceAll('<', '&lt;')
         .replaceAll('>', '&gt;')
         .replace(/^([#+=-])/, '\\$1')
-        .replace(/^(\d+)([.)])/, '$1\\$2');
+        .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
 }
 /** Text inside an HTML element or a quoted attribute, on one line. */
 const escapeHtml = (text) => escapeHtmlLines(toOneLine(text));
@@ -80989,7 +81044,7 @@ function trackOpen(line, open) {
     }
     if (fence)
         open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-    else if (line === '<details>')
+    else if (/^<details(?: open)?>$/.test(line))
         open.push('</details>');
     else if (line === '</details>')
         open.pop();
@@ -81313,6 +81368,7 @@ function renderTable(table) {
         ...table.rows.map((cells) => row(cells.map(shorten))),
     ].join('\n');
 }
+/** A table of checks. */
 function renderChecks(checks) {
     return renderTable({
         columns: ['check', 'verdict', 'seen', 'expected', 'next'],
@@ -81325,6 +81381,7 @@ function renderChecks(checks) {
         ]),
     });
 }
+/** Their evidence, a collapsed section for each. */
 function detailsOfChecks(checks) {
     return checks
         .filter((check) => check.evidence.length > 0)
