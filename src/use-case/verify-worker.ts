@@ -145,7 +145,7 @@ async function judgeRelease(
 }
 
 /** If the app is unknown, stray workers cannot be told apart from workers of other apps. */
-function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] | null {
+export function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] | null {
   const call = workerCallOf(unit, host.cpus);
   if (call === null || call.app === null) {
     return null;

@@ -224,8 +224,9 @@ class ActLog {
     if (stepResult !== 'success' && stepResult !== 'failure') return;
     const seconds = Math.round(executionTime / 1e9);
     this.#say(`${stepResult}, ${seconds} s`, 1);
-    // Its outputs follow.
-    if (stage !== 'Post') this.steps.push({ name: step, result: stepResult, outputs: {} });
+    // A skipped step of an action from elsewhere has its `Pre`, too. Its outputs follow.
+    if (stage !== 'Pre' && stage !== 'Post')
+      this.steps.push({ name: step, result: stepResult, outputs: {} });
   }
 
   #takeCommand(entry: Entry, command: string): void {
