@@ -4,9 +4,9 @@ import type { Report } from '../model/report.ts';
 import type { SoakLimits } from '../model/soak.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeVerdict } from '../report/summary.ts';
+import { straysOf } from './strays-of.ts';
 import { verifyHost } from './verify-host.ts';
 import { gatherReport, type SampleMemory } from './verify-report.ts';
-import { straysOf } from './verify-worker.ts';
 
 /** What a look at a worker is about. */
 export interface LookSubject {

@@ -182,7 +182,7 @@ const machinery = new Set(['Set up job', 'Complete job']);
 
 /** What act says of itself when all is well, or says again. */
 const chatter =
-  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection)/u;
+  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection|LocalRepositoryCache )/u;
 
 /** Reads act's log as a person reads a runner's. */
 class ActLog {
