@@ -8,6 +8,9 @@ import { straysOf } from './strays-of.ts';
 import { verifyHost } from './verify-host.ts';
 import { gatherReport, type SampleMemory } from './verify-report.ts';
 
+/** Checks of what a look does not do: "not done" is no news. */
+const notMade: ReadonlySet<string> = new Set(['gate', 'stuck-jobs']);
+
 /** What a look at a worker is about. */
 export interface LookSubject {
   /** As the user gave it. */
@@ -42,7 +45,9 @@ export async function lookAtWorker(
       ({ kind: 'not-read', why: '`verify` reads the tables of the app' }) as const,
   };
   const looked = { ...desired, gate: { kind: 'none' as const }, dryRun: true };
-  const { verdict, evidence } = await verifyHost(ports, looked);
+  const { verdict: judged, evidence } = await verifyHost(ports, looked);
+  const checks = judged.checks.filter(({ id }) => !notMade.has(id));
+  const verdict = { ...judged, checks };
   const sentence = describeVerdict(verdict);
   return gatherReport(agent, { ...subject, verdict, evidence, sentence }, memory);
 }

@@ -39,6 +39,10 @@ export type Artifacts = Readonly<Record<string, Readonly<Record<string, string>>
 
 export interface WorkflowOptions {
   readonly variables?: Readonly<Record<string, string>>;
+  /** The repository with the workflow; this one if not set. */
+  readonly repository?: string;
+  /** Repositories that it uses, by `owner/name@ref`: the folder of each. */
+  readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
   readonly onLine?: (line: string) => void;
@@ -47,8 +51,8 @@ export interface WorkflowOptions {
 export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
 
 /**
- * Runs a workflow of this repository by act in host mode: the YAML as it is and the work tree as it
- * is (what Git ignores left out), without Docker and without network.
+ * Runs a workflow by act in host mode: the YAML as it is and the work tree as it is (what Git
+ * ignores left out), without Docker and without network.
  *
  * @throws Error when act can't be started
  */
@@ -69,7 +73,7 @@ export async function runWorkflow(
   try {
     const args = await prepare(folder, file, event, host, options);
     const log = new ActLog(options.onLine ?? (() => {}));
-    act = startAct(folder, args);
+    act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
     const artifacts = readArtifacts(join(folder, 'artifacts'));
     return { code, lines: log.lines, steps: log.steps, summaries: log.summaries, artifacts };
@@ -109,15 +113,19 @@ async function prepare(
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
     ...['--env', `CELERIAC_TEST_ARTIFACTS=${join(folder, 'artifacts')}`],
-    ...(await standIns(file)),
+    ...(await standIns(join(options.repository ?? root, '.github/workflows', file))),
+    ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
+      '--local-repository',
+      `${name}=${where}`,
+    ]),
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
   ];
 }
 
 /** There is no GitHub to fetch this action from, and none to upload to. */
-async function standIns(file: string): Promise<readonly string[]> {
-  const text = await readFile(join(root, '.github/workflows', file), 'utf8');
+async function standIns(workflow: string): Promise<readonly string[]> {
+  const text = await readFile(workflow, 'utf8');
   const pins = new Set(text.match(/actions\/upload-artifact@[0-9a-f]{40}/g));
   const standIn = join(root, 'test/fixtures/upload-artifact');
   return [...pins].flatMap((pin) => ['--local-repository', `${pin}=${standIn}`]);
@@ -136,10 +144,10 @@ function readArtifacts(folder: string): Artifacts {
 
 type Act = ChildProcessByStdio<null, Readable, Readable>;
 
-function startAct(folder: string, args: readonly string[]): Act {
+function startAct(folder: string, args: readonly string[], cwd: string): Act {
   const path = [dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
   return spawn('act', args, {
-    cwd: root,
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     // A folder of its own: no settings of the person's, and nothing left behind.
     env: { PATH: path, HOME: folder, XDG_CACHE_HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8' },

@@ -80973,7 +80973,7 @@ function escapeMarkdown(text) {
         .replaceAll('<', '&lt;')
         .replaceAll('>', '&gt;')
         .replace(/^([#+=-])/, '\\$1')
-        .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
+        .replace(/^(\d+)([.)])/, '$1\\$2');
 }
 /** Text inside an HTML element or a quoted attribute, on one line. */
 const escapeHtml = (text) => escapeHtmlLines(toOneLine(text));
@@ -81044,7 +81044,7 @@ function trackOpen(line, open) {
     }
     if (fence)
         open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-    else if (/^<details(?: open)?>$/.test(line))
+    else if (line === '<details>')
         open.push('</details>');
     else if (line === '</details>')
         open.pop();
@@ -81368,7 +81368,6 @@ function renderTable(table) {
         ...table.rows.map((cells) => row(cells.map(shorten))),
     ].join('\n');
 }
-/** A table of checks. */
 function renderChecks(checks) {
     return renderTable({
         columns: ['check', 'verdict', 'seen', 'expected', 'next'],
@@ -81381,7 +81380,6 @@ function renderChecks(checks) {
         ]),
     });
 }
-/** Their evidence, a collapsed section for each. */
 function detailsOfChecks(checks) {
     return checks
         .filter((check) => check.evidence.length > 0)

@@ -38,6 +38,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
     };
   };
   const agent = {
+    clockSkew: null,
     async look<const Query extends FactQuery>(query: Query) {
       asked.push(`${Object.keys(query).join(' ')}${query.samples?.after == null ? '' : ' (on)'}`);
       if (query.host !== undefined) {
