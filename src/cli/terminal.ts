@@ -6,6 +6,8 @@ export interface Terminal {
   note(line: string): void;
   /** A line that the next one replaces, where that is possible; otherwise nothing. */
   live?(line: string): void;
+  /** Clears the screen; missing where the output is no screen. */
+  readonly clear?: () => void;
 }
 
 /** Text from a host or a database must not control the terminal, or the runner that shows it. */
@@ -15,4 +17,5 @@ export const guardTerminal = (terminal: Terminal): Terminal => ({
   ...(terminal.live !== undefined && {
     live: (line: string) => terminal.live?.(sanitizeLogLine(line)),
   }),
+  ...(terminal.clear !== undefined && { clear: terminal.clear }),
 });
