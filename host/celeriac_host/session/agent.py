@@ -134,6 +134,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         wire.send_paced({"id": ident, "progress": {"kind": "chunk", "data": text}})
 
     host.note = lambda text: progress({"kind": "note", "message": text})
+    host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
