@@ -121,6 +121,8 @@ export interface SnapshotInfo {
   readonly sizeBytes: Bytes;
   readonly sha256: Sha256;
   readonly takenAt: EpochSeconds;
+  /** When somebody last wrote to the database; `null`: not known. */
+  readonly writtenAt: EpochSeconds | null;
 }
 
 /** A request to the app that removes or marks what a probe made, once that has ended. */

@@ -3,10 +3,12 @@ import { HostError } from '../model/errors.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
+import type { SoakLimits } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
 import { latest } from '../verify/evidence.ts';
 import { buildReport, shownTransactions } from '../verify/report.ts';
+import { judgeRelease } from '../verify/soak/release.ts';
 import type { Verification } from './verify-host.ts';
 
 /** What a report is about, and what is known of it already. */
@@ -15,6 +17,8 @@ export interface ReportSubject extends Verification {
   readonly host: string;
   readonly meta: TransactionMeta;
   readonly sentence: string;
+  /** What a release is judged by until it is proven. */
+  readonly soakLimits: SoakLimits;
   /** Values that must not be in it. */
   readonly secrets: readonly string[];
 }
@@ -28,7 +32,7 @@ const mostAnswers = 20;
  */
 export async function gatherReport(
   agent: Pick<Agent, 'look'>,
-  { host, meta, sentence, verdict, evidence, secrets }: ReportSubject,
+  { host, meta, sentence, verdict, evidence, soakLimits, secrets }: ReportSubject,
 ): Promise<Report> {
   const unit = evidence.before.unit.name;
   const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
@@ -38,6 +42,15 @@ export async function gatherReport(
     shown.length === 0
       ? { undoing: [] }
       : await maybe(() => agent.look({ undoing: { transactions: shown } }));
+  const samples = await maybe(() => readSamples(agent, unit));
+  const memory = {
+    releases: releases.releases,
+    transactions: ledger?.transactions ?? [],
+    samples: samples ?? [],
+    now: latest(evidence).host.now,
+  };
+  const isSoaked = samples !== null && soakLimits.wanted > 0;
+  const soak = isSoaked ? judgeRelease(memory, soakLimits) : null;
   const report = buildReport({
     celeriac: version,
     host,
@@ -46,11 +59,11 @@ export async function gatherReport(
     sentence,
     evidence,
     releases,
-    samples: await maybe(() => readSamples(agent, unit)),
+    samples,
     transactions: ledger?.transactions ?? null,
     steps: ledger === null ? null : (steps?.undoing ?? null),
-    soak: null,
-    comparison: null,
+    soak: soak?.verdict ?? null,
+    comparison: soak?.comparison ?? null,
   });
   return hideSecrets(report, secrets);
 }

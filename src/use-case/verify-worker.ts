@@ -3,6 +3,7 @@ import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -20,6 +21,7 @@ import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evide
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
+import { soakWorker } from './soak-worker.ts';
 import { type Verification, verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
@@ -30,6 +32,7 @@ import { gatherReport } from './verify-report.ts';
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
+  if (run.inputs.mode === 'soak') return soakWorker(run);
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
@@ -82,7 +85,8 @@ async function keepReport(
   let folder = '';
   try {
     const meta = run.meta(inputs.unit);
-    const subject = { ...verification, sentence, host: inputs.host, meta, secrets };
+    const { limits: soakLimits } = readSoakDesired(inputs);
+    const subject = { ...verification, sentence, host: inputs.host, meta, secrets, soakLimits };
     const report = await gatherReport(agent, subject);
     folder = run.keepFiles(`celeriac-${inputs.unit}`, {
       [reportFiles.page]: renderPage(report),

@@ -113,8 +113,8 @@ function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Rep
 }
 
 /** Newest first. */
-function releasesOf({ releases }: ReleasesFact): readonly ReportRelease[] {
-  return releases
+const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
+  releases
     .toReversed()
     .slice(0, kept.releases)
     .map((each) => ({
@@ -125,10 +125,9 @@ function releasesOf({ releases }: ReleasesFact): readonly ReportRelease[] {
       run: each.holder,
       sha: each.sha,
       state: each.state,
-      since: each.since,
-      why: each.why,
+      since: each.state === 'before' ? null : each.since,
+      why: each.state === 'proven' || each.state === 'failed' ? each.soakWhy : each.why,
     }));
-}
 
 type LedgerRelease = ReleasesFact['releases'][number];
 

@@ -30,9 +30,9 @@ const released: ReleasesFact['releases'][number] = {
   sha: 'abc',
   verdict: 'none',
   why: '',
-  state: 'unproven',
+  state: 'awaiting',
   since: epochSeconds(now - 1000),
-  by: 'nika',
+  by: 'https://example.com/run/1',
   soakWhy: '',
   figures: null,
   kept: true,
@@ -84,7 +84,7 @@ function setUp(given: Given = {}) {
     const known = facts({
       unit: unitFact(healthy ? {} : { activeState: 'failed' }),
       releases: {
-        releases: [{ ...released, state: confirmed ? 'unproven' : 'awaiting' }],
+        releases: [confirmed ? { ...released, state: 'unproven' } : released],
         awaiting: confirmed ? null : awaiting,
         guarded: true,
       },
@@ -128,6 +128,7 @@ function setUp(given: Given = {}) {
       confirmed = given.confirms ?? true;
       return confirmed;
     },
+    clockSkew: null,
     [Symbol.asyncDispose]: async () => {},
   } as unknown as Agent;
   const values = {
@@ -201,6 +202,8 @@ test('a healthy worker: confirmed first, then the report, whose folder is an out
   expect(kept[0]?.['report.html']).toContain('<p class="word">Healthy</p>');
   expect(report()).toMatchObject({
     host: 'vps.example.com',
+    // Ten minutes of the day are over.
+    soak: { state: 'unproven', wantedSeconds: 86_400 },
     by: { run: 'https://example.com/run/2', actor: 'ben', sha: 'def' },
     verdict: { conclusion: 'healthy' },
     timeline: { samples: 1 },

@@ -40,8 +40,8 @@ const released = (release: number, changes: Partial<LedgerRelease> = {}): Ledger
   verdict: release === 0 ? 'none' : 'confirmed',
   why: '',
   state: release === 0 ? 'before' : 'unproven',
-  since: epochSeconds(now - 10_000 + release * 100),
-  by: '',
+  since: epochSeconds(now - 10_000 + release * 100 + 50),
+  by: run,
   soakWhy: '',
   figures: null,
   kept: true,
@@ -196,21 +196,28 @@ describe('test jobs', () => {
 
 describe('releases', () => {
   test('are newest first, each with what became of it', () => {
-    const undone = released(2, { verdict: 'rolled-back', state: 'undone' });
-    const found = [released(0), released(1), undone, released(3, { state: 'awaiting' })];
+    const found = [
+      released(0),
+      released(1, { why: 'verified' }),
+      released(2, { verdict: 'rolled-back', state: 'undone', why: 'requested' }),
+      released(3, { state: 'proven', why: 'verified', soakWhy: 'Proven: 24 h.' }),
+      released(4, { state: 'awaiting', verdict: 'none' }),
+    ];
     const { releases } = buildReport(parts({ evidence: withReleases(found) }));
-    expect(releases?.map(({ release, state }) => [release, state])).toEqual([
-      [3, 'awaiting'],
-      [2, 'undone'],
-      [1, 'unproven'],
-      [0, 'before'],
+    expect(releases?.map(({ release, state, why }) => [release, state, why])).toEqual([
+      [4, 'awaiting', ''],
+      [3, 'proven', 'Proven: 24 h.'],
+      [2, 'undone', 'requested'],
+      [1, 'unproven', 'verified'],
+      [0, 'before', ''],
     ]);
-  });
-
-  test('say since when they are in their state', () => {
-    const proven = released(1, { state: 'proven', since: epochSeconds(now - 5) });
-    const { releases } = buildReport(parts({ evidence: withReleases([proven]) }));
-    expect(releases?.[0]).toMatchObject({ state: 'proven', since: now - 5 });
+    expect(releases?.map(({ since }) => since === null)).toEqual([
+      false,
+      false,
+      false,
+      false,
+      true,
+    ]);
   });
 
   test('of very many, the newest are kept', () => {
