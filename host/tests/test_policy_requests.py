@@ -46,12 +46,20 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "unit": {"name": UNIT, "exposure": True, "programs": [f"{at.app}/venv/bin/celery"]},
         "workers": {"command": "x"},
         "code": {"unit": UNIT},
+        "settings": {"unit": UNIT},
+        "room": {"unit": UNIT, "paths": [at.app]},
+        "pressure": {"unit": UNIT},
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
         "sampling": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
+        "command": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "argv": ["python", "manage.py", "migrate"],
+            "timeoutSeconds": 30,
+        },
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},
@@ -80,6 +88,9 @@ def queries(at: Hardened) -> Dict[str, Any]:
     }
 
 
+COUNTED = {"counts": "celeriac_status_counts", "mostUnknown": 200}
+
+
 def messages(at: Hardened) -> Dict[str, Any]:
     """One of each request."""
     found: Dict[str, Any] = {
@@ -87,7 +98,7 @@ def messages(at: Hardened) -> Dict[str, Any]:
         "snapshot": {
             "database": f"{at.app}/app.db",
             "limitBytes": 1024,
-            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}]},
+            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}], **COUNTED},
         },
         "submit": {"request": {"kind": "canary", **canary(at)}},
         "receive": {"sha256": SHA, "step": "begin", "sizeBytes": 10},
@@ -95,7 +106,11 @@ def messages(at: Hardened) -> Dict[str, Any]:
             "operations": [{"op": "enable-unit", "title": "a", "why": "b", "unit": UNIT}],
             "meta": {**META, "unit": UNIT, "actor": "a", "release": {"confirmWithinSeconds": 900}},
         },
-        "undo": {"transactions": [IDENT], "meta": META},
+        "undo": {
+            "transactions": [IDENT],
+            "newest": IDENT,
+            "meta": {**META, "unit": UNIT},
+        },
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
         "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
@@ -179,8 +194,16 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("unit", {"name": UNIT, "programs": ["/root/../x/celery"]}, "units: "),
         ("workers", {"command": "."}, "workers: "),
         ("code", {"unit": "ssh.service"}, "units: "),
+        ("settings", {"unit": "ssh.service"}, "units: "),
+        ("room", {"unit": "ssh.service"}, "units: "),
+        ("pressure", {"unit": "ssh.service"}, "units: "),
+        ("room", {"paths": ["../etc"]}, "units: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
+        ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),
+        ("command", {"argv": ["python", "manage.py"]}, "commands: "),
+        ("command", {"interpreter": ["/bin/sh"]}, "interpreter: "),
+        ("command", {"unit": "ssh.service"}, "units: "),
         ("http", probe("http://169.254.169.254/latest"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/../x"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/%2e%2e/"), "urls: "),
@@ -288,13 +311,18 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
             assert refused(message, at, "read").startswith("access: ")
     task = {"kind": "task", **canary(at), "task": "shop.tasks.probe"}
     assert refused({**messages(at)["submit"], "request": task}, at, "read").startswith("access: ")
+    # A command may change whatever it wants to.
+    command = {"command": queries(at)["command"]}
+    facts.judge(command, at.scene())
+    assert refusal(lambda: facts.judge(command, at.scene("read"))).startswith("access: ")
 
 
 @pytest.mark.parametrize(
     ("ask", "changed", "reason"),
     [
         ("snapshot", {"database": "/etc/shadow"}, "databases: "),
-        ("snapshot", {"extract": {"unit": "ssh.service", "tables": []}}, "units: "),
+        ("snapshot", {"extract": {"unit": "ssh.service", "tables": [], **COUNTED}}, "units: "),
+        ("snapshot", {"extract": {"unit": UNIT, "tables": []}}, "databases: extract of snapshot: "),
         ("receive", {"sha256": "../../x"}, "checkout: "),
         ("receive", {"step": "exec"}, "checkout: "),
         ("receive", {"sizeBytes": 2**39}, "limits: "),
@@ -399,6 +427,14 @@ def test_probes_are_those_of_the_policy(at: Hardened) -> None:
     assert "urls: " in refused(submit({**http, "pollUrl": "//evil/api/"}), at)
     assert "urls: " in refused(submit({**http, "pollUrl": "/{a}/x"}), at)
     assert "urls: " in refused(submit({**http, "method": "DELETE"}), at)
+    clean = {"method": "DELETE", "url": "/api/jobs/{job.id}", "form": {}}
+    requests.judge(submit({**http, "clean": clean}), at.scene())
+    own = {**clean, "url": "http://127.0.0.1:8000/api/jobs/{task_id}"}
+    requests.judge(submit({**task, "clean": own}), at.scene())
+    for url in ("http://{a}/api/", "//evil/api/", "/{a}/x", "http://10.0.0.1/{task_id}"):
+        assert "urls: " in refused(submit({**http, "clean": {**clean, "url": url}}), at)
+        assert "urls: " in refused(submit({**task, "clean": {**clean, "url": url}}), at)
+    assert "urls: " in refused(submit({**http, "clean": {**clean, "method": "GET"}}), at)
     shell = {**canary(at), "kind": "canary", "interpreter": ["sh"]}
     assert "interpreter: " in refused(submit(shell), at)
 

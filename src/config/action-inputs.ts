@@ -29,6 +29,7 @@ import {
   yamlInput,
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
+import { soakHours, soakInputs } from './soak-inputs.ts';
 
 /** Inputs of every action: where the host is and how to log in. */
 export const hostInputs = {
@@ -329,14 +330,7 @@ export const deployWorkerInputs = {
       'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
     fallback: '15m',
   }),
-  'soak-hours': integerInput(
-    {
-      description:
-        'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
-      fallback: '24',
-    },
-    { min: 0, max: 168 },
-  ),
+  'soak-hours': soakHours,
   'roll-back': patternInput(
     {
       description:
@@ -431,6 +425,15 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  mode: choiceInput(
+    {
+      description:
+        '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+      fallback: 'checks',
+    },
+    ['checks', 'soak'],
+  ),
+  ...soakInputs,
   'app-user': appUserInput,
   gate: choiceInput(
     {
@@ -496,6 +499,24 @@ export const verifyInputs = {
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
     /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
   ),
+  'gate-clean-url': urlInput(
+    {
+      description:
+        'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+      fallback: '',
+    },
+    'a URL such as http://127.0.0.1/api/batch/{batch_id}',
+    /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
+  ),
+  'gate-clean-method': choiceInput(
+    { description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' },
+    ['DELETE', 'POST'],
+  ),
+  'gate-clean-form': pairsInput({
+    description:
+      'With `gate-clean-method: POST`: form fields, one `name=value` per line, e.g. `mark=test`.',
+    fallback: '',
+  }),
   'gate-field': patternInput(
     { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
     'a field name such as status or links.state',
@@ -520,6 +541,11 @@ export const verifyInputs = {
     'URLs separated by white space',
     urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),
+  checks: yamlInput({
+    description:
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+    fallback: '',
+  }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
   concurrency: maybeIntegerInput(
     {
@@ -563,6 +589,16 @@ export const verifyInputs = {
     description: 'Confirm the release that awaits its verdict if all checks pass.',
     fallback: 'true',
   }),
+} as const;
+
+/** Of `celeriac soak`: what `mode: soak` of the action takes. */
+export const soakCommandInputs = {
+  ...hostInputs,
+  unit,
+  ...soakInputs,
+  'max-429': verifyInputs['max-429'],
+  'rate-limit-max': verifyInputs['rate-limit-max'],
+  'max-errors': verifyInputs['max-errors'],
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;

@@ -14,6 +14,12 @@ export interface FactArguments {
   readonly files: { readonly paths: readonly string[] };
   readonly swap: { readonly path: string };
   readonly sysctl: { readonly names: readonly string[] };
+  /** What the present release proved of the unit. */
+  readonly settings: { readonly unit: string };
+  /** File systems that the app of a unit writes to, and those of the given paths. */
+  readonly room: { readonly unit: string; readonly paths: readonly string[] };
+  /** How long processes waited for memory and I/O. */
+  readonly pressure: { readonly unit: string };
   readonly unit: {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
@@ -30,6 +36,8 @@ export interface FactArguments {
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
   readonly limits: { readonly unit: string };
+  /** Runs a command of the app once, as its unit would. */
+  readonly command: CommandQuery;
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
    * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
@@ -78,6 +86,9 @@ export interface FactAnswers {
   readonly files: Readonly<Record<string, FileFact>>;
   readonly swap: SwapFact;
   readonly sysctl: SysctlFact;
+  readonly settings: SettingsFact | null;
+  readonly room: readonly FileSystemRoom[];
+  readonly pressure: PressureFact;
   readonly unit: UnitFact;
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
@@ -85,6 +96,7 @@ export interface FactAnswers {
   readonly logged: LoggedFact;
   readonly kernel: KernelFact;
   readonly limits: LimitsFact;
+  readonly command: CommandFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
@@ -253,6 +265,48 @@ export interface SysctlFact {
     readonly path: string;
     readonly line: number;
   }[];
+}
+
+/** Of the newest release that stayed and proved any; `null`: there is none. */
+export interface SettingsFact {
+  readonly transaction: string;
+  /** As `systemctl show` printed them. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+/** Pressure Stall Information of the kernel. */
+export interface PressureFact {
+  /** In a container, of the machine that it runs on. */
+  readonly machine: Stalls;
+  readonly unit: Stalls;
+}
+
+/** `null`: the kernel does not measure it, or the unit does not run. */
+export interface Stalls {
+  readonly memory: Stall | null;
+  readonly io: Stall | null;
+}
+
+/** Time in which some, or all, processes waited. */
+export interface Stall {
+  readonly some: StallShares;
+  readonly full: StallShares;
+}
+
+/** Percent of the last 10, 60 and 300 s. */
+export interface StallShares {
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
+}
+
+export interface FileSystemRoom {
+  readonly mountPoint: string;
+  readonly type: string;
+  /** `free`: for users other than root. `null`: not asked, as it may wait for a network. */
+  readonly bytes: { readonly used: Bytes; readonly free: Bytes } | null;
+  /** `null`: not counted by this file system. */
+  readonly inodes: { readonly used: number; readonly free: number } | null;
 }
 
 export interface UnitFact {
@@ -425,6 +479,24 @@ export interface LimitedService {
   readonly currentBytes: Bytes | null;
 }
 
+export interface CommandQuery {
+  readonly unit: string;
+  /** Runs in place of `python` and `python3`. */
+  readonly interpreter: readonly string[];
+  readonly argv: readonly string[];
+  readonly timeoutSeconds: Seconds;
+}
+
+export interface CommandFact {
+  /** Negative: the signal that ended it; `null`: it did not end in time, or could not be run. */
+  readonly code: number | null;
+  /** The last 8 KiB of what it printed. */
+  readonly output: string;
+  readonly seconds: Seconds;
+  /** Why it could not be run, or was ended. */
+  readonly problem: string | null;
+}
+
 export interface HttpProbe {
   readonly url: string;
   readonly timeoutSeconds: Seconds;
@@ -477,6 +549,8 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** When a worker began those that it runs, as far as it says; by their ids. */
+      readonly begun?: Readonly<Record<string, EpochSeconds>>;
       /** How many tasks the workers hold in all, whether asked for or not. */
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */

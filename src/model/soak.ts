@@ -26,6 +26,35 @@ export interface SoakComparison {
   readonly trend: 'better' | 'same' | 'worse' | null;
 }
 
+/** What a run of the soak found and did: for programs, and for the issue about a failed release. */
+export interface SoakReport {
+  readonly version: 1;
+  readonly unit: string;
+  /** `none`: no release of Celeriac runs. */
+  readonly state: ReleaseState | 'none';
+  /** One sentence, for people. */
+  readonly sentence: string;
+  readonly release: {
+    readonly number: number;
+    readonly transaction: string;
+    readonly sha: string;
+    readonly actor: string;
+    /** Since when it is unproven, or by when it was proven or failed. */
+    readonly since: EpochSeconds;
+  } | null;
+  /** `null`: nothing was to be judged. */
+  readonly verdict: SoakVerdict | null;
+  /** Beside the last proven release; `null`: there is none, or its figures are not known. */
+  readonly comparison: {
+    readonly release: number;
+    readonly rows: readonly SoakComparison[];
+  } | null;
+  /** The release that runs again because this one failed; `null`: no roll-back. */
+  readonly rolledBackTo: number | null;
+  /** Who judged: the address of the run, or user and host. */
+  readonly by: string;
+}
+
 /** The verdict of a soak, as the ledger keeps it. */
 export interface Proof {
   readonly unit: string;

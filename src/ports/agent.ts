@@ -1,3 +1,4 @@
+import type { ClockSkew } from '../model/clock-skew.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Extract } from '../model/job-store.ts';
 import type { Operation } from '../model/operation.ts';
@@ -32,6 +33,8 @@ export type OnProgress = (progress: Progress) => void;
 export interface Agent extends AsyncDisposable {
   readonly hello: Hello;
   readonly traffic: Traffic;
+  /** By the most precise of the looks at `host`; `null`: there was none. */
+  readonly clockSkew: ClockSkew | null;
   look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>>;
   /** Stores bytes on the host, where operations find them by their hash. Changes nothing else. */
   send(parcel: Parcel, onProgress: OnProgress): Promise<void>;
@@ -44,11 +47,15 @@ export interface Agent extends AsyncDisposable {
     meta: TransactionMeta,
     onProgress: OnProgress,
   ): Promise<Outcome>;
-  /** Undoes committed transactions from their journals, in this order: newest first. */
+  /**
+   * Undoes committed transactions from their journals, in this order: newest first. With `newest`
+   * nothing, if meanwhile another release than that of this transaction runs.
+   */
   undo(
     transactions: readonly string[],
     meta: TransactionMeta,
     onProgress: OnProgress,
+    newest?: string,
   ): Promise<Outcome>;
   /** Recovers transactions that an earlier run left unfinished; empty if there are none. */
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;

@@ -89,7 +89,7 @@ const soak = z.object({
     z.object({
       limit: z.string(),
       title: z.string(),
-      verdict: z.enum(['pass', 'fail', 'unknown']),
+      verdict: z.enum(['pass', 'warn', 'fail', 'unknown']),
       seen: z.string(),
     }),
   ),

@@ -3,10 +3,12 @@ import { HostError } from '../model/errors.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
+import type { SoakLimits } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
 import { latest } from '../verify/evidence.ts';
 import { buildReport, shownTransactions } from '../verify/report.ts';
+import { judgeRelease } from '../verify/soak/release.ts';
 import type { Verification } from './verify-host.ts';
 
 /** What a report is about, and what is known of it already. */
@@ -15,6 +17,8 @@ export interface ReportSubject extends Verification {
   readonly host: string;
   readonly meta: TransactionMeta;
   readonly sentence: string;
+  /** What a release is judged by until it is proven. */
+  readonly soakLimits: SoakLimits;
   /** Values that must not be in it. */
   readonly secrets: readonly string[];
 }
@@ -22,13 +26,22 @@ export interface ReportSubject extends Verification {
 /** Eight days of samples are about ten answers. */
 const mostAnswers = 20;
 
+/** What was read of the samples: the next look goes on from there. */
+export interface SampleMemory {
+  samples: Sample[];
+  after: SampleCursor | null;
+}
+
+export const emptyMemory = (): SampleMemory => ({ samples: [], after: null });
+
 /**
  * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
  * and samples. What cannot be read is `null` in it.
  */
 export async function gatherReport(
   agent: Pick<Agent, 'look'>,
-  { host, meta, sentence, verdict, evidence, secrets }: ReportSubject,
+  { host, meta, sentence, verdict, evidence, soakLimits, secrets }: ReportSubject,
+  remembered: SampleMemory = emptyMemory(),
 ): Promise<Report> {
   const unit = evidence.before.unit.name;
   const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
@@ -38,6 +51,15 @@ export async function gatherReport(
     shown.length === 0
       ? { undoing: [] }
       : await maybe(() => agent.look({ undoing: { transactions: shown } }));
+  const samples = await maybe(() => readSamples(agent, unit, remembered));
+  const memory = {
+    releases: releases.releases,
+    transactions: ledger?.transactions ?? [],
+    samples: samples ?? [],
+    now: latest(evidence).host.now,
+  };
+  const isSoaked = samples !== null && soakLimits.wanted > 0;
+  const soak = isSoaked ? judgeRelease(memory, soakLimits) : null;
   const report = buildReport({
     celeriac: version,
     host,
@@ -46,11 +68,11 @@ export async function gatherReport(
     sentence,
     evidence,
     releases,
-    samples: await maybe(() => readSamples(agent, unit)),
+    samples,
     transactions: ledger?.transactions ?? null,
     steps: ledger === null ? null : (steps?.undoing ?? null),
-    soak: null,
-    comparison: null,
+    soak: soak?.verdict ?? null,
+    comparison: soak?.comparison ?? null,
   });
   return hideSecrets(report, secrets);
 }
@@ -63,18 +85,17 @@ export async function gatherReport(
 export async function readSamples(
   agent: Pick<Agent, 'look'>,
   unit: string,
+  memory: SampleMemory,
 ): Promise<readonly Sample[] | null> {
-  const found: Sample[] = [];
-  let after: SampleCursor | null = null;
   for (let answer = 0; answer < mostAnswers; answer += 1) {
-    const fact: SamplesFact = await ask(agent, unit, after);
+    const fact: SamplesFact = await ask(agent, unit, memory.after);
     // Its file was replaced meanwhile: what follows begins with the oldest sample again.
-    if (fact.restarted) found.length = 0;
-    found.push(...fact.samples);
+    if (fact.restarted || fact.cursor === null) memory.samples = [];
+    memory.samples.push(...fact.samples);
+    memory.after = fact.cursor;
     if (fact.cursor === null || !fact.more) break;
-    after = fact.cursor;
   }
-  return found.length === 0 ? null : found;
+  return memory.samples.length === 0 ? null : [...memory.samples];
 }
 
 const ask = async (agent: Pick<Agent, 'look'>, unit: string, after: SampleCursor | null) =>

@@ -5,7 +5,9 @@ import type { CheckModule } from './check.ts';
 import { activeQueues } from './checks/active-queues.ts';
 import { beat } from './checks/beat.ts';
 import { broker } from './checks/broker.ts';
+import { clock } from './checks/clock.ts';
 import { consuming } from './checks/consuming.ts';
+import { disk } from './checks/disk.ts';
 import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
@@ -15,8 +17,10 @@ import { gateJob } from './checks/gate-job.ts';
 import { gateOom } from './checks/gate-oom.ts';
 import { gatePeak } from './checks/gate-peak.ts';
 import { gateRateLimits } from './checks/gate-rate-limits.ts';
+import { gateRows } from './checks/gate-rows.ts';
 import { http } from './checks/http.ts';
 import { invocation } from './checks/invocation.ts';
+import { journal } from './checks/journal.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
@@ -24,11 +28,14 @@ import { memoryEvents } from './checks/memory-events.ts';
 import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
+import { own } from './checks/own.ts';
+import { pressure } from './checks/pressure.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
+import { settings } from './checks/settings.ts';
 import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
@@ -44,6 +51,7 @@ export const checkModules: readonly CheckModule[] = [
   unit,
   enabled,
   invocation,
+  settings,
   limits,
   supervision,
   watchdog,
@@ -61,11 +69,16 @@ export const checkModules: readonly CheckModule[] = [
   memoryEvents,
   oom,
   kernelOom,
+  pressure,
+  disk,
+  clock,
   restarts,
+  journal,
   rateLimits,
   errors,
   newErrors,
   http,
+  own,
   stuckJobs,
   visibilityTimeout,
   gate,
@@ -76,6 +89,7 @@ export const checkModules: readonly CheckModule[] = [
   gateOom,
   gateRateLimits,
   gateErrors,
+  gateRows,
 ];
 
 /**
@@ -106,7 +120,12 @@ function missingEssentials(
       (check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)),
     );
   const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
-  return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
+  return checks.filter(
+    ({ id, verdict }) =>
+      about.some((module) => module.id === id && !isKnown(module)) ||
+      // Whoever wrote a check wants its answer.
+      (id === own.id && verdict === 'unknown' && !dryRun),
+  );
 }
 
 /** The ids of the checks that failed, each once. */

@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -31,10 +31,18 @@ export interface WorkflowRun {
   readonly steps: readonly WorkflowStep[];
   /** The job summaries, in the order of the steps. */
   readonly summaries: readonly string[];
+  /** What was uploaded: artifact → file → text. */
+  readonly artifacts: Artifacts;
 }
+
+export type Artifacts = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 export interface WorkflowOptions {
   readonly variables?: Readonly<Record<string, string>>;
+  /** The repository with the workflow; this one if not set. */
+  readonly repository?: string;
+  /** Repositories that it uses, by `owner/name@ref`: the folder of each. */
+  readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
   readonly onLine?: (line: string) => void;
@@ -43,8 +51,8 @@ export interface WorkflowOptions {
 export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
 
 /**
- * Runs a workflow of this repository by act in host mode: the YAML as it is and the work tree as it
- * is (what Git ignores left out), without Docker and without network.
+ * Runs a workflow by act in host mode: the YAML as it is and the work tree as it is (what Git
+ * ignores left out), without Docker and without network.
  *
  * @throws Error when act can't be started
  */
@@ -65,9 +73,10 @@ export async function runWorkflow(
   try {
     const args = await prepare(folder, file, event, host, options);
     const log = new ActLog(options.onLine ?? (() => {}));
-    act = startAct(folder, args);
+    act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
-    return { code, lines: log.lines, steps: log.steps, summaries: log.summaries };
+    const artifacts = readArtifacts(join(folder, 'artifacts'));
+    return { code, lines: log.lines, steps: log.steps, summaries: log.summaries, artifacts };
   } finally {
     process.off('exit', clear);
     clear();
@@ -103,17 +112,42 @@ async function prepare(
     ...['--platform', 'ubuntu-latest=-self-hosted'],
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
+    ...['--env', `CELERIAC_TEST_ARTIFACTS=${join(folder, 'artifacts')}`],
+    ...(await standIns(join(options.repository ?? root, '.github/workflows', file))),
+    ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
+      '--local-repository',
+      `${name}=${where}`,
+    ]),
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
   ];
 }
 
+/** There is no GitHub to fetch this action from, and none to upload to. */
+async function standIns(workflow: string): Promise<readonly string[]> {
+  const text = await readFile(workflow, 'utf8');
+  const pins = new Set(text.match(/actions\/upload-artifact@[0-9a-f]{40}/g));
+  const standIn = join(root, 'test/fixtures/upload-artifact');
+  return [...pins].flatMap((pin) => ['--local-repository', `${pin}=${standIn}`]);
+}
+
+function readArtifacts(folder: string): Artifacts {
+  if (!existsSync(folder)) return {};
+  const read = (name: string): Readonly<Record<string, string>> => {
+    const files = readdirSync(join(folder, name));
+    return Object.fromEntries(
+      files.map((file) => [file, readFileSync(join(folder, name, file), 'utf8')]),
+    );
+  };
+  return Object.fromEntries(readdirSync(folder).map((name) => [name, read(name)]));
+}
+
 type Act = ChildProcessByStdio<null, Readable, Readable>;
 
-function startAct(folder: string, args: readonly string[]): Act {
+function startAct(folder: string, args: readonly string[], cwd: string): Act {
   const path = [dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
   return spawn('act', args, {
-    cwd: root,
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     // A folder of its own: no settings of the person's, and nothing left behind.
     env: { PATH: path, HOME: folder, XDG_CACHE_HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8' },
@@ -156,7 +190,7 @@ const machinery = new Set(['Set up job', 'Complete job']);
 
 /** What act says of itself when all is well, or says again. */
 const chatter =
-  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection)/u;
+  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection|LocalRepositoryCache )/u;
 
 /** Reads act's log as a person reads a runner's. */
 class ActLog {
@@ -198,8 +232,9 @@ class ActLog {
     if (stepResult !== 'success' && stepResult !== 'failure') return;
     const seconds = Math.round(executionTime / 1e9);
     this.#say(`${stepResult}, ${seconds} s`, 1);
-    // Its outputs follow.
-    if (stage !== 'Post') this.steps.push({ name: step, result: stepResult, outputs: {} });
+    // A skipped step of an action from elsewhere has its `Pre`, too. Its outputs follow.
+    if (stage !== 'Pre' && stage !== 'Post')
+      this.steps.push({ name: step, result: stepResult, outputs: {} });
   }
 
   #takeCommand(entry: Entry, command: string): void {

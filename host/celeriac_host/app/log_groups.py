@@ -21,7 +21,10 @@ SHOWN_ERROR = 120
 START = "Traceback (most recent call last):"
 CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 FRAME = re.compile(r' {1,8}File "([^"]{1,500})", line \d{1,9}, in (.{1,200})')
-RAISED = re.compile(r"([A-Za-z_][\w.]{0,200})(?:: .*)?\Z", re.DOTALL)
+RAISED = re.compile(r"([A-Za-z_][\w.]{0,200})(?::(?: .*)?)?\Z", re.DOTALL)
+# Of a pool's process: the error itself follows as their text, between lines of quotes.
+WRAPPERS = ("ExceptionWithTraceback", "RemoteTraceback", "_RemoteTraceback")
+QUOTES = '"""'
 # Celery's own log format.
 LEVEL = re.compile(r"\[\d{4}-[^\]]{1,40}: (?:ERROR|CRITICAL|FATAL)/[^\]]{1,80}\] ?", re.DOTALL)
 LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3|^<")
@@ -81,6 +84,8 @@ class _Open:
         self.signature = signature
         self.text = text
         self.in_traceback = in_traceback
+        # The next traceback is of this error.
+        self.continues = not in_traceback
         self.frames = 0
         self.place = ""
         self.is_own = False
@@ -124,7 +129,7 @@ class Groups:
         text = line.text.rstrip("\r")
         if text.lstrip().startswith(START):
             # It belongs to the error line before it, which names what failed.
-            before = opened if opened and not opened.in_traceback else None
+            before = opened if opened and opened.continues else None
             self._start(line, before)
         elif opened is None or not opened.in_traceback:
             self._outside(line, text, opened)
@@ -147,7 +152,7 @@ class Groups:
             said = text[level.end() :]
             plain = VARIABLE.sub("N", QUOTED.sub("'…'", said))[:SHOWN_ERROR]
             self._keep(line.pid, _Open(line, f"error: {shown(plain)}", said))
-        elif text.strip():
+        elif text.strip() and text.strip() != QUOTES:
             self._close(line.pid)
 
     def _start(self, line: Line, before: _Open | None) -> None:
@@ -161,6 +166,7 @@ class Groups:
         opened.signature = f"{name} at {opened.place}" if opened.place else name
         opened.text = text
         opened.in_traceback = False
+        opened.continues = name.rpartition(".")[2] in WRAPPERS
 
     def _keep(self, pid: str, opened: _Open) -> None:
         if len(self._open) >= MOST_OPEN and pid not in self._open:

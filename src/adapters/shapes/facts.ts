@@ -1,7 +1,15 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { hardeningShape } from './hardening-facts.ts';
-import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
+import {
+  filesShape,
+  hostShape,
+  pressureShape,
+  roomShape,
+  settingsShape,
+  swapShape,
+  sysctlShape,
+} from './host-facts.ts';
 import {
   pastShape,
   releaseShape,
@@ -23,6 +31,7 @@ import {
 import {
   beatsShape,
   codeShape,
+  commandShape,
   companionsShape,
   httpShape,
   journalShape,
@@ -39,6 +48,9 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   files: filesShape,
   swap: swapShape,
   sysctl: sysctlShape,
+  settings: settingsShape,
+  room: roomShape,
+  pressure: pressureShape,
   unit: unitShape,
   workers: workersShape,
   code: codeShape,
@@ -46,6 +58,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
+  command: commandShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,

@@ -122,8 +122,7 @@ class Soak {
       this.#addGap({ from, to: sample.at, why: whyGap(before, sample, span) }, span);
       this.#recent = [];
     } else if (span > 0) {
-      this.#covered += span;
-      this.#hourOf(sample.at).covered += span;
+      this.#spend('covered', span, sample.at);
     }
     this.#recent = [...this.#recent, sample].slice(-growingMinutes - 1);
     this.#remember(sample);
@@ -192,8 +191,7 @@ class Soak {
   }
 
   #addGap(gap: SoakGap, span: number): void {
-    this.#gapped += span;
-    this.#hourOf(gap.to).gap += span;
+    this.#spend('gap', span, gap.to);
     const last = this.#gaps.at(-1);
     if (last !== undefined && last.to === gap.from && last.why === gap.why) {
       this.#gaps[this.#gaps.length - 1] = { ...last, to: gap.to };
@@ -202,11 +200,23 @@ class Soak {
     }
   }
 
-  /** By time that has passed in the soak, which no clock changes. */
-  #hourOf(at: EpochSeconds) {
-    const index = Math.floor(Math.max(0, this.#covered + this.#gapped - 1) / 3600);
+  /** Adds time up to `until` to the strip of hours, which no clock changes. */
+  #spend(kind: 'covered' | 'gap', span: number, until: EpochSeconds): void {
+    let left = span;
+    while (left > 0) {
+      const hour = this.#hourNow(until - left);
+      const part = Math.min(left, 3600 - hour.covered - hour.gap);
+      hour[kind] += part;
+      left -= part;
+    }
+    if (kind === 'covered') this.#covered += span;
+    else this.#gapped += span;
+  }
+
+  /** The hour that is not over. */
+  #hourNow(at: number) {
     const last = this.#hours.at(-1);
-    if (last !== undefined && this.#hours.length > index) return last;
+    if (last !== undefined && last.covered + last.gap < 3600 - 1e-6) return last;
     const hour = { at, covered: 0, gap: 0, failing: 0 };
     this.#hours.push(hour);
     return hour;
@@ -243,7 +253,8 @@ class Soak {
     this.#inARow = found.length > 0 ? this.#inARow + 1 : 0;
     if (found.length > 0) {
       this.#failing += 1;
-      this.#hourOf(sample.at).failing += 1;
+      // A minute that ends an hour is of that hour.
+      (this.#hours.at(-1) ?? this.#hourNow(sample.at)).failing += 1;
     }
     const [first = null] = leak;
     if (first !== null) this.#decided = { state: 'failed', at: sample.at, why: first };

@@ -1,6 +1,12 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { BrokerFact, LoggedFact, ProcessFact, UnitFact } from '../../../src/model/facts.ts';
+import type {
+  BrokerFact,
+  LoggedFact,
+  ProcessFact,
+  Stall,
+  UnitFact,
+} from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { BrokerSearch, VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
@@ -91,6 +97,12 @@ export const fileFact = (text: string) =>
     group: 'root',
   }) as const;
 
+/** Percent in which nothing could run. */
+export function stall(avg60: number, avg300 = avg60): Stall {
+  const full = { avg10: avg60, avg60, avg300 };
+  return { some: full, full };
+}
+
 export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
   return {
     host: {
@@ -136,6 +148,28 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
         { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
       ],
     },
+    settings: {
+      transaction: '20261122T131500-4f2a',
+      properties: {
+        Type: 'notify',
+        Restart: 'always',
+        WatchdogUSec: '5min',
+        MemoryMax: String(800 * MiB),
+        MemoryHigh: String(600 * MiB),
+      },
+    },
+    room: [
+      {
+        mountPoint: '/',
+        type: 'ext4',
+        bytes: { used: mib(8000), free: mib(42_000) },
+        inodes: { used: 100_000, free: 3_000_000 },
+      },
+    ],
+    pressure: {
+      machine: { memory: stall(0), io: stall(1.5) },
+      unit: { memory: stall(0), io: stall(0) },
+    },
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },
@@ -152,6 +186,7 @@ export const verifyDefaults = {
   gateBatch: 3,
   gateTimeoutSeconds: seconds(120),
   probes: [],
+  ownChecks: [],
   swapBytes: null,
   concurrency: null,
   memoryMaxBytes: null,
@@ -232,5 +267,7 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   logged: loggedFact(),
   loggedMeanwhile: null,
   gate: { kind: 'none' },
+  ownCommands: new Map(),
+  clockSkew: { ahead: seconds(0.1), within: seconds(0.4) },
   ...changes,
 });

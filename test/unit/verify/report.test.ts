@@ -6,12 +6,15 @@ import { reportShape } from '../../../src/report/report-shape.ts';
 import type { GateRequest, GateResult } from '../../../src/verify/evidence.ts';
 import { buildReport, type ReportParts, shownTransactions } from '../../../src/verify/report.ts';
 import { sampleAt } from '../../lib/sample-report.ts';
-import { evidence, facts, mib, now, unitFact } from './facts.ts';
+import { brokerFact, brokerSearch, evidence, facts, mib, now, unitFact } from './facts.ts';
 
 const run = 'https://github.com/example/app/actions/runs/1';
 
+/** The broker could not be asked. */
+const unasked = { kind: 'not-asked', why: 'no broker' } as const;
+
 const parts = ({
-  evidence: seen = evidence(),
+  evidence: seen = evidence({ broker: unasked }),
   ...changes
 }: Partial<ReportParts> = {}): ReportParts => ({
   celeriac: '0.1.0',
@@ -40,8 +43,8 @@ const released = (release: number, changes: Partial<LedgerRelease> = {}): Ledger
   verdict: release === 0 ? 'none' : 'confirmed',
   why: '',
   state: release === 0 ? 'before' : 'unproven',
-  since: epochSeconds(now - 10_000 + release * 100),
-  by: '',
+  since: epochSeconds(now - 10_000 + release * 100 + 50),
+  by: run,
   soakWhy: '',
   figures: null,
   kept: true,
@@ -108,7 +111,7 @@ test('what was not read is null, never empty or good', () => {
 describe('worker', () => {
   test('its state, memory and limits are the newest ones', () => {
     const after = facts({ unit: unitFact({ activeState: 'failed', processes: [] }) });
-    const { worker } = buildReport(parts({ evidence: evidence({ after }) }));
+    const { worker } = buildReport(parts({ evidence: evidence({ after, broker: unasked }) }));
     expect(worker).toEqual({
       activeState: 'failed',
       subState: 'running',
@@ -130,6 +133,12 @@ describe('worker', () => {
     const stale = sampleAt(0, { at: epochSeconds(now - 600) });
     expect(buildReport(parts({ samples: [fresh] })).worker.queues).toEqual(fresh.worker?.queues);
     expect(buildReport(parts({ samples: [stale] })).worker.queues).toBeNull();
+  });
+
+  test('queues are those of the broker, if it could be asked', () => {
+    const samples = [sampleAt(0, { at: epochSeconds(now - 60) })];
+    const asked = evidence({ broker: brokerSearch(brokerFact({ lengths: { celery: 41 } })) });
+    expect(buildReport(parts({ samples, evidence: asked })).worker.queues).toEqual({ celery: 41 });
   });
 });
 
@@ -196,21 +205,28 @@ describe('test jobs', () => {
 
 describe('releases', () => {
   test('are newest first, each with what became of it', () => {
-    const undone = released(2, { verdict: 'rolled-back', state: 'undone' });
-    const found = [released(0), released(1), undone, released(3, { state: 'awaiting' })];
+    const found = [
+      released(0),
+      released(1, { why: 'verified' }),
+      released(2, { verdict: 'rolled-back', state: 'undone', why: 'requested' }),
+      released(3, { state: 'proven', why: 'verified', soakWhy: 'Proven: 24 h.' }),
+      released(4, { state: 'awaiting', verdict: 'none' }),
+    ];
     const { releases } = buildReport(parts({ evidence: withReleases(found) }));
-    expect(releases?.map(({ release, state }) => [release, state])).toEqual([
-      [3, 'awaiting'],
-      [2, 'undone'],
-      [1, 'unproven'],
-      [0, 'before'],
+    expect(releases?.map(({ release, state, why }) => [release, state, why])).toEqual([
+      [4, 'awaiting', ''],
+      [3, 'proven', 'Proven: 24 h.'],
+      [2, 'undone', 'requested'],
+      [1, 'unproven', 'verified'],
+      [0, 'before', ''],
     ]);
-  });
-
-  test('say since when they are in their state', () => {
-    const proven = released(1, { state: 'proven', since: epochSeconds(now - 5) });
-    const { releases } = buildReport(parts({ evidence: withReleases([proven]) }));
-    expect(releases?.[0]).toMatchObject({ state: 'proven', since: now - 5 });
+    expect(releases?.map(({ since }) => since === null)).toEqual([
+      false,
+      false,
+      false,
+      false,
+      true,
+    ]);
   });
 
   test('of very many, the newest are kept', () => {

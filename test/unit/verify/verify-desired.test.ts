@@ -27,6 +27,7 @@ describe('the inputs of verify', () => {
         unit: 'w.service',
         'gate-timeout': '3m',
         'http-probes': 'http://127.0.0.1/api/health',
+        checks: '- { name: board, url: "http://127.0.0.1:5555/" }',
         'swap-size': '2G',
         concurrency: '1',
         'memory-max': '800M',
@@ -47,6 +48,16 @@ describe('the inputs of verify', () => {
       gateBatch: 5,
       gateTimeoutSeconds: 180,
       probes: [{ url: 'http://127.0.0.1/api/health', timeoutSeconds: 10 }],
+      ownChecks: [
+        {
+          name: 'board',
+          kind: 'url',
+          url: 'http://127.0.0.1:5555/',
+          status: null,
+          contains: null,
+          timeoutSeconds: 30,
+        },
+      ],
       swapBytes: 2 * 1024 ** 3,
       concurrency: 1,
       memoryMaxBytes: 800 * 1024 ** 2,
@@ -60,6 +71,27 @@ describe('the inputs of verify', () => {
       thresholdSeconds: 3600,
       dryRun: true,
     });
+  });
+
+  test('how what a probe made is removed, or marked', () => {
+    const http = { gate: 'http', 'gate-url': 'http://127.0.0.1/api/batch' };
+    const url = 'http://127.0.0.1/api/batch/{batch_id}';
+    expect(read({ ...http, 'gate-clean-url': url }).gate).toMatchObject({
+      clean: { method: 'DELETE', url, form: {} },
+    });
+    const mark = { 'gate-clean-method': 'POST', 'gate-clean-form': 'mark=test' };
+    expect(read({ ...http, 'gate-clean-url': url, ...mark }).gate).toMatchObject({
+      clean: { method: 'POST', form: { mark: 'test' } },
+    });
+    expect(read(http).gate).not.toHaveProperty('clean');
+    const task = { gate: 'task', 'gate-task': 'tasks.x' };
+    const own = 'http://127.0.0.1/api/jobs/{task_id}';
+    expect(read({ ...task, 'gate-clean-url': own }).gate).toMatchObject({ clean: { url: own } });
+    expect(() => read({ ...task, 'gate-clean-url': url })).toThrow('a task has only its id');
+    const all = { 'gate-clean-url': 'http://127.0.0.1/api/batches' };
+    for (const gate of [http, task]) {
+      expect(() => read({ ...gate, ...all })).toThrow('it is the same for each probe');
+    }
   });
 
   test('the gates', () => {

@@ -71,6 +71,8 @@ describe('24 hours', () => {
     const samples = [...minutes(0, 5 * hour), ...minutes(7 * hour, 26 * hour)];
     const verdict = judge(samples);
     expect(verdict.state).toBe('unproven');
+    const lost = verdict.hours.filter(({ gapSeconds }) => gapSeconds === 3600);
+    expect(lost.map(({ at }) => (at - begin) / 3600)).toEqual([5, 6]);
     expect(verdict.coveredSeconds).toBe(24 * 3600);
     expect(verdict.sentence).toContain('more than 5 % of the time is without evidence');
     // 2 h are 5 % of 40 h.
