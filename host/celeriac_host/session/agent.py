@@ -134,6 +134,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         wire.send_paced({"id": ident, "progress": {"kind": "chunk", "data": text}})
 
     host.note = lambda text: progress({"kind": "note", "message": text})
+    host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
@@ -160,7 +161,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
     if ask == "apply":
         return control.apply(message["operations"], message["meta"], host, progress)
     if ask == "undo":
-        return control.undo(message["transactions"], message["meta"], host, progress)
+        idents, newest = message["transactions"], message.get("newest")
+        return control.undo(idents, message["meta"], host, progress, newest)
     if ask == "follow":
         return control.follow(message["opened"], host, progress)
     if ask == "recover":
