@@ -16,6 +16,8 @@ const colours = { memory: '#3b82f6', max: '#dc2626', high: '#b7791f' };
 const week = 7 * 86_400;
 /** More lines than these are no overview. */
 const mostMarks = 30;
+/** As on the page: the samples of a release begin somewhat after its deploy, in seconds. */
+const before = 600;
 /** As on the page: a limit this many times above the memory would make a flat line of it. */
 const farLimit = 5;
 
@@ -81,7 +83,7 @@ export function marksMermaid({
   timeline,
   at: now,
 }: Pick<Report, 'marks' | 'timeline' | 'at'>): string {
-  const from = timeline?.from ?? now - week;
+  const from = timeline === null ? now - week : timeline.from - before;
   const shown = marks
     .filter(({ at }) => at >= from && !Number.isNaN(new Date(at * 1000).getTime()))
     .slice(-mostMarks);

@@ -51,7 +51,7 @@ function by(...ids: readonly string[]): Task {
     if (worst === undefined) return { done: false, note: 'not checked', seen: '' };
     const done = worst.verdict === 'pass' || worst.verdict === 'warn';
     const shown = about.filter(({ seen }) => seen !== '' && seen !== 'none');
-    const seen = shown.map((check) => describe(check, about)).join('; ');
+    const seen = shown.map((check) => describe(check, shown)).join('; ');
     return { done, note: noteOf(worst), seen: seen === '' ? 'none' : seen };
   };
 }

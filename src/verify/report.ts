@@ -92,10 +92,6 @@ function workerOf(
   sample: Sample | null,
   now: EpochSeconds,
 ): Report['worker'] {
-  const limit = (property: 'MemoryMax' | 'MemoryHigh'): Bytes | null => {
-    const value = readLimit(unit, property);
-    return value == null ? null : bytes(value);
-  };
   const restarts = unit.properties.NRestarts ?? '';
   const isFresh = sample !== null && now - sample.at <= freshSample;
   return {
@@ -104,17 +100,23 @@ function workerOf(
     since: unit.activeSince,
     processes: unit.processes.length,
     restarts: /^\d+$/.test(restarts) ? Number(restarts) : null,
-    memory:
-      unit.memory === null
-        ? null
-        : {
-            current: unit.memory.currentBytes,
-            peak: unit.memory.peakBytes,
-            high: limit('MemoryHigh'),
-            max: limit('MemoryMax'),
-          },
+    memory: memoryNow(unit, isFresh ? sample : null),
     queues: lengthsOf(broker) ?? (isFresh ? (sample.worker?.queues ?? null) : null),
   };
+}
+
+/** Without memory accounting, the sampler has added up what the processes use. */
+function memoryNow(unit: UnitFact, sample: Sample | null): Report['worker']['memory'] {
+  const { currentBytes: current, peakBytes: peak } = unit.memory ?? {
+    currentBytes: sample?.memory?.current ?? null,
+    peakBytes: null,
+  };
+  if (current === null) return null;
+  const limit = (property: 'MemoryMax' | 'MemoryHigh'): Bytes | null => {
+    const value = readLimit(unit, property);
+    return value == null ? null : bytes(value);
+  };
+  return { current, peak, high: limit('MemoryHigh'), max: limit('MemoryMax') };
 }
 
 /** As the broker said at the last look. */

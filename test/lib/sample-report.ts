@@ -63,7 +63,7 @@ export function daySamples(minutes = 1440): readonly Sample[] {
 
 const soak: SoakVerdict = {
   state: 'unproven',
-  sentence: '15 h 40 min of 24 h are covered by samples; one hour has failing minutes.',
+  sentence: 'Unproven: 15.7 h of 24 h (2 failing minutes, 3 allowed).',
   since: after(0),
   decidedAt: null,
   wantedSeconds: seconds(86_400),

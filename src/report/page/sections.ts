@@ -105,7 +105,7 @@ export function soakSection({ soak }: Report): Html {
   const used = [...new Set<HourState>([...states, ...(pending > 0 ? (['open'] as const) : [])])];
   const hour = (state: HourState, text: string): Html =>
     html`<li class="hour ${state}" title="${text}"><span aria-hidden="true">${hourSigns[state]}</span><span class="hidden">${text}</span></li>`;
-  return html`<p id="soak-sentence"><strong>${soak.state}</strong>: ${soak.sentence}</p>
+  return html`<p id="soak-sentence">${soak.sentence}</p>
 <ol class="strip" id="soak-strip">${soak.hours.map((each, index) => {
     const state = states[index] ?? 'gap';
     const failing = each.failingMinutes > 0 ? ` (${each.failingMinutes})` : '';

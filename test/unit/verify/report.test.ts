@@ -128,6 +128,18 @@ describe('worker', () => {
     expect(buildReport(parts({ evidence: evidence({ before }) })).worker.memory).toBeNull();
   });
 
+  test('without memory accounting, its memory is what a fresh sample adds up', () => {
+    const before = facts({ unit: unitFact({ memory: null }) });
+    const samples = [sampleAt(0, { at: epochSeconds(now - 60) })];
+    const seen = evidence({ before });
+    expect(buildReport(parts({ samples, evidence: seen })).worker.memory).toEqual({
+      current: samples[0]?.memory?.current,
+      peak: null,
+      high: mib(600),
+      max: mib(800),
+    });
+  });
+
   test('queues are those of a fresh sample only', () => {
     const fresh = sampleAt(0, { at: epochSeconds(now - 60) });
     const stale = sampleAt(0, { at: epochSeconds(now - 600) });
