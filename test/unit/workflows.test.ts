@@ -51,7 +51,7 @@ it('confirms a release by checks, whatever the fleet file says', () => {
     readonly runs: { readonly steps: readonly { id: string; with: Record<string, string> }[] };
   };
   const gate = whole.runs.steps.find(({ id }) => id === 'gate')?.with;
-  expect(gate?.mode).toBe("${{ 'checks' }}");
+  expect(gate?.mode).toBe('checks');
   expect(gate?.['soak-failure']).toBeUndefined();
   expect({ ...whole.inputs, ...whole.outputs }).not.toHaveProperty('mode');
   expect({ ...whole.inputs, ...whole.outputs }).not.toHaveProperty('soak-failure');
