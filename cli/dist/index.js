@@ -35725,7 +35725,7 @@ function escape_escapeMarkdown(text) {
         .replaceAll('<', '&lt;')
         .replaceAll('>', '&gt;')
         .replace(/^([#+=-])/, '\\$1')
-        .replace(/^(\d+)([.)])/, '$1\\$2');
+        .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
 }
 /** Text inside an HTML element or a quoted attribute, on one line. */
 const escape_escapeHtml = (text) => escapeHtmlLines(escape_toOneLine(text));
@@ -35796,7 +35796,7 @@ function trackOpen(line, open) {
     }
     if (fence)
         open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-    else if (line === '<details>')
+    else if (/^<details(?: open)?>$/.test(line))
         open.push('</details>');
     else if (line === '</details>')
         open.pop();
@@ -36117,9 +36117,9 @@ function describeVerdict({ conclusion, checks }) {
     const count = (wanted) => checks.filter(({ verdict }) => verdict === wanted).length;
     const failed = count('fail');
     const parts = [
-        ...(failed > 0 ? [`${formatCount(failed, 'check')} failed`] : []),
-        failed > 0 ? `${count('pass')} passed` : `${formatCount(count('pass'), 'check')} passed`,
-        ...(count('warn') > 0 ? [formatCount(count('warn'), 'warning')] : []),
+        ...(failed > 0 ? [`${quantities_formatCount(failed, 'check')} failed`] : []),
+        failed > 0 ? `${count('pass')} passed` : `${quantities_formatCount(count('pass'), 'check')} passed`,
+        ...(count('warn') > 0 ? [quantities_formatCount(count('warn'), 'warning')] : []),
         ...(count('unknown') > 0 ? [`${count('unknown')} unknown`] : []),
     ];
     return `${conclusions[conclusion]}: ${parts.join(', ')}.`;
@@ -36133,6 +36133,7 @@ function renderTable(table) {
         ...table.rows.map((cells) => row(cells.map(shorten))),
     ].join('\n');
 }
+/** A table of checks. */
 function renderChecks(checks) {
     return renderTable({
         columns: ['check', 'verdict', 'seen', 'expected', 'next'],
@@ -36145,6 +36146,7 @@ function renderChecks(checks) {
         ]),
     });
 }
+/** Their evidence, a collapsed section for each. */
 function detailsOfChecks(checks) {
     return checks
         .filter((check) => check.evidence.length > 0)
@@ -46812,6 +46814,15 @@ const verifyInputs = {
         description: 'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    'gate-clean-url': urlInput({
+        description: 'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+        fallback: '',
+    }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    'gate-clean-method': choiceInput({ description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' }, ['DELETE', 'POST']),
+    'gate-clean-form': pairsInput({
+        description: 'With `gate-clean-method: POST`: form fields, one `name=value` per line, e.g. `mark=test`.',
+        fallback: '',
+    }),
     'gate-field': patternInput({ description: 'With `gate: http`: JSON field with the status.', fallback: 'status' }, 'a field name such as status or links.state', /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/),
     'gate-done': listInput({ description: 'With `gate: http`: values that mean done.', fallback: 'completed' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
     'gate-failed': listInput({ description: 'With `gate: http`: values that mean failed.', fallback: 'failed,cancelled' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
@@ -53809,9 +53820,13 @@ async function readLag({ tables, mapping }, store, forest, writtenAt) {
     const newest = writtenAt === null ? null : findLag(forest, writtenAt);
     if (newest === null || writtenAt === null)
         return null;
+    const made = await store.readRows('sqlite_master', ['name', 'sql']);
+    // Reading one may need a module that only the app has.
+    const virtual = made.filter(({ sql }) => /^CREATE VIRTUAL/i.test(String(sql)));
+    const apart = [...virtual.map(({ name }) => name), ...mapping.map((each) => each.table)];
     for (const table of tables) {
         const columns = timeColumns(table);
-        if (columns.length === 0 || mapping.some((each) => each.table === table.name))
+        if (columns.length === 0 || apart.includes(table.name))
             continue;
         const rows = await store.readRows(table.name, columns);
         if (explainsWrite(rows, writtenAt, forest.timeZone))
@@ -54231,7 +54246,7 @@ function renderUndoText(undoing) {
  * @throws HostError when a step could not be undone
  */
 async function undoTransactions(run, agent, undoing) {
-    const { about, subject, unit, transactions } = undoing;
+    const { about, subject, unit, transactions, newest } = undoing;
     run.output('transaction', '');
     const steps = (await agent.look({ undoing: { transactions } })).undoing;
     const findings = undoing.tell?.(steps.flatMap((each) => each.steps)) ?? [];
@@ -54254,7 +54269,9 @@ async function undoTransactions(run, agent, undoing) {
         return;
     }
     const outcome = await run
-        .group(`undoing ${about}`, () => agent.undo(transactions, run.meta(unit), run.onProgress()))
+        .group(`undoing ${about}`, () => newest === undefined
+        ? agent.undo(transactions, run.meta(unit), run.onProgress())
+        : agent.undo(transactions, { ...run.meta(unit), unit }, run.onProgress(), newest))
         .catch((error) => {
         // Refused, or the host no longer answers: this run knows of no change.
         run.output('changed', 'false');
@@ -54705,33 +54722,35 @@ function explainNoPin(entries, matching, trusted, host, port) {
 // Generated from host/ by tools/generate.ts.
 const hostProgram = {
     "celeriac_host/__init__.py": "\"\"\"The hand: what runs on the server. It looks, and carries out operations; it decides nothing.\"\"\"\n",
-    "celeriac_host/app/app_process.py": "\"\"\"Runs a program of ours in a process of the app: its interpreter, user and environment.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.following import Budget, Ended, follow\nfrom celeriac_host.system.system import System\n\nPACKAGE = \"celeriac_host.app.programs\"\nSHARED = \"app_side\"\n# What else a program imports.\nIMPORTS = {\"messages\": (\"rabbitmq\",), \"queues\": (\"rabbitmq\", \"broker\")}\nEVIDENCE_LINES = 12\n# A report of every task in a large broker has some megabytes.\nMOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)\n# Variables that systemd sets for one process only.\nITS_OWN = (\n    \"INVOCATION_ID\",\n    \"JOURNAL_STREAM\",\n    \"LISTEN_FDS\",\n    \"LISTEN_FDNAMES\",\n    \"LISTEN_PID\",\n    \"NOTIFY_SOCKET\",\n    \"SYSTEMD_EXEC_PID\",\n    \"WATCHDOG_PID\",\n    \"WATCHDOG_USEC\",\n)\n# Makes the shared modules importable under their own names, then runs the program.\nTEXT = \"\"\"\nimport sys, types\ndef make(name):\n    module = sys.modules[name] = types.ModuleType(name)\n    module.__path__ = []\n    return module\nmake(\"celeriac_host\"), make(\"celeriac_host.app\")\npackage = make(\"{package}\")\nfor name, text in {shared!r}:\n    module = make(\"{package}.\" + name)\n    setattr(package, name, module)\n    exec(compile(text, name + \".py\", \"exec\"), module.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n    like: int = 0,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return an answer to it.\n\n    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose\n    environment is used, if it can be read; and its directory, as long as the release with that of\n    the unit is not there. Raises OperationError, RunnerGone, and what `take`\n    raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    own = _environment_of(like, where, host, request[\"unit\"])\n    environment = own or where.environment\n    directory = where.directory\n    if own and not os.path.isdir(directory):\n        directory = processes.working_directory(like) or directory\n    started = where._replace(environment=environment)\n    paths = [*request[\"pythonPath\"], *filter(None, [environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except (ValueError, RecursionError):\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*units.expanded(request[\"interpreter\"], started), \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=directory,\n        env={\n            **environment,\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n            **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n        },\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n        asked=where.restrictions,\n        most=MOST,\n    )\n\n\ndef last_lines(ended: Ended) -> list[str]:\n    \"\"\"The last lines of its stderr, without the passwords in URLs.\"\"\"\n    return [URL_PASSWORD.sub(r\"\\1:**@\", line) for line in ended.lines(EVIDENCE_LINES)]\n\n\ndef tell_evidence(host: System, report: dict[str, Any]) -> None:\n    \"\"\"Reports the evidence of a program's problem, line by line.\"\"\"\n    for line in report.get(\"evidence\", ()):\n        host.note(line)\n\n\ndef _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:\n    \"\"\"The environment that systemd started it with: the unit may have changed. Empty: unknown.\n\n    A process may have overwritten it; its invocation id shows whether it did. Only processes of the\n    unit's own user are read.\n    \"\"\"\n    process = processes.read(pid) if pid else None\n    if process is None or process.user != where.identity.name:\n        return {}\n    found = processes.environment(pid)\n    run_id = units.show(host, unit, [\"InvocationID\"])[\"InvocationID\"]\n    if not run_id or found.get(\"INVOCATION_ID\") != run_id:\n        return {}\n    return {name: value for name, value in found.items() if name not in ITS_OWN}\n\n\ndef text(name: str) -> str:\n    \"\"\"The text that the app's interpreter runs.\"\"\"\n    return assembled(name, (SHARED, *IMPORTS.get(name, ())))\n\n\ndef assembled(name: str, imports: Sequence[str]) -> str:\n    \"\"\"A program for `python -c`, with the modules of ours that it imports.\"\"\"\n    shared = [(each, source(each)) for each in imports]\n    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))\n\n\ndef source(name: str) -> str:\n    \"\"\"The text of one of our programs for the app's interpreter.\"\"\"\n    spec = importlib.util.find_spec(PACKAGE + \".\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
+    "celeriac_host/app/app_process.py": "\"\"\"Runs a program of ours in a process of the app: its interpreter, user and environment.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.following import Budget, Ended, follow\nfrom celeriac_host.system.system import System\n\nPACKAGE = \"celeriac_host.app.programs\"\nSHARED = \"app_side\"\n# What else a program imports; what these import themselves comes first.\nIMPORTS = {\n    \"messages\": (\"rabbitmq\",),\n    \"probe\": (\"broker\", \"probe_places\"),\n    \"queues\": (\"rabbitmq\", \"broker\"),\n}\nEVIDENCE_LINES = 12\n# A report of every task in a large broker has some megabytes.\nMOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)\n# Variables that systemd sets for one process only.\nITS_OWN = (\n    \"INVOCATION_ID\",\n    \"JOURNAL_STREAM\",\n    \"LISTEN_FDS\",\n    \"LISTEN_FDNAMES\",\n    \"LISTEN_PID\",\n    \"NOTIFY_SOCKET\",\n    \"SYSTEMD_EXEC_PID\",\n    \"WATCHDOG_PID\",\n    \"WATCHDOG_USEC\",\n)\n# Makes the shared modules importable under their own names, then runs the program.\nTEXT = \"\"\"\nimport sys, types\ndef make(name):\n    module = sys.modules[name] = types.ModuleType(name)\n    module.__path__ = []\n    return module\nmake(\"celeriac_host\"), make(\"celeriac_host.app\")\npackage = make(\"{package}\")\nfor name, text in {shared!r}:\n    module = make(\"{package}.\" + name)\n    setattr(package, name, module)\n    exec(compile(text, name + \".py\", \"exec\"), module.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n    like: int = 0,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return an answer to it.\n\n    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose\n    environment is used, if it can be read; and its directory, as long as the release with that of\n    the unit is not there. Raises OperationError, RunnerGone, and what `take`\n    raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    own = _environment_of(like, where, host, request[\"unit\"])\n    environment = own or where.environment\n    directory = where.directory\n    if own and not os.path.isdir(directory):\n        directory = processes.working_directory(like) or directory\n    started = where._replace(environment=environment)\n    paths = [*request[\"pythonPath\"], *filter(None, [environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except (ValueError, RecursionError):\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*units.expanded(request[\"interpreter\"], started), \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=directory,\n        env={\n            **environment,\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n            **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n        },\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n        asked=where.restrictions,\n        most=MOST,\n    )\n\n\ndef last_lines(ended: Ended) -> list[str]:\n    \"\"\"The last lines of its stderr, without the passwords in URLs.\"\"\"\n    return [URL_PASSWORD.sub(r\"\\1:**@\", line) for line in ended.lines(EVIDENCE_LINES)]\n\n\ndef tell_evidence(host: System, report: dict[str, Any]) -> None:\n    \"\"\"Reports the evidence of a program's problem, line by line.\"\"\"\n    for line in report.get(\"evidence\", ()):\n        host.note(line)\n\n\ndef _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:\n    \"\"\"The environment that systemd started it with: the unit may have changed. Empty: unknown.\n\n    A process may have overwritten it; its invocation id shows whether it did. Only processes of the\n    unit's own user are read.\n    \"\"\"\n    process = processes.read(pid) if pid else None\n    if process is None or process.user != where.identity.name:\n        return {}\n    found = processes.environment(pid)\n    run_id = units.show(host, unit, [\"InvocationID\"])[\"InvocationID\"]\n    if not run_id or found.get(\"INVOCATION_ID\") != run_id:\n        return {}\n    return {name: value for name, value in found.items() if name not in ITS_OWN}\n\n\ndef text(name: str) -> str:\n    \"\"\"The text that the app's interpreter runs.\"\"\"\n    return assembled(name, (SHARED, *IMPORTS.get(name, ())))\n\n\ndef assembled(name: str, imports: Sequence[str]) -> str:\n    \"\"\"A program for `python -c`, with the modules of ours that it imports.\"\"\"\n    shared = [(each, source(each)) for each in imports]\n    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))\n\n\ndef source(name: str) -> str:\n    \"\"\"The text of one of our programs for the app's interpreter.\"\"\"\n    spec = importlib.util.find_spec(PACKAGE + \".\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
     "celeriac_host/app/code_folders.py": "\"\"\"The context of a unit in a code folder that is not its current one yet.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Sequence\n\nfrom celeriac_host.system import units\n\nPATH_VARIABLES = (\"PYTHONPATH\", \"PATH\", \"VIRTUAL_ENV\")\n\n\ndef moved(where: units.Context, change: dict[str, str] | None) -> units.Context:\n    \"\"\"`change` has `from` and `to`: paths in one folder become paths in the other.\"\"\"\n    if change is None:\n        return where\n    environment = dict(where.environment)\n    for name in PATH_VARIABLES:\n        if name in environment:\n            environment[name] = \":\".join(instead(environment[name].split(\":\"), change))\n    return where._replace(directory=instead([where.directory], change)[0], environment=environment)\n\n\ndef instead(paths: Sequence[str], change: dict[str, str] | None) -> list[str]:\n    if change is None:\n        return list(paths)\n    old, new = change[\"from\"], change[\"to\"]\n    # Also in `PYTHONPATH=/srv/app/lib:…` for `env`.\n    pattern = re.compile(rf\"(?<![^=:]){re.escape(old)}(?=[/:]|$)\")\n    return [pattern.sub(lambda match: new, path) for path in paths]\n",
     "celeriac_host/app/commands.py": "\"\"\"Runs a command of the app as its unit would: user, directory, environment and restrictions.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any, Callable, Mapping, Sequence\n\nfrom celeriac_host.app import code_folders\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import units\nfrom celeriac_host.system.following import Budget, Ended, follow\nfrom celeriac_host.system.system import System\n\nLINE_LIMIT = 500\nENV = \"/usr/bin/env\"\n# Beyond that it is ended: what it prints goes through this program.\nMOST = Budget(total_bytes=64 * 1024 * 1024, lines=1_000_000)\n# Its stderr joins stdout, so that its lines stay in order; no input: it must not ask anything.\nJOINED = 'exec \"$@\" 2>&1 </dev/null'\n\n\ndef run(\n    host: System,\n    request: Mapping[str, Any],\n    on_line: Callable[[str], object],\n) -> Ended:\n    \"\"\"Runs `argv` of the request; `on_line` gets what it prints, without passwords in URLs.\n\n    `python` is the unit's own interpreter. With `instead`, in the code that comes next. Raises\n    OperationError.\n    \"\"\"\n    change = request.get(\"instead\")\n    where = code_folders.moved(units.context(host, request[\"unit\"]), change)\n    interpreter = units.expanded(code_folders.instead(request[\"interpreter\"], change), where)\n    argv = code_folders.instead(request[\"argv\"], change)\n    words = [*interpreter, *argv[1:]] if argv[0] in (\"python\", \"python3\") else argv\n\n    def take(line: bytes) -> None:\n        text = line.decode(\"utf-8\", \"replace\").rstrip()\n        on_line(URL_PASSWORD.sub(r\"\\1:**@\", text)[:LINE_LIMIT])\n\n    return follow(\n        host,\n        [\"/bin/sh\", \"-c\", JOINED, \"sh\", *words],\n        take,\n        timeout=float(request[\"timeoutSeconds\"]),\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **where.environment,\n            \"PATH\": _path(interpreter, where.environment),\n            \"PYTHONUNBUFFERED\": \"1\",\n            # No byte code: the code may be undone, and Python compares only its size and second.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n        },\n        asked=where.restrictions,\n        most=MOST,\n    )\n\n\ndef _path(interpreter: Sequence[str], environment: Mapping[str, str]) -> str:\n    \"\"\"Programs of the worker's own environment come first.\"\"\"\n    path = environment.get(\"PATH\", \"/usr/local/bin:/usr/bin:/bin\")\n    programs = [word for word in interpreter if word.startswith(\"/\") and word != ENV]\n    return \":\".join([*(os.path.dirname(word) for word in programs[:1]), path])\n",
     "celeriac_host/app/companions.py": "\"\"\"Units that run the app's code beside its worker: web, beat. Restarts and watches them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"ControlGroup\",\n    \"InvocationID\",\n    \"MainPID\",\n    \"NRestarts\",\n    \"Slice\",\n    \"StateChangeTimestampMonotonic\",\n    \"WorkingDirectory\",\n    \"User\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nEMPTY_SECONDS = 10.0\nPOLL_SECONDS = 0.5\n\n\ndef seen(unit: str, host: System) -> dict[str, str]:\n    return units.show(host, unit, PROPERTIES)\n\n\ndef same_run(then: dict[str, str], now: dict[str, str]) -> bool:\n    \"\"\"Whether the unit was neither restarted nor reloaded in between.\"\"\"\n    names = (\"InvocationID\", \"StateChangeTimestampMonotonic\")\n    return all(then[name] == now[name] for name in names)\n\n\ndef renew(args: dict[str, Any], how: str, host: System) -> float:\n    \"\"\"Has a running unit load its code again; returns its downtime in seconds.\n\n    `how` is `restart` or `reload`. A restart never overlaps: the unit starts once its cgroup is\n    empty. Raises OperationError.\n    \"\"\"\n    unit, timeout = args[\"unit\"], timeout_of(args)\n    if how == \"reload\":\n        _control(\"reload\", unit, timeout, host)\n        _require_new_folder(unit, host)\n        return 0.0\n    begun = time.monotonic()\n    left = stop(args, host)\n    if left:\n        raise still_there(unit, left)\n    start(unit, timeout, host)\n    return time.monotonic() - begun\n\n\ndef stop(args: dict[str, Any], host: System) -> list[processes.Process]:\n    \"\"\"Stops the unit; returns the processes that it left. Raises OperationError.\"\"\"\n    unit = args[\"unit\"]\n    before = seen(unit, host)\n    _control(\"stop\", unit, timeout_of(args), host)\n    return end_left(args, before, host)\n\n\ndef end_left(args: dict[str, Any], before: dict[str, str], host: System) -> list[processes.Process]:\n    \"\"\"Waits until nothing is left in the cgroup of a stopped unit; returns what stays.\n\n    With KillMode=process or none, systemd leaves processes, which may be jobs that are meant to go\n    on. But beat, or what was the main process, would run twice with the next start: it gets the\n    TERM that systemd gives by default.\n    \"\"\"\n    unit, only_once = args[\"unit\"], bool(args.get(\"onlyOnce\"))\n    main = units.number(before.get(\"MainPID\", \"\"))\n    for each in left_by(unit, before):\n        if (only_once or each.pid == main) and processes.same(each):\n            with suppress(ProcessLookupError):\n                os.kill(each.pid, signal.SIGTERM)\n    end = time.monotonic() + EMPTY_SECONDS\n    while (left := left_by(unit, before)) and time.monotonic() < end:\n        host.sleep(0.1)\n    return left\n\n\ndef still_there(unit: str, left: list[processes.Process]) -> OperationError:\n    \"\"\"Why a unit was not started again.\"\"\"\n    some = \"a process\" if len(left) == 1 else f\"{len(left)} processes\"\n    return OperationError(\n        f\"{unit} left {some} after its stop, so it was not started again\",\n        evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in left],\n    )\n\n\ndef left_by(unit: str, seen: dict[str, str]) -> list[processes.Process]:\n    \"\"\"Every process in the unit's cgroup.\"\"\"\n    group = seen.get(\"ControlGroup\") or f\"/{seen.get('Slice') or 'system.slice'}/{unit}\"\n    return units.cgroup_processes(group)\n\n\ndef start(unit: str, timeout: float, host: System) -> None:\n    \"\"\"Raises OperationError with the unit's own last lines.\"\"\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    _control(\"start\", unit, timeout, host)\n    now = seen(unit, host)\n    if now[\"ActiveState\"] not in SERVING:\n        raise failed(unit, f\"is {now['ActiveState']} ({now['SubState']}) after its start\", host)\n\n\ndef watch(unit: str, seconds: float, host: System) -> None:\n    \"\"\"Raises OperationError unless the unit stays as it is for that long.\"\"\"\n    first = seen(unit, host)\n    if first[\"ActiveState\"] not in SERVING:\n        raise failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", host)\n    end = time.monotonic() + seconds\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0.0)))\n        now = seen(unit, host)\n        names = (\"MainPID\", \"NRestarts\", \"InvocationID\")\n        if now[\"ActiveState\"] not in SERVING or any(now[name] != first[name] for name in names):\n            how = f\"did not keep running: it is {now['ActiveState']} ({now['SubState']})\"\n            if now[\"NRestarts\"] != first[\"NRestarts\"]:\n                how += f\", restarted {now['NRestarts']} times\"\n            raise failed(unit, how, host)\n\n\ndef failed(unit: str, how: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit)\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n\n\ndef _require_new_folder(unit: str, host: System) -> None:\n    \"\"\"A process keeps its directory when the link that led there points elsewhere.\"\"\"\n    now = seen(unit, host)\n    main = units.number(now[\"MainPID\"])\n    wanted = units.working_directory(now)\n    found = processes.working_directory(main) if main else None\n    if found is not None and wanted not in (None, \"/\") and os.path.realpath(found) != wanted:\n        raise OperationError(\n            f\"{unit} still runs in {found} after its reload, not in {wanted};\"\n            \" `also-restart` without `reload` restarts it\"\n        )\n\n\ndef _control(verb: str, unit: str, timeout: float, host: System) -> None:\n    waited = 0\n\n    def tell() -> None:\n        nonlocal waited\n        waited += 5\n        host.note(f\"{unit}: waiting for its {verb}, {waited} s of {timeout:g}\")\n\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=Tick(5, tell))\n    except OperationError as error:\n        raise OperationError(\n            f\"could not {verb} {unit}: {error.message}\",\n            ran=argv,\n            exit_code=error.exit_code,\n            evidence=units.evidence(host, unit) or error.evidence,\n        ) from None\n\n\ndef timeout_of(args: dict[str, Any]) -> float:\n    return float(args[\"timeoutSeconds\"])\n",
     "celeriac_host/app/consumers.py": "\"\"\"Cancels the consumers of a unit's worker before it ends, and adds them again if it runs on.\n\nA process of the app does this by Celery's remote control.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, Callable, NamedTuple\n\nfrom celeriac_host.app import app_process, listener\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# States in which it may take tasks; a deactivating worker has already been told to end.\nCONSUMING = (\"active\", \"reloading\", \"refreshing\", \"activating\")\n# Limits for importing the app and for talking to the worker: a stop waits no longer.\nIMPORT_SECONDS = 20.0\nCANCEL_SECONDS = 10.0\n# In addition to the program's own wait: importing the app, finding the worker, last answers.\nMARGIN_SECONDS = 90.0\nGIVE_BACK_SECONDS = 60.0\nMOST_QUEUES = 1000\nLONGEST_NAME = 512\n\nKeep = Callable[[str, Any], None]\n\n\nclass Cancelled(NamedTuple):\n    \"\"\"The result of cancelling the consumers.\"\"\"\n\n    problem: str | None\n    \"\"\"Why the worker may still take tasks; None: it takes none.\"\"\"\n    until: float | None\n    \"\"\"When it may last have taken one, on the clock since boot; None: unknown.\"\"\"\n\n\nclass Talk:\n    \"\"\"One run of `programs/broker.py`.\"\"\"\n\n    def __init__(\n        self, args: dict[str, Any], host: System, seen: dict[str, str], keep: Keep\n    ) -> None:\n        self.args = args\n        self.host = host\n        self.seen = seen\n        self.keep = keep\n        self.worker: dict[str, Any] | None = None\n        self.until: float | None = None\n\n    def run(self, kind: str, timeout: float, **more: Any) -> dict[str, Any]:\n        \"\"\"Returns its report, or only a `problem`.\"\"\"\n        main = units.number(self.seen[\"MainPID\"])\n        process = processes.read(main)\n        request = {\n            **listener.app_of(self.args),\n            **more,\n            \"kind\": kind,\n            \"mainPid\": main,\n            \"children\": [each.pid for each in processes.pool_children(main)],\n            \"argv\": list(process.argv) if process else [],\n            \"invocation\": self.seen[\"InvocationID\"],\n        }\n        return listener.run(self.host, \"broker\", request, timeout, self.hear, like=main)\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        # Only the first: what is kept is durable at once.\n        if \"found\" in message and self.worker is None:\n            found = {**_found(message[\"found\"]), \"invocation\": self.seen[\"InvocationID\"]}\n            self.keep(\"worker\", found)\n            self.worker, self.until = found, time.monotonic()\n            return \"go\"\n        return None\n\n\ndef cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:\n    \"\"\"Stops the unit's worker from consuming; `keep` gets its queues before the first change.\n\n    Raises only RunnerGone.\n    \"\"\"\n    unit = args[\"unit\"]\n    talk: Talk | None = None\n    try:\n        seen = units.show(host, unit, PROPERTIES)\n        if seen[\"ActiveState\"] not in CONSUMING or not units.number(seen[\"MainPID\"]):\n            return Cancelled(None, None)\n        if host.cancelled.get(unit) == seen[\"InvocationID\"]:\n            return Cancelled(None, None)\n        host.note(f\"{unit}: cancelling its consumers before it stops\")\n        talk = Talk(args, host, seen, keep)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem = report.get(\"problem\")\n        if problem is None:\n            host.cancelled[unit] = seen[\"InvocationID\"]\n    except Exception as error:\n        # Any error: a worker that does not answer must be stopped all the same.\n        problem = describe(error)\n    return Cancelled(problem, None if talk is None else talk.until)\n\n\ndef cancel_process(args: dict[str, Any], process: processes.Process, host: System) -> str | None:\n    \"\"\"The same for a worker outside the unit; why it may still take tasks, or None.\n\n    Raises only RunnerGone.\n    \"\"\"\n    seen = {\"MainPID\": str(process.pid), \"InvocationID\": \"\"}\n    try:\n        talk = Talk(args, host, seen, lambda name, value: None)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem: str | None = report.get(\"problem\")\n    except Exception as error:\n        problem = describe(error)\n    return problem\n\n\nclass Given(NamedTuple):\n    \"\"\"The result of having the worker consume again.\"\"\"\n\n    problem: str | None\n    \"\"\"Why it does not consume; None: it does, unless it was left for a restart.\"\"\"\n    lasting: bool\n    \"\"\"Whether it also consumes after a reconnect to its broker.\"\"\"\n    left: bool\n    \"\"\"Left as it is, because only a restart would last.\"\"\"\n\n\ndef give_back(\n    args: dict[str, Any], worker: dict[str, Any], host: System, or_restart: bool = False\n) -> Given:\n    \"\"\"or_restart: the caller can restart the worker, and prefers it to what does not last.\"\"\"\n    unit = args[\"unit\"]\n    host.cancelled.pop(unit, None)\n    seen = units.show(host, unit, PROPERTIES)\n    if not is_running(worker, seen):\n        return Given(\"the worker has been restarted since\", False, False)\n    talk = Talk(args, host, seen, lambda name, value: None)\n    report = talk.run(\n        \"give-back\",\n        GIVE_BACK_SECONDS + MARGIN_SECONDS,\n        node=worker[\"node\"],\n        queues=worker[\"queues\"],\n        sharedBy=worker.get(\"sharedBy\", 1),\n        timeoutSeconds=GIVE_BACK_SECONDS,\n        orRestart=or_restart,\n    )\n    app_process.tell_evidence(host, report)\n    left = or_restart and report.get(\"given\") is False\n    return Given(report.get(\"problem\"), bool(report.get(\"lasting\")), left)\n\n\ndef is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:\n    \"\"\"Whether the unit still runs the worker whose consumers were cancelled.\"\"\"\n    return seen[\"InvocationID\"] == worker[\"invocation\"] and seen[\"ActiveState\"] == \"active\"\n\n\ndef _found(said: Any) -> dict[str, Any]:\n    \"\"\"The worker that the app's process reports. Raises OperationError for an invalid report.\"\"\"\n    found = said if isinstance(said, dict) else {}\n    node, queues = found.get(\"node\"), found.get(\"queues\")\n    names = [node, *queues] if isinstance(queues, list) else []\n    if not 0 < len(names) <= MOST_QUEUES or not all(\n        isinstance(name, str) and len(name) <= LONGEST_NAME for name in names\n    ):\n        raise OperationError(\n            \"the program that talks to the worker reported no valid worker and queues\"\n        )\n    shared = found.get(\"sharedBy\")\n    return {\"node\": node, \"queues\": queues, \"sharedBy\": shared if type(shared) is int else 1}\n",
-    "celeriac_host/app/http_probe.py": "\"\"\"Sends an HTTP request from the host, then polls until the job is done.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any\n\nfrom celeriac_host.system.http import fetch, shown\nfrom celeriac_host.system.system import System\n\nBODY_LIMIT_BYTES = 256 * 1024\nREQUEST_SECONDS = 15.0\nPOLL_SECONDS = 1.0\nNOTE_SECONDS = 3.0\nDETAIL_LIMIT = 300\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport with the one job. Raises RunnerGone.\"\"\"\n    begun = time.monotonic()\n    call = _Call(request, host, begun + request[\"timeoutSeconds\"])\n    state, detail = call.carry_out()\n    ok = state == \"done\"\n    row = {\n        \"id\": call.id,\n        \"where\": f\"{request['method']} {shown(request['url'])}\",\n        \"state\": state,\n        \"detail\": detail,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n    return {\n        \"ok\": ok,\n        \"jobs\": [row],\n        \"problem\": None if ok else f\"{row['where']}: {detail}\",\n    }\n\n\nclass _Call:\n    def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:\n        self.request = request\n        self.host = host\n        self.deadline = deadline\n        self.id = \"http\"\n        self.last: Any = None\n\n    def carry_out(self) -> tuple[str, str]:\n        \"\"\"State and detail of the job.\"\"\"\n        answer = self.ask(self.request[\"method\"], self.request[\"url\"], self.request[\"form\"])\n        if answer[\"error\"] is not None:\n            return self.failure(answer[\"error\"])\n        if not 200 <= answer[\"status\"] < 300:\n            return self.failure(_refusal(answer))\n        self.last = _parsed(answer[\"body\"])\n        template = self.request[\"pollUrl\"]\n        if template is None:\n            return self.judge() or (\"done\", f\"HTTP {answer['status']}\")\n        if self.last is None:\n            return self.failure(f\"the response is not JSON: {answer['body'][:100]!r}\")\n        try:\n            url = urllib.parse.urljoin(self.request[\"url\"], self.fill(template))\n        except KeyError as error:\n            return self.failure(f\"the response has no field {error.args[0]!r}: {_said(answer)}\")\n        return self.poll(url)\n\n    def poll(self, url: str) -> tuple[str, str]:\n        word = \"no request sent\"\n        note_at = time.monotonic() + NOTE_SECONDS\n        while time.monotonic() < self.deadline:\n            answer = self.ask(\"GET\", url, {})\n            word = answer[\"error\"] or \"\"\n            if answer[\"error\"] is None:\n                body = _parsed(answer[\"body\"])\n                if 200 <= answer[\"status\"] < 300 and body is not None:\n                    self.last = body\n                    judged = self.judge()\n                    if judged is not None:\n                        return judged\n                    word = self.summary()\n                # 404: not there yet; 429 and 5xx may pass. Other errors will not.\n                elif 400 <= answer[\"status\"] < 500 and answer[\"status\"] not in (404, 429):\n                    return self.failure(f\"{shown(url)} {_refusal(answer)}\")\n                else:\n                    word = _refusal(answer)\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.host.note(f\"waiting for {shown(url)}: {word}\")\n            self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))\n        limit = f\"{self.request['timeoutSeconds']:g} s\"\n        return \"timed-out\", f\"not done within {limit}; last: {word}\"[:DETAIL_LIMIT]\n\n    def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:\n        self.host.heed()\n        if method == \"GET\" and form:\n            url += (\"&\" if urllib.parse.urlsplit(url).query else \"?\") + urllib.parse.urlencode(form)\n        left = max(min(REQUEST_SECONDS, self.deadline - time.monotonic()), 0.5)\n        body = form if method == \"POST\" else None\n        return fetch(url, left, method, body, BODY_LIMIT_BYTES)\n\n    def judge(self) -> tuple[str, str] | None:\n        \"\"\"State and detail; None while the field says neither done nor failed.\"\"\"\n        value = as_text(field(self.last, self.request[\"field\"]))\n        if value is not None and value in self.request[\"failed\"]:\n            return self.failure(self.summary())\n        if value is not None and value in self.request[\"done\"]:\n            return \"done\", self.summary()\n        return None\n\n    def summary(self) -> str:\n        found = scalars(self.last)\n        name = self.request[\"field\"]\n        if name and name not in found:\n            return f\"the response has no field {name!r}: {json.dumps(self.last)[:100]}\"\n        first = [name] if name in found else []\n        order = first + [each for each in found if each not in first and each != \"error\"]\n        return \", \".join(f\"{each} {as_text(found[each])}\" for each in order)[:DETAIL_LIMIT]\n\n    def failure(self, detail: str) -> tuple[str, str]:\n        return \"failed\", detail[:DETAIL_LIMIT]\n\n    def fill(self, template: str) -> str:\n        \"\"\"`{name}` → that field of the first answer. Raises KeyError.\"\"\"\n\n        def value(match: re.Match[str]) -> str:\n            found = as_text(field(self.last, match.group(1)))\n            if found is None:\n                raise KeyError(match.group(1))\n            self.id = found\n            return urllib.parse.quote(found, safe=\"\")\n\n        return re.sub(r\"\\{([\\w.-]+)\\}\", value, template)\n\n\ndef field(body: Any, path: str) -> Any:\n    \"\"\"The value at a dotted path; None if there is none.\"\"\"\n    for name in path.split(\".\") if path else ():\n        if isinstance(body, list) and name.isdigit() and int(name) < len(body):\n            body = body[int(name)]\n        elif isinstance(body, dict):\n            body = body.get(name)\n        else:\n            return None\n    return body\n\n\ndef as_text(value: Any) -> str | None:\n    \"\"\"A scalar as JSON, but a string without quotes.\"\"\"\n    if value is None or isinstance(value, (dict, list)):\n        return None\n    return value if isinstance(value, str) else json.dumps(value)\n\n\ndef scalars(body: Any) -> dict[str, str | float | None]:\n    \"\"\"The scalar values of a response, two levels deep, by their dotted paths.\"\"\"\n    found: dict[str, str | float | None] = {}\n    for name, value in body.items() if isinstance(body, dict) else ():\n        inner = value.items() if isinstance(value, dict) else [(\"\", value)]\n        for below, each in inner:\n            if not isinstance(each, (dict, list)):\n                path = f\"{name}.{below}\" if below else str(name)\n                found[path] = int(each) if isinstance(each, bool) else each\n    return found\n\n\ndef _parsed(body: str) -> Any:\n    try:\n        return json.loads(body)\n    except (ValueError, RecursionError):\n        return None\n\n\ndef _said(answer: dict[str, Any]) -> str:\n    return \" \".join(str(answer[\"body\"]).split())[:100]\n\n\ndef _refusal(answer: dict[str, Any]) -> str:\n    said = _said(answer)\n    return f\"answered HTTP {answer['status']}\" + (f\": {said}\" if said else \"\")\n",
+    "celeriac_host/app/http_probe.py": "\"\"\"Sends an HTTP request from the host, then polls until the job is done.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport time\nimport urllib.parse\nfrom typing import Any\n\nfrom celeriac_host.app.probe_rows import FIELD, as_text, clean, field, filled\nfrom celeriac_host.system.http import fetch, shown\nfrom celeriac_host.system.system import System\n\nBODY_LIMIT_BYTES = 256 * 1024\nREQUEST_SECONDS = 15.0\nPOLL_SECONDS = 1.0\nTELL_SECONDS = 3.0\nDETAIL_LIMIT = 300\nSTILL_RUNS = \"the job may still run\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport with the one job. Raises RunnerGone.\"\"\"\n    begun = time.monotonic()\n    call = _Call(request, host, begun + request[\"timeoutSeconds\"])\n    state, detail = call.carry_out()\n    ok = state == \"done\"\n    row = {\n        \"id\": call.id,\n        \"where\": f\"{request['method']} {shown(request['url'])}\",\n        \"state\": state,\n        \"detail\": detail,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n    if request.get(\"clean\") is not None:\n        row[\"left\"] = call.clean(state)\n    return {\n        \"ok\": ok,\n        \"jobs\": [row],\n        \"problem\": None if ok else f\"{row['where']}: {detail}\",\n    }\n\n\nclass _Call:\n    def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:\n        self.request = request\n        self.host = host\n        self.begun = time.monotonic()\n        self.deadline = deadline\n        self.id = \"http\"\n        self.first: Any = None\n        self.last: Any = None\n\n    def carry_out(self) -> tuple[str, str]:\n        \"\"\"State and detail of the job.\"\"\"\n        answer = self.ask(self.request[\"method\"], self.request[\"url\"], self.request[\"form\"])\n        if answer[\"error\"] is not None:\n            return self.failure(answer[\"error\"])\n        if not 200 <= answer[\"status\"] < 300:\n            return self.failure(_refusal(answer))\n        self.first = self.last = _parsed(answer[\"body\"])\n        template = self.request[\"pollUrl\"]\n        if template is None:\n            return self.judge() or (\"done\", f\"HTTP {answer['status']}\")\n        if self.last is None:\n            return self.failure(f\"the response is not JSON: {answer['body'][:100]!r}\")\n        try:\n            url = urllib.parse.urljoin(self.request[\"url\"], self.fill(template))\n        except KeyError as error:\n            return self.failure(f\"the response has no field {error.args[0]!r}: {_said(answer)}\")\n        return self.poll(url)\n\n    def poll(self, url: str) -> tuple[str, str]:\n        word = \"no request sent\"\n        tell_at = time.monotonic() + TELL_SECONDS\n        while time.monotonic() < self.deadline:\n            answer = self.ask(\"GET\", url, {})\n            word = answer[\"error\"] or \"\"\n            if answer[\"error\"] is None:\n                body = _parsed(answer[\"body\"])\n                if 200 <= answer[\"status\"] < 300 and body is not None:\n                    self.last = body\n                    judged = self.judge()\n                    if judged is not None:\n                        return judged\n                    word = self.summary()\n                # 404: not there yet; 429 and 5xx may pass. Other errors will not.\n                elif 400 <= answer[\"status\"] < 500 and answer[\"status\"] not in (404, 429):\n                    return self.failure(f\"{shown(url)} {_refusal(answer)}\")\n                else:\n                    word = _refusal(answer)\n            if time.monotonic() >= tell_at:\n                tell_at = time.monotonic() + TELL_SECONDS\n                self.tell(word[:DETAIL_LIMIT])\n            self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))\n        limit = f\"{self.request['timeoutSeconds']:g} s\"\n        return \"timed-out\", f\"not done within {limit}; last: {word}\"[:DETAIL_LIMIT]\n\n    def tell(self, detail: str) -> None:\n        \"\"\"Whether it is queued or running, only the app knows; `detail` is what it says.\"\"\"\n        where = f\"{self.request['method']} {shown(self.request['url'])}\"\n        probe = {\"where\": where, \"place\": \"unknown\", \"detail\": detail}\n        waited = round(time.monotonic() - self.begun, 3)\n        self.host.probes({\"seconds\": waited, \"probes\": [probe]})\n\n    def clean(self, state: str) -> str | None:\n        \"\"\"Removes or marks what it made; None: done.\"\"\"\n        if state == \"timed-out\":\n            return STILL_RUNS\n        if self.first is None:\n            return \"the request was not answered\"\n        return clean(self.request[\"clean\"], self.first, self.request[\"url\"])\n\n    def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:\n        self.host.heed()\n        if method == \"GET\" and form:\n            url += (\"&\" if urllib.parse.urlsplit(url).query else \"?\") + urllib.parse.urlencode(form)\n        left = max(min(REQUEST_SECONDS, self.deadline - time.monotonic()), 0.5)\n        body = form if method == \"POST\" else None\n        return fetch(url, left, method, body, BODY_LIMIT_BYTES)\n\n    def judge(self) -> tuple[str, str] | None:\n        \"\"\"State and detail; None while the field says neither done nor failed.\"\"\"\n        value = as_text(field(self.last, self.request[\"field\"]))\n        if value is not None and value in self.request[\"failed\"]:\n            return self.failure(self.summary())\n        if value is not None and value in self.request[\"done\"]:\n            return \"done\", self.summary()\n        return None\n\n    def summary(self) -> str:\n        found = scalars(self.last)\n        name = self.request[\"field\"]\n        if name and name not in found:\n            return f\"the response has no field {name!r}: {json.dumps(self.last)[:100]}\"\n        first = [name] if name in found else []\n        order = first + [each for each in found if each not in first and each != \"error\"]\n        return \", \".join(f\"{each} {as_text(found[each])}\" for each in order)[:DETAIL_LIMIT]\n\n    def failure(self, detail: str) -> tuple[str, str]:\n        return \"failed\", detail[:DETAIL_LIMIT]\n\n    def fill(self, template: str) -> str:\n        \"\"\"`{name}` → that field of the first answer. Raises KeyError.\"\"\"\n\n        for name in FIELD.findall(template):\n            self.id = as_text(field(self.last, name)) or self.id\n        return filled(template, self.last)\n\n\ndef scalars(body: Any) -> dict[str, str | float | None]:\n    \"\"\"The scalar values of a response, two levels deep, by their dotted paths.\"\"\"\n    found: dict[str, str | float | None] = {}\n    for name, value in body.items() if isinstance(body, dict) else ():\n        inner = value.items() if isinstance(value, dict) else [(\"\", value)]\n        for below, each in inner:\n            if not isinstance(each, (dict, list)):\n                path = f\"{name}.{below}\" if below else str(name)\n                found[path] = int(each) if isinstance(each, bool) else each\n    return found\n\n\ndef _parsed(body: str) -> Any:\n    try:\n        return json.loads(body)\n    except (ValueError, RecursionError):\n        return None\n\n\ndef _said(answer: dict[str, Any]) -> str:\n    return \" \".join(str(answer[\"body\"]).split())[:100]\n\n\ndef _refusal(answer: dict[str, Any]) -> str:\n    said = _said(answer)\n    return f\"answered HTTP {answer['status']}\" + (f\": {said}\" if said else \"\")\n",
     "celeriac_host/app/leftover_processes.py": "\"\"\"Processes of a worker's unit that its stop left, as systemd does with KillMode=process or none.\n\nAll in the cgroup are the unit's. A worker, or a beat in it, must not run beside the next one.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\n\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nGRACE_SECONDS = 10.0\n# systemd ends the others with the unit.\nLEAVING = (\"process\", \"none\")\n\n\ndef end(group: str, host: System) -> int:\n    \"\"\"Ends them, with TERM and then KILL; returns how many. Raises OperationError.\"\"\"\n    left = units.cgroup_processes(group)\n    ended = len(left)\n    for name in (signal.SIGTERM, signal.SIGKILL):\n        _signal(left, name)\n        until = time.monotonic() + GRACE_SECONDS\n        while left and time.monotonic() < until:\n            host.sleep(0.2)\n            left = units.cgroup_processes(group)\n    if left:\n        raise OperationError(f\"{count(left)} did not end after SIGKILL\", evidence=lines(left))\n    return ended\n\n\ndef count(those: list[processes.Process]) -> str:\n    return f\"{len(those)} process{'' if len(those) == 1 else 'es'}\"\n\n\ndef lines(those: list[processes.Process]) -> list[str]:\n    return [f\"{each.pid} {each.state} {' '.join(each.argv)[:200]}\" for each in those]\n\n\ndef _signal(those: list[processes.Process], name: signal.Signals) -> None:\n    for each in those:\n        if processes.same(each):\n            with suppress(ProcessLookupError):\n                os.kill(each.pid, name)\n",
     "celeriac_host/app/leftovers.py": "\"\"\"Describes the messages that dead workers left in the broker.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\n\ndef describe(report: dict[str, Any]) -> str:\n    if \"problem\" in report:\n        return f\"could not look for messages of dead workers: {report['problem']}\"\n    count = report[\"count\"]\n    if not count:\n        return \"no unacknowledged message of a dead worker\"\n    tasks = \", \".join(f\"{number} {name}\" for name, number in report[\"tasks\"].items())\n    found = f\"{count} unacknowledged message{'' if count == 1 else 's'} ({tasks})\"\n    oldest = f\"the oldest delivered {report['oldestSeconds']:.0f} s ago\"\n    restored = report[\"restored\"]\n    if restored:\n        why = f\"; {report['why']}\" if report[\"why\"] else \"\"\n        return f\"{restored} of {found}, {oldest}, returned to their queues{why}\"\n    if report[\"why\"]:\n        return f\"{found}, {oldest}; not returned to their queues: {report['why']}\"\n    others = (\n        f\"; other workers may hold them: {', '.join(report['others'][:5])}\"\n        if report[\"others\"]\n        else \"\"\n    )\n    return f\"{found}, {oldest}{others}\"\n",
     "celeriac_host/app/listener.py": "\"\"\"Runs a program of `programs/` and reads its messages until it ends.\n\nThe process belongs to the app: it may hang, exit, or print anything. Its time is limited, and its\nmessages are not trusted.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Callable, Dict, Mapping\n\nfrom celeriac_host.app import app_process, reports\nfrom celeriac_host.app.reports import clipped\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Ended\nfrom celeriac_host.system.system import System\n\n# Beyond that, what a program says meanwhile is not passed on; each may become a line for people.\nMOST_MESSAGES = 20_000\nPURPOSES = {\n    \"broker\": \"talks to the worker\",\n    \"messages\": \"reads the broker's messages\",\n    \"probe\": \"sends the probes\",\n    \"queues\": \"asks the broker\",\n    \"send\": \"sends the tasks\",\n}\nAPP_FIELDS = (\"unit\", \"interpreter\", \"app\", \"pythonPath\")\n\nMessage = Dict[str, Any]\n# Gets each message except stage and report; its result is the answer to the program.\nHear = Callable[[Message], Any]\n\n\ndef app_of(args: Mapping[str, Any]) -> dict[str, Any]:\n    \"\"\"The fields of an operation that name the app and how to start its process.\n\n    Raises OperationError if one is missing, as in plans of older versions.\n    \"\"\"\n    if any(name not in args for name in APP_FIELDS):\n        raise OperationError(\"the plan does not say which app the worker runs\")\n    return {name: args[name] for name in APP_FIELDS}\n\n\ndef run(\n    host: System,\n    program: str,\n    request: dict[str, Any],\n    timeout: float,\n    hear: Hear | None = None,\n    like: int = 0,\n) -> dict[str, Any]:\n    \"\"\"Returns its report. Without one, or if the program cannot run: `problem` and `evidence`.\n\n    `request` and `like` as in `app_process.run`. Raises RunnerGone, and what `hear` raises.\n    \"\"\"\n    heard = _Heard(hear, lambda report: reports.checked(program, request, report))\n    try:\n        ended = app_process.run(host, program, request, heard.take, timeout, like)\n    except OperationError as error:\n        return {\"problem\": error.message, \"evidence\": list(error.evidence)}\n    if heard.report is not None:\n        return heard.report\n    if heard.invalid:\n        name = f\"the process that {PURPOSES[program]}\"\n        return {\"problem\": f\"{name} sent an invalid report, {heard.invalid}\", \"evidence\": []}\n    lines = app_process.last_lines(ended)\n    return {\"problem\": _silence(ended, program, heard.stage, timeout, lines), \"evidence\": lines}\n\n\nclass _Heard:\n    \"\"\"The messages of one run so far.\"\"\"\n\n    def __init__(self, hear: Hear | None, check: Callable[[Message], Message]) -> None:\n        self.hear = hear\n        self.check = check\n        self.count = 0\n        self.ended = False\n        self.invalid = \"\"\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n\n    def take(self, message: Message) -> Any:\n        # One report, the last message. Whatever comes after it is not the program's.\n        if self.ended:\n            return None\n        if isinstance(message.get(\"stage\"), str):\n            self.stage = clipped(message[\"stage\"])\n            return None\n        if isinstance(message.get(\"report\"), dict):\n            self.ended = True\n            try:\n                self.report = self.check(message[\"report\"])\n            except reports.Invalid as problem:\n                self.invalid = str(problem)\n            return None\n        self.count += 1\n        if self.count > MOST_MESSAGES:\n            return None\n        if self.hear is not None:\n            return self.hear(message)\n        return None\n\n\ndef _silence(ended: Ended, program: str, stage: str, timeout: float, lines: list[str]) -> str:\n    name = f\"the process that {PURPOSES[program]}\"\n    if ended.code is None:\n        return f\"{name} did not finish within {timeout:g} s while {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"{name} exited while {stage}: {clipped(why)}\"\n",
-    "celeriac_host/app/log_groups.py": "\"\"\"Groups what a worker logs: errors by signature, and lines with the number 429 by form.\n\nLines come from the app and may be anything. What is kept is bounded, whatever they are.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.app.reports import clipped\n\nMOST_SIGNATURES = 100\nMOST_FORMS = 100\nMOST_MINUTES = 120\n# Processes with an unfinished traceback.\nMOST_OPEN = 100\n# Of one line; journald splits at 48 KiB, but an app may log a megabyte at once.\nMOST_TEXT = 4096\nMOST_FRAMES = 2000\nSHOWN_ERROR = 120\n\nSTART = \"Traceback (most recent call last):\"\nCHAINED = (\"During handling of the above exception\", \"The above exception was the direct cause\")\nFRAME = re.compile(r' {1,8}File \"([^\"]{1,500})\", line \\d{1,9}, in (.{1,200})')\nRAISED = re.compile(r\"([A-Za-z_][\\w.]{0,200})(?:: .*)?\\Z\", re.DOTALL)\n# Celery's own log format.\nLEVEL = re.compile(r\"\\[\\d{4}-[^\\]]{1,40}: (?:ERROR|CRITICAL|FATAL)/[^\\]]{1,80}\\] ?\", re.DOTALL)\nLIBRARY = re.compile(r\"/(?:site|dist)-packages/|/lib(?:64)?/python3|^<\")\n# Ids, addresses, numbers: what differs between two occurrences of the same error.\nVARIABLE = re.compile(\n    r\"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}\"\n    r\"|\\b(?=[a-fA-F]*\\d)[0-9a-fA-F]{7,}\\b|\\d+(?:\\.\\d+)?\"\n)\nQUOTED = re.compile(r\"'[^']*'|\\\"[^\\\"]*\\\"\")\nNUMBER = \"429\"\n\n\nclass Line(NamedTuple):\n    at: float\n    pid: str\n    text: str\n\n\nclass Group:\n    \"\"\"Occurrences of one signature or form.\"\"\"\n\n    def __init__(self, line: Line, text: str) -> None:\n        self.count = 0\n        self.first = line.at\n        self.last = line.at\n        self.sample = shown(text)\n\n    def add(self, at: float) -> None:\n        self.count += 1\n        self.first, self.last = min(self.first, at), max(self.last, at)\n\n\nclass Form(Group):\n    \"\"\"The same of a form with 429, and how many in each minute.\"\"\"\n\n    def __init__(self, line: Line, text: str) -> None:\n        super().__init__(line, text)\n        self.minutes: dict[int, int] = {}\n\n    def add(self, at: float) -> None:\n        super().add(at)\n        minute = int(at // 60)\n        self.minutes[minute] = self.minutes.get(minute, 0) + 1\n        if len(self.minutes) > 2 * MOST_MINUTES:\n            self.minutes = dict(self.busiest())\n\n    def busiest(self) -> list[tuple[int, int]]:\n        found = sorted(self.minutes.items(), key=lambda each: (-each[1], each[0]))\n        return found[:MOST_MINUTES]\n\n\nclass _Open:\n    \"\"\"An error of one process that may go on in its next line.\"\"\"\n\n    def __init__(self, line: Line, signature: str, text: str, in_traceback: bool = False) -> None:\n        self.line = line\n        self.signature = signature\n        self.text = text\n        self.in_traceback = in_traceback\n        self.frames = 0\n        self.place = \"\"\n        self.is_own = False\n\n    def step(self, path: str, name: str) -> None:\n        \"\"\"The innermost frame of the app, or of a library if there is no other.\"\"\"\n        own = not LIBRARY.search(path)\n        if own or not self.is_own:\n            self.place = f\"{VARIABLE.sub('N', path)} in {name.strip()}\"\n            self.is_own = own or self.is_own\n\n\nclass Groups:\n    def __init__(self) -> None:\n        self.signatures: dict[str, Group] = {}\n        self.forms: dict[str, Form] = {}\n        self.entries = self.errors = self.tracebacks = 0\n        self.more_signatures = self.more_forms = 0\n        self._open: dict[str, _Open] = {}\n\n    def take(self, line: Line) -> None:\n        \"\"\"One entry of the journal, which may have several lines.\"\"\"\n        self.entries += 1\n        text = line.text[:MOST_TEXT]\n        if NUMBER in text:\n            self._numbered(line, text)\n        for each in text.split(\"\\n\"):\n            self._read(line._replace(text=each))\n\n    def end(self) -> None:\n        for pid in list(self._open):\n            self._close(pid)\n\n    def _read(self, line: Line) -> None:\n        opened = self._open.get(line.pid)\n        text = line.text.rstrip(\"\\r\")\n        if text.lstrip().startswith(START):\n            # It belongs to the error line before it, which names what failed.\n            before = opened if opened and not opened.in_traceback else None\n            self._start(line, before)\n        elif opened is None or not opened.in_traceback:\n            self._outside(line, text, opened)\n        elif text.startswith(\" \"):\n            frame = FRAME.match(text)\n            opened.frames += 1\n            if frame and opened.frames <= MOST_FRAMES:\n                opened.step(frame.group(1), frame.group(2))\n        else:\n            self._raised(opened, text)\n\n    def _outside(self, line: Line, text: str, opened: _Open | None) -> None:\n        if opened is not None and text.startswith(CHAINED):\n            # The next traceback is of the same error.\n            del self._open[line.pid]\n            return\n        level = LEVEL.match(text)\n        if level:\n            self._close(line.pid)\n            said = text[level.end() :]\n            plain = VARIABLE.sub(\"N\", QUOTED.sub(\"'…'\", said))[:SHOWN_ERROR]\n            self._keep(line.pid, _Open(line, f\"error: {shown(plain)}\", said))\n        elif text.strip():\n            self._close(line.pid)\n\n    def _start(self, line: Line, before: _Open | None) -> None:\n        if before is None:\n            self._close(line.pid)\n        self._keep(line.pid, _Open(before.line if before else line, \"\", line.text, True))\n\n    def _raised(self, opened: _Open, text: str) -> None:\n        raised = RAISED.match(text)\n        name = raised.group(1) if raised else \"an exception\"\n        opened.signature = f\"{name} at {opened.place}\" if opened.place else name\n        opened.text = text\n        opened.in_traceback = False\n\n    def _keep(self, pid: str, opened: _Open) -> None:\n        if len(self._open) >= MOST_OPEN and pid not in self._open:\n            self._close(next(iter(self._open)))\n        self._open[pid] = opened\n\n    def _close(self, pid: str) -> None:\n        opened = self._open.pop(pid, None)\n        if opened is None:\n            return\n        if opened.in_traceback:  # cut off\n            opened.signature = f\"a traceback at {opened.place}\" if opened.place else \"a traceback\"\n        self.errors += 1\n        self.tracebacks += not opened.signature.startswith(\"error: \")\n        signature = shown(opened.signature)\n        group = self.signatures.get(signature)\n        if group is None:\n            if len(self.signatures) >= MOST_SIGNATURES:\n                self.more_signatures += 1\n                return\n            group = self.signatures[signature] = Group(opened.line, opened.text)\n        group.add(opened.line.at)\n\n    def _numbered(self, line: Line, text: str) -> None:\n        \"\"\"Which of these are HTTP statuses, the runner judges by a sample of each form.\"\"\"\n        at = text.index(NUMBER)\n        part = text[max(0, at - 100) : at + 190]\n        key = VARIABLE.sub(lambda match: NUMBER if match.group() == NUMBER else \"N\", part)\n        form = self.forms.get(key)\n        if form is None:\n            if len(self.forms) >= MOST_FORMS:\n                self.more_forms += 1\n                return\n            form = self.forms[key] = Form(line, part)\n        form.add(line.at)\n\n\ndef shown(text: str) -> str:\n    \"\"\"One printable line without the passwords in URLs.\"\"\"\n    return clipped(URL_PASSWORD.sub(r\"\\1:**@\", text))\n\n\ndef described(groups: Groups, before: Groups | None) -> dict[str, Any]:\n    \"\"\"The groups as JSON; `before` are those of the time before the release, None: unknown.\"\"\"\n    return {\n        \"entries\": groups.entries,\n        \"errors\": groups.errors,\n        \"tracebacks\": groups.tracebacks,\n        \"signatures\": [\n            {\n                \"signature\": name,\n                \"count\": each.count,\n                \"first\": each.first,\n                \"last\": each.last,\n                \"sample\": each.sample,\n                \"before\": None if before is None else count_of(before, name),\n            }\n            for name, each in groups.signatures.items()\n        ],\n        \"moreSignatures\": groups.more_signatures,\n        \"numbered\": [\n            {\n                \"sample\": form.sample,\n                \"count\": form.count,\n                \"first\": form.first,\n                \"last\": form.last,\n                \"minutes\": [\n                    {\"at\": minute * 60, \"count\": count} for minute, count in form.busiest()\n                ],\n            }\n            for form in groups.forms.values()\n        ],\n        \"moreNumbered\": groups.more_forms,\n    }\n\n\ndef count_of(before: Groups, name: str) -> int:\n    group = before.signatures.get(name)\n    return group.count if group else 0\n",
+    "celeriac_host/app/log_groups.py": "\"\"\"Groups what a worker logs: errors by signature, and lines with the number 429 by form.\n\nLines come from the app and may be anything. What is kept is bounded, whatever they are.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any, NamedTuple\n\nMOST_SIGNATURES = 100\nMOST_FORMS = 100\nMOST_MINUTES = 120\n# Processes with an unfinished traceback.\nMOST_OPEN = 100\n# Of one line; journald splits at 48 KiB, but an app may log a megabyte at once.\nMOST_TEXT = 4096\nMOST_FRAMES = 2000\nSHOWN_ERROR = 120\n\nSTART = \"Traceback (most recent call last):\"\nCHAINED = (\"During handling of the above exception\", \"The above exception was the direct cause\")\nFRAME = re.compile(r' {1,8}File \"([^\"]{1,500})\", line \\d{1,9}, in (.{1,200})')\nRAISED = re.compile(r\"([A-Za-z_][\\w.]{0,200})(?::(?: .*)?)?\\Z\", re.DOTALL)\n# Of a pool's process: the error itself follows as their text, between lines of quotes.\nWRAPPERS = (\"ExceptionWithTraceback\", \"RemoteTraceback\", \"_RemoteTraceback\")\nQUOTES = '\"\"\"'\n# Celery's own log format.\nLEVEL = re.compile(r\"\\[\\d{4}-[^\\]]{1,40}: (?:ERROR|CRITICAL|FATAL)/[^\\]]{1,80}\\] ?\", re.DOTALL)\nLIBRARY = re.compile(r\"/(?:site|dist)-packages/|/lib(?:64)?/python3|^<\")\n# Ids, addresses, numbers: what differs between two occurrences of the same error.\nVARIABLE = re.compile(\n    r\"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}\"\n    r\"|\\b(?=[a-fA-F]*\\d)[0-9a-fA-F]{7,}\\b|\\d+(?:\\.\\d+)?\"\n)\nQUOTED = re.compile(r\"'[^']*'|\\\"[^\\\"]*\\\"\")\nNUMBER = \"429\"\n\n\nclass Line(NamedTuple):\n    at: float\n    pid: str\n    text: str\n\n\nclass Group:\n    \"\"\"Occurrences of one signature or form.\"\"\"\n\n    def __init__(self, line: Line, text: str) -> None:\n        self.count = 0\n        self.first = line.at\n        self.last = line.at\n        self.sample = shown(text)\n\n    def add(self, at: float) -> None:\n        self.count += 1\n        self.first, self.last = min(self.first, at), max(self.last, at)\n\n\nclass Form(Group):\n    \"\"\"The same of a form with 429, and how many in each minute.\"\"\"\n\n    def __init__(self, line: Line, text: str) -> None:\n        super().__init__(line, text)\n        self.minutes: dict[int, int] = {}\n\n    def add(self, at: float) -> None:\n        super().add(at)\n        minute = int(at // 60)\n        self.minutes[minute] = self.minutes.get(minute, 0) + 1\n        if len(self.minutes) > 2 * MOST_MINUTES:\n            self.minutes = dict(self.busiest())\n\n    def busiest(self) -> list[tuple[int, int]]:\n        found = sorted(self.minutes.items(), key=lambda each: (-each[1], each[0]))\n        return found[:MOST_MINUTES]\n\n\nclass _Open:\n    \"\"\"An error of one process that may go on in its next line.\"\"\"\n\n    def __init__(self, line: Line, signature: str, text: str, in_traceback: bool = False) -> None:\n        self.line = line\n        self.signature = signature\n        self.text = text\n        self.in_traceback = in_traceback\n        # The next traceback is of this error.\n        self.continues = not in_traceback\n        self.frames = 0\n        self.place = \"\"\n        self.is_own = False\n\n    def step(self, path: str, name: str) -> None:\n        \"\"\"The innermost frame of the app, or of a library if there is no other.\"\"\"\n        own = not LIBRARY.search(path)\n        if own or not self.is_own:\n            self.place = f\"{VARIABLE.sub('N', path)} in {name.strip()}\"\n            self.is_own = own or self.is_own\n\n\nclass Groups:\n    def __init__(self) -> None:\n        self.signatures: dict[str, Group] = {}\n        self.forms: dict[str, Form] = {}\n        self.entries = self.errors = self.tracebacks = 0\n        self.more_signatures = self.more_forms = 0\n        self._open: dict[str, _Open] = {}\n\n    def take(self, line: Line) -> None:\n        \"\"\"One entry of the journal, which may have several lines.\"\"\"\n        self.entries += 1\n        text = line.text[:MOST_TEXT]\n        if NUMBER in text:\n            self._numbered(line, text)\n        for each in text.split(\"\\n\"):\n            self._read(line._replace(text=each))\n\n    @property\n    def is_idle(self) -> bool:\n        \"\"\"Whether no error is unfinished: then a line that begins none changes nothing.\"\"\"\n        return not self._open\n\n    def end(self) -> None:\n        for pid in list(self._open):\n            self._close(pid)\n\n    def _read(self, line: Line) -> None:\n        opened = self._open.get(line.pid)\n        text = line.text.rstrip(\"\\r\")\n        if text.lstrip().startswith(START):\n            # It belongs to the error line before it, which names what failed.\n            before = opened if opened and opened.continues else None\n            self._start(line, before)\n        elif opened is None or not opened.in_traceback:\n            self._outside(line, text, opened)\n        elif text.startswith(\" \"):\n            frame = FRAME.match(text)\n            opened.frames += 1\n            if frame and opened.frames <= MOST_FRAMES:\n                opened.step(frame.group(1), frame.group(2))\n        else:\n            self._raised(opened, text)\n\n    def _outside(self, line: Line, text: str, opened: _Open | None) -> None:\n        if opened is not None and text.startswith(CHAINED):\n            # The next traceback is of the same error.\n            del self._open[line.pid]\n            return\n        level = LEVEL.match(text)\n        if level:\n            self._close(line.pid)\n            said = text[level.end() :]\n            plain = VARIABLE.sub(\"N\", QUOTED.sub(\"'…'\", said))[:SHOWN_ERROR]\n            self._keep(line.pid, _Open(line, f\"error: {shown(plain)}\", said))\n        elif text.strip() and text.strip() != QUOTES:\n            self._close(line.pid)\n\n    def _start(self, line: Line, before: _Open | None) -> None:\n        if before is None:\n            self._close(line.pid)\n        self._keep(line.pid, _Open(before.line if before else line, \"\", line.text, True))\n\n    def _raised(self, opened: _Open, text: str) -> None:\n        raised = RAISED.match(text)\n        name = raised.group(1) if raised else \"an exception\"\n        opened.signature = f\"{name} at {opened.place}\" if opened.place else name\n        opened.text = text\n        opened.in_traceback = False\n        opened.continues = name.rpartition(\".\")[2] in WRAPPERS\n\n    def _keep(self, pid: str, opened: _Open) -> None:\n        if len(self._open) >= MOST_OPEN and pid not in self._open:\n            self._close(next(iter(self._open)))\n        self._open[pid] = opened\n\n    def _close(self, pid: str) -> None:\n        opened = self._open.pop(pid, None)\n        if opened is None:\n            return\n        if opened.in_traceback:  # cut off\n            opened.signature = f\"a traceback at {opened.place}\" if opened.place else \"a traceback\"\n        self.errors += 1\n        self.tracebacks += not opened.signature.startswith(\"error: \")\n        signature = shown(opened.signature)\n        group = self.signatures.get(signature)\n        if group is None:\n            if len(self.signatures) >= MOST_SIGNATURES:\n                self.more_signatures += 1\n                return\n            group = self.signatures[signature] = Group(opened.line, opened.text)\n        group.add(opened.line.at)\n\n    def _numbered(self, line: Line, text: str) -> None:\n        \"\"\"Which of these are HTTP statuses, the runner judges by a sample of each form.\"\"\"\n        at = text.index(NUMBER)\n        part = text[max(0, at - 100) : at + 190]\n        key = VARIABLE.sub(lambda match: NUMBER if match.group() == NUMBER else \"N\", part)\n        form = self.forms.get(key)\n        if form is None:\n            if len(self.forms) >= MOST_FORMS:\n                self.more_forms += 1\n                return\n            form = self.forms[key] = Form(line, part)\n        form.add(line.at)\n\n\ndef shown(text: str) -> str:\n    \"\"\"One printable line without the passwords in URLs.\"\"\"\n    # Loaded late: the sampler only counts, every minute, and seldom comes here.\n    from celeriac_host.app.programs.app_side import URL_PASSWORD\n    from celeriac_host.app.reports import clipped\n\n    return clipped(URL_PASSWORD.sub(r\"\\1:**@\", text))\n\n\ndef described(groups: Groups, before: Groups | None) -> dict[str, Any]:\n    \"\"\"The groups as JSON; `before` are those of the time before the release, None: unknown.\"\"\"\n    return {\n        \"entries\": groups.entries,\n        \"errors\": groups.errors,\n        \"tracebacks\": groups.tracebacks,\n        \"signatures\": [\n            {\n                \"signature\": name,\n                \"count\": each.count,\n                \"first\": each.first,\n                \"last\": each.last,\n                \"sample\": each.sample,\n                \"before\": None if before is None else count_of(before, name),\n            }\n            for name, each in groups.signatures.items()\n        ],\n        \"moreSignatures\": groups.more_signatures,\n        \"numbered\": [\n            {\n                \"sample\": form.sample,\n                \"count\": form.count,\n                \"first\": form.first,\n                \"last\": form.last,\n                \"minutes\": [\n                    {\"at\": minute * 60, \"count\": count} for minute, count in form.busiest()\n                ],\n            }\n            for form in groups.forms.values()\n        ],\n        \"moreNumbered\": groups.more_forms,\n    }\n\n\ndef count_of(before: Groups, name: str) -> int:\n    group = before.signatures.get(name)\n    return group.count if group else 0\n",
     "celeriac_host/app/messages.py": "\"\"\"Asks for the messages in an app's broker, on behalf of an operation.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, listener, workers\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 200.0\n# Kinds that depend on the other workers.\nAMONG_OTHERS = (\"trace\", \"restore\")\n\n\ndef ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:\n    \"\"\"Returns the report of `programs/messages.py`, or a `problem` with `evidence`.\n\n    The evidence is also reported at once.\n    \"\"\"\n    try:\n        request = {**listener.app_of(args), **more, \"kind\": kind}\n        if kind in AMONG_OTHERS:\n            # Searched here, as root: processes identify workers, names do not.\n            search = args[\"otherWorkers\"]\n            request[\"localWorkers\"] = workers.others(args[\"unit\"], search, host)\n        report = listener.run(host, \"messages\", request, TIMEOUT_SECONDS)\n    except OperationError as error:\n        report = {\"problem\": error.message, \"evidence\": list(error.evidence)}\n    app_process.tell_evidence(host, report)\n    return report\n",
     "celeriac_host/app/module_users.py": "\"\"\"Finds what loads a Python module on this host: units, by their files, and Python processes.\n\nEach call searches all folders from which systemd reads units.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport hashlib\nimport os\nimport re\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.system import environment_files, files, processes, services\n\n# See systemd.unit(5), in no order: an overridden file counts, too.\nFOLDERS = (\n    \"/etc/systemd/system\",\n    \"/etc/systemd/system.attached\",\n    \"/etc/systemd/system.control\",\n    \"/run/systemd/generator\",\n    \"/run/systemd/generator.early\",\n    \"/run/systemd/generator.late\",\n    \"/run/systemd/system\",\n    \"/run/systemd/system.attached\",\n    \"/run/systemd/system.control\",\n    \"/run/systemd/transient\",\n    \"/usr/local/lib/systemd/system\",\n    \"/usr/lib/systemd/system\",\n    \"/lib/systemd/system\",\n)\nFILE_LIMIT_BYTES = 1024 * 1024\nNOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)\nSHOWN = 5\nPYTHON = re.compile(r\"python|pypy\")\n\n\n# The name of a folder for one version of a module: the beginning of its SHA-256.\nVERSION = r\"[0-9a-f]{12}\"\n\n\nclass Module(NamedTuple):\n    \"\"\"A module as others refer to it: its folder in PYTHONPATH, or its name (`-I name`).\"\"\"\n\n    folder: str\n    name: str\n\n    def is_named_in(self, texts: Sequence[str]) -> bool:\n        \"\"\"Whether one of these texts of a unit or a process refers to it.\n\n        Its name alone does so only if none of them has the folder of another version.\n        \"\"\"\n        if any(map(self.is_path_in, texts)):\n            return True\n        named = re.compile(rf\"(?:(?<![\\w.])|(?<=-I)){re.escape(self.name)}(?!\\w)\")\n        return any(self.name in text and named.search(text) for text in texts) and not any(\n            self._other_version().search(text) for text in texts\n        )\n\n    def is_path_in(self, text: str) -> bool:\n        return bool(self.folder in text and re.search(_as_path(re.escape(self.folder)), text))\n\n    def _other_version(self) -> re.Pattern[str]:\n        parent, last = os.path.split(self.folder)\n        root = parent if re.fullmatch(VERSION, last) else self.folder\n        return re.compile(_as_path(rf\"{re.escape(root)}(?:/{VERSION})?\"))\n\n\ndef _as_path(pattern: str) -> str:\n    return rf\"(?<![\\w./]){pattern}/*(?=[\\s:;,\\\"'\\\\]|$)\"\n\n\ndef module_at(path: str) -> Module:\n    folder, file = os.path.split(path)\n    return Module(folder, os.path.splitext(file)[0])\n\n\ndef find(path: str, but: str | None = None) -> dict[str, str]:\n    \"\"\"Unit or process → a digest of how it refers to the module at `path`, for comparison.\n\n    Leaves out the unit `but`, its aliases, and short-lived programs of Celeriac: one whose agent\n    was killed would keep the module for ever. A file that cannot be read counts: it may do so.\n    \"\"\"\n    sought = module_at(path)\n    aliases = _aliases()\n    own = aliases.get(but or \"\", but)\n    texts: dict[str, list[str]] = {}\n    for unit, place in _unit_texts(aliases):\n        if unit == own or services.is_own(unit):\n            continue\n        try:\n            text = _naming_text(place, sought)\n        except OSError as error:\n            text, unit = str(error.strerror), f\"{unit} (not all of its files can be read)\"\n        if text is not None:\n            texts.setdefault(unit, []).append(f\"{place}\\n{text}\")\n    found = {unit: _digest(parts) for unit, parts in texts.items()}\n    for name in _running(sought, aliases):\n        if name != own and not services.is_own(name):\n            found.setdefault(name, \"runs\")\n    return found\n\n\ndef listed(names: Sequence[str]) -> str:\n    \"\"\"`a.service loads it`, `a.service and b.service load it`.\"\"\"\n    shown = [*names[:SHOWN], *([f\"{len(names) - SHOWN} more\"] if len(names) > SHOWN else [])]\n    if len(shown) == 1:\n        return f\"{shown[0]} loads it\"\n    return f\"{', '.join(shown[:-1])} and {shown[-1]} load it\"\n\n\ndef assignments(text: str) -> Iterator[tuple[str, str]]:\n    \"\"\"Key and value of each line of a unit file: joins continued lines, skips comments.\"\"\"\n    whole = \"\"\n    for line in [*text.splitlines(), \"\"]:\n        if line.lstrip().startswith((\"#\", \";\")):\n            continue\n        if line.endswith(\"\\\\\"):\n            whole += line[:-1] + \" \"\n            continue\n        key, equals, value = (whole + line).partition(\"=\")\n        whole = \"\"\n        if equals:\n            yield key.strip(), value.strip()\n\n\n# --- unit files --------------------------------------------------------------------------------\n\n\ndef _aliases() -> dict[str, str]:\n    \"\"\"Alias → name of the unit that it links to.\"\"\"\n    found = {}\n    for folder in FOLDERS:\n        for name in files.names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\") and os.path.islink(path):\n                real = os.path.basename(os.path.realpath(path))\n                if real != name and real.endswith(\".service\"):\n                    found[name] = real\n    return found\n\n\ndef _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:\n    \"\"\"Unit and path of every unit file and drop-in; `service.d` applies to every service.\"\"\"\n    # /lib may be a link to /usr/lib.\n    for folder in sorted({os.path.realpath(each) for each in FOLDERS}):\n        for name in files.names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\"):\n                yield aliases.get(name, name), path\n            elif name == \"service.d\" or name.endswith(\".service.d\"):\n                whole = name[: -len(\".d\")]\n                unit = \"every service\" if whole == \"service\" else aliases.get(whole, whole)\n                for part in files.names(path):\n                    if part.endswith(\".conf\"):\n                        yield unit, os.path.join(path, part)\n\n\ndef _naming_text(path: str, sought: Module) -> str | None:\n    \"\"\"The text of the file and its EnvironmentFiles, if any of them refers to the module.\n\n    Raises OSError.\n    \"\"\"\n    text = _read(path)\n    lines = list(assignments(text))\n    values = [\n        value\n        for key, value in lines\n        if key in (\"Environment\", \"WorkingDirectory\") or key.startswith(\"Exec\")\n    ]\n    parts = [_read(each) for each in _environment_files(lines)]\n    for part in parts:\n        values.extend(environment_files.parse(part).values())\n    return \"\\n\".join([text, *parts]) if sought.is_named_in(values) else None\n\n\ndef _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:\n    found: list[str] = []\n    for key, value in lines:\n        if key == \"EnvironmentFile\":\n            # The value of a specifier is unknown here: match any.\n            pattern = re.sub(r\"%.\", \"*\", value.lstrip(\"-\"))\n            found.extend(environment_files.matching(pattern))\n    return found\n\n\ndef _read(path: str) -> str:\n    \"\"\"The text; empty if the file does not exist or is not regular. Raises OSError.\"\"\"\n    try:\n        with files.regular(path) as file:\n            return file.read(FILE_LIMIT_BYTES).decode(\"utf-8\", \"replace\")\n    except OSError as error:\n        if error.errno in (*NOT_THERE, errno.EINVAL):\n            return \"\"\n        raise\n\n\ndef _digest(parts: Sequence[str]) -> str:\n    whole = \"\\0\".join(sorted(parts)).encode(\"utf-8\", \"replace\")\n    return hashlib.sha256(whole).hexdigest()\n\n\n# --- processes ---------------------------------------------------------------------------------\n\n\ndef _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:\n    \"\"\"Python processes that load it, except those with another root folder.\"\"\"\n    for process in processes.each():\n        name = os.path.basename(processes.program(process.pid))\n        if process.state in \"ZX\" or not PYTHON.match(name):\n            continue\n        named = \" \".join([*process.argv, _python_path(process.pid)])\n        if sought.is_named_in([named]) and _shares_root(process.pid):\n            unit = _unit_of(process.pid)\n            yield aliases.get(unit, unit) if unit else f\"process {process.pid}\"\n\n\ndef _unit_of(pid: int) -> str | None:\n    group = processes.control_group(pid) or \"\"\n    return next((part for part in reversed(group.split(\"/\")) if part.endswith(\".service\")), None)\n\n\ndef _python_path(pid: int) -> str:\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            words = file.read(processes.ENVIRONMENT_LIMIT_BYTES).split(b\"\\0\")\n    except OSError:\n        return \"\"\n    start = b\"PYTHONPATH=\"\n    found = next((word[len(start) :] for word in words if word.startswith(start)), b\"\")\n    return found.decode(\"utf-8\", \"replace\")\n\n\ndef _shares_root(pid: int) -> bool:\n    try:\n        return os.path.samefile(f\"/proc/{pid}/root\", \"/\")\n    except OSError:\n        return False\n",
     "celeriac_host/app/module_versions.py": "\"\"\"Modules with a folder for each version, named by the content: /usr/local/lib/celeriac/<digest>/.\n\nA version is needed as long as a unit file, a drop-in or a process names its folder, or a roll-back\ncan restore a file that does. Versions that nothing needs are removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import module_users\nfrom celeriac_host.state.journal import BACKUPS, read_plan, remembered, transactions_folder\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\n\n# Versions are here, whether or not the transactions that wrote them are still remembered.\nROOTS = (\"/usr/local/lib/celeriac\",)\nBACKUP_LIMIT_BYTES = 1024 * 1024\n\n\ndef is_version(path: str) -> bool:\n    \"\"\"Whether the folder of this module is named by a digest.\"\"\"\n    return bool(re.fullmatch(module_users.VERSION, os.path.basename(os.path.dirname(path))))\n\n\ndef returning(path: str, state: str, but: str = \"\") -> list[str]:\n    \"\"\"The units that a roll-back can return to this module; `but`: a transaction that is undone.\"\"\"\n    sought = module_users.module_at(path)\n    found = set()\n    for known in remembered(state):\n        folder = os.path.join(transactions_folder(state), known[\"id\"])\n        if known[\"state\"] == \"undone\" or known[\"id\"] == but:\n            continue\n        if any(sought.is_named_in([text]) for text in _backups(folder)):\n            found.add(known[\"unit\"] or f\"transaction {known['id']}\")\n    return sorted(found)\n\n\ndef _backups(folder: str) -> Iterator[str]:\n    \"\"\"The texts that an undo of the transaction would restore.\"\"\"\n    parent = os.path.join(folder, BACKUPS)\n    for name in files.names(parent):\n        path = os.path.join(parent, name)\n        if os.path.isfile(path) and os.path.getsize(path) <= BACKUP_LIMIT_BYTES:\n            with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n                yield file.read()\n\n\ndef sweep(state: str) -> list[str]:\n    \"\"\"Removes the versions that nothing needs. Raises OSError.\"\"\"\n    lines = []\n    for root in sorted({*ROOTS, *_written_roots(state)}):\n        for path in [*_versions(root), *_shared(root, state)]:\n            if not module_users.find(path) and not returning(path, state):\n                files.remove(path)\n                files.remove_byte_code(path)\n                own = [os.path.dirname(path)] if is_version(path) else []\n                files.remove_folders([*own, root])\n                lines.append(f\"{path} removed: no unit loads it any more\")\n    return lines\n\n\ndef _versions(root: str) -> Iterator[str]:\n    \"\"\"The modules in folders of their versions; what somebody else changed is not ours.\"\"\"\n    for name in files.names(root):\n        folder = os.path.join(root, name)\n        if not re.fullmatch(module_users.VERSION, name) or os.path.islink(folder):\n            continue\n        for each in files.names(folder):\n            path = os.path.join(folder, each)\n            if each.endswith(\".py\") and (_digest(path) or \"\").startswith(name):\n                yield path\n\n\ndef _shared(root: str, state: str) -> Iterator[str]:\n    \"\"\"The module that older versions of Celeriac wrote for all units, as they wrote it.\"\"\"\n    for path, digest in sorted(_written(state, \"committed\")):\n        if os.path.dirname(path) == root and _digest(path) == digest:\n            yield path\n\n\ndef _written_roots(state: str) -> Iterator[str]:\n    for path, _ in _written(state, \"committed\") | _written(state, \"undone\"):\n        folder = os.path.dirname(path)\n        yield os.path.dirname(folder) if is_version(path) else folder\n\n\ndef _written(state: str, result: str) -> set[tuple[str, str]]:\n    \"\"\"Path and digest of every module that transactions with this result wrote.\"\"\"\n    return {\n        (operation[\"path\"], files.sha256(operation[\"text\"].encode(\"utf-8\")))\n        for _, _, operation in written_modules(state, result)\n    }\n\n\ndef written_modules(state: str, result: str) -> Iterator[tuple[str, int, dict[str, Any]]]:\n    \"\"\"Folder, index and operation of each module that transactions with this result wrote.\"\"\"\n    for known in remembered(state):\n        if known[\"state\"] != result:\n            continue\n        folder = os.path.join(transactions_folder(state), known[\"id\"])\n        plan = read_plan(folder) or {\"operations\": []}\n        for index, operation in enumerate(plan[\"operations\"]):\n            if operation[\"op\"] == \"write-file\" and operation[\"path\"].endswith(\".py\"):\n                yield folder, index, operation\n\n\ndef _digest(path: str) -> str | None:\n    try:\n        found = files.find(path)\n    except OperationError:\n        return None\n    return None if found is None else found.sha256\n",
-    "celeriac_host/app/probe.py": "\"\"\"Probes sent by a process of the app: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host.app import listener\nfrom celeriac_host.app.reports import clipped\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\n# In addition to the probes' timeout: importing the app, connecting, cleaning up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: no worker can answer\")\n    report = listener.run(\n        host,\n        \"probe\",\n        {**request, \"invocation\": seen.get(\"InvocationID\", \"\")},\n        request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n        lambda message: host.note(clipped(str(message[\"note\"]))) if \"note\" in message else None,\n    )\n    if \"jobs\" not in report:\n        return failed(report[\"problem\"], report[\"evidence\"])\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:\n    \"\"\"A report of probes that could not be sent; without other evidence, it is the problem.\"\"\"\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem, \"evidence\": list(evidence) or [problem]}\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
+    "celeriac_host/app/probe.py": "\"\"\"Probes sent by a process of the app: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host.app import http_probe, listener, probe_rows, reports\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\n# In addition to the probes' timeout: importing the app, connecting, cleaning up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: no worker can answer\")\n    report = listener.run(\n        host,\n        \"probe\",\n        {**request, \"invocation\": seen.get(\"InvocationID\", \"\")},\n        request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n        lambda message: _told(message, host),\n    )\n    if \"jobs\" not in report:\n        return failed(report[\"problem\"], report[\"evidence\"])\n    if request.get(\"clean\") is not None:\n        for job in report[\"jobs\"]:\n            ended = job[\"state\"] != \"timed-out\"\n            job[\"left\"] = _clean(request[\"clean\"], job[\"id\"]) if ended else http_probe.STILL_RUNS\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef _clean(request: dict[str, Any], task: str) -> str | None:\n    return probe_rows.clean(request, {\"task_id\": task}, \"\")\n\n\ndef _told(message: dict[str, Any], host: System) -> None:\n    if \"probes\" not in message:\n        return\n    try:\n        host.probes(reports.places(message[\"probes\"]))\n    except reports.Invalid:\n        # Its report will be judged; this is only for people who wait.\n        return\n\n\ndef failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:\n    \"\"\"A report of probes that could not be sent; without other evidence, it is the problem.\"\"\"\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem, \"evidence\": list(evidence) or [problem]}\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
+    "celeriac_host/app/probe_rows.py": "\"\"\"Has the app remove or mark what a probe made: only the app knows all of it.\n\nThe ids are those of the app's own answer, or of the task that was sent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport urllib.parse\nfrom typing import Any\n\nfrom celeriac_host.system.http import fetch\n\nREQUEST_SECONDS = 15.0\nANSWER_BYTES = 4096\nFIELD = re.compile(r\"\\{([\\w.-]+)\\}\")\n\n\ndef clean(request: dict[str, Any], fields: Any, base: str) -> str | None:\n    \"\"\"None: done; otherwise why not. `fields` fill the URL, which may be relative to `base`.\"\"\"\n    try:\n        url = urllib.parse.urljoin(base, filled(request[\"url\"], fields))\n    except KeyError as error:\n        return f\"the response has no field {error.args[0]!r}\"\n    form = request[\"form\"] if request[\"method\"] == \"POST\" else None\n    answer = fetch(url, REQUEST_SECONDS, request[\"method\"], form, ANSWER_BYTES)\n    if answer[\"error\"] is not None:\n        return str(answer[\"error\"])\n    if 200 <= answer[\"status\"] < 300:\n        return None\n    return f\"answered HTTP {answer['status']}\"\n\n\ndef filled(template: str, fields: Any) -> str:\n    \"\"\"`{name}` → that field, quoted. Raises KeyError.\"\"\"\n\n    def value(match: re.Match[str]) -> str:\n        found = as_text(field(fields, match.group(1)))\n        # An empty one would name all of them.\n        if not found or found in (\".\", \"..\"):\n            raise KeyError(match.group(1))\n        return urllib.parse.quote(found, safe=\"\")\n\n    return FIELD.sub(value, template)\n\n\ndef field(body: Any, path: str) -> Any:\n    \"\"\"The value at a dotted path; None if there is none.\"\"\"\n    for name in path.split(\".\") if path else ():\n        if isinstance(body, list) and name.isdigit() and int(name) < len(body):\n            body = body[int(name)]\n        elif isinstance(body, dict):\n            body = body.get(name)\n        else:\n            return None\n    return body\n\n\ndef as_text(value: Any) -> str | None:\n    \"\"\"A scalar as JSON, but a string without quotes.\"\"\"\n    if value is None or isinstance(value, (dict, list)):\n        return None\n    return value if isinstance(value, str) else json.dumps(value)\n",
     "celeriac_host/app/programs/app_side.py": "\"\"\"Shared by the programs that an app's own interpreter runs.\n\n`app_process` passes this text and the program's to `python -c`, as the unit's user in its\ndirectory; no other module of ours is available. The request comes on stdin as one JSON line,\nanswers follow as further lines. Output is JSON lines with one key each, the last one `report`.\nPython 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport re\nimport signal\nimport sys\nimport traceback\nfrom typing import Any, Callable, Dict, List\nfrom urllib.parse import unquote\n\nTRACE_LINES = 12\nLINE_LIMIT = 300\n# In any URL of a line, for when the app's own settings cannot be read.\n# Up to the last @ of the word: a password may contain others, and slashes.\nURL_PASSWORD = re.compile(r\"(?<=://)([^\\s/:@]*):\\S+@\")\n\n\nclass Problem(Exception):\n    \"\"\"The whole request failed; a sentence for people.\"\"\"\n\n\nclass TimeUp(BaseException):\n    \"\"\"Not an `Exception`: a library that retries any failure must not swallow it.\"\"\"\n\n\nclass Line:\n    \"\"\"The connection to the agent, both ways.\"\"\"\n\n    def __init__(self) -> None:\n        # What the app prints during its import must not mix with our messages.\n        self.out = os.fdopen(os.dup(1), \"w\")\n        os.dup2(2, 1)\n        self.stage = \"\"\n\n    def tell(self, kind: str, what: Any) -> None:\n        if kind == \"stage\":\n            self.stage = what\n        self.out.write(json.dumps({kind: what}) + \"\\n\")\n        self.out.flush()\n\n    def ask(self, kind: str, what: Any) -> Any:\n        \"\"\"Sends a message and waits for the agent's answer. Exits if the agent is gone.\"\"\"\n        self.tell(kind, what)\n        said = sys.stdin.readline()\n        if not said:\n            raise SystemExit(1)\n        return json.loads(said)\n\n\ndef load_app(name: str, needs_tasks: bool = True) -> Any:\n    \"\"\"Finds the app as `celery -A` does, and loads it as a worker does, with Django's own setup.\n\n    A result backend made of models, such as `django-db`, or a broker that the tasks' modules set,\n    is not there before. What only talks to a running worker does not need the tasks: these may be\n    the reason for which the worker must be stopped.\n    \"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        app = find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n    try:\n        app.loader.import_default_modules()\n        app.finalize()\n    except (Exception, SystemExit) as error:\n        if needs_tasks:\n            raise Problem(\"the app's tasks do not import: \" + line_of(error)) from error\n    return app\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A tested connection to the app's broker.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"cannot reach the broker %s: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef delivery(app: Any) -> Dict[str, Any]:\n    \"\"\"When the broker delivers a message again that is not acknowledged.\n\n    `seconds` is None for a transport without such a limit, which waits for the connection to end.\n    \"\"\"\n    found: Dict[str, Any] = {\"transport\": \"\", \"seconds\": None, \"where\": \"\", \"problem\": None}\n    try:\n        with app.connection_for_read() as connection:\n            kind = connection.transport.driver_type\n            options = dict(connection.transport_options or {})\n            # Those of older versions of Kombu that are not virtual have none.\n            channel = getattr(type(connection.transport), \"Channel\", None)\n        found[\"transport\"] = kind\n        if kind not in (\"redis\", \"sqs\"):\n            return found\n        if kind == \"sqs\" and options.get(\"predefined_queues\"):\n            found[\"problem\"] = \"its queues are predefined in SQS, with a timeout of their own\"\n            return found\n        known = options.get(\"visibility_timeout\")\n        found[\"where\"] = \"broker_transport_options\" if known is not None else \"the default\"\n        if known is None:\n            # With SQS, the first of these is a property of the instance.\n            names = (\"visibility_timeout\", \"default_visibility_timeout\")\n            values = [getattr(channel, name, None) for name in names]\n            known = next(each for each in values if isinstance(each, (int, float)))\n        found[\"seconds\"] = float(known)\n        # The shortest one counts, also of the result backend.\n        backend = (app.conf.get(\"result_backend_transport_options\") or {}).get(\"visibility_timeout\")\n        uses_redis = re.match(\"rediss?:|sentinel:\", str(app.conf.get(\"result_backend\") or \"\"))\n        if uses_redis and backend is not None and float(backend) < found[\"seconds\"]:\n            found.update(seconds=float(backend), where=\"result_backend_transport_options\")\n        return found\n    except Exception as error:\n        found.update(seconds=None, problem=masked(app, line_of(error)))\n        return found\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef trace_of(error: BaseException) -> List[str]:\n    \"\"\"The last lines of its traceback; for a Problem, of its cause, if it has one.\"\"\"\n    cause = error.__cause__ if isinstance(error, Problem) else error\n    if cause is None:\n        return []\n    text = \"\".join(traceback.format_exception(type(cause), cause, cause.__traceback__))\n    # Without the lines that mark columns.\n    lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(\" ^~\")]\n    return lines[-TRACE_LINES:]\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Removes the passwords of broker and result backend, wherever a library put them.\"\"\"\n    text = URL_PASSWORD.sub(r\"\\1:**@\", text)\n    for password in passwords(app):\n        text = text.replace(password, \"**\")\n    return text\n\n\ndef passwords(app: Any) -> List[str]:\n    \"\"\"The passwords in the app's settings; none if there are no settings.\"\"\"\n    urls: List[str] = []\n    try:\n        for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n            value = app.conf.get(name)\n            urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    except Exception:\n        return []\n    found: List[str] = []\n    # Several URLs in one are separated by semicolons, which a password may contain, too.\n    for url in [each for whole in map(str, urls) for each in {whole, *whole.split(\";\")}]:\n        login = url.partition(\"://\")[2].rpartition(\"@\")[0]\n        password = login.partition(\":\")[2]\n        # As it stands, and as a library has decoded it.\n        found.extend(each for each in (password, unquote(password)) if each)\n    return sorted(set(found), key=len, reverse=True)\n\n\ndef with_app(\n    request: Dict[str, Any],\n    line: Line,\n    work: Callable[[Any], Dict[str, Any]],\n    needs_tasks: bool = True,\n) -> Dict[str, Any]:\n    \"\"\"Loads the app and returns the report of `work`.\n\n    An error becomes a `problem`, with the end of its traceback as `evidence`, without passwords.\n    \"\"\"\n    app = None\n    try:\n        line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n        app = load_app(request[\"app\"], needs_tasks)\n        return work(app)\n    except TimeUp as limit:\n        return {\"problem\": str(limit)}\n    except Exception as error:\n        said = str(error) if isinstance(error, Problem) else line_of(error)\n        return {\n            \"problem\": masked(app, said),\n            \"evidence\": [masked(app, each) for each in trace_of(error)],\n        }\n\n\ndef bound(seconds: float, line: Line) -> None:\n    \"\"\"Raises TimeUp after this time, whatever is running.\"\"\"\n\n    def end(signum: int, frame: Any) -> None:\n        raise TimeUp(\"no answer within %g s while %s\" % (seconds, line.stage))\n\n    signal.signal(signal.SIGALRM, end)\n    signal.setitimer(signal.ITIMER_REAL, seconds)\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:\n    \"\"\"Never returns.\"\"\"\n    request = json.loads(sys.stdin.readline())\n    line = Line()\n    signal.signal(signal.SIGTERM, leave)\n    line.tell(\"report\", carry_out(request, line))\n    # Threads that the app or its libraries started must not delay the exit.\n    os._exit(0)\n",
     "celeriac_host/app/programs/broker.py": "\"\"\"Talks to one worker through its broker: drains it, cancels its consumers, or adds them again;\nor looks whether it takes the messages of its queues.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). It uses\nCelery's own remote control. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport socket\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    bound,\n    connect,\n    line_of,\n    serve,\n    with_app,\n)\n\n# How long to wait for the answers of all workers; longer at the second attempt.\nROLL_CALL_SECONDS = (2.0, 5.0)\nANSWER_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A look loads worker and host while it lasts: at most a third of the time.\nPOLL_LOOKS = 2.0\nNOTE_SECONDS = 5.0\n# Do not wait longer for a worker that does not answer.\nSILENT_SECONDS = 30.0\n# A message may be on its way from the broker when the queue is cancelled.\nEMPTY_POLLS = 2\n# Commands of the support module.\nCONSUME_AGAIN = \"celeriac_consume_again\"\nCONSUMERS = \"celeriac_consumers\"\nSUPPORT = \"celeriac_support\"\n# Each attempt checks the result, and cancels once more if needed.\nCANCEL_TRIES = 10\n# An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait\n# longer, takes the message even while it closes its connection.\nON_ITS_WAY_SECONDS = 1.3\n# Between two looks at the queues of a worker that seems to take nothing.\nAPART_SECONDS = 5.0\n# A worker that has just lost its broker may need this long to come back: Celery's longest pause.\nBACK_SECONDS = 45.0\n\n\nclass Worker(NamedTuple):\n    node: str\n    queues: List[str]\n\n\nclass SameName(Problem):\n    \"\"\"Several workers have this node name: a command to one reaches all.\"\"\"\n\n    def __init__(self, node: str, count: int) -> None:\n        super().__init__(\n            \"%d workers share the node name %s; start each with its own --hostname (-n)\"\n            % (count, node)\n        )\n        self.node = node\n        self.count = count\n\n\nclass Control:\n    \"\"\"Celery's remote control, one request at a time.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:\n        \"\"\"Every answer as {node: answer}; two nodes with the same name are two answers.\"\"\"\n        answers = self._broadcast(command, None, timeout=seconds)\n        return [{node: said} for each in answers for node, said in each.items()]\n\n    def ask(self, node: str, command: str, **arguments: Any) -> Any:\n        \"\"\"The node's answer. Raises Problem if there is none, or an error.\"\"\"\n        answers = self._broadcast(\n            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1\n        )\n        if not answers:\n            raise Problem(\"%s does not answer\" % node)\n        said = answers[0].get(node)\n        if isinstance(said, dict) and \"error\" in said:\n            raise Problem(\"%s failed on %s: %s\" % (command, node, said[\"error\"]))\n        return said\n\n    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:\n        \"\"\"The queues of this run of the unit, among workers with the same name. Raises Problem.\"\"\"\n        answers = self._broadcast(\n            CONSUMERS,\n            [same.node],\n            arguments=dict(arguments, invocation=invocation),\n            timeout=ANSWER_SECONDS,\n            limit=same.count,\n        )\n        for said in (said for each in answers for said in each.values()):\n            if isinstance(said, dict) and isinstance(said.get(\"queues\"), list):\n                return [str(queue) for queue in said[\"queues\"]]\n        raise Problem(\"%s: none of them reports this invocation\" % same)\n\n    def tell(self, node: str, command: str, **arguments: Any) -> None:\n        \"\"\"Sends a command without waiting for an answer. Raises Problem if the broker fails.\"\"\"\n        self._broadcast(command, [node], arguments=arguments, reply=False)\n\n    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:\n        try:\n            return (\n                self.app.control.broadcast(\n                    command,\n                    destination=destination,\n                    connection=self.connection,\n                    **{\"reply\": True, **more},\n                )\n                or []\n            )\n        except Exception as error:\n            # The next request uses a new connection.\n            self.connection.close()\n            raise Problem(\"the request to the broker failed: \" + line_of(error)) from error\n\n    def queues(self, node: str) -> List[str]:\n        return [queue[\"name\"] for queue in self.ask(node, \"active_queues\") or []]\n\n\ndef find(control: Control, request: Dict[str, Any]) -> Worker:\n    \"\"\"The worker with the main process of the unit. Raises Problem, SameName.\"\"\"\n    answers: List[Dict[str, Any]] = []\n    for seconds in ROLL_CALL_SECONDS:\n        answers = control.everybody(\"stats\", seconds)\n        nodes = [node for each in answers for node in each]\n        found = [node for each in answers for node, said in each.items() if is_it(said, request)]\n        ours = [node for node in found if is_here(node, request)]\n        if ours:\n            break\n    else:\n        others = \", \".join(sorted({node for each in answers for node in each})[:5])\n        raise Problem(\n            \"it does not answer Celery's remote control (%s)\"\n            % (\"only these workers do: \" + others if others else \"no worker does\")\n        )\n    if len(ours) > 1 or nodes.count(ours[0]) > 1:\n        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))\n    return Worker(ours[0], control.queues(ours[0]))\n\n\ndef is_it(said: Any, request: Dict[str, Any]) -> bool:\n    \"\"\"Compares its pid, and those of its children if its pool reports them.\"\"\"\n    if not isinstance(said, dict) or said.get(\"pid\") != request[\"mainPid\"]:\n        return False\n    told = (said.get(\"pool\") or {}).get(\"processes\")\n    children = set(request[\"children\"])\n    return not told or not children or bool(children & set(told))\n\n\ndef is_here(node: str, request: Dict[str, Any]) -> bool:\n    \"\"\"Pids do not identify the host: compare its name, also with the worker's arguments.\"\"\"\n    host = node.partition(\"@\")[2]\n    name = socket.gethostname()\n    named = any(host and host in word for word in request[\"argv\"])\n    return host in (name, name.split(\".\")[0], socket.getfqdn()) or named\n\n\n# --- cancelling --------------------------------------------------------------------------------\n\n\ndef cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Stops the worker from consuming, and waits for messages on their way to it.\"\"\"\n    try:\n        worker = find(control, request)\n    except SameName as same:\n        cancel_run(control, request, line, same)\n    else:\n        # The agent records it on disk before anything is cancelled.\n        line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        for _ in range(CANCEL_TRIES):\n            cancel_all(control, worker)\n            left = control.queues(worker.node)\n            if not left:\n                break\n        else:\n            raise Problem(\"%s still consumes %s\" % (worker.node, \", \".join(left)))\n    time.sleep(ON_ITS_WAY_SECONDS)\n    return {}\n\n\ndef cancel_all(control: Control, worker: Worker) -> None:\n    \"\"\"Cancels all queues at once, then checks: each answer would cost a round trip.\"\"\"\n    for queue in worker.queues:\n        control.tell(worker.node, \"cancel_consumer\", queue=queue)\n    for queue in control.queues(worker.node):\n        control.ask(worker.node, \"cancel_consumer\", queue=queue)\n\n\ndef cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:\n    \"\"\"Cancels the worker of this run among several with its name, by its support module.\"\"\"\n    if not any(SUPPORT in word for word in request[\"argv\"]):\n        raise Problem(\"%s, or load Celeriac's support module in it\" % same)\n    run = request[\"invocation\"]\n    left = control.ask_run(same, run)\n    line.ask(\"found\", {\"node\": same.node, \"queues\": left, \"sharedBy\": same.count})\n    for turn in range(CANCEL_TRIES):\n        if not left:\n            return\n        time.sleep(0.1 if turn else 0)\n        left = control.ask_run(same, run, cancel=left)\n    raise Problem(\"%s still consumes %s\" % (same.node, \", \".join(left)))\n\n\n# --- draining ----------------------------------------------------------------------------------\n\n\nclass Drain:\n    \"\"\"Stops the worker from consuming, and waits for its tasks.\"\"\"\n\n    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:\n        self.control = control\n        self.request = request\n        self.line = line\n        self.begun = time.monotonic()\n        self.answered = time.monotonic()\n        self.progressed = time.monotonic()\n        self.tasks: List[Dict[str, Any]] = []\n        self.known: Set[str] = set()\n\n    def run(self) -> Dict[str, Any]:\n        worker = find(self.control, self.request)\n        # The agent records it on disk before anything is cancelled.\n        self.line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        cancel_all(self.control, worker)\n        self.begun = self.progressed = time.monotonic()\n        end = self.wait(worker.node)\n        return {\n            \"end\": end,\n            \"left\": [described(task) for task in self.tasks],\n            \"seen\": len(self.known),\n            \"seconds\": time.monotonic() - self.begun,\n        }\n\n    def wait(self, node: str) -> str:\n        empty = 0\n        note_at = time.monotonic() + NOTE_SECONDS\n        while True:\n            looking = time.monotonic()\n            answered = self.look(node)\n            took = time.monotonic() - looking\n            if answered:\n                empty = 0 if self.tasks else empty + 1\n                if empty >= EMPTY_POLLS:\n                    return \"drained\"\n            elif time.monotonic() - self.answered >= SILENT_SECONDS:\n                return \"silent\"\n            waited = time.monotonic() - self.begun\n            if waited >= self.request[\"timeoutSeconds\"]:\n                if self.request[\"policy\"] != \"wait\":\n                    return \"timeout\"\n                if time.monotonic() - self.progressed >= self.request[\"stuckSeconds\"]:\n                    return \"stuck\"\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                # The agent checks the unit at each of these messages.\n                self.line.ask(\"waiting\", self.note(waited))\n            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)\n\n    def look(self, node: str) -> bool:\n        \"\"\"Reads its tasks; returns whether it answered.\"\"\"\n        try:\n            active = self.control.ask(node, \"active\") or []\n            reserved = self.control.ask(node, \"reserved\") or []\n        except Problem:\n            return False\n        self.answered = time.monotonic()\n        before = {task[\"id\"] for task in self.tasks}\n        running = {task[\"id\"] for task in active}\n        self.tasks = active + [task for task in reserved if task[\"id\"] not in running]\n        now = {task[\"id\"] for task in self.tasks}\n        self.known |= now\n        if before - now:\n            self.progressed = self.answered\n        return True\n\n    def note(self, waited: float) -> str:\n        limit = self.request[\"timeoutSeconds\"]\n        silent = time.monotonic() - self.answered\n        if silent > NOTE_SECONDS:\n            return \"no answer for %d s, %d s of %g\" % (silent, waited, limit)\n        count = \"%d task%s\" % (len(self.tasks), \"\" if len(self.tasks) == 1 else \"s\")\n        oldest = max(self.tasks, key=age_of, default=None)\n        more = \"; oldest \" + described(oldest) if oldest else \"\"\n        return \"%s still running, %d s of %g%s\" % (count, waited, limit, more)\n\n\ndef age_of(task: Dict[str, Any]) -> float:\n    \"\"\"Seconds since a child took it; -1 if it waits or the worker does not report it.\"\"\"\n    begun = task.get(\"time_start\")\n    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0\n    return age if -5 < age < 30 * 86400 else -1.0\n\n\ndef described(task: Dict[str, Any]) -> str:\n    \"\"\"`process_link 5f2c… 120 s`\"\"\"\n    name = str(task.get(\"name\") or task.get(\"type\") or \"?\").rsplit(\".\", 1)[-1]\n    age = age_of(task)\n    ident = str(task[\"id\"])\n    short = ident[:4] + \"…\" if len(ident) > 8 else ident\n    return \"%s %s %s\" % (name, short, \"%d s\" % age if age >= 0 else \"(waits)\")\n\n\n# --- consuming again ---------------------------------------------------------------------------\n\n\ndef give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Has every queue consumed again, by the worker's own list. Retries until a timeout.\n\n    With `orRestart`, a worker that would lose them at a reconnect is left as it is.\n    \"\"\"\n    node = request[\"node\"]\n    if request.get(\"orRestart\") and request[\"sharedBy\"] == 1 and not lasts(control, node, []):\n        return {\"lasting\": False, \"given\": False}\n    again = consume_run if request[\"sharedBy\"] > 1 else consume_again\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    while True:\n        try:\n            missing, lasting = again(control, request)\n            if not missing:\n                return {\"lasting\": lasting}\n            problem = \"%s does not consume %s\" % (node, \", \".join(sorted(missing)))\n        except Problem as error:\n            problem = str(error)\n        if time.monotonic() >= deadline:\n            raise Problem(problem)\n        time.sleep(POLL_SECONDS)\n\n\ndef consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"The queues that it still does not consume; whether it consumes the others after a reconnect.\n\n    `add_consumer` adds a cancelled queue, but before Celery 5.7 a reconnect leaves it out; a\n    command of the support module prevents that.\n    \"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    consumed = control.queues(node)\n    for queue in queues:\n        if queue not in consumed:\n            control.ask(node, \"add_consumer\", queue=queue)\n    lasting = lasts(control, node, queues)\n    return set(queues) - set(control.queues(node)), lasting\n\n\ndef lasts(control: Control, node: str, queues: List[str]) -> bool:\n    \"\"\"Whether it consumes them after a reconnect, too; has its support module see to it.\"\"\"\n    if tuple(import_module(\"celery\").VERSION[:2]) >= (5, 7):\n        return True\n    try:\n        said = control.ask(node, CONSUME_AGAIN, queues=queues)\n        return isinstance(said, dict) and \"ok\" in said\n    except Problem:\n        return False\n\n\ndef consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"The same for one of several workers with this name.\"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    same = SameName(node, request[\"sharedBy\"])\n    control.ask_run(same, request[\"invocation\"], consume=queues)\n    return set(queues) - set(control.ask_run(same, request[\"invocation\"])), True\n\n\n# --- looking whether it consumes ---------------------------------------------------------------\n\n\nclass Excuse(Exception):\n    \"\"\"Why a worker may leave messages waiting, or why it is unknown; for people.\"\"\"\n\n\ndef consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Whether an idle worker leaves messages waiting, at two looks.\n\n    An expensive question, so it is only asked if messages wait.\n    \"\"\"\n    names = request[\"queues\"] or [str(name) for name in app.amqp.queues.consume_from]\n    before = depths(app, control.connection, names)\n    if not before:\n        return {\"kind\": \"consumes\"}\n    begun = time.monotonic()\n    try:\n        node, total = idle_node(app, control, request)\n        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))\n        # Between two short tasks it seems idle, too.\n        if (node, total) != idle_node(app, control, request):\n            return {\"kind\": \"consumes\"}\n        consumed = names if node is None else control.queues(node)\n    except Excuse as excuse:\n        return {\"kind\": \"unknown\", \"problem\": str(excuse)}\n    after = depths(app, control.connection, names)\n    # Somebody took messages, whoever it was.\n    if any(after.get(name, 0) < count for name, count in before.items()):\n        return {\"kind\": \"consumes\"}\n    waiting = {name: after[name] for name in before if name in consumed}\n    if not waiting:\n        return {\"kind\": \"consumes\"}\n    seconds = round(time.monotonic() - begun, 1)\n    answers = node is not None\n    return {\"kind\": \"nothing\", \"waiting\": waiting, \"answers\": answers, \"seconds\": seconds}\n\n\ndef depths(app: Any, connection: Any, names: List[str]) -> Dict[str, int]:\n    \"\"\"The messages that wait in each of these queues; without those that hold none.\"\"\"\n    found: Dict[str, int] = {}\n    for name in names:\n        arguments = getattr(app.amqp.queues.get(name), \"queue_arguments\", None) or {}\n        # Only one of its workers may take messages; or they stay in it.\n        if arguments.get(\"x-single-active-consumer\") or arguments.get(\"x-queue-type\") == \"stream\":\n            continue\n        try:\n            with connection.channel() as channel:\n                count = int(channel.queue_declare(queue=name, passive=True).message_count)\n        except connection.channel_errors:\n            continue  # no such queue; in Redis, an empty one\n        except Exception as error:\n            raise Problem(\"cannot ask for the length of %s: %s\" % (name, line_of(error))) from error\n        if count:\n            found[name] = count\n    return found\n\n\ndef idle_node(app: Any, control: Control, request: Dict[str, Any]) -> Tuple[Optional[str], Any]:\n    \"\"\"The worker, which has nothing to do, and how many tasks it had. None: it is silent.\n\n    Raises Excuse.\n    \"\"\"\n    try:\n        node = find(control, request).node\n    except SameName as same:\n        raise Excuse(str(same)) from same\n    except Problem as problem:\n        refuse_excuses(app, control, request, problem)\n        return None, None\n    if not holds_nothing(control):\n        if control.ask(node, \"scheduled\"):\n            raise Excuse(\"tasks with an ETA may fill its prefetch\")\n        if any(\"rate_limit=\" in task for task in registered(control, node)):\n            raise Excuse(\"a rate limit may make it wait\")\n    if control.ask(node, \"active\") or control.ask(node, \"reserved\"):\n        raise Excuse(\"it is at work\")\n    return node, control.ask(node, \"stats\").get(\"total\")\n\n\ndef holds_nothing(control: Control) -> bool:\n    \"\"\"Whether it is sure that no worker of this broker holds a message that it has not begun.\"\"\"\n    if control.connection.transport.driver_type != \"redis\":\n        return False\n    channel = control.connection.default_channel\n    return not channel.client.hlen(channel.unacked_key)\n\n\ndef registered(control: Control, node: str) -> List[str]:\n    \"\"\"Its tasks, each with its rate limit, if it has one: `tasks.send [rate_limit=10/m]`.\"\"\"\n    said = control.ask(node, \"registered\", taskinfoitems=[\"rate_limit\"])\n    return [str(task) for task in said or []]\n\n\ndef refuse_excuses(app: Any, control: Control, request: Dict[str, Any], problem: Problem) -> None:\n    \"\"\"Raises Excuse unless the silence of this worker is a fault.\"\"\"\n    if not app.conf.worker_enable_remote_control or not request[\"forks\"]:\n        raise Excuse(\"%s, as it may: it has no remote control, or works in its loop\" % problem)\n    connection = control.connection\n    if connection.transport.driver_type != \"redis\":\n        raise Excuse(str(problem))\n    uptime = connection.default_channel.client.info(\"server\").get(\"uptime_in_seconds\", 0)\n    if min(float(uptime), float(request[\"activeSeconds\"])) < BACK_SECONDS:\n        raise Excuse(\"%s; it or its broker was started less than a minute ago\" % problem)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"connecting to the broker\")\n        if request[\"kind\"] == \"cancel\":\n            bound(request[\"timeoutSeconds\"], line)\n        control = Control(app, connect(app))\n        line.tell(\"stage\", \"talking to the worker\")\n        if request[\"kind\"] == \"give-back\":\n            return give_back(control, request, line)\n        if request[\"kind\"] == \"consuming\":\n            return consuming(app, control, request)\n        if request[\"kind\"] == \"cancel\":\n            return cancel(control, request, line)\n        return Drain(control, request, line).run()\n\n    # What is to be restarted must import.\n    return with_app(request, line, work, needs_tasks=bool(request.get(\"orRestart\")))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/checkout.py": "\"\"\"Finds, inspects and restores files of a Git checkout, as its owner; see `own_folders`.\"\"\"\n\nimport json\nimport os\nimport shutil\nimport stat\nimport sys\nfrom contextlib import suppress\nfrom typing import Any, Dict, List, Set\n\nfrom celeriac_host.app.programs.own_folders import (\n    exists,\n    is_folder,\n    refuse_others,\n    require_own,\n    require_private,\n    require_whole,\n    serve,\n)\n\nTIMES_LIMIT = 20_000\nLINE_LIMIT = 64 * 1024\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef find(args: Dict[str, Any]) -> Any:\n    \"\"\"The top folder of the working tree that contains a folder, or None.\"\"\"\n    path = args[\"directory\"]\n    if not exists(path) or not os.path.isdir(path):\n        return None\n    path = require_private(path) if os.geteuid() == 0 else os.path.realpath(path)\n    while not os.path.lexists(os.path.join(path, \".git\")):\n        if path == os.path.dirname(path):\n            return None\n        path = os.path.dirname(path)\n    require_own(path)\n    require_own(os.path.join(path, \".git\"))\n    if os.geteuid() == 0:\n        require_repository(os.path.join(path, \".git\"))\n    return path\n\n\ndef require_repository(git: str) -> None:\n    \"\"\"As root: what Git reads to decide which programs it runs, and what it writes, is root's.\"\"\"\n    if not os.path.isdir(git):\n        # A working tree beside its repository.\n        git = beside(git, first_line(git)[len(\"gitdir:\") :].strip())\n    require_whole(git)\n    common = os.path.join(git, \"commondir\")\n    if os.path.lexists(common):\n        git = beside(common, first_line(common))\n        require_whole(git)\n    require_alternates(os.path.join(git, \"objects\"), set())\n\n\ndef require_alternates(objects: str, seen: \"Set[str]\") -> None:\n    seen.add(objects)\n    with suppress(FileNotFoundError):\n        for line in text_of(os.path.join(objects, \"info\", \"alternates\")).splitlines():\n            other = os.path.normpath(os.path.join(objects, line.strip('\"')))\n            if line and not line.startswith(\"#\") and other not in seen and os.path.isdir(other):\n                require_whole(other)\n                require_alternates(other, seen)\n\n\ndef beside(file: str, path: str) -> str:\n    return os.path.join(os.path.dirname(file), path)\n\n\ndef first_line(path: str) -> str:\n    return (text_of(path).splitlines() or [\"\"])[0]\n\n\ndef text_of(path: str) -> str:\n    require_private(path)\n    with open(path, encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        return file.read(LINE_LIMIT)\n\n\ndef require_folders(args: Dict[str, Any]) -> Any:\n    \"\"\"As root: the folders of tracked files, and the files of Git's settings, are root's.\"\"\"\n    asked = json.load(sys.stdin.buffer)\n    for path in asked[\"files\"]:\n        require_private(os.path.join(args[\"root\"], path))\n    for path in asked[\"folders\"]:\n        require_folder(args[\"root\"], path)\n    return None\n\n\ndef require_folder(root: str, path: str) -> None:\n    whole = os.path.join(root, path)\n    with suppress(FileNotFoundError, NotADirectoryError):\n        refuse_others(whole, os.lstat(whole))\n\n\ndef existing(args: Dict[str, Any]) -> Any:\n    return [path for path in args[\"paths\"] if os.path.lexists(path)]\n\n\ndef examine(args: Dict[str, Any]) -> Any:\n    \"\"\"What a change of commits would meet in the working tree.\n\n    stdin: `changes`, pairs of a path and whether the old commit has it, and `dirty`, paths.\n    \"\"\"\n    asked = json.load(sys.stdin.buffer)\n    root, dirty = args[\"root\"], asked[\"dirty\"]\n    tracked = {path for path, was in asked[\"changes\"] if was}\n    if os.geteuid() == 0:\n        for folder in {each for path, _ in asked[\"changes\"] for each in parents(path)}:\n            require_folder(root, folder)\n    times = {}\n    for path in sorted(tracked | set(dirty))[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(root, path)).st_mtime_ns\n    return {\n        \"dirtyDatabases\": [path for path in dirty if is_database(root, path)],\n        \"databases\": [path for path, was in asked[\"changes\"] if was and is_database(root, path)],\n        \"inTheWay\": in_the_way(root, [path for path, was in asked[\"changes\"] if not was], tracked),\n        \"freeBytes\": shutil.disk_usage(root).free,\n        \"times\": times,\n    }\n\n\ndef parents(path: str) -> List[str]:\n    parts = path.split(\"/\")\n    return [\"/\".join(parts[:count]) for count in range(1, len(parts))]\n\n\ndef is_database(root: str, path: str) -> bool:\n    whole = os.path.join(root, path)\n    try:\n        handle = os.open(whole, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError:\n        return path.endswith(DATABASE_NAMES) and os.path.isfile(whole)\n    with os.fdopen(handle, \"rb\") as file:\n        if not stat.S_ISREG(os.fstat(handle).st_mode):\n            return False\n        if path.endswith(DATABASE_NAMES):\n            return True\n        return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n\n\ndef in_the_way(root: str, added: \"List[str]\", tracked: \"Set[str]\") -> List[str]:\n    \"\"\"Paths that Git does not track and the new commit would overwrite.\"\"\"\n    found = set()\n    for path in added:\n        for part in [*parents(path), path]:\n            whole = os.path.join(root, part)\n            if part in tracked or not os.path.lexists(whole):\n                break\n            if part != path and is_folder(whole):\n                continue\n            if is_folder(whole) and holds_only(root, part, tracked):\n                break\n            found.add(part)\n            break\n    return sorted(found)\n\n\ndef holds_only(root: str, folder: str, tracked: \"Set[str]\") -> bool:\n    \"\"\"Whether the old commit tracks all of the folder, so that a file may replace it.\"\"\"\n    for where, _, names in os.walk(os.path.join(root, folder)):\n        relative = os.path.relpath(where, root)\n        if any(\"%s/%s\" % (relative, name) not in tracked for name in names):\n            return False\n    return True\n\n\ndef restore_files(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes added files and the folders that are then empty; restores the times of others.\"\"\"\n    asked = json.load(sys.stdin.buffer)\n    root = args[\"root\"]\n    for path in asked.get(\"remove\", []):\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):\n            os.unlink(whole)\n            remove_empty(root, os.path.dirname(whole))\n    for path, times in asked.get(\"times\", {}).items():\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole):\n            os.utime(whole, ns=(times, times), follow_symlinks=False)\n    return None\n\n\ndef remove_empty(root: str, folder: str) -> None:\n    while folder != root:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n        folder = os.path.dirname(folder)\n\n\ndef is_inside(root: str, path: str) -> bool:\n    \"\"\"Whether the path is inside, with no link on the way.\"\"\"\n    folder = os.path.dirname(path)\n    return os.path.realpath(folder) == folder and (folder + \"/\").startswith(root + \"/\")\n\n\nWORK: Dict[str, Any] = {\n    \"find\": find,\n    \"require-folders\": require_folders,\n    \"existing\": existing,\n    \"examine\": examine,\n    \"restore-files\": restore_files,\n}\n\n\nif __name__ == \"__main__\":\n    serve(WORK)\n",
     "celeriac_host/app/programs/environment.py": "\"\"\"Copies, restores and finds a virtual environment, as its owner; see `own_folders`.\"\"\"\n\nimport errno\nimport os\nimport re\nimport shutil\nimport stat\nfrom typing import Any, Dict\n\nfrom celeriac_host.app.programs.own_folders import (\n    Refused,\n    is_folder,\n    make_folder,\n    require_own,\n    require_private,\n    require_whole,\n    serve,\n)\n\n# Suffix of the folder beside a copy into which a restore moves the replaced files.\nFAILED = \".failed\"\n# Suffix of a copy that is being made.\nPART = \".part\"\nLOCK_LIMIT = 4 * 1024 * 1024\n# The names of copies.\nCOPY = re.compile(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\")\n\n\ndef find(args: Dict[str, Any]) -> Any:\n    \"\"\"The virtual environment of an interpreter, as Python itself finds it; None: it has none.\n\n    Python is not asked: the app's own start-up files would answer.\n    \"\"\"\n    beside = os.path.dirname(args[\"python\"])\n    for folder in (beside, os.path.dirname(beside)):\n        if os.path.isfile(os.path.join(folder, \"pyvenv.cfg\")):\n            break\n    else:\n        return None\n    root = os.path.realpath(folder)\n    require_own(root)\n    require_own(os.path.join(root, \"pyvenv.cfg\"))\n    python = os.path.join(root, os.path.relpath(args[\"python\"], folder))\n    if os.geteuid() == 0:\n        require_whole(root)\n        # Where its link leads.\n        require_private(python)\n    return {\"prefix\": root, \"python\": python}\n\n\ndef read_lock(args: Dict[str, Any]) -> Any:\n    \"\"\"The text of a lock file; None if there is none, or if it is no file of text.\"\"\"\n    if os.geteuid() == 0 and os.path.lexists(args[\"file\"]):\n        require_private(args[\"file\"])\n    try:\n        handle = os.open(args[\"file\"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    except (FileNotFoundError, NotADirectoryError):\n        return None\n    with open(handle, encoding=\"utf-8\", errors=\"replace\") as file:\n        if not stat.S_ISREG(os.fstat(handle).st_mode):\n            return None\n        return file.read(LOCK_LIMIT)\n\n\ndef keep_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Copies an environment by hard links: installers replace files, they do not rewrite them.\n\n    Returns what can be removed: older copies, those that were never completed, and files that\n    restores replaced.\n    \"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    require_own(root)\n    store = os.path.join(root, \".celeriac\")\n    make_folder(store)\n    there = os.listdir(store)\n    stay = sorted(filter(COPY.fullmatch, there), reverse=True)[: args[\"others\"]]\n    copy = os.path.join(store, keep)\n    os.mkdir(copy + PART)\n    # Now, so that a restore also works on a full disk.\n    make_folder(copy + FAILED)\n    try:\n        for entry in os.listdir(root):\n            if entry != \".celeriac\":\n                link_tree(os.path.join(root, entry), os.path.join(copy + PART, entry))\n        os.rename(copy + PART, copy)\n    except BaseException:\n        for folder in (copy + PART, copy + FAILED):\n            shutil.rmtree(folder, ignore_errors=True)\n        raise\n    return [name for name in there if is_copy(name) and name[: len(keep)] not in stay]\n\n\ndef is_copy(name: str) -> bool:\n    \"\"\"Whether the folder is of a copy: whole, unfinished, or what a restore replaced.\"\"\"\n    return any(\n        COPY.fullmatch(name[: len(name) - len(end)])\n        for end in (\"\", FAILED, PART)\n        if name.endswith(end)\n    )\n\n\ndef link_tree(source: str, target: str) -> None:\n    about = os.lstat(source)\n    if stat.S_ISDIR(about.st_mode):\n        os.mkdir(target)\n        for entry in os.listdir(source):\n            link = link_byte_code if entry == \"__pycache__\" else link_tree\n            link(os.path.join(source, entry), os.path.join(target, entry))\n        os.chmod(target, stat.S_IMODE(about.st_mode))\n        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))\n    elif stat.S_ISLNK(about.st_mode):\n        os.symlink(os.readlink(source), target)\n    elif about.st_uid != os.geteuid():\n        raise Refused(\"%s belongs to another user than its environment; fix it with chown\" % source)\n    else:\n        os.link(source, target)\n\n\ndef link_byte_code(source: str, target: str) -> None:\n    \"\"\"Links the owner's files, and always creates the folder.\n\n    Whoever runs the app writes missing byte code again; if they had to create the folder, it would\n    belong to them, and the owner's installer could never remove anything from it.\n    \"\"\"\n    os.mkdir(target)\n    for entry in os.listdir(source):\n        path = os.path.join(source, entry)\n        about = os.lstat(path)\n        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():\n            os.link(path, os.path.join(target, entry))\n\n\ndef restore_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Moves entry by entry, so that an interrupted restore can continue where it was.\"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    require_own(root)\n    copy = os.path.join(root, \".celeriac\", keep)\n    failed = copy + FAILED\n    make_folder(failed)\n    for entry in sorted(os.listdir(copy)):\n        present, away = os.path.join(root, entry), os.path.join(failed, entry)\n        if os.path.lexists(present):\n            move(present, away)\n        os.rename(os.path.join(copy, entry), present)\n    os.rmdir(copy)\n    return None\n\n\ndef move(source: str, target: str) -> None:\n    \"\"\"Renames; entry by entry if a folder cannot be renamed, or was partly moved before.\"\"\"\n    try:\n        os.rename(source, target)\n        return\n    except OSError as error:\n        # A container's overlay file system does not rename the folders of its image.\n        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):\n            raise\n        if not is_folder(source):\n            raise\n    make_folder(target)\n    for entry in os.listdir(source):\n        move(os.path.join(source, entry), os.path.join(target, entry))\n    os.rmdir(source)\n\n\nWORK: Dict[str, Any] = {\n    \"find\": find,\n    \"read-lock\": read_lock,\n    \"keep\": keep_environment,\n    \"restore\": restore_environment,\n}\n\n\nif __name__ == \"__main__\":\n    serve(WORK)\n",
     "celeriac_host/app/programs/messages.py": "\"\"\"Finds messages in the app's broker: those that dead workers left, and those of given tasks.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`), with the app's\nown Kombu. Redis shows its messages, RabbitMQ their number. Python 3.6 and later, Celery 4.4 and\nlater.\n\"\"\"\n\nimport base64\nimport json\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs import rabbitmq\nfrom celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app\n\nROLL_CALL_SECONDS = 2.0\n# Each attempt waits longer, for slow workers and hosts.\nROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)\nMUTEX_SECONDS = 10.0\n# The oldest; more than this cannot be leftovers.\nUNACKED_LIMIT = 10000\nQUEUED_LIMIT = 200000\nCHUNK = 1000\nSHOWN = 20\n# Of a time of these years; a clock since the boot shows less.\nTIMES = (1e9, 1e10)\n# Between the parts of a binding, as Kombu writes it.\nSEPARATOR = b\"\\x06\\x16\"\n\n\n# Node name and answer.\nAnswer = Tuple[str, Any]\n\n\nclass Unacked(NamedTuple):\n    tag: str\n    task: str\n    ident: str\n    exchange: str\n    routing_key: str\n    delivered_at: float\n    message: Dict[str, Any]\n\n\nclass Workers:\n    \"\"\"The workers of an app, as they answer its remote control.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str) -> Dict[str, Any]:\n        return dict(self.answers(command, ROLL_CALL_SECONDS))\n\n    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:\n        \"\"\"Two workers with the same name are two answers.\"\"\"\n        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)\n        return [(node, said) for each in found or [] for node, said in each.items()]\n\n\nclass Broker(Workers):\n    \"\"\"Kombu's Redis channel, and a client that reads any key by its whole name.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        super().__init__(app, connection)\n        self.channel = self.connection.default_channel\n        redis = import_module(\"redis\")\n        pool = self.channel.client.connection_pool\n        # Kombu's own client adds the prefix to the keys of some commands only.\n        self.prefix = getattr(self.channel, \"global_keyprefix\", \"\") or \"\"\n        self.raw = redis.Redis(connection_pool=pool)\n\n    def key(self, name: str) -> str:\n        return self.prefix + name\n\n    def unacked(self) -> List[Unacked]:\n        \"\"\"Oldest first.\"\"\"\n        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)\n        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)\n        found = []\n        for start in range(0, len(rows), CHUNK):\n            part = rows[start : start + CHUNK]\n            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):\n                message = unacked_of(tag, raw, score)\n                if message is not None:\n                    found.append(message)\n        return found\n\n    def queued(self) -> Iterator[bytes]:\n        \"\"\"Every message in a queue of this broker.\"\"\"\n        return (raw for _, raw in self.waiting())\n\n    def waiting(self) -> Iterator[Tuple[str, bytes]]:\n        \"\"\"The same, each with the key of its list.\"\"\"\n        count = 0\n        for name in sorted(self.queues()):\n            for step in self.channel.priority_steps:\n                key = self.key(self.channel._q_for_pri(name, step))\n                if self.raw.type(key) != b\"list\":\n                    continue\n                for start in range(0, self.raw.llen(key), CHUNK):\n                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):\n                        count += 1\n                        if count > QUEUED_LIMIT:\n                            raise Problem(\n                                \"its broker has more than %d queued messages\" % QUEUED_LIMIT\n                            )\n                        yield key, raw\n\n    def queues(self) -> Set[str]:\n        found = {str(name) for name in self.app.amqp.queues}\n        found.add(str(self.app.conf.task_default_queue))\n        for key in self.raw.scan_iter(match=self.key(\"_kombu.binding.*\"), count=1000):\n            for binding in self.raw.smembers(key):\n                found.add(binding.split(SEPARATOR)[-1].decode(\"utf-8\", \"replace\"))\n        return found\n\n    def listeners(self) -> List[str]:\n        \"\"\"Clients of this database that subscribe to remote control or events, as workers do.\"\"\"\n        try:\n            mine = self.raw.connection_pool.connection_kwargs.get(\"db\") or 0\n            rows = self.raw.client_list()\n        except Exception:\n            return []  # not every Redis allows this command\n        return [\n            row.get(\"addr\", \"?\")\n            for row in rows\n            if int(row.get(\"psub\", 0)) + int(row.get(\"sub\", 0)) > 0\n            and str(row.get(\"db\")) == str(mine)\n        ]\n\n\ndef unacked_of(tag: bytes, raw: Any, score: float) -> Any:\n    \"\"\"The message; None if it is gone or not in Kombu's format.\"\"\"\n    try:\n        message, exchange, routing_key = json.loads(raw)\n        ident, task = identify(message)\n    except (TypeError, ValueError, AttributeError):\n        return None\n    return Unacked(tag.decode(\"utf-8\"), task, ident, exchange, routing_key, score, message)\n\n\ndef identify(message: Dict[str, Any]) -> List[str]:\n    \"\"\"Id and name of a message's task.\"\"\"\n    headers = message.get(\"headers\") or {}\n    properties = message.get(\"properties\") or {}\n    ident = headers.get(\"id\") or properties.get(\"correlation_id\") or \"?\"\n    return [str(ident), str(headers.get(\"task\") or \"?\")]\n\n\n# --- unacked -----------------------------------------------------------------------------------\n\n\ndef look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Messages that were delivered before a time, and the other workers that answer.\"\"\"\n    now = time.time()\n    before = request[\"before\"] or now\n    found = [each for each in broker.unacked() if each.delivered_at < before]\n    report: Dict[str, Any] = {\"count\": len(found), \"restored\": 0, \"others\": [], \"why\": None}\n    if not found:\n        return report\n    names = [each.task for each in found]\n    report[\"tasks\"] = {name: names.count(name) for name in sorted(set(names))}\n    report[\"oldestSeconds\"] = max(now - found[0].delivered_at, 0.0)\n    report[\"messages\"] = [\n        {\"id\": each.ident, \"task\": each.task, \"queue\": each.routing_key or each.exchange}\n        for each in found[:SHOWN]\n    ]\n    alive = broker.everybody(\"stats\")\n    report[\"others\"] = sorted(\n        node\n        for node, said in alive.items()\n        if not (isinstance(said, dict) and said.get(\"pid\") == request[\"mainPid\"])\n    )\n    if request[\"kind\"] == \"restore\":\n        report[\"why\"] = why_not(broker, request, report[\"others\"])\n        if report[\"why\"] is None:\n            restore(broker, found, report)\n    return report\n\n\ndef why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:\n    \"\"\"Why they may belong to a running worker; None if they cannot.\"\"\"\n    if others:\n        return \"other workers use this broker and may hold them: \" + \", \".join(others[:5])\n    if request[\"localWorkers\"]:\n        pids = \", \".join(map(str, request[\"localWorkers\"][:5]))\n        return \"another worker of this app runs on this host and may hold them: process \" + pids\n    listening = broker.listeners()\n    if listening:\n        said = \"%s subscribes to this Redis database and may be a worker that does not answer\"\n        return said % \", \".join(listening[:5])\n    return None\n\n\ndef restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:\n    \"\"\"Restores as Kombu does after the visibility timeout, each message in one transaction.\"\"\"\n    kombu: Any = import_module(\"kombu.transport.redis\")\n    channel = broker.channel\n    lost = []\n    deadline = time.monotonic() + MUTEX_SECONDS\n    while True:\n        try:\n            with channel.conn_or_acquire() as client, kombu.Mutex(\n                client, channel.unacked_mutex_key, channel.unacked_mutex_expire\n            ):\n                for each in found:\n                    # Kombu would remove it, and then find no queue for it.\n                    if not channel._lookup(each.exchange, each.routing_key):\n                        lost.append(each)\n                        continue\n                    channel.qos.restore_by_tag(each.tag, client)\n                    report[\"restored\"] += 1\n            break\n        except kombu.MutexHeld:\n            if time.monotonic() >= deadline:\n                raise Problem(\"another process is restoring messages\") from None\n            time.sleep(0.5)\n    if lost:\n        report[\"why\"] = \"%d of them no longer belong to a queue\" % len(lost)\n\n\n# --- tasks -------------------------------------------------------------------------------------\n\n\ndef trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Which of these tasks are still in the broker, and which a running worker holds.\n\n    A task moves from a queue to `unacked` and into a worker, and with a retry back into a queue.\n    Reading in this order, and the broker once more at the end, finds it wherever it moves.\n    \"\"\"\n    wanted = set(request[\"ids\"])\n    owed, waiting = in_broker(broker, wanted)\n    everything = in_workers(broker, request)\n    held = wanted.intersection(everything)\n    later, left = in_broker(broker, wanted)\n    return {\n        \"owed\": sorted((owed | later) - held),\n        \"held\": sorted(held),\n        \"begun\": begun(everything, held),\n        # Of whatever task: where nobody has any, a row that names none is nobody's.\n        \"holding\": len(everything),\n        \"waiting\": max(waiting, left),\n        \"hidden\": None,\n    }\n\n\ndef trace_counted(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"The same with RabbitMQ: `hidden` is why a task that no worker holds may still be queued.\"\"\"\n    queues = consumed(workers)\n    names = rabbitmq.names_of(workers.app, queues)\n    earlier = rabbitmq.count(workers.connection, names)\n    everything = in_workers(workers, request)\n    held = set(request[\"ids\"]).intersection(everything)\n    later = rabbitmq.count(workers.connection, names)\n    reasons = (rabbitmq.hidden(each, len(queues), len(everything)) for each in (later, earlier))\n    return {\n        \"owed\": [],\n        \"held\": sorted(held),\n        \"begun\": begun(everything, held),\n        \"holding\": len(everything),\n        \"waiting\": max(each.ready + (each.unacked or 0) for each in (earlier, later)),\n        \"hidden\": next((reason for reason in reasons if reason), None),\n    }\n\n\ndef begun(everything: Dict[str, Any], held: Set[str]) -> Dict[str, float]:\n    \"\"\"When the workers began these tasks, since 1970; old versions of Celery count otherwise.\"\"\"\n    known = {ident: everything[ident] for ident in held}\n    return {\n        ident: float(at)\n        for ident, at in known.items()\n        if isinstance(at, (int, float)) and TIMES[0] < at < TIMES[1]\n    }\n\n\ndef consumed(workers: Workers) -> List[str]:\n    \"\"\"The queue of each consumer of the workers that answer.\"\"\"\n    nodes = sorted(node for node, _ in workers.answers(\"stats\", ROLL_CALL_SECONDS))\n    told = all_of(workers, \"active_queues\", nodes) if nodes else []\n    return [str(queue[\"name\"]) for queues in told for queue in queues or []]\n\n\ndef left_to_rabbitmq(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"No leftovers: a message goes back to its queue when the connection of its worker ends.\"\"\"\n    return {\"count\": 0, \"restored\": 0, \"others\": [], \"why\": None}\n\n\ndef in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:\n    \"\"\"Those of the wanted that are to be run, and how many messages there are in all.\"\"\"\n    found: Set[str] = set()\n    count = 0\n    for key, raw in broker.waiting():\n        # What workers answered to remote control is no task.\n        count += \".pidbox\" not in key\n        if wanted:\n            found |= owed_by(raw, wanted)\n    for each in broker.unacked():\n        count += 1\n        if wanted:\n            found |= ({each.ident} & wanted) | promised_in(each.message, wanted)\n    return found, count\n\n\ndef in_workers(broker: Workers, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"The tasks that workers hold, with their `time_start`.\n\n    Raises Problem if a running worker does not report them.\n    \"\"\"\n    main = request.get(\"mainPid\", 0)\n    expected = {pid for pid in [main, *request[\"localWorkers\"]] if pid}\n    answers: List[Answer] = []\n    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:\n        answers = broker.answers(\"stats\", seconds)\n        silent = expected - {said.get(\"pid\") for _, said in answers if isinstance(said, dict)}\n        if not silent:\n            break\n    else:\n        if main in silent:\n            raise Problem(\n                \"does not answer Celery's remote control: cannot tell which tasks it holds\"\n            )\n        raise Problem(\n            \"another worker of this app runs on this host and does not answer: cannot tell which \"\n            \"tasks it holds: process \" + \", \".join(map(str, sorted(silent)[:5]))\n        )\n    nodes = sorted(node for node, _ in answers)\n    found: Dict[str, Any] = {}\n    for command in (\"active\", \"reserved\", \"scheduled\") if nodes else ():\n        for tasks in all_of(broker, command, nodes):\n            for task in tasks or []:\n                ident = str(task.get(\"id\") or (task.get(\"request\") or {}).get(\"id\"))\n                found[ident] = task.get(\"time_start\") or found.get(ident)\n    return found\n\n\ndef all_of(broker: Workers, command: str, nodes: List[str]) -> List[Any]:\n    \"\"\"The answers of all nodes; several may have the same name. Raises Problem.\"\"\"\n    for seconds in ROLL_CALLS:\n        answers = broker.answers(command, seconds, limit=len(nodes))\n        missing = list(nodes)\n        for node, _ in answers:\n            if node in missing:\n                missing.remove(node)\n        if not missing:\n            return [said for _, said in answers]\n    raise Problem(\"%s does not report its %s tasks\" % (missing[0], command))\n\n\ndef owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:\n    \"\"\"The wanted tasks that run because of a message.\"\"\"\n    try:\n        message = json.loads(raw)\n        return ({identify(message)[0]} & wanted) | promised_in(message, wanted)\n    except (TypeError, ValueError, AttributeError):\n        return mentioned_in(raw, wanted)\n\n\ndef called_by(raw: bytes) -> Optional[str]:\n    \"\"\"The id of a message's own task; None if it is not in Kombu's format.\"\"\"\n    try:\n        return identify(json.loads(raw))[0]\n    except (TypeError, ValueError, AttributeError):\n        return None\n\n\ndef promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:\n    \"\"\"Tasks that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.\n\n    Celery sends them only when that task is done; until then they exist nowhere else.\n    \"\"\"\n    body = message.get(\"body\")\n    if not isinstance(body, str):\n        return set()\n    raw = body.encode(\"utf-8\")\n    try:\n        if (message.get(\"properties\") or {}).get(\"body_encoding\") == \"base64\":\n            raw = base64.b64decode(raw)\n        packed = (message.get(\"headers\") or {}).get(\"compression\")\n        if packed:\n            raw = import_module(\"kombu.compression\").decompress(raw, packed)\n        return signed_in(json.loads(raw), wanted)\n    except Exception:\n        # Pickle, msgpack, yaml: loading could run code, so only search the bytes.\n        return mentioned_in(raw, wanted)\n\n\ndef signed_in(root: Any, wanted: Set[str]) -> Set[str]:\n    \"\"\"The ids of all signatures in it: `{\"task\": …, \"options\": {\"task_id\": …}}`.\"\"\"\n    found: Set[str] = set()\n    todo = [root]\n    while todo:\n        value = todo.pop()\n        if isinstance(value, list):\n            todo.extend(value)\n        elif isinstance(value, dict):\n            options = value.get(\"options\")\n            if \"task\" in value and isinstance(options, dict):\n                found.add(str(options.get(\"task_id\")))\n            todo.extend(value.values())\n    return found & wanted\n\n\ndef mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:\n    return {ident for ident in wanted if ident.encode(\"utf-8\") in raw}\n\n\ndef withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Removes the messages of these tasks from their queues; none that a worker has taken.\"\"\"\n    wanted = set(request[\"ids\"])\n    withdrawn: Set[str] = set()\n    for key, raw in list(broker.waiting()):\n        task = called_by(raw)\n        if task and task in wanted and broker.raw.lrem(key, 1, raw):\n            withdrawn.add(task)\n    return {\"withdrawn\": sorted(withdrawn)}\n\n\n# --- ------------------------------------------------------------------------------------------\n\nKINDS = {\"trace\": trace, \"look\": look, \"restore\": look, \"withdraw\": withdraw}\n# What RabbitMQ allows; a message in a queue cannot be taken out of it by its task.\nKINDS_OF_RABBITMQ = {\n    \"trace\": trace_counted,\n    \"look\": left_to_rabbitmq,\n    \"restore\": left_to_rabbitmq,\n}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"reading the broker\")\n        connection = connect(app)\n        kind = getattr(connection.transport, \"driver_type\", \"\") or \"another broker\"\n        if kind == \"redis\":\n            return KINDS[request[\"kind\"]](Broker(app, connection), request)\n        if kind == \"amqp\" and request[\"kind\"] in KINDS_OF_RABBITMQ:\n            return KINDS_OF_RABBITMQ[request[\"kind\"]](Workers(app, connection), request)\n        if kind == \"amqp\":\n            raise Problem(\"RabbitMQ does not give out single messages\")\n        raise Problem(\n            \"the messages of its broker (%s) can be neither read nor counted: only those of Redis \"\n            \"and RabbitMQ can\" % kind\n        )\n\n    return with_app(request, line, work, needs_tasks=False)\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/own_folders.py": "\"\"\"What the programs that work in a user's folders share: whose a folder is, and the answer.\n\nThe agent's own Python runs them as that user (`code/trees.py`): text for `python -c`. So nothing is\nwritten as root through links that a user could have created, and no files of root are left in the\nuser's folders. Where that user is root, it works only where nobody else can change anything.\n\"\"\"\n\nimport grp\nimport json\nimport os\nimport pwd\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any, Callable, Dict, Iterator\n\nENTRY_LIMIT = 1_000_000\nLINK_LIMIT = 40\n\n\nclass Refused(Exception):\n    \"\"\"Refused, with a message for people.\"\"\"\n\n\nclass NotOwn(Refused):\n    \"\"\"A path belongs to somebody else, or others may change it; `fix` says what to do.\"\"\"\n\n    def __init__(self, path: str, problem: str, fix: str) -> None:\n        super().__init__(problem)\n        self.path = path\n        self.fix = fix\n\n\ndef require_own(path: str) -> None:\n    \"\"\"Raises NotOwn unless this user owns the path; root's must also be out of others' reach.\"\"\"\n    require_owner(path, os.stat(path))\n    if os.geteuid() == 0:\n        require_private(path)\n\n\ndef require_owner(path: str, about: os.stat_result) -> None:\n    me = os.geteuid()\n    if about.st_uid == me:\n        return\n    name, owner = user_name(me), user_name(about.st_uid)\n    raise NotOwn(\n        path,\n        \"%s belongs to %s, and the app's user is %s\" % (path, owner, name),\n        \"`sudo chown -R %s: %s`, or name %s in the input `app-user`\" % (name, path, owner),\n    )\n\n\ndef require_private(path: str) -> str:\n    \"\"\"The path without links. Raises NotOwn if anybody but root may change where it leads.\"\"\"\n    done, hops = \"/\", 0\n    waiting = deque(os.path.abspath(path).split(\"/\"))\n    while waiting:\n        name = waiting.popleft()\n        if name in (\"\", \".\"):\n            continue\n        if name == \"..\":\n            done = os.path.dirname(done)\n            continue\n        whole = os.path.join(done, name)\n        about = os.lstat(whole)\n        refuse_others(whole, about, is_last=not waiting)\n        if not stat.S_ISLNK(about.st_mode):\n            done = whole\n            continue\n        hops += 1\n        if hops > LINK_LIMIT:\n            raise Refused(\"%s: too many links\" % path)\n        target = os.readlink(whole)\n        done = \"/\" if target.startswith(\"/\") else done\n        waiting.extendleft(reversed(target.split(\"/\")))\n    return done\n\n\ndef require_whole(folder: str) -> None:\n    \"\"\"As root: like `require_private`, for everything in a folder; follows no link.\"\"\"\n    top = require_private(folder)\n    for path, about in entries(top):\n        refuse_others(path, about, whole=top)\n\n\ndef entries(folder: str) -> \"Iterator[Any]\":\n    count = 0\n    for where, folders, names in os.walk(folder):\n        for name in folders + names:\n            count += 1\n            if count > ENTRY_LIMIT:\n                raise Refused(\"%s has more than %d files\" % (folder, ENTRY_LIMIT))\n            path = os.path.join(where, name)\n            try:\n                yield path, os.lstat(path)\n            except FileNotFoundError:\n                continue\n\n\ndef refuse_others(path: str, about: os.stat_result, is_last: bool = True, whole: str = \"\") -> None:\n    \"\"\"Raises NotOwn unless the entry is root's, and nobody else may change it.\n\n    `whole` is the folder to mend, if it is not the entry alone.\n\n    In a folder with the sticky bit others create entries, but do not rename those of root.\n    \"\"\"\n    deep = \"-R \" if whole or is_last else \"\"\n    if about.st_uid != 0:\n        owner = user_name(about.st_uid)\n        raise NotOwn(\n            path,\n            \"%s belongs to %s, and the app's user is root\" % (path, owner),\n            \"`sudo chown %sroot: %s`, or name %s in the input `app-user`\"\n            % (deep, whole or path, owner),\n        )\n    if stat.S_ISLNK(about.st_mode) or not open_to_others(path, about):\n        return\n    if not is_last and about.st_mode & stat.S_ISVTX:\n        return\n    who = \"everybody\" if about.st_mode & stat.S_IWOTH else \"group %s\" % group_name(about.st_gid)\n    raise NotOwn(\n        path,\n        \"%s may write to %s, where root would work for the app\" % (who, path),\n        \"`sudo chmod %sgo-w %s`, or name the app's user in the input `app-user`\"\n        % (deep, whole or path),\n    )\n\n\ndef open_to_others(path: str, about: os.stat_result) -> bool:\n    \"\"\"Whether its mode lets others write; an access list shows in the bits of the group.\"\"\"\n    if about.st_mode & stat.S_IWOTH:\n        return True\n    if not about.st_mode & stat.S_IWGRP:\n        return False\n    if about.st_gid != 0:\n        return True\n    try:\n        return bool(os.getxattr(path, \"system.posix_acl_access\", follow_symlinks=False))\n    except OSError:\n        return False\n\n\ndef is_folder(path: str) -> bool:\n    return stat.S_ISDIR(os.lstat(path).st_mode)\n\n\ndef exists(path: str) -> bool:\n    \"\"\"Raises PermissionError where this user cannot tell.\"\"\"\n    try:\n        os.stat(path)\n    except (FileNotFoundError, NotADirectoryError):\n        return False\n    return True\n\n\ndef make_folder(folder: str) -> None:\n    \"\"\"Creates it with its parents; as root only in folders that nobody else may change.\"\"\"\n    if os.path.isdir(folder):\n        return\n    parent = os.path.dirname(folder)\n    make_folder(parent)\n    if os.geteuid() == 0:\n        require_private(parent)\n    os.mkdir(folder, 0o755)\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n\n\ndef serve(work: \"Dict[str, Callable[[Dict[str, Any]], Any]]\") -> None:\n    \"\"\"`argv[1]` is the command, `argv[2]` its arguments as JSON; larger ones come on stdin.\n\n    Prints one JSON value: `{\"value\": …}`, `{\"error\": …}` or `{\"notOwn\": …}`.\n    \"\"\"\n    os.umask(0o022)\n    said: Dict[str, Any]\n    try:\n        said = {\"value\": work[sys.argv[1]](json.loads(sys.argv[2]))}\n    except NotOwn as error:\n        said = {\"notOwn\": {\"path\": error.path, \"problem\": str(error), \"fix\": error.fix}}\n    except Refused as error:\n        said = {\"error\": str(error)}\n    except PermissionError as error:\n        where = \"a file\" if error.filename is None else os.fsdecode(error.filename)\n        said = {\"error\": \"user %s has no access to %s\" % (user_name(os.geteuid()), where)}\n    except OSError as error:\n        where = \"\" if error.filename is None else \": \" + os.fsdecode(error.filename)\n        said = {\"error\": (error.strerror or str(error)) + where}\n    print(json.dumps(said))\n",
-    "celeriac_host/app/programs/probe.py": "\"\"\"Sends probes through an app's own Celery and waits for them.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON\nlines: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.\n\"\"\"\n\nimport socket\nimport sys\nimport time\nimport uuid\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    connect,\n    delivery,\n    line_of,\n    serve,\n    with_app,\n)\n\nNOTE_SECONDS = 3.0\nPOLL_SECONDS = 0.3\n# How many of the newest messages are searched for a canary that nobody took.\nWITHDRAW_DEPTH = 5000\n# An answer may still be on its way when the time is up.\nGRACE_SECONDS = 1.0\nCANARY = \"celeriac.canary\"\n\n\nclass Job:\n    def __init__(self, where: str) -> None:\n        self.id = uuid.uuid4().hex\n        self.where = where\n        self.begun = time.monotonic()\n        self.seconds: Optional[float] = None\n        self.state = \"timed-out\"\n        self.detail = \"\"\n        self.waiting = True\n\n    def end(self, state: str, detail: str) -> None:\n        self.waiting = False\n        self.state, self.detail = state, detail\n        self.seconds = time.monotonic() - self.begun\n\n    def row(self) -> Dict[str, Any]:\n        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds\n        return {\n            \"id\": self.id,\n            \"where\": self.where,\n            \"state\": self.state,\n            \"detail\": self.detail,\n            \"seconds\": round(taken, 3),\n        }\n\n\nclass Session(NamedTuple):\n    \"\"\"The context of every kind of probe.\"\"\"\n\n    app: Any\n    connection: Any\n    request: Dict[str, Any]\n    line: Line\n    deadline: float\n\n    def left(self) -> float:\n        return max(self.deadline - time.monotonic(), 0.0)\n\n\ndef queue_options(app: Any, name: str) -> Dict[str, Any]:\n    \"\"\"Options that send directly into this queue, ignoring routes; declared as the app does.\"\"\"\n    kombu: Any = import_module(\"kombu\")\n    try:\n        queue = app.amqp.queues[name]\n    except KeyError:  # task_create_missing_queues is off\n        queue = kombu.Queue(name, kombu.Exchange(\"\"), routing_key=name)\n    return {\"queue\": queue, \"exchange\": \"\", \"routing_key\": name}\n\n\n# --- canaries ----------------------------------------------------------------------------------\n\n\nclass Canaries:\n    \"\"\"One canary per queue, sent again while only other workers answer.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.kombu: Any = import_module(\"kombu\")\n        self.session = session\n        self.jobs = [Job(queue) for queue in session.request[\"queues\"]]\n        self.sent: Dict[str, Job] = {}\n        self.tasks: Dict[str, Job] = {}\n        self.strangers: Dict[str, List[str]] = {}\n        self.again: List[Job] = []\n        self.withdrawn: Set[str] = set()\n        name = \"celeriac.reply.\" + uuid.uuid4().hex\n        self.deadline = time.time() + session.left()\n        self.replies = self.kombu.Queue(\n            name,\n            self.kombu.Exchange(\"\"),\n            routing_key=name,\n            auto_delete=True,\n            expires=session.left() + 120,\n        )\n\n    def run(self) -> Dict[str, Any]:\n        channel = self.session.connection.channel()\n        bound = self.replies(channel)\n        try:\n            bound.declare()\n            with self.kombu.Consumer(\n                channel,\n                [bound],\n                callbacks=[self.take],\n                accept=[\"json\"],\n                no_ack=True,\n                on_decode_error=lambda message, error: None,\n            ):\n                self.send(self.jobs)\n                self.wait(self.session.deadline)\n                if self.missing():\n                    self.wait(time.monotonic() + GRACE_SECONDS)\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.missing():\n            self.give_up(job)\n        return report(self.jobs, self.problem())\n\n    def missing(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def send(self, jobs: List[Job]) -> None:\n        for job in jobs:\n            nonce = uuid.uuid4().hex\n            self.sent[nonce] = job\n            left = max(self.session.left(), 1.0)\n            # Before it is sent: SIGTERM may come in between.\n            task = uuid.uuid4().hex\n            self.tasks[task] = job\n            self.session.app.send_task(\n                CANARY,\n                task_id=task,\n                args=[nonce, self.replies.name, self.deadline],\n                expires=left,\n                expiration=left,\n                ignore_result=True,\n                declare=[],  # a probe must not create a missing queue\n                **queue_options(self.session.app, job.where),\n            )\n\n    def take(self, body: Any, message: Any) -> None:\n        job = self.sent.get(str(body.get(\"nonce\"))) if isinstance(body, dict) else None\n        if job is None or not job.waiting:\n            return\n        who = \"pid %s on %s\" % (body.get(\"pid\"), body.get(\"host\"))\n        if body.get(\"invocation\") == self.session.request[\"invocation\"]:\n            job.end(\"done\", \"answered by \" + who)\n            return\n        known = self.strangers.setdefault(job.id, [])\n        known.extend([] if who in known else [who])\n        self.again.append(job)\n\n    def wait(self, deadline: float) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.missing() and time.monotonic() < deadline:\n            try:\n                self.session.connection.drain_events(timeout=0.2)\n            except socket.timeout:\n                again, self.again = self.again, []\n                if self.session.left() > 0:\n                    self.send([job for job in again if job.waiting])\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n\n    def note(self) -> str:\n        back = [job for job in self.jobs if not job.waiting]\n        times = \", \".join(\"%s %.1f s\" % (job.where, job.seconds or 0) for job in back)\n        return \"%d of %d canaries answered%s; waiting for %s\" % (\n            len(back),\n            len(self.jobs),\n            \" (%s)\" % times if times else \"\",\n            \", \".join(job.where for job in self.missing()),\n        )\n\n    def give_up(self, job: Job) -> None:\n        \"\"\"Records why, and what happened to the canary.\"\"\"\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        strangers = self.strangers.get(job.id)\n        if strangers:\n            said = \"only other workers answered on %s within %s: %s\"\n            detail = said % (job.where, limit, \", \".join(strangers[:5]))\n        else:\n            detail = \"no worker answered on %s within %s\" % (job.where, limit)\n        waiting = self.depth(job.where)\n        detail += \"; %d other messages are queued there\" % waiting if waiting else \"\"\n        if not strangers:\n            back = job.id in self.withdrawn\n            detail += \"; its canary was removed\" if back else \"; its canary has expired\"\n        job.end(\"timed-out\", detail)\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        try:\n            with self.session.app.connection_for_write() as connection:\n                for job in self.missing():\n                    self.withdraw(job, connection.default_channel)\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: both expire\n\n    def withdraw(self, job: Job, channel: Any) -> None:\n        \"\"\"Only Redis can remove one message of a queue; elsewhere it expires.\"\"\"\n        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]\n        try:\n            prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]\n            for name in {start + name for start in (\"\", prefix) for name in names}:\n                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):\n                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):\n                        self.withdrawn.add(job.id)\n        except Exception:\n            return  # another broker, or it is gone\n\n    def depth(self, queue: str) -> int:\n        try:\n            with self.session.connection.channel() as channel:\n                return int(channel.queue_declare(queue=queue, passive=True).message_count)\n        except Exception:\n            return 0  # no such queue, or a broker that does not report it\n\n    def problem(self) -> Optional[str]:\n        silent = [job for job in self.jobs if job.state != \"done\"]\n        if not silent:\n            return None\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        others = [job for job in silent if self.strangers.get(job.id)]\n        nobody = [job for job in silent if job not in others]\n        parts = []\n        if nobody:\n            parts.append(\"no worker answered on %s within %s\" % (places(nobody), limit))\n        if others:\n            parts.append(\"only other workers answered on %s within %s\" % (places(others), limit))\n        return \"; \".join(parts)\n\n\ndef places(jobs: List[Job]) -> str:\n    seen: List[str] = []\n    for job in jobs:\n        seen.extend([] if job.where in seen else [job.where])\n    return \", \".join(seen)\n\n\n# --- a task of the app's own -------------------------------------------------------------------\n\n\nclass Tasks:\n    \"\"\"Calls of one task, followed in the result backend.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.session = session\n        self.name = session.request[\"task\"]\n        self.results: Dict[str, Any] = {}\n        self.states: Dict[str, str] = {}\n        self.jobs: List[Job] = []\n        self.replies: Any = None\n\n    def run(self) -> Dict[str, Any]:\n        task = self.known_task()\n        self.replies = self.reply_queue()\n        try:\n            for call in self.session.request[\"calls\"]:\n                self.send(task, call[\"args\"])\n            self.follow()\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.waiting():\n            job.end(\"timed-out\", self.last_word(job))\n        bad = [job for job in self.jobs if job.state != \"done\"]\n        problem = None\n        if bad:\n            problem = \"%d of %d calls of %s did not succeed: %s\" % (\n                len(bad),\n                len(self.jobs),\n                self.name,\n                bad[0].detail,\n            )\n        return report(self.jobs, problem)\n\n    def follow(self) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.waiting():\n            for job in self.waiting():\n                self.look(job)\n            if not self.waiting() or self.session.left() <= 0:\n                break\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.line.tell(\"note\", self.note())\n            if self.replies is None:\n                time.sleep(POLL_SECONDS)\n\n    def known_task(self) -> Any:\n        \"\"\"The task, if the app imports it; None if only the workers know it.\"\"\"\n        from celery.backends.base import DisabledBackend\n\n        app = self.session.app\n        if isinstance(app.backend, DisabledBackend):\n            raise Problem(\n                \"the app has no result backend, so it is unknown when %s is done: \"\n                \"set result_backend, or use canaries or an HTTP call\" % self.name\n            )\n        task = app.tasks.get(self.name)\n        if task is not None and task.ignore_result:\n            raise Problem(\n                \"%s has ignore_result, so it is unknown when it is done: \"\n                \"use another task, canaries or an HTTP call\" % self.name\n            )\n        return task\n\n    def send(self, task: Any, args: List[Any]) -> None:\n        app, queue = self.session.app, self.session.request[\"queue\"]\n        options = queue_options(app, queue) if queue else {}\n        options[\"expires\"] = max(self.session.left(), 1.0)\n        # Through the task itself, so that its own options apply; but never run it here.\n        if task is not None and not app.conf.task_always_eager:\n            result = task.apply_async(args=args, **options)\n        else:\n            result = app.send_task(self.name, args=args, **options)\n        job = Job(queue or self.name)\n        job.id = result.id\n        self.jobs.append(job)\n        self.results[job.id] = result\n\n    def waiting(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def look(self, job: Job) -> None:\n        result = self.results[job.id]\n        try:\n            state = self.states[job.id] = self.state_of(result)\n        except Exception as error:\n            raise Problem(\"cannot read the result backend: \" + line_of(error)) from error\n        if state not in (\"SUCCESS\", \"FAILURE\", \"REVOKED\", \"REJECTED\"):\n            return\n        if state == \"SUCCESS\":\n            job.end(\"done\", state)\n        else:\n            job.end(\"failed\", \"%s: %s\" % (state, self.error_of(result)))\n        try:\n            result.forget()\n        except Exception:\n            return  # not every backend supports it; it expires\n\n    def state_of(self, result: Any) -> str:\n        if self.replies is not None:\n            from celery.exceptions import TimeoutError as StillWaiting\n\n            # Reading the state puts the answer back into the queue; waiting for it takes it.\n            try:\n                result.get(timeout=POLL_SECONDS, propagate=False)\n            except StillWaiting:\n                return \"PENDING\"\n        return str(result.state)\n\n    def reply_queue(self) -> Any:\n        \"\"\"The queue of this process to which workers answer with `rpc://`; None elsewhere.\"\"\"\n        backend = self.session.app.backend\n        # An app with another backend need not have imported this one.\n        rpc = getattr(sys.modules.get(\"celery.backends.rpc\"), \"RPCBackend\", ())\n        return backend.binding if isinstance(backend, rpc) else None\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        if self.replies is None:\n            return\n        try:\n            with self.session.app.connection_for_write() as connection:\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: it expires\n\n    def error_of(self, result: Any) -> str:\n        try:\n            found = result.result\n        except Exception as error:\n            found = error\n        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]\n\n    def last_word(self, job: Job) -> str:\n        state = self.states.get(job.id, \"PENDING\")\n        said = \"not done within %g s, last state %s\" % (\n            self.session.request[\"timeoutSeconds\"],\n            state,\n        )\n        if state == \"PENDING\":\n            said += \" (no worker has reported it; it expires if no worker takes it)\"\n        return said\n\n    def note(self) -> str:\n        done = len(self.jobs) - len(self.waiting())\n        states = [self.states.get(job.id, \"PENDING\") for job in self.waiting()]\n        counts = \", \".join(\n            \"%d %s\" % (states.count(each), each) for each in sorted(set(states), key=states.index)\n        )\n        return \"%d of %d calls of %s done; waiting: %s\" % (done, len(self.jobs), self.name, counts)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:\n    ok = problem is None and all(job.state == \"done\" for job in jobs)\n    return {\"ok\": ok, \"jobs\": [job.row() for job in jobs], \"problem\": problem}\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"connecting to the broker\")\n    connection = connect(app)\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    session = Session(app, connection, request, line, deadline)\n    line.tell(\"stage\", \"waiting for the probes\")\n    work = Canaries(session) if request[\"kind\"] == \"canary\" else Tasks(session)\n    try:\n        return {**work.run(), \"delivery\": delivery(app)}\n    except Problem:\n        raise\n    except Exception as error:\n        raise Problem(\"could not send or follow the probes: \" + line_of(error)) from error\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/app/programs/probe.py": "\"\"\"Sends probes through an app's own Celery and waits for them.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON\nlines: `stage` for people, `probes` for where they stand, at the end one `report`. Python 3.6 and\nlater.\n\"\"\"\n\nimport socket\nimport sys\nimport time\nimport uuid\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    connect,\n    delivery,\n    line_of,\n    serve,\n    with_app,\n)\nfrom celeriac_host.app.programs.probe_places import Places, messages\n\nPOLL_SECONDS = 0.3\n# An answer may still be on its way when the time is up.\nGRACE_SECONDS = 1.0\nCANARY = \"celeriac.canary\"\nSTANDS = {\n    \"queued\": \"it is still queued\",\n    \"reserved\": \"a worker has received it and not begun it\",\n    \"active\": \"it is running\",\n    \"lost\": \"it is lost: neither its queue nor a worker has it\",\n}\n\n\nclass Job:\n    def __init__(self, where: str) -> None:\n        self.id = uuid.uuid4().hex\n        self.where = where\n        self.begun = time.monotonic()\n        self.seconds: Optional[float] = None\n        self.state = \"timed-out\"\n        self.detail = \"\"\n        self.waiting = True\n        self.place = \"unknown\"\n\n    def end(self, state: str, detail: str) -> None:\n        self.waiting = False\n        self.state, self.detail = state, detail\n        self.seconds = time.monotonic() - self.begun\n\n    def row(self) -> Dict[str, Any]:\n        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds\n        return {\n            \"id\": self.id,\n            \"where\": self.where,\n            \"state\": self.state,\n            \"detail\": self.detail,\n            \"seconds\": round(taken, 3),\n            \"place\": self.standing(),\n        }\n\n    def standing(self) -> str:\n        return self.state if self.state in (\"done\", \"failed\") else self.place\n\n    def stands(self) -> str:\n        \"\"\"Where it is, as the end of a sentence.\"\"\"\n        return \"; \" + STANDS[self.place] if self.place in STANDS else \"\"\n\n\ndef tell_places(line: Line, places: Places, jobs: List[Job]) -> None:\n    rows = [{\"where\": job.where, \"place\": job.standing(), \"detail\": \"\"} for job in jobs]\n    line.tell(\"probes\", {\"seconds\": places.seconds(), \"probes\": rows})\n\n\nclass Session(NamedTuple):\n    \"\"\"The context of every kind of probe.\"\"\"\n\n    app: Any\n    connection: Any\n    request: Dict[str, Any]\n    line: Line\n    deadline: float\n\n    def left(self) -> float:\n        return max(self.deadline - time.monotonic(), 0.0)\n\n\ndef queue_options(app: Any, name: str) -> Dict[str, Any]:\n    \"\"\"Options that send directly into this queue, ignoring routes; declared as the app does.\"\"\"\n    kombu: Any = import_module(\"kombu\")\n    try:\n        queue = app.amqp.queues[name]\n    except KeyError:  # task_create_missing_queues is off\n        queue = kombu.Queue(name, kombu.Exchange(\"\"), routing_key=name)\n    return {\"queue\": queue, \"exchange\": \"\", \"routing_key\": name}\n\n\n# --- canaries ----------------------------------------------------------------------------------\n\n\nclass Canaries:\n    \"\"\"One canary per queue, sent again while only other workers answer.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.kombu: Any = import_module(\"kombu\")\n        self.session = session\n        self.jobs = [Job(queue) for queue in session.request[\"queues\"]]\n        self.sent: Dict[str, Job] = {}\n        self.tasks: Dict[str, Job] = {}\n        self.strangers: Dict[str, List[str]] = {}\n        self.again: List[Job] = []\n        self.withdrawn: Set[str] = set()\n        self.places = Places(session.app)\n        name = \"celeriac.reply.\" + uuid.uuid4().hex\n        self.deadline = time.time() + session.left()\n        self.replies = self.kombu.Queue(\n            name,\n            self.kombu.Exchange(\"\"),\n            routing_key=name,\n            auto_delete=True,\n            expires=session.left() + 120,\n        )\n\n    def run(self) -> Dict[str, Any]:\n        channel = self.session.connection.channel()\n        bound = self.replies(channel)\n        try:\n            bound.declare()\n            with self.kombu.Consumer(\n                channel,\n                [bound],\n                callbacks=[self.take],\n                accept=[\"json\"],\n                no_ack=True,\n                on_decode_error=lambda message, error: None,\n            ):\n                self.send(self.jobs)\n                self.wait(self.session.deadline)\n                if self.missing():\n                    self.wait(time.monotonic() + GRACE_SECONDS)\n                if self.missing():\n                    self.locate()\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        for job in self.missing():\n            self.give_up(job)\n        return report(self.jobs, self.problem())\n\n    def missing(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def send(self, jobs: List[Job]) -> None:\n        for job in jobs:\n            nonce = uuid.uuid4().hex\n            self.sent[nonce] = job\n            left = max(self.session.left(), 1.0)\n            # Before it is sent: SIGTERM may come in between.\n            task = uuid.uuid4().hex\n            self.tasks[task] = job\n            self.session.app.send_task(\n                CANARY,\n                task_id=task,\n                args=[nonce, self.replies.name, self.deadline],\n                expires=left,\n                expiration=left,\n                ignore_result=True,\n                declare=[],  # a probe must not create a missing queue\n                **queue_options(self.session.app, job.where),\n            )\n\n    def take(self, body: Any, message: Any) -> None:\n        job = self.sent.get(str(body.get(\"nonce\"))) if isinstance(body, dict) else None\n        if job is None or not job.waiting:\n            return\n        who = \"pid %s on %s\" % (body.get(\"pid\"), body.get(\"host\"))\n        if body.get(\"invocation\") == self.session.request[\"invocation\"]:\n            job.end(\"done\", \"answered by \" + who)\n            return\n        known = self.strangers.setdefault(job.id, [])\n        known.extend([] if who in known else [who])\n        self.again.append(job)\n\n    def wait(self, deadline: float) -> None:\n        while self.missing() and time.monotonic() < deadline:\n            try:\n                self.session.connection.drain_events(timeout=0.2)\n            except socket.timeout:\n                again, self.again = self.again, []\n                if self.session.left() > 0:\n                    self.send([job for job in again if job.waiting])\n            if self.places.is_due():\n                self.locate()\n                tell_places(self.session.line, self.places, self.jobs)\n\n    def locate(self) -> None:\n        \"\"\"Where the canaries are that nobody has answered: the newest, of those sent again.\"\"\"\n        newest = {job.id: task for task, job in self.tasks.items() if job.waiting}\n        whose = {task: job for job in self.missing() for task in [newest[job.id]]}\n        found = self.places.look({task: job.where for task, job in whose.items()})\n        for task, job in whose.items():\n            job.place = found[task]\n\n    def give_up(self, job: Job) -> None:\n        \"\"\"Records why, and what happened to the canary.\"\"\"\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        strangers = self.strangers.get(job.id)\n        if strangers:\n            said = \"only other workers answered on %s within %s: %s\"\n            detail = said % (job.where, limit, \", \".join(strangers[:5]))\n        else:\n            detail = \"no worker answered on %s within %s\" % (job.where, limit)\n        waiting = self.depth(job.where)\n        detail += \"; %d other messages are queued there\" % waiting if waiting else \"\"\n        if not strangers:\n            detail += job.stands()\n            back = job.id in self.withdrawn\n            detail += \"; its canary was removed\" if back else \"; its canary has expired\"\n        job.end(\"timed-out\", detail)\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        try:\n            with self.session.app.connection_for_write() as connection:\n                for job in self.missing():\n                    self.withdraw(job, connection.default_channel)\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: both expire\n\n    def withdraw(self, job: Job, channel: Any) -> None:\n        \"\"\"Only Redis can remove one message of a queue; elsewhere it expires.\"\"\"\n        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]\n        try:\n            for key, raw in messages(channel, job.where):\n                if any(task in raw for task in tasks) and channel.client.lrem(key, 1, raw):\n                    self.withdrawn.add(job.id)\n        except Exception:\n            return  # another broker, or it is gone\n\n    def depth(self, queue: str) -> int:\n        try:\n            with self.session.connection.channel() as channel:\n                return int(channel.queue_declare(queue=queue, passive=True).message_count)\n        except Exception:\n            return 0  # no such queue, or a broker that does not report it\n\n    def problem(self) -> Optional[str]:\n        silent = [job for job in self.jobs if job.state != \"done\"]\n        if not silent:\n            return None\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        others = [job for job in silent if self.strangers.get(job.id)]\n        nobody = [job for job in silent if job not in others]\n        parts = []\n        if nobody:\n            parts.append(\"no worker answered on %s within %s\" % (places(nobody), limit))\n        if others:\n            parts.append(\"only other workers answered on %s within %s\" % (places(others), limit))\n        return \"; \".join(parts)\n\n\ndef places(jobs: List[Job]) -> str:\n    seen: List[str] = []\n    for job in jobs:\n        seen.extend([] if job.where in seen else [job.where])\n    return \", \".join(seen)\n\n\ndef queue_of(app: Any, task: Any, name: str) -> Optional[str]:\n    \"\"\"The queue to which the app routes a task; None if that cannot be read.\"\"\"\n    try:\n        found = getattr(task, \"queue\", None) or app.amqp.router.route({}, name).get(\"queue\")\n        return str(getattr(found, \"name\", found)) if found else None\n    except Exception:\n        return None\n\n\n# --- a task of the app's own -------------------------------------------------------------------\n\n\nclass Tasks:\n    \"\"\"Calls of one task, followed in the result backend.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.session = session\n        self.name = session.request[\"task\"]\n        self.results: Dict[str, Any] = {}\n        self.states: Dict[str, str] = {}\n        self.queue: Optional[str] = session.request[\"queue\"]\n        self.places = Places(session.app)\n        self.jobs: List[Job] = []\n        self.replies: Any = None\n\n    def run(self) -> Dict[str, Any]:\n        task = self.known_task()\n        self.queue = self.queue or queue_of(self.session.app, task, self.name)\n        self.replies = self.reply_queue()\n        try:\n            for call in self.session.request[\"calls\"]:\n                self.send(task, call[\"args\"])\n            self.follow()\n        finally:\n            # Also after SIGTERM.\n            self.clear_up()\n        if self.waiting():\n            self.locate()\n        for job in self.waiting():\n            job.end(\"timed-out\", self.last_word(job))\n        bad = [job for job in self.jobs if job.state != \"done\"]\n        problem = None\n        if bad:\n            problem = \"%d of %d calls of %s did not succeed: %s\" % (\n                len(bad),\n                len(self.jobs),\n                self.name,\n                bad[0].detail,\n            )\n        return report(self.jobs, problem)\n\n    def follow(self) -> None:\n        while self.waiting():\n            for job in self.waiting():\n                self.look(job)\n            if not self.waiting() or self.session.left() <= 0:\n                break\n            if self.places.is_due():\n                self.locate()\n                tell_places(self.session.line, self.places, self.jobs)\n            if self.replies is None:\n                time.sleep(POLL_SECONDS)\n\n    def known_task(self) -> Any:\n        \"\"\"The task, if the app imports it; None if only the workers know it.\"\"\"\n        from celery.backends.base import DisabledBackend\n\n        app = self.session.app\n        if isinstance(app.backend, DisabledBackend):\n            raise Problem(\n                \"the app has no result backend, so it is unknown when %s is done: \"\n                \"set result_backend, or use canaries or an HTTP call\" % self.name\n            )\n        task = app.tasks.get(self.name)\n        if task is not None and task.ignore_result:\n            raise Problem(\n                \"%s has ignore_result, so it is unknown when it is done: \"\n                \"use another task, canaries or an HTTP call\" % self.name\n            )\n        return task\n\n    def send(self, task: Any, args: List[Any]) -> None:\n        app, queue = self.session.app, self.session.request[\"queue\"]\n        options = queue_options(app, queue) if queue else {}\n        options[\"expires\"] = max(self.session.left(), 1.0)\n        # Through the task itself, so that its own options apply; but never run it here.\n        if task is not None and not app.conf.task_always_eager:\n            result = task.apply_async(args=args, **options)\n        else:\n            result = app.send_task(self.name, args=args, **options)\n        job = Job(queue or self.name)\n        job.id = result.id\n        self.jobs.append(job)\n        self.results[job.id] = result\n\n    def waiting(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def look(self, job: Job) -> None:\n        result = self.results[job.id]\n        try:\n            state = self.states[job.id] = self.state_of(result)\n        except Exception as error:\n            raise Problem(\"cannot read the result backend: \" + line_of(error)) from error\n        if state not in (\"SUCCESS\", \"FAILURE\", \"REVOKED\", \"REJECTED\"):\n            return\n        if state == \"SUCCESS\":\n            job.end(\"done\", state)\n        else:\n            job.end(\"failed\", \"%s: %s\" % (state, self.error_of(result)))\n        try:\n            result.forget()\n        except Exception:\n            return  # not every backend supports it; it expires\n\n    def state_of(self, result: Any) -> str:\n        if self.replies is not None:\n            from celery.exceptions import TimeoutError as StillWaiting\n\n            # Reading the state puts the answer back into the queue; waiting for it takes it.\n            try:\n                result.get(timeout=POLL_SECONDS, propagate=False)\n            except StillWaiting:\n                return \"PENDING\"\n        return str(result.state)\n\n    def reply_queue(self) -> Any:\n        \"\"\"The queue of this process to which workers answer with `rpc://`; None elsewhere.\"\"\"\n        backend = self.session.app.backend\n        # An app with another backend need not have imported this one.\n        rpc = getattr(sys.modules.get(\"celery.backends.rpc\"), \"RPCBackend\", ())\n        return backend.binding if isinstance(backend, rpc) else None\n\n    def clear_up(self) -> None:\n        \"\"\"On a new connection: the other may have been interrupted in the middle of an answer.\"\"\"\n        if self.replies is None:\n            return\n        try:\n            with self.session.app.connection_for_write() as connection:\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # the broker is gone: it expires\n\n    def error_of(self, result: Any) -> str:\n        try:\n            found = result.result\n        except Exception as error:\n            found = error\n        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]\n\n    def last_word(self, job: Job) -> str:\n        state = self.states.get(job.id, \"PENDING\")\n        said = \"not done within %g s, last state %s\" % (\n            self.session.request[\"timeoutSeconds\"],\n            state,\n        )\n        if state == \"PENDING\":\n            said += \" (no worker has reported it; it expires if no worker takes it)\"\n        return said + job.stands()\n\n    def locate(self) -> None:\n        found = self.places.look({job.id: self.queue for job in self.waiting()})\n        for job in self.waiting():\n            job.place = found[job.id]\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:\n    ok = problem is None and all(job.state == \"done\" for job in jobs)\n    return {\"ok\": ok, \"jobs\": [job.row() for job in jobs], \"problem\": problem}\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"connecting to the broker\")\n    connection = connect(app)\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    session = Session(app, connection, request, line, deadline)\n    line.tell(\"stage\", \"waiting for the probes\")\n    work = Canaries(session) if request[\"kind\"] == \"canary\" else Tasks(session)\n    try:\n        return {**work.run(), \"delivery\": delivery(app)}\n    except Problem:\n        raise\n    except Exception as error:\n        raise Problem(\"could not send or follow the probes: \" + line_of(error)) from error\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/app/programs/probe_places.py": "\"\"\"Where probes stand that are not done: in a queue, received by a worker, running, or nowhere.\n\nAsked only of probes that take longer than usual: it costs the worker an answer. Python 3.6 and\nlater, Celery 4.4 and later.\n\"\"\"\n\nimport time\nfrom typing import Any, Dict, Iterable, List, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs.broker import is_here\n\n# Of the first look; a healthy worker has answered by then. Each look then takes at most a third of\n# the time, and waits for the answers of all workers.\nFIRST_SECONDS = 3.0\nEVERY_SECONDS = 5.0\nPAUSES = 2.0\nANSWER_SECONDS = 1.0\n# How many of the newest messages of a queue are searched.\nDEPTH = 5000\n# Celery's words for a task that a worker has received.\nSTATES = {\"active\": \"active\", \"reserved\": \"reserved\", \"ready\": \"reserved\"}\n\n\nclass Places:\n    \"\"\"Where tasks are, by their ids.\"\"\"\n\n    def __init__(self, app: Any) -> None:\n        self.app = app\n        self.begun = time.monotonic()\n        self.due = self.begun + FIRST_SECONDS\n        # Found nowhere by the last look: a message may be on its way.\n        self.missing: Set[str] = set()\n\n    def is_due(self) -> bool:\n        return time.monotonic() >= self.due\n\n    def seconds(self) -> float:\n        return round(time.monotonic() - self.begun, 3)\n\n    def look(self, tasks: Dict[str, Optional[str]]) -> Dict[str, str]:\n        \"\"\"Task id → place; the queue of each, None if it is not known. Never raises.\"\"\"\n        begun = time.monotonic()\n        try:\n            return self.found(tasks)\n        except Exception:\n            # The broker is gone, or refuses.\n            return dict.fromkeys(tasks, \"unknown\")\n        finally:\n            now = time.monotonic()\n            self.due = now + max(EVERY_SECONDS, PAUSES * (now - begun))\n\n    def found(self, tasks: Dict[str, Optional[str]]) -> Dict[str, str]:\n        places: Dict[str, str] = {}\n        with self.app.connection_for_write() as connection:\n            queues = {queue for queue in tasks.values() if queue}\n            waiting = {name: contents(connection, name) for name in queues}\n            received, told = self.received(connection, list(tasks))\n        missing = set()\n        for task, queue in tasks.items():\n            holds = waiting[queue].holds(task) if queue else None\n            if task in received:\n                places[task] = received[task]\n            elif holds:\n                places[task] = \"queued\"\n            elif holds is None or not told:\n                places[task] = \"unknown\"\n            else:\n                missing.add(task)\n                places[task] = \"lost\" if task in self.missing else \"unknown\"\n        self.missing = missing\n        return places\n\n    def received(self, connection: Any, ids: List[str]) -> Tuple[Dict[str, str], bool]:\n        \"\"\"The tasks that workers know, and whether one of this host answered.\"\"\"\n        answers = (\n            self.app.control.broadcast(\n                \"query_task\",\n                arguments={\"ids\": ids},\n                reply=True,\n                timeout=ANSWER_SECONDS,\n                connection=connection,\n            )\n            or []\n        )\n        found: Dict[str, str] = {}\n        here = False\n        for node, said in ((node, said) for each in answers for node, said in each.items()):\n            if not isinstance(said, dict) or \"error\" in said:\n                continue\n            here = here or is_here(node, {\"argv\": []})\n            for task, state in said.items():\n                word = state[0] if isinstance(state, (list, tuple)) and state else \"\"\n                found[task] = STATES.get(word, \"reserved\")\n        return found, here\n\n\nclass Contents:\n    \"\"\"The messages of a queue: themselves if the broker shows them, otherwise how many.\"\"\"\n\n    def __init__(self, messages: Optional[List[bytes]], count: int) -> None:\n        self.messages = messages\n        self.count = count\n\n    def holds(self, task: str) -> Optional[bool]:\n        \"\"\"None: it may or may not.\"\"\"\n        if self.messages is None:\n            return None if self.count else False\n        if any(task.encode() in raw for raw in self.messages):\n            return True\n        return None if self.count > len(self.messages) else False\n\n\ndef contents(connection: Any, name: str) -> Contents:\n    channel = connection.channel()\n    try:\n        try:\n            count = int(channel.queue_declare(queue=name, passive=True).message_count)\n        except connection.channel_errors as error:\n            if str(getattr(error, \"reply_code\", 404)) != \"404\":\n                raise\n            return Contents([], 0)\n        if connection.transport.driver_type != \"redis\":\n            return Contents(None, count)\n        return Contents([raw for _, raw in messages(channel, name)], count)\n    finally:\n        channel.close()\n\n\ndef messages(channel: Any, name: str) -> Iterable[Tuple[str, bytes]]:\n    \"\"\"The newest messages of a queue in Redis, of each priority, with their keys.\"\"\"\n    prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n    names = [channel._q_for_pri(name, step) for step in channel.priority_steps]\n    for key in sorted({start + key for start in (\"\", prefix) for key in names}):\n        for raw in channel.client.lrange(key, 0, DEPTH - 1):\n            yield key, raw\n",
     "celeriac_host/app/programs/queues.py": "\"\"\"Tells how an app's broker is: its queues, unacknowledged messages, and whose they are.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). It changes\nnothing. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport os\nimport time\nfrom datetime import timedelta\nfrom importlib import import_module\nfrom typing import Any, Dict, List, Optional, Tuple\n\nfrom celeriac_host.app.programs import broker, rabbitmq\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    connect,\n    delivery,\n    line_of,\n    masked,\n    serve,\n    with_app,\n)\n\n# What a shelve may be called, by the library that Python found for it.\nSUFFIXES = (\"\", \".db\", \".dat\", \".dir\")\nDJANGO_SCHEDULER = \"django_celery_beat\"\n\n\ndef told(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"connecting to the broker\")\n    beat = None if request[\"beat\"] is None else schedule(app, request[\"beat\"])\n    try:\n        connection = connect(app)\n    except Problem as problem:\n        return {\"unreachable\": masked(app, str(problem)), \"beat\": beat}\n    line.tell(\"stage\", \"asking the broker\")\n    names = request[\"queues\"] or [str(name) for name in app.amqp.queues.consume_from]\n    try:\n        lengths = {name: length(connection, name) for name in names}\n        count, oldest = unacked(connection, names)\n    except Problem:\n        # It answers, so it is not gone.\n        raise\n    except Exception as error:\n        return {\"unreachable\": masked(app, \"the broker failed: \" + line_of(error)), \"beat\": beat}\n    line.tell(\"stage\", \"asking the worker\")\n    active, silence = consumed(app, connection, request)\n    return {\n        \"transport\": str(connection.transport.driver_type),\n        \"lengths\": lengths,\n        \"unacked\": count,\n        \"oldestUnackedSeconds\": oldest,\n        \"redeliverySeconds\": delivery(app)[\"seconds\"],\n        \"active\": active,\n        \"silence\": silence and masked(app, silence),\n        \"beat\": beat,\n    }\n\n\ndef length(connection: Any, name: str) -> int:\n    \"\"\"The messages that wait in a queue; 0 if there is none, as Redis has no empty queue.\"\"\"\n    try:\n        channel = connection.channel()\n        try:\n            return int(channel.queue_declare(queue=name, passive=True).message_count)\n        finally:\n            channel.close()\n    except connection.channel_errors as error:\n        # A text with Kombu's own transports. Any other refusal must not look like an empty queue.\n        if str(getattr(error, \"reply_code\", 404)) == \"404\":\n            return 0\n        raise Problem(\"the broker refused to count %s: %s\" % (name, line_of(error))) from error\n\n\ndef unacked(connection: Any, names: List[str]) -> Tuple[Optional[int], Optional[float]]:\n    \"\"\"How many messages of the broker are unacknowledged, and since when the oldest is delivered.\n\n    Redis keeps the time of each delivery, of all queues and workers of its database. RabbitMQ\n    keeps none, and only its management API counts them.\n    \"\"\"\n    kind = connection.transport.driver_type\n    if kind == \"amqp\":\n        return rabbitmq.unacked_in(rabbitmq.managed(connection), set(names)), None\n    if kind != \"redis\":\n        return None, None\n    channel = connection.default_channel\n    prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n    raw = import_module(\"redis\").Redis(connection_pool=channel.client.connection_pool)\n    index = prefix + channel.unacked_index_key\n    first = raw.zrange(index, 0, 0, withscores=True)\n    oldest = max(time.time() - float(first[0][1]), 0.0) if first else None\n    return int(raw.zcard(index)), oldest\n\n\ndef consumed(\n    app: Any, connection: Any, request: Dict[str, Any]\n) -> Tuple[Optional[List[str]], Optional[str]]:\n    \"\"\"The queues that this unit's worker says it consumes; or why it did not say.\"\"\"\n    if not request[\"mainPid\"]:\n        return None, \"the worker is not running\"\n    try:\n        return broker.find(broker.Control(app, connection), request).queues, None\n    except Problem as problem:\n        return None, str(problem)\n\n\n# --- beat's schedule -----------------------------------------------------------------------------\n\n\ndef schedule(app: Any, beat: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"When beat last wrote to its schedule, and how often something is due.\"\"\"\n    found: Dict[str, Any] = {\"where\": \"\", \"advanced\": None, \"everySeconds\": None, \"problem\": None}\n    try:\n        name = str(beat[\"scheduler\"] or app.conf.beat_scheduler or \"\")\n        if DJANGO_SCHEDULER in name or name == \"django\":\n            return {**found, **of_django()}\n        if \"PersistentScheduler\" not in name:\n            return {**found, \"problem\": \"its scheduler is %s, which keeps no known file\" % name}\n        path = str(beat[\"schedule\"] or app.conf.beat_schedule_filename)\n        path = os.path.join(beat[\"directory\"], path)\n        found[\"where\"] = path\n        found[\"everySeconds\"] = shortest(app)\n        times = [os.stat(path + each).st_mtime for each in SUFFIXES if os.path.exists(path + each)]\n        if not times:\n            return {**found, \"problem\": \"there is no schedule at %s\" % path}\n        return {**found, \"advanced\": max(times)}\n    except Exception as error:\n        return {**found, \"problem\": masked(app, line_of(error))}\n\n\ndef shortest(app: Any) -> Optional[float]:\n    \"\"\"The shortest interval of the schedule; None: no entry has one, only times of the clock.\"\"\"\n    entries = (app.conf.beat_schedule or {}).values()\n    found = [seconds_of(each.get(\"schedule\")) for each in entries if isinstance(each, dict)]\n    return min((each for each in found if each), default=None)\n\n\ndef seconds_of(when: Any) -> Optional[float]:\n    every = getattr(when, \"run_every\", when)\n    if isinstance(every, timedelta):\n        return every.total_seconds()\n    return float(every) if isinstance(every, (int, float)) else None\n\n\ndef of_django() -> Dict[str, Any]:\n    models = import_module(\"django_celery_beat.models\")\n    rows = models.PeriodicTask.objects.filter(enabled=True)\n    newest = rows.exclude(last_run_at=None).order_by(\"-last_run_at\").first()\n    every = [\n        row.interval.schedule.run_every.total_seconds()\n        for row in rows.exclude(interval=None).select_related(\"interval\")[:1000]\n    ]\n    return {\n        \"where\": \"django_celery_beat\",\n        \"advanced\": newest.last_run_at.timestamp() if newest else None,\n        \"everySeconds\": min(every, default=None),\n        \"problem\": None if newest else \"none of its tasks has run yet\",\n    }\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: told(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/rabbitmq.py": "\"\"\"Counts the messages of an app's RabbitMQ, which tells how many there are, and not whose.\n\nTo read a message would be to take it: even if it is returned, it moves in its queue and counts as\nredelivered. Shared by programs of the app's own interpreter (see `app_side`). Python 3.6 and later.\n\"\"\"\n\nimport base64\nimport json\nfrom typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set\nfrom urllib.parse import quote\nfrom urllib.request import ProxyHandler, Request, build_opener\n\n# Where the management API listens unless it is configured otherwise.\nMANAGEMENT_PORT = 15672\nMANAGEMENT_SECONDS = 3.0\nANSWER_BYTES = 16 * 1024 * 1024\n# Quorum queues: tasks with a countdown pass through these, from the highest to the lowest.\nDELAYED = [\"celery_delayed_%d\" % level for level in range(28)]\n\n\nclass Counts(NamedTuple):\n    ready: int\n    # Delivered and not acknowledged; None: only the management API knows.\n    unacked: Optional[int]\n    # Of all queues together.\n    consumers: int\n\n\ndef names_of(app: Any, reported: Iterable[str]) -> Set[str]:\n    \"\"\"The queues that tasks of the app wait in.\"\"\"\n    found = {str(name) for name in app.amqp.queues}\n    found.add(str(app.conf.task_default_queue))\n    return found | {str(name) for name in reported}\n\n\ndef count(connection: Any, names: Set[str]) -> Counts:\n    \"\"\"The messages and consumers of these queues, and the messages on their way there.\"\"\"\n    ready = consumers = 0\n    for name in sorted(names):\n        seen = declared(connection, name)\n        if seen is not None:\n            ready += seen.message_count\n            consumers += seen.consumer_count\n    for name in DELAYED:\n        seen = declared(connection, name)\n        if seen is None:\n            break\n        ready += seen.message_count\n    return Counts(ready, unacked_in(managed(connection), names), consumers)\n\n\ndef declared(connection: Any, name: str) -> Any:\n    \"\"\"What RabbitMQ says of a queue, without creating it; None if there is none.\"\"\"\n    try:\n        channel = connection.channel()\n        try:\n            return channel.queue_declare(queue=name, passive=True)\n        finally:\n            channel.close()\n    except connection.channel_errors as error:\n        # Not found; anything else (no permission) must not look like an empty queue.\n        if getattr(error, \"reply_code\", 404) == 404:\n            return None\n        raise\n\n\ndef managed(connection: Any) -> Optional[List[Dict[str, Any]]]:\n    \"\"\"The queues by the management API; None if it is off, or not for this user.\"\"\"\n    if connection.ssl or not connection.hostname:\n        return None  # its password would leave without encryption\n    where = \"http://%s:%d/api/queues/%s\" % (\n        connection.hostname,\n        MANAGEMENT_PORT,\n        quote(connection.virtual_host or \"/\", safe=\"\"),\n    )\n    user = \"%s:%s\" % (connection.userid or \"guest\", connection.password or \"guest\")\n    token = base64.b64encode(user.encode(\"utf-8\")).decode(\"ascii\")\n    try:\n        opener = build_opener(ProxyHandler({}))\n        request = Request(where, headers={\"Authorization\": \"Basic \" + token})\n        with opener.open(request, timeout=MANAGEMENT_SECONDS) as response:\n            said = json.loads(response.read(ANSWER_BYTES).decode(\"utf-8\"))\n    except (OSError, ValueError):\n        return None\n    return [each for each in said if isinstance(each, dict)] if isinstance(said, list) else None\n\n\ndef unacked_in(queues: Optional[List[Dict[str, Any]]], names: Set[str]) -> Optional[int]:\n    \"\"\"How many messages of these queues are unacknowledged; None if one of them is not told.\"\"\"\n    if queues is None:\n        return None\n    total = 0\n    for each in queues:\n        if each.get(\"name\") in names:\n            if not isinstance(each.get(\"messages_unacknowledged\"), int):\n                return None\n            total += each[\"messages_unacknowledged\"]\n    return total\n\n\ndef hidden(counts: Counts, consuming: int, holding: int) -> Optional[str]:\n    \"\"\"What a task that no worker reports may hide behind; None: nothing is left.\n\n    `consuming`: how many consumers the workers that answer have; `holding`: their tasks.\n    \"\"\"\n    if counts.ready:\n        return \"RabbitMQ tells that %s in its queues, not whose\" % messages_are(counts.ready)\n    if counts.unacked:\n        return \"RabbitMQ tells that %s unacknowledged, not whose\" % messages_are(counts.unacked)\n    if counts.unacked is None and counts.consumers > consuming:\n        return (\n            \"a worker that does not answer consumes its queues; whether it holds a message, only \"\n            \"RabbitMQ's management API tells\"\n        )\n    if counts.unacked is None and holding:\n        return (\n            \"workers hold %d task%s; whether more messages are unacknowledged, only RabbitMQ's \"\n            \"management API tells\" % (holding, \"\" if holding == 1 else \"s\")\n        )\n    return None\n\n\ndef messages_are(count: int) -> str:\n    return \"1 message is\" if count == 1 else \"%d messages are\" % count\n",
     "celeriac_host/app/programs/send.py": "\"\"\"Sends tasks by name, each with a given id, through the app's own Celery.\n\nThe app's interpreter runs it, as the unit's user in its directory (see `app_side`). It asks the\nagent before each call, and reports each call. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nfrom typing import Any, Dict, List\n\nfrom celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"sending tasks\")\n    if app.conf.get(\"task_always_eager\"):\n        raise Problem(\"task_always_eager is on: the tasks would run here, not in the worker\")\n    calls = request[\"calls\"]\n    unknown = sorted({call[\"task\"] for call in calls if call[\"task\"] not in app.tasks})\n    if unknown:\n        raise Problem(\"unknown task in the app: %s\" % \", \".join(unknown))\n    connection = connect(app)\n    sent: List[str] = []\n    for call in calls:\n        if not line.ask(\"send\", call[\"id\"]):\n            continue\n        more = {\"queue\": call[\"queue\"]} if call[\"queue\"] else {}\n        task = app.tasks[call[\"task\"]]\n        task.apply_async(args=call[\"args\"], task_id=call[\"id\"], connection=connection, **more)\n        sent.append(call[\"id\"])\n        line.tell(\"sent\", call[\"id\"])\n    return {\"sent\": sent}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    return with_app(request, line, lambda app: send(app, request, line))\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/sources.py": "\"\"\"Reads the Python sources below a folder, as the user of the app; see `own_folders`.\"\"\"\n\nimport hashlib\nimport os\nimport stat\nfrom collections import deque\nfrom itertools import islice\nfrom typing import Any, Dict, Iterator, List, Tuple\n\nfrom celeriac_host.app.programs.own_folders import serve\n\nFILE_LIMIT = 20_000\n# Larger ones, which no person writes, are told apart by their size.\nSOURCE_LIMIT_BYTES = 4 * 1024 * 1024\nSKIPPED = (\"node_modules\", \"__pycache__\", \"site-packages\")\n\n\ndef read(args: Dict[str, Any]) -> Any:\n    \"\"\"The newest source, a fingerprint of all, and whether there are more than the limit.\n\n    The fingerprint is of names and contents; no clock has a part in it.\n    \"\"\"\n    digest = hashlib.sha256()\n    newest: Dict[str, Any] = {}\n    paths = list(islice(walk(args[\"directory\"]), FILE_LIMIT + 1))\n    for path in paths[:FILE_LIMIT]:\n        if not path.endswith(\".py\"):\n            continue\n        digest.update((\"%s\\0%s\\0\" % (path, content(path))).encode(\"utf-8\", \"surrogateescape\"))\n        try:\n            modified = os.stat(path).st_mtime\n        except OSError:\n            continue\n        if not newest or modified > newest[\"modified\"]:\n            newest = {\"path\": path, \"modified\": modified}\n    return {\n        \"newest\": newest or None,\n        \"truncated\": len(paths) > FILE_LIMIT,\n        \"fingerprint\": digest.hexdigest(),\n    }\n\n\ndef walk(directory: str) -> \"Iterator[str]\":\n    \"\"\"Breadth first, so that a limit omits the deepest folders; in the same order each time.\"\"\"\n    folders = deque([os.path.realpath(directory)])\n    while folders:\n        found, below = entries(folders.popleft())\n        folders.extend(below)\n        for path in found:\n            yield path\n\n\ndef is_skipped(folder: str) -> bool:\n    \"\"\"Whether it is a hidden folder (.git, .venv, .tox) or one of third-party code.\"\"\"\n    return folder.startswith(\".\") or folder in SKIPPED\n\n\ndef content(path: str) -> str:\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError as error:\n        return str(error.strerror)\n    with os.fdopen(handle, \"rb\") as file:\n        about = os.fstat(handle)\n        if not stat.S_ISREG(about.st_mode):\n            return \"\"\n        # None of them may fill our memory, or keep us busy.\n        if about.st_size > SOURCE_LIMIT_BYTES:\n            return \"%d bytes\" % about.st_size\n        return hashlib.sha256(file.read(SOURCE_LIMIT_BYTES)).hexdigest()\n\n\ndef entries(folder: str) -> \"Tuple[List[str], List[str]]\":\n    \"\"\"The files of a folder, and its folders that may contain the app's own code.\"\"\"\n    try:\n        with os.scandir(folder) as found:\n            inside = sorted(found, key=lambda entry: entry.name)\n    except OSError:\n        return [], []\n    if any(entry.name == \"pyvenv.cfg\" for entry in inside):\n        return [], []\n    folders = [\n        entry.path\n        for entry in inside\n        if entry.is_dir(follow_symlinks=False) and not is_skipped(entry.name)\n    ]\n    return [entry.path for entry in inside if entry.is_file()], folders\n\n\nif __name__ == \"__main__\":\n    serve({\"read\": read})\n",
     "celeriac_host/app/programs/tree.py": "\"\"\"Unpacks, switches and removes code folders in a user's folder; see `own_folders`.\"\"\"\n\nimport os\nimport shutil\nimport sys\nimport tarfile\nfrom typing import Any, Dict, List\n\nfrom celeriac_host.app.programs.own_folders import (\n    Refused,\n    exists,\n    is_folder,\n    make_folder,\n    require_own,\n    require_private,\n    serve,\n)\n\nMARGIN_BYTES = 32 * 1024 * 1024\nMEMBER_LIMIT = 200_000\n# Of Python, for its byte code.\nCACHE = \"__pycache__\"\n\n\ndef look(args: Dict[str, Any]) -> Any:\n    \"\"\"The link `current` and the code folders of a folder, newest first; None if it is missing.\"\"\"\n    base = args[\"base\"]\n    if not exists(base):\n        return None\n    require_own(base)\n    link, releases = os.path.join(base, \"current\"), os.path.join(base, \"releases\")\n    target = os.readlink(link) if os.path.islink(link) else None\n    leads = os.path.realpath(link)\n    is_release = os.path.dirname(leads) == os.path.realpath(releases)\n    names = os.listdir(releases) if os.path.isdir(releases) else []\n    return {\n        \"current\": target,\n        \"isLink\": target is not None or not os.path.lexists(link),\n        \"currentName\": os.path.basename(leads) if is_release else None,\n        \"names\": sorted(names, key=lambda each: changed(releases, each), reverse=True),\n    }\n\n\ndef changed(folder: str, name: str) -> int:\n    try:\n        return os.lstat(os.path.join(folder, name)).st_ctime_ns\n    except FileNotFoundError:\n        return 0\n\n\ndef is_unpacked(args: Dict[str, Any]) -> Any:\n    release = os.path.join(args[\"base\"], \"releases\", args[\"name\"])\n    if not exists(release):\n        return False\n    require_own(release)\n    linked = all(os.path.islink(os.path.join(release, each)) for each in args[\"shared\"])\n    return os.path.isdir(release) and linked\n\n\ndef unpack(args: Dict[str, Any]) -> Any:\n    \"\"\"Unpacks an archive from stdin into releases/NAME, atomically, with its shared paths.\"\"\"\n    base, name = args[\"base\"], args[\"name\"]\n    require_own(base)\n    releases = os.path.join(base, \"releases\")\n    make_folder(releases)\n    require_own(releases)\n    final, part = os.path.join(releases, name), os.path.join(releases, \".\" + name + \".part\")\n    if os.path.lexists(part):\n        shutil.rmtree(part)\n    made = not os.path.lexists(final)\n    files = 0\n    try:\n        if made:\n            os.mkdir(part)\n            files = extract(part)\n            refuse_escapes(part)\n        for shared in args[\"shared\"]:\n            link_shared(base, part if made else final, shared)\n        if made:\n            os.sync()\n            os.rename(part, final)\n    except BaseException:\n        shutil.rmtree(part, ignore_errors=True)\n        raise\n    return {\"files\": files, \"made\": made}\n\n\ndef extract(root: str) -> int:\n    files, size = 0, 0\n    room = shutil.disk_usage(root).free - MARGIN_BYTES\n    try:\n        with tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|gz\") as archive:\n            for member in archive:\n                files += 1\n                size += member.size\n                if size > room:\n                    raise Refused(\n                        \"no room for the release: %d MiB are free on the disk of %s, and 32 MiB \"\n                        \"must stay free\" % (room // 2**20 + 32, root)\n                    )\n                if files > MEMBER_LIMIT:\n                    raise Refused(\"the archive has more than %d files\" % MEMBER_LIMIT)\n                take(archive, member, root)\n    except (tarfile.TarError, EOFError) as error:\n        raise Refused(\"cannot read the archive: %s\" % error) from None\n    return files\n\n\ndef take(archive: Any, member: Any, root: str) -> None:\n    path = member.name.rstrip(\"/\")\n    parts = path.split(\"/\")\n    if path.startswith(\"/\") or any(part in (\"\", \".\", \"..\") for part in parts) or \"\\0\" in path:\n        raise Refused(\n            \"the archive contains the path %r, which is outside the release\" % member.name\n        )\n    folder = root\n    for part in parts[:-1]:\n        folder = os.path.join(folder, part)\n        if not os.path.lexists(folder):\n            os.mkdir(folder)\n        elif not is_folder(folder):\n            raise Refused(\"the archive contains %r below a path that is not a folder\" % member.name)\n    whole = os.path.join(root, path)\n    if member.isdir():\n        if not os.path.lexists(whole):\n            os.mkdir(whole)\n        elif not is_folder(whole):\n            raise Refused(\"the archive contains %r twice\" % member.name)\n        return\n    if os.path.lexists(whole):\n        raise Refused(\"the archive contains %r twice\" % member.name)\n    if member.issym():\n        os.symlink(member.linkname, whole)\n    elif member.isreg():\n        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW\n        mode = 0o755 if member.mode & 0o100 else 0o644\n        with os.fdopen(os.open(whole, flags, mode), \"wb\") as file:\n            shutil.copyfileobj(archive.extractfile(member), file)\n            os.fchmod(file.fileno(), mode)\n        os.utime(whole, (member.mtime, member.mtime))\n    else:\n        raise Refused(\"the archive contains %r, which is not a file, folder or link\" % member.name)\n\n\ndef refuse_escapes(root: str) -> None:\n    \"\"\"Refuses links that lead out of the archive, once all of them exist.\"\"\"\n    for folder, folders, names in os.walk(root):\n        for each in folders + names:\n            whole = os.path.join(folder, each)\n            if not os.path.islink(whole):\n                continue\n            target = os.readlink(whole)\n            leads = os.path.realpath(whole)\n            if target.startswith(\"/\") or not (leads + \"/\").startswith(root + \"/\"):\n                raise Refused(\n                    \"the archive's link %s leads out of the release, to %s\"\n                    % (os.path.relpath(whole, root), target)\n                )\n\n\ndef link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:\n    path, kept = shared[\"path\"], os.path.join(base, \"shared\", shared[\"path\"])\n    if not os.path.lexists(kept):\n        if not shared[\"folder\"]:\n            raise Refused(\n                \"%s does not exist: create the file, or end the name with / for a folder\" % kept\n            )\n        make_folder(kept)\n    inside = os.path.join(release, path)\n    make_folder(os.path.dirname(inside))\n    if os.geteuid() == 0:\n        require_private(os.path.dirname(inside))\n    target = os.path.relpath(kept, os.path.dirname(inside))\n    if os.path.islink(inside):\n        if os.readlink(inside) == target:\n            return\n        os.unlink(inside)\n    elif os.path.isdir(inside):\n        shutil.rmtree(inside)\n    elif os.path.lexists(inside):\n        os.unlink(inside)\n    os.symlink(target, inside)\n\n\ndef switch(args: Dict[str, Any]) -> Any:\n    \"\"\"Replaces a link atomically, by renaming a new one over it.\"\"\"\n    link, target = args[\"link\"], args[\"target\"]\n    forget(args)\n    if target is not None and not os.path.isdir(os.path.join(os.path.dirname(link), target)):\n        raise Refused(\n            \"%s cannot point to %s: it does not exist, or was removed since; deploy that commit \"\n            \"again\" % (link, target)\n        )\n    beside = beside_link(link)\n    if target is None:\n        os.unlink(link)\n        return None\n    os.symlink(target, beside)\n    try:\n        os.rename(beside, link)\n    except BaseException:\n        os.unlink(beside)\n        raise\n    handle = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY)\n    os.fsync(handle)\n    os.close(handle)\n    return None\n\n\ndef forget(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes the new link that an interrupted switch left beside the link.\"\"\"\n    require_own(os.path.dirname(args[\"link\"]))\n    beside = beside_link(args[\"link\"])\n    if os.path.islink(beside):\n        os.unlink(beside)\n    return None\n\n\ndef beside_link(link: str) -> str:\n    return os.path.join(os.path.dirname(link), \".%s.celeriac\" % os.path.basename(link))\n\n\ndef remove(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes folders in a folder; returns the names of those that could not be removed.\"\"\"\n    folder = args[\"folder\"]\n    left: List[str] = []\n    if not os.path.isdir(folder):\n        return left\n    require_own(folder)\n    for name in args[\"names\"]:\n        path = os.path.join(folder, name)\n        if not os.path.islink(path):\n            shutil.rmtree(path, ignore_errors=True)\n        if os.path.lexists(path):\n            left.append(name)\n    return left\n\n\ndef remove_left(args: Dict[str, Any]) -> Any:\n    \"\"\"As root: removes the byte code that a worker of another user left in folders, nothing else.\n\n    What else is there may be anything: the user can rename a folder of its own to one of the names.\n    It is started in their folder. From there on by open folders alone, and through no link.\n    \"\"\"\n    for name in args[\"names\"]:\n        if os.path.basename(name) == name and name not in (\"\", \".\", \"..\"):\n            try:\n                _remove_byte_code(name)\n            except (OSError, RecursionError):\n                continue\n    return None\n\n\ndef _remove_byte_code(top: str) -> None:\n    for path, folders, names, folder in os.fwalk(top, topdown=False):\n        if os.path.basename(path) == CACHE:\n            for name in names:\n                if name.endswith(\".pyc\"):\n                    os.unlink(name, dir_fd=folder)\n        if CACHE in folders:\n            try:\n                os.rmdir(CACHE, dir_fd=folder)\n            except OSError:\n                continue\n\n\nWORK: Dict[str, Any] = {\n    \"look\": look,\n    \"is-unpacked\": is_unpacked,\n    \"unpack\": unpack,\n    \"switch\": switch,\n    \"forget\": forget,\n    \"remove\": remove,\n    \"remove-left\": remove_left,\n}\n\n\nif __name__ == \"__main__\":\n    serve(WORK)\n",
-    "celeriac_host/app/reports.py": "\"\"\"What the programs of `programs/` may report, by program and kind.\n\nA report comes from a process of the app's user, and may say anything. Only known fields of the\nright type pass, texts are cut, and ids are those that were asked for.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Callable, Dict\n\nLONGEST_TEXT = 300\nMOST_EVIDENCE = 20\nMOST_ENTRIES = 1000\nSTATES = (\"done\", \"failed\", \"timed-out\")\n\n# Returns the value as it may be used. Raises Invalid.\nCheck = Callable[[Any], Any]\n\n\nclass Invalid(Exception):\n    \"\"\"The report is not one that the program makes.\"\"\"\n\n\ndef clipped(text: str) -> str:\n    \"\"\"One printable line of limited length.\"\"\"\n    line = \"\".join(char if char.isprintable() else \" \" for char in text[: 4 * LONGEST_TEXT])\n    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + \"\\u2026\"\n\n\ndef checked(program: str, request: Dict[str, Any], report: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"The report with its known fields, or a `problem` with `evidence`. Raises Invalid.\"\"\"\n    problem = report.get(\"problem\")\n    if problem is not None and \"jobs\" not in report:\n        kind = {\"kind\": \"unknown\"} if report.get(\"kind\") == \"unknown\" else {}\n        return {**kind, \"problem\": clipped(str(problem)), \"evidence\": _evidence(report)}\n    asked = _asked(request)\n    fields = _fields(program, request.get(\"kind\"), asked)\n    found = {name: check(report[name]) for name, check in fields.items() if name in report}\n    missing = [\n        name for name in REQUIRED.get((program, request.get(\"kind\")), ()) if name not in found\n    ]\n    if missing:\n        raise Invalid(f\"without {missing[0]}\")\n    return found\n\n\n# Without these, a report is none.\nREQUIRED = {\n    (\"broker\", \"drain\"): (\"end\", \"left\", \"seen\", \"seconds\"),\n    (\"broker\", \"give-back\"): (\"lasting\",),\n    (\"broker\", \"consuming\"): (\"kind\",),\n    (\"messages\", \"trace\"): (\"owed\", \"held\", \"holding\", \"waiting\", \"hidden\"),\n    (\"messages\", \"look\"): (\"count\", \"restored\", \"others\", \"why\"),\n    (\"messages\", \"restore\"): (\"count\", \"restored\", \"others\", \"why\"),\n    (\"messages\", \"withdraw\"): (\"withdrawn\",),\n    (\"probe\", \"canary\"): (\"ok\", \"jobs\", \"problem\"),\n    (\"probe\", \"task\"): (\"ok\", \"jobs\", \"problem\"),\n    (\"send\", None): (\"sent\",),\n    (\"queues\", \"queues\"): (\"beat\",),\n}\nQUEUE_NUMBERS = (\"unacked\", \"oldestUnackedSeconds\", \"redeliverySeconds\")\n\n\ndef _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:\n    ids = _list(asked)\n    if program == \"messages\":\n        return {\n            **dict.fromkeys((\"owed\", \"held\", \"withdrawn\"), ids),\n            **dict.fromkeys((\"holding\", \"waiting\", \"count\", \"restored\"), _number),\n            **{name: _maybe(_text) for name in (\"hidden\", \"why\")},\n            \"others\": _list(_text),\n            \"tasks\": _counts,\n            \"begun\": _by(asked),\n            \"oldestSeconds\": _number,\n            \"messages\": _list(_row((\"id\", \"task\", \"queue\"))),\n        }\n    if program == \"probe\":\n        return {\"ok\": _flag, \"jobs\": _list(_job), \"problem\": _maybe(_text), \"delivery\": delivery}\n    if program == \"queues\":\n        return {\n            **{name: _maybe(_text) for name in (\"unreachable\", \"silence\")},\n            **{name: _maybe(_number) for name in QUEUE_NUMBERS},\n            \"transport\": _text,\n            \"lengths\": _counts,\n            \"active\": _maybe(_list(_text)),\n            \"beat\": _maybe(_schedule),\n        }\n    if program == \"send\":\n        return {\"sent\": ids}\n    return {\n        \"end\": _text,\n        \"left\": _list(_text),\n        \"seen\": _number,\n        \"seconds\": _number,\n        \"lasting\": _flag,\n        \"given\": _flag,\n        \"kind\": _text,\n        \"waiting\": _counts,\n        \"answers\": _flag,\n    }\n\n\ndef _evidence(report: Dict[str, Any]) -> list[str]:\n    said = report.get(\"evidence\")\n    return [clipped(str(line)) for line in said[:MOST_EVIDENCE]] if isinstance(said, list) else []\n\n\ndef _asked(request: Dict[str, Any]) -> Check:\n    \"\"\"Passes only what this run asked for.\"\"\"\n    calls = request.get(\"calls\")\n    # The calls of a probe get their ids only in the program.\n    known = {*request.get(\"ids\", ()), *(call[\"id\"] for call in calls or () if \"id\" in call)}\n\n    def check(value: Any) -> Any:\n        if not isinstance(value, str) or value not in known:\n            raise Invalid(\"with an id that nobody asked for\")\n        return value\n\n    return check\n\n\ndef _list(check: Check) -> Check:\n    def check_all(value: Any) -> list[Any]:\n        if not isinstance(value, list):\n            raise Invalid(\"with something else instead of a list\")\n        return [check(each) for each in value[: MOST_ENTRIES * 100]]\n\n    return check_all\n\n\ndef _maybe(check: Check) -> Check:\n    return lambda value: None if value is None else check(value)\n\n\ndef _text(value: Any) -> str:\n    if not isinstance(value, str):\n        raise Invalid(\"with something else instead of a text\")\n    return clipped(value)\n\n\ndef _flag(value: Any) -> bool:\n    if not isinstance(value, bool):\n        raise Invalid(\"with something else instead of yes or no\")\n    return value\n\n\ndef _number(value: Any) -> Any:\n    if isinstance(value, bool) or not isinstance(value, (int, float)):\n        raise Invalid(\"with something else instead of a number\")\n    # Neither does a NaN, or a number with hundreds of digits.\n    if not 0 <= value < 2**53:\n        raise Invalid(\"with a number out of range\")\n    return value\n\n\ndef _counts(value: Any) -> Dict[str, Any]:\n    if not isinstance(value, dict):\n        raise Invalid(\"with something else instead of counts\")\n    return {_text(name): _number(each) for name, each in list(value.items())[:MOST_ENTRIES]}\n\n\ndef _by(key: Check) -> Check:\n    \"\"\"Numbers by such a key.\"\"\"\n\n    def check(value: Any) -> Dict[str, Any]:\n        if not isinstance(value, dict):\n            raise Invalid(\"with something else instead of numbers\")\n        entries = list(value.items())[: MOST_ENTRIES * 100]\n        return {key(name): _number(each) for name, each in entries}\n\n    return check\n\n\ndef _row(names: tuple[str, ...]) -> Check:\n    def check(value: Any) -> Dict[str, Any]:\n        if not isinstance(value, dict):\n            raise Invalid(\"with something else instead of a row\")\n        return {name: clipped(str(value.get(name, \"\"))) for name in names}\n\n    return check\n\n\ndef _job(value: Any) -> Dict[str, Any]:\n    row: Dict[str, Any] = _row((\"id\", \"where\", \"state\", \"detail\"))(value)\n    if row[\"state\"] not in STATES:\n        raise Invalid(\"with a job in an unknown state\")\n    return {**row, \"seconds\": _number(value.get(\"seconds\"))}\n\n\ndef delivery(value: Any) -> Dict[str, Any]:\n    \"\"\"What the app tells about its broker. Raises Invalid.\"\"\"\n    row: Dict[str, Any] = _row((\"transport\", \"where\"))(value)\n    seconds, problem = _maybe(_number)(value.get(\"seconds\")), _maybe(_text)(value.get(\"problem\"))\n    return {**row, \"seconds\": seconds, \"problem\": problem}\n\n\ndef _schedule(value: Any) -> Dict[str, Any]:\n    row: Dict[str, Any] = _row((\"where\",))(value)\n    numbers = {name: _maybe(_number)(value.get(name)) for name in (\"advanced\", \"everySeconds\")}\n    return {**row, **numbers, \"problem\": _maybe(_text)(value.get(\"problem\"))}\n",
+    "celeriac_host/app/reports.py": "\"\"\"What the programs of `programs/` may report, by program and kind.\n\nA report comes from a process of the app's user, and may say anything. Only known fields of the\nright type pass, texts are cut, and ids are those that were asked for.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Callable, Dict\n\nLONGEST_TEXT = 300\nMOST_EVIDENCE = 20\nMOST_ENTRIES = 1000\nSTATES = (\"done\", \"failed\", \"timed-out\")\nPLACES = (\"queued\", \"reserved\", \"active\", \"done\", \"failed\", \"lost\", \"unknown\")\n\n# Returns the value as it may be used. Raises Invalid.\nCheck = Callable[[Any], Any]\n\n\nclass Invalid(Exception):\n    \"\"\"The report is not one that the program makes.\"\"\"\n\n\ndef clipped(text: str) -> str:\n    \"\"\"One printable line of limited length.\"\"\"\n    line = \"\".join(char if char.isprintable() else \" \" for char in text[: 4 * LONGEST_TEXT])\n    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + \"\\u2026\"\n\n\ndef checked(program: str, request: Dict[str, Any], report: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"The report with its known fields, or a `problem` with `evidence`. Raises Invalid.\"\"\"\n    problem = report.get(\"problem\")\n    if problem is not None and \"jobs\" not in report:\n        kind = {\"kind\": \"unknown\"} if report.get(\"kind\") == \"unknown\" else {}\n        return {**kind, \"problem\": clipped(str(problem)), \"evidence\": _evidence(report)}\n    asked = _asked(request)\n    fields = _fields(program, request.get(\"kind\"), asked)\n    found = {name: check(report[name]) for name, check in fields.items() if name in report}\n    missing = [\n        name for name in REQUIRED.get((program, request.get(\"kind\")), ()) if name not in found\n    ]\n    if missing:\n        raise Invalid(f\"without {missing[0]}\")\n    return found\n\n\n# Without these, a report is none.\nREQUIRED = {\n    (\"broker\", \"drain\"): (\"end\", \"left\", \"seen\", \"seconds\"),\n    (\"broker\", \"give-back\"): (\"lasting\",),\n    (\"broker\", \"consuming\"): (\"kind\",),\n    (\"messages\", \"trace\"): (\"owed\", \"held\", \"holding\", \"waiting\", \"hidden\"),\n    (\"messages\", \"look\"): (\"count\", \"restored\", \"others\", \"why\"),\n    (\"messages\", \"restore\"): (\"count\", \"restored\", \"others\", \"why\"),\n    (\"messages\", \"withdraw\"): (\"withdrawn\",),\n    (\"probe\", \"canary\"): (\"ok\", \"jobs\", \"problem\"),\n    (\"probe\", \"task\"): (\"ok\", \"jobs\", \"problem\"),\n    (\"send\", None): (\"sent\",),\n    (\"queues\", \"queues\"): (\"beat\",),\n}\nQUEUE_NUMBERS = (\"unacked\", \"oldestUnackedSeconds\", \"redeliverySeconds\")\n\n\ndef _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:\n    ids = _list(asked)\n    if program == \"messages\":\n        return {\n            **dict.fromkeys((\"owed\", \"held\", \"withdrawn\"), ids),\n            **dict.fromkeys((\"holding\", \"waiting\", \"count\", \"restored\"), _number),\n            **{name: _maybe(_text) for name in (\"hidden\", \"why\")},\n            \"others\": _list(_text),\n            \"tasks\": _counts,\n            \"begun\": _by(asked),\n            \"oldestSeconds\": _number,\n            \"messages\": _list(_row((\"id\", \"task\", \"queue\"))),\n        }\n    if program == \"probe\":\n        return {\"ok\": _flag, \"jobs\": _list(_job), \"problem\": _maybe(_text), \"delivery\": delivery}\n    if program == \"queues\":\n        return {\n            **{name: _maybe(_text) for name in (\"unreachable\", \"silence\")},\n            **{name: _maybe(_number) for name in QUEUE_NUMBERS},\n            \"transport\": _text,\n            \"lengths\": _counts,\n            \"active\": _maybe(_list(_text)),\n            \"beat\": _maybe(_schedule),\n        }\n    if program == \"send\":\n        return {\"sent\": ids}\n    return {\n        \"end\": _text,\n        \"left\": _list(_text),\n        \"seen\": _number,\n        \"seconds\": _number,\n        \"lasting\": _flag,\n        \"given\": _flag,\n        \"kind\": _text,\n        \"waiting\": _counts,\n        \"answers\": _flag,\n    }\n\n\ndef _evidence(report: Dict[str, Any]) -> list[str]:\n    said = report.get(\"evidence\")\n    return [clipped(str(line)) for line in said[:MOST_EVIDENCE]] if isinstance(said, list) else []\n\n\ndef _asked(request: Dict[str, Any]) -> Check:\n    \"\"\"Passes only what this run asked for.\"\"\"\n    calls = request.get(\"calls\")\n    # The calls of a probe get their ids only in the program.\n    known = {*request.get(\"ids\", ()), *(call[\"id\"] for call in calls or () if \"id\" in call)}\n\n    def check(value: Any) -> Any:\n        if not isinstance(value, str) or value not in known:\n            raise Invalid(\"with an id that nobody asked for\")\n        return value\n\n    return check\n\n\ndef _list(check: Check) -> Check:\n    def check_all(value: Any) -> list[Any]:\n        if not isinstance(value, list):\n            raise Invalid(\"with something else instead of a list\")\n        return [check(each) for each in value[: MOST_ENTRIES * 100]]\n\n    return check_all\n\n\ndef _maybe(check: Check) -> Check:\n    return lambda value: None if value is None else check(value)\n\n\ndef _text(value: Any) -> str:\n    if not isinstance(value, str):\n        raise Invalid(\"with something else instead of a text\")\n    return clipped(value)\n\n\ndef _flag(value: Any) -> bool:\n    if not isinstance(value, bool):\n        raise Invalid(\"with something else instead of yes or no\")\n    return value\n\n\ndef _number(value: Any) -> Any:\n    if isinstance(value, bool) or not isinstance(value, (int, float)):\n        raise Invalid(\"with something else instead of a number\")\n    # Neither does a NaN, or a number with hundreds of digits.\n    if not 0 <= value < 2**53:\n        raise Invalid(\"with a number out of range\")\n    return value\n\n\ndef _counts(value: Any) -> Dict[str, Any]:\n    if not isinstance(value, dict):\n        raise Invalid(\"with something else instead of counts\")\n    return {_text(name): _number(each) for name, each in list(value.items())[:MOST_ENTRIES]}\n\n\ndef _by(key: Check) -> Check:\n    \"\"\"Numbers by such a key.\"\"\"\n\n    def check(value: Any) -> Dict[str, Any]:\n        if not isinstance(value, dict):\n            raise Invalid(\"with something else instead of numbers\")\n        entries = list(value.items())[: MOST_ENTRIES * 100]\n        return {key(name): _number(each) for name, each in entries}\n\n    return check\n\n\ndef _row(names: tuple[str, ...]) -> Check:\n    def check(value: Any) -> Dict[str, Any]:\n        if not isinstance(value, dict):\n            raise Invalid(\"with something else instead of a row\")\n        return {name: clipped(str(value.get(name, \"\"))) for name in names}\n\n    return check\n\n\ndef _job(value: Any) -> Dict[str, Any]:\n    row: Dict[str, Any] = _row((\"id\", \"where\", \"state\", \"detail\"))(value)\n    if row[\"state\"] not in STATES:\n        raise Invalid(\"with a job in an unknown state\")\n    place = {} if value.get(\"place\") is None else {\"place\": _place(value[\"place\"])}\n    return {**row, \"seconds\": _number(value.get(\"seconds\")), **place}\n\n\ndef _place(value: Any) -> str:\n    if value not in PLACES:\n        raise Invalid(\"with a job in an unknown place\")\n    return str(value)\n\n\ndef places(value: Any) -> Dict[str, Any]:\n    \"\"\"Where the probes of a gate stand. Raises Invalid.\"\"\"\n    if not isinstance(value, dict) or not isinstance(value.get(\"probes\"), list):\n        raise Invalid(\"without the probes\")\n    rows = [\n        {**_row((\"where\", \"detail\"))(each), \"place\": _place(each.get(\"place\"))}\n        for each in value[\"probes\"][:MOST_ENTRIES]\n        if isinstance(each, dict)\n    ]\n    return {\"seconds\": _number(value.get(\"seconds\")), \"probes\": rows}\n\n\ndef delivery(value: Any) -> Dict[str, Any]:\n    \"\"\"What the app tells about its broker. Raises Invalid.\"\"\"\n    row: Dict[str, Any] = _row((\"transport\", \"where\"))(value)\n    seconds, problem = _maybe(_number)(value.get(\"seconds\")), _maybe(_text)(value.get(\"problem\"))\n    return {**row, \"seconds\": seconds, \"problem\": problem}\n\n\ndef _schedule(value: Any) -> Dict[str, Any]:\n    row: Dict[str, Any] = _row((\"where\",))(value)\n    numbers = {name: _maybe(_number)(value.get(name)) for name in (\"advanced\", \"everySeconds\")}\n    return {**row, **numbers, \"problem\": _maybe(_text)(value.get(\"problem\"))}\n",
     "celeriac_host/app/shared_modules.py": "\"\"\"The undo of a release that wrote a Python module which other units load.\n\nThe module stays while another unit needs it. A module that an undo kept for others is removed by\nthe undo after which nothing refers to it any more. Each version has a folder of its own\n(`module_versions`); older versions of Celeriac wrote one module for all units.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.app import module_users, module_versions\nfrom celeriac_host.state import aside, ledger\nfrom celeriac_host.state.journal import Journal, StepJournal, read_plan\nfrom celeriac_host.system.system import System\n\n\ndef is_module(path: str) -> bool:\n    return path.endswith(\".py\")\n\n\ndef brings_version(operation: dict[str, Any]) -> bool:\n    \"\"\"Whether this operation writes a module of which an older version may be left.\"\"\"\n    return operation[\"op\"] == \"write-file\" and module_versions.is_version(operation[\"path\"])\n\n\ndef remember(step: StepJournal, path: str) -> None:\n    \"\"\"Records what refers to a module without versions, and how, before it is written.\"\"\"\n    if is_module(path) and not module_versions.is_version(path):\n        step.keep(\"users\", module_users.find(path, _unit(step)))\n\n\nclass Users(NamedTuple):\n    \"\"\"What needs a module: units and processes that load it, and units that may return to it.\"\"\"\n\n    loading: Sequence[str]\n    returning: Sequence[str] = ()\n\n    def __bool__(self) -> bool:\n        return bool(self.loading or self.returning)\n\n    def __str__(self) -> str:\n        parts = [module_users.listed(self.loading)] if self.loading else []\n        parts += [f\"{each} may be rolled back to it\" for each in self.returning]\n        return \", \".join(parts)\n\n\ndef relying(step: StepJournal, host: System, unit_restored: bool = False) -> Users:\n    \"\"\"What needs the module as it is now, so that the undo of this step must keep it.\n\n    If the step created the module: everything that refers to it. If it replaced an older version:\n    what refers to it in another way than before, or was released since; the rest worked with the\n    older version. The unit itself counts once its file has been restored.\n    \"\"\"\n    kept = step.get(\"file\")\n    if kept is None or not is_module(kept[\"path\"]) or not os.path.lexists(kept[\"path\"]):\n        return Users(())\n    ident = os.path.basename(step.folder)\n    returning = module_versions.returning(kept[\"path\"], host.state, ident)\n    if module_versions.is_version(kept[\"path\"]) and kept[\"was\"] is not None:\n        # Somebody had changed it.\n        return Users(sorted(module_users.find(kept[\"path\"], _unit(step))))\n    if module_versions.is_version(kept[\"path\"]) and unit_restored:\n        return Users(sorted(module_users.find(kept[\"path\"])), returning)\n    others = module_users.find(kept[\"path\"], _unit(step))\n    before = step.get(\"users\")\n    if kept[\"was\"] is None or before is None:\n        return Users(sorted(others), returning)\n    later = ledger.units_released_after(host.state, ident)\n    return Users(\n        sorted(name for name, how in others.items() if before.get(name) != how or name in later)\n    )\n\n\ndef restore(step: StepJournal, host: System) -> str | None:\n    \"\"\"Like `aside.restore`, but keeps a module that others need, and says so.\"\"\"\n    users = relying(step, host, unit_restored=True)\n    if not users:\n        return aside.restore(step)\n    kept = step.get(\"file\")\n    if kept[\"was\"] is None:\n        # Without this mark (full disk), a module without versions is never removed.\n        with suppress(OSError):\n            step.keep(\"left\", True)\n    return f\"{kept['path']} not restored: {users}\"\n\n\ndef sweep(host: System) -> list[str]:\n    \"\"\"Removes modules that nothing refers to any more. Raises OSError.\n\n    Those with versions, and those that earlier undos kept for others.\n    \"\"\"\n    lines = module_versions.sweep(host.state)\n    for folder, index, operation in module_versions.written_modules(host.state, \"undone\"):\n        step = Journal(folder).step(index)\n        path = operation[\"path\"]\n        if not step.get(\"left\") or aside.changed(step.get(\"file\")):\n            continue\n        if not module_users.find(path) and not module_versions.returning(path, host.state):\n            lines.append(f\"{aside.restore(step)}: no unit loads it any more\")\n            step.keep(\"left\", False)\n    return lines\n\n\ndef _unit(step: StepJournal) -> str | None:\n    plan = read_plan(step.folder)\n    unit = plan[\"meta\"].get(\"unit\") if plan else None\n    return unit if unit is None or \".\" in unit else unit + \".service\"\n",
     "celeriac_host/app/stopping.py": "\"\"\"Stops or restarts a worker's unit, or a worker outside it; nothing else does.\n\nA worker that ends while it waits for its broker's next message may lose that message: it is taken\noff the queue and sent over a connection that closes. So its consumers are cancelled first, if\npossible; the unit is stopped in any case.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.app import consumers, listener\nfrom celeriac_host.state.journal import TODO, Journal, StepJournal, read_plan\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System, Tick\n\nCONSUMERS = \"worker\"\nRESTART = \"restart\"\nRESTING = (\"inactive\", \"failed\")\n# For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.\nLONGEST_UNDO_SECONDS = 7200.0\n\n\nclass Stopped(NamedTuple):\n    \"\"\"The result of a stop.\"\"\"\n\n    until: float\n    \"\"\"The last moment at which it may have taken a task, on the clock since boot.\"\"\"\n    remark: str\n    \"\"\"For the end of a sentence; may be empty.\"\"\"\n\n\ndef stop(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"Cancels the consumers, then `systemctl stop`. Raises OperationError, RunnerGone.\n\n    `args` has unit, interpreter, app and pythonPath.\n    \"\"\"\n    return _control(\"stop\", args, host, journal, timeout, tick)\n\n\ndef restart(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"`systemctl restart`, likewise.\"\"\"\n    return _control(\"restart\", args, host, journal, timeout, tick)\n\n\ndef before_end(args: dict[str, Any], process: processes.Process, host: System) -> str:\n    \"\"\"Cancels the consumers of a worker that is about to get a signal; a remark, or empty.\n\n    A plan of an older version does not name the app, and a stopped process does not answer.\n    \"\"\"\n    known = all(name in args for name in listener.APP_FIELDS) and args[\"app\"]\n    if process.state == \"T\" or not known:\n        return \"\"\n    host.note(f\"process {process.pid}: cancelling its consumers before it ends\")\n    problem = consumers.cancel_process(args, process, host)\n    return \"\" if problem is None else lost(problem)\n\n\ndef take_back(\n    args: dict[str, Any], host: System, journal: StepJournal, idle: bool = False\n) -> str | None:\n    \"\"\"Has a worker that was not stopped consume again; None if there is no need or no worker.\n\n    Before Celery 5.7, without the support module, it would consume until its next reconnect only.\n    If it is idle, and the code on the disk imports, the undo of guard-unit restarts it instead. If\n    all fails, the worker is stopped, and that undo starts it again.\n    \"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return None\n    now = units.show(host, unit, (\"InvocationID\", \"ActiveState\", \"MainPID\"))\n    if not consumers.is_running(worker, now):\n        return None\n    or_restart = idle and _is_guarded(journal, unit)\n    problem, lasting, left = consumers.give_back(args, worker, host, or_restart)\n    if problem is not None and or_restart:\n        # It may not start again: better a worker that consumes for the time being.\n        problem, lasting, left = consumers.give_back(args, worker, host)\n    names = \", \".join(sorted(worker[\"queues\"]))\n    if left:\n        host.cancelled[unit] = worker[\"invocation\"]\n        journal.keep(RESTART, worker[\"invocation\"])\n        return f\"{unit} is idle and will be restarted to consume {names} again\"\n    if problem is None:\n        if not lasting:\n            journal.keep(TODO, _todo(unit, names))\n        return f\"{unit} consumes {names} again (main {now['MainPID']})\"\n    host.cancelled[unit] = worker[\"invocation\"]\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n    stop(args, host, journal, undo_timeout(args), tick)\n    return f\"{unit} stopped to be started again: it could not consume {names} again ({problem})\"\n\n\ndef is_to_restart(journal: StepJournal, invocation: str) -> bool:\n    \"\"\"Whether another step of the transaction left this run of the unit for a restart.\"\"\"\n    return any(\n        entry[\"event\"] == \"kept\" and entry[\"name\"] == RESTART and entry[\"value\"] == invocation\n        for entry in Journal(journal.folder).entries()\n    )\n\n\ndef _is_guarded(journal: StepJournal, unit: str) -> bool:\n    plan = read_plan(journal.folder) or {\"operations\": []}\n    return any(each[\"op\"] == \"guard-unit\" and each[\"unit\"] == unit for each in plan[\"operations\"])\n\n\ndef group_of(unit: str, seen: dict[str, str]) -> str:\n    \"\"\"Its cgroup, by its properties. systemd names none once the unit has stopped.\"\"\"\n    return seen.get(\"ControlGroup\") or f\"/{seen.get('Slice') or 'system.slice'}/{unit}\"\n\n\ndef rests_at(unit: str, group: str, host: System) -> float | None:\n    \"\"\"The time at which the unit rests and nothing is in its cgroup; None: something runs.\n\n    By the clock of the host, after the look: whatever ran before has written what it wrote.\n    \"\"\"\n    if units.show(host, unit, (\"ActiveState\",))[\"ActiveState\"] not in RESTING:\n        return None\n    return None if units.cgroup_processes(group) else time.time()\n\n\ndef undo_timeout(args: dict[str, Any]) -> float:\n    \"\"\"How long an undo waits for systemd to stop or start the unit, by the plan.\"\"\"\n    return float(args.get(\"undoTimeoutSeconds\", LONGEST_UNDO_SECONDS))\n\n\ndef _control(\n    verb: str,\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None,\n) -> Stopped:\n    unit = args[\"unit\"]\n    done = consumers.cancel(args, host, _Keeper(journal).keep)\n    remark = \"\"\n    if done.problem is not None:\n        host.note(f\"{unit}: could not cancel its consumers: {done.problem}\")\n        remark = lost(done.problem)\n    until = time.monotonic() if done.until is None or done.problem else done.until\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=tick)\n    except OperationError as error:\n        after = _after_failure(args, host, journal)\n        raise OperationError(\n            error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence\n        ) from None\n    return Stopped(until, remark)\n\n\ndef lost(problem: str) -> str:\n    return (\n        f\"; could not cancel its consumers first ({problem}):\"\n        \" a task that was sent at that moment may be lost\"\n    )\n\n\ndef _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"The worker may still run; then it must consume again.\"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return \"\"\n    names = \", \".join(sorted(worker[\"queues\"]))\n    try:\n        with host.shielded():\n            if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):\n                return \"\"\n            problem, lasting, _ = consumers.give_back(args, worker, host)\n    except Exception as error:\n        problem, lasting = describe(error), False\n    if problem is None:\n        if not lasting:\n            journal.keep(TODO, _todo(unit, names))\n        return f\"; it consumes {names} again\"\n    how = f\"run `systemctl restart {unit}`\"\n    return f\"; it still runs, but no longer consumes {names} ({problem}): {how}\"\n\n\ndef _todo(unit: str, names: str) -> str:\n    return (\n        f\"run `systemctl restart {unit}` when it is idle: its Celery would no longer consume\"\n        f\" {names} after a reconnect to the broker\"\n    )\n\n\nclass _Keeper:\n    \"\"\"Keeps the queues of a first attempt, if a second one finds nothing left to cancel.\"\"\"\n\n    def __init__(self, journal: StepJournal) -> None:\n        self.journal = journal\n\n    def keep(self, name: str, worker: dict[str, Any]) -> None:\n        before = self.journal.get(name)\n        if before is not None and before[\"invocation\"] == worker[\"invocation\"]:\n            queues = [*before[\"queues\"], *worker[\"queues\"]]\n            worker = {**worker, \"queues\": list(dict.fromkeys(queues))}\n        self.journal.keep(name, worker)\n",
     "celeriac_host/app/visibility.py": "\"\"\"Compares an app's visibility timeout with what a plan expects.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nfrom typing import Any\n\nfrom celeriac_host.app.reports import Invalid, delivery\nfrom celeriac_host.system.durations import duration\nfrom celeriac_host.system.errors import OperationError\n\nMARK = \"celeriac: delivery \"\n# Appended to a program that has the module `app_side`, and has imported the app as `app`.\nTELL = f\"\"\"\nprint(\"\\\\n\" + {MARK!r} + json.dumps(delivery(app)))\n\"\"\"\n\n\ndef read(out: str) -> dict[str, Any]:\n    \"\"\"What the program printed.\"\"\"\n    lines = [line for line in out.splitlines() if line.startswith(MARK)]\n    try:\n        said = json.loads(lines[-1][len(MARK) :])\n    except (IndexError, ValueError, RecursionError):\n        said = None\n    try:\n        return delivery(said)\n    except Invalid:\n        return {\"problem\": \"the app did not tell it\"}\n\n\ndef compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:\n    \"\"\"A sentence, or an empty one, and the result of the step. Raises OperationError.\"\"\"\n    problem = seen.get(\"problem\")\n    if problem:\n        return f\"its visibility timeout is unknown: {problem}\", {\"problem\": problem}\n    seen = {name: value for name, value in seen.items() if name != \"problem\"}\n    seconds = seen.get(\"seconds\")\n    if seconds is None or seconds >= asked[\"atLeastSeconds\"]:\n        return \"\", seen\n    said = (\n        f\"its visibility timeout is {duration(seconds)} ({seen['where']}), \"\n        f\"but longest-task is {duration(asked['atLeastSeconds'])}: {asked['why']}\"\n    )\n    if asked[\"refuse\"]:\n        raise OperationError(said, evidence=[asked[\"fix\"]])\n    return said, {**seen, \"accepted\": True}\n",
@@ -54760,6 +54779,7 @@ const hostProgram = {
     "celeriac_host/facts/limits.py": "\"\"\"What bounds the memory of a unit, and of the services beside it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name, text_of\nfrom celeriac_host.system import services, units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"Id\", \"ActiveState\", \"Slice\", \"ControlGroup\", \"MemoryMax\", \"MemoryCurrent\")\n# cgroup v1 has a number near 2^63 for \"no limit\".\nUNLIMITED_BYTES = 1 << 60\nPROPORTIONAL = re.compile(r\"^Pss:\\s+(\\d+) kB$\", re.MULTILINE)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    name = full_name(args[\"unit\"])\n    seen = [\n        block\n        for block in _units(host)\n        if 0 < units.number(block.get(\"MemoryMax\")) < UNLIMITED_BYTES\n    ]\n    return {\n        \"controller\": _has_controller(),\n        \"ownMeminfo\": _own_meminfo(),\n        \"system\": _system(),\n        \"unitBytes\": _proportional(units.show(host, name, [\"ControlGroup\"])[\"ControlGroup\"]),\n        \"slices\": [\n            {\"name\": block[\"Id\"], \"memoryMaxBytes\": int(block[\"MemoryMax\"])}\n            for block in seen\n            if block.get(\"Id\", \"\").endswith(\".slice\")\n        ],\n        \"services\": [\n            {\n                \"name\": block[\"Id\"],\n                \"activeState\": block.get(\"ActiveState\", \"\"),\n                \"slice\": block.get(\"Slice\", \"\"),\n                \"memoryMaxBytes\": int(block[\"MemoryMax\"]),\n                # Without the controller it is `[not set]`.\n                \"currentBytes\": units.number(block.get(\"MemoryCurrent\")) or None,\n            }\n            for block in seen\n            # Nor a program that another run of Celeriac has started for a moment.\n            if block.get(\"Id\", \"\").endswith(\".service\")\n            and block[\"Id\"] != name\n            and not block[\"Id\"].startswith(services.PREFIX)\n        ],\n    }\n\n\ndef _units(host: System) -> list[dict[str, str]]:\n    \"\"\"The loaded services and slices; systemctl separates them by empty lines.\"\"\"\n    wanted = [\"--no-pager\", \"-p\", \",\".join(PROPERTIES), \"--\", \"*.service\", \"*.slice\"]\n    done = host.run([\"systemctl\", \"show\", *wanted], timeout=30)\n    blocks = (block.splitlines() for block in done.out.split(\"\\n\\n\"))\n    return [\n        {name: value for name, equals, value in (line.partition(\"=\") for line in lines) if equals}\n        for lines in blocks\n    ]\n\n\ndef _has_controller() -> bool:\n    \"\"\"Whether the kernel can limit the memory of services.\"\"\"\n    root = units.CGROUP_ROOT\n    version2 = text_of(root + \"/cgroup.controllers\")\n    if version2 is not None:\n        return \"memory\" in version2.split()\n    return os.path.exists(root + \"/memory/memory.limit_in_bytes\")\n\n\ndef _own_meminfo() -> bool:\n    \"\"\"Whether something is mounted over /proc/meminfo, as lxcfs does with a container's own.\"\"\"\n    rows = (line.split() for line in (text_of(\"/proc/self/mountinfo\") or \"\").splitlines())\n    return any(len(row) > 4 and row[4] == \"/proc/meminfo\" for row in rows)\n\n\ndef _system() -> dict[str, int] | None:\n    \"\"\"The limit of the cgroup that is our root, as in a container; None if there is none.\"\"\"\n    root = units.CGROUP_ROOT\n    if os.path.exists(root + \"/cgroup.controllers\"):\n        limit, used = text_of(root + \"/memory.max\"), text_of(root + \"/memory.current\")\n        cache = _counter(root + \"/memory.stat\", \"file\")\n    else:\n        limit = text_of(root + \"/memory/memory.limit_in_bytes\")\n        used = text_of(root + \"/memory/memory.usage_in_bytes\")\n        cache = _counter(root + \"/memory/memory.stat\", \"total_cache\")\n    limit_bytes = units.number((limit or \"\").strip())\n    used_bytes = units.number((used or \"\").strip())\n    if not 0 < limit_bytes < UNLIMITED_BYTES or used_bytes == 0:\n        return None\n    # The kernel drops the cache of files before it kills anything.\n    return {\"limitBytes\": limit_bytes, \"usedBytes\": max(used_bytes - cache, 0)}\n\n\ndef _proportional(group: str) -> int | None:\n    \"\"\"The memory of the processes, shared pages divided among those that share them.\"\"\"\n    found = units.cgroup_processes(group)\n    texts = [text_of(f\"/proc/{process.pid}/smaps_rollup\") for process in found]\n    shares = [PROPORTIONAL.search(text) for text in texts if text]\n    known = [int(share.group(1)) * 1024 for share in shares if share]\n    return sum(known) if known and len(known) == len(found) else None\n\n\ndef _counter(path: str, name: str) -> int:\n    rows = (line.split() for line in (text_of(path) or \"\").splitlines())\n    return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == name), 0)\n",
     "celeriac_host/facts/logged.py": "\"\"\"What a unit has logged since a time or a cursor, grouped: see LoggedFact.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app.log_groups import MOST_TEXT, Groups, Line, described\nfrom celeriac_host.facts import journal\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nFIELDS = \"MESSAGE,_PID\"\nENTRY_LIMIT = 200_000\n# For the comparison: so much of what was logged before.\nEARLIER_LIMIT = 50_000\nEARLIER_SECONDS = 7 * 86_400\n# Beyond that, an entry is not parsed, only its beginning is searched.\nLONG_LINE_BYTES = 64 * 1024\n# Of journald itself, when it drops lines of a service that logs too fast.\nDROPPED = (\"MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e\", \"_TRANSPORT=driver\")\nSUPPRESSED = re.compile(r\"Suppressed (\\d{1,12}) messages from (\\S+)\")\nCURSOR = re.compile(r\"[0-9A-Za-z=;]{1,400}\")\nPID = re.compile(rb'\"_PID\":\"(\\d{1,10})\"')\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"`after`, a cursor of an earlier look, takes precedence over `since`.\"\"\"\n    unit, since = full_name(args[\"unit\"]), args.get(\"since\")\n    of_unit = f\"_SYSTEMD_UNIT={unit}\"\n    after = args.get(\"after\")\n    begin = _begin(after, since)\n    reader = Reader()\n    journal.read(host, [*begin, \"-n\", str(ENTRY_LIMIT), of_unit], reader.take, FIELDS)\n    before = None\n    if after is None and since is not None:\n        before = _earlier(host, of_unit, float(since))\n    reader.groups.end()\n    return {\n        \"since\": since,\n        \"cursor\": reader.cursor or after or \"\",\n        \"complete\": reader.groups.entries < ENTRY_LIMIT,\n        \"dropped\": _dropped(host, begin, unit),\n        \"earlier\": None if before is None else before.entries,\n        **described(reader.groups, before),\n    }\n\n\ndef _begin(after: Any, since: Any) -> list[str]:\n    \"\"\"Raises OperationError.\"\"\"\n    if after is not None:\n        if not isinstance(after, str) or not CURSOR.fullmatch(after):\n            raise OperationError(\"invalid cursor of the journal\")\n        return [f\"--after-cursor={after}\"]\n    return [] if since is None else [f\"--since=@{float(since):.6f}\"]\n\n\ndef _earlier(host: System, of_unit: str, since: float) -> Groups | None:\n    \"\"\"What was logged in the days before; None if that cannot be read.\"\"\"\n    reader = Reader()\n    span = [f\"--since=@{since - EARLIER_SECONDS:.6f}\", f\"--until=@{since:.6f}\"]\n    try:\n        journal.read(host, [*span, \"-n\", str(EARLIER_LIMIT), of_unit], reader.take, FIELDS)\n    except OperationError:\n        return None\n    reader.groups.end()\n    return reader.groups\n\n\ndef _dropped(host: System, begin: list[str], unit: str) -> int:\n    \"\"\"How many lines journald says it dropped; it says so only when it takes lines again.\"\"\"\n    total = 0\n\n    def take(line: bytes) -> None:\n        nonlocal total\n        match = SUPPRESSED.match(units.message(journal.parsed(line)))\n        if match and match.group(2).rpartition(\"/\")[2] == unit:\n            total += int(match.group(1))\n\n    journal.read(host, [*begin, \"-n\", \"10000\", *DROPPED], take)\n    return total\n\n\nclass Reader:\n    \"\"\"Entries of the journal as JSON lines.\"\"\"\n\n    def __init__(self) -> None:\n        self.groups = Groups()\n        self.cursor = \"\"\n\n    def take(self, line: bytes) -> None:\n        if len(line) > LONG_LINE_BYTES:\n            self.groups.take(_beginning(line))\n            return\n        entry = journal.parsed(line)\n        cursor = entry.get(\"__CURSOR\")\n        if isinstance(cursor, str) and CURSOR.fullmatch(cursor):\n            self.cursor = cursor\n        at = journal.at(entry) or time.time()\n        self.groups.take(Line(at, str(entry.get(\"_PID\", \"\")), units.message(entry)))\n\n\ndef _beginning(line: bytes) -> Line:\n    \"\"\"An overlong entry, of which only the beginning of the text is read.\"\"\"\n    text = line.partition(b'\"MESSAGE\":')[2][:MOST_TEXT].strip(b'\"').decode(\"utf-8\", \"replace\")\n    # A quote in the text is escaped, so this is the field.\n    pid = PID.search(line)\n    return Line(time.time(), pid.group(1).decode(\"ascii\") if pid else \"\", text)\n",
     "celeriac_host/facts/past.py": "\"\"\"What happened on this host that the next run should know: see PastFact.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state import ledger, lock_file, notices, sweeping\nfrom celeriac_host.state.journal import is_untold, remembered\nfrom celeriac_host.system.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"unit\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    known = remembered(host.state)\n    return {\n        \"untold\": [_shown(each) for each in known if is_untold(each)],\n        \"open\": [_shown(each) for each in known if each[\"state\"] == \"open\"],\n        \"working\": lock_file.holder(host.state),\n        \"awaiting\": [\n            {name: each[name] for name in (\"unit\", \"transactions\", \"deadline\", \"withinSeconds\")}\n            for each in ledger.all_awaiting(host.state)\n        ],\n        \"leftovers\": sweeping.find(host.state),\n        \"notices\": notices.told(host.state),\n    }\n\n\ndef _shown(known: dict[str, Any]) -> dict[str, Any]:\n    return {name: known[name] for name in FIELDS}\n",
+    "celeriac_host/facts/pressure.py": "\"\"\"How long processes waited for memory and I/O (PSI): on the machine, and in the unit's cgroup.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name, text_of\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nMACHINE = \"/proc/pressure\"\nLINE = re.compile(r\"(some|full) avg10=([\\d.]+) avg60=([\\d.]+) avg300=([\\d.]+) total=(\\d+)\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(host, full_name(args[\"unit\"]), [\"ControlGroup\"])\n    folder = units.cgroup_folder(seen.get(\"ControlGroup\", \"\"))\n    return {\n        \"machine\": {name: read(os.path.join(MACHINE, name)) for name in (\"memory\", \"io\")},\n        \"unit\": {\n            name: None if folder is None else read(os.path.join(folder, f\"{name}.pressure\"))\n            for name in (\"memory\", \"io\")\n        },\n    }\n\n\ndef read(path: str) -> dict[str, dict[str, float]] | None:\n    \"\"\"Percent of the last 10, 60 and 300 s; None where the kernel does not measure it.\"\"\"\n    found = {\n        match.group(1): {\n            \"avg10\": float(match.group(2)),\n            \"avg60\": float(match.group(3)),\n            \"avg300\": float(match.group(4)),\n        }\n        for match in LINE.finditer(text_of(path) or \"\")\n    }\n    # Some kernels have no line `full` for all resources.\n    return {\"some\": found[\"some\"], \"full\": found[\"full\"]} if len(found) == 2 else None\n",
     "celeriac_host/facts/rehearsal.py": "\"\"\"Changes of a job database, tried: in PostgreSQL and rolled back, of SQLite on a copy.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    store = open_store(args[\"database\"], host, args[\"unit\"], args.get(\"user\"))\n    return store.rehearse(args[\"rows\"], args[\"busyTimeoutSeconds\"])\n",
     "celeriac_host/facts/release.py": "\"\"\"The code of the app on the host: a Git checkout, or a folder with code folders.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import environments, git, trees\nfrom celeriac_host.code.sources import working_directory\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import app_user\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import System\n\n# Commits that an upload can be based on; a host that is further behind gets more than it needs.\nCOMMIT_LIMIT = 1000\nREF_LIMIT = 300\nLISTED = 20\nRELEASE_LIMIT = 1000\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"With `source: none`, the kind is `none`. Without `user`: the unit's.\"\"\"\n    unit = full_name(args[\"unit\"])\n    tree: dict[str, Any] = {\"kind\": \"none\"}\n    if args[\"source\"] == \"git\":\n        tree = _tree(_checkout, args[\"checkout\"] or working_directory(host, unit), args, host)\n    elif args[\"source\"] == \"upload\":\n        tree = _tree(_releases, args[\"deployTo\"], args, host)\n    return {\"tree\": tree, \"installed\": environments.recorded(host.state, unit)}\n\n\ndef _tree(kind: Any, path: str, args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Everything is read by a process of the app's user.\"\"\"\n    user = \"\"\n    try:\n        user = args.get(\"user\") or app_user.name_of_unit(host, full_name(args[\"unit\"]))\n        found: dict[str, Any] = kind(path, identity(user), host)\n    except trees.NotOwn as error:\n        return {\n            \"kind\": \"not-own\",\n            \"path\": error.path,\n            \"user\": user,\n            \"problem\": error.problem,\n            \"fix\": error.fix,\n        }\n    except OperationError as error:\n        return {\"kind\": \"unusable\", \"path\": path, \"problem\": error.message}\n    return found\n\n\ndef _checkout(directory: str, user: Identity, host: System) -> dict[str, Any]:\n    found = git.find(host, user, directory)\n    if found is None:\n        return {\"kind\": \"absent\", \"path\": directory}\n    head = git.head(host, found)\n    dirty = git.dirty(host, found)\n    return {\n        \"kind\": \"checkout\",\n        \"path\": found.path,\n        \"user\": user.name,\n        \"head\": head,\n        \"branch\": git.branch(host, found),\n        \"known\": _known(found, head, host),\n        \"shallow\": _shallow(found, host),\n        \"dirty\": dirty[:LISTED],\n        \"dirtyCount\": len(dirty),\n    }\n\n\ndef _known(found: git.Checkout, head: str, host: System) -> list[str]:\n    \"\"\"Commits in the checkout: HEAD, its history, and those of branches and tags.\"\"\"\n    words = [\"rev-list\", f\"--max-count={COMMIT_LIMIT}\", \"HEAD\"]\n    history = git.run(host, found, *words).out.split()\n    form = \"--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\"\n    lines = git.run(host, found, \"for-each-ref\", f\"--count={REF_LIMIT}\", form).out.splitlines()\n    refs = [\n        words[words.index(\"commit\") + 1] for words in map(str.split, lines) if \"commit\" in words\n    ]\n    return list(dict.fromkeys([head, *history, *refs]))\n\n\ndef _shallow(found: git.Checkout, host: System) -> list[str]:\n    \"\"\"Commits whose parents were not fetched.\"\"\"\n    if git.line(host, found, \"rev-parse\", \"--is-shallow-repository\", check=False) != \"true\":\n        return []\n    path = os.path.join(found.path, git.line(host, found, \"rev-parse\", \"--git-path\", \"shallow\"))\n    done = host.run([\"cat\", \"--\", path], user=found.user, cwd=\"/\", check=False)\n    return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]\n\n\ndef _releases(base: str, user: Identity, host: System) -> dict[str, Any]:\n    found = trees.releases(host, user, base)\n    if found is None:\n        return {\"kind\": \"absent\", \"path\": base}\n    return {\n        \"kind\": \"releases\",\n        \"path\": base,\n        \"user\": user.name,\n        \"current\": trees.current(host, user, base),\n        # The newest come first.\n        \"releases\": sorted(list(filter(git.COMMIT.fullmatch, found.names))[:RELEASE_LIMIT]),\n    }\n",
     "celeriac_host/facts/releases.py": "\"\"\"The releases of a unit in the ledger, and those that await a verdict.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import guard_timer, ledger, proofs\nfrom celeriac_host.state.journal import read_plan, transactions_folder\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    unit = args[\"unit\"]\n    waiting = ledger.awaiting(host.state, unit)\n    return {\n        \"releases\": [_shown(each, host) for each in proofs.of_unit(host.state, unit)],\n        \"awaiting\": None\n        if waiting is None\n        else {\"transactions\": waiting[\"transactions\"], \"deadline\": waiting[\"deadline\"]},\n        \"guarded\": guard_timer.is_armed(),\n    }\n\n\ndef _shown(release: dict[str, Any], host: System) -> dict[str, Any]:\n    ident = release[\"transaction\"]\n    folder = os.path.join(transactions_folder(host.state), ident or \"\")\n    return {\n        **{name: release[name] for name in (\"release\", \"transaction\", \"at\", \"holder\", \"sha\")},\n        \"actor\": release[\"actor\"],\n        \"verdict\": release[\"verdict\"],\n        \"why\": release.get(\"why\", \"\"),\n        # Since when it is awaiting, unproven, proven…, by whom, and what its soak has shown.\n        \"state\": release[\"state\"],\n        \"since\": release[\"since\"],\n        \"by\": release[\"by\"],\n        \"soakWhy\": release.get(\"soakWhy\", \"\"),\n        \"figures\": release.get(\"figures\"),\n        # Whether its journal still exists: without it, the release cannot be undone.\n        \"kept\": ident is not None and read_plan(folder) is not None,\n    }\n",
@@ -54822,12 +54842,12 @@ const hostProgram = {
     "celeriac_host/policy/budget.py": "\"\"\"How many changes a user asks for within an hour, and how many sessions there are at a time.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport json\nimport os\nimport re\nimport time\n\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.state import lock_file\n\nFOLDER = \"/run/celeriac\"\nMOST_SESSIONS = 16\nHOUR_SECONDS = 3600.0\n\n\ndef take_place(asker: str) -> int:\n    \"\"\"A handle that is open while this session lasts. Raises Refused when all places are taken.\n\n    Each user has places of its own, so that a key that may only look keeps nobody from deploying.\n    \"\"\"\n    os.makedirs(FOLDER, 0o700, exist_ok=True)\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    for number in range(MOST_SESSIONS):\n        handle = os.open(os.path.join(FOLDER, f\"session-{_plain(asker)}-{number}\"), flags, 0o600)\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            return handle\n        os.close(handle)\n    raise Refused(\"limits\", f\"{MOST_SESSIONS} sessions at a time are the most\")\n\n\ndef spend(most: int, asker: str) -> None:\n    \"\"\"Counts one more of this user. Raises Refused when there were too many, or it cannot.\"\"\"\n    name = f\"changes-{_plain(asker)}.json\"\n    try:\n        os.makedirs(FOLDER, 0o700, exist_ok=True)\n        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n        handle = os.open(os.path.join(FOLDER, name), flags, 0o600)\n    except OSError as error:\n        raise Refused(\"limits\", f\"changes cannot be counted: {error.strerror}\") from None\n    with os.fdopen(handle, \"r+\", encoding=\"ascii\") as file:\n        fcntl.flock(handle, fcntl.LOCK_EX)\n        # Since boot: nobody can set this clock.\n        now = time.clock_gettime(time.CLOCK_BOOTTIME)\n        recent = [each for each in _read(file.read()) if now - HOUR_SECONDS < each <= now]\n        if len(recent) >= most:\n            raise Refused(\"limits\", f\"{most} changes within an hour are the most\")\n        file.seek(0)\n        file.truncate()\n        json.dump([*recent, now], file)\n\n\ndef _plain(asker: str) -> str:\n    return re.sub(\"[^a-z0-9_-]\", \"_\", asker)\n\n\ndef _read(text: str) -> list[float]:\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return []\n    numbers = found if isinstance(found, list) else []\n    return [float(each) for each in numbers if isinstance(each, (int, float))]\n",
     "celeriac_host/policy/commits.py": "\"\"\"Reads a commit object, as the app's user, from its checkout or from the bundle of this plan.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping\n\nfrom celeriac_host.code import git, parcels\nfrom celeriac_host.policy import signatures\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.store import copies\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.identities import Identity, identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nREAD_SECONDS = 60.0\nUNPACK_SECONDS = 1800.0\nHEADER_LIMIT_BYTES = 1024 * 1024\n\n\ndef judge(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Raises Refused unless one of the signers has signed the operation's commit.\"\"\"\n    signers = scene.policy.signers\n    if signers is None:\n        return\n    commit = operation[\"commit\"]\n    if \"checkout\" not in operation:\n        # An archive has files and no commit object.\n        raise Refused(\n            signatures.RULE, \"uploaded code has no signature; with signers, deploy with source: git\"\n        )\n    if commit not in scene.signed:\n        content = _read(commit, operation[\"checkout\"], scene)\n        scene.signed[commit] = signatures.require(commit, content, signers, scene.host)\n\n\ndef _read(commit: str, checkout: str, scene: Scene) -> bytes:\n    whom = identity(scene.policy.app_user)\n    sent = [\n        each[\"sha256\"]\n        for each in scene.operations\n        if each.get(\"op\") == \"fetch-commit\" and each.get(\"commit\") == commit\n    ]\n    try:\n        found = _content(commit, checkout, whom, {}, scene)\n        if found is None and sent:\n            with _unpacked(sent[0], checkout, whom, scene) as env:\n                found = _content(commit, checkout, whom, env, scene)\n    except (OperationError, OSError) as error:\n        raise Refused(signatures.RULE, f\"commit {commit[:7]} cannot be read: {error}\") from None\n    if found is None:\n        raise Refused(signatures.RULE, f\"commit {commit[:7]} is neither here nor uploaded\")\n    return found\n\n\ndef _content(\n    commit: str, checkout: str, whom: Identity, env: Mapping[str, str], scene: Scene\n) -> bytes | None:\n    \"\"\"The bytes of the object; None if it is not there. Its hash is checked by the caller.\"\"\"\n    lines: list[bytes] = []\n    size = 0\n\n    def take(line: bytes) -> None:\n        nonlocal size\n        size += len(line) + 1\n        if size > signatures.COMMIT_LIMIT_BYTES:\n            raise OperationError(f\"it has more than {signatures.COMMIT_LIMIT_BYTES} bytes\")\n        lines.append(line)\n\n    ended = follow(\n        scene.host,\n        _git(\"cat-file\", \"commit\", commit),\n        take,\n        timeout=READ_SECONDS,\n        whom=whom,\n        cwd=checkout,\n        env={**git.ENVIRONMENT, **env},\n    )\n    if ended.code != 0:\n        return None\n    whole = b\"\\n\".join(lines)\n    # `follow` does not tell whether the last line has an end.\n    ends = (whole, whole + b\"\\n\")\n    return next((each for each in ends if signatures.object_id(commit, each) == commit), whole)\n\n\n@contextmanager\ndef _unpacked(digest: str, checkout: str, whom: Identity, scene: Scene) -> Iterator[dict[str, str]]:\n    \"\"\"The environment in which Git also finds the objects of an upload, for a moment.\n\n    The folder above is root's, so that the app's user cannot move what it may write.\n    \"\"\"\n    host = scene.host\n    with parcels.open_whole(digest, host) as bundle:\n        size = os.fstat(bundle.fileno()).st_size\n        folder = tempfile.mkdtemp(\n            prefix=f\"celeriac-{os.getpid()}-\", dir=copies.roomy_folder(2 * size)\n        )\n        try:\n            os.chmod(folder, 0o711)\n            objects = os.path.join(folder, \"objects\")\n            for path in (objects, os.path.join(objects, \"pack\")):\n                os.mkdir(path, 0o700)\n                os.chown(path, whom.uid, whom.gid, follow_symlinks=False)\n            where = host.run(\n                _git(\"rev-parse\", \"--git-path\", \"objects\"),\n                user=whom,\n                cwd=checkout,\n                env=git.ENVIRONMENT,\n            ).out.strip()\n            env = {\n                \"GIT_OBJECT_DIRECTORY\": objects,\n                \"GIT_ALTERNATE_OBJECT_DIRECTORIES\": os.path.join(checkout, where),\n            }\n            _skip_header(bundle)\n            host.run(\n                _git(\"index-pack\", \"--stdin\", \"--fix-thin\"),\n                timeout=UNPACK_SECONDS,\n                user=whom,\n                cwd=checkout,\n                env={**git.ENVIRONMENT, **env},\n                stdin=bundle,\n            )\n            yield env\n        finally:\n            shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _skip_header(bundle: BinaryIO) -> None:\n    head = bundle.read(HEADER_LIMIT_BYTES)\n    end = head.find(b\"\\n\\n\")\n    if end < 0:\n        raise OperationError(\"the upload is not a Git bundle\")\n    bundle.seek(end + 2)\n\n\ndef _git(*words: str) -> list[str]:\n    return [\"git\", *(part for each in git.SETTINGS for part in (\"-c\", each)), *words]\n",
     "celeriac_host/policy/document.py": "\"\"\"Reads /etc/celeriac/policy.json. Its shape is that of src/config/policy.ts.\n\nA file that is not root's alone, or not valid as a whole, allows nothing.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any, Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy import trusted\nfrom celeriac_host.policy.refusal import POLICY_PATH\nfrom celeriac_host.store import postgres_url\nfrom celeriac_host.system.errors import OperationError\n\nLIMIT_BYTES = 256 * 1024\nTEXT_LIMIT = 4096\nLIST_LIMIT = 100\nPATH = re.compile(r\"(?:/(?!\\.{1,2}(?:/|$))[^/\\x00-\\x1f\\x7f-\\x9f]+)+\")\nUNIT = re.compile(r\"[A-Za-z0-9:_.\\\\-]+(?:@[A-Za-z0-9:_.\\\\-]+)?\\.service\")\nACCOUNT = re.compile(r\"[a-z_][a-z0-9_-]{0,31}\")\nNAME = re.compile(r\"[A-Za-z_][A-Za-z0-9_.-]{0,199}\")\nSETTING = re.compile(r\"[a-z0-9_]+(?:\\.[a-z0-9_-]+)+\")\nURL = re.compile(r\"https?://[^\\s/?#@\\\\]+/[^\\s?#\\\\]*\")\nPOSTGRES = re.compile(r\"postgres(?:ql)?://(?:[^/?#:@\\s]*@)?[^/?#@\\s]*/[^/?#\\s]+(?:\\?[^?#@\\s]*)?\")\nSIGNER = re.compile(r'[^\\s\"*?!,]{1,200}')\nSSH_KEY = re.compile(\n    r\"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}\"\n)\n\n\nclass Swap(NamedTuple):\n    path: str\n    largest_bytes: int\n\n\nclass Signer(NamedTuple):\n    name: str\n    key: str\n\n\nclass Signers(NamedTuple):\n    \"\"\"Either may be empty, but not both.\"\"\"\n\n    ssh: Sequence[Signer]\n    gpg_keyring: str\n\n\nclass Limits(NamedTuple):\n    bytes: int = 512 * 1024 * 1024\n    seconds: int = 4 * 3600\n    requests: int = 5000\n    operations: int = 200\n    changes_per_hour: int = 120\n\n\nclass Policy(NamedTuple):\n    \"\"\"What may be asked for. The defaults allow nothing.\"\"\"\n\n    access: str\n    units: Sequence[str]\n    app_user: str\n    readers: Sequence[str] = ()\n    companions: Sequence[str] = ()\n    databases: Sequence[str] = ()\n    checkout: str = \"\"\n    deploy_to: str = \"\"\n    swap: Swap | None = None\n    sysctl: Mapping[str, tuple[int, int]] = {}\n    urls: Sequence[str] = ()\n    tasks: Sequence[str] = ()\n    commands: Sequence[Sequence[str]] = ()\n    writable_paths: Sequence[str] = ()\n    signers: Signers | None = None\n    limits: Limits = Limits()\n\n\nclass Unusable(Exception):\n    \"\"\"The policy cannot be used; the message says why, for people.\"\"\"\n\n\ndef load(path: str = POLICY_PATH) -> Policy:\n    \"\"\"Raises Unusable.\"\"\"\n    try:\n        content = trusted.read(path, LIMIT_BYTES)\n    except trusted.Untrusted as error:\n        raise Unusable(str(error)) from None\n    try:\n        return parse(content)\n    except Unusable as error:\n        raise Unusable(f\"{path} is not valid: {error}\") from None\n\n\ndef parse(content: bytes) -> Policy:\n    \"\"\"Raises Unusable, with the key and what was expected.\"\"\"\n    try:\n        found = json.loads(content.decode(\"utf-8\"), object_pairs_hook=_once)\n    except (ValueError, RecursionError) as error:\n        raise Unusable(f\"not JSON: {error}\") from None\n    whole = _Reader(found, \"the policy\")\n    whole.text(\"$schema\", re.compile(r\".*\"), optional=True)\n    if whole.take(\"version\") != 1 or isinstance(whole.at.get(\"version\"), bool):\n        raise Unusable(\"version: expected 1\")\n    access = whole.take(\"access\")\n    if access not in (\"change\", \"read\"):\n        raise Unusable(\"access: expected change or read\")\n    units = whole.texts(\"units\", UNIT)\n    if not units:\n        raise Unusable(\"units: expected at least one unit\")\n    app_user = whole.text(\"appUser\", ACCOUNT)\n    if app_user in (\"\", \"root\"):\n        raise Unusable(\"appUser: expected a user other than root\")\n    policy = Policy(\n        access=str(access),\n        units=units,\n        app_user=app_user,\n        readers=whole.texts(\"readers\", ACCOUNT),\n        companions=whole.texts(\"companions\", UNIT),\n        databases=whole.listed(\"databases\", _database),\n        checkout=whole.text(\"checkout\", PATH, optional=True),\n        deploy_to=whole.text(\"deployTo\", PATH, optional=True),\n        swap=_swap(whole.take(\"swap\")),\n        sysctl=_sysctl(whole.take(\"sysctl\")),\n        urls=whole.texts(\"urls\", URL),\n        tasks=whole.texts(\"tasks\", NAME),\n        commands=whole.listed(\"commands\", _command),\n        writable_paths=whole.texts(\"writablePaths\", PATH),\n        signers=_signers(whole.take(\"signers\")),\n        limits=_limits(whole.take(\"limits\")),\n    )\n    whole.end()\n    return policy\n\n\nclass _Reader:\n    \"\"\"Takes the keys of an object one by one; what is left at the end is unknown.\"\"\"\n\n    def __init__(self, found: Any, name: str) -> None:\n        if not isinstance(found, dict):\n            raise Unusable(f\"{name}: expected an object\")\n        self.at = found\n        self.name = name\n        self.taken: set[str] = set()\n\n    def take(self, key: str) -> Any:\n        self.taken.add(key)\n        return self.at.get(key)\n\n    def text(self, key: str, pattern: re.Pattern[str], optional: bool = False) -> str:\n        value = self.take(key)\n        if optional and value is None:\n            return \"\"\n        return _text(value, pattern, key)\n\n    def texts(self, key: str, pattern: re.Pattern[str]) -> tuple[str, ...]:\n        return self.listed(key, lambda each: _text(each, pattern, key))\n\n    def listed(self, key: str, read: Callable[[Any], Any]) -> tuple[Any, ...]:\n        value = self.take(key)\n        if value is None and key not in self.at:\n            return ()\n        if not isinstance(value, list) or len(value) > LIST_LIMIT:\n            raise Unusable(f\"{key}: expected a list of at most {LIST_LIMIT}\")\n        return tuple(read(each) for each in value)\n\n    def whole(self, key: str, least: int, most: int, fallback: int | None = None) -> int:\n        value = self.take(key)\n        if fallback is not None and key not in self.at:\n            return fallback\n        if type(value) is not int or not least <= value <= most:\n            raise Unusable(f\"{key}: expected a whole number from {least} to {most}\")\n        return value\n\n    def end(self) -> None:\n        unknown = sorted(set(self.at) - self.taken)\n        if unknown:\n            raise Unusable(f\"{self.name}: unknown key {unknown[0]!r}\")\n\n\ndef _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:\n    found = dict(pairs)\n    if len(found) != len(pairs):\n        raise ValueError(\"a key occurs twice in one object\")\n    return found\n\n\ndef _text(value: Any, pattern: re.Pattern[str], key: str) -> str:\n    if not isinstance(value, str) or len(value) > TEXT_LIMIT or not pattern.fullmatch(value):\n        raise Unusable(f\"{key}: invalid value\")\n    return value\n\n\ndef _database(value: Any) -> str:\n    if isinstance(value, str) and value.startswith(\"/\"):\n        return _text(value, PATH, \"databases\")\n    url = _text(value, POSTGRES, \"databases\")\n    try:\n        postgres_url.checked(url)\n    except OperationError:\n        raise Unusable(\"databases: invalid value\") from None\n    return url\n\n\ndef _command(value: Any) -> tuple[str, ...]:\n    if not isinstance(value, list) or not 0 < len(value) <= LIST_LIMIT:\n        raise Unusable(\"commands: expected lists of words\")\n    return tuple(_text(each, re.compile(r\".+\", re.DOTALL), \"commands\") for each in value)\n\n\ndef _swap(value: Any) -> Swap | None:\n    if value is None:\n        return None\n    reader = _Reader(value, \"swap\")\n    swap = Swap(reader.text(\"path\", PATH), reader.whole(\"largestBytes\", 1, 2**44))\n    reader.end()\n    return swap\n\n\ndef _sysctl(value: Any) -> dict[str, tuple[int, int]]:\n    if value is None:\n        return {}\n    found: dict[str, tuple[int, int]] = {}\n    for name, bounds in _Reader(value, \"sysctl\").at.items():\n        _text(name, SETTING, \"sysctl\")\n        is_pair = isinstance(bounds, list) and [type(each) for each in bounds] == [int, int]\n        if not is_pair or bounds[0] > bounds[1]:\n            raise Unusable(f\"sysctl {name}: expected its smallest and its largest value\")\n        found[name] = (bounds[0], bounds[1])\n    return found\n\n\ndef _signers(value: Any) -> Signers | None:\n    if value is None:\n        return None\n    reader = _Reader(value, \"signers\")\n    signers = Signers(reader.listed(\"ssh\", _signer), reader.text(\"gpgKeyring\", PATH, optional=True))\n    reader.end()\n    if not signers.ssh and not signers.gpg_keyring:\n        raise Unusable(\"signers: expected an SSH key or a GPG keyring; leave it out for none\")\n    return signers\n\n\ndef _signer(value: Any) -> Signer:\n    reader = _Reader(value, \"signers\")\n    signer = Signer(reader.text(\"name\", SIGNER), reader.text(\"key\", SSH_KEY))\n    reader.end()\n    return signer\n\n\ndef _limits(value: Any) -> Limits:\n    if value is None:\n        return Limits()\n    reader, standard = _Reader(value, \"limits\"), Limits()\n    limits = Limits(\n        bytes=reader.whole(\"bytes\", 1, 2**40, standard.bytes),\n        seconds=reader.whole(\"seconds\", 1, 7 * 86_400, standard.seconds),\n        requests=reader.whole(\"requests\", 1, 1_000_000, standard.requests),\n        operations=reader.whole(\"operations\", 1, 10_000, standard.operations),\n        changes_per_hour=reader.whole(\"changesPerHour\", 1, 100_000, standard.changes_per_hour),\n    )\n    reader.end()\n    return limits\n\n\ndef is_path(value: Any) -> bool:\n    \"\"\"Whether it is an absolute path in its shortest spelling.\"\"\"\n    return isinstance(value, str) and len(value) <= TEXT_LIMIT and bool(PATH.fullmatch(value))\n",
-    "celeriac_host/policy/facts.py": "\"\"\"The rule of each fact. One that is not listed is refused. None of them changes the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import TYPE_CHECKING, Any, Dict, Mapping\n\nfrom celeriac_host.policy import app_line, places, shape, urls\nfrom celeriac_host.policy.operations import (\n    ASKING,\n    BY_THE_APP,\n    ROWS,\n    app_user,\n    companion,\n    judge_backup,\n    judge_command,\n    unit,\n    workers_of_celery,\n)\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    flag,\n    line,\n    listing,\n    maybe,\n    number,\n    seconds,\n    text,\n    thing,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# deploy-worker looks at this one, whatever provision made.\nUSUAL_SWAP = \"/swapfile\"\nUSUAL_SETTING = \"vm.swappiness\"\nMOST_URLS = 20\n\n\ndef _swap(value: Any, scene: Scene) -> None:\n    if value != USUAL_SWAP:\n        places.swap(value, scene)\n\n\ndef _setting(value: Any, scene: Scene) -> None:\n    known = {USUAL_SETTING, *scene.policy.sysctl}\n    if not isinstance(value, str) or value not in known:\n        raise Refused(\"sysctl\", f\"{shown(value)} is not {one_of(known)}\")\n\n\ndef _unit_or_companion(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.companions:\n        scene.unit(value)\n\n\ndef _judge_programs(query: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"The first lines of a script are told: only of what may be the unit's Celery or Python.\"\"\"\n    name = query[\"name\"]\n    words = app_line.Line(scene.unit(name), scene).parts if name in scene.policy.units else set()\n    known = {os.path.basename(word) for word in words if word}\n    for path in query.get(\"programs\", ()):\n        base = os.path.basename(path)\n        is_usual = re.fullmatch(r\"celery|(?:python|pypy)[0-9.]*\", base)\n        if not (is_usual or path in words or (base in known and _is_open(path))):\n            raise Refused(\"files\", f\"{shown(path)} is not a program of {name}\")\n\n\ndef _is_open(path: str) -> bool:\n    \"\"\"Whether everybody may read it.\"\"\"\n    try:\n        return bool(os.stat(path).st_mode & 0o004)\n    except (OSError, ValueError):\n        return True\n\n\ndef _judge_stores(query: Mapping[str, Any], scene: Scene) -> None:\n    for database in query[\"databases\"] or ():\n        places.database(database, scene)\n\n\ndef _judge_backup(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"backup\"] != \"latest\":\n        judge_backup(query[\"database\"], query[\"backup\"], scene)\n\n\ndef _judge_release(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"source\"] == \"git\" and query[\"checkout\"] is not None:\n        places.checkout(query[\"checkout\"], scene)\n    if query[\"source\"] == \"upload\":\n        places.deploy_to(query[\"deployTo\"], scene)\n\n\ndef _judge_command(query: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"It may change something, as far as anybody knows.\"\"\"\n    if scene.access != \"change\":\n        raise Refused(\"access\", f\"a command may change something, and access is {scene.access}\")\n    judge_command(query, scene)\n\n\ndef _belongs(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\nUNIT = {\"unit\": unit}\nSAMPLE_CURSOR = Rule(\"units\", {\"file\": shape.word, \"offset\": shape.whole(0, 2**53)})\n_BARE: Mapping[str, Rule] = {\n    \"host\": Rule(\"host\", {}),\n    \"past\": Rule(\"host\", {}),\n    \"files\": Rule(\"files\", {\"paths\": listing(places.known, 100)}),\n    \"swap\": Rule(\"swap\", {\"path\": _swap}),\n    \"sysctl\": Rule(\"sysctl\", {\"names\": listing(_setting, 100)}),\n    \"unit\": Rule(\n        \"units\",\n        {\"name\": _unit_or_companion},\n        {\"exposure\": flag, \"programs\": listing(shape.path, 300)},\n        also=_judge_programs,\n    ),\n    \"workers\": Rule(\"workers\", {\"command\": workers_of_celery}),\n    \"code\": Rule(\"units\", UNIT),\n    \"settings\": Rule(\"units\", UNIT),\n    # Only the mounts are told on which they are.\n    \"room\": Rule(\"units\", {**UNIT, \"paths\": listing(shape.path, 20)}),\n    \"journal\": Rule(\"units\", UNIT),\n    \"logged\": Rule(\"units\", {**UNIT, \"since\": maybe(number(0, 2**40))}, {\"after\": line(400)}),\n    \"kernel\": Rule(\"units\", UNIT),\n    \"limits\": Rule(\"units\", UNIT),\n    \"sampling\": Rule(\"units\", UNIT),\n    \"samples\": Rule(\"units\", {**UNIT, \"after\": maybe(thing(SAMPLE_CURSOR, \"after\"))}),\n    \"command\": Rule(\n        \"commands\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"argv\": listing(text(), 100),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_command,\n    ),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"probes\": listing(\n                thing(Rule(\"urls\", {\"url\": urls.allowed, \"timeoutSeconds\": seconds}), \"probes\"),\n                MOST_URLS,\n            )\n        },\n    ),\n    \"stores\": Rule(\n        \"databases\",\n        {\"unit\": unit, \"databases\": maybe(listing(line(), 100))},\n        {\"statusColumns\": listing(line(200), 100)},\n        also=_judge_stores,\n    ),\n    \"tasks\": Rule(\n        \"interpreter\", {**ASKING, \"ids\": listing(line(300), 20_000)}, also=app_line.judge\n    ),\n    \"unacked\": Rule(\"interpreter\", BY_THE_APP, also=app_line.judge),\n    \"consuming\": Rule(\n        \"interpreter\",\n        {**BY_THE_APP, \"queues\": maybe(listing(line(300), 1000)), \"forks\": flag},\n        also=app_line.judge,\n    ),\n    \"broker\": Rule(\n        \"interpreter\",\n        {\n            **BY_THE_APP,\n            \"queues\": maybe(listing(line(300), 1000)),\n            \"beat\": maybe(\n                thing(\n                    Rule(\n                        \"interpreter\",\n                        {\n                            \"directory\": line(),\n                            \"schedule\": maybe(line()),\n                            \"scheduler\": maybe(line()),\n                        },\n                    ),\n                    \"beat\",\n                )\n            ),\n        },\n        also=app_line.judge,\n    ),\n    \"beats\": Rule(\"workers\", {}),\n    \"resets\": Rule(\"databases\", {\"database\": places.database}),\n    \"backup\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"unit\": unit, \"backup\": line()},\n        also=_judge_backup,\n    ),\n    \"rehearsal\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"unit\": unit, \"rows\": ROWS, \"busyTimeoutSeconds\": seconds},\n    ),\n    \"transactions\": Rule(\"transactions\", {}, {\"unit\": unit}),\n    \"undoing\": Rule(\"transactions\", {\"transactions\": listing(_belongs, 100)}),\n    \"releases\": Rule(\"units\", UNIT),\n    \"release\": Rule(\n        \"checkout\",\n        {\n            \"unit\": unit,\n            \"source\": choice(\"none\", \"git\", \"upload\"),\n            \"checkout\": maybe(line()),\n            \"deployTo\": maybe(line()),\n        },\n        # Without one it is that of the unit.\n        {\"user\": maybe(app_user)},\n        also=_judge_release,\n    ),\n    \"companions\": Rule(\n        \"companions\",\n        {\n            \"unit\": unit,\n            \"units\": listing(companion, 100),\n            \"folder\": maybe(places.deploy_to),\n        },\n    ),\n}\n\nRULES: Mapping[str, Rule] = {\n    name: rule._replace(optional={\"user\": app_user, **rule.optional}, reads=True)\n    for name, rule in _BARE.items()\n}\n# It tells who may log in, and what they own.\nOWNERS = (\"hardening\",)\n\n\ndef judge(query: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    if not isinstance(query, dict):\n        raise Refused(\"facts\", \"the query is not an object\")\n    for name, args in query.items():\n        rule = RULES.get(name)\n        if name in OWNERS:\n            raise Refused(\"owner\", f\"{name} is for the owner of the host, with a key of root's\")\n        if rule is None:\n            raise Refused(\"facts\", f\"there is no rule for the fact {shown(name)}\")\n        try:\n            shape.judge(args, rule, scene, name)\n        except OperationError as error:\n            raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(query: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The query with what it leaves open: a search finds only what the policy names.\"\"\"\n    found = dict(query)\n    if \"stores\" in found and found[\"stores\"][\"databases\"] is None:\n        found[\"stores\"] = {**found[\"stores\"], \"databases\": list(scene.policy.databases)}\n        _judge_stores(found[\"stores\"], scene)\n    if \"release\" in found and found[\"release\"][\"source\"] == \"git\":\n        if not scene.policy.checkout:\n            raise Refused(\"checkout\", \"the policy names no checkout\")\n        places.checkout(scene.policy.checkout, scene)\n        found[\"release\"] = {**found[\"release\"], \"checkout\": scene.policy.checkout}\n    return found\n\n\ndef told(answer: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The answer without the transactions and the findings of other units.\"\"\"\n    past = answer.get(\"past\")\n    if not isinstance(past, dict):\n        return answer\n    known = (None, *scene.policy.units)\n    kept = {\n        key: [each for each in past[key] if each.get(\"unit\") in known]\n        for key in (\"untold\", \"open\", \"awaiting\")\n    }\n    notices = {\n        about: texts for about, texts in past[\"notices\"].items() if is_about_a_unit(about, scene)\n    }\n    return {**answer, \"past\": {**past, **kept, \"notices\": notices}}\n\n\ndef is_about_a_unit(about: Any, scene: Scene) -> bool:\n    \"\"\"Whether a finding is about a unit of the policy, or what provision says about the host.\"\"\"\n    subject = re.sub(r\", plan [1-9]$\", \"\", about) if isinstance(about, str) else None\n    action, of, name = (subject or \"\").partition(\" of \")\n    if not of:\n        return subject == \"provision\"\n    return bool(re.fullmatch(r\"[a-z][a-z-]{0,49}\", action)) and name in scene.policy.units\n",
+    "celeriac_host/policy/facts.py": "\"\"\"The rule of each fact. One that is not listed is refused. None of them changes the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import TYPE_CHECKING, Any, Dict, Mapping\n\nfrom celeriac_host.policy import app_line, places, shape, urls\nfrom celeriac_host.policy.operations import (\n    ASKING,\n    BY_THE_APP,\n    ROWS,\n    app_user,\n    companion,\n    judge_backup,\n    judge_command,\n    unit,\n    workers_of_celery,\n)\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    flag,\n    line,\n    listing,\n    maybe,\n    number,\n    seconds,\n    text,\n    thing,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# deploy-worker looks at this one, whatever provision made.\nUSUAL_SWAP = \"/swapfile\"\nUSUAL_SETTING = \"vm.swappiness\"\nMOST_URLS = 20\n\n\ndef _swap(value: Any, scene: Scene) -> None:\n    if value != USUAL_SWAP:\n        places.swap(value, scene)\n\n\ndef _setting(value: Any, scene: Scene) -> None:\n    known = {USUAL_SETTING, *scene.policy.sysctl}\n    if not isinstance(value, str) or value not in known:\n        raise Refused(\"sysctl\", f\"{shown(value)} is not {one_of(known)}\")\n\n\ndef _unit_or_companion(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.companions:\n        scene.unit(value)\n\n\ndef _judge_programs(query: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"The first lines of a script are told: only of what may be the unit's Celery or Python.\"\"\"\n    name = query[\"name\"]\n    words = app_line.Line(scene.unit(name), scene).parts if name in scene.policy.units else set()\n    known = {os.path.basename(word) for word in words if word}\n    for path in query.get(\"programs\", ()):\n        base = os.path.basename(path)\n        is_usual = re.fullmatch(r\"celery|(?:python|pypy)[0-9.]*\", base)\n        if not (is_usual or path in words or (base in known and _is_open(path))):\n            raise Refused(\"files\", f\"{shown(path)} is not a program of {name}\")\n\n\ndef _is_open(path: str) -> bool:\n    \"\"\"Whether everybody may read it.\"\"\"\n    try:\n        return bool(os.stat(path).st_mode & 0o004)\n    except (OSError, ValueError):\n        return True\n\n\ndef _judge_stores(query: Mapping[str, Any], scene: Scene) -> None:\n    for database in query[\"databases\"] or ():\n        places.database(database, scene)\n\n\ndef _judge_backup(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"backup\"] != \"latest\":\n        judge_backup(query[\"database\"], query[\"backup\"], scene)\n\n\ndef _judge_release(query: Mapping[str, Any], scene: Scene) -> None:\n    if query[\"source\"] == \"git\" and query[\"checkout\"] is not None:\n        places.checkout(query[\"checkout\"], scene)\n    if query[\"source\"] == \"upload\":\n        places.deploy_to(query[\"deployTo\"], scene)\n\n\ndef _judge_command(query: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"It may change something, as far as anybody knows.\"\"\"\n    if scene.access != \"change\":\n        raise Refused(\"access\", f\"a command may change something, and access is {scene.access}\")\n    judge_command(query, scene)\n\n\ndef _belongs(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\nUNIT = {\"unit\": unit}\nSAMPLE_CURSOR = Rule(\"units\", {\"file\": shape.word, \"offset\": shape.whole(0, 2**53)})\n_BARE: Mapping[str, Rule] = {\n    \"host\": Rule(\"host\", {}),\n    \"past\": Rule(\"host\", {}),\n    \"files\": Rule(\"files\", {\"paths\": listing(places.known, 100)}),\n    \"swap\": Rule(\"swap\", {\"path\": _swap}),\n    \"sysctl\": Rule(\"sysctl\", {\"names\": listing(_setting, 100)}),\n    \"unit\": Rule(\n        \"units\",\n        {\"name\": _unit_or_companion},\n        {\"exposure\": flag, \"programs\": listing(shape.path, 300)},\n        also=_judge_programs,\n    ),\n    \"workers\": Rule(\"workers\", {\"command\": workers_of_celery}),\n    \"code\": Rule(\"units\", UNIT),\n    \"settings\": Rule(\"units\", UNIT),\n    \"pressure\": Rule(\"units\", UNIT),\n    # Only the mounts are told on which they are.\n    \"room\": Rule(\"units\", {**UNIT, \"paths\": listing(shape.path, 20)}),\n    \"journal\": Rule(\"units\", UNIT),\n    \"logged\": Rule(\"units\", {**UNIT, \"since\": maybe(number(0, 2**40))}, {\"after\": line(400)}),\n    \"kernel\": Rule(\"units\", UNIT),\n    \"limits\": Rule(\"units\", UNIT),\n    \"sampling\": Rule(\"units\", UNIT),\n    \"samples\": Rule(\"units\", {**UNIT, \"after\": maybe(thing(SAMPLE_CURSOR, \"after\"))}),\n    \"command\": Rule(\n        \"commands\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"argv\": listing(text(), 100),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_command,\n    ),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"probes\": listing(\n                thing(Rule(\"urls\", {\"url\": urls.allowed, \"timeoutSeconds\": seconds}), \"probes\"),\n                MOST_URLS,\n            )\n        },\n    ),\n    \"stores\": Rule(\n        \"databases\",\n        {\"unit\": unit, \"databases\": maybe(listing(line(), 100))},\n        {\"statusColumns\": listing(line(200), 100)},\n        also=_judge_stores,\n    ),\n    \"tasks\": Rule(\n        \"interpreter\", {**ASKING, \"ids\": listing(line(300), 20_000)}, also=app_line.judge\n    ),\n    \"unacked\": Rule(\"interpreter\", BY_THE_APP, also=app_line.judge),\n    \"consuming\": Rule(\n        \"interpreter\",\n        {**BY_THE_APP, \"queues\": maybe(listing(line(300), 1000)), \"forks\": flag},\n        also=app_line.judge,\n    ),\n    \"broker\": Rule(\n        \"interpreter\",\n        {\n            **BY_THE_APP,\n            \"queues\": maybe(listing(line(300), 1000)),\n            \"beat\": maybe(\n                thing(\n                    Rule(\n                        \"interpreter\",\n                        {\n                            \"directory\": line(),\n                            \"schedule\": maybe(line()),\n                            \"scheduler\": maybe(line()),\n                        },\n                    ),\n                    \"beat\",\n                )\n            ),\n        },\n        also=app_line.judge,\n    ),\n    \"beats\": Rule(\"workers\", {}),\n    \"resets\": Rule(\"databases\", {\"database\": places.database}),\n    \"backup\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"unit\": unit, \"backup\": line()},\n        also=_judge_backup,\n    ),\n    \"rehearsal\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"unit\": unit, \"rows\": ROWS, \"busyTimeoutSeconds\": seconds},\n    ),\n    \"transactions\": Rule(\"transactions\", {}, {\"unit\": unit}),\n    \"undoing\": Rule(\"transactions\", {\"transactions\": listing(_belongs, 100)}),\n    \"releases\": Rule(\"units\", UNIT),\n    \"release\": Rule(\n        \"checkout\",\n        {\n            \"unit\": unit,\n            \"source\": choice(\"none\", \"git\", \"upload\"),\n            \"checkout\": maybe(line()),\n            \"deployTo\": maybe(line()),\n        },\n        # Without one it is that of the unit.\n        {\"user\": maybe(app_user)},\n        also=_judge_release,\n    ),\n    \"companions\": Rule(\n        \"companions\",\n        {\n            \"unit\": unit,\n            \"units\": listing(companion, 100),\n            \"folder\": maybe(places.deploy_to),\n        },\n    ),\n}\n\nRULES: Mapping[str, Rule] = {\n    name: rule._replace(optional={\"user\": app_user, **rule.optional}, reads=True)\n    for name, rule in _BARE.items()\n}\n# It tells who may log in, and what they own.\nOWNERS = (\"hardening\",)\n\n\ndef judge(query: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    if not isinstance(query, dict):\n        raise Refused(\"facts\", \"the query is not an object\")\n    for name, args in query.items():\n        rule = RULES.get(name)\n        if name in OWNERS:\n            raise Refused(\"owner\", f\"{name} is for the owner of the host, with a key of root's\")\n        if rule is None:\n            raise Refused(\"facts\", f\"there is no rule for the fact {shown(name)}\")\n        try:\n            shape.judge(args, rule, scene, name)\n        except OperationError as error:\n            raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(query: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The query with what it leaves open: a search finds only what the policy names.\"\"\"\n    found = dict(query)\n    if \"stores\" in found and found[\"stores\"][\"databases\"] is None:\n        found[\"stores\"] = {**found[\"stores\"], \"databases\": list(scene.policy.databases)}\n        _judge_stores(found[\"stores\"], scene)\n    if \"release\" in found and found[\"release\"][\"source\"] == \"git\":\n        if not scene.policy.checkout:\n            raise Refused(\"checkout\", \"the policy names no checkout\")\n        places.checkout(scene.policy.checkout, scene)\n        found[\"release\"] = {**found[\"release\"], \"checkout\": scene.policy.checkout}\n    return found\n\n\ndef told(answer: Dict[str, Any], scene: Scene) -> Dict[str, Any]:\n    \"\"\"The answer without the transactions and the findings of other units.\"\"\"\n    past = answer.get(\"past\")\n    if not isinstance(past, dict):\n        return answer\n    known = (None, *scene.policy.units)\n    kept = {\n        key: [each for each in past[key] if each.get(\"unit\") in known]\n        for key in (\"untold\", \"open\", \"awaiting\")\n    }\n    notices = {\n        about: texts for about, texts in past[\"notices\"].items() if is_about_a_unit(about, scene)\n    }\n    return {**answer, \"past\": {**past, **kept, \"notices\": notices}}\n\n\ndef is_about_a_unit(about: Any, scene: Scene) -> bool:\n    \"\"\"Whether a finding is about a unit of the policy, or what provision says about the host.\"\"\"\n    subject = re.sub(r\", plan [1-9]$\", \"\", about) if isinstance(about, str) else None\n    action, of, name = (subject or \"\").partition(\" of \")\n    if not of:\n        return subject == \"provision\"\n    return bool(re.fullmatch(r\"[a-z][a-z-]{0,49}\", action)) and name in scene.policy.units\n",
     "celeriac_host/policy/judge.py": "\"\"\"Judges the requests of one session by the policy of this host: refused, unless it allows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Mapping\n\nfrom celeriac_host.policy import budget, document, facts, requests, told\nfrom celeriac_host.policy.document import Policy, Unusable\nfrom celeriac_host.policy.refusal import POLICY_PATH, Refused, shown\nfrom celeriac_host.policy.scene import Scene\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nNOTHING_CHANGED = \"nothing was changed; the owner of the server can change the policy\"\nRENEW = (\n    \"nothing was changed; the owner of the server installs the agent of this version of Celeriac, \"\n    \"which is not possible over this key\"\n)\nSIGN = (\n    \"nothing was changed; sign the commit itself (`git commit -S`) with a key that the policy \"\n    \"names, or have the owner of the server add the key to the policy\"\n)\nNEXT_STEPS = {\"protocol\": RENEW, \"signers\": SIGN}\nLONGEST_NUMBER = 25\n\n\nclass Judge:\n    \"\"\"`asker`: the user who started the session, as sudo says.\"\"\"\n\n    def __init__(\n        self,\n        host: System,\n        sources: Mapping[str, str],\n        asker: str,\n        protocol: int,\n        path: str = POLICY_PATH,\n    ) -> None:\n        self.host = host\n        self.sources = sources\n        self.asker = asker\n        self.protocol = protocol\n        self.path = path\n        self.asked = 0\n        self.received_bytes = 0\n        self.scene: Scene | None = None\n\n    def policy(self) -> Policy:\n        \"\"\"Read anew for each request. Raises Unusable.\"\"\"\n        return document.load(self.path)\n\n    def access(self) -> str:\n        \"\"\"`change`, `read`, or `none` without a policy.\"\"\"\n        try:\n            return self._access(self.policy())\n        except Unusable:\n            return \"none\"\n\n    def longest_session(self) -> int:\n        try:\n            return self.policy().limits.seconds\n        except Unusable:\n            return 60\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n        self.received_bytes += len(line)\n        try:\n            message = json.loads(\n                line.decode(\"utf-8\"),\n                parse_int=_whole,\n                parse_constant=_no_constant,\n                object_pairs_hook=_once,\n            )\n        except RecursionError:\n            raise self._fault(\"shape\", \"the message has too many levels\") from None\n        except ValueError as error:\n            raise self._fault(\"shape\", f\"the message is not JSON: {shown(str(error))}\") from None\n        if not isinstance(message, dict):\n            raise self._fault(\"shape\", \"the message is not an object\")\n        # It comes back with the answer.\n        if type(message.get(\"id\", 0)) is not int:\n            raise self._fault(\"shape\", \"the id of the message is not a number\")\n        return message\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Logs it first. Raises Fault.\"\"\"\n        self.asked += 1\n        what = told.summary(message)\n        try:\n            told.write(f\"{self._who()} asks: {what}\")\n            return self._judge(message)\n        except told.Unwritten as error:\n            raise self._fault(\"log\", str(error)) from None\n        except Unusable as error:\n            self._tell_refused(what, str(error))\n            raise Fault(f\"refused: {error}\", next=NOTHING_CHANGED) from None\n        except Refused as refused:\n            self._tell_refused(what, str(refused))\n            next_step = NEXT_STEPS.get(refused.rule, NOTHING_CHANGED)\n            raise self._fault(refused.rule, refused.problem, next_step) from None\n        except Exception as error:\n            # A rule that fails on a message has not allowed it.\n            self._tell_refused(what, describe(error))\n            raise self._fault(\"shape\", f\"it cannot be judged: {describe(error)}\") from None\n\n    def answered(self, message: Mapping[str, Any], answer: Any) -> Any:\n        \"\"\"The answer without what is none of these units' business.\"\"\"\n        if message.get(\"ask\") == \"look\" and self.scene is not None:\n            return facts.told(answer, self.scene)\n        return answer\n\n    def _judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        policy = self.policy()\n        scene = Scene(policy, self.host, self.sources, self._access(policy))\n        self.scene = scene\n        if message.get(\"protocol\") != self.protocol or type(message[\"protocol\"]) is not int:\n            raise Refused(\n                \"protocol\",\n                f\"the request has protocol {shown(message.get('protocol'))}, the agent on this \"\n                f\"host has {self.protocol}\",\n            )\n        if self.asked > policy.limits.requests:\n            raise Refused(\"limits\", f\"a session has at most {policy.limits.requests} requests\")\n        # Base64, and room for everything else.\n        if self.received_bytes > 2 * policy.limits.bytes + 64 * 1024 * 1024:\n            raise Refused(\"limits\", \"this session has sent too many bytes\")\n        requests.judge(message, scene)\n        found = requests.narrowed(message, scene)\n        if message[\"ask\"] in requests.COUNTED:\n            budget.spend(policy.limits.changes_per_hour, self.asker)\n        return found\n\n    def _access(self, policy: Policy) -> str:\n        # Without a name for the asker, a policy that tells readers apart trusts nobody.\n        is_reader = self.asker in policy.readers or (bool(policy.readers) and not self.asker)\n        return \"read\" if is_reader else policy.access\n\n    def _who(self) -> str:\n        return f\"{shown(self.asker) or 'root'}, session {os.getpid()},\"\n\n    def _tell_refused(self, what: str, why: str) -> None:\n        # It is refused, whether that is on record or not.\n        with suppress(told.Unwritten):\n            told.write(f\"{self._who()} is refused: {why[:600]} (asked: {what})\", told.WARNING)\n\n    def _fault(self, rule: str, problem: str, next_step: str = NOTHING_CHANGED) -> Fault:\n        return Fault(f\"refused by {self.path}: {rule}: {problem}\", next=next_step)\n\n\ndef _whole(text: str) -> int:\n    if len(text) > LONGEST_NUMBER:\n        raise ValueError(\"a number is too long\")\n    return int(text)\n\n\ndef _no_constant(text: str) -> Any:\n    raise ValueError(f\"{text} is not a number\")\n\n\ndef _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:\n    found = dict(pairs)\n    if len(found) != len(pairs):\n        raise ValueError(\"a key occurs twice in one object\")\n    return found\n",
     "celeriac_host/policy/operations.py": "\"\"\"The rule of each operation. One that is not listed is refused.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport re\nfrom typing import TYPE_CHECKING, Any, Mapping\n\nfrom celeriac_host.policy import app_line, commits, places, shape, urls\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Check,\n    Rule,\n    choice,\n    data,\n    flag,\n    line,\n    listing,\n    matching,\n    maybe,\n    relative,\n    seconds,\n    table,\n    text,\n    thing,\n    whole,\n    word,\n)\nfrom celeriac_host.store import backups\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nDESCRIBED: Mapping[str, Check] = {\"title\": line(), \"why\": line(16 * 1024)}\nDIFF: Mapping[str, Check] = {\"diff\": text()}\nMOST_BYTES = 2**44\nMODE = matching(re.compile(r\"0[0-7]{3}\"), \"four octal digits\")\nEXPECTED = maybe(shape.sha256)\n# An option of a command, such as -B, and no other word: others may be secrets.\nOPTION = matching(re.compile(r\"-{1,2}[A-Za-z][A-Za-z-]{0,40}\"), \"an option\")\nVARIABLE = matching(re.compile(r\"[A-Z][A-Z0-9_]{0,60}\"), \"the name of a variable\")\nSESSION = re.compile(r\"/user\\.slice/(?:.*/)?session-[0-9]+\\.scope(?:/.*)?\")\nRENEWAL = choice(\"restart\", \"reload\")\n# Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.\nWORKERS_SHA256 = \"3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387\"\n\n\ndef _watched(value: Any, scene: Scene) -> None:\n    if value != \"/\":\n        shape.path(value, scene)\n\n\ndef unit(value: Any, scene: Scene) -> None:\n    scene.unit(value)\n\n\ndef app_user(value: Any, scene: Scene) -> None:\n    \"\"\"The user for whom root works; every operation that names one names the app's.\n\n    None is the user of the unit, which runs as no other.\n    \"\"\"\n    if value is not None and value != scene.policy.app_user:\n        raise Refused(\"appUser\", f\"{shown(value)} is not {scene.policy.app_user}\")\n\n\ndef companion(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.companions or not isinstance(value, str):\n        raise Refused(\"companions\", f\"{shown(value)} is not {one_of(scene.policy.companions)}\")\n\n\ndef task(value: Any, scene: Scene) -> None:\n    if value not in scene.policy.tasks or not isinstance(value, str):\n        raise Refused(\"tasks\", f\"{shown(value)} is not {one_of(scene.policy.tasks)}\")\n\n\ndef workers_of_celery(value: Any, scene: Scene) -> None:\n    \"\"\"The one pattern that finds workers: root matches it, so no other is taken.\"\"\"\n    if not isinstance(value, str) or _digest(value) != WORKERS_SHA256:\n        raise Refused(\"workers\", \"this pattern of processes is not Celeriac's own\")\n\n\ndef _digest(value: str) -> str:\n    return hashlib.sha256(value.encode(\"utf-8\", \"replace\")).hexdigest()\n\n\n# --- parts that several operations have ---------------------------------------------------------\n\nBY_THE_APP: Mapping[str, Check] = {\n    \"unit\": unit,\n    \"interpreter\": listing(line(), 20),\n    \"app\": line(200),\n    \"pythonPath\": listing(line(), 20),\n}\nOTHER_WORKERS: Mapping[str, Check] = {\n    \"otherWorkers\": thing(\n        Rule(\"workers\", {\"directory\": line(), \"command\": workers_of_celery}), \"otherWorkers\"\n    )\n}\nASKING: Mapping[str, Check] = {**BY_THE_APP, **OTHER_WORKERS}\nINSTEAD: Mapping[str, Check] = {\n    \"instead\": thing(\n        Rule(\"deployTo\", {\"from\": places.below_deploy_to, \"to\": places.below_deploy_to}), \"instead\"\n    )\n}\nUNDO: Mapping[str, Check] = {\"undoTimeoutSeconds\": seconds}\nROWS = listing(data, 20_000)\nCODE: Mapping[str, Check] = {\"commit\": shape.commit}\nTASK_CALL = Rule(\n    \"tasks\",\n    {\n        \"id\": line(200),\n        \"task\": task,\n        \"args\": listing(data, 100),\n        \"queue\": maybe(line(200)),\n        \"row\": data,\n    },\n)\nLOOK_AGAIN = Rule(\n    \"interpreter\",\n    {**ASKING, \"tasks\": listing(data, 20_000)},\n    also=app_line.judge,\n)\n\n\ndef _judge_size(operation: Mapping[str, Any], scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None or operation[\"sizeBytes\"] > allowed.largest_bytes:\n        most = allowed.largest_bytes if allowed else 0\n        raise Refused(\"swap\", f\"{operation['sizeBytes']} bytes are more than {most}\")\n\n\ndef _judge_setting(operation: Mapping[str, Any], scene: Scene) -> None:\n    places.judge_setting(operation[\"name\"], operation[\"value\"], scene)\n\n\ndef _judge_install(operation: Mapping[str, Any], scene: Scene) -> None:\n    unit = scene.unit(operation[\"unit\"])\n    is_present = any(\n        part.path == operation[\"path\"] and part.text == operation[\"text\"] for part in unit.parts\n    )\n    # A text that stays is only reloaded.\n    if not is_present:\n        places.judge_unit_file(operation[\"unit\"], operation[\"path\"], operation[\"text\"], scene)\n\n\ndef _judge_processes(operation: Mapping[str, Any], scene: Scene) -> None:\n    app_line.judge(operation, scene)\n    for each in operation[\"processes\"]:\n        _judge_process(each[\"pid\"], each[\"startTicks\"], scene)\n\n\ndef _judge_process(pid: int, start_ticks: int, scene: Scene) -> None:\n    \"\"\"A worker that somebody started by hand as the app's user, and nothing else.\"\"\"\n    found = processes.read(pid)\n    if found is None or found.start_ticks != start_ticks:\n        # It has ended; the operation finds that, too.\n        return\n    owner = identity(scene.policy.app_user).name\n    if found.user != owner:\n        raise Refused(\"processes\", f\"process {pid} belongs to {shown(found.user)}, not to {owner}\")\n    group = processes.control_group(pid) or \"\"\n    if not SESSION.fullmatch(group):\n        raise Refused(\"processes\", f\"process {pid} is not in a session: {shown(group)}\")\n    if not any(\"celery\" in word for word in found.argv):\n        raise Refused(\"processes\", f\"process {pid} is no worker of Celery\")\n\n\ndef judge_command(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Word for word one of the policy's. Raises Refused.\"\"\"\n    app_line.judge(operation, scene)\n    if tuple(operation[\"argv\"]) not in scene.policy.commands:\n        told = shown(\" \".join(operation[\"argv\"]))\n        raise Refused(\"commands\", f\"`{told}` is not a command of the policy\")\n\n\ndef _judge_dependencies(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"An installer runs code of the packages, so it is code like the commit's own.\"\"\"\n    app_line.judge(operation, scene)\n    if (\"checkout\" in operation) == (\"release\" in operation):\n        raise Refused(\"checkout\", \"install-dependencies names a checkout or a release\")\n    commits.judge(operation, scene)\n\n\ndef _judge_backup(operation: Mapping[str, Any], scene: Scene) -> None:\n    judge_backup(operation[\"database\"], operation[\"backup\"], scene)\n\n\ndef judge_backup(database: str, backup: str, scene: Scene) -> None:\n    \"\"\"Raises Refused unless it is one of this database.\"\"\"\n    try:\n        known = backups.listed(scene.host.state, database)\n    except OSError:\n        known = []\n    if backup != \"latest\" and backup not in known:\n        raise Refused(\"databases\", f\"{shown(backup)} is not a backup of this database\")\n\n\ndef _described(rule: Rule) -> Rule:\n    \"\"\"Every operation has a title and a reason, and may name the app's user.\"\"\"\n    return rule._replace(\n        required={**DESCRIBED, **rule.required},\n        optional={**DIFF, \"user\": app_user, **rule.optional},\n    )\n\n\n_BARE: Mapping[str, Rule] = {\n    \"write-file\": Rule(\n        \"files\",\n        {\"path\": places.known, \"text\": text(), \"mode\": MODE, \"expects\": EXPECTED},\n        also=places.judge_write,\n    ),\n    \"remove-file\": Rule(\n        \"files\",\n        {\"path\": places.own_drop_in, \"expects\": shape.sha256},\n        also=places.judge_removal,\n    ),\n    \"set-mode\": Rule(\n        \"swap\", {\"path\": places.swap, \"mode\": choice(\"0600\"), \"owner\": choice(\"root\")}\n    ),\n    \"make-swap\": Rule(\n        \"swap\",\n        {\n            \"path\": places.swap,\n            \"sizeBytes\": whole(1, MOST_BYTES),\n            \"filesystem\": word,\n            \"fill\": choice(\"allocate\", \"write\"),\n            \"nocow\": flag,\n        },\n        also=_judge_size,\n    ),\n    \"swap-on\": Rule(\"swap\", {\"path\": places.swap}),\n    \"swap-off\": Rule(\"swap\", {\"path\": places.swap}),\n    \"set-sysctl\": Rule(\"sysctl\", {\"name\": line(200), \"value\": line(40)}, also=_judge_setting),\n    \"try-app\": Rule(\n        \"interpreter\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"app\": line(200),\n            \"modules\": listing(line(200), 100),\n            \"directory\": maybe(line()),\n            \"timeoutSeconds\": seconds,\n        },\n        {\n            **INSTEAD,\n            \"unwanted\": thing(\n                Rule(\n                    \"interpreter\",\n                    {\n                        \"variables\": listing(VARIABLE, 20),\n                        \"words\": listing(OPTION, 50),\n                        \"why\": line(),\n                        \"fix\": line(),\n                    },\n                ),\n                \"unwanted\",\n            ),\n            \"visibility\": thing(\n                Rule(\n                    \"interpreter\",\n                    {\"atLeastSeconds\": data, \"refuse\": flag, \"why\": line(), \"fix\": line()},\n                ),\n                \"visibility\",\n            ),\n        },\n        also=app_line.judge,\n    ),\n    \"verify-unit\": Rule(\n        \"unit text\",\n        {\"unit\": unit, \"text\": text()},\n        {\n            # The names become paths.\n            \"dropIns\": listing(\n                thing(\n                    Rule(\"unit text\", {\"name\": choice(*places.DROP_INS), \"text\": text()}), \"dropIns\"\n                ),\n                2,\n            )\n        },\n        also=places.judge_verified,\n    ),\n    \"guard-unit\": Rule(\n        \"interpreter\",\n        {**BY_THE_APP, **UNDO},\n        {\"minHealthySeconds\": seconds},\n        also=app_line.judge,\n    ),\n    \"guard-companion\": Rule(\n        \"companions\",\n        {\n            \"unit\": companion,\n            \"how\": RENEWAL,\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n            \"onlyOnce\": flag,\n        },\n    ),\n    \"restart-companion\": Rule(\n        \"companions\",\n        {\n            \"unit\": companion,\n            \"how\": RENEWAL,\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n            \"urlTimeoutSeconds\": seconds,\n            \"url\": maybe(urls.allowed),\n            \"onlyOnce\": flag,\n        },\n    ),\n    \"run-command\": Rule(\n        \"commands\",\n        {\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"argv\": listing(text(), 100),\n            \"timeoutSeconds\": seconds,\n        },\n        INSTEAD,\n        also=judge_command,\n    ),\n    \"install-unit\": Rule(\n        \"unit text\",\n        {\"unit\": unit, \"path\": shape.path, \"text\": text(), \"expects\": EXPECTED},\n        also=_judge_install,\n    ),\n    \"enable-unit\": Rule(\"units\", {\"unit\": unit}),\n    # Of these paths it learns how much room their file systems have.\n    \"start-sampler\": Rule(\"units\", {\"unit\": unit, \"paths\": listing(_watched, 20)}),\n    \"stop-sampler\": Rule(\"units\", {\"unit\": unit}),\n    \"drain-worker\": Rule(\n        \"interpreter\",\n        {\n            **BY_THE_APP,\n            **UNDO,\n            \"timeoutSeconds\": seconds,\n            \"policy\": choice(\"proceed\", \"abort\", \"wait\"),\n            \"stuckSeconds\": seconds,\n        },\n        also=app_line.judge,\n    ),\n    \"stop-unit\": Rule(\n        \"interpreter\", {**BY_THE_APP, **UNDO, \"timeoutSeconds\": seconds}, also=app_line.judge\n    ),\n    \"restore-unacked\": Rule(\"interpreter\", ASKING, also=app_line.judge),\n    \"find-unacked\": Rule(\"interpreter\", BY_THE_APP, OTHER_WORKERS, also=app_line.judge),\n    \"end-process\": Rule(\n        \"processes\",\n        {\n            **BY_THE_APP,\n            \"processes\": listing(\n                thing(\n                    Rule(\n                        \"processes\",\n                        {\n                            \"pid\": whole(2, 2**31),\n                            \"startTicks\": whole(0, 2**63),\n                            \"cgroup\": line(),\n                        },\n                    ),\n                    \"processes\",\n                )\n            ),\n            \"graceSeconds\": seconds,\n        },\n        also=_judge_processes,\n    ),\n    \"start-unit\": Rule(\n        \"interpreter\", {**BY_THE_APP, **UNDO, \"timeoutSeconds\": seconds}, also=app_line.judge\n    ),\n    \"prove-unit\": Rule(\n        \"units\",\n        {\n            \"unit\": unit,\n            \"properties\": table(text(4096), 300),\n            \"children\": maybe(whole(0, 100_000)),\n            \"minHealthySeconds\": seconds,\n            \"timeoutSeconds\": seconds,\n        },\n        {\"exposure\": thing(Rule(\"units\", {\"before\": maybe(data)}), \"exposure\")},\n    ),\n    \"fetch-commit\": Rule(\n        \"checkout\",\n        {**CODE, \"checkout\": places.checkout, \"sha256\": shape.sha256},\n        also=commits.judge,\n    ),\n    \"checkout-code\": Rule(\n        \"checkout\",\n        {**CODE, \"checkout\": places.checkout, \"expects\": shape.commit, \"stash\": flag},\n        also=commits.judge,\n    ),\n    \"unpack-release\": Rule(\n        \"deployTo\",\n        {\n            **CODE,\n            \"deployTo\": places.deploy_to,\n            \"sha256\": shape.sha256,\n            \"shared\": listing(\n                thing(Rule(\"deployTo\", {\"path\": relative, \"folder\": flag}), \"shared\"), 100\n            ),\n        },\n        also=commits.judge,\n    ),\n    \"switch-release\": Rule(\n        \"deployTo\",\n        {**CODE, \"deployTo\": places.deploy_to, \"expects\": maybe(line())},\n        also=commits.judge,\n    ),\n    \"prune-releases\": Rule(\n        \"deployTo\",\n        {\n            \"deployTo\": places.deploy_to,\n            \"keep\": whole(1, 1000),\n            \"spare\": listing(shape.commit, 1000),\n        },\n    ),\n    \"install-dependencies\": Rule(\n        \"checkout\",\n        {\n            **CODE,\n            \"unit\": unit,\n            \"interpreter\": listing(line(), 20),\n            \"tool\": choice(\"pip\", \"uv\"),\n            \"file\": relative,\n            \"lock\": line(200),\n            \"timeoutSeconds\": seconds,\n        },\n        {\"checkout\": places.checkout, \"release\": places.below_deploy_to},\n        also=_judge_dependencies,\n    ),\n    \"backup-database\": Rule(\n        \"databases\", {\"database\": places.database, \"unit\": unit, \"keep\": whole(1, 1000)}\n    ),\n    \"repair-jobs\": Rule(\n        \"databases\",\n        {\n            \"database\": places.database,\n            \"unit\": unit,\n            \"rows\": ROWS,\n            \"busyTimeoutSeconds\": seconds,\n            \"lookAgain\": maybe(thing(LOOK_AGAIN, \"lookAgain\")),\n        },\n    ),\n    \"send-tasks\": Rule(\n        \"tasks\",\n        {\n            **ASKING,\n            \"database\": places.database,\n            \"calls\": listing(thing(TASK_CALL, \"calls\"), 10_000),\n        },\n        also=app_line.judge,\n    ),\n    \"restore-database\": Rule(\n        \"databases\",\n        {\n            \"database\": places.database,\n            \"unit\": unit,\n            \"backup\": line(),\n            \"keep\": whole(1, 1000),\n            \"busyTimeoutSeconds\": seconds,\n        },\n        also=_judge_backup,\n    ),\n}\n\nRULES: Mapping[str, Rule] = {name: _described(rule) for name, rule in _BARE.items()}\n# What hardened mode is made of: root alone changes it, with a key of root's.\nOWNERS = (\n    \"create-user\",\n    \"install-agent\",\n    \"install-sudoers\",\n    \"prove-agent\",\n    \"remove-folder\",\n    \"remove-user\",\n)\n\n\ndef judge(operation: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    name = operation.get(\"op\") if isinstance(operation, dict) else None\n    rule = RULES.get(name) if isinstance(name, str) else None\n    if name in OWNERS:\n        raise Refused(\"owner\", f\"{name} is for the owner of the host, with a key of root's\")\n    if rule is None:\n        raise Refused(\"operations\", f\"there is no rule for the operation {shown(name)}\")\n    try:\n        shape.judge(operation, rule, scene, str(name), known=(\"op\",))\n    except OperationError as error:\n        raise Refused(rule.name, error.message) from None\n\n\ndef judge_undo(operation: Any, scene: Scene) -> None:\n    \"\"\"An operation of a transaction that is to be undone: of these units, and in known places.\n\n    What it restores was there before, so its content is not judged. Raises Refused.\n    \"\"\"\n    name = operation.get(\"op\") if isinstance(operation, dict) else None\n    if name not in RULES:\n        raise Refused(\"transactions\", f\"{shown(name)} is not undone over this key\")\n    unit, path = operation.get(\"unit\"), operation.get(\"path\")\n    if unit is not None and unit not in (*scene.policy.units, *scene.policy.companions):\n        raise Refused(\"units\", f\"{shown(unit)} is not {one_of(scene.policy.units)}\")\n    if name in (\"write-file\", \"remove-file\", \"install-unit\"):\n        places.known(path, scene)\n    elif path is not None:\n        places.swap(path, scene)\n",
     "celeriac_host/policy/places.py": "\"\"\"Paths that a request may name, each by its exact name, and who may change what is above them.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport stat\nfrom typing import TYPE_CHECKING, Any, Mapping\n\nfrom celeriac_host.policy import trusted, unit_text\nfrom celeriac_host.policy.document import is_path\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.unit_text import SUPPORT_MODULE\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nFSTAB = \"/etc/fstab\"\nSYSCTL_FILE = \"/etc/sysctl.d/99-zz-celeriac.conf\"\nUNITS_FOLDER = \"/etc/systemd/system\"\nDROP_INS = (\"celeriac.conf\", \"zz-celeriac.conf\")\nSUPPORT_SOURCE = f\"support/{SUPPORT_MODULE}.py\"\nSUPPORT_ROOT = \"/usr/local/lib/celeriac\"\nDIGITS = 12\nFILE_LIMIT_BYTES = 1024 * 1024\n# What swapon(8) reads in fstab and what may stand in its line.\nSWAP_OPTION = re.compile(r\"sw|defaults|nofail|discard(?:=(?:once|pages))?|pri=[0-9]{1,5}\")\nCOMMENT = \"# Written by Celeriac (provision): swap is for emergencies, memory first.\"\n\n\ndef swap(value: Any, scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None or value != allowed.path:\n        raise Refused(\"swap\", f\"{shown(value)} is not {one_of([allowed.path] if allowed else [])}\")\n    require_roots(value, scene, \"swap\")\n\n\ndef checkout(value: Any, scene: Scene) -> None:\n    _exactly(value, scene.policy.checkout, \"checkout\", scene)\n\n\ndef deploy_to(value: Any, scene: Scene) -> None:\n    _exactly(value, scene.policy.deploy_to, \"deployTo\", scene)\n\n\ndef below_deploy_to(value: Any, scene: Scene) -> None:\n    \"\"\"A folder of the app's code: the link `current`, or one release.\"\"\"\n    base = scene.policy.deploy_to\n    pattern = re.escape(base) + r\"/(?:current|releases/[0-9a-f]{40}(?:[0-9a-f]{24})?)\"\n    if not base or not isinstance(value, str) or not re.fullmatch(pattern, value):\n        raise Refused(\"deployTo\", f\"{shown(value)} is not a folder of the app's code\")\n    require_roots(base, scene, \"deployTo\")\n\n\ndef _exactly(value: Any, allowed: str, rule: str, scene: Scene) -> None:\n    if not allowed or value != allowed:\n        raise Refused(rule, f\"{shown(value)} is not {one_of([allowed] if allowed else [])}\")\n    require_roots(allowed, scene, rule)\n\n\ndef database(value: Any, scene: Scene) -> None:\n    \"\"\"A file may be in a folder of the app's, where SQLite writes beside it.\"\"\"\n    if value not in scene.policy.databases or not isinstance(value, str):\n        # It may contain a password, so it is not repeated.\n        told = shown(value) if is_path(value) else \"this database\"\n        raise Refused(\"databases\", f\"{told} is not {one_of(scene.policy.databases)}\")\n    if value.startswith(\"/\"):\n        require_roots(value, scene, \"databases\", or_app=True)\n\n\ndef require_roots(path: str, scene: Scene, rule: str, or_app: bool = False) -> None:\n    \"\"\"Every folder above the path is root's; with `or_app`, the lowest ones may be the app's.\n\n    Raises Refused.\n    \"\"\"\n    apps = False\n    for folder in trusted.parents(path):\n        try:\n            if not apps:\n                trusted.require_root(folder)\n            else:\n                _require_app(folder, scene)\n        except trusted.Untrusted as error:\n            if not (or_app and not apps and _is_app(folder, scene)):\n                raise Refused(rule, f\"the folders above {path} must be root's: {error}\") from None\n            apps = True\n\n\ndef _is_app(folder: str, scene: Scene) -> bool:\n    try:\n        _require_app(folder, scene)\n    except trusted.Untrusted:\n        return False\n    return True\n\n\ndef _require_app(folder: str, scene: Scene) -> None:\n    about = os.lstat(folder)\n    try:\n        whom = identity(scene.policy.app_user)\n    except OperationError as error:\n        raise trusted.Untrusted(error.message) from None\n    if not stat.S_ISDIR(about.st_mode):\n        raise trusted.Untrusted(f\"{folder} is not a folder\")\n    if about.st_uid not in (0, whom.uid):\n        raise trusted.Untrusted(f\"{folder} belongs to neither root nor {whom.name}\")\n    if about.st_mode & stat.S_IWOTH:\n        raise trusted.Untrusted(f\"everybody may write to {folder}; chmod o-w {folder}\")\n\n\n# --- files that are written ---------------------------------------------------------------------\n\n\ndef known(value: Any, scene: Scene) -> None:\n    \"\"\"A path whose content a fact may tell: one that an operation may write, or see missing.\"\"\"\n    if value != \"/\" and not is_path(value):\n        raise Refused(\"files\", f\"{shown(value)} is not an absolute path in its shortest spelling\")\n    folder = os.path.dirname(scene.policy.swap.path) if scene.policy.swap else \"\"\n    units = {path for unit in scene.policy.units for path in _of_unit(unit)}\n    version = re.fullmatch(rf\"{SUPPORT_ROOT}(?:/[0-9a-f]{{{DIGITS}}})?/{SUPPORT_MODULE}\\.py\", value)\n    if value not in {FSTAB, SYSCTL_FILE, folder, *units} and version is None:\n        raise Refused(\"files\", f\"{shown(value)} is not a file that Celeriac writes\")\n    if value != folder:\n        require_roots_if_there(value, scene)\n\n\ndef require_roots_if_there(path: str, scene: Scene) -> None:\n    \"\"\"A folder that is missing would be made by root.\"\"\"\n    for folder in trusted.parents(path):\n        if not os.path.lexists(folder):\n            return\n        try:\n            trusted.require_root(folder)\n        except trusted.Untrusted as error:\n            raise Refused(\"files\", str(error)) from None\n\n\ndef own_drop_in(value: Any, scene: Scene) -> None:\n    paths = {path for unit in scene.policy.units for path in drop_ins(unit)}\n    if not isinstance(value, str) or value not in paths:\n        raise Refused(\"files\", f\"{shown(value)} is not a drop-in of Celeriac's\")\n\n\ndef drop_ins(unit: str) -> list[str]:\n    return [os.path.join(UNITS_FOLDER, f\"{unit}.d\", name) for name in DROP_INS]\n\n\ndef _of_unit(unit: str) -> list[str]:\n    return [os.path.join(UNITS_FOLDER, unit), *drop_ins(unit)]\n\n\ndef judge_write(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"`write-file`: known places with known content. Raises Refused.\"\"\"\n    path, text, mode = operation[\"path\"], operation[\"text\"], operation[\"mode\"]\n    known(path, scene)\n    if path == FSTAB:\n        _judge_fstab(text, mode, scene)\n    elif path == SYSCTL_FILE:\n        _judge_sysctl(text, scene)\n    elif os.path.basename(path) == f\"{SUPPORT_MODULE}.py\":\n        _judge_support(path, text, scene)\n    else:\n        raise Refused(\"files\", f\"write-file does not write {path}\")\n    if mode != \"0644\" and path != FSTAB:\n        raise Refused(\"files\", f\"the mode of {path} must be 0644\")\n\n\ndef _judge_fstab(text: str, mode: str, scene: Scene) -> None:\n    allowed = scene.policy.swap\n    if allowed is None:\n        raise Refused(\"swap\", \"the policy names no swap file\")\n    try:\n        present = trusted.read(FSTAB, FILE_LIMIT_BYTES).decode(\"utf-8\")\n        wanted = f\"{stat.S_IMODE(os.lstat(FSTAB).st_mode):04o}\"\n    except trusted.Untrusted as error:\n        if os.path.lexists(FSTAB):\n            raise Refused(\"files\", str(error)) from None\n        present, wanted = \"\", \"0644\"\n    except UnicodeDecodeError:\n        raise Refused(\"files\", f\"{FSTAB} is not UTF-8 text\") from None\n    if mode != wanted:\n        raise Refused(\"files\", f\"the mode of {FSTAB} must stay {wanted}\")\n    before, after = _fstab_lines(present), _fstab_lines(text)\n    others = [line for line in before if not _is_about(line, allowed.path)]\n    if [line for line in after if not _is_about(line, allowed.path)] != others:\n        raise Refused(\"files\", f\"only the line of {allowed.path} in {FSTAB} may change\")\n    own = [line for line in after if _is_about(line, allowed.path)]\n    if len(own) != 1 or not (own[0] in before or _is_swap_line(own[0], allowed.path)):\n        raise Refused(\"files\", f\"{FSTAB} must have one line for {allowed.path}, as swap\")\n\n\ndef _fstab_lines(text: str) -> list[str]:\n    \"\"\"Its lines as fstab(5) has them: `splitlines` also ends one at a form feed or U+2028.\"\"\"\n    lines = text.split(\"\\n\")\n    return lines if lines[-1] else lines[:-1]\n\n\ndef _is_about(line: str, path: str) -> bool:\n    return re.split(r\"[ \\t]+\", line.strip(\" \\t\"))[0] == path\n\n\ndef _is_swap_line(line: str, path: str) -> bool:\n    words = line.split(\" \")\n    if len(words) != 6 or words[:3] != [path, \"none\", \"swap\"] or words[4:] != [\"0\", \"0\"]:\n        return False\n    return all(SWAP_OPTION.fullmatch(option) for option in words[3].split(\",\"))\n\n\ndef _judge_sysctl(text: str, scene: Scene) -> None:\n    match = re.fullmatch(re.escape(COMMENT) + r\"\\n([a-z0-9_.-]+) = ([0-9]{1,10})\\n\", text)\n    if match is None:\n        raise Refused(\"sysctl\", f\"{SYSCTL_FILE} must have the one line of a setting\")\n    judge_setting(match.group(1), match.group(2), scene)\n\n\ndef judge_setting(name: Any, value: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused unless the setting is in the policy, and the value in its bounds.\"\"\"\n    bounds = scene.policy.sysctl.get(name) if isinstance(name, str) else None\n    if bounds is None:\n        raise Refused(\"sysctl\", f\"{shown(name)} is not {one_of(list(scene.policy.sysctl))}\")\n    is_number = isinstance(value, str) and re.fullmatch(r\"-?[0-9]{1,10}\", value)\n    if not is_number or not bounds[0] <= int(value) <= bounds[1]:\n        raise Refused(\"sysctl\", f\"{name} may be {bounds[0]} to {bounds[1]}, not {shown(value)}\")\n\n\ndef _judge_support(path: str, text: str, scene: Scene) -> None:\n    \"\"\"The module of this very version, in the folder that its bytes name.\"\"\"\n    digest = hashlib.sha256(text.encode(\"utf-8\")).hexdigest()[:DIGITS]\n    if path != f\"{SUPPORT_ROOT}/{digest}/{SUPPORT_MODULE}.py\" or text != scene.sources.get(\n        SUPPORT_SOURCE\n    ):\n        raise Refused(\n            \"files\",\n            f\"{path} is not the support module of the agent on this host; the action has another \"\n            \"version than the agent, which the owner of the server can renew\",\n        )\n\n\n# --- unit files ---------------------------------------------------------------------------------\n\n\ndef judge_unit_file(name: Any, path: Any, text: str, scene: Scene) -> None:\n    \"\"\"A unit file or drop-in of Celeriac's as it will be. Raises Refused.\"\"\"\n    unit = scene.unit(name)\n    if path not in _of_unit(name):\n        raise Refused(\"unit text\", f\"{shown(path)} is not {one_of(_of_unit(name))}\")\n    require_roots_if_there(path, scene)\n    own = drop_ins(name)\n    lines = [(part, unit_text.parse(part.text)) for part in unit.parts]\n    allowed = writable(name, scene)\n    new = unit_text.parse(text)\n    if path in own:\n        others = [line for part, found in lines if part.path != path for line in found]\n        for part, found in lines:\n            if part.path == path:\n                unit_text.judge_replaced(found, [*others, *new])\n        below = [line for part, found in lines if part.path not in own for line in found]\n        unit_text.judge_drop_in(new, below, allowed)\n        return\n    if \"@\" in name:\n        raise Refused(\"unit text\", f\"{name} is an instance, which has a drop-in of its own\")\n    fragment = [line for part, found in lines[:1] for line in found]\n    merged = [line for part, found in lines[1:] if part.path in own for line in found]\n    unit_text.judge_file(new, [*fragment, *merged], allowed)\n\n\ndef judge_removal(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"`remove-file`: a drop-in of Celeriac's, whose restrictions move elsewhere. Raises Refused.\"\"\"\n    path = operation[\"path\"]\n    name = os.path.basename(os.path.dirname(path))[: -len(\".d\")]\n    unit = scene.unit(name)\n    lines = [(part.path, unit_text.parse(part.text)) for part in unit.parts]\n    others = [line for place, found in lines if place != path for line in found]\n    planned = [\n        line\n        for each in scene.operations\n        if each.get(\"op\") == \"install-unit\"\n        and each.get(\"unit\") == name\n        and isinstance(each.get(\"text\"), str)\n        for line in unit_text.parse(each[\"text\"])\n    ]\n    for place, found in lines:\n        if place == path:\n            unit_text.judge_replaced(found, [*others, *planned])\n\n\ndef judge_verified(operation: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"`verify-unit`: texts that install-unit might bring, or that are there. Raises Refused.\"\"\"\n    name = operation[\"unit\"]\n    unit = scene.unit(name)\n    target = os.path.join(UNITS_FOLDER, name)\n    present = unit.parts[0].text if unit.parts else None\n    if operation[\"text\"] != present:\n        judge_unit_file(name, target, operation[\"text\"], scene)\n    for each in operation.get(\"dropIns\", ()):\n        if each[\"text\"] != \"\":\n            path = os.path.join(UNITS_FOLDER, f\"{name}.d\", each[\"name\"])\n            judge_unit_file(name, path, each[\"text\"], scene)\n\n\ndef writable(name: str, scene: Scene) -> list[str]:\n    \"\"\"Paths for `ReadWritePaths=`.\"\"\"\n    policy = scene.policy\n    spelled = scene.unit(name).seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n    folders = [os.path.dirname(each) for each in policy.databases if each.startswith(\"/\")]\n    return [\n        each\n        for each in (*policy.writable_paths, *folders, policy.checkout, policy.deploy_to, spelled)\n        if each.startswith(\"/\") and each != \"/\"\n    ] + [\"/tmp\", \"/var/tmp\"]\n",
     "celeriac_host/policy/refusal.py": "\"\"\"What the judge answers with, and where its policy is.\"\"\"\n\nfrom __future__ import annotations\n\nPOLICY_PATH = \"/etc/celeriac/policy.json\"\nSHOWN = 120\n\n\nclass Refused(Exception):\n    \"\"\"A request that the policy does not allow; `rule` names what refuses it.\"\"\"\n\n    def __init__(self, rule: str, problem: str) -> None:\n        super().__init__(f\"{rule}: {problem}\")\n        self.rule = rule\n        self.problem = problem\n\n\ndef shown(value: object) -> str:\n    \"\"\"A value of the wire for a message: printable, on one line, and short.\"\"\"\n    text = value if isinstance(value, str) else repr(value)[: 4 * SHOWN]\n    plain = \"\".join(each if each.isprintable() else \"?\" for each in text[: 4 * SHOWN])\n    return plain if len(plain) <= SHOWN else plain[: SHOWN - 1] + \"\\u2026\"\n\n\ndef one_of(names: object) -> str:\n    \"\"\"`one of a, b`, or `none is allowed`, for messages.\"\"\"\n    known = sorted(str(name) for name in names) if isinstance(names, (list, tuple, set)) else []\n    return f\"one of {', '.join(known[:10])}\" if known else \"allowed: the policy names none\"\n",
-    "celeriac_host/policy/requests.py": "\"\"\"The rule of each kind of request. One that is not listed is refused.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport urllib.parse\nfrom typing import TYPE_CHECKING, Any, Mapping, Sequence\n\nfrom celeriac_host.policy import app_line, facts, operations, places, shape, urls\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    data,\n    line,\n    listing,\n    maybe,\n    number,\n    seconds,\n    table,\n    text,\n    thing,\n    whole,\n    word,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# In every message; `id` and `ask` have been read by then.\nENVELOPE = (\"id\", \"ask\", \"protocol\")\nLONGEST_WAIT_SECONDS = 90 * 86_400\nMOST_BYTES = 2**40\nMOST_PROBES = 200\nMOST_FIGURE = 2**53\nBASE64 = re.compile(r\"[A-Za-z0-9+/]*={0,2}\")\n\n\ndef unit_name(value: Any, scene: Scene) -> None:\n    \"\"\"A unit of the policy in whatever state: an undo may have to repair it.\"\"\"\n    if value not in scene.policy.units or not isinstance(value, str):\n        raise Refused(\"units\", f\"{shown(value)} is not {one_of(scene.policy.units)}\")\n\n\ndef _of_a_unit(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\ndef _of_a_unit_or_the_host(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=True)\n\n\ndef _about(value: Any, scene: Scene) -> None:\n    \"\"\"What a run has told is folded away in the next one: not for the runs of others.\"\"\"\n    if not facts.is_about_a_unit(value, scene):\n        raise Refused(\"transactions\", f\"{shown(value)} is not about {one_of(scene.policy.units)}\")\n\n\ndef _judge_meta(meta: Mapping[str, Any], scene: Scene) -> None:\n    if \"release\" in meta and \"unit\" not in meta:\n        raise Refused(\"units\", \"a release needs a unit\")\n\n\nMETA = thing(\n    Rule(\n        \"meta\",\n        {\"action\": word, \"holder\": line(500), \"sha\": line(100), \"lockTimeoutSeconds\": seconds},\n        {\n            \"actor\": line(200),\n            \"unit\": unit_name,\n            \"release\": thing(\n                Rule(\"meta\", {\"confirmWithinSeconds\": maybe(number(0, LONGEST_WAIT_SECONDS))}),\n                \"release\",\n            ),\n        },\n        also=_judge_meta,\n    ),\n    \"meta\",\n)\n\n\ndef _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:\n    plan, most = message[\"operations\"], scene.policy.limits.operations\n    if not isinstance(plan, list) or len(plan) > most:\n        raise Refused(\"limits\", f\"a plan may have at most {most} operations\")\n    scene.operations = [each for each in plan if isinstance(each, dict)]\n    for index, operation in enumerate(plan):\n        try:\n            operations.judge(operation, scene)\n        except Refused as refused:\n            where = f\" (operation {index + 1} of {len(plan)})\"\n            raise Refused(refused.rule, refused.problem + where) from None\n    _judge_once(plan)\n\n\ndef _judge_once(plan: Sequence[Mapping[str, Any]]) -> None:\n    \"\"\"Each file is compared with what is there now, so no operation may follow another one.\"\"\"\n    seen: set[str] = set()\n    for operation in plan:\n        if operation[\"op\"] in (\"write-file\", \"install-unit\", \"remove-file\"):\n            if operation[\"path\"] in seen:\n                raise Refused(\"files\", f\"the plan changes {operation['path']} twice\")\n            seen.add(operation[\"path\"])\n\n\ndef _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"A unit that cannot be loaded may be what is to be undone; one of root's may not.\"\"\"\n    if message.get(\"transactions\") == []:\n        raise Refused(\"transactions\", \"it names none\")\n    for ident in message.get(\"transactions\", ()):\n        for operation in scene.belongs(ident, shared=False):\n            operations.judge_undo(operation, scene)\n    for name in scene.policy.units:\n        try:\n            scene.unit(name)\n        except Refused as refused:\n            if refused.rule == \"appUser\":\n                raise\n\n\ndef _judge_opened(opened: Mapping[str, Any], scene: Scene) -> None:\n    # It names a file below /run.\n    if not opened[\"transactions\"] or opened[\"live\"] not in (\"tend\", *opened[\"transactions\"]):\n        raise Refused(\"transactions\", f\"{shown(opened['live'])} is not one of the transactions\")\n\n\ndef _judge_upload(message: Mapping[str, Any], scene: Scene) -> None:\n    needed = {\"begin\": (\"sizeBytes\",), \"piece\": (\"offset\", \"data\"), \"end\": ()}[message[\"step\"]]\n    for key in needed:\n        if key not in message:\n            raise Refused(shape.RULE, f\"receive has no {key}\")\n    largest = max(message.get(\"sizeBytes\", 0), message.get(\"offset\", 0))\n    if largest > scene.policy.limits.bytes:\n        raise Refused(\"limits\", f\"{largest} bytes are more than {scene.policy.limits.bytes}\")\n    if not scene.policy.checkout and not scene.policy.deploy_to:\n        raise Refused(\"checkout\", \"the policy names neither a checkout nor a folder for code\")\n\n\nEXTRACT = thing(\n    Rule(\n        \"databases\",\n        {\n            \"unit\": operations.unit,\n            \"tables\": listing(data, 100),\n            # A table of the copy, not of the database.\n            \"counts\": line(100),\n            \"mostUnknown\": whole(0, 10_000),\n        },\n    ),\n    \"extract\",\n)\n\n# --- probes of the gate ---------------------------------------------------------------------------\n\n\ndef _judge_call(request: Mapping[str, Any], scene: Scene) -> None:\n    poll = request[\"pollUrl\"]\n    if poll is not None:\n        # A field of the answer is quoted, so it adds neither a host nor a slash.\n        urls.allowed(urllib.parse.urljoin(request[\"url\"], re.sub(r\"\\{[\\w.-]+\\}\", \"x\", poll)), scene)\n\n\nPROBES: Mapping[str, Rule] = {\n    \"canary\": Rule(\n        \"interpreter\",\n        {\n            **operations.BY_THE_APP,\n            \"queues\": listing(line(300), MOST_PROBES),\n            \"timeoutSeconds\": seconds,\n        },\n        also=app_line.judge,\n        # It leaves nothing behind.\n        reads=True,\n    ),\n    \"task\": Rule(\n        \"tasks\",\n        {\n            **operations.BY_THE_APP,\n            \"task\": operations.task,\n            \"queue\": maybe(line(300)),\n            \"calls\": listing(\n                thing(Rule(\"tasks\", {\"args\": listing(data, 100)}), \"calls\"), MOST_PROBES\n            ),\n            \"timeoutSeconds\": seconds,\n        },\n        also=app_line.judge,\n    ),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"method\": choice(\"GET\", \"POST\"),\n            \"url\": urls.allowed,\n            \"form\": table(text(64 * 1024), 100),\n            \"pollUrl\": maybe(line()),\n            \"field\": line(200),\n            \"done\": listing(line(200), 50),\n            \"failed\": listing(line(200), 50),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_call,\n    ),\n}\n\n\ndef _judge_probe(message: Mapping[str, Any], scene: Scene) -> None:\n    request = message[\"request\"]\n    kind = request.get(\"kind\") if isinstance(request, dict) else None\n    rule = PROBES.get(kind) if isinstance(kind, str) else None\n    if rule is None:\n        raise Refused(\"probes\", f\"there is no rule for the probe {shown(kind)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"a probe of kind {kind} changes something, and access is read\")\n    shape.judge(\n        request, rule._replace(optional={\"user\": operations.app_user}), scene, str(kind), (\"kind\",)\n    )\n\n\n# --------------------------------------------------------------------------------------------------\n\nRULES: Mapping[str, Rule] = {\n    \"look\": Rule(\n        \"facts\",\n        {\"query\": data},\n        also=lambda message, scene: facts.judge(message[\"query\"], scene),\n        reads=True,\n    ),\n    \"snapshot\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"limitBytes\": whole(1, MOST_BYTES)},\n        {\"extract\": EXTRACT, \"user\": operations.app_user},\n        reads=True,\n    ),\n    \"submit\": Rule(\"probes\", {\"request\": data}, also=_judge_probe, reads=True),\n    \"receive\": Rule(\n        \"checkout\",\n        {\"sha256\": shape.sha256, \"step\": choice(\"begin\", \"piece\", \"end\")},\n        {\n            \"sizeBytes\": whole(1, MOST_BYTES),\n            \"offset\": whole(0, MOST_BYTES),\n            \"data\": shape.matching(BASE64, \"base64\"),\n        },\n        also=_judge_upload,\n    ),\n    \"apply\": Rule(\"operations\", {\"operations\": data, \"meta\": META}, also=_judge_plan),\n    \"undo\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n        also=_judge_undo,\n    ),\n    \"follow\": Rule(\n        \"transactions\",\n        {\n            \"opened\": thing(\n                Rule(\n                    \"transactions\",\n                    {\"transactions\": listing(_of_a_unit_or_the_host, 100), \"live\": line(100)},\n                    also=_judge_opened,\n                ),\n                \"opened\",\n            )\n        },\n    ),\n    \"recover\": Rule(\"transactions\", {\"meta\": META}, also=_judge_undo),\n    \"confirm\": Rule(\n        \"transactions\",\n        {\"unit\": unit_name, \"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n    ),\n    # Only what the soak of one of the units has shown; it starts, stops and undoes no release.\n    \"prove\": Rule(\n        \"transactions\",\n        {\n            \"unit\": unit_name,\n            \"transaction\": _of_a_unit,\n            \"verdict\": choice(\"proven\", \"failed\"),\n            \"why\": line(2000),\n            \"figures\": table(maybe(number(-MOST_FIGURE, MOST_FIGURE)), 50),\n            \"meta\": META,\n        },\n    ),\n    \"acknowledge\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit_or_the_host, 1000)},\n        # What a run has told, for the next one to leave out; it is only kept, and bounded.\n        {\n            \"notices\": thing(\n                Rule(\"transactions\", {\"about\": _about, \"messages\": listing(text(), 1000)}),\n                \"notices\",\n            )\n        },\n    ),\n    \"bye\": Rule(\"requests\", {}, reads=True),\n}\n# What they ask for changes the host, or costs the app's workers time.\nCOUNTED = (\"apply\", \"undo\", \"submit\")\n\n\ndef judge(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    ask = message.get(\"ask\")\n    rule = RULES.get(ask) if isinstance(ask, str) else None\n    if rule is None:\n        raise Refused(\"requests\", f\"there is no rule for the request {shown(ask)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"{ask} changes the host, and access is {scene.access}\")\n    try:\n        shape.judge(message, rule, scene, str(ask), known=ENVELOPE)\n    except OperationError as error:\n        raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(message: dict[str, Any], scene: Scene) -> dict[str, Any]:\n    \"\"\"The request with what it leaves open, or asks too much of.\"\"\"\n    if message[\"ask\"] == \"look\":\n        return {**message, \"query\": facts.narrowed(message[\"query\"], scene)}\n    if message[\"ask\"] == \"snapshot\":\n        most = min(message[\"limitBytes\"], scene.policy.limits.bytes)\n        return {**message, \"limitBytes\": most}\n    return message\n",
+    "celeriac_host/policy/requests.py": "\"\"\"The rule of each kind of request. One that is not listed is refused.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport urllib.parse\nfrom typing import TYPE_CHECKING, Any, Mapping, Sequence\n\nfrom celeriac_host.policy import app_line, facts, operations, places, shape, urls\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.policy.shape import (\n    Rule,\n    choice,\n    data,\n    line,\n    listing,\n    maybe,\n    number,\n    seconds,\n    table,\n    text,\n    thing,\n    whole,\n    word,\n)\nfrom celeriac_host.system.errors import OperationError\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\n# In every message; `id` and `ask` have been read by then.\nENVELOPE = (\"id\", \"ask\", \"protocol\")\nLONGEST_WAIT_SECONDS = 90 * 86_400\nMOST_BYTES = 2**40\nMOST_PROBES = 200\nMOST_FIGURE = 2**53\nBASE64 = re.compile(r\"[A-Za-z0-9+/]*={0,2}\")\n\n\ndef unit_name(value: Any, scene: Scene) -> None:\n    \"\"\"A unit of the policy in whatever state: an undo may have to repair it.\"\"\"\n    if value not in scene.policy.units or not isinstance(value, str):\n        raise Refused(\"units\", f\"{shown(value)} is not {one_of(scene.policy.units)}\")\n\n\ndef _of_a_unit(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=False)\n\n\ndef _of_a_unit_or_the_host(value: Any, scene: Scene) -> None:\n    scene.belongs(value, shared=True)\n\n\ndef _about(value: Any, scene: Scene) -> None:\n    \"\"\"What a run has told is folded away in the next one: not for the runs of others.\"\"\"\n    if not facts.is_about_a_unit(value, scene):\n        raise Refused(\"transactions\", f\"{shown(value)} is not about {one_of(scene.policy.units)}\")\n\n\ndef _judge_meta(meta: Mapping[str, Any], scene: Scene) -> None:\n    if \"release\" in meta and \"unit\" not in meta:\n        raise Refused(\"units\", \"a release needs a unit\")\n\n\nMETA = thing(\n    Rule(\n        \"meta\",\n        {\"action\": word, \"holder\": line(500), \"sha\": line(100), \"lockTimeoutSeconds\": seconds},\n        {\n            \"actor\": line(200),\n            \"unit\": unit_name,\n            \"release\": thing(\n                Rule(\"meta\", {\"confirmWithinSeconds\": maybe(number(0, LONGEST_WAIT_SECONDS))}),\n                \"release\",\n            ),\n        },\n        also=_judge_meta,\n    ),\n    \"meta\",\n)\n\n\ndef _judge_plan(message: Mapping[str, Any], scene: Scene) -> None:\n    plan, most = message[\"operations\"], scene.policy.limits.operations\n    if not isinstance(plan, list) or len(plan) > most:\n        raise Refused(\"limits\", f\"a plan may have at most {most} operations\")\n    scene.operations = [each for each in plan if isinstance(each, dict)]\n    for index, operation in enumerate(plan):\n        try:\n            operations.judge(operation, scene)\n        except Refused as refused:\n            where = f\" (operation {index + 1} of {len(plan)})\"\n            raise Refused(refused.rule, refused.problem + where) from None\n    _judge_once(plan)\n\n\ndef _judge_once(plan: Sequence[Mapping[str, Any]]) -> None:\n    \"\"\"Each file is compared with what is there now, so no operation may follow another one.\"\"\"\n    seen: set[str] = set()\n    for operation in plan:\n        if operation[\"op\"] in (\"write-file\", \"install-unit\", \"remove-file\"):\n            if operation[\"path\"] in seen:\n                raise Refused(\"files\", f\"the plan changes {operation['path']} twice\")\n            seen.add(operation[\"path\"])\n\n\ndef _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"A unit that cannot be loaded may be what is to be undone; one of root's may not.\"\"\"\n    if message.get(\"transactions\") == []:\n        raise Refused(\"transactions\", \"it names none\")\n    if \"newest\" in message and \"unit\" not in message[\"meta\"]:\n        raise Refused(\"units\", \"the newest release needs a unit\")\n    for ident in message.get(\"transactions\", ()):\n        for operation in scene.belongs(ident, shared=False):\n            operations.judge_undo(operation, scene)\n    for name in scene.policy.units:\n        try:\n            scene.unit(name)\n        except Refused as refused:\n            if refused.rule == \"appUser\":\n                raise\n\n\ndef _judge_opened(opened: Mapping[str, Any], scene: Scene) -> None:\n    # It names a file below /run.\n    if not opened[\"transactions\"] or opened[\"live\"] not in (\"tend\", *opened[\"transactions\"]):\n        raise Refused(\"transactions\", f\"{shown(opened['live'])} is not one of the transactions\")\n\n\ndef _judge_upload(message: Mapping[str, Any], scene: Scene) -> None:\n    needed = {\"begin\": (\"sizeBytes\",), \"piece\": (\"offset\", \"data\"), \"end\": ()}[message[\"step\"]]\n    for key in needed:\n        if key not in message:\n            raise Refused(shape.RULE, f\"receive has no {key}\")\n    largest = max(message.get(\"sizeBytes\", 0), message.get(\"offset\", 0))\n    if largest > scene.policy.limits.bytes:\n        raise Refused(\"limits\", f\"{largest} bytes are more than {scene.policy.limits.bytes}\")\n    if not scene.policy.checkout and not scene.policy.deploy_to:\n        raise Refused(\"checkout\", \"the policy names neither a checkout nor a folder for code\")\n\n\nEXTRACT = thing(\n    Rule(\n        \"databases\",\n        {\n            \"unit\": operations.unit,\n            \"tables\": listing(data, 100),\n            # A table of the copy, not of the database.\n            \"counts\": line(100),\n            \"mostUnknown\": whole(0, 10_000),\n        },\n    ),\n    \"extract\",\n)\n\n# --- probes of the gate ---------------------------------------------------------------------------\n\n\ndef _judge_call(request: Mapping[str, Any], scene: Scene) -> None:\n    poll = request[\"pollUrl\"]\n    if poll is not None:\n        # A field of the answer is quoted, so it adds neither a host nor a slash.\n        urls.allowed(urllib.parse.urljoin(request[\"url\"], re.sub(r\"\\{[\\w.-]+\\}\", \"x\", poll)), scene)\n    _judge_clean(request, scene)\n\n\ndef _judge_clean(request: Mapping[str, Any], scene: Scene) -> None:\n    wanted = request.get(\"clean\")\n    if wanted is not None:\n        url = re.sub(r\"\\{[\\w.-]+\\}\", \"x\", wanted[\"url\"])\n        urls.allowed(urllib.parse.urljoin(request.get(\"url\", \"\"), url), scene)\n\n\ndef _judge_task(request: Mapping[str, Any], scene: Scene) -> None:\n    app_line.judge(request, scene)\n    _judge_clean(request, scene)\n\n\n# The app's own way to remove or mark what a probe made.\nCLEAN = thing(\n    Rule(\n        \"urls\",\n        {\n            \"method\": choice(\"DELETE\", \"POST\"),\n            \"url\": line(),\n            \"form\": table(text(64 * 1024), 100),\n        },\n    ),\n    \"clean\",\n)\n\n\nPROBES: Mapping[str, Rule] = {\n    \"canary\": Rule(\n        \"interpreter\",\n        {\n            **operations.BY_THE_APP,\n            \"queues\": listing(line(300), MOST_PROBES),\n            \"timeoutSeconds\": seconds,\n        },\n        also=app_line.judge,\n        # It leaves nothing behind.\n        reads=True,\n    ),\n    \"task\": Rule(\n        \"tasks\",\n        {\n            **operations.BY_THE_APP,\n            \"task\": operations.task,\n            \"queue\": maybe(line(300)),\n            \"calls\": listing(\n                thing(Rule(\"tasks\", {\"args\": listing(data, 100)}), \"calls\"), MOST_PROBES\n            ),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_task,\n        optional={\"clean\": CLEAN},\n    ),\n    \"http\": Rule(\n        \"urls\",\n        {\n            \"method\": choice(\"GET\", \"POST\"),\n            \"url\": urls.allowed,\n            \"form\": table(text(64 * 1024), 100),\n            \"pollUrl\": maybe(line()),\n            \"field\": line(200),\n            \"done\": listing(line(200), 50),\n            \"failed\": listing(line(200), 50),\n            \"timeoutSeconds\": seconds,\n        },\n        also=_judge_call,\n        optional={\"clean\": CLEAN},\n    ),\n}\n\n\ndef _judge_probe(message: Mapping[str, Any], scene: Scene) -> None:\n    request = message[\"request\"]\n    kind = request.get(\"kind\") if isinstance(request, dict) else None\n    rule = PROBES.get(kind) if isinstance(kind, str) else None\n    if rule is None:\n        raise Refused(\"probes\", f\"there is no rule for the probe {shown(kind)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"a probe of kind {kind} changes something, and access is read\")\n    shape.judge(\n        request,\n        rule._replace(optional={**rule.optional, \"user\": operations.app_user}),\n        scene,\n        str(kind),\n        (\"kind\",),\n    )\n\n\n# --------------------------------------------------------------------------------------------------\n\nRULES: Mapping[str, Rule] = {\n    \"look\": Rule(\n        \"facts\",\n        {\"query\": data},\n        also=lambda message, scene: facts.judge(message[\"query\"], scene),\n        reads=True,\n    ),\n    \"snapshot\": Rule(\n        \"databases\",\n        {\"database\": places.database, \"limitBytes\": whole(1, MOST_BYTES)},\n        {\"extract\": EXTRACT, \"user\": operations.app_user},\n        reads=True,\n    ),\n    \"submit\": Rule(\"probes\", {\"request\": data}, also=_judge_probe, reads=True),\n    \"receive\": Rule(\n        \"checkout\",\n        {\"sha256\": shape.sha256, \"step\": choice(\"begin\", \"piece\", \"end\")},\n        {\n            \"sizeBytes\": whole(1, MOST_BYTES),\n            \"offset\": whole(0, MOST_BYTES),\n            \"data\": shape.matching(BASE64, \"base64\"),\n        },\n        also=_judge_upload,\n    ),\n    \"apply\": Rule(\"operations\", {\"operations\": data, \"meta\": META}, also=_judge_plan),\n    \"undo\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n        {\"newest\": _of_a_unit},\n        also=_judge_undo,\n    ),\n    \"follow\": Rule(\n        \"transactions\",\n        {\n            \"opened\": thing(\n                Rule(\n                    \"transactions\",\n                    {\"transactions\": listing(_of_a_unit_or_the_host, 100), \"live\": line(100)},\n                    also=_judge_opened,\n                ),\n                \"opened\",\n            )\n        },\n    ),\n    \"recover\": Rule(\"transactions\", {\"meta\": META}, also=_judge_undo),\n    \"confirm\": Rule(\n        \"transactions\",\n        {\"unit\": unit_name, \"transactions\": listing(_of_a_unit, 100), \"meta\": META},\n    ),\n    # Only what the soak of one of the units has shown; it starts, stops and undoes no release.\n    \"prove\": Rule(\n        \"transactions\",\n        {\n            \"unit\": unit_name,\n            \"transaction\": _of_a_unit,\n            \"verdict\": choice(\"proven\", \"failed\"),\n            \"why\": line(2000),\n            \"figures\": table(maybe(number(-MOST_FIGURE, MOST_FIGURE)), 50),\n            \"meta\": META,\n        },\n    ),\n    \"acknowledge\": Rule(\n        \"transactions\",\n        {\"transactions\": listing(_of_a_unit_or_the_host, 1000)},\n        # What a run has told, for the next one to leave out; it is only kept, and bounded.\n        {\n            \"notices\": thing(\n                Rule(\"transactions\", {\"about\": _about, \"messages\": listing(text(), 1000)}),\n                \"notices\",\n            )\n        },\n    ),\n    \"bye\": Rule(\"requests\", {}, reads=True),\n}\n# What they ask for changes the host, or costs the app's workers time.\nCOUNTED = (\"apply\", \"undo\", \"submit\")\n\n\ndef judge(message: Mapping[str, Any], scene: Scene) -> None:\n    \"\"\"Raises Refused.\"\"\"\n    ask = message.get(\"ask\")\n    rule = RULES.get(ask) if isinstance(ask, str) else None\n    if rule is None:\n        raise Refused(\"requests\", f\"there is no rule for the request {shown(ask)}\")\n    if scene.access != \"change\" and not rule.reads:\n        raise Refused(\"access\", f\"{ask} changes the host, and access is {scene.access}\")\n    try:\n        shape.judge(message, rule, scene, str(ask), known=ENVELOPE)\n    except OperationError as error:\n        raise Refused(rule.name, error.message) from None\n\n\ndef narrowed(message: dict[str, Any], scene: Scene) -> dict[str, Any]:\n    \"\"\"The request with what it leaves open, or asks too much of.\"\"\"\n    if message[\"ask\"] == \"look\":\n        return {**message, \"query\": facts.narrowed(message[\"query\"], scene)}\n    if message[\"ask\"] == \"snapshot\":\n        most = min(message[\"limitBytes\"], scene.policy.limits.bytes)\n        return {**message, \"limitBytes\": most}\n    return message\n",
     "celeriac_host/policy/scene.py": "\"\"\"The policy, the host and the request that is judged: what the rules look at.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy import unit_text\nfrom celeriac_host.policy.document import Policy\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\nfrom celeriac_host.state.journal import IDENT, read_plan, transactions_folder\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import identity\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"LoadState\",\n    \"User\",\n    \"DynamicUser\",\n    \"ExecStart\",\n    \"ExecStartEx\",\n    \"MainPID\",\n    \"WorkingDirectory\",\n    \"Environment\",\n    \"FragmentPath\",\n    \"DropInPaths\",\n)\n# Flags of ExecStartEx with which a command is not the unit's user.\nELEVATED = (\"privileged\", \"no-setuid\", \"ambient\")\n\n\nclass Loaded(NamedTuple):\n    \"\"\"A unit of the policy, as systemd has loaded it.\"\"\"\n\n    name: str\n    seen: Mapping[str, str]\n    # The files that define it, in the order in which systemd reads them.\n    parts: Sequence[unit_text.Part]\n\n\nclass Scene:\n    \"\"\"One request. Looks at a unit once, however many operations name it.\"\"\"\n\n    def __init__(\n        self, policy: Policy, host: System, sources: Mapping[str, str], access: str\n    ) -> None:\n        self.policy = policy\n        self.access = access\n        self.host = host\n        self.sources = sources\n        # The operations of the plan that is judged.\n        self.operations: Sequence[Mapping[str, Any]] = ()\n        # Commit → who has signed it.\n        self.signed: dict[str, str] = {}\n        self._loaded: dict[str, Loaded] = {}\n        self._plans: dict[str, Mapping[str, Any] | None] = {}\n\n    def unit(self, name: Any) -> Loaded:\n        \"\"\"Raises Refused unless it is a unit of the policy that runs as the app's user.\"\"\"\n        if name not in self.policy.units or not isinstance(name, str):\n            raise Refused(\"units\", f\"{shown(name)} is not {one_of(self.policy.units)}\")\n        if name not in self._loaded:\n            self._loaded[name] = self._load(name)\n        return self._loaded[name]\n\n    def belongs(self, ident: Any, shared: bool) -> Sequence[Any]:\n        \"\"\"The operations of a transaction of one of the units. Raises Refused.\n\n        `shared`: or of the host as a whole.\n        \"\"\"\n        plan = self._plan(ident) if isinstance(ident, str) and IDENT.fullmatch(ident) else None\n        if plan is None:\n            raise Refused(\"transactions\", f\"unknown transaction {shown(ident)}\")\n        unit = plan.get(\"meta\", {}).get(\"unit\")\n        if unit in self.policy.units or (shared and unit is None):\n            found = plan.get(\"operations\")\n            return found if isinstance(found, list) else []\n        raise Refused(\n            \"transactions\",\n            f\"transaction {ident} is of {shown(unit or 'the host as a whole')}, which is not \"\n            f\"{one_of(self.policy.units)}\",\n        )\n\n    def _plan(self, ident: str) -> Mapping[str, Any] | None:\n        \"\"\"Read once, however often it is named.\"\"\"\n        if ident not in self._plans:\n            folder = os.path.join(transactions_folder(self.host.state), ident)\n            self._plans[ident] = read_plan(folder)\n        return self._plans[ident]\n\n    def _load(self, name: str) -> Loaded:\n        try:\n            seen = units.show(self.host, name, PROPERTIES)\n            if seen.get(\"LoadState\") != \"loaded\":\n                raise Refused(\"units\", f\"{name} is {seen.get('LoadState', 'unknown')}, not loaded\")\n            self._require_app_user(name, seen)\n        except OperationError as error:\n            raise Refused(\"units\", f\"{name}: {error.message}\") from None\n        paths = [seen.get(\"FragmentPath\", \"\"), *units.split_words(seen.get(\"DropInPaths\", \"\"))]\n        parts = [unit_text.read(path) for path in paths if path]\n        return Loaded(name, seen, parts)\n\n    def _require_app_user(self, name: str, seen: Mapping[str, str]) -> None:\n        expected = self.policy.app_user\n        user = seen.get(\"User\") or \"root\"\n        uid = identity(user).uid if seen.get(\"DynamicUser\") != \"yes\" else -1\n        if uid != identity(expected).uid or uid == 0:\n            raise Refused(\"appUser\", f\"{name} runs as {user}, not as {expected}\")\n        flags = seen.get(\"ExecStartEx\", \"\").replace(\";\", \" \").replace(\"=\", \" \").split()\n        if any(flag in ELEVATED for flag in flags):\n            raise Refused(\"appUser\", f\"ExecStart= of {name} has a prefix for more than {expected}\")\n",
     "celeriac_host/policy/shape.py": "\"\"\"Checks of single values of a request. None of them looks at the host.\"\"\"\n\nfrom __future__ import annotations\n\nimport math\nimport re\nfrom typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.policy.document import is_path\nfrom celeriac_host.policy.refusal import Refused, shown\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nRULE = \"shape\"\nLINE = 64 * 1024\nTEXT = 1024 * 1024\nDEPTH = 12\n# Half of a pair has no bytes: a file could not be written with it.\nNOT_IN_A_TEXT = re.compile(r\"[\\x00\\ud800-\\udfff]\")\nNOT_ON_A_LINE = re.compile(r\"[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]\")\nSHA256 = re.compile(r\"[0-9a-f]{64}\")\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\nIDENT = re.compile(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\")\nWORD = re.compile(r\"[A-Za-z0-9_.-]{1,64}\")\n\nCheck = Callable[[Any, \"Scene\"], None]\n\n\nclass Rule(NamedTuple):\n    \"\"\"What a request, an operation or a fact may contain.\n\n    `name` is the rule that people read about. A key that is neither required nor optional is\n    refused: a later one needs a rule first. `also` compares with the policy and the host.\n    \"\"\"\n\n    name: str\n    required: Mapping[str, Check]\n    optional: Mapping[str, Check] = {}\n    also: Callable[[Mapping[str, Any], Scene], None] = lambda thing, scene: None\n    # Whether access `read` may ask for it.\n    reads: bool = False\n\n\ndef judge(thing: Any, rule: Rule, scene: Scene, what: str, known: Sequence[str] = ()) -> None:\n    \"\"\"Raises Refused. `known` are keys that were judged already.\"\"\"\n    if not isinstance(thing, dict):\n        raise Refused(RULE, f\"{what} is not an object\")\n    for key in rule.required:\n        if key not in thing:\n            raise Refused(RULE, f\"{what} has no {key}\")\n    for key, value in thing.items():\n        check = rule.required.get(key) or rule.optional.get(key)\n        if check is None:\n            if key in known:\n                continue\n            raise Refused(rule.name, f\"no rule allows {shown(key)} in {what}\")\n        try:\n            check(value, scene)\n        except Refused as refused:\n            if refused.rule != RULE:\n                raise\n            raise Refused(rule.name, f\"{key} of {what}: {refused.problem}\") from None\n    rule.also(thing, scene)\n\n\ndef wrong(expected: str) -> Refused:\n    return Refused(RULE, f\"expected {expected}\")\n\n\ndef line(most: int = 4096) -> Check:\n    \"\"\"One printable line.\"\"\"\n\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or len(value) > most or NOT_ON_A_LINE.search(value):\n            raise wrong(f\"one line of at most {most} characters\")\n\n    return check\n\n\ndef text(most: int = TEXT) -> Check:\n    \"\"\"Several lines, without control characters.\"\"\"\n\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or len(value) > most or NOT_IN_A_TEXT.search(value):\n            raise wrong(f\"a valid text of at most {most} characters\")\n\n    return check\n\n\ndef matching(pattern: re.Pattern[str], expected: str) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if not isinstance(value, str) or not pattern.fullmatch(value):\n            raise wrong(expected)\n\n    return check\n\n\nsha256 = matching(SHA256, \"a SHA-256\")\ncommit = matching(COMMIT, \"the full hash of a commit\")\nident = matching(IDENT, \"the id of a transaction\")\nword = matching(WORD, \"a word\")\n\n\ndef flag(value: Any, scene: Scene) -> None:\n    if not isinstance(value, bool):\n        raise wrong(\"true or false\")\n\n\ndef path(value: Any, scene: Scene) -> None:\n    if not is_path(value):\n        raise wrong(\"an absolute path in its shortest spelling\")\n\n\ndef relative(value: Any, scene: Scene) -> None:\n    \"\"\"A path below another, which it cannot leave.\"\"\"\n    if not isinstance(value, str) or not is_path(\"/\" + value):\n        raise wrong(\"a relative path in its shortest spelling\")\n\n\ndef choice(*words: str) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if value not in words or not isinstance(value, str):\n            raise wrong(\" or \".join(words))\n\n    return check\n\n\ndef whole(least: int, most: int) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if type(value) is not int or not least <= value <= most:\n            raise wrong(f\"a whole number from {least} to {most}\")\n\n    return check\n\n\ndef seconds(value: Any, scene: Scene) -> None:\n    most = scene.policy.limits.seconds\n    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= most:\n        raise Refused(\"limits\", f\"expected 0 to {most} seconds\")\n\n\ndef number(least: float, most: float) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        if (\n            type(value) not in (int, float)\n            or not math.isfinite(value)\n            or not least <= value <= most\n        ):\n            raise wrong(f\"a number from {least:g} to {most:g}\")\n\n    return check\n\n\ndef maybe(check: Check) -> Check:\n    \"\"\"The value, or null.\"\"\"\n    return lambda value, scene: None if value is None else check(value, scene)\n\n\ndef either(first: Check, second: Check) -> Check:\n    def check(value: Any, scene: Scene) -> None:\n        try:\n            first(value, scene)\n        except Refused:\n            second(value, scene)\n\n    return check\n\n\ndef listing(check: Check, most: int = 1000) -> Check:\n    def check_all(value: Any, scene: Scene) -> None:\n        if not isinstance(value, list) or len(value) > most:\n            raise wrong(f\"a list of at most {most}\")\n        for each in value:\n            check(each, scene)\n\n    return check_all\n\n\ndef table(check: Check, most: int = 1000) -> Check:\n    \"\"\"An object with any keys of one line each.\"\"\"\n    name = line(200)\n\n    def check_all(value: Any, scene: Scene) -> None:\n        if not isinstance(value, dict) or len(value) > most:\n            raise wrong(f\"an object of at most {most} keys\")\n        for key, each in value.items():\n            name(key, scene)\n            check(each, scene)\n\n    return check_all\n\n\ndef thing(rule: Rule, what: str) -> Check:\n    return lambda value, scene: judge(value, rule, scene, what)\n\n\ndef data(value: Any, scene: Scene, depth: int = DEPTH) -> None:\n    \"\"\"JSON whose meaning is the operation's: only its depth is limited.\"\"\"\n    if depth == 0:\n        raise wrong(f\"at most {DEPTH} levels\")\n    if isinstance(value, float) and not math.isfinite(value):\n        raise wrong(\"finite numbers\")\n    for each in value if isinstance(value, list) else ():\n        data(each, scene, depth - 1)\n    for each in value.values() if isinstance(value, dict) else ():\n        data(each, scene, depth - 1)\n",
     "celeriac_host/policy/signatures.py": "\"\"\"Whether a key of the policy has signed a commit.\n\nOnly the commit object is looked at: its hash names it, and its tree. Root runs no Git: whoever\nreads the object, its bytes are hashed here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.policy import trusted\nfrom celeriac_host.policy.document import Signers\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nRULE = \"signers\"\nCOMMIT_LIMIT_BYTES = 1024 * 1024\nKEYRING_LIMIT_BYTES = 16 * 1024 * 1024\nTIMEOUT_SECONDS = 30.0\nHEADERS = (b\"gpgsig\", b\"gpgsig-sha256\")\nSSH_BEGIN = b\"-----BEGIN SSH SIGNATURE-----\"\nPGP_BEGIN = b\"-----BEGIN PGP SIGNATURE-----\"\n\n\nclass Signed(NamedTuple):\n    \"\"\"What was signed, and the signature of it.\"\"\"\n\n    payload: bytes\n    signature: bytes\n\n\ndef require(commit: str, content: bytes, signers: Signers, host: System) -> str:\n    \"\"\"Who has signed this commit. Raises Refused.\"\"\"\n    short = commit[:7]\n    if object_id(commit, content) != commit:\n        raise Refused(RULE, f\"what was read as commit {short} is another object\")\n    signed = split(content, b\"gpgsig\" if len(commit) == 40 else b\"gpgsig-sha256\")\n    if signed is None:\n        raise Refused(RULE, f\"commit {short} is not signed\")\n    try:\n        if signed.signature.startswith(SSH_BEGIN):\n            who = _by_ssh(signed, signers, host)\n        elif signed.signature.startswith(PGP_BEGIN):\n            who = _by_gpg(signed, signers, host)\n        else:\n            raise Refused(RULE, f\"commit {short} has a signature of an unknown kind\")\n    except OperationError as error:\n        raise Refused(RULE, f\"commit {short}: {error.message}\") from None\n    if not who:\n        raise Refused(RULE, f\"commit {short} is not signed by one of the keys of the policy\")\n    return who\n\n\ndef object_id(commit: str, content: bytes) -> str:\n    \"\"\"The hash of a commit with this content, of the kind of `commit`.\"\"\"\n    hashed = hashlib.sha256() if len(commit) == 64 else hashlib.sha1()\n    hashed.update(b\"commit %d\\0\" % len(content))\n    hashed.update(content)\n    return hashed.hexdigest()\n\n\ndef split(content: bytes, header: bytes) -> Signed | None:\n    \"\"\"The commit without its signatures, and that of this header; None without one.\"\"\"\n    head, blank, message = content.partition(b\"\\n\\n\")\n    kept: list[bytes] = []\n    found: list[bytes] = []\n    inside = b\"\"\n    for line in head.split(b\"\\n\"):\n        if not line.startswith(b\" \"):\n            name = line.partition(b\" \")[0]\n            inside = name if name in HEADERS else b\"\"\n        if not inside:\n            kept.append(line)\n        elif inside == header:\n            found.append(line[len(header) + 1 :] if not line.startswith(b\" \") else line[1:])\n    if not found:\n        return None\n    return Signed(b\"\\n\".join(kept) + blank + message, b\"\\n\".join(found) + b\"\\n\")\n\n\ndef _by_ssh(signed: Signed, signers: Signers, host: System) -> str:\n    # Git's namespace; a signature that was made for anything else does not count.\n    allowed = \"\".join(f'{each.name} namespaces=\"git\" {each.key}\\n' for each in signers.ssh)\n    with _files(allowed.encode(\"ascii\"), signed.signature) as (names, signature):\n        for name in dict.fromkeys(each.name for each in signers.ssh):\n            argv = [\"ssh-keygen\", \"-Y\", \"verify\", \"-f\", names, \"-I\", name, \"-n\", \"git\"]\n            done = host.run(\n                [*argv, \"-s\", signature],\n                timeout=TIMEOUT_SECONDS,\n                input=signed.payload,\n                check=False,\n            )\n            if done.code == 0:\n                return name\n    return \"\"\n\n\ndef _by_gpg(signed: Signed, signers: Signers, host: System) -> str:\n    if not signers.gpg_keyring:\n        return \"\"\n    try:\n        keyring = trusted.read(signers.gpg_keyring, KEYRING_LIMIT_BYTES)\n    except trusted.Untrusted as error:\n        raise Refused(RULE, str(error)) from None\n    with _files(keyring, signed.signature) as (keys, signature):\n        argv = [\"gpgv\", \"--homedir\", os.path.dirname(keys), \"--status-fd\", \"1\", \"--keyring\", keys]\n        done = host.run(\n            [*argv, signature, \"-\"], timeout=TIMEOUT_SECONDS, input=signed.payload, check=False\n        )\n    valid = re.search(r\"^\\[GNUPG:\\] VALIDSIG ([0-9A-F]{40,64}) \", done.out, re.MULTILINE)\n    # An expired or revoked key makes a signature that is valid, but not good.\n    good = re.search(r\"^\\[GNUPG:\\] GOODSIG \", done.out, re.MULTILINE)\n    return valid.group(1) if done.code == 0 and valid and good else \"\"\n\n\n@contextmanager\ndef _files(*contents: bytes) -> Iterator[Sequence[str]]:\n    \"\"\"Files for a verifier, in memory and for root alone.\"\"\"\n    with tempfile.TemporaryDirectory(prefix=\"celeriac-\", dir=\"/run\") as folder:\n        paths = [os.path.join(folder, str(index)) for index in range(len(contents))]\n        for path, content in zip(paths, contents):\n            with open(path, \"wb\") as file:\n                file.write(content)\n        yield paths\n",
@@ -54837,12 +54857,12 @@ const hostProgram = {
     "celeriac_host/policy/urls.py": "\"\"\"URLs that root may request on behalf of a run: the host reaches more than its client does.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nimport urllib.parse\nfrom typing import TYPE_CHECKING, Any\n\nfrom celeriac_host.policy.refusal import Refused, one_of, shown\n\nif TYPE_CHECKING:\n    from celeriac_host.policy.scene import Scene\n\nRULE = \"urls\"\nPLAIN = re.compile(r\"https?://[A-Za-z0-9.:\\[\\]_-]+/[!-~]*\")\n\n\ndef allowed(value: Any, scene: Scene) -> None:\n    \"\"\"Raises Refused unless the policy names the URL, or what it begins with.\"\"\"\n    if not isinstance(value, str) or len(value) > 4096:\n        raise Refused(RULE, \"expected a URL\")\n    whole = value if \"/\" in value.partition(\"://\")[2] else value + \"/\"\n    path = urllib.parse.unquote(whole.partition(\"?\")[0].partition(\"#\")[0])\n    known = PLAIN.fullmatch(whole) and \"\\\\\" not in path\n    if not known or re.search(r\"/\\.\\.?(?:/|$)\", path) or not _is_named(whole, scene):\n        told = shown(whole.partition(\"?\")[0])\n        raise Refused(RULE, f\"{told} is not {one_of(scene.policy.urls)}\")\n\n\ndef _is_named(whole: str, scene: Scene) -> bool:\n    plain = whole.partition(\"?\")[0]\n    return any(\n        plain == each or (each.endswith(\"/\") and whole.startswith(each))\n        for each in scene.policy.urls\n    )\n",
     "celeriac_host/sampler/deliver.py": "\"\"\"Sends one event to the owner's webhook.\n\ntell EVENT    one POST of JSON, with a `text` that Slack and others show; EVENT is base64 of JSON\n\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport errno\nimport ipaddress\nimport json\nimport os\nimport stat\nimport sys\nimport time\nimport urllib.parse\nfrom typing import Any, Sequence\n\nfrom celeriac_host.state import textfile, webhook\nfrom celeriac_host.system import http, owned\nfrom celeriac_host.system.errors import OperationError\n\nURL_LIMIT_BYTES = 4096\nTIMEOUT_SECONDS = 10.0\n\n\ndef main(words: Sequence[str]) -> None:\n    problem = deliver(json.loads(binascii.a2b_base64(words[1])))\n    if problem is not None:\n        sys.exit(f\"<4>celeriac: the webhook was not told: {problem}\")\n\n\ndef deliver(event: dict[str, Any]) -> str | None:\n    \"\"\"Returns the problem, in which the URL never appears.\"\"\"\n    try:\n        url = read_url()\n    except OperationError as error:\n        return error.message\n    host = os.uname().nodename\n    at = time.strftime(\"%Y-%m-%dT%H:%M:%SZ\", time.gmtime(float(event[\"at\"])))\n    text = f\"Celeriac on {host}: {event['unit']} {event['what']}\"\n    body = {\"text\": text, \"host\": host, \"unit\": event[\"unit\"], \"what\": event[\"what\"], \"when\": at}\n    answer = http.fetch(url, TIMEOUT_SECONDS, \"POST\", data=body, redirects=False)\n    if answer[\"error\"] is not None:\n        return _harmless(answer[\"error\"])\n    return None if 200 <= answer[\"status\"] < 300 else f\"it answered with status {answer['status']}\"\n\n\n# Those of http.client and ssl may repeat parts of the URL.\nKNOWN = {\n    \"name or service not known\",\n    \"temporary failure in name resolution\",\n    *(os.strerror(number).lower() for number in errno.errorcode),\n}\n\n\ndef _harmless(reason: str) -> str:\n    known = reason.startswith(\"no answer within \") or reason in KNOWN\n    if \"certificate verify failed\" in reason:\n        return \"its certificate is not trusted\"\n    return reason if known else \"the request failed\"\n\n\ndef read_url() -> str:\n    \"\"\"Raises OperationError, without the URL.\"\"\"\n    where = webhook.SETTING\n    textfile.require_root(os.path.dirname(where))\n    with owned.opened(where) as found:\n        mode = found.about.st_mode\n        if not owned.only_root_writes(found.about) or stat.S_IMODE(mode) & 0o077:\n            raise OperationError(f\"{where} must belong to root, with mode 0600\")\n    lines = owned.read(where, URL_LIMIT_BYTES).decode(\"utf-8\", \"replace\").split()\n    if len(lines) != 1 or not _is_allowed(lines[0]):\n        raise OperationError(\n            f\"{where} must have one line: a URL with https://, or http:// to this host itself\"\n        )\n    return lines[0]\n\n\ndef _is_allowed(url: str) -> bool:\n    try:\n        parts = urllib.parse.urlsplit(url)\n        name, _ = parts.hostname or \"\", parts.port\n    except ValueError:\n        return False\n    if parts.scheme == \"https\":\n        return bool(name)\n    return parts.scheme == \"http\" and _is_loopback(name)\n\n\ndef _is_loopback(name: str) -> bool:\n    try:\n        return ipaddress.ip_address(name).is_loopback\n    except ValueError:\n        return name == \"localhost\"\n",
     "celeriac_host/sampler/failures.py": "\"\"\"What somebody should hear of at once, by two samples of a unit: each once, and not in a storm.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\n# After one message of a kind, the next of the same kind waits.\nQUIET_SECONDS = 900.0\n\n\ndef find(\n    sample: dict[str, Any], seen: dict[str, Any], changing: bool\n) -> tuple[list[str], dict[str, Any]]:\n    \"\"\"Sentences to tell, and what was told when, for the next tick.\n\n    `changing`: a run changes the unit right now, so that a stop or a start is no failure.\n    \"\"\"\n    last = seen.get(\"last\")\n    before, was = (\n        (last.get(\"unit\"), last.get(\"oomKill\")) if isinstance(last, dict) else (None, None)\n    )\n    unit = sample[\"unit\"]\n    told = _recent(seen.get(\"told\"), sample)\n    if not isinstance(before, dict) or unit is None:\n        return [], told\n    found: dict[str, str] = {}\n    now = None if sample[\"events\"] is None else sample[\"events\"][\"oomKill\"]\n    same = before.get(\"invocation\") == unit[\"invocation\"]\n    if same and isinstance(was, int) and now is not None and now > was:\n        count = now - was\n        found[\"oom\"] = f\"{count} {'process' if count == 1 else 'processes'} killed: out of memory\"\n    if not changing:\n        restarts = before.get(\"restarts\")\n        if isinstance(restarts, int) and unit[\"restarts\"] > restarts:\n            count = unit[\"restarts\"] - restarts\n            found[\"restart\"] = f\"restarted by systemd {'once' if count == 1 else f'{count} times'}\"\n        down = (\"failed\", \"inactive\")\n        if unit[\"active\"] in down and before.get(\"active\") not in down:\n            found[\"down\"] = f\"not running any more: {unit['active']} ({unit['result']})\"\n    new = [kind for kind in found if kind not in told]\n    mark = {\"boot\": sample[\"boot\"], \"uptime\": sample[\"uptime\"]}\n    return [found[kind] for kind in new], {**told, **dict.fromkeys(new, mark)}\n\n\ndef _recent(told: Any, sample: dict[str, Any]) -> dict[str, Any]:\n    return {\n        kind: mark\n        for kind, mark in (told.items() if isinstance(told, dict) else ())\n        if isinstance(mark, dict)\n        and mark.get(\"boot\") == sample[\"boot\"]\n        and isinstance(mark.get(\"uptime\"), (int, float))\n        and sample[\"uptime\"] - mark[\"uptime\"] < QUIET_SECONDS\n    }\n",
-    "celeriac_host/sampler/journal.py": "\"\"\"Counts what a unit wrote to the journal since the last tick. It keeps no text of it.\n\nWhat an error is, `app/log_groups.py` says, as for a verify; what a status 429 is, `rate_limits.py`.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any\n\nfrom celeriac_host.app.log_groups import MOST_TEXT, Groups, Line\nfrom celeriac_host.sampler.rate_limits import is_rate_limit\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Budget, follow\nfrom celeriac_host.system.system import System\n\nNAMES = (\"errors\", \"tracebacks\", \"rateLimited\", \"dropped\")\n# Of one tick; beyond it only the fact that there was more is kept.\nMOST = Budget(total_bytes=4 * 1024 * 1024, lines=4000)\nTIMEOUT_SECONDS = 10.0\nCURSOR_LIMIT = 1000\n# journald's own message about lines of a unit that it dropped.\nDROPPED_ID = \"a596d6fe7bfa4994828e72309e95d61e\"\nDROPPED = re.compile(r\"Suppressed (\\d{1,9}) messages from (\\S+)\")\n\n\ndef count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:\n    \"\"\"The counts since the cursor, and the new cursor; no counts if there was none.\"\"\"\n    if not isinstance(cursor, str) or not 0 < len(cursor) <= CURSOR_LIMIT:\n        return None, _end(host)\n    found = _Counts(unit, cursor)\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\"]\n    argv += [\"--output-fields=MESSAGE,MESSAGE_ID,_PID\", f\"--after-cursor={cursor}\"]\n    argv += [f\"_SYSTEMD_UNIT={unit}\", \"+\", \"_TRANSPORT=driver\", f\"MESSAGE_ID={DROPPED_ID}\"]\n    try:\n        ended = follow(host, argv, found.take, TIMEOUT_SECONDS, most=MOST)\n    except OperationError:\n        # A flood: the next tick goes on from the end of the journal.\n        found.dropped += 1\n        return found.counts(), _end(host) or found.cursor\n    if ended.code is None or (ended.code != 0 and ended.err.strip()):\n        # E.g. its files were damaged and are replaced by new ones.\n        return None, _end(host)\n    return found.counts(), found.cursor\n\n\ndef _end(host: System) -> str:\n    try:\n        return units.cursor(host)\n    except OperationError:\n        return \"\"\n\n\nclass _Counts:\n    def __init__(self, unit: str, cursor: str) -> None:\n        self.unit = unit\n        self.cursor = cursor\n        self.groups = Groups()\n        self.rate_limited = 0\n        self.dropped = 0\n\n    def take(self, line: bytes) -> None:\n        entry = _parsed(line)\n        where = entry.get(\"__CURSOR\")\n        if isinstance(where, str):\n            self.cursor = where\n        message = units.message(entry)[:MOST_TEXT]\n        if entry.get(\"MESSAGE_ID\") == DROPPED_ID:\n            match = DROPPED.search(message)\n            if match and match.group(2).rstrip(\".\") == self.unit:\n                self.dropped += int(match.group(1))\n            return\n        self.groups.take(Line(0.0, str(entry.get(\"_PID\", \"\")), message))\n        self.rate_limited += is_rate_limit(message)\n\n    def counts(self) -> dict[str, int]:\n        self.groups.end()\n        values = (self.groups.errors, self.groups.tracebacks, self.rate_limited, self.dropped)\n        return dict(zip(NAMES, values))\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except (ValueError, RecursionError):\n        return {}\n    return entry if isinstance(entry, dict) else {}\n",
+    "celeriac_host/sampler/journal.py": "\"\"\"Counts what a unit wrote to the journal since the last tick. It keeps no text of it.\n\nWhat an error is, `app/log_groups.py` says, as for a verify; what a status 429 is, `rate_limits.py`.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any\n\nfrom celeriac_host.app.log_groups import MOST_TEXT, Groups, Line\nfrom celeriac_host.sampler.rate_limits import is_rate_limit\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Budget, follow\nfrom celeriac_host.system.system import System\n\nNAMES = (\"errors\", \"tracebacks\", \"rateLimited\", \"dropped\")\n# Of one tick; beyond it only the fact that there was more is kept.\nMOST = Budget(total_bytes=4 * 1024 * 1024, lines=4000)\nTIMEOUT_SECONDS = 10.0\nCURSOR_LIMIT = 1000\n# journald's own message about lines of a unit that it dropped.\nDROPPED_ID = \"a596d6fe7bfa4994828e72309e95d61e\"\nDROPPED = re.compile(r\"Suppressed (\\d{1,9}) messages from (\\S+)\")\n\n# Not within a message, where each quote has a backslash. Without parsing: a line may be cut off.\nCURSOR_KEY = b'\"__CURSOR\"'\nCURSOR = re.compile(rb'\"__CURSOR\" ?: ?\"([^\"\\\\]{1,1000})\"')\n# What may count, in the JSON of a line; bytes that are not UTF-8 are printed as a list of numbers.\nMAY_COUNT = re.compile(\n    rb'429|Traceback|ERROR|CRITICAL|FATAL|\"MESSAGE\" ?: ?\\[|' + DROPPED_ID.encode(\"ascii\")\n)\n\n\ndef count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:\n    \"\"\"The counts since the cursor, and the new cursor; no counts if there was none.\"\"\"\n    if not isinstance(cursor, str) or not 0 < len(cursor) <= CURSOR_LIMIT:\n        return None, _end(host)\n    found = _Counts(unit, cursor)\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\"]\n    argv += [\"--output-fields=MESSAGE,MESSAGE_ID,_PID\", f\"--after-cursor={cursor}\"]\n    argv += [f\"_SYSTEMD_UNIT={unit}\", \"+\", \"_TRANSPORT=driver\", f\"MESSAGE_ID={DROPPED_ID}\"]\n    try:\n        ended = follow(host, argv, found.take, TIMEOUT_SECONDS, most=MOST)\n    except OperationError:\n        # A flood: the next tick goes on from the end of the journal.\n        found.dropped += 1\n        return found.counts(), _end(host) or found.cursor\n    if ended.code is None or (ended.code != 0 and ended.err.strip()):\n        # E.g. its files were damaged and are replaced by new ones.\n        return None, _end(host)\n    return found.counts(), found.cursor\n\n\ndef _end(host: System) -> str:\n    try:\n        return units.cursor(host)\n    except OperationError:\n        return \"\"\n\n\nclass _Counts:\n    def __init__(self, unit: str, cursor: str) -> None:\n        self.unit = unit\n        self.before = cursor\n        self.last = b\"\"\n        self.groups = Groups()\n        self.rate_limited = 0\n        self.dropped = 0\n\n    def take(self, line: bytes) -> None:\n        if CURSOR_KEY in line:\n            self.last = line\n        # Most lines are not worth parsing.\n        if self.groups.is_idle and not MAY_COUNT.search(line):\n            return\n        entry = _parsed(line)\n        message = units.message(entry)[:MOST_TEXT]\n        if entry.get(\"MESSAGE_ID\") == DROPPED_ID:\n            match = DROPPED.search(message)\n            if match and match.group(2).rstrip(\".\") == self.unit:\n                self.dropped += int(match.group(1))\n            return\n        self.groups.take(Line(0.0, str(entry.get(\"_PID\", \"\")), message))\n        self.rate_limited += is_rate_limit(message)\n\n    @property\n    def cursor(self) -> str:\n        \"\"\"Of the last line; without any, the one before.\"\"\"\n        found = CURSOR.search(self.last)\n        return found.group(1).decode(\"ascii\", \"replace\") if found else self.before\n\n    def counts(self) -> dict[str, int]:\n        self.groups.end()\n        values = (self.groups.errors, self.groups.tracebacks, self.rate_limited, self.dropped)\n        return dict(zip(NAMES, values))\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except (ValueError, RecursionError):\n        return {}\n    return entry if isinstance(entry, dict) else {}\n",
     "celeriac_host/sampler/metrics.py": "\"\"\"The last sample of each unit in the text format of Prometheus.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Iterable, NamedTuple, Sequence\n\n\nclass Metric(NamedTuple):\n    name: str\n    kind: str\n    help: str\n    # Sample → values, each with its labels beside that of the unit.\n    read: Any\n\n\ndef _one(*path: str, scale: float = 1) -> Any:\n    \"\"\"A number of the sample; nothing where it is not known.\"\"\"\n\n    def read(\n        sample: dict[str, Any], totals: dict[str, int]\n    ) -> Iterable[tuple[dict[str, str], Any]]:\n        value: Any = sample\n        for key in path:\n            value = None if value is None else value[key]\n        if value is not None:\n            yield {}, value * scale if scale != 1 else value\n\n    return read\n\n\ndef _total(name: str) -> Any:\n    return lambda sample, totals: [({}, totals[name])]\n\n\ndef _active(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    if sample[\"unit\"] is not None:\n        yield {}, int(sample[\"unit\"][\"active\"] == \"active\")\n\n\ndef _queues(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    queues = {} if sample[\"worker\"] is None else sample[\"worker\"][\"queues\"]\n    return [({\"queue\": name}, count) for name, count in sorted(queues.items())]\n\n\ndef _disk(key: str) -> Any:\n    return lambda sample, totals: [({\"path\": each[\"path\"]}, each[key]) for each in sample[\"disk\"]]\n\n\nSTALL = 1e-6\nMETRICS: Sequence[Metric] = (\n    Metric(\"sample_time_seconds\", \"gauge\", \"When the last sample was taken.\", _one(\"at\")),\n    Metric(\"unit_active\", \"gauge\", \"Whether systemd says that the unit is active.\", _active),\n    Metric(\n        \"unit_restarts_total\", \"counter\", \"Restarts by systemd itself.\", _one(\"unit\", \"restarts\")\n    ),\n    Metric(\n        \"memory_current_bytes\", \"gauge\", \"Memory of the unit's cgroup.\", _one(\"memory\", \"current\")\n    ),\n    Metric(\"memory_peak_bytes\", \"gauge\", \"The most of it since its start.\", _one(\"memory\", \"peak\")),\n    Metric(\n        \"memory_main_bytes\", \"gauge\", \"Resident memory of the main process.\", _one(\"memory\", \"main\")\n    ),\n    Metric(\n        \"memory_children_bytes\",\n        \"gauge\",\n        \"Resident memory of the other processes together.\",\n        _one(\"memory\", \"children\"),\n    ),\n    Metric(\"memory_swap_bytes\", \"gauge\", \"Swap that the unit uses.\", _one(\"memory\", \"swap\")),\n    Metric(\"memory_high_bytes\", \"gauge\", \"MemoryHigh of the unit.\", _one(\"memory\", \"high\")),\n    Metric(\"memory_max_bytes\", \"gauge\", \"MemoryMax of the unit.\", _one(\"memory\", \"max\")),\n    Metric(\n        \"memory_high_events_total\",\n        \"counter\",\n        \"How often MemoryHigh throttled the unit.\",\n        _one(\"events\", \"high\"),\n    ),\n    Metric(\n        \"oom_kills_total\",\n        \"counter\",\n        \"Processes of the unit killed for lack of memory.\",\n        _one(\"events\", \"oomKill\"),\n    ),\n    Metric(\n        \"memory_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for memory.\",\n        _one(\"pressure\", \"memory\", \"some\", scale=STALL),\n    ),\n    Metric(\n        \"io_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for input or output.\",\n        _one(\"pressure\", \"io\", \"some\", scale=STALL),\n    ),\n    Metric(\"queue_messages\", \"gauge\", \"Messages that wait in a queue of the worker.\", _queues),\n    Metric(\"tasks_active\", \"gauge\", \"Tasks that run now.\", _one(\"worker\", \"active\")),\n    Metric(\n        \"tasks_processed_total\",\n        \"counter\",\n        \"Tasks that the worker has accepted since its start.\",\n        _one(\"worker\", \"processed\"),\n    ),\n    Metric(\"journal_errors_total\", \"counter\", \"Errors in its journal.\", _total(\"errors\")),\n    Metric(\n        \"journal_tracebacks_total\", \"counter\", \"Tracebacks in its journal.\", _total(\"tracebacks\")\n    ),\n    Metric(\n        \"journal_rate_limits_total\",\n        \"counter\",\n        \"HTTP statuses 429 in its journal.\",\n        _total(\"rateLimited\"),\n    ),\n    Metric(\n        \"journal_dropped_total\",\n        \"counter\",\n        \"Lines of its journal that were dropped: the other counts are lower bounds.\",\n        _total(\"dropped\"),\n    ),\n    Metric(\"disk_free_bytes\", \"gauge\", \"Free space where the app writes.\", _disk(\"free\")),\n    Metric(\"disk_free_inodes\", \"gauge\", \"Free inodes where the app writes.\", _disk(\"inodesFree\")),\n)\n\n\ndef text(shown: Sequence[tuple[str, dict[str, Any], dict[str, int]]]) -> str:\n    \"\"\"Of each unit, its sample and the totals of its journal.\"\"\"\n    lines = []\n    for metric in METRICS:\n        name = f\"celeriac_{metric.name}\"\n        values = [\n            f\"{name}{_labels({'unit': unit, **labels})} {value}\"\n            for unit, sample, totals in shown\n            for labels, value in metric.read(sample, totals)\n        ]\n        if values:\n            lines += [f\"# HELP {name} {metric.help}\", f\"# TYPE {name} {metric.kind}\", *values]\n    return \"\".join(line + \"\\n\" for line in lines)\n\n\ndef _labels(labels: dict[str, str]) -> str:\n    pairs = (f'{name}=\"{_escaped(value)}\"' for name, value in labels.items())\n    return \"{\" + \",\".join(pairs) + \"}\"\n\n\ndef _escaped(value: str) -> str:\n    return value.replace(\"\\\\\", \"\\\\\\\\\").replace(\"\\n\", \"\\\\n\").replace('\"', '\\\\\"')\n",
     "celeriac_host/sampler/rate_limits.py": "\"\"\"Which lines report an HTTP response with status 429.\n\nThe forms are those of `src/verify/journal-lines.ts`, which explains them: there they judge samples\nof lines, here they count a day when nobody was connected. Tests ask both about the same lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\n\nNUMBER = \"429\"\n# A complete number: not 4290, 429.5, 429-7, 429ms, 429%.\n_CODE = r\"429(?![\\w%-]|\\.\\d|,\\d)\"\n_FORMS = (\n    r\"(?<![\\w.-])429 (?:Too Many Requests|Client Error)\\b\",\n    rf\"\\bHTTPS?(?:/\\d(?:\\.\\d)?)?\\\"?(?: error)? {_CODE}\",\n    r\"\\b(?:status(?:[ _-]?code)?|(?:error|response|http)[ _-]?code)\"\n    rf\"\\\\?[\\\"']?(?: is| was| of)? ?[:=]{{0,2}} ?\\(?\\\\?[\\\"']?{_CODE}\",\n    rf\"\\\\?[\\\"']code\\\\?[\\\"'] ?: ?\\\\?[\\\"']?{_CODE}\",\n    r\"<(?:Client)?Response \\[429\\b[^\\]]{0,60}\\]>\",\n    r\"(?<![\\w.-])429, ?message=\",\n    r\"\\b(?:TooManyRequests|ResourceExhausted|RateLimit\\w*|HTTPError|HTTPStatusError|HTTPException\"\n    rf\"|ClientResponseError|APIStatusError)(?:: |\\()[\\\"']?{_CODE}\",\n    r\"\\btoo many 429 error responses\\b\",\n)\n# ASCII, as in JavaScript.\n_STATUS = re.compile(\"|\".join(_FORMS), re.IGNORECASE | re.ASCII)\n\n\ndef is_rate_limit(text: str) -> bool:\n    return NUMBER in text and _STATUS.search(text) is not None\n",
-    "celeriac_host/sampler/reading.py": "\"\"\"Reads one sample of a unit: systemd, its cgroup, its processes, its journal, the disks.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import journal\nfrom celeriac_host.state import sampling\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"Result\",\n    \"InvocationID\",\n    \"NRestarts\",\n    \"MainPID\",\n    \"ControlGroup\",\n    \"StatusText\",\n)\nSYSTEMCTL_SECONDS = 10.0\nKERNEL_LIMIT_BYTES = 64 * 1024\nMEMINFO = \"/proc/meminfo\"\nBOOT_ID = \"/proc/sys/kernel/random/boot_id\"\nMOST_PROCESSES = 1000\n# What cgroup v1 shows for no limit: the largest number of whole pages.\nNO_LIMIT_V1 = 2**62\nMOST_PATHS = 20\nMOST_QUEUES = 50\n# The support module reports once a minute.\nFRESH_SECONDS = 150.0\n# ` [at=86400 active=2 processed=120 waiting:celery=3]`, at the end of the unit's status.\nREPORT = re.compile(r\" \\[at=(\\d{1,15})((?: [!-~]{1,300})*)\\]\\Z\")\nACTIVE = re.compile(r\"active=(\\d{1,9})\")\nPROCESSED = re.compile(r\"processed=(\\d{1,15})\")\nWAITING = re.compile(r\"waiting:([A-Za-z0-9_.~%-]{1,255})=(\\d{1,15})\")\nSTATUS_LIMIT = 8192\n\n\ndef unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]:\n    \"\"\"What systemd says about each unit, asked once; empty if it does not answer.\"\"\"\n    if not names:\n        return {}\n    argv = [\"systemctl\", \"show\", \"--no-pager\", \"-p\", \",\".join(PROPERTIES), \"--\", *names]\n    try:\n        blocks = host.run(argv, timeout=SYSTEMCTL_SECONDS).out.split(\"\\n\\n\")\n    except OperationError:\n        return {}\n    # In the order of the names: an alias answers with another name.\n    if len(blocks) != len(names):\n        return {}\n    matches = ((units.PROPERTY.fullmatch(line) for line in block.splitlines()) for block in blocks)\n    return {\n        name: {match.group(1): match.group(2) for match in lines if match}\n        for name, lines in zip(names, matches)\n    }\n\n\ndef sample(\n    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]\n) -> tuple[dict[str, Any], dict[str, Any]]:\n    \"\"\"The sample, and what the next tick needs of this one. `seen`: None if it is not known.\"\"\"\n    record = sampling.read(host.state, unit) or {}\n    group = None if seen is None else units.cgroup_folder(seen.get(\"ControlGroup\", \"\"))\n    counted, cursor = journal.count(host, unit, before.get(\"cursor\"))\n    taken = {\n        \"v\": 1,\n        \"at\": round(time.time(), 1),\n        \"boot\": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),\n        \"uptime\": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),\n        \"unit\": None if seen is None else _unit(seen),\n        \"memory\": None if seen is None else _memory(group, units.number(seen.get(\"MainPID\"))),\n        \"host\": _host(),\n        \"events\": _events(group),\n        \"pressure\": _pressures(group),\n        \"worker\": None if seen is None else worker(seen.get(\"StatusText\", \"\"), time.monotonic()),\n        \"journal\": counted,\n        \"disk\": _disks(record.get(\"paths\")),\n    }\n    ticks = before.get(\"ticks\")\n    return taken, {\n        \"cursor\": cursor,\n        \"ticks\": (ticks if isinstance(ticks, int) else 0) + 1,\n        \"totals\": _totals(before.get(\"totals\"), counted),\n        \"last\": before.get(\"last\") if seen is None else _last(taken),\n    }\n\n\ndef _last(taken: dict[str, Any]) -> dict[str, Any]:\n    events = taken[\"events\"]\n    return {\"unit\": taken[\"unit\"], \"oomKill\": None if events is None else events[\"oomKill\"]}\n\n\ndef worker(status: str, now: float) -> dict[str, Any] | None:\n    \"\"\"What the support module reported; None if it is too old. The app may write anything there.\"\"\"\n    found = REPORT.search(status) if len(status) <= STATUS_LIMIT else None\n    if found is None or not -5 <= now - int(found.group(1)) <= FRESH_SECONDS:\n        return None\n    words = found.group(2).split()\n    active = _first(ACTIVE, words)\n    if active is None:\n        return None\n    matches = [match for match in map(WAITING.fullmatch, words) if match]\n    return {\n        \"queues\": {\n            # \"replace\": a lone surrogate could not be sent on.\n            urllib.parse.unquote(match.group(1), \"utf-8\", \"replace\"): int(match.group(2))\n            for match in matches[:MOST_QUEUES]\n        },\n        \"active\": active,\n        \"processed\": _first(PROCESSED, words),\n    }\n\n\ndef _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:\n    matches = (pattern.fullmatch(word) for word in words)\n    return next((int(match.group(1)) for match in matches if match), None)\n\n\ndef _unit(seen: dict[str, str]) -> dict[str, Any]:\n    return {\n        \"active\": seen.get(\"ActiveState\", \"\"),\n        \"sub\": seen.get(\"SubState\", \"\"),\n        \"invocation\": seen.get(\"InvocationID\", \"\"),\n        \"restarts\": units.number(seen.get(\"NRestarts\")),\n        \"result\": seen.get(\"Result\", \"\"),\n    }\n\n\ndef _text(folder: str | None, name: str) -> str | None:\n    if folder is None:\n        return None\n    try:\n        return files.text(os.path.join(folder, name), KERNEL_LIMIT_BYTES)\n    except OSError:\n        return None\n\n\ndef _number(folder: str | None, name: str) -> int | None:\n    \"\"\"None also for `max`.\"\"\"\n    text = (_text(folder, name) or \"\").strip()\n    return int(text) if text.isdigit() else None\n\n\ndef _rows(text: str | None) -> dict[str, int]:\n    \"\"\"`name 12`, or `Name:   12 kB`.\"\"\"\n    rows = (line.replace(\":\", \" \").split() for line in (text or \"\").splitlines())\n    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}\n\n\ndef _memory(group: str | None, main: int) -> dict[str, Any] | None:\n    if group is None:\n        return None\n    sizes = _resident(group)\n    counted = _counted(group) or _counted_v1(group) or _summed(sizes)\n    if counted is None:\n        return None\n    return {\n        **counted,\n        \"main\": None if sizes is None else sizes.get(main),\n        \"children\": None\n        if sizes is None or main not in sizes\n        else sum(size for pid, size in sizes.items() if pid != main),\n    }\n\n\ndef _counted(group: str) -> dict[str, int | None] | None:\n    \"\"\"By the kernel, for the unit's cgroup.\"\"\"\n    current = _number(group, \"memory.current\")\n    if not current:\n        return None\n    return {\n        \"current\": current,\n        \"peak\": _number(group, \"memory.peak\"),\n        \"swap\": _number(group, \"memory.swap.current\"),\n        \"high\": _number(group, \"memory.high\"),\n        \"max\": _number(group, \"memory.max\"),\n    }\n\n\ndef _counted_v1(group: str) -> dict[str, int | None] | None:\n    \"\"\"The same in cgroup v1, which has a folder for each controller, and no MemoryHigh.\"\"\"\n    folder = units.memory_folder_v1(group)\n    current = _number(folder, \"memory.usage_in_bytes\")\n    if not current:\n        return None\n    with_swap = _number(folder, \"memory.memsw.usage_in_bytes\")\n    limit = _number(folder, \"memory.limit_in_bytes\")\n    return {\n        \"current\": current,\n        \"peak\": _number(folder, \"memory.max_usage_in_bytes\"),\n        \"swap\": None if with_swap is None else max(with_swap - current, 0),\n        \"high\": None,\n        \"max\": None if limit is None or limit >= NO_LIMIT_V1 else limit,\n    }\n\n\ndef _summed(sizes: dict[int, int] | None) -> dict[str, int | None] | None:\n    \"\"\"Where nobody counts for the unit, e.g. in a container: pages that two share count twice.\"\"\"\n    unknown = dict.fromkeys((\"peak\", \"swap\", \"high\", \"max\"))\n    return {\"current\": sum(sizes.values()), **unknown} if sizes else None\n\n\ndef _resident(group: str) -> dict[int, int] | None:\n    \"\"\"Resident memory of each process of the cgroup; None if there are too many.\"\"\"\n    page = os.sysconf(\"SC_PAGESIZE\")\n    found: dict[int, int] = {}\n    for folder, _, _ in os.walk(group):\n        for pid in (_text(folder, \"cgroup.procs\") or \"\").split():\n            if len(found) >= MOST_PROCESSES:\n                return None\n            words = (_text(f\"/proc/{pid}\", \"statm\") or \"\").split()\n            if len(words) > 1:\n                found[int(pid)] = int(words[1]) * page\n    return found\n\n\ndef _host() -> dict[str, int]:\n    rows = _rows(files.text(MEMINFO, KERNEL_LIMIT_BYTES))\n    names = ((\"available\", \"MemAvailable\"), (\"swapFree\", \"SwapFree\"))\n    return {name: rows.get(key, 0) * 1024 for name, key in names}\n\n\ndef _events(group: str | None) -> dict[str, int] | None:\n    rows = _rows(_text(group, \"memory.events\"))\n    keys = ((\"high\", \"high\"), (\"max\", \"max\"), (\"oom\", \"oom\"), (\"oomKill\", \"oom_kill\"))\n    return {name: rows.get(key, 0) for name, key in keys} if rows else None\n\n\ndef _pressures(group: str | None) -> dict[str, Any] | None:\n    memory, io = (_pressure(_text(group, f\"{name}.pressure\")) for name in (\"memory\", \"io\"))\n    return None if memory is None or io is None else {\"memory\": memory, \"io\": io}\n\n\ndef _pressure(text: str | None) -> dict[str, int] | None:\n    found = dict(re.findall(r\"^(some|full) .*\\btotal=(\\d+)$\", text or \"\", re.MULTILINE))\n    return {name: int(found.get(name, 0)) for name in (\"some\", \"full\")} if found else None\n\n\ndef _disks(paths: Any) -> list[dict[str, Any]]:\n    \"\"\"Each file system once, by the first of the paths on it. Nothing there is opened.\"\"\"\n    found = []\n    known = set()\n    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():\n        try:\n            about = os.statvfs(path)\n        except (OSError, ValueError, TypeError):\n            continue\n        # Some file systems have no id.\n        ident = about.f_fsid or path\n        if ident in known:\n            continue\n        known.add(ident)\n        found.append(\n            {\n                \"path\": path,\n                \"free\": about.f_bavail * about.f_frsize,\n                \"size\": about.f_blocks * about.f_frsize,\n                \"inodesFree\": about.f_favail,\n                \"inodes\": about.f_files,\n            }\n        )\n    return found\n\n\ndef _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:\n    \"\"\"Of the journal since the sampling began: Prometheus wants counters that only grow.\"\"\"\n    known = before if isinstance(before, dict) else {}\n    return {\n        name: (known[name] if isinstance(known.get(name), int) else 0)\n        + (0 if counted is None else counted[name])\n        for name in journal.NAMES\n    }\n",
+    "celeriac_host/sampler/reading.py": "\"\"\"Reads one sample of a unit: systemd, its cgroup, its processes, its journal, the disks.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import journal\nfrom celeriac_host.state import sampling\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"Result\",\n    \"InvocationID\",\n    \"NRestarts\",\n    \"MainPID\",\n    \"ControlGroup\",\n    \"StatusText\",\n)\nSYSTEMCTL_SECONDS = 10.0\nKERNEL_LIMIT_BYTES = 64 * 1024\nMEMINFO = \"/proc/meminfo\"\nBOOT_ID = \"/proc/sys/kernel/random/boot_id\"\nMOST_PROCESSES = 1000\n# What cgroup v1 shows for no limit: the largest number of whole pages.\nNO_LIMIT_V1 = 2**62\nMOST_PATHS = 20\nMOST_QUEUES = 50\n# The support module reports once a minute.\nFRESH_SECONDS = 150.0\n# ` [at=86400 active=2 processed=120 waiting:celery=3]`, at the end of the unit's status.\nREPORT = re.compile(r\" \\[at=(\\d{1,15})((?: [!-~]{1,300})*)\\]\\Z\")\nACTIVE = re.compile(r\"active=(\\d{1,9})\")\nPROCESSED = re.compile(r\"processed=(\\d{1,15})\")\nWAITING = re.compile(r\"waiting:([A-Za-z0-9_.~%-]{1,255})=(\\d{1,15})\")\nSTATUS_LIMIT = 8192\n\n\ndef unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]:\n    \"\"\"What systemd says about each unit, asked once; empty if it does not answer.\"\"\"\n    if not names:\n        return {}\n    argv = [\"systemctl\", \"show\", \"--no-pager\", \"-p\", \",\".join(PROPERTIES), \"--\", *names]\n    try:\n        blocks = host.run(argv, timeout=SYSTEMCTL_SECONDS).out.split(\"\\n\\n\")\n    except OperationError:\n        return {}\n    # In the order of the names: an alias answers with another name.\n    if len(blocks) != len(names):\n        return {}\n    matches = ((units.PROPERTY.fullmatch(line) for line in block.splitlines()) for block in blocks)\n    return {\n        name: {match.group(1): match.group(2) for match in lines if match}\n        for name, lines in zip(names, matches)\n    }\n\n\ndef sample(\n    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]\n) -> tuple[dict[str, Any], dict[str, Any]]:\n    \"\"\"The sample, and what the next tick needs of this one. `seen`: None if it is not known.\"\"\"\n    record = sampling.read(host.state, unit) or {}\n    group = None if seen is None else units.cgroup_folder(seen.get(\"ControlGroup\", \"\"))\n    counted, cursor = journal.count(host, unit, before.get(\"cursor\"))\n    taken = {\n        \"v\": 1,\n        \"at\": round(time.time(), 1),\n        \"boot\": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),\n        \"uptime\": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),\n        \"unit\": None if seen is None else _unit(seen),\n        \"memory\": None if seen is None else _memory(group, units.number(seen.get(\"MainPID\"))),\n        \"host\": _host(),\n        \"events\": _events(group),\n        \"pressure\": _pressures(group),\n        \"worker\": None if seen is None else worker(seen.get(\"StatusText\", \"\"), time.monotonic()),\n        \"journal\": counted,\n        \"disk\": _disks(record.get(\"paths\")),\n    }\n    ticks = before.get(\"ticks\")\n    return taken, {\n        \"cursor\": cursor,\n        \"ticks\": (ticks if isinstance(ticks, int) else 0) + 1,\n        \"totals\": _totals(before.get(\"totals\"), counted),\n        \"last\": before.get(\"last\") if seen is None else _last(taken),\n    }\n\n\ndef _last(taken: dict[str, Any]) -> dict[str, Any]:\n    events = taken[\"events\"]\n    return {\"unit\": taken[\"unit\"], \"oomKill\": None if events is None else events[\"oomKill\"]}\n\n\ndef worker(status: str, now: float) -> dict[str, Any] | None:\n    \"\"\"What the support module reported; None if it is too old. The app may write anything there.\"\"\"\n    found = REPORT.search(status) if len(status) <= STATUS_LIMIT else None\n    if found is None or not -5 <= now - int(found.group(1)) <= FRESH_SECONDS:\n        return None\n    words = found.group(2).split()\n    active = _first(ACTIVE, words)\n    if active is None:\n        return None\n    matches = [match for match in map(WAITING.fullmatch, words) if match]\n    return {\n        \"queues\": {_queue(match.group(1)): int(match.group(2)) for match in matches[:MOST_QUEUES]},\n        \"active\": active,\n        \"processed\": _first(PROCESSED, words),\n    }\n\n\ndef _queue(quoted: str) -> str:\n    if \"%\" not in quoted:\n        return quoted\n    # Loaded late: it takes as long as the reading of a sample.\n    from urllib.parse import unquote\n\n    # \"replace\": a lone surrogate could not be sent on.\n    return unquote(quoted, \"utf-8\", \"replace\")\n\n\ndef _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:\n    matches = (pattern.fullmatch(word) for word in words)\n    return next((int(match.group(1)) for match in matches if match), None)\n\n\ndef _unit(seen: dict[str, str]) -> dict[str, Any]:\n    return {\n        \"active\": seen.get(\"ActiveState\", \"\"),\n        \"sub\": seen.get(\"SubState\", \"\"),\n        \"invocation\": seen.get(\"InvocationID\", \"\"),\n        \"restarts\": units.number(seen.get(\"NRestarts\")),\n        \"result\": seen.get(\"Result\", \"\"),\n    }\n\n\ndef _text(folder: str | None, name: str) -> str | None:\n    if folder is None:\n        return None\n    try:\n        return files.text(os.path.join(folder, name), KERNEL_LIMIT_BYTES)\n    except OSError:\n        return None\n\n\ndef _number(folder: str | None, name: str) -> int | None:\n    \"\"\"None also for `max`.\"\"\"\n    text = (_text(folder, name) or \"\").strip()\n    return int(text) if text.isdigit() else None\n\n\ndef _rows(text: str | None) -> dict[str, int]:\n    \"\"\"`name 12`, or `Name:   12 kB`.\"\"\"\n    rows = (line.replace(\":\", \" \").split() for line in (text or \"\").splitlines())\n    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}\n\n\ndef _memory(group: str | None, main: int) -> dict[str, Any] | None:\n    if group is None:\n        return None\n    sizes = _resident(group)\n    counted = _counted(group) or _counted_v1(group) or _summed(sizes)\n    if counted is None:\n        return None\n    return {\n        **counted,\n        \"main\": None if sizes is None else sizes.get(main),\n        \"children\": None\n        if sizes is None or main not in sizes\n        else sum(size for pid, size in sizes.items() if pid != main),\n    }\n\n\ndef _counted(group: str) -> dict[str, int | None] | None:\n    \"\"\"By the kernel, for the unit's cgroup.\"\"\"\n    current = _number(group, \"memory.current\")\n    if not current:\n        return None\n    return {\n        \"current\": current,\n        \"peak\": _number(group, \"memory.peak\"),\n        \"swap\": _number(group, \"memory.swap.current\"),\n        \"high\": _number(group, \"memory.high\"),\n        \"max\": _number(group, \"memory.max\"),\n    }\n\n\ndef _counted_v1(group: str) -> dict[str, int | None] | None:\n    \"\"\"The same in cgroup v1, which has a folder for each controller, and no MemoryHigh.\"\"\"\n    folder = units.memory_folder_v1(group)\n    current = _number(folder, \"memory.usage_in_bytes\")\n    if not current:\n        return None\n    with_swap = _number(folder, \"memory.memsw.usage_in_bytes\")\n    limit = _number(folder, \"memory.limit_in_bytes\")\n    return {\n        \"current\": current,\n        \"peak\": _number(folder, \"memory.max_usage_in_bytes\"),\n        \"swap\": None if with_swap is None else max(with_swap - current, 0),\n        \"high\": None,\n        \"max\": None if limit is None or limit >= NO_LIMIT_V1 else limit,\n    }\n\n\ndef _summed(sizes: dict[int, int] | None) -> dict[str, int | None] | None:\n    \"\"\"Where nobody counts for the unit, e.g. in a container: pages that two share count twice.\"\"\"\n    unknown = dict.fromkeys((\"peak\", \"swap\", \"high\", \"max\"))\n    return {\"current\": sum(sizes.values()), **unknown} if sizes else None\n\n\ndef _resident(group: str) -> dict[int, int] | None:\n    \"\"\"Resident memory of each process of the cgroup; None if there are too many.\"\"\"\n    page = os.sysconf(\"SC_PAGESIZE\")\n    found: dict[int, int] = {}\n    for folder, _, _ in os.walk(group):\n        for pid in (_text(folder, \"cgroup.procs\") or \"\").split():\n            if len(found) >= MOST_PROCESSES:\n                return None\n            words = (_text(f\"/proc/{pid}\", \"statm\") or \"\").split()\n            if len(words) > 1:\n                found[int(pid)] = int(words[1]) * page\n    return found\n\n\ndef _host() -> dict[str, int]:\n    rows = _rows(files.text(MEMINFO, KERNEL_LIMIT_BYTES))\n    names = ((\"available\", \"MemAvailable\"), (\"swapFree\", \"SwapFree\"))\n    return {name: rows.get(key, 0) * 1024 for name, key in names}\n\n\ndef _events(group: str | None) -> dict[str, int] | None:\n    rows = _rows(_text(group, \"memory.events\"))\n    keys = ((\"high\", \"high\"), (\"max\", \"max\"), (\"oom\", \"oom\"), (\"oomKill\", \"oom_kill\"))\n    return {name: rows.get(key, 0) for name, key in keys} if rows else None\n\n\ndef _pressures(group: str | None) -> dict[str, Any] | None:\n    memory, io = (_pressure(_text(group, f\"{name}.pressure\")) for name in (\"memory\", \"io\"))\n    return None if memory is None or io is None else {\"memory\": memory, \"io\": io}\n\n\ndef _pressure(text: str | None) -> dict[str, int] | None:\n    found = dict(re.findall(r\"^(some|full) .*\\btotal=(\\d+)$\", text or \"\", re.MULTILINE))\n    return {name: int(found.get(name, 0)) for name in (\"some\", \"full\")} if found else None\n\n\ndef _disks(paths: Any) -> list[dict[str, Any]]:\n    \"\"\"Each file system once, by the first of the paths on it. Nothing there is opened.\"\"\"\n    found = []\n    known = set()\n    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():\n        try:\n            about = os.statvfs(path)\n        except (OSError, ValueError, TypeError):\n            continue\n        # Some file systems have no id.\n        ident = about.f_fsid or path\n        if ident in known:\n            continue\n        known.add(ident)\n        found.append(\n            {\n                \"path\": path,\n                \"free\": about.f_bavail * about.f_frsize,\n                \"size\": about.f_blocks * about.f_frsize,\n                \"inodesFree\": about.f_favail,\n                \"inodes\": about.f_files,\n            }\n        )\n    return found\n\n\ndef _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:\n    \"\"\"Of the journal since the sampling began: Prometheus wants counters that only grow.\"\"\"\n    known = before if isinstance(before, dict) else {}\n    return {\n        name: (known[name] if isinstance(known.get(name), int) else 0)\n        + (0 if counted is None else counted[name])\n        for name in journal.NAMES\n    }\n",
     "celeriac_host/sampler/work.py": "\"\"\"One tick of the sampler: a sample of each unit whose release is not proven.\n\nsample        take a sample of each unit now\n\nIt reads, and writes only to Celeriac's own folders; a file or a unit that cannot be read costs its\npart of one sample. It imports no app and asks no broker: what only the worker knows, the support\nmodule tells systemd as the unit's status.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport sys\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import failures, metrics, reading\nfrom celeriac_host.state import lock_file, sampler_timer, samples, sampling, textfile, webhook\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nLOCK = \"sampler.lock\"\n# Eight days: nobody judged the release, so nobody reads its samples either.\nLONGEST_TICKS = 8 * 24 * 60\n\n\ndef main(words: Sequence[str]) -> None:\n    try:\n        tick(System())\n    except OSError as error:\n        # E.g. the disk is full: the minute is missing, and says so; the timer goes on.\n        complain(f\"no samples: {error.strerror}\")\n\n\ndef tick(host: System) -> None:\n    \"\"\"Nothing if another tick is at work.\"\"\"\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    handle = os.open(os.path.join(host.state, LOCK), flags, 0o600)\n    try:\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            _tick(host)\n    finally:\n        os.close(handle)\n\n\ndef _tick(host: System) -> None:\n    wanted = sampling.wanted(host.state)\n    states = reading.unit_states(host, wanted)\n    shown = []\n    for unit in wanted:\n        seen = sampling.seen(host.state, unit)\n        try:\n            sample, now = reading.sample(host, unit, states.get(unit), seen)\n            shown.append((unit, sample, now[\"totals\"]))\n            _keep(host, unit, sample, now, seen)\n        except Exception as error:\n            complain(f\"no sample of {unit}: {describe(error)}\")\n    if shown:\n        try:\n            textfile.write(metrics.text(shown))\n        except (OSError, OperationError) as error:\n            complain(f\"no metrics: {describe(error)}\")\n    sampler_timer.disarm(host)\n\n\ndef _keep(\n    host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]\n) -> None:\n    # The host's lock is held while a run changes the unit: what it stops has not failed.\n    changing = lock_file.is_held(host.state)\n    events, now[\"told\"] = failures.find(sample, seen, changing)\n    try:\n        os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)\n        samples.append(host.state, unit, sample)\n    except (OSError, ValueError) as error:\n        complain(f\"no sample of {unit}: {error}\")\n    # Before the message: an event is told once, even if this process ends here.\n    with suppress(OSError):\n        sampling.see(host.state, unit, now)\n        for what in events:\n            webhook.tell(host, {\"unit\": unit, \"what\": what, \"at\": time.time()})\n    if now[\"ticks\"] >= LONGEST_TICKS and sampling.is_wanted(host.state, unit):\n        complain(f\"{unit} is not sampled any more: nobody judged its release within eight days\")\n        sampling.forget(host.state, unit)\n\n\ndef complain(what: str) -> None:\n    \"\"\"One line in the journal, as a warning.\"\"\"\n    print(f\"<4>celeriac: {what}\", file=sys.stderr)\n",
-    "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any, Protocol\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\nclass Gate(Protocol):\n    \"\"\"Decides which requests are carried out.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Raises Fault.\"\"\"\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        \"\"\"The answer as it is sent.\"\"\"\n\n\nclass Open:\n    \"\"\"With root's own key, all of them.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        return _parsed(line)\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        return message\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        return answer\n\n\ndef main() -> None:\n    run(System(), Open(), {})\n\n\ndef run(host: System, gate: Gate, about: dict[str, Any]) -> None:\n    \"\"\"Says hello, with `about` in it, and serves. Never returns.\"\"\"\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n            **about,\n        }\n    )\n    try:\n        serve(wire, host, gate)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System, gate: Gate) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = gate.parse(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            message = gate.judge(message)\n            answer = gate.answered(message, _answer(message, wire, host))\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"prove\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"prove\":\n        return control.prove(message, host)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
+    "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any, Protocol\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\nclass Gate(Protocol):\n    \"\"\"Decides which requests are carried out.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Raises Fault.\"\"\"\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        \"\"\"The answer as it is sent.\"\"\"\n\n\nclass Open:\n    \"\"\"With root's own key, all of them.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        return _parsed(line)\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        return message\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        return answer\n\n\ndef main() -> None:\n    run(System(), Open(), {})\n\n\ndef run(host: System, gate: Gate, about: dict[str, Any]) -> None:\n    \"\"\"Says hello, with `about` in it, and serves. Never returns.\"\"\"\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n            **about,\n        }\n    )\n    try:\n        serve(wire, host, gate)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System, gate: Gate) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = gate.parse(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            message = gate.judge(message)\n            answer = gate.answered(message, _answer(message, wire, host))\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    host.probes = lambda told: progress({\"kind\": \"probes\", **told})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"prove\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        idents, newest = message[\"transactions\"], message.get(\"newest\")\n        return control.undo(idents, message[\"meta\"], host, progress, newest)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"prove\":\n        return control.prove(message, host)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
     "celeriac_host/session/hardened.py": "\"\"\"The agent that is installed on the host, for a key that may not do everything.\n\nsudo runs it from the key's forced command. What the client asked SSH for, its arguments and its\nenvironment are ignored; the policy of the host judges each request.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport sys\n\nfrom celeriac_host.policy import budget\nfrom celeriac_host.policy.judge import Judge\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.session import agent\nfrom celeriac_host.system import installed\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached\n\n\ndef main() -> None:\n    if os.geteuid() != 0:\n        sys.exit(\"celeriac: this program is for root: it is started by `sudo -n`\")\n    # sudo sets it, whatever the client's environment was.\n    asker = os.environ.get(\"SUDO_USER\", \"\")\n    os.environ.clear()\n    os.environ.update(detached.ENVIRONMENT)\n    del sys.argv[1:]\n    os.chdir(\"/\")\n    os.umask(0o022)\n    try:\n        # Open until this process ends.\n        budget.take_place(asker)\n    except (OSError, Refused) as error:\n        sys.exit(f\"celeriac: {error}\")\n    host = System()\n    judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)\n    # A session that lasts too long ends as if its client were gone; a transaction goes on.\n    signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, \"runner_gone\", True))\n    signal.alarm(judge.longest_session())\n    about = {\"hardened\": True, \"version\": installed.version(), \"access\": judge.access()}\n    agent.run(host, judge, about)\n",
     "celeriac_host/session/incoming.py": "\"\"\"Stores uploads that a run sends before its plan is applied, by SHA-256, for a short time.\n\nThey are below /var/lib/celeriac/incoming, for root only. Each piece names its offset, so that a\nrepeated or missing piece is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport errno\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import parcels\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nLIMIT_BYTES = 512 * 1024 * 1024\n# Stays free for the journal, the database and logs.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# No upload takes longer.\nSTALE_SECONDS = 6 * 3600\nOURS = re.compile(r\"[0-9a-f]{64}(\\.[1-9][0-9]*\\.part)?\")\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Handles one of `begin`, `piece` and `end`. Raises Fault, and then keeps nothing.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"invalid sha256: expected 64 hexadecimal digits\")\n    folder = os.path.join(host.state, parcels.FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"could not store the upload in {folder}: {describe(error).partition(' (')[0]}; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"unknown step {message['step']!r} of receive; expected begin, piece or end\")\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"the upload has {size} bytes; the limit is {LIMIT_BYTES} bytes\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free, but the upload and a reserve need \"\n            f\"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"received a piece for byte {offset}; expected byte {there}\")\n        # It may be longer than its announced size, and others are sent at the same time.\n        if shutil.disk_usage(part).free < len(piece) + MARGIN_BYTES:\n            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\n            \"the upload is incomplete or damaged: its SHA-256 does not match\", next=\"run again\"\n        )\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"Keeps the newest few, and what another run may be sending.\"\"\"\n    known = []\n    for name in filter(OURS.fullmatch, os.listdir(folder)):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that receives it still runs.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
     "celeriac_host/session/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent or the detached process.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the\nagent on the host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the\ninstalled agent of the hardened mode sets `HARDENED`.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sys\nfrom importlib import import_module\nfrom importlib.machinery import ModuleSpec\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n# Work that runs every minute, or must be small: it loads nothing of the transactions.\nALONE = {\"sample\": \"celeriac_host.sampler.work\", \"tell\": \"celeriac_host.sampler.deliver\"}\n\n\nclass MemoryImporter:\n    \"\"\"Finds and loads the modules of one package from memory.\n\n    Implements the protocols without their base classes, which load slower than the agent.\n    \"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is also a package.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        is_package = where.endswith(\"/__init__.py\")\n        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)\n        # Has the methods of importlib.abc.Loader, but does not inherit from it.\n        spec.loader = self  # type: ignore[assignment]\n        return spec\n\n    def create_module(self, spec: ModuleSpec) -> ModuleType | None:\n        return None\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    if words and words[0] in ALONE:\n        import_module(ALONE[words[0]]).main(words)\n        return\n    # These two write them to the host.\n    for name in (\"celeriac_host.transaction.program\", \"celeriac_host.system.installed\"):\n        vars(import_module(name))[\"SOURCES\"] = sources\n    if hardened:\n        import_module(\"celeriac_host.session.hardened\").main()\n    elif words:\n        import_module(\"celeriac_host.transaction.work\").main(words)\n    else:\n        import_module(\"celeriac_host.session.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()), globals().get(\"HARDENED\") is True)\n",
@@ -54902,9 +54922,9 @@ const hostProgram = {
     "celeriac_host/system/processes.py": "\"\"\"Reads processes from /proc.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.system.identities import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\nARGUMENTS_LIMIT_BYTES = 64 * 1024\n# Of the arguments that are kept of each process.\nWORDS_LIMIT, WORD_LIMIT = 20, 200\n# Of the arguments that an answer has of one process.\nSHOWN_BYTES = 8192\nENVIRONMENT_LIMIT_BYTES = 1024 * 1024\n# Children of a pool's main process that run no tasks.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    \"\"\"Who started it. Not the owner of `/proc/PID`: that is root if it cannot be dumped.\"\"\"\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; pid and start together identify one process.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"The process, or None if it has ended.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in parentheses may contain anything, even parentheses.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            # It may have gigabytes of arguments.\n            words = file.read(ARGUMENTS_LIMIT_BYTES)\n        with open(f\"/proc/{pid}/status\", \"rb\") as file:\n            # The kernel escapes line breaks in the name.\n            uid = next(int(line.split()[1]) for line in file if line.startswith(b\"Uid:\"))\n    except (OSError, ValueError, StopIteration):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef each() -> Iterator[Process]:\n    \"\"\"All processes, one after the other: any user may start thousands with long arguments.\"\"\"\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return (process for process in found if process is not None)\n\n\ndef read_all() -> list[Process]:\n    \"\"\"All processes with the beginnings of their arguments.\"\"\"\n    return [process._replace(argv=_beginning(process.argv)) for process in each()]\n\n\ndef shown(argv: Sequence[str]) -> list[str]:\n    \"\"\"The first arguments, as many as fit into an answer together with others.\"\"\"\n    found: list[str] = []\n    left = SHOWN_BYTES\n    for word in argv:\n        left -= len(json.dumps(word)) + 1\n        if left < 0:\n            break\n        found.append(word)\n    return found\n\n\ndef _beginning(argv: Sequence[str]) -> list[str]:\n    return [word[:WORD_LIMIT] for word in argv[:WORDS_LIMIT]]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup path, in systemd's own hierarchy if there is one, else in the unified one.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.split(\":\", 2) for line in file.read(ARGUMENTS_LIMIT_BYTES).split(\"\\n\")]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef working_directory(pid: int) -> str | None:\n    \"\"\"None if it cannot be read; the path of a removed directory ends in ` (deleted)`.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\")\n    except OSError:\n        return None\n\n\ndef program(pid: int) -> str:\n    \"\"\"The path of its executable; empty if it cannot be read.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/exe\")\n    except OSError:\n        return \"\"\n\n\ndef environment(pid: int) -> dict[str, str]:\n    \"\"\"Its environment at start, unless it overwrote it; empty if it cannot be read.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            entries = file.read(ENVIRONMENT_LIMIT_BYTES).split(b\"\\0\")\n    except OSError:\n        return {}\n    pairs = (os.fsdecode(entry).partition(\"=\") for entry in entries)\n    return {name: value for name, equals, value in pairs if name and equals}\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children and their descendants; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, no helper processes of Python.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this same process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
     "celeriac_host/system/services.py": "\"\"\"Runs a program in a transient service of systemd, no wider than the unit whose app it belongs to.\n\nsystemd starts it: it inherits nothing of ours but its three pipes, is in a control group of its\nown, and ends with everything that it has started, also with what has left its session. The service\nhas the unit's restrictions, as `systemctl show` prints them, and never gains privileges.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import files\nfrom celeriac_host.system.identities import Identity\n\nFOLDER = \"/run/celeriac/programs\"\nPREFIX = \"celeriac-program-\"\nBOOTED = \"/run/systemd/system\"\nBUS = \"/run/dbus/system_bus_socket\"\nEND_GRACE_SECONDS = 5\n# For systemd to stop the service, in addition to the program's own time.\nMARGIN_SECONDS = 30\nNAME = re.compile(r\"[A-Za-z_][A-Za-z0-9_]*\")\n# See `prepare`.\nOWN = re.compile(rf\"{PREFIX}\\d+-[0-9a-f]+\\.service\")\n# What systemd adds to a status in front of the program's own, by its exit code.\nSTATUSES = {\n    200: \"could not change to its working directory\",\n    203: \"could not execute it\",\n    216: \"could not set its group\",\n    217: \"could not set its user\",\n    218: \"could not set its capabilities\",\n    226: \"could not set up its file system namespace\",\n    228: \"could not set its system call filter\",\n}\n\n# Property → its value where it restricts nothing.\nRESTRICTIONS = {\n    \"BindPaths\": \"\",\n    \"BindReadOnlyPaths\": \"\",\n    \"DeviceAllow\": \"\",\n    \"DevicePolicy\": \"auto\",\n    \"ExecPaths\": \"\",\n    \"IPAddressAllow\": \"\",\n    \"IPAddressDeny\": \"\",\n    \"InaccessiblePaths\": \"\",\n    \"LockPersonality\": \"no\",\n    \"MemoryDenyWriteExecute\": \"no\",\n    \"NetworkNamespacePath\": \"\",\n    \"NoExecPaths\": \"\",\n    \"PrivateDevices\": \"no\",\n    \"PrivateIPC\": \"no\",\n    \"PrivateMounts\": \"no\",\n    \"PrivateNetwork\": \"no\",\n    \"PrivateTmp\": \"no\",\n    \"PrivateUsers\": \"no\",\n    \"ProcSubset\": \"all\",\n    \"ProtectClock\": \"no\",\n    \"ProtectControlGroups\": \"no\",\n    \"ProtectHome\": \"no\",\n    \"ProtectHostname\": \"no\",\n    \"ProtectKernelLogs\": \"no\",\n    \"ProtectKernelModules\": \"no\",\n    \"ProtectKernelTunables\": \"no\",\n    \"ProtectProc\": \"default\",\n    \"ProtectSystem\": \"no\",\n    \"ReadOnlyPaths\": \"\",\n    \"ReadWritePaths\": \"\",\n    \"RestrictAddressFamilies\": \"\",\n    \"RestrictFileSystems\": \"\",\n    \"RestrictNamespaces\": \"no\",\n    \"RestrictRealtime\": \"no\",\n    \"RestrictSUIDSGID\": \"no\",\n    \"RootDirectory\": \"\",\n    \"RootImage\": \"\",\n    \"SystemCallArchitectures\": \"\",\n    \"SystemCallFilter\": \"\",\n    \"TemporaryFileSystem\": \"\",\n}\n# Also limited, but by themselves no reason to need systemd.\nLIMITS = (\"MemoryMax\", \"MemoryHigh\", \"MemorySwapMax\", \"TasksMax\")\nRLIMITS = (\"AS\", \"CORE\", \"CPU\", \"DATA\", \"FSIZE\", \"MEMLOCK\", \"NOFILE\", \"NPROC\", \"STACK\")\n# Folders that the unit may write to although ProtectSystem=strict.\nFOLDERS = (\n    (\"RuntimeDirectory\", \"/run\"),\n    (\"StateDirectory\", \"/var/lib\"),\n    (\"CacheDirectory\", \"/var/cache\"),\n    (\"LogsDirectory\", \"/var/log\"),\n)\n\n\nclass Restrictions(NamedTuple):\n    \"\"\"What a unit's processes may not do.\"\"\"\n\n    properties: Sequence[tuple[str, str]]\n    \"\"\"For a transient service.\"\"\"\n    rlimits: Mapping[str, tuple[str, str]]\n    \"\"\"Soft and hard limit by the name of the resource, e.g. NOFILE.\"\"\"\n    umask: int\n    needs_systemd: bool\n    \"\"\"Whether some of the properties can be set by systemd only.\"\"\"\n    unset: Sequence[str] = ()\n    \"\"\"Variables of systemd's own environment that do not reach the unit.\"\"\"\n\n\nNONE = Restrictions((), {}, 0o022, False)\n\n\nclass Service(NamedTuple):\n    \"\"\"A transient service that has been requested.\"\"\"\n\n    name: str\n    folder: str\n\n\nclass Refused(OSError):\n    \"\"\"systemd did not start the program.\"\"\"\n\n\ndef restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:\n    \"\"\"Those of the unit with these properties (`systemctl show`).\"\"\"\n    wanted: list[tuple[str, str]] = []\n    for name, neutral in RESTRICTIONS.items():\n        # A list of several lines is a list of several values.\n        wanted += [(name, line) for line in seen.get(name, \"\").split(\"\\n\") if line != neutral]\n    wanted = [(name, value) for name, value in wanted if value]\n    names = {name for name, _ in wanted}\n    if \"SystemCallFilter\" in names:\n        number = seen.get(\"SystemCallErrorNumber\", \"\")\n        wanted += [(\"SystemCallErrorNumber\", number)] if _is_errno(number) else []\n    if names & {\"PrivateTmp\", \"PrivateNetwork\"}:\n        # Its own /tmp, as long as it runs.\n        wanted.append((\"JoinsNamespaceOf\", unit))\n    if seen.get(\"ProtectSystem\") == \"strict\":\n        own = [f\"-{above}/{each}\" for key, above in FOLDERS for each in seen.get(key, \"\").split()]\n        wanted += [(\"ReadWritePaths\", \" \".join(own))] if own else []\n    needs = bool(wanted)\n    if needs and seen.get(\"CapabilityBoundingSet\"):\n        wanted.append((\"CapabilityBoundingSet\", seen[\"CapabilityBoundingSet\"]))\n    if seen.get(\"AmbientCapabilities\"):\n        wanted.append((\"AmbientCapabilities\", seen[\"AmbientCapabilities\"]))\n    if seen.get(\"Slice\"):\n        wanted.append((\"Slice\", seen[\"Slice\"]))\n    for name in LIMITS:\n        value = seen.get(name, \"infinity\")\n        wanted += [(name, value)] if value.isdigit() or value == \"infinity\" else []\n    rlimits = {\n        name: (seen.get(f\"Limit{name}Soft\", seen[f\"Limit{name}\"]), seen[f\"Limit{name}\"])\n        for name in RLIMITS\n        if seen.get(f\"Limit{name}\")\n    }\n    umask = seen.get(\"UMask\", \"\")\n    octal = int(umask, 8) if re.fullmatch(r\"[0-7]{3,4}\", umask) else 0o022\n    # Names, and assignments whose values may contain blanks.\n    unset = re.findall(r\"(?:^|\\s)[\\\"']?([A-Za-z_]\\w*)\", seen.get(\"UnsetEnvironment\", \"\"))\n    return Restrictions(wanted, rlimits, octal, needs, unset)\n\n\ndef is_own(unit: str) -> bool:\n    \"\"\"Whether a unit is such a service, by its name.\"\"\"\n    return OWN.fullmatch(unit) is not None\n\n\ndef are_there() -> bool:\n    \"\"\"Whether systemd can start programs for us.\"\"\"\n    return os.geteuid() == 0 and os.path.isdir(BOOTED) and os.path.exists(BUS)\n\n\ndef prepare(env: Mapping[str, str]) -> Service:\n    \"\"\"Writes the environment where only root can read it: never into an argument or the bus.\"\"\"\n    os.makedirs(FOLDER, 0o700, exist_ok=True)\n    _sweep()\n    number = os.urandom(4).hex()\n    folder = os.path.join(FOLDER, f\"{os.getpid()}-{number}\")\n    os.mkdir(folder, 0o700)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    text = \"\".join(\n        f\"{name}={_quoted(value)}\\n\" for name, value in env.items() if _fits(name, value)\n    )\n    with os.fdopen(os.open(os.path.join(folder, \"environment\"), flags, 0o600), \"wb\") as file:\n        file.write(text.encode(\"utf-8\"))\n    return Service(f\"{PREFIX}{os.getpid()}-{number}.service\", folder)\n\n\ndef command(\n    service: Service,\n    argv: Sequence[str],\n    whom: Identity | None,\n    cwd: str | None,\n    asked: Restrictions,\n    timeout: float,\n) -> list[str]:\n    \"\"\"The systemd-run that starts it, with its pipes, and waits for its end.\"\"\"\n    # systemd writes it, as root and outside the restrictions: the program cannot forge it.\n    tell = f'echo \"$$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS\" >{service.folder}/ended'\n    properties = [\n        (\"NoNewPrivileges\", \"yes\"),\n        (\"EnvironmentFile\", os.path.join(service.folder, \"environment\")),\n        (\"UnsetEnvironment\", \" \".join(asked.unset)),\n        (\"WorkingDirectory\", cwd or \"/\"),\n        (\"UMask\", f\"{asked.umask:04o}\"),\n        (\"ExecStopPost\", f\"+/bin/sh -c '{tell}'\"),\n        (\"TimeoutStopSec\", f\"{END_GRACE_SECONDS}s\"),\n        (\"RuntimeMaxSec\", f\"{timeout + MARGIN_SECONDS:.0f}s\"),\n        # Without a line in the journal for each start and stop.\n        (\"LogLevelMax\", \"notice\"),\n        *asked.properties,\n        *((f\"Limit{name}\", \":\".join(values)) for name, values in asked.rlimits.items()),\n    ]\n    if whom is not None and whom.uid != 0:\n        others = \" \".join(str(gid) for gid in whom.groups if gid != whom.gid)\n        properties += [(\"User\", whom.name), (\"SupplementaryGroups\", others)]\n    if whom is not None and (whom.uid != 0 or whom.gid != 0):\n        properties.append((\"Group\", str(whom.gid)))\n    return [\n        *(\"systemd-run\", \"--quiet\", \"--pipe\", \"--wait\", \"--collect\", f\"--unit={service.name}\"),\n        \"--description=A program of Celeriac, as an app's user\",\n        *(word for name, value in properties if value for word in (\"-p\", f\"{name}={value}\")),\n        \"--\",\n        # systemd would replace variables.\n        *(word.replace(\"$\", \"$$\") for word in argv),\n    ]\n\n\ndef stop(service: Service) -> None:\n    \"\"\"Ends everything in it: TERM, after some seconds KILL.\"\"\"\n    argv = [\"systemctl\", \"--no-ask-password\", \"stop\", \"--\", service.name]\n    with suppress(OSError, subprocess.SubprocessError):\n        subprocess.run(\n            argv,\n            stdin=subprocess.DEVNULL,\n            stdout=subprocess.DEVNULL,\n            stderr=subprocess.DEVNULL,\n            timeout=4 * END_GRACE_SECONDS,\n            start_new_session=True,\n            check=False,\n        )\n\n\nclass End(NamedTuple):\n    \"\"\"How the program ended.\"\"\"\n\n    code: int\n    \"\"\"Its exit code; negative: the signal that ended it.\"\"\"\n    result: str\n    \"\"\"As systemd calls it: success, exit-code, signal, oom-kill, timeout…\"\"\"\n\n\ndef ended(service: Service) -> End | None:\n    \"\"\"By systemd; None: it has not started it. Removes what `prepare` has written.\"\"\"\n    try:\n        with open(os.path.join(service.folder, \"ended\"), encoding=\"ascii\") as file:\n            result, how, status = file.read(200).split()\n    except (OSError, ValueError):\n        return None\n    finally:\n        files.remove_tree(service.folder)\n    if how == \"exited\" and status.isdigit():\n        return End(int(status), result)\n    return End(-_signal(status), result)\n\n\ndef _signal(name: str) -> int:\n    import signal\n\n    if name.isdigit():\n        return int(name)\n    return int(getattr(signal, f\"SIG{name}\", signal.SIGKILL))\n\n\ndef _is_errno(value: str) -> bool:\n    # 2147483646 stands for killing the process, which is the default.\n    return value.isdigit() and 0 < int(value) < 4096\n\n\ndef _fits(name: str, value: str) -> bool:\n    \"\"\"Whether systemd takes the variable; it takes no others for a unit either.\"\"\"\n    try:\n        value.encode(\"utf-8\")\n    except UnicodeEncodeError:\n        return False\n    return NAME.fullmatch(name) is not None and not re.search(r\"[\\x00-\\x08\\x0b-\\x1f\\x7f]\", value)\n\n\ndef _quoted(value: str) -> str:\n    return '\"' + re.sub(r'([\"\\\\`$])', r\"\\\\\\1\", value) + '\"'\n\n\ndef _sweep() -> None:\n    \"\"\"Removes what a killed process has left.\"\"\"\n    for name in files.names(FOLDER):\n        pid = name.partition(\"-\")[0]\n        if not os.path.isdir(f\"/proc/{pid}\"):\n            files.remove_tree(os.path.join(FOLDER, name))\n",
     "celeriac_host/system/swaps.py": "\"\"\"Swap areas: lists the active ones, enables and disables them, reads their headers.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport re\nimport struct\nimport sys\nfrom typing import NamedTuple\n\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Their offsets in the first page, as mkswap writes it.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"Reads /proc/swaps, which escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with an explanation where the kernel forbids it.\"\"\"\n    # The kernel chooses negative priorities itself; swapon cannot request one.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not allow swapon inside {kind} ({message}); enable swap on the \"\n            \"outer host, or do not configure it here\"\n        )\n    else:\n        message = f\"could not enable swap on {path}: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses if the swapped-out pages do not fit into memory. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"cannot disable swap on {path}: it holds {mebibytes(now.used_bytes)} MiB, but only \"\n            f\"{mebibytes(room)} MiB of memory are available; the kernel would kill processes\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"disabling swap on {path}: {mebibytes(left.used_bytes)} MiB left\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\ndef mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and file system type. The last mount on a mount point hides earlier ones.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescaped(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n\n\nclass Header(NamedTuple):\n    \"\"\"The fields that mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"The header, or None if the file is not formatted as swap.\"\"\"\n    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\n# ioctl_iflags(2): FS_IOC_GETFLAGS is _IOR('f', 1, long).\nGET_FLAGS = 2 << 30 | struct.calcsize(\"l\") << 16 | ord(\"f\") << 8 | 1\nNOCOW_FLAG = 0x00800000\n\n\ndef nocow(path: str) -> bool | None:\n    \"\"\"Whether copy-on-write is off for the file (`chattr +C`); None: it has no such flags.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError:\n        return None\n    try:\n        flags = fcntl.ioctl(handle, GET_FLAGS, bytes(struct.calcsize(\"l\")))\n    except OSError:\n        return None\n    finally:\n        os.close(handle)\n    return bool(int.from_bytes(flags[:4], sys.byteorder) & NOCOW_FLAG)\n\n\ndef mebibytes(size_bytes: int) -> int:\n    \"\"\"Whole MiB, the only unit in messages of the agent; the runner formats all other sizes.\"\"\"\n    return size_bytes // (1024 * 1024)\n",
-    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts use it: run commands, wait, report progress.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child, services\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.services import Restrictions\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative if a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of stderr, or of stdout if stderr is empty.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called at an interval while a command runs, e.g. to report what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One instance per agent. `state` is the folder of transactions and backups.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the invocation whose consumers this process cancelled.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, a disconnected runner interrupts nothing.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone if the runner is gone, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def can_restrict(self, asked: Restrictions) -> bool:\n        \"\"\"Whether a transient service is there for a program of an app.\n\n        Raises OperationError if there is none, and the restrictions need it.\n        \"\"\"\n        if services.are_there():\n            return True\n        if asked.needs_systemd:\n            raise OperationError(\n                \"a program of the app was not started: the unit restricts it by \"\n                + \", \".join(dict.fromkeys(name for name, _ in asked.properties[:3]))\n                + \"…, and systemd cannot be asked to do so (as root, over its bus)\"\n            )\n        return False\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n        asked: Restrictions | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in its own session and waits for it.\n\n        `stdin` is an open file for it to read, even one that its user may not open. `env` as in\n        `child.start`. `asked` are the restrictions of a unit. `check` lists the accepted exit\n        codes: True means `(0,)`, False any. Keeps the first `limit_bytes` of stdout and the last\n        64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.\n        Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            in_service = asked is not None and self.can_restrict(asked)\n            process = child.start(argv, whom, env or {}, cwd, source, asked, in_service, timeout)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} not found\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"could not start {argv[0]}: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        refused = child.refusal(process, argv, done.err)\n        if refused is not None and in_time:\n            raise refused\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not finish within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ends; False after a timeout.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # A background process that it left may hold the pipes open: do not wait for it.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"Collects the output of a command, up to a limit.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
+    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts use it: run commands, wait, report progress.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child, services\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.services import Restrictions\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative if a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of stderr, or of stdout if stderr is empty.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called at an interval while a command runs, e.g. to report what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One instance per agent. `state` is the folder of transactions and backups.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Where the probes of a gate stand.\n        self.probes: Callable[[dict[str, object]], None] = lambda told: None\n        # Unit → the invocation whose consumers this process cancelled.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, a disconnected runner interrupts nothing.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone if the runner is gone, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def can_restrict(self, asked: Restrictions) -> bool:\n        \"\"\"Whether a transient service is there for a program of an app.\n\n        Raises OperationError if there is none, and the restrictions need it.\n        \"\"\"\n        if services.are_there():\n            return True\n        if asked.needs_systemd:\n            raise OperationError(\n                \"a program of the app was not started: the unit restricts it by \"\n                + \", \".join(dict.fromkeys(name for name, _ in asked.properties[:3]))\n                + \"…, and systemd cannot be asked to do so (as root, over its bus)\"\n            )\n        return False\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n        asked: Restrictions | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in its own session and waits for it.\n\n        `stdin` is an open file for it to read, even one that its user may not open. `env` as in\n        `child.start`. `asked` are the restrictions of a unit. `check` lists the accepted exit\n        codes: True means `(0,)`, False any. Keeps the first `limit_bytes` of stdout and the last\n        64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.\n        Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            in_service = asked is not None and self.can_restrict(asked)\n            process = child.start(argv, whom, env or {}, cwd, source, asked, in_service, timeout)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} not found\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"could not start {argv[0]}: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        refused = child.refusal(process, argv, done.err)\n        if refused is not None and in_time:\n            raise refused\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not finish within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ends; False after a timeout.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # A background process that it left may hold the pipes open: do not wait for it.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"Collects the output of a command, up to a limit.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
     "celeriac_host/system/units.py": "\"\"\"systemd units: their properties, processes, journal and execution context.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport json\nimport os\nimport re\nimport signal\nimport stat\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import environment_files, processes, services\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\n# Of a line of evidence.\nLINE_LIMIT = 2000\nCGROUP_ROOT = \"/sys/fs/cgroup\"\nENVIRONMENT_LIMIT_BYTES = 1024 * 1024\n# What systemd logs about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; repeated properties are joined by newlines.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # The value contains a line break: this line continues it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; if shielded, it also finishes without the runner.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Makes systemd reread all unit files. Never interrupted.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the host is shutting down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        for _ in range(3):\n            done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n            # A signal to our control group may also have ended this command: it reported nothing.\n            if done.code != -signal.SIGTERM:\n                break\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"The number; 0 for an empty, missing or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, for either cgroup version; None if it does not exist.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef memory_folder_v1(folder: str) -> str | None:\n    \"\"\"Where cgroup v1 counts the memory of a unit; None with cgroup v2. `folder`: cgroup_folder.\"\"\"\n    for root in (CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if folder.startswith(root + \"/\"):\n            return CGROUP_ROOT + \"/memory\" + folder[len(root) :]\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every running process in a control group and its subgroups.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\nclass Run(NamedTuple):\n    \"\"\"One start of a unit.\"\"\"\n\n    invocation: str\n    main_pid: int\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    run: Run | None = None,\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` prints them.\n\n    With a run: only the entries of that start, and what systemd logged about it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if run is not None:\n        argv += [\"-b\", f\"_SYSTEMD_INVOCATION_ID={run.invocation}\"]\n        # By root: anybody may write a field without an underscore.\n        argv += [\"+\", \"_UID=0\", f\"INVOCATION_ID={run.invocation}\"]\n        # journald looks up the invocation of a process that has exited by its unit, which may have\n        # started again by then.\n        argv += [\"+\", f\"_PID={run.main_pid}\", f\"_SYSTEMD_UNIT={unit}\"] if run.main_pid else []\n    else:\n        # Not -u: journald may never learn the unit of a process that ended at once, e.g. if its\n        # program does not exist. systemd's own entries name the unit.\n        named = (\"UNIT\", \"OBJECT_SYSTEMD_UNIT\", \"COREDUMP_UNIT\")\n        argv += [f\"_SYSTEMD_UNIT={unit}\"]\n        argv += [word for name in named for word in (\"+\", \"_UID=0\", f\"{name}={unit}\")]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"The text of an entry; journald writes bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"The cursor of the end of the journal; empty if unknown.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", run: Run | None = None, last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit, since the cursor or of one run, that may explain a failure.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, run)\n    lines = [\n        line.rstrip()[:LINE_LIMIT]\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"A traceback's last line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\n# Written by systemd: `Main process exited, code=killed, status=9/KILL`.\nENDED = re.compile(r\"Main process exited, code=(exited|killed|dumped), status=(\\d+)/(\\w+)\")\n# A level in the log of an app: such a line explains no end.\nCALM = re.compile(r\"\\b(?:DEBUG|INFO)\\b\")\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The most telling line: what killed it, an exception, else the last that explains an end.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    telling = [line for line in own if not CALM.search(line)]\n    # For a missing program, journald may know the unit of the second line only.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker cannot log this itself, and the last lines before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    if killed:\n        return killed[-1]\n    ended = _ended(lines)\n    by_signal = ended if ended.startswith(\"main process killed\") else \"\"\n    said = telling[-1:] or causes[-1:] or ([ended] if ended else own[-1:]) or list(lines[-1:])\n    return by_signal or last_exception(lines) or \"\".join(said)\n\n\ndef why(host: System, unit: str, lines: Sequence[str]) -> str:\n    \"\"\"The reason by these lines, and by what systemd knows if journald did not keep its line.\"\"\"\n    seen = show(host, unit, (\"ExecMainCode\", \"ExecMainStatus\"))\n    code, status = number(seen.get(\"ExecMainCode\")), number(seen.get(\"ExecMainStatus\"))\n    if code in CODES and not any(ENDED.search(line) for line in lines):\n        name = _signal_name(status)\n        lines = [*lines, f\"{unit}: Main process exited, code={CODES[code]}, status={status}/{name}\"]\n    return reason(lines)\n\n\n# CLD_KILLED and CLD_DUMPED of waitid(2).\nCODES = {2: \"killed\", 3: \"dumped\"}\n\n\ndef _signal_name(number: int) -> str:\n    try:\n        return signal.Signals(number).name[len(\"SIG\") :]\n    except ValueError:\n        return str(number)\n\n\ndef _ended(lines: Sequence[str]) -> str:\n    \"\"\"How its main process ended, by systemd's last word; empty if unknown.\"\"\"\n    for line in reversed(lines):\n        match = ENDED.search(line)\n        if match is None:\n            continue\n        how, status, name = match.groups()\n        if how == \"exited\":\n            return f\"main process exited with code {status}\"\n        if any(\"Watchdog timeout\" in each for each in lines):\n            return f\"main process killed by SIG{name}: it did not answer its watchdog in time\"\n        # systemd's own signal, after a time-out: the worker's last words tell more.\n        if any(re.search(r\"(?:operation|State .*) timed out\", each) for each in lines):\n            return f\"main process ended by SIG{name} after a time-out\"\n        return f\"main process killed by SIG{name}\"\n    return \"\"\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The exposure by `systemd-analyze security`: 0 (safe) to 10; None if unknown.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"The user, directory, environment and restrictions of a unit's processes.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n    restrictions: services.Restrictions = services.NONE\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"Reads the properties that set them; the variables in their order.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_folders(seen))\n    if seen.get(\"ExecSearchPath\"):\n        environment[\"PATH\"] = \":\".join(split_words(seen[\"ExecSearchPath\"]))\n    environment.update(_passed(seen))\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line, host))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    directory = _directory(seen.get(\"WorkingDirectory\", \"\"), whom)\n    return Context(whom, directory, environment, services.restrictions(unit, seen))\n\n\ndef user_of(seen: dict[str, str]) -> str | None:\n    \"\"\"The name of the user of a unit's processes; None if there is no such user.\"\"\"\n    try:\n        return identity(seen.get(\"User\") or \"root\").name\n    except OperationError:\n        return None\n\n\ndef working_directory(seen: dict[str, str]) -> str | None:\n    \"\"\"The directory of a unit's processes, links resolved; None if its user is unknown.\"\"\"\n    try:\n        whom = identity(seen.get(\"User\") or \"root\")\n    except OperationError:\n        return None\n    return os.path.realpath(_directory(seen.get(\"WorkingDirectory\", \"\"), whom))\n\n\ndef expanded(words: Sequence[str], where: Context) -> list[str]:\n    \"\"\"The words of a command with the unit's own PYTHONPATH, as systemd expands them.\n\n    Only in `PYTHONPATH=…:${PYTHONPATH}` for `env`, which deploy-worker writes.\n    \"\"\"\n    own = where.environment.get(\"PYTHONPATH\", \"\")\n    return [\n        word.replace(\"${PYTHONPATH}\", own) if word.startswith(\"PYTHONPATH=\") else word\n        for word in words\n    ]\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command in the same context as the processes of the unit.\"\"\"\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env={**where.environment, **(env or {})},\n        input=input,\n        check=check,\n        asked=where.restrictions,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: the directory may be missing.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str, host: System) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = environment_files.matching(pattern) or [pattern]\n    for path in paths:\n        try:\n            text = _environment_text(path)\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"cannot read the unit's EnvironmentFile {path}: {error.strerror}\"\n                ) from None\n            continue\n        older = environment_files.version_matters(text) and version(host) < 254\n        found.update(environment_files.parse(text, comments_go_on=older))\n    return found\n\n\ndef _environment_text(path: str) -> str:\n    \"\"\"The app's user may own the file: a pipe or a huge file must not stop us. Raises OSError.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    # newline=\"\": a lone CR also ends a line.\n    with open(handle, encoding=\"utf-8\", errors=\"surrogateescape\", newline=\"\") as file:\n        about = os.fstat(handle)\n        if os.path.realpath(path) == os.devnull:\n            return \"\"\n        if not stat.S_ISREG(about.st_mode):\n            raise OSError(errno.EINVAL, \"it is not a regular file\")\n        if about.st_size > ENVIRONMENT_LIMIT_BYTES:\n            raise OSError(errno.EFBIG, f\"it has more than {ENVIRONMENT_LIMIT_BYTES} bytes\")\n        return file.read(ENVIRONMENT_LIMIT_BYTES)\n\n\ndef version(host: System) -> int:\n    \"\"\"The version of the systemd that runs; 0 if it does not say.\"\"\"\n    said = host.run([\"systemctl\", \"show\", \"-p\", \"Version\"], timeout=30, check=False).out\n    match = re.search(r\"[0-9]+\", said)\n    return int(match.group()) if match else 0\n\n\n# Variable, property and parent of the folders that systemd makes for a unit.\nUNIT_FOLDERS = (\n    (\"RUNTIME_DIRECTORY\", \"RuntimeDirectory\", \"/run\"),\n    (\"STATE_DIRECTORY\", \"StateDirectory\", \"/var/lib\"),\n    (\"CACHE_DIRECTORY\", \"CacheDirectory\", \"/var/cache\"),\n    (\"LOGS_DIRECTORY\", \"LogsDirectory\", \"/var/log\"),\n    (\"CONFIGURATION_DIRECTORY\", \"ConfigurationDirectory\", \"/etc\"),\n)\n\n\ndef _folders(seen: dict[str, str]) -> dict[str, str]:\n    lists = ((name, seen.get(key, \"\").split(), parent) for name, key, parent in UNIT_FOLDERS)\n    return {\n        name: \":\".join(f\"{parent}/{each}\" for each in folders)\n        for name, folders, parent in lists\n        if folders\n    }\n\n\ndef _passed(seen: dict[str, str]) -> dict[str, str]:\n    \"\"\"PassEnvironment: taken from the environment of systemd itself.\"\"\"\n    names = split_words(seen.get(\"PassEnvironment\", \"\"))\n    own = processes.environment(1) if names else {}\n    return {name: own[name] for name in names if name in own}\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Splits a list of strings as systemctl prints it: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
-    "celeriac_host/transaction/control.py": "\"\"\"Handles the requests that change the host. A detached process does the work, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport time\nfrom typing import Any, Callable, Dict, Sequence\n\nfrom celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping\nfrom celeriac_host.state.journal import (\n    BACKUPS,\n    IDENT,\n    PLAN,\n    Journal,\n    mark_told,\n    next_number,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, OperationError, describe\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached, guard, live, lock, runner, work\n\n# The guard may already be undoing it: at most a drain and a start.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Applies a plan under the host's lock. Returns the outcome, even if undone. Raises Fault.\"\"\"\n    for operation in operations:\n        runner.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes committed transactions, the newest first. Raises Fault.\"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was already undone\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)\n        try:\n            ledger.begin_rollback(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"requested\"},\n            )\n        except OSError as error:\n            ledger.end_rollback(host.state)\n            raise _unwritable(host.state, error) from None\n        _arm(host, lambda: ledger.end_rollback(host.state))\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Follows a transaction to its end, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"unknown transaction on this host: {', '.join(opened['transactions'])}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # The process was killed. Undo its work now, not at the guard's next tick.\n        message = \"the transaction process on the host exited unexpectedly\"\n        emit({\"kind\": \"note\", \"message\": message})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [runner.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes interrupted transactions, and removes files that killed writers left.\n\n    Raises Fault, RunnerGone.\n    \"\"\"\n    if not _interrupted(host.state) and not sweeping.find(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n        for path in sweeping.sweep(host.state):\n            emit({\"kind\": \"note\", \"message\": f\"removed {path}, which an interrupted run had left\"})\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Confirms releases that await their verdict. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = ledger.awaiting(host.state, unit)\n        # They were rolled back meanwhile, or a newer release was not verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        ledger.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"verified\")\n        ledger.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef prove(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Records what the soak of an unproven release has shown, and ends its samples.\n\n    Raises Fault, RunnerGone, OSError.\n    \"\"\"\n    unit, meta, verdict = message[\"unit\"], message[\"meta\"], message[\"verdict\"]\n    with lock.take(host, meta), host.shielded():\n        release = proofs.current(host.state, unit)\n        # It was replaced or undone meanwhile.\n        if release is None or release[\"transaction\"] != message[\"transaction\"]:\n            return {\"recorded\": False}\n        if release[\"state\"] == proofs.UNPROVEN:\n            about = {\"soak\": verdict, \"by\": meta[\"holder\"], \"why\": message[\"why\"]}\n            about[\"figures\"] = message[\"figures\"]\n            ledger.prove(host.state, unit, release[\"transaction\"], about)\n        elif release[\"state\"] != verdict:\n            return {\"recorded\": False}\n        # Also where another run has recorded it: that run may have ended before this.\n        sampler_timer.stop(host, unit)\n        return {\"recorded\": True}\n\n\ndef acknowledge(\n    idents: Sequence[str], host: System, told: dict[str, Any] | None = None\n) -> dict[str, Any]:\n    \"\"\"Records that a run has reported what the host did alone. Raises OSError on a full disk.\n\n    `told`: the lasting findings that it told, and about what.\n    \"\"\"\n    mark_told(host.state, idents)\n    if told is not None:\n        notices.remember(host.state, told[\"about\"], told[\"messages\"])\n    return {\"acknowledged\": len(idents)}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or ledger.current_rollback(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    _arm(host, lambda: None)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"could not undo an interrupted transaction: the process doing it exited unexpectedly\",\n            evidence=detached.complaints(work.TEND),\n            next=f\"check the evidence; the host retries automatically every {guard.TICK_SECONDS} s\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was interrupted and \"\n        f\"{'has now been undone' if whole else 'could not be undone completely'}; \"\n        \"this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again to make a new plan\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not IDENT.fullmatch(ident):\n        raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"cannot create {folder}: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root (or sudo) and a writable disk\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Records the plan and arms the guard, before anything is changed.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\n        \"id\": ident,\n        \"number\": next_number(host.state),\n        \"startedAt\": now,\n        \"meta\": meta,\n        \"operations\": list(operations),\n    }\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never started.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n    except OSError as error:\n        files.remove_tree(folder)\n        raise _unwritable(host.state, error) from None\n    _arm(host, lambda: files.remove_tree(folder))\n    return ident\n\n\ndef _arm(host: System, give_up: Callable[[], object]) -> None:\n    \"\"\"Raises Fault if that fails; then nothing of the guard stays.\"\"\"\n    try:\n        guard.arm(host, give_up)\n    except OSError as error:\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        raise Fault(\n            f\"could not arm the guard: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"cannot write the journal to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
+    "celeriac_host/transaction/control.py": "\"\"\"Handles the requests that change the host. A detached process does the work, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport time\nfrom typing import Any, Callable, Dict, Sequence\n\nfrom celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping\nfrom celeriac_host.state.journal import (\n    BACKUPS,\n    IDENT,\n    PLAN,\n    Journal,\n    mark_told,\n    next_number,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, OperationError, describe\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached, guard, live, lock, runner, work\n\n# The guard may already be undoing it: at most a drain and a start.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Applies a plan under the host's lock. Returns the outcome, even if undone. Raises Fault.\"\"\"\n    for operation in operations:\n        runner.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(\n    idents: Sequence[str],\n    meta: dict[str, Any],\n    host: System,\n    emit: Emit,\n    newest: str | None = None,\n) -> dict[str, Any]:\n    \"\"\"Undoes committed transactions, the newest first. Raises Fault.\n\n    `newest`: the transaction of the release that ran when the caller looked, if it depends on that.\n    \"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        _refuse_newer(newest, meta, host)\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was already undone\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)\n        try:\n            ledger.begin_rollback(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"requested\"},\n            )\n        except OSError as error:\n            ledger.end_rollback(host.state)\n            raise _unwritable(host.state, error) from None\n        _arm(host, lambda: ledger.end_rollback(host.state))\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef _refuse_newer(newest: str | None, meta: dict[str, Any], host: System) -> None:\n    if newest is None:\n        return\n    unit = meta[\"unit\"]\n    release = proofs.current(host.state, unit)\n    if release is None or release[\"transaction\"] != newest:\n        raise Fault(\n            f\"another run deployed or rolled back {unit} while this one waited; nothing was undone\",\n            next=\"run this again if it is still wanted\",\n        )\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Follows a transaction to its end, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"unknown transaction on this host: {', '.join(opened['transactions'])}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # The process was killed. Undo its work now, not at the guard's next tick.\n        message = \"the transaction process on the host exited unexpectedly\"\n        emit({\"kind\": \"note\", \"message\": message})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [runner.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes interrupted transactions, and removes files that killed writers left.\n\n    Raises Fault, RunnerGone.\n    \"\"\"\n    if not _interrupted(host.state) and not sweeping.find(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n        for path in sweeping.sweep(host.state):\n            emit({\"kind\": \"note\", \"message\": f\"removed {path}, which an interrupted run had left\"})\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Confirms releases that await their verdict. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = ledger.awaiting(host.state, unit)\n        # They were rolled back meanwhile, or a newer release was not verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        ledger.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"verified\")\n        ledger.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef prove(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Records what the soak of an unproven release has shown, and ends its samples.\n\n    Raises Fault, RunnerGone, OSError.\n    \"\"\"\n    unit, meta, verdict = message[\"unit\"], message[\"meta\"], message[\"verdict\"]\n    with lock.take(host, meta), host.shielded():\n        release = proofs.current(host.state, unit)\n        # It was replaced or undone meanwhile.\n        if release is None or release[\"transaction\"] != message[\"transaction\"]:\n            return {\"recorded\": False}\n        if release[\"state\"] == proofs.UNPROVEN:\n            about = {\"soak\": verdict, \"by\": meta[\"holder\"], \"why\": message[\"why\"]}\n            about[\"figures\"] = message[\"figures\"]\n            ledger.prove(host.state, unit, release[\"transaction\"], about)\n        elif release[\"state\"] != verdict:\n            return {\"recorded\": False}\n        # Also where another run has recorded it: that run may have ended before this.\n        sampler_timer.stop(host, unit)\n        return {\"recorded\": True}\n\n\ndef acknowledge(\n    idents: Sequence[str], host: System, told: dict[str, Any] | None = None\n) -> dict[str, Any]:\n    \"\"\"Records that a run has reported what the host did alone. Raises OSError on a full disk.\n\n    `told`: the lasting findings that it told, and about what.\n    \"\"\"\n    mark_told(host.state, idents)\n    if told is not None:\n        notices.remember(host.state, told[\"about\"], told[\"messages\"])\n    return {\"acknowledged\": len(idents)}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or ledger.current_rollback(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    _arm(host, lambda: None)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"could not undo an interrupted transaction: the process doing it exited unexpectedly\",\n            evidence=detached.complaints(work.TEND),\n            next=f\"check the evidence; the host retries automatically every {guard.TICK_SECONDS} s\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was interrupted and \"\n        f\"{'has now been undone' if whole else 'could not be undone completely'}; \"\n        \"this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again to make a new plan\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not IDENT.fullmatch(ident):\n        raise Fault(f\"unknown transaction on this host: {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"cannot create {folder}: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root (or sudo) and a writable disk\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Records the plan and arms the guard, before anything is changed.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\n        \"id\": ident,\n        \"number\": next_number(host.state),\n        \"startedAt\": now,\n        \"meta\": meta,\n        \"operations\": list(operations),\n    }\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never started.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n    except OSError as error:\n        files.remove_tree(folder)\n        raise _unwritable(host.state, error) from None\n    _arm(host, lambda: files.remove_tree(folder))\n    return ident\n\n\ndef _arm(host: System, give_up: Callable[[], object]) -> None:\n    \"\"\"Raises Fault if that fails; then nothing of the guard stays.\"\"\"\n    try:\n        guard.arm(host, give_up)\n    except OSError as error:\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        raise Fault(\n            f\"could not arm the guard: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"cannot write the journal to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
     "celeriac_host/transaction/detached.py": "\"\"\"Starts the work in its own control group (a transient scope), outside the SSH session.\n\nThe process inherits the host's lock and holds it until it ends, whatever happens to its parent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Sequence\n\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import live, lock, program\n\nENVIRONMENT = {\n    \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n    \"LC_ALL\": \"C\",\n}\n\n\ndef launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:\n    \"\"\"Starts `work.py` with `words`; `live.follow(ident)` shows its progress. Raises Fault.\n\n    The lock is handed over: it is free again when the process has ended.\n    \"\"\"\n    live.forget(ident)\n    scope = f\"celeriac-{ident}-{os.urandom(2).hex()}.scope\"\n    argv = [\"systemd-run\", \"--scope\", \"--quiet\", \"--collect\", f\"--unit={scope}\"]\n    argv += [\"--description=Celeriac transaction\", \"--\"]\n    argv += program.command(host.state, [*words, str(held.handle)])\n    try:\n        os.makedirs(live.FOLDER, 0o700, exist_ok=True)\n        with open(_complaints(ident), \"wb\") as complaints:\n            # systemd-run executes the program in its own place, which so inherits the lock.\n            subprocess.Popen(\n                argv,\n                stdin=subprocess.DEVNULL,\n                stdout=complaints,\n                stderr=complaints,\n                cwd=\"/\",\n                env=ENVIRONMENT,\n                start_new_session=True,\n                pass_fds=(held.handle,),\n            )\n    except OSError as error:\n        raise Fault(\n            f\"could not start the transaction process: {error}; nothing was changed\"\n        ) from None\n    held.hand_over()\n\n\ndef complaints(ident: str) -> list[str]:\n    \"\"\"What the process, or systemd-run, wrote to stderr: normally nothing.\"\"\"\n    with suppress(OSError), open(_complaints(ident), encoding=\"utf-8\", errors=\"replace\") as file:\n        return [line for line in file.read().splitlines() if line.strip()][-20:]\n    return []\n\n\ndef _complaints(ident: str) -> str:\n    return os.path.join(live.FOLDER, ident + \".stderr\")\n",
     "celeriac_host/transaction/guard.py": "\"\"\"Looks after a host while no run is connected: a timer, enabled only while it is needed.\n\nIt is needed for an open transaction (its process may die, the host may reboot), for a release that\nis not confirmed yet, and for a rollback in progress. Each tick does what is due, and disables the\ntimer when nothing is left to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host.state import guard_timer, ledger\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.durations import duration\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import program\n\nTICK_SECONDS = 20\n\nSERVICE = \"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: undo interrupted transactions, roll back unconfirmed releases\nAfter=network.target redis.service redis-server.service\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\nExecStart=%s\nTimeoutStartSec=infinity\n# An undo may restart a worker, which takes as long as its running tasks.\nTimeoutStopSec=10min\n\"\"\"\n\nTIMER = f\"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: timer of {guard_timer.NAME}.service\n# Each transaction starts it, and systemd refuses a sixth start within ten seconds.\nStartLimitIntervalSec=0\n\n[Timer]\nOnActiveSec={TICK_SECONDS}\nOnUnitInactiveSec={TICK_SECONDS}\nAccuracySec=1\n\n[Install]\nWantedBy=timers.target\n\"\"\"\n\n\ndef arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:\n    \"\"\"Enables and starts the timer, before the first change. Raises OSError, OperationError.\n\n    If that fails, `give_up` removes what the caller needs the guard for; unless something else\n    needs it, nothing of this attempt stays.\n    \"\"\"\n    before: dict[str, files.Found | None] = {}\n    missing: list[str] = []\n    try:\n        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}\n        missing = files.missing_folders(os.path.dirname(guard_timer.link()))\n        program.install(host.state)\n        command = \" \".join(program.command(host.state, [\"guard\"]))\n        for path, text in zip(_unit_paths(), (SERVICE % command, TIMER)):\n            _put(path, text)\n        link = guard_timer.link()\n        os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)\n        if not os.path.lexists(link):\n            os.symlink(os.path.join(guard_timer.FOLDER, f\"{guard_timer.NAME}.timer\"), link)\n            files.sync_folder(os.path.dirname(link))\n        # No daemon-reload: it would also load changes of others that may not be ready.\n        units.control(host, \"start\", \"--\", f\"{guard_timer.NAME}.timer\")\n    except (OSError, OperationError):\n        give_up()\n        if disarm(host):\n            _put_back(before)\n            files.remove_folders(missing)\n        raise\n\n\ndef disarm(host: System) -> bool:\n    \"\"\"Disables the timer if it is not needed. Ignores errors: the next tick tries again.\"\"\"\n    if is_needed(host):\n        return False\n    with suppress(Exception):\n        files.remove(guard_timer.link())\n        units.control(host, \"stop\", \"--no-block\", \"--\", f\"{guard_timer.NAME}.timer\")\n    return True\n\n\ndef is_needed(host: System) -> bool:\n    return bool(\n        ledger.current_rollback(host.state)\n        or ledger.all_awaiting(host.state)\n        or any(each[\"state\"] == \"open\" for each in remembered(host.state))\n    )\n\n\ndef overdue(waiting: dict[str, Any]) -> str:\n    \"\"\"Why a release that was not confirmed in time is rolled back.\"\"\"\n    return f\"not confirmed within {duration(float(waiting['withinSeconds']))}\"\n\n\ndef _unit_paths() -> tuple[str, str]:\n    \"\"\"The service, the timer.\"\"\"\n    service, timer = (f\"{guard_timer.NAME}.{kind}\" for kind in (\"service\", \"timer\"))\n    return os.path.join(guard_timer.FOLDER, service), os.path.join(guard_timer.FOLDER, timer)\n\n\ndef _put_back(before: dict[str, files.Found | None]) -> None:\n    \"\"\"As far as possible: a newer program, or a timer that is off, does no harm.\"\"\"\n    for path, was in before.items():\n        with suppress(Exception):\n            found = files.find(path)\n            if was is None:\n                files.remove(path)\n            elif found is None or found.content != was.content:\n                files.write(path, was.content, was.mode, was.uid, was.gid, was.modified_ns)\n\n\ndef _put(path: str, text: str) -> None:\n    found = files.find(path)\n    if found is None or found.content != text.encode(\"utf-8\"):\n        files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n",
     "celeriac_host/transaction/live.py": "\"\"\"The progress of a running transaction, in memory (/run): any connected run can follow it.\n\nOne JSON object per line: progress as in the protocol, at the end `{\"kind\": \"outcome\", …}`. A full\ndisk does not affect it and a reboot loses it; what must last is in the journal.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Callable, Dict\n\nfrom celeriac_host.state import lock_file\nfrom celeriac_host.system.system import System\n\nFOLDER = \"/run/celeriac\"\nPOLL_SECONDS = 0.1\nLIMIT_BYTES = 8 * 1024 * 1024\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\nclass Live:\n    \"\"\"The writing end. Never raises: the work goes on even if nobody can follow it.\"\"\"\n\n    def __init__(self, ident: str) -> None:\n        self.handle = -1\n        with suppress(OSError):\n            os.makedirs(FOLDER, 0o700, exist_ok=True)\n            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC\n            self.handle = os.open(_path(ident), flags | os.O_NOFOLLOW, 0o600)\n\n    def tell(self, progress: dict[str, Any]) -> None:\n        with suppress(OSError):\n            if progress[\"kind\"] != \"note\" or os.fstat(self.handle).st_size < LIMIT_BYTES:\n                os.write(self.handle, json.dumps(progress).encode(\"ascii\") + b\"\\n\")\n\n\ndef follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:\n    \"\"\"Emits the progress until the outcome; None if the process ended without one.\n\n    Raises RunnerGone: the work goes on without its listener.\n    \"\"\"\n    reader = _Reader(ident)\n    quiet = 0\n    while True:\n        for progress in reader.read():\n            if progress[\"kind\"] == \"outcome\":\n                outcome: dict[str, Any] = progress[\"outcome\"]\n                return outcome\n            emit(progress)\n            quiet = 0\n        quiet += 1\n        # Once a second: the lock is free if the process has died.\n        if quiet % 10 == 0 and not lock_file.is_held(host.state):\n            ends = [each[\"outcome\"] for each in reader.read() if each[\"kind\"] == \"outcome\"]\n            return ends[-1] if ends else None\n        host.sleep(POLL_SECONDS)\n\n\ndef forget(ident: str) -> None:\n    with suppress(OSError):\n        os.unlink(_path(ident))\n\n\nclass _Reader:\n    def __init__(self, ident: str) -> None:\n        self.path = _path(ident)\n        self.position = 0\n\n    def read(self) -> list[dict[str, Any]]:\n        \"\"\"The complete lines since the last call.\"\"\"\n        try:\n            with open(self.path, \"rb\") as file:\n                file.seek(self.position)\n                text = file.read()\n        except FileNotFoundError:\n            return []\n        whole = text[: text.rfind(b\"\\n\") + 1]\n        self.position += len(whole)\n        return [json.loads(line) for line in whole.splitlines()]\n\n\ndef _path(ident: str) -> str:\n    return os.path.join(FOLDER, ident + \".jsonl\")\n",
@@ -55289,7 +55309,54 @@ async function openHost(options, tools) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/report/probe-progress.js
+
+
+/** In the order in which a probe passes them. */
+const places = [
+    ['failed', 'failed'],
+    ['lost', 'lost'],
+    ['active', 'running'],
+    ['reserved', 'received'],
+    ['queued', 'queued'],
+    ['unknown', 'waiting'],
+];
+/** A line of a log that nobody watches, even if nothing changes. */
+const quietSeconds = 30;
+/** `1 of 4 probes done; running: links; queued: batch, celery (2)`. */
+function describeProbes({ probes }) {
+    const done = probes.filter(({ place }) => place === 'done').length;
+    const parts = [`${done} of ${quantities_formatCount(probes.length, 'probe')} done`, ...describeOpen(probes)];
+    return parts.join('; ');
+}
+/** `queued: batch, celery (2)`, for each place but `done`. */
+function describeOpen(probes) {
+    return places.flatMap(([place, title]) => {
+        const names = probes
+            .filter((probe) => probe.place === place)
+            .map(({ where, detail }) => (detail === '' ? where : `${where} (${detail})`));
+        return names.length === 0 ? [] : [`${title}: ${countEach(names)}`];
+    });
+}
+/** The same with the time. */
+const renderProbes = (told) => `${describeProbes(told)} (after ${quantities_formatDuration(units_seconds(Math.round(told.seconds)))})`;
+/** Whether a log, of which each line stays, needs this one after `last`, the one it has. */
+function isNews(told, last) {
+    if (last === null || told.seconds < last.seconds)
+        return true;
+    if (describeProbes(told) !== describeProbes(last))
+        return true;
+    return told.seconds - last.seconds >= quietSeconds;
+}
+function countEach(names) {
+    const groups = Map.groupBy(names, (name) => name);
+    return [...groups]
+        .map(([name, { length }]) => (length === 1 ? name : `${name} (${length})`))
+        .join(', ');
+}
+
 ;// CONCATENATED MODULE: ./src/report/progress.js
+
 
 /** The host's progress as a line of the log; with `plan`, its steps are numbered. `null`: no line. */
 function renderProgress(progress, plan) {
@@ -55304,6 +55371,8 @@ function renderProgress(progress, plan) {
         }
         case 'note':
             return `  ${progress.message}`;
+        case 'probes':
+            return `  ${renderProbes(progress)}`;
         case 'chunk':
         case 'opened':
             return null;
@@ -59773,6 +59842,365 @@ function wrap(text, most) {
     return lines;
 }
 
+;// CONCATENATED MODULE: ./src/config/look-inputs.js
+
+/** Of a look there is nothing to lock and nothing to rehearse. */
+const { 'dry-run': _dryRun, 'lock-timeout': _lockTimeout, ...look_inputs_loginInputs } = hostInputs;
+/** Of commands that only look: `celeriac releases`, `celeriac logs`. */
+const lookInputs = { ...look_inputs_loginInputs, unit: verifyInputs.unit };
+/** Of `celeriac status`: what verify checks, without what it sends and without the tables of jobs. */
+const statusInputs = {
+    ...lookInputs,
+    'http-probes': verifyInputs['http-probes'],
+    'swap-size': verifyInputs['swap-size'],
+    concurrency: verifyInputs.concurrency,
+    'memory-max': verifyInputs['memory-max'],
+    'memory-high': verifyInputs['memory-high'],
+    'max-429': verifyInputs['max-429'],
+    'rate-limit-max': verifyInputs['rate-limit-max'],
+    'max-errors': verifyInputs['max-errors'],
+    'max-restarts': verifyInputs['max-restarts'],
+    'soak-hours': verifyInputs['soak-hours'],
+    'failure-limit': verifyInputs['failure-limit'],
+    consecutive: verifyInputs.consecutive,
+};
+/** What a look takes the other inputs to be. */
+const lookValues = { gate: 'none', 'dry-run': 'true' };
+
+;// CONCATENATED MODULE: ./src/report/hide-secrets.js
+
+/** A shorter value is part of too many words. */
+const shortestSecret = 4;
+/** `Authorization: Bearer …`, a cookie: to the end of the line. */
+const hide_secrets_header = /\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s*[:=]\s*)\S[^\n]*/gi;
+/** `'password': 'x'`, as logs show a dictionary. */
+const entry = /((["'])[\w-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|credentials?)\2\s*:\s*)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[^\s,}\]]+)/gi;
+/**
+ * The same value, without the given secrets in its texts, and without what looks like one. A report
+ * is kept and passed on: the runner masks secrets in its log, but not in files.
+ */
+function hideSecrets(value, secrets) {
+    // The lines of a key may appear one by one.
+    const words = secrets
+        .flatMap((secret) => [secret, ...secret.split(/\r?\n/)])
+        .map((word) => word.trim())
+        .filter((word) => word.length >= shortestSecret && !/^-----(?:BEGIN|END) [A-Z ]+-----$/.test(word))
+        .sort((one, other) => other.length - one.length);
+    return hideIn(value, [...new Set(words)]);
+}
+function hideIn(value, words) {
+    if (typeof value === 'string')
+        return hideInText(value, words);
+    if (Array.isArray(value))
+        return value.map((each) => hideIn(each, words));
+    if (value === null || typeof value !== 'object')
+        return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [hideInText(key, words), hideIn(inner, words)]));
+}
+function hideInText(text, words) {
+    const plain = words.reduce((left, word) => left.replaceAll(word, '***'), text);
+    return secrets_redact(plain).replace(hide_secrets_header, '$1$2***').replace(entry, '$1***');
+}
+
+;// CONCATENATED MODULE: ./src/report/logs-text.js
+
+
+/** `celeriac logs`. */
+function renderLogs(report) {
+    const { unit, since, entries, errors, tracebacks, rateLimited, signatures, tail } = report;
+    const from = since === null ? '' : ` since ${formatInstant(since)}`;
+    const busiest = rateLimited.busiest === null
+        ? ''
+        : `, ${rateLimited.busiest.count} in the minute from ${formatInstant(rateLimited.busiest.at)}`;
+    return [
+        `${unit}: ${quantities_formatCount(entries, 'line')}${from}${boundsOf(report)}`,
+        `${quantities_formatCount(errors, 'error')} (${quantities_formatCount(tracebacks, 'traceback')}), HTTP 429: ${rateLimited.count}${busiest}`,
+        ...signatures.flatMap((each) => ['', ...signatureLines(each)]),
+        ...(report.moreSignatures > 0
+            ? ['', `and ${quantities_formatCount(report.moreSignatures, 'error')} of other kinds`]
+            : []),
+        ...(tail.length === 0
+            ? []
+            : ['', 'last lines:', ...tail.map((line) => `  ${escape_toOneLine(line)}`)]),
+        '',
+    ].join('\n');
+}
+function boundsOf({ dropped, complete }) {
+    return [
+        ...(dropped > 0 ? [`; journald dropped ${quantities_formatCount(dropped, 'line')}`] : []),
+        ...(complete ? [] : ['; only the newest were read']),
+    ].join('');
+}
+function signatureLines(each) {
+    const { signature, count, first, last, sample, before } = each;
+    const when = count === 1 ? formatInstant(first) : `${formatInstant(first)} to ${formatInstant(last)}`;
+    const news = before === 0 ? ', new since this release' : '';
+    return [`${count} × ${escape_toOneLine(signature)}${news}`, `    ${when}`, `    ${escape_toOneLine(sample)}`];
+}
+
+;// CONCATENATED MODULE: ./src/verify/journal-lines.js
+/** A complete number 429: not 4290, 429.5, 429-7, 429ms, 429%. */
+const code = '429(?![\\w%-]|\\.\\d|,\\d)';
+/**
+ * How clients, servers and Python libraries log a *status* 429. The number alone proves nothing: it
+ * may be an id, a count, a size or a time. The host's sampler has the same forms, in
+ * `host/celeriac_host/sampler/rate_limits.py`; their tests share the lines.
+ */
+const rateLimitForms = [
+    // The reason phrase: http.client, requests, httpx, curl.
+    /(?<![\w.-])429 (?:Too Many Requests|Client Error)\b/i,
+    // `"GET / HTTP/1.1" 429 17`, `HTTP/2 429`, `HTTP Error 429: …`, `HTTP status 429`.
+    new RegExp(`\\bHTTPS?(?:/\\d(?:\\.\\d)?)?"?(?: error)? ${code}`, 'i'),
+    // `status 429`, `status=429`, `"status": 429`, `status_code: '429'`, `Error code: 429`.
+    new RegExp(`\\b(?:status(?:[ _-]?code)?|(?:error|response|http)[ _-]?code)\\\\?["']?(?: is| was| of)? ?[:=]{0,2} ?\\(?\\\\?["']?${code}`, 'i'),
+    // The body of many APIs' errors: `{"error": {"code": 429, …`.
+    new RegExp(`\\\\?["']code\\\\?["'] ?: ?\\\\?["']?${code}`, 'i'),
+    // `<Response [429]>` of requests, `<Response [429 Too Many Requests]>` of httpx.
+    /<(?:Client)?Response \[429\b[^\]]{0,60}\]>/i,
+    // aiohttp: `ClientResponseError: 429, message='…'`.
+    /(?<![\w.-])429, ?message=/i,
+    // google.api_core and the like: `TooManyRequests: 429 POST https://…`.
+    new RegExp(`\\b(?:TooManyRequests|ResourceExhausted|RateLimit\\w*|HTTPError|HTTPStatusError|HTTPException|ClientResponseError|APIStatusError)(?:: |\\()["']?${code}`, 'i'),
+    // urllib3: `ResponseError('too many 429 error responses')`.
+    /\btoo many 429 error responses\b/i,
+];
+/** Whether the line reports an HTTP response with status 429. */
+function isRateLimitLine(message) {
+    return message.includes('429') && rateLimitForms.some((form) => form.test(message));
+}
+
+;// CONCATENATED MODULE: ./src/verify/logged.js
+
+
+/** The statuses 429 among the lines that contain the number. */
+function rateLimitedIn({ numbered }) {
+    const forms = numbered.filter(({ sample }) => isRateLimitLine(sample));
+    const minutes = new Map();
+    for (const { at, count } of forms.flatMap((form) => form.minutes)) {
+        minutes.set(at, (minutes.get(at) ?? 0) + count);
+    }
+    const [busiest] = [...minutes].sort(([, a], [, b]) => b - a);
+    return {
+        count: forms.reduce((sum, { count }) => sum + count, 0),
+        busiest: busiest === undefined ? null : { at: busiest[0], count: busiest[1] },
+        samples: forms.map(({ sample, count, first, last }) => `${describeSpan(count, first, last)}: ${sample}`),
+    };
+}
+/**
+ * The signatures that the journal before the release does not show. `null`: unknown, because nothing
+ * was logged before, or it cannot be read.
+ */
+function newSignatures({ signatures, earlier, }) {
+    if (earlier === null || earlier === 0)
+        return null;
+    return signatures.filter(({ before }) => before === 0);
+}
+/** `tasks.WorkError at /srv/app/tasks.py in link: 3 times, … (new): sample`. */
+function describeSignature(each) {
+    const mark = each.before === 0 ? ', new' : '';
+    return `${each.signature}: ${describeSpan(each.count, each.first, each.last)}${mark}: ${each.sample}`;
+}
+/** `2 in 500 lines since 2026-01-18 11:02:03 UTC`. */
+const foundIn = (logged, found) => `${found === 0 ? 'none' : found} in ${describeLog(logged)}`;
+/** `500 lines since 2026-01-18 11:02:03 UTC`. */
+const describeLog = ({ entries, since }) => `${quantities_formatCount(entries, 'line')}${since === null ? '' : ` since ${formatInstant(since)}`}`;
+/** What makes the counts of a journal lower bounds; empty if nothing does. */
+function describeBounds(logged) {
+    const parts = [
+        ...(logged.dropped > 0 ? [`journald dropped ${quantities_formatCount(logged.dropped, 'line')}`] : []),
+        ...(logged.complete ? [] : ['only the newest lines were read']),
+    ];
+    return parts.length === 0 ? '' : `; at least: ${parts.join(', ')}`;
+}
+function describeSpan(count, first, last) {
+    return count === 1
+        ? `once, ${formatInstant(first)}`
+        : `${count} times, ${formatInstant(first)} to ${formatInstant(last)}`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/released-at.js
+/**
+ * Since when the present release runs, by the host's clock: the oldest of those that await their
+ * verdict together, otherwise the newest that stayed; `null`: there is none.
+ */
+function releasedAt({ releases, awaiting }) {
+    const open = new Set(awaiting?.transactions);
+    const stayed = releases.filter(({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back');
+    const first = stayed.find(({ transaction }) => transaction !== null && open.has(transaction));
+    return (first ?? stayed.at(-1))?.at ?? null;
+}
+/**
+ * Since when the journal is of the present release: from its own start on, which is before it is
+ * recorded. After a roll-back of a later one, from the present start on; what is between was that
+ * one's.
+ */
+function loggedSince(fact, started) {
+    const at = releasedAt(fact);
+    if (at === null || started === null)
+        return started ?? at;
+    const rolledBack = fact.releases.some(({ verdict, at: when }) => verdict === 'rolled-back' && when > at);
+    return rolledBack || started < at ? started : at;
+}
+
+;// CONCATENATED MODULE: ./src/cli/look.js
+var look_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var look_disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+/*
+ * What the commands that only look have in common: `celeriac status`, `releases` and `logs`.
+ */
+const jsonFlag = {
+    name: 'json',
+    takes: '',
+    fallback: '',
+    description: 'Print one JSON document instead of text; progress still goes to stderr.',
+    isSwitch: true,
+};
+const lookExits = {
+    [exitCodes.done]: 'done',
+    [exitCodes.host]: 'the host could not be reached',
+    [exitCodes.usage]: 'invalid usage, or there is no such unit',
+    [exitCodes.interrupted]: 'interrupted',
+};
+/** Connects; whatever a command that looks has no flag for is as by default, and nothing is sent. */
+async function lookWith(name, flags, tools, body) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        const { interrupted, person } = tools;
+        const given = givenBy(flags);
+        const inputs = readInputs(inputsFor(verifyInputs, flags.has('host')), (input) => lookValues[input] ?? given(input), new Map());
+        const agent = look_addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person), tools), true);
+        interrupted.addEventListener('abort', () => void agent.close());
+        const host = flags.get('host') ?? (0,external_node_os_namespaceObject.hostname)();
+        const holder = `${person.name}@${(0,external_node_os_namespaceObject.hostname)()}`;
+        const meta = {
+            action: name,
+            holder,
+            sha: '',
+            actor: person.name,
+            unit: inputs.unit,
+            lockTimeoutSeconds: inputs['lock-timeout'],
+        };
+        const { 'ssh-key': key = '', 'ssh-key-passphrase': passphrase = '' } = inputs;
+        const secrets = [key, passphrase].filter((secret) => secret !== '');
+        return await body({ agent, inputs, host, meta, secrets });
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = look_disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+/** A document for programs: one line in a series of them. */
+const renderJson = (data, { isSeries = false } = {}) => `${escapeJson(JSON.stringify(data, null, isSeries ? 0 : 2))}\n`;
+
+;// CONCATENATED MODULE: ./src/cli/logs.js
+
+
+
+
+
+
+
+
+/** `celeriac logs`. */
+const logs = {
+    name: 'logs',
+    summary: "Summarizes a worker's journal since its release: errors grouped, what is new, HTTP 429, the last lines.",
+    usage: '[--host H] [--unit U]',
+    about: ['What looks like a secret is hidden.'],
+    inputs: lookInputs,
+    own: [...placeFlags, jsonFlag],
+    exits: lookExits,
+    refuse: () => { },
+    run: (flags, tools) => lookWith('logs', flags, tools, async (look) => {
+        const report = hideSecrets(await readLogs(look), look.secrets);
+        tools.terminal.out(flags.has('json') ? renderJson(report) : renderLogs(report));
+        return exitCodes.done;
+    }),
+};
+async function readLogs({ agent, inputs: { unit } }) {
+    const { journal, releases } = await agent.look({ journal: { unit }, releases: { unit } });
+    const since = loggedSince(releases, journal.since);
+    const { logged } = await agent.look({ logged: { unit, since } });
+    const { count, busiest } = rateLimitedIn(logged);
+    return {
+        unit,
+        since: logged.since,
+        entries: logged.entries,
+        dropped: logged.dropped,
+        complete: logged.complete,
+        errors: logged.errors,
+        tracebacks: logged.tracebacks,
+        signatures: logged.signatures,
+        moreSignatures: logged.moreSignatures,
+        rateLimited: { count, busiest },
+        tail: journal.tail,
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/report/soak-view.js
 
 /** The state of the release in one sentence. */
@@ -59899,6 +60327,574 @@ function formatFigure(value, unit) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/report/timeline.js
+
+
+/** As many as a chart has pixels to show; a day has a bucket for every two minutes. */
+const mostBuckets = 720;
+/** Queues that are kept, by their length: a chart with more is not readable. */
+const mostQueues = 12;
+const mostMarks = 200;
+const timeline_minute = 60;
+/** What a clock may say and a date can hold, in seconds. */
+const endOfCalendars = 8.64e12;
+/** Samples in buckets that keep each peak. `null`: there are no samples. */
+function timelineOf(samples, limit = mostBuckets) {
+    // A clock that was set back must not make a chart run backwards.
+    const sorted = samples
+        .filter(({ at }) => Math.abs(at) <= endOfCalendars)
+        .toSorted((one, other) => one.at - other.at);
+    const [first] = sorted;
+    const last = sorted.at(-1);
+    if (first === undefined || last === undefined)
+        return null;
+    const minutes = Math.floor((last.at - first.at) / timeline_minute) + 1;
+    const length = Math.max(1, Math.ceil(minutes / limit)) * timeline_minute;
+    const from = first.at;
+    const queues = longestQueues(sorted);
+    const groups = Map.groupBy(sorted, ({ at }) => Math.floor((at - from) / length));
+    const deeds = deedsOf(samples);
+    return {
+        from,
+        to: last.at,
+        bucketSeconds: units_seconds(length),
+        samples: sorted.length,
+        buckets: [...groups].map(([index, group]) => bucketOf(from + index * length, group, queues, deeds)),
+    };
+}
+function bucketOf(at, samples, queues, deeds) {
+    const memory = samples.flatMap((sample) => (sample.memory === null ? [] : [sample.memory]));
+    const workers = samples.flatMap(({ worker }) => (worker === null ? [] : [worker]));
+    const last = memory.at(-1);
+    return {
+        at: epochSeconds(at),
+        samples: samples.length,
+        memory: rangeOf(memory.map(({ current }) => current)),
+        main: highest(memory.map(({ main }) => main)),
+        children: highest(memory.map(({ children }) => children)),
+        swap: highest(memory.map(({ swap }) => swap)),
+        high: last?.high ?? null,
+        max: last?.max ?? null,
+        queues: workers.length === 0
+            ? null
+            : Object.fromEntries(queues.flatMap((name) => {
+                const range = rangeOf(workers.flatMap((worker) => worker.queues[name] ?? []));
+                return range === null ? [] : [[name, range]];
+            })),
+        active: workers.length === 0 ? null : Math.max(...workers.map(({ active }) => active)),
+        errors: sum(samples.map(({ journal }) => journal?.errors ?? null)),
+        rateLimited: sum(samples.map(({ journal }) => journal?.rateLimited ?? null)),
+        oomKills: sum(samples.map((sample) => deeds.get(sample) ?? null)),
+    };
+}
+/**
+ * Kills for lack of memory since the last sample that knew their number; `null`: not known, as for
+ * the first one. The counter begins at 0 with each start.
+ */
+function deedsOf(samples) {
+    const kills = new Map();
+    let before = null;
+    for (const sample of samples) {
+        const now = sample.events?.oomKill ?? null;
+        const was = before?.events?.oomKill ?? null;
+        if (now === null || before === null || was === null) {
+            kills.set(sample, null);
+        }
+        else {
+            kills.set(sample, startedBetween(before, sample) || now < was ? now : now - was);
+        }
+        if (now !== null)
+            before = sample;
+    }
+    return kills;
+}
+/** Whether the worker was started between two samples, as far as they know. */
+function startedBetween(one, other) {
+    if (one.boot !== other.boot)
+        return true;
+    const [before, after] = [one.unit?.invocation, other.unit?.invocation];
+    return before !== undefined && after !== undefined && before !== after;
+}
+/** Restarts, reboots and kills that the samples show, oldest first; the newest of them. */
+function marksOfSamples(samples) {
+    const marks = [];
+    const kills = deedsOf(samples);
+    let boot = null;
+    let invocation = null;
+    for (const sample of samples) {
+        const mark = (kind, text) => marks.push({ at: sample.at, kind, text });
+        const killed = kills.get(sample) ?? 0;
+        if (killed > 0) {
+            mark('oom', `${quantities_formatCount(killed, 'process', 'processes')} killed for lack of memory`);
+        }
+        const now = sample.unit?.invocation ?? null;
+        if (boot !== null && boot !== sample.boot) {
+            mark('reboot', 'the host was started again');
+        }
+        else if (invocation !== null && now !== null && invocation !== now) {
+            mark('restart', 'the worker was started again');
+        }
+        // A reboot also starts the worker: one mark is enough.
+        invocation = now ?? (boot === sample.boot ? invocation : null);
+        boot = sample.boot;
+    }
+    return marks.slice(-mostMarks);
+}
+/** The same in fewer and longer buckets, for people who read it as a table. */
+function coarsen(timeline, limit) {
+    const { from, to, bucketSeconds, buckets } = timeline;
+    const all = Math.floor((to - from) / bucketSeconds) + 1;
+    const length = Math.ceil(all / limit) * bucketSeconds;
+    const groups = Map.groupBy(buckets, ({ at }) => Math.floor((at - from) / length));
+    return {
+        ...timeline,
+        bucketSeconds: units_seconds(length),
+        buckets: [...groups].map(([index, group]) => mergeBuckets(from + index * length, group)),
+    };
+}
+function mergeBuckets(at, buckets) {
+    const last = buckets.findLast(({ memory }) => memory !== null);
+    const queues = buckets.flatMap((bucket) => (bucket.queues === null ? [] : [bucket.queues]));
+    const names = [...new Set(queues.flatMap((each) => Object.keys(each)))];
+    return {
+        at: epochSeconds(at),
+        samples: buckets.reduce((total, { samples }) => total + samples, 0),
+        memory: mergeRanges(buckets.map(({ memory }) => memory)),
+        main: highest(buckets.map(({ main }) => main)),
+        children: highest(buckets.map(({ children }) => children)),
+        swap: highest(buckets.map(({ swap }) => swap)),
+        high: last?.high ?? null,
+        max: last?.max ?? null,
+        queues: queues.length === 0
+            ? null
+            : Object.fromEntries(names.flatMap((name) => {
+                const range = mergeRanges(queues.map((each) => each[name] ?? null));
+                return range === null ? [] : [[name, range]];
+            })),
+        active: highest(buckets.map(({ active }) => active)),
+        errors: sum(buckets.map(({ errors }) => errors)),
+        rateLimited: sum(buckets.map(({ rateLimited }) => rateLimited)),
+        oomKills: sum(buckets.map(({ oomKills }) => oomKills)),
+    };
+}
+const mergeRanges = (ranges) => rangeOf(ranges.flatMap((range) => (range === null ? [] : [range.min, range.max])));
+function longestQueues(samples) {
+    const longest = new Map();
+    for (const { worker } of samples) {
+        for (const [name, length] of Object.entries(worker?.queues ?? {})) {
+            longest.set(name, Math.max(longest.get(name) ?? 0, length));
+        }
+    }
+    return [...longest]
+        .sort(([one, a], [other, b]) => b - a || (one < other ? -1 : 1))
+        .slice(0, mostQueues)
+        .map(([name]) => name);
+}
+function rangeOf(values) {
+    if (values.length === 0)
+        return null;
+    return { min: Math.min(...values), max: Math.max(...values) };
+}
+function highest(values) {
+    const known = values.filter((value) => value !== null);
+    return known.reduce((most, value) => (most === null || value > most ? value : most), null);
+}
+function sum(values) {
+    const known = values.filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((total, value) => total + value, 0);
+}
+
+;// CONCATENATED MODULE: ./src/report/status-text.js
+
+
+
+
+/** Columns of the drawing of the memory. */
+const status_text_columns = 60;
+const signs = {
+    fail: '✗',
+    warn: '!',
+    unknown: '?',
+    pass: '✓',
+};
+/** The report for a terminal, about a screen of it; the page has all. */
+function renderStatus(report) {
+    const { unit, host, at, verdict, worker, soak } = report;
+    const rows = [
+        ['worker', describeWorker(report)],
+        ['memory', describeMemory(worker)],
+        ...memoryLines(report.timeline),
+        ['queues', describeQueues(worker)],
+        ['release', describePresent(report.releases)],
+        ...(soak === null
+            ? []
+            : [
+                ['proof', soak.sentence],
+                ...(soak.hours.length === 0 ? [] : [['', renderStrip(soak.hours)]]),
+            ]),
+    ];
+    return [
+        `${unit} on ${host}, ${formatInstant(at)}`,
+        verdict.sentence,
+        '',
+        ...rows.map(([name, text]) => `${name.padEnd(9)}${escape_toOneLine(text)}`),
+        '',
+        ...checkLines(report.checks),
+        '',
+    ].join('\n');
+}
+function describeWorker({ worker, at }) {
+    const { activeState, subState, since, processes, restarts } = worker;
+    return [
+        `${activeState} (${subState})`,
+        ...(since === null ? [] : [`for ${quantities_formatDuration(at - since)}`]),
+        quantities_formatCount(processes, 'process', 'processes'),
+        ...(restarts === null ? [] : [quantities_formatCount(restarts, 'restart')]),
+    ].join(', ');
+}
+function describeMemory({ memory }) {
+    if (memory === null)
+        return 'not known';
+    const { current, peak, high, max } = memory;
+    const limits = Object.entries({ peak, MemoryHigh: high, MemoryMax: max });
+    return [
+        formatBytes(current),
+        ...limits.flatMap(([name, size]) => (size === null ? [] : [`${name} ${formatBytes(size)}`])),
+    ].join(', ');
+}
+/** `▁▂▅█` from zero to the highest; a gap is blank. */
+function memoryLines(all) {
+    if (all === null)
+        return [];
+    const { from, to, bucketSeconds, buckets } = coarsen(all, status_text_columns);
+    const highest = Math.max(0, ...buckets.map(({ memory }) => memory?.max ?? 0));
+    if (highest === 0)
+        return [];
+    const steps = '▁▂▃▄▅▆▇█';
+    const width = Math.floor((to - from) / bucketSeconds) + 1;
+    const drawn = Array.from({ length: width }, (_, column) => {
+        const bucket = buckets.find(({ at }) => Math.round((at - from) / bucketSeconds) === column);
+        const size = bucket?.memory?.max;
+        if (size === undefined)
+            return '·';
+        return steps[Math.min(steps.length - 1, Math.floor((size / highest) * steps.length))] ?? '';
+    });
+    const span = `${quantities_formatDuration(to - from)}, at most ${formatBytes(highest)}`;
+    return [['', `${drawn.join('')}  ${span}`]];
+}
+function describeQueues({ queues }) {
+    if (queues === null)
+        return 'not known';
+    const all = Object.entries(queues).map(([name, length]) => `${name} ${length}`);
+    return all.length === 0 ? 'none' : all.join(', ');
+}
+function describePresent(releases) {
+    if (releases === null)
+        return 'not known';
+    const present = releases.find(({ state }) => state !== 'undone');
+    return present === undefined ? 'none of Celeriac' : describeRelease(present);
+}
+const states = {
+    before: 'before Celeriac',
+    awaiting: 'awaits its verdict',
+    unproven: 'unproven',
+    proven: 'proven',
+    failed: 'failed',
+    superseded: 'superseded',
+    undone: 'rolled back',
+};
+/** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
+function describeRelease({ release, at, actor, sha, state, since, why, }) {
+    const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
+    const who = actor === '' ? '' : ` by ${actor}`;
+    const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;
+    const reason = why === '' ? '' : `: ${why}`;
+    return `${release}${commit}, ${formatInstant(at)}${who}, ${states[state]}${when}${reason}`;
+}
+/** `celeriac releases`: newest first. */
+const renderReleases = (releases) => releases.length === 0
+    ? 'none: Celeriac has not deployed this worker\n'
+    : releases.map((each) => `${escape_toOneLine(describeRelease(each))}\n`).join('');
+/** What needs attention with its advice; of what passed, the names. */
+function checkLines(checks) {
+    const open = ['fail', 'unknown', 'warn'].flatMap((verdict) => checks.filter((check) => check.verdict === verdict));
+    const passed = checks.filter(({ verdict }) => verdict === 'pass').map(({ id }) => id);
+    return [
+        ...open.flatMap(({ title, verdict, seen, expected, next }) => {
+            const wanted = expected === '' ? '' : ` (expected ${expected})`;
+            return [
+                escape_toOneLine(`${signs[verdict]} ${title}: ${seen}${wanted}`),
+                ...(next === '' ? [] : [`    next: ${escape_toOneLine(next)}`]),
+            ];
+        }),
+        ...(passed.length === 0 ? [] : [`${signs.pass} ${passed.length} passed: ${passed.join(', ')}`]),
+    ];
+}
+
+;// CONCATENATED MODULE: ./src/model/report.js
+/** Raised when a reader of older reports would misread a newer one; new fields do not raise it. */
+const reportVersion = 1;
+
+;// CONCATENATED MODULE: ./src/verify/evidence.js
+/** The newest facts: what the probes did counts too, e.g. a restart during the gate. */
+const latest = ({ before, after }) => after ?? before;
+
+;// CONCATENATED MODULE: ./src/verify/unit-values.js
+
+/** Values of a unit's properties that several checks read. */
+/** Journal lines shown for a unit that is not running. */
+const shownTail = 15;
+/** `none` or `at most 3`. */
+const unit_values_atMost = (limit) => (limit === 0 ? 'none' : `at most ${limit}`);
+const notifies = (unit) => ['notify', 'notify-reload'].includes(unit.properties.Type ?? '');
+/** `null`: no limit; `undefined`: not reported by systemd. */
+function readLimit(unit, property) {
+    const text = unit.properties[property];
+    if (text === 'infinity')
+        return null;
+    return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+/** `pid 101 of 100, S, root, 70 MiB: /usr/bin/celery …` */
+function describeProcess({ pid, parentPid, state, user, residentBytes, argv, }) {
+    return `pid ${pid} of ${parentPid}, ${state}, ${user}, ${formatBytes(residentBytes)}: ${argv.join(' ')}`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/report.js
+
+
+
+
+
+
+/** Releases, repairs and marks that a report keeps: the newest. */
+const kept = { releases: 50, repairs: 20, marks: 300 };
+/** What is known of a worker, from what was read of its host. */
+function buildReport(parts) {
+    const facts = latest(parts.evidence);
+    const { unit, host } = facts;
+    const { releases } = parts;
+    const ledger = releasesOf(releases);
+    const repairs = repairsOf(parts.transactions, parts.steps);
+    return {
+        version: reportVersion,
+        celeriac: parts.celeriac,
+        host: parts.host,
+        unit: unit.name,
+        at: host.now,
+        by: parts.by,
+        verdict: { conclusion: parts.verdict.conclusion, sentence: parts.sentence },
+        checks: parts.verdict.checks.map(boundEvidence),
+        worker: workerOf(parts.evidence, unit, parts.samples?.at(-1) ?? null, host.now),
+        timeline: parts.samples === null ? null : timelineOf(parts.samples),
+        marks: marksOf(ledger, repairs, parts, host.now),
+        probes: probesOf(parts.evidence.gate),
+        latency: latencyOf(parts.evidence.gate),
+        soak: parts.soak,
+        releases: ledger,
+        unitDiff: unitDiffOf(unit.name, presentRelease(releases), parts.steps),
+        repairs,
+        comparison: parts.comparison,
+    };
+}
+/** Evidence that a report keeps of a check. */
+const evidenceLimit = { lines: 200, characters: 2000 };
+function boundEvidence(check) {
+    const { lines, characters } = evidenceLimit;
+    const more = check.evidence.length - lines;
+    const cut = (line) => line.length > characters ? `${line.slice(0, characters)}… (cut)` : line;
+    const shown = check.evidence.slice(0, lines).map(cut);
+    return {
+        ...check,
+        evidence: more > 0 ? [...shown, `… (${quantities_formatCount(more, 'more line')} cut)`] : shown,
+    };
+}
+/** A sample that is older says nothing of the queues of now, in seconds. */
+const freshSample = 180;
+function workerOf({ broker }, unit, sample, now) {
+    const limit = (property) => {
+        const value = readLimit(unit, property);
+        return value == null ? null : units_bytes(value);
+    };
+    const restarts = unit.properties.NRestarts ?? '';
+    const isFresh = sample !== null && now - sample.at <= freshSample;
+    return {
+        activeState: unit.activeState,
+        subState: unit.subState,
+        since: unit.activeSince,
+        processes: unit.processes.length,
+        restarts: /^\d+$/.test(restarts) ? Number(restarts) : null,
+        memory: unit.memory === null
+            ? null
+            : {
+                current: unit.memory.currentBytes,
+                peak: unit.memory.peakBytes,
+                high: limit('MemoryHigh'),
+                max: limit('MemoryMax'),
+            },
+        queues: lengthsOf(broker) ?? (isFresh ? (sample.worker?.queues ?? null) : null),
+    };
+}
+/** As the broker said at the last look. */
+const lengthsOf = (search) => search.kind === 'asked' && search.last.kind === 'told' ? search.last.lengths : null;
+/** Newest first; at most as many as a report keeps. */
+const releasesOf = ({ releases }) => releases
+    .toReversed()
+    .slice(0, kept.releases)
+    .map((each) => ({
+    release: each.release,
+    transaction: each.transaction,
+    at: each.at,
+    actor: each.actor,
+    run: each.holder,
+    sha: each.sha,
+    state: each.state,
+    since: each.state === 'before' ? null : each.since,
+    why: each.state === 'proven' || each.state === 'failed' ? each.soakWhy : each.why,
+}));
+/** The newest that was not rolled back; `null`: there is none. */
+function presentRelease({ releases }) {
+    return (releases.findLast(({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back') ?? null);
+}
+/** The transactions whose steps a report shows, newest first. */
+function shownTransactions(releases, transactions) {
+    const present = presentRelease(releases)?.transaction ?? null;
+    const repairs = repairing(transactions).map(({ id }) => id);
+    return [...new Set([...(present === null ? [] : [present]), ...repairs])];
+}
+const repairing = (transactions) => transactions
+    .filter(({ action, state }) => action === 'cleanup' && state === 'committed')
+    .toReversed()
+    .slice(0, kept.repairs);
+function repairsOf(transactions, steps) {
+    if (transactions === null || steps === null)
+        return null;
+    return repairing(transactions).flatMap(({ id, startedAt, holder }) => {
+        const done = steps.find((each) => each.id === id)?.steps ?? [];
+        const changes = done.filter(({ op }) => op === 'repair-jobs').toReversed();
+        if (changes.length === 0)
+            return [];
+        return [
+            {
+                transaction: id,
+                at: startedAt,
+                run: holder,
+                rows: changes.reduce((sum, { rows }) => sum + rowsIn(rows), 0),
+                what: changes.map(({ title }) => title),
+            },
+        ];
+    });
+}
+/** A longer list ends with `and 12 more rows`. */
+function rowsIn(rows) {
+    const more = /^and (\d+) more rows$/.exec(rows.at(-1) ?? '')?.[1];
+    return more === undefined ? rows.length : rows.length - 1 + Number(more);
+}
+const unitSteps = new Set(['install-unit', 'write-file', 'remove-file']);
+function unitDiffOf(unit, present, steps) {
+    const found = steps?.find(({ id }) => id === present?.transaction);
+    if (present === null || found === undefined)
+        return null;
+    const name = unit.replace(/@.*(\.\w+)$/, '@');
+    const changes = found.steps
+        .filter(({ op, diff, cut }) => unitSteps.has(op) && (cut || diff.includes(`/${name}`)))
+        .toReversed();
+    return {
+        release: present.release,
+        text: changes.flatMap(({ diff }) => (diff === '' ? [] : [diff])).join('\n'),
+        cut: changes.some(({ cut }) => cut),
+    };
+}
+function runsOf(gate) {
+    return gate.kind === 'sent' ? gate.runs : [];
+}
+function probesOf(gate) {
+    if (gate.kind !== 'sent')
+        return null;
+    return gate.runs.flatMap(({ request, result }) => {
+        if (result.kind === 'report') {
+            return result.report.jobs.map(({ where, state, detail, seconds }) => ({
+                where,
+                state,
+                detail,
+                seconds: state === 'done' ? seconds : null,
+            }));
+        }
+        const detail = result.kind === 'fault' ? result.problem : 'the previous probe failed';
+        return [{ where: request.title, state: 'not-sent', detail, seconds: null }];
+    });
+}
+function latencyOf(gate) {
+    if (gate.kind !== 'sent')
+        return null;
+    const jobs = runsOf(gate).flatMap(({ result }) => result.kind === 'report' ? result.report.jobs : []);
+    return [...Map.groupBy(jobs, ({ where }) => where)].map(([where, all]) => {
+        const times = all
+            .filter(({ state }) => state === 'done')
+            .map((job) => job.seconds)
+            .sort((one, other) => one - other);
+        return {
+            where,
+            sent: all.length,
+            done: times.length,
+            median: times.length === 0 ? null : units_seconds(median(times)),
+            slowest: times.at(-1) ?? null,
+        };
+    });
+}
+function median(sorted) {
+    const middle = Math.floor(sorted.length / 2);
+    const high = sorted[middle] ?? 0;
+    return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? high) + high) / 2;
+}
+function marksOf(releases, repairs, { samples, evidence }, now) {
+    const sent = runsOf(evidence.gate).flatMap(({ result }) => result.kind === 'report' ? result.report.jobs : []);
+    const marks = [
+        ...releases
+            .filter(({ transaction }) => transaction !== null)
+            .map(({ at, release }) => ({ at, kind: 'deploy', text: `release ${release}` })),
+        ...releases.flatMap(({ state, since, release }) => state === 'undone' && since !== null
+            ? [{ at: since, kind: 'undo', text: `release ${release} rolled back` }]
+            : []),
+        ...(repairs ?? []).map(({ at, rows }) => ({
+            at,
+            kind: 'repair',
+            text: `${quantities_formatCount(rows, 'row')} repaired`,
+        })),
+        ...marksOfSamples(samples ?? []),
+        ...(sent.length === 0
+            ? []
+            : [{ at: now, kind: 'job', text: quantities_formatCount(sent.length, 'test job') }]),
+    ];
+    return marks.toSorted((one, other) => one.at - other.at).slice(-kept.marks);
+}
+
+;// CONCATENATED MODULE: ./src/cli/releases.js
+
+
+
+
+
+
+
+/** `celeriac releases`. */
+const releases = {
+    name: 'releases',
+    summary: 'Lists the releases of a worker, newest first: when, by whom, which commit, and what they have proven.',
+    usage: '[--host H] [--unit U]',
+    about: [],
+    inputs: lookInputs,
+    own: [...placeFlags, jsonFlag],
+    exits: lookExits,
+    refuse: () => { },
+    run: (flags, tools) => lookWith('releases', flags, tools, async ({ agent, inputs, secrets }) => {
+        const found = await agent.look({ releases: { unit: inputs.unit } });
+        const list = hideSecrets(releasesOf(found.releases), secrets);
+        const text = flags.has('json') ? renderJson(list) : renderReleases(list);
+        tools.terminal.out(text);
+        return exitCodes.done;
+    }),
+};
+
 ;// CONCATENATED MODULE: ./src/verify/soak/compare.js
 /** In the order of the table. The hours are no measure of a release. */
 const rows = {
@@ -59984,7 +60980,7 @@ function findLeak(floors, memory) {
                 rising += 1;
         }
     }
-    const slope = median(slopes);
+    const slope = leak_median(slopes);
     const recent = floors.slice(-fewestHours);
     const goesOn = (recent.at(-1)?.bytes ?? 0) - (recent[0]?.bytes ?? 0) > 0;
     const growth = last.bytes - first.bytes;
@@ -60004,7 +61000,7 @@ function findLeak(floors, memory) {
     };
 }
 /** The middle value; 0 of none. */
-function median(values) {
+function leak_median(values) {
     const sorted = [...values].sort((a, b) => a - b);
     const middle = Math.floor(sorted.length / 2);
     const upper = sorted[middle] ?? 0;
@@ -60164,17 +61160,17 @@ function figuresOf(samples, besides = {}) {
     const figures = {
         hours: rounded(hours),
         memoryMedianBytes: middle(memory(({ current }) => current)),
-        memoryPeakBytes: highest(memory(({ current }) => current)),
+        memoryPeakBytes: figures_highest(memory(({ current }) => current)),
         mainMedianBytes: middle(memory(({ main }) => main)),
         childrenMedianBytes: middle(memory(({ children }) => children)),
-        swapPeakBytes: highest(memory(({ swap }) => swap)),
+        swapPeakBytes: figures_highest(memory(({ swap }) => swap)),
         oomKills: total(known(steps.map(oomKills))),
         restarts: total(known(steps.map(({ before, sample }) => before.unit === null || sample.unit === null ? null : countRestarts(before, sample)))),
         rateLimitedPerHour: logged(({ rateLimited }) => rateLimited),
         errorsPerHour: logged(({ errors }) => errors),
         tracebacksPerHour: logged(({ tracebacks }) => tracebacks),
         tasksPerHour: perHour(known(covered.map(processed)), hours),
-        longestQueue: highest(known(samples.map(waiting))),
+        longestQueue: figures_highest(known(samples.map(waiting))),
         latencySeconds: besides.latencySeconds ?? null,
         errorSignatures: besides.errorSignatures ?? null,
         oldestJobSeconds: besides.oldestJobSeconds ?? null,
@@ -60193,9 +61189,9 @@ function processed({ before, sample }) {
 const waiting = ({ worker }) => worker === null ? null : Object.values(worker.queues).reduce((sum, length) => sum + length, 0);
 const known = (values) => values.filter((value) => value !== null);
 const total = (values) => values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0);
-const middle = (values) => values.length === 0 ? null : Math.round(median(values));
+const middle = (values) => values.length === 0 ? null : Math.round(leak_median(values));
 // Not by spreading: a week has more samples than a call may have arguments on some engines.
-const highest = (values) => values.length === 0 ? null : values.reduce((most, value) => Math.max(most, value));
+const figures_highest = (values) => values.length === 0 ? null : values.reduce((most, value) => Math.max(most, value));
 function perHour(values, hours) {
     const sum = total(values);
     return sum === null || hours === 0 ? null : rounded(sum / hours);
@@ -60626,8 +61622,8 @@ function deafness_describeDeafness(fact) {
             const total = queues.reduce((sum, [, count]) => sum + count, 0);
             const where = queues.map(([queue]) => queue).join(', ');
             const did = fact.answers ? 'it was idle' : 'it did not answer';
-            const wait = `${formatCount(total, 'message')} ${total === 1 ? 'waits' : 'wait'}`;
-            return `${says}${wait} in ${where}, and ${did} for ${formatDuration(fact.seconds)}`;
+            const wait = `${quantities_formatCount(total, 'message')} ${total === 1 ? 'waits' : 'wait'}`;
+            return `${says}${wait} in ${where}, and ${did} for ${quantities_formatDuration(fact.seconds)}`;
         }
     }
 }
@@ -60920,6 +61916,7 @@ const roll_back_refuse = (problem, expected) => new errors_ConfigError('input ro
 
 
 
+
 /**
  * Undoes earlier deploys from the journals on the host: back to the previous release, to a given
  * release, or a single transaction.
@@ -60932,20 +61929,31 @@ async function rollBack(run, agent) {
     const folder = inputs['deploy-to'].path;
     await rollBackTo(run, agent, { unit: inputs.unit, target: inputs['roll-back'], folder });
 }
-/** The same, for any run. */
-async function rollBackTo(run, agent, { unit, target, folder }) {
+/**
+ * The same, for any run.
+ *
+ * @throws ConfigError when another release than `from` runs
+ */
+async function rollBackTo(run, agent, { unit, target, folder, from }) {
     const { transactions, releases, companions } = await run.look(agent, {
         transactions: {},
         releases: { unit },
         companions: { unit, units: [], folder },
     });
     const chosen = chooseRollBack(target, releases, transactions);
+    // A single transaction may be undone below others.
+    const newest = chosen.transactions[0] === target ? undefined : chosen.transactions[0];
+    if (from !== undefined && newest !== from) {
+        const problem = 'another release was deployed meanwhile';
+        throw new errors_ConfigError('input roll-back', problem, 'the release that failed to run');
+    }
     await undoTransactions(run, agent, {
         about: chosen.about,
         whole: 'the worker is as it was before',
         subject: unit,
         unit,
         transactions: chosen.transactions,
+        ...(newest !== undefined && { newest }),
         tell: (steps) => nameLeftBehind(companions.beside, steps),
     });
 }
@@ -61037,13 +62045,22 @@ async function soak_release_record(run, agent, unit, { release, verdict, figures
 }
 /** The release that runs again; `null`: none is proven, or the host can no longer go back. */
 async function goBack(run, agent, unit, failed, releases) {
+    if (agent.hello.access === 'read') {
+        run.warn(`release ${failed.release} not rolled back: this key may only read`);
+        return null;
+    }
     const target = lastProven(releases, failed.release);
     if (target === null) {
         run.warn(`not rolled back: no release before ${failed.release} is proven`);
         return null;
     }
     try {
-        await rollBackTo(run, agent, { unit, target: String(target.release), folder: null });
+        await rollBackTo(run, agent, {
+            unit,
+            target: String(target.release),
+            folder: null,
+            ...(failed.transaction !== null && { from: failed.transaction }),
+        });
     }
     catch (error) {
         if (!(error instanceof errors_ConfigError))
@@ -61196,12 +62213,2994 @@ async function soak_judge(flags, tools) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/config/memory-limits.js
+
+
+/**
+ * A soft limit is only reached below the hard one.
+ *
+ * @param none how to have no soft limit
+ * @throws ConfigError for a soft limit that is not below it
+ */
+function refuseMemoryHigh(high, max, none) {
+    if (high === null || max === null || high < max)
+        return;
+    throw new errors_ConfigError('input memory-high', `\`memory-high\` (${quantities_printSize(high)}) is not below \`memory-max\` (${quantities_printSize(max)})`, `less than ${quantities_printSize(max)}, or ${none}`);
+}
+
+;// CONCATENATED MODULE: ./src/config/own-checks-input.js
+
+
+
+
+
+
+
+const mostChecks = 20;
+const longestTimeout = units_seconds(600);
+const usualTimeout = units_seconds(30);
+const own_checks_input_words = union([
+    array(schemas_string().min(1).max(4096)).min(1).max(100),
+    schemas_string().transform((text, context) => {
+        const found = readWords(text);
+        if (found !== null && found.length > 0)
+            return [...found];
+        context.addIssue({ code: 'custom' });
+        return NEVER;
+    }),
+], 'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
+const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
+const own_checks_input_url = schemas_string().refine((text) => urlForm.test(text), 'expected an http or https URL');
+const timeout = schemas_string().transform((text, context) => {
+    const found = parseDuration(text);
+    if (found !== null && found > 0 && found <= longestTimeout)
+        return units_seconds(found);
+    context.addIssue({ code: 'custom', message: 'expected a duration of at most 10 min, e.g. 30s' });
+    return NEVER;
+});
+const checkShape = strictObject({
+    name: schemas_string()
+        .regex(/^\S(?:[^\p{Cc}]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line'),
+    command: own_checks_input_words.optional(),
+    url: own_checks_input_url.optional(),
+    'exit-code': schemas_int().min(0).max(255).optional(),
+    status: schemas_int().min(100).max(599).optional(),
+    contains: schemas_string().min(1).max(1000).optional(),
+    timeout: timeout.optional(),
+});
+const checksShape = array(checkShape).max(mostChecks, `expected at most ${mostChecks} checks`);
+/** Every name that a check may have. */
+const own_checks_input_fields = new Set(Object.keys(checkShape.shape));
+const own_checks_input_expected = 'a list of checks: `name`; `command` or `url`; if wanted `exit-code` or `status`, `contains`, `timeout`';
+/**
+ * Reads the input `checks`, a YAML list:
+ *
+ * ```yaml
+ * - name: migrations are applied
+ *   command: python manage.py migrate --check
+ * - name: queue board
+ *   url: http://127.0.0.1:5555/healthcheck
+ *   contains: OK
+ * ```
+ *
+ * @throws ConfigError with the line and what is expected
+ */
+function parseOwnChecks(text) {
+    const kind = { input: 'checks', item: 'check', shape: checksShape, fields: own_checks_input_fields, expected: own_checks_input_expected };
+    const { items, at } = readYamlList(text, kind);
+    const names = new Set();
+    return items.map((written, index) => {
+        const where = at([index]);
+        if (names.has(written.name)) {
+            throw new errors_ConfigError(where, 'two `checks` have the same name', 'a name of its own for each');
+        }
+        names.add(written.name);
+        return checkOf(written, where);
+    });
+}
+function checkOf(written, where) {
+    const common = {
+        name: written.name,
+        timeoutSeconds: written.timeout ?? usualTimeout,
+        contains: written.contains ?? null,
+    };
+    const { command, url, status } = written;
+    const exitCode = written['exit-code'];
+    if (command !== undefined && url === undefined && status === undefined) {
+        return { ...common, kind: 'command', argv: command, exitCode: exitCode ?? 0 };
+    }
+    if (url !== undefined && command === undefined && exitCode === undefined) {
+        return { ...common, kind: 'url', url, status: status ?? null };
+    }
+    const problem = command === undefined && url === undefined
+        ? 'one of the `checks` has neither `command` nor `url`'
+        : 'one of the `checks` mixes a `command` (with `exit-code`) and a `url` (with `status`)';
+    throw new errors_ConfigError(where, problem, own_checks_input_expected);
+}
+
+;// CONCATENATED MODULE: ./src/config/verify-desired.js
+
+
+
+
+/** Timeout of one HTTP probe. */
+const probeTimeout = units_seconds(10);
+/**
+ * The desired state of verify.
+ *
+ * @throws ConfigError when an input that the gate needs is missing, or inputs contradict each other
+ */
+function readVerifyDesired(inputs) {
+    refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+    return {
+        unit: inputs.unit,
+        gate: readGate(inputs),
+        gateBatch: inputs['gate-batch'],
+        gateTimeoutSeconds: inputs['gate-timeout'],
+        ownChecks: parseOwnChecks(inputs.checks),
+        probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
+        swapBytes: inputs['swap-size'].bytes,
+        concurrency: inputs.concurrency.value,
+        memoryMaxBytes: inputs['memory-max'].bytes,
+        memoryHighBytes: inputs['memory-high'].bytes,
+        memoryReturnBytes: inputs['memory-return'].bytes,
+        max429: inputs['max-429'],
+        rateLimitMax: inputs['rate-limit-max'].value,
+        maxErrors: inputs['max-errors'].value,
+        maxRestarts: inputs['max-restarts'],
+        database: inputs.database.path,
+        thresholdSeconds: inputs.threshold,
+        dryRun: inputs['dry-run'],
+    };
+}
+function readGate(inputs) {
+    switch (inputs.gate) {
+        case 'none':
+        case 'canary':
+            return { kind: inputs.gate };
+        case 'task':
+            if (inputs['gate-task'] === '')
+                throw missing('gate-task', inputs.gate, 'the name of a task');
+            return {
+                kind: 'task',
+                task: inputs['gate-task'],
+                queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
+                args: inputs['gate-args'],
+                ...readClean(inputs),
+            };
+        case 'http': {
+            if (inputs['gate-url'] === '')
+                throw missing('gate-url', inputs.gate, 'a URL');
+            const batchForm = inputs['gate-batch-form'];
+            refuseDoneAndFailed(inputs['gate-done'], inputs['gate-failed']);
+            return {
+                kind: 'http',
+                method: inputs['gate-method'],
+                url: inputs['gate-url'],
+                form: inputs['gate-form'],
+                ...(Object.keys(batchForm).length > 0 && { batchForm }),
+                pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
+                field: inputs['gate-field'],
+                done: inputs['gate-done'],
+                failed: inputs['gate-failed'],
+                ...readClean(inputs),
+            };
+        }
+    }
+}
+/** With a field in its URL: without one, it would be the same request for each probe. */
+function readClean(inputs) {
+    const url = inputs['gate-clean-url'];
+    if (url === '')
+        return {};
+    const method = inputs['gate-clean-method'];
+    const form = inputs['gate-clean-form'];
+    const fields = url.match(/\{[\w.-]+\}/g) ?? [];
+    const isTask = inputs.gate === 'task';
+    if (fields.length === 0 || (isTask && fields.some((each) => each !== '{task_id}'))) {
+        const field = isTask ? '`{task_id}`' : '`{name}`, a field of the first response';
+        throw new errors_ConfigError('input gate-clean-url', fields.length === 0 ? 'it is the same for each probe' : 'a task has only its id', `a URL with ${field}`);
+    }
+    return { clean: { method, url, form } };
+}
+function missing(name, gate, expected) {
+    return new errors_ConfigError(`input ${name}`, `\`gate: ${gate}\` needs \`${name}\``, expected);
+}
+function refuseDoneAndFailed(done, failed) {
+    const both = done.find((word) => failed.includes(word));
+    if (both === undefined)
+        return;
+    throw new errors_ConfigError('input gate-done', `${both} is in \`gate-done\` and in \`gate-failed\``, 'each value in one of the two');
+}
+
+;// CONCATENATED MODULE: ./src/celery/app-user.js
+/** The user of a unit's processes; root if the unit names none. */
+function appUserOf({ user, properties }) {
+    const name = user ?? properties.User ?? '';
+    // `0` is another way to write root.
+    return name === '' || name === '0' ? 'root' : name;
+}
+
+;// CONCATENATED MODULE: ./src/celery/strays.js
+
+
+/** The app that a unit runs, to tell its workers from others. */
+const identityOf = (unit, app, workingDirectory) => ({
+    unit: unit.name,
+    user: appUserOf(unit),
+    controlGroup: unit.properties.ControlGroup ?? '',
+    app,
+    workingDirectory,
+});
+/** So many are ended at once; the next deploy ends the others. */
+const MOST_STRAYS = 50;
+/** So many are named in a message, and so many reasons are given. */
+const MOST_NAMED = 10;
+/**
+ * Sorts the workers on the host. The cgroup shows whether a worker belongs to a unit; its arguments
+ * and its directory show whether it runs this app.
+ */
+function findStrays(workers, own) {
+    const living = workers.filter(({ state }) => state !== 'Z' && state !== 'X');
+    const strays = [];
+    const leftAlone = [];
+    for (const process of living) {
+        if (isInUnit(process.cgroup, own))
+            continue;
+        const reason = whyLeftAlone(process, own);
+        if (reason === null)
+            strays.push(process);
+        else
+            leftAlone.push({ process, reason });
+    }
+    const pids = new Set(strays.map(({ pid }) => pid));
+    return {
+        strays: strays
+            .filter(({ parentPid }) => !pids.has(parentPid))
+            .sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid),
+        leftAlone,
+    };
+}
+/** One operation for all stray workers: they end at the same time, within one limit. */
+function endStrays(own, strays, graceSeconds) {
+    const ended = strays.slice(0, MOST_STRAYS);
+    if (ended.length === 0)
+        return [];
+    const cgroups = [...new Set(ended.map(({ cgroup }) => cgroup))];
+    const [they, have] = ended.length === 1 ? ['it runs', 'its'] : ['they run', 'their'];
+    return [
+        {
+            op: 'end-process',
+            ...own,
+            processes: ended.map(({ pid, startTicks, cgroup }) => ({ pid, startTicks, cgroup })),
+            graceSeconds,
+            title: ended.length === 1
+                ? `end the stray worker ${listPids(ended)}`
+                : `end ${ended.length} stray workers: ${listPids(ended)}`,
+            why: `${they} this app outside the unit (${listFew(cgroups)}), with ${have} own children and old settings`,
+        },
+    ];
+}
+/** One finding per reason, with its processes. */
+function describeLeftAlone(found) {
+    const byReason = new Map();
+    for (const { process, reason } of found.leftAlone) {
+        byReason.set(reason, [...(byReason.get(reason) ?? []), process]);
+    }
+    const reasons = [...byReason];
+    const rest = reasons.slice(MOST_NAMED).flatMap(([, processes]) => processes);
+    const more = found.strays.slice(MOST_STRAYS);
+    return [
+        ...reasons.slice(0, MOST_NAMED).map(([reason, processes]) => skipped(processes, reason)),
+        ...(rest.length === 0 ? [] : [skipped(rest, 'for other reasons of this kind')]),
+        ...(more.length === 0
+            ? []
+            : [skipped(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`)]),
+    ];
+}
+const skipped = (processes, reason) => ({
+    level: 'notice',
+    message: `skipped Celery ${processes.length === 1 ? 'process' : 'processes'} ${listPids(processes)}: ${reason}`,
+});
+const listPids = (processes) => listFew(processes.map(({ pid }) => String(pid)));
+function listFew(words) {
+    const more = words.length - MOST_NAMED;
+    return words.slice(0, MOST_NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+function isInUnit(cgroup, own) {
+    if (own.controlGroup !== '') {
+        return cgroup === own.controlGroup || cgroup.startsWith(`${own.controlGroup}/`);
+    }
+    return cgroup.split('/').includes(own.unit) && !cgroup.includes('/user@');
+}
+function whyLeftAlone(process, own) {
+    // First: what others start says nothing about this app, and must neither end nor delay anything.
+    if (process.user !== own.user) {
+        return `it runs as ${process.user}, and ${own.unit} runs as ${own.user}`;
+    }
+    if (process.cgroup === '')
+        return 'its cgroup cannot be read, so its owner is unknown';
+    const owner = ownerOf(process.cgroup);
+    if (owner !== null)
+        return `managed by ${owner}`;
+    const found = celery_call_findCeleryCall(process.argv);
+    if (found.kind === 'refused') {
+        return 'its command line does not show which app it runs';
+    }
+    const { app } = found.call;
+    if (app !== own.app) {
+        return app === null ? 'it was started without -A' : `it runs another app (-A ${app})`;
+    }
+    // A deploy may have replaced the directory of a running worker.
+    const directory = process.workingDirectory?.replace(/ \(deleted\)$/, '') ?? null;
+    if (directory !== null && directory !== own.workingDirectory) {
+        return `it runs ${app} in another directory (${directory})`;
+    }
+    return null;
+}
+/** Services that run commands of people: what these start is not managed by a unit. */
+const logins = /^(?:ssh|sshd|cron|crond|atd|rc-local)\.service$|^sshd?@.*\.service$/;
+const strays_containers = /(?:^|[/._-])(?:docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\b|machine\.slice/;
+/**
+ * The manager of the processes of a cgroup; `null` for login sessions and the like, whose processes
+ * are neither restarted nor limited.
+ */
+function ownerOf(cgroup) {
+    if (strays_containers.test(cgroup))
+        return `a container (${cgroup})`;
+    const parts = cgroup.split('/').filter((part) => part !== '');
+    const manager = parts.findLastIndex((part) => /^user@\d+\.service$/.test(part));
+    const service = parts
+        .slice(manager + 1)
+        .findLast((part) => part.endsWith('.service') && !logins.test(part));
+    if (service === undefined)
+        return null;
+    return manager === -1 ? service : `${service} of ${parts[manager]}`;
+}
+
+;// CONCATENATED MODULE: ./src/celery/worker-call.js
+
+
+
+
+
+/**
+ * The worker that a unit runs: from its main process, where variables and drop-ins are resolved,
+ * otherwise from its files. `null` when neither shows a Celery worker.
+ */
+function workerCallOf(unit, cpus) {
+    const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
+    // With setproctitle installed, Celery overwrites its arguments with a title that cannot be parsed.
+    const running = main === undefined ? null : celery_call_findCeleryCall(main.argv);
+    if (running?.kind === 'found')
+        return worker_call_describeCall(running.call, unit, cpus, () => false);
+    const line = workerLineOf(unit);
+    return line === null ? null : worker_call_describeCall(line.call, unit, cpus, exec_line_isExpanded);
+}
+function worker_call_describeCall(call, unit, cpus, isUnknown) {
+    const directory = call.workingDirectory && shell_scene_atHome(call.workingDirectory, unit.variables?.HOME);
+    const forks = ['prefork', 'processes'].includes(call.pool);
+    return {
+        app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
+        queues: worker_call_describeQueues(call.queues, isUnknown),
+        children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
+        forks,
+        beat: call.beat,
+        include: call.include,
+        workingDirectory: workingDirectoryOf(unit, directory === null || isUnknown(directory) ? null : directory),
+    };
+}
+function worker_call_describeQueues(queues, isUnknown) {
+    if (queues === null || queues.length === 0)
+        return 'default';
+    return queues.some(isUnknown) ? 'unknown' : queues;
+}
+function childrenOf(call, cpus) {
+    const scale = /^(\d+)(?:,(\d+))?$/.exec(call.autoscale ?? '');
+    if (call.autoscale !== null) {
+        return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
+    }
+    if (call.concurrency !== null && !/^\d+$/.test(call.concurrency))
+        return null;
+    // To Celery, 0 means "not set".
+    const count = Number(call.concurrency ?? 0) || cpus;
+    return { min: count, max: count };
+}
+
+;// CONCATENATED MODULE: ./src/use-case/strays-of.js
+
+
+/** If the app is unknown, stray workers cannot be told apart from workers of other apps. */
+function straysOf({ host, unit, workers }) {
+    const call = workerCallOf(unit, host.cpus);
+    if (call === null || call.app === null) {
+        return null;
+    }
+    return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
+}
+
+;// CONCATENATED MODULE: ./src/celery/beat.js
+/** The beats of the same user, directory and app as the worker. */
+function ownBeats({ units, processes }, own) {
+    const isOwn = (each) => each.user === own.user &&
+        beat_directoryOf(each) === own.workingDirectory &&
+        optionOf(each.argv, ['-A', '--app']) === own.app;
+    return {
+        units: units.filter((each) => each.unit !== own.unit && isOwn(each)),
+        processes: processes.filter(isOwn),
+    };
+}
+/** Where its schedule is, as its command line shows it; `null`: no beat runs. */
+function scheduleQuery({ processes }) {
+    const [first] = processes;
+    if (first === undefined)
+        return null;
+    return {
+        directory: beat_directoryOf(first),
+        schedule: optionOf(first.argv, ['-s', '--schedule', '--schedule-filename']),
+        scheduler: optionOf(first.argv, ['-S', '--scheduler']),
+    };
+}
+/** The value of an option: `-A app`, `--app app`, `--app=app` or `-Aapp`. */
+function optionOf(argv, names) {
+    for (const [index, word] of argv.entries()) {
+        if (names.includes(word))
+            return argv[index + 1] ?? null;
+        const name = names.find((each) => each.startsWith('--') ? word.startsWith(`${each}=`) : isJoined(word, each));
+        if (name !== undefined)
+            return word.slice(name.startsWith('--') ? name.length + 1 : 2);
+    }
+    return null;
+}
+const isJoined = (word, option) => word.startsWith(option) && word.length > option.length && !word.startsWith('--');
+const beat_directoryOf = ({ workingDirectory }) => (workingDirectory ?? '').replace(/ \(deleted\)$/, '');
+
+;// CONCATENATED MODULE: ./src/celery/consuming.js
+/** How to ask whether a worker takes its messages; `null`: its queues cannot be read. */
+function consumingQuery(app, call) {
+    if (call === null || call.queues === 'unknown')
+        return null;
+    return { ...app, queues: call.queues === 'default' ? null : call.queues, forks: call.forks };
+}
+
+;// CONCATENATED MODULE: ./src/verify/check.js
+/** Evidence lines kept per check; the newest are kept. */
+const keptEvidence = 30;
+/** The newest lines of a list. */
+function check_lastLines(lines, count = keptEvidence) {
+    return lines.slice(-count);
+}
+const fine = (seen) => ({ verdict: 'pass', seen, expected: '', next: '' });
+const doubtful = (seen, expected, next) => ({
+    verdict: 'warn',
+    seen,
+    expected,
+    next,
+});
+const wrong = (seen, expected, next) => ({
+    verdict: 'fail',
+    seen,
+    expected,
+    next,
+});
+/** It could not be read, and `why`. */
+const unclear = (why, next = '') => ({
+    verdict: 'unknown',
+    seen: why,
+    expected: '',
+    next,
+});
+/** Worst first. What is known to be doubtful matters more than what is not known. */
+const worstFirst = ['fail', 'warn', 'unknown', 'pass'];
+/** Combines remarks into one check; its verdict is that of the worst remark. */
+function check_checkOf({ id, title }, remarks, evidence = []) {
+    const open = remarks.filter(({ verdict }) => verdict !== 'pass');
+    const join = (texts, by) => [...new Set(texts.filter((text) => text !== ''))].join(by);
+    return {
+        id,
+        title,
+        verdict: worstFirst.find((each) => open.some(({ verdict }) => verdict === each)) ?? 'pass',
+        seen: join(remarks.map((remark) => remark.seen), '; '),
+        expected: join(open.map((remark) => remark.expected), '; '),
+        evidence: check_lastLines(evidence),
+        next: join(open.map((remark) => remark.next), '; '),
+    };
+}
+/** A check that could not be carried out, with the reason. */
+function unknownCheck({ id, title }, why, next = '') {
+    return { id, title, verdict: 'unknown', seen: why, expected: '', evidence: [], next };
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/own.js
+
+
+
+
+
+/** One check for each that the user has written. */
+const own_own = {
+    id: 'own',
+    title: 'checks of your own',
+    proves: 'Each command and URL of the input `checks` gave the answer that it must give. One that could not be asked makes the verdict inconclusive.',
+    doesNotProve: 'More than the command or URL does itself.',
+    judge(seen, desired) {
+        const { http } = latest(seen);
+        const answers = http.slice(desired.probes.length);
+        const urls = ownUrls(desired.ownChecks);
+        return desired.ownChecks.map((check) => check.kind === 'command'
+            ? judgeCommand(check, seen.ownCommands.get(check.name))
+            : judgeUrl(check, answers[urls.indexOf(check)]));
+    },
+};
+/** Those that are requested together with the HTTP probes, after them. */
+const ownUrls = (checks) => checks.filter((check) => check.kind === 'url');
+const ownCommands = (checks) => checks.filter((check) => check.kind === 'command');
+function judgeCommand(check, result) {
+    const named = { id: own_own.id, title: check.name };
+    const said = `\`${check.argv.join(' ')}\``;
+    if (result === undefined || result.kind === 'not-run') {
+        return unknownCheck(named, `not run: ${result?.why ?? 'it was not reached'}`);
+    }
+    const { code, output, seconds, problem } = result.fact;
+    const lines = output.split('\n').filter((line) => line.trim() !== '');
+    const evidence = check_lastLines(lines, shownTail);
+    const next = `check why ${said} answers so, or correct \`checks\``;
+    const expected = `exit code ${check.exitCode}`;
+    if (problem !== null)
+        return check_checkOf(named, [wrong(problem, expected, next)], evidence);
+    if (code === null) {
+        const within = quantities_formatDuration(check.timeoutSeconds);
+        return check_checkOf(named, [wrong(`not done within ${within}`, expected, next)], evidence);
+    }
+    const how = code < 0 ? `ended by signal ${-code}` : `exit code ${code}`;
+    const seen = `${how} in ${quantities_formatDuration(seconds)}`;
+    if (code !== check.exitCode)
+        return check_checkOf(named, [wrong(seen, expected, next)], evidence);
+    return judgeText(named, check, seen, output, evidence, next);
+}
+function judgeUrl(check, answer) {
+    const named = { id: own_own.id, title: check.name };
+    const said = `GET ${secrets_showUrl(check.url)}`;
+    const expected = check.status === null ? 'a status of 200 to 299' : `status ${check.status}`;
+    const next = `check why ${said} answers so, or correct \`checks\``;
+    if (answer === undefined || answer.status === null) {
+        const why = answer?.error ?? 'no request was made';
+        return check_checkOf(named, [wrong(`no answer: ${why}`, expected, next)]);
+    }
+    const { status, body } = answer;
+    const seen = `status ${status} in ${quantities_formatDuration(answer.seconds)}`;
+    const lines = body.split('\n').filter((line) => line.trim() !== '');
+    const isGood = check.status === null ? status >= 200 && status <= 299 : status === check.status;
+    if (!isGood)
+        return check_checkOf(named, [wrong(seen, expected, next)], lines);
+    return judgeText(named, check, seen, body, lines, next);
+}
+function judgeText(named, { contains }, seen, text, evidence, next) {
+    if (contains === null || text.includes(contains))
+        return check_checkOf(named, [fine(seen)]);
+    const found = `${seen}, without the text`;
+    return check_checkOf(named, [wrong(found, `an answer that contains ${contains}`, next)], evidence);
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/active-queues.js
+
+
+/** The queues that the worker says it consumes, against those of its unit. */
+const activeQueues = {
+    id: 'active-queues',
+    title: 'consumed queues',
+    proves: 'The worker of the unit says that it consumes each queue of its `-Q`.',
+    doesNotProve: 'That it takes their messages: `consuming` and the gate do.',
+    judge({ broker: search, call }) {
+        if (search.kind === 'not-asked')
+            return unknownCheck(activeQueues, `not asked: ${search.why}`);
+        const fact = search.last;
+        if (fact.kind !== 'told')
+            return unknownCheck(activeQueues, `not known: ${fact.problem}`);
+        const { active, silence } = fact;
+        if (active === null)
+            return unknownCheck(activeQueues, `not known: ${silence ?? 'no answer'}`);
+        // Without -Q, the app's own queues were asked for.
+        const named = call?.queues ?? 'default';
+        const wanted = typeof named === 'string' ? Object.keys(fact.lengths) : named;
+        const missing = wanted.filter((name) => !active.includes(name));
+        const more = active.filter((name) => !wanted.includes(name));
+        const seen = active.length === 0 ? 'none' : active.join(', ');
+        if (missing.length > 0) {
+            const expected = `${formatList(missing)}, too`;
+            const next = 'restart the worker, or `celery control add_consumer`: somebody cancelled a consumer';
+            return check_checkOf(activeQueues, [wrong(seen, expected, next)]);
+        }
+        if (more.length === 0)
+            return check_checkOf(activeQueues, [fine(seen)]);
+        const next = `add ${formatList(more)} to -Q of the unit, or restart the worker`;
+        return check_checkOf(activeQueues, [doubtful(seen, `only ${formatList(wanted)}`, next)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/beat.js
+
+
+
+
+/** Beat writes its schedule every three minutes; a late entry and a slow host come on top. */
+const leastSilence = 600;
+/** The scheduler of the app's periodic tasks. */
+const beat = {
+    id: 'beat',
+    title: 'beat',
+    proves: 'Where a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
+    doesNotProve: 'That no other host runs a second one, or that the tasks that it sends are executed.',
+    judge(seen) {
+        const { beats, call } = seen;
+        if (beats.units.length === 0 && beats.processes.length === 0 && !call?.beat)
+            return [];
+        const remarks = [...judgeUnits(beats), ...judgeCount(beats, seen)];
+        const isSingle = beats.processes.length === 1;
+        return check_checkOf(beat, isSingle ? [...remarks, ...judgeSchedule(seen, latest(seen).host.now)] : remarks, beats.processes.map(({ pid, unit, argv }) => `pid ${pid} in ${unit ?? 'no unit'}: ${argv.join(' ')}`));
+    },
+};
+/** A unit that starts at boot, or failed, should run. */
+function judgeUnits({ units }) {
+    const isMissing = ({ activeState, unitFileState }) => activeState === 'failed' || (activeState !== 'active' && unitFileState === 'enabled');
+    return units.filter(isMissing).map(({ unit, activeState }) => {
+        const next = `\`systemctl restart ${unit}\`, and see its journal`;
+        return wrong(`${unit} is ${activeState}`, `${unit} active`, next);
+    });
+}
+function judgeCount({ processes, units }, seen) {
+    if (processes.length > 1) {
+        const places = processes.map(({ pid, unit }) => `pid ${pid} in ${unit ?? 'no unit'}`);
+        const next = 'stop all but one: each sends every periodic task';
+        return [wrong(`${processes.length} beats: ${places.join(', ')}`, '1 beat', next)];
+    }
+    const [only] = processes;
+    if (only !== undefined)
+        return [fine(`1, pid ${only.pid} in ${only.unit ?? 'no unit'}`)];
+    const { unit } = latest(seen);
+    const active = units.find(({ activeState }) => activeState === 'active');
+    const runsIt = seen.call?.beat === true && unit.activeState === 'active';
+    if (active !== undefined || runsIt) {
+        const where = active?.unit ?? unit.name;
+        return [wrong('no process', `a beat in ${where}`, `\`systemctl restart ${where}\``)];
+    }
+    // Whoever should run and does not is told above, or by the check of the worker's unit.
+    return [fine('none runs')];
+}
+function judgeSchedule({ broker }, now) {
+    const schedule = scheduleOf(broker);
+    const unknown = 'whether its schedule advances is unknown';
+    if (schedule === null)
+        return [unclear(unknown)];
+    const { where, advanced, everySeconds, problem } = schedule;
+    if (advanced === null)
+        return [unclear(`${unknown}: ${problem ?? where}`)];
+    const age = units_seconds(Math.max(0, now - advanced));
+    const written = `${where} written ${quantities_formatDuration(age)} ago`;
+    // Nothing may be due for days.
+    if (everySeconds === null)
+        return [fine(written)];
+    const limit = units_seconds(Math.max(leastSilence, 3 * everySeconds));
+    if (age <= limit)
+        return [fine(written)];
+    const due = `as a task is due every ${quantities_formatDuration(everySeconds)}`;
+    const next = 'restart beat: it runs and sends nothing';
+    return [wrong(written, `within ${quantities_formatDuration(limit)}, ${due}`, next)];
+}
+function scheduleOf(search) {
+    if (search.kind === 'not-asked' || search.last.kind === 'unknown')
+        return null;
+    return search.last.beat;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/broker.js
+
+
+/** The app's broker: reachable for the app, and no message held for too long. */
+const broker = {
+    id: 'broker',
+    title: 'broker',
+    proves: 'A process of the app reaches its broker, and no message was delivered longer ago than the broker waits for its acknowledgement (with Redis).',
+    doesNotProve: 'That the worker is connected: `consuming` and the gate do. RabbitMQ does not tell since when a message is unacknowledged.',
+    judge({ broker: search }) {
+        if (search.kind === 'not-asked')
+            return unknownCheck(broker, `not asked: ${search.why}`);
+        const fact = search.last;
+        if (fact.kind === 'unknown')
+            return unknownCheck(broker, `not known: ${fact.problem}`);
+        if (fact.kind === 'unreachable') {
+            const next = 'check that the broker runs, and the broker URL of the app';
+            return check_checkOf(broker, [wrong(fact.problem, 'a broker that answers', next)]);
+        }
+        const { transport, unacked, oldestUnackedSeconds: oldest, redeliverySeconds: limit } = fact;
+        const held = unacked === null ? '' : `, ${quantities_formatCount(unacked, 'message')} unacknowledged`;
+        const since = oldest === null ? '' : `, the oldest delivered to a worker ${quantities_formatDuration(oldest)} ago`;
+        const remarks = [fine(`${transport} answers${held}${since}`)];
+        if (oldest !== null && limit !== null && oldest > limit) {
+            const expected = `acknowledged within ${quantities_formatDuration(limit)} (visibility timeout)`;
+            const next = 'a longer task runs a second time: raise visibility_timeout, or run cleanup';
+            remarks.push(doubtful('', expected, next));
+        }
+        return check_checkOf(broker, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/clock.js
+
+
+const warnSeconds = 30;
+const failSeconds = 120;
+/** The clock of the host against that of the runner. */
+const clock = {
+    id: 'clock',
+    title: 'clock of the host',
+    proves: 'The clock of the host and that of the runner differ by less than 2 min, the time of the answer taken into account.',
+    doesNotProve: 'That either of them is right.',
+    judge({ clockSkew }) {
+        if (clockSkew === null)
+            return unknownCheck(clock, 'it was not compared');
+        const { ahead, within } = clockSkew;
+        const off = Math.abs(ahead);
+        // What is certain.
+        const least = off - within;
+        const way = ahead > 0 ? 'ahead of' : 'behind';
+        const about = `${quantities_formatDuration(off)} ${way} the runner's, ± ${quantities_formatDuration(within)}`;
+        const seen = off <= within ? `as the runner's, ± ${quantities_formatDuration(within)}` : about;
+        const expected = 'the same time as on the runner';
+        const next = 'check `timedatectl` on the host: turn on NTP';
+        if (least > failSeconds)
+            return check_checkOf(clock, [wrong(seen, expected, next)]);
+        if (least > warnSeconds)
+            return check_checkOf(clock, [doubtful(seen, expected, next)]);
+        if (off + within > failSeconds) {
+            return unknownCheck(clock, `the answer took too long to tell: ± ${quantities_formatDuration(within)}`);
+        }
+        return check_checkOf(clock, [fine(seen)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/consuming.js
+
+
+
+/** A worker that is idle while messages wait in its queues has lost its broker without noticing. */
+const consuming = {
+    id: 'consuming',
+    title: 'consuming',
+    proves: 'No message waits in the queues of the worker while it is idle: it has not lost its broker.',
+    doesNotProve: 'That its tasks succeed.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        const search = seen.consuming;
+        if (search.kind === 'not-asked')
+            return unknownCheck(consuming, `not asked: ${search.why}`);
+        const { fact } = search;
+        if (fact.kind === 'unknown')
+            return unknownCheck(consuming, `not known: ${fact.problem}`);
+        const deaf = deafness_describeDeafness(fact);
+        if (deaf === null)
+            return check_checkOf(consuming, [fine('no message waits that it leaves')]);
+        const next = `run deploy-worker, which restarts it, or \`systemctl restart ${unit.name}\``;
+        const evidence = fact.kind === 'nothing'
+            ? Object.entries(fact.waiting).map(([queue, count]) => `${queue}: ${count}`)
+            : [];
+        return check_checkOf(consuming, [wrong(deaf, 'a worker that takes the messages of its queues', next)], evidence);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/disk.js
+
+
+
+
+const fullShare = 0.95;
+const nearlyFullShare = 0.9;
+/** So much is enough for hours, however large the disk is. */
+const plentyBytes = 10 * 1024 * MiB;
+/** Room on every file system that the app writes to. */
+const disk = {
+    id: 'disk',
+    title: 'room on the disks',
+    proves: "No file system that the app writes to (its folder and those below it, folders of its unit, of the job database, /tmp, /var, brokers and databases on this host) is more than 95 % full, in bytes with less than 10 GiB left, or in inodes. Bytes that only root may use don't count.",
+    doesNotProve: 'That quotas allow the app to use it. File systems of a network are not asked.',
+    judge(seen) {
+        const { room } = latest(seen);
+        if (room.length === 0)
+            return unknownCheck(disk, 'no file system is known');
+        return check_checkOf(disk, room.map((each) => judgeRoom(each)));
+    },
+};
+function judgeRoom({ mountPoint, type, bytes, inodes }) {
+    if (bytes === null)
+        return unclear(`${mountPoint} is on ${type}: not asked`);
+    const used = shareOf(bytes);
+    const usedInodes = inodes === null ? 0 : shareOf(inodes);
+    const parts = [`${mountPoint} ${disk_percent(used)} full, ${formatBytes(bytes.free)} free`];
+    if (usedInodes > nearlyFullShare)
+        parts.push(`${disk_percent(usedInodes)} of its inodes used`);
+    const seen = parts.join(', ');
+    const next = `make room on ${mountPoint}`;
+    if ((used > fullShare && bytes.free < plentyBytes) || usedInodes > fullShare) {
+        return wrong(seen, `at most ${disk_percent(fullShare)} of ${mountPoint} used`, next);
+    }
+    if (used > nearlyFullShare || usedInodes > nearlyFullShare) {
+        return doubtful(seen, `at most ${disk_percent(nearlyFullShare)} of ${mountPoint} used`, next);
+    }
+    return fine(seen);
+}
+function shareOf({ used, free }) {
+    return used + free === 0 ? 0 : used / (used + free);
+}
+/** Rounded down: 95.9 % is more than 95 %, and 100 % is full. */
+const disk_percent = (share) => `${Math.floor(share * 1000) / 10} %`;
+
+;// CONCATENATED MODULE: ./src/verify/checks/enabled.js
+
+
+
+const enabled_expected = 'a unit that starts after a reboot';
+/** Whether the worker comes back after a reboot. */
+const enabled = {
+    id: 'enabled',
+    title: 'enabled at boot',
+    proves: 'systemd starts the unit after a reboot: it is enabled, or another unit starts it.',
+    doesNotProve: 'That this other unit is started itself, and that the start succeeds.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        if (unit.unitFileState === '') {
+            return unknownCheck(enabled, 'systemd does not report whether it is enabled');
+        }
+        return check_checkOf(enabled, [judgeState(unit)]);
+    },
+};
+function judgeState(unit) {
+    const { unitFileState: state, name } = unit;
+    if (state === 'enabled' || state === 'generated')
+        return fine(state);
+    const next = `\`systemctl enable ${name}\`, or deploy again`;
+    if (state.endsWith('-runtime') || state === 'transient') {
+        return doubtful(`${state}: only until the next reboot`, enabled_expected, next);
+    }
+    const starters = startersOf(unit);
+    if (state !== 'masked' && starters.length > 0) {
+        return fine(`${state}, started by ${formatList(starters)}`);
+    }
+    return wrong(`${state}: after a reboot, no worker runs`, enabled_expected, next);
+}
+/** Units that start it together with themselves. */
+function startersOf({ properties }) {
+    const lists = [properties.WantedBy, properties.RequiredBy, properties.UpheldBy];
+    const units = lists.flatMap((list) => (list ?? '').split(/\s+/)).filter((each) => each !== '');
+    const triggers = (properties.TriggeredBy ?? '').split(/\s+/).filter((each) => each !== '');
+    return [...new Set([...units, ...triggers])];
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/errors.js
+
+
+
+/** Errors and tracebacks in the journal since the release. */
+const errors = {
+    id: 'errors',
+    title: 'errors in the journal',
+    proves: 'The journal since the release shows no more errors and tracebacks than allowed.',
+    doesNotProve: 'That there were none: journald may drop lines.',
+    judge({ logged }, desired) {
+        const { errors: count, signatures } = logged;
+        const found = `${foundIn(logged, count)}${describeBounds(logged)}`;
+        const evidence = [...signatures].sort((a, b) => a.count - b.count).map(describeSignature);
+        const allowed = desired.maxErrors;
+        if (count === 0 || (allowed !== null && count <= allowed)) {
+            return check_checkOf(errors, [fine(found)], evidence);
+        }
+        const next = 'check these errors; max-errors sets how many are tolerated';
+        const remark = allowed === null ? doubtful(found, 'none', next) : wrong(found, unit_values_atMost(allowed), next);
+        return check_checkOf(errors, [remark], evidence);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate.js
+
+/** Shown when no probe is wanted. */
+const gate = {
+    id: 'gate',
+    title: 'gate',
+    proves: 'Nothing: it says that the gate is `none`.',
+    doesNotProve: 'That the worker runs a task.',
+    judge: (seen) => seen.gate.kind === 'none' ? unknownCheck(gate, 'the gate is `none`: no probe was sent') : [],
+};
+
+;// CONCATENATED MODULE: ./src/verify/gate-result.js
+
+
+
+/** Lines of the journal that are shown after a probe that did not come back. */
+const journalLines = 15;
+/**
+ * The check of the request of the gate that has its name; none if there is no such request. `tail`:
+ * the last lines of the worker's journal.
+ */
+function judgeRequests(gate, name, tail) {
+    switch (gate.kind) {
+        case 'none':
+            return [];
+        case 'not-sent':
+            return gate.requests
+                .filter(({ id }) => id === name.id)
+                .map((request) => unknownCheck(name, `${gate.why}: ${request.title}`));
+        case 'sent':
+            return gate.runs
+                .filter(({ request }) => request.id === name.id)
+                .map((run) => checkRun(run, name, tail));
+    }
+}
+function checkRun({ request, result }, name, tail) {
+    switch (result.kind) {
+        case 'report':
+            return checkReport(request, result.report, name, tail);
+        case 'fault': {
+            const remark = wrong(`not sent: ${result.problem}`, request.title, result.next);
+            return check_checkOf(name, [remark], result.evidence);
+        }
+        case 'not-sent':
+            return unknownCheck(name, 'not sent: the previous probe failed');
+    }
+}
+function checkReport(request, report, name, tail) {
+    const done = report.jobs.filter(({ state }) => state === 'done').length;
+    const slowest = Math.max(0, ...report.jobs.map((job) => job.seconds));
+    const jobs = report.jobs.map(({ id, where, state, detail, seconds }) => `${where}: ${state} in ${quantities_formatDuration(seconds)} (${id})${detail === '' ? '' : `: ${detail}`}`);
+    const evidence = [...jobs, ...(report.evidence ?? [])];
+    if (report.ok) {
+        const seen = `${request.title}: done in ${quantities_formatDuration(slowest)}`;
+        return check_checkOf(name, [fine(seen)], evidence);
+    }
+    const missing = report.jobs.some(({ state }) => state === 'timed-out');
+    const lines = missing && tail.length > 0
+        ? ['last lines of the journal:', ...tail.slice(-journalLines).map((line) => `  ${line}`)]
+        : [];
+    const limit = quantities_formatDuration(request.request.timeoutSeconds);
+    const counted = `${done} of ${quantities_formatCount(report.jobs.length, 'probe')} done`;
+    const seen = report.problem === null
+        ? counted
+        : `${report.problem}${report.jobs.length === 0 ? '' : ` (${counted})`}`;
+    const next = missing ? adviceForMissing(request) : "check the evidence and the worker's journal";
+    const remark = wrong(`${seen}${standing(report)}`, `${request.title}, done within ${limit}`, next);
+    return check_checkOf(name, [remark], [...evidence, ...lines]);
+}
+/** Where those are that did not come back; empty: not known. */
+function standing({ jobs }) {
+    const found = jobs.flatMap(({ place, where }) => place === undefined || ['unknown', 'failed'].includes(place)
+        ? []
+        : [{ where, place, detail: '' }]);
+    return describeOpen(found)
+        .map((each) => `; ${each}`)
+        .join('');
+}
+function adviceForMissing({ request }) {
+    const consumes = 'check that the worker consumes these queues and that no long task is ahead of the probe';
+    return request.kind === 'canary'
+        ? `${consumes}; canaries also need the support module, which deploy-worker adds to the worker`
+        : consumes;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-batch.js
+
+
+/** The batch of the gate. */
+const gateBatch = {
+    id: 'gate-batch',
+    title: 'gate: batch of probes',
+    proves: 'Several probes at once, with canaries at least one for each queue, came back done in time.',
+    doesNotProve: 'That the worker bears its usual load.',
+    judge: (seen) => judgeRequests(seen.gate, gateBatch, latest(seen).journal.tail),
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-errors.js
+
+
+
+/** Kinds of errors that appeared while the probes of the gate ran. */
+const gateErrors = {
+    id: 'gate-errors',
+    title: 'gate: new kinds of errors',
+    proves: 'Each error that the worker logged during the gate has a signature that it had logged before.',
+    doesNotProve: 'That a probe caused it: other jobs may run at the same time.',
+    judge({ logged, loggedMeanwhile }) {
+        if (loggedMeanwhile === null)
+            return [];
+        // `logged` ends after the gate; what it has more often than the gate, it had before.
+        const whole = new Map(logged.signatures.map((each) => [each.signature, each]));
+        const found = loggedMeanwhile.signatures.filter(({ signature, count }) => {
+            const known = whole.get(signature);
+            return known === undefined || ((known.before ?? 0) === 0 && known.count <= count);
+        });
+        if (found.length === 0)
+            return check_checkOf(gateErrors, [fine('none')]);
+        const seen = `${quantities_formatCount(found.length, 'signature')}: ${found[0]?.signature ?? ''}`;
+        const next = 'check the evidence: the probes, or jobs beside them, failed in a new way';
+        return check_checkOf(gateErrors, [wrong(seen, 'only errors that occurred before', next)], found.map(describeSignature));
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-job.js
+
+
+/** The single probe of the gate. */
+const gateJob = {
+    id: 'gate-job',
+    title: 'gate: single probe',
+    proves: 'A single probe went through the broker to the worker and came back done in time.',
+    doesNotProve: 'That other tasks do.',
+    judge: (seen) => judgeRequests(seen.gate, gateJob, latest(seen).journal.tail),
+};
+
+;// CONCATENATED MODULE: ./src/verify/gate-effects.js
+
+/** `null`: no probe was sent, so that there are no effects to judge. */
+function aroundGate({ before, after, gate }) {
+    return gate.kind === 'sent' && after !== null ? { before, after } : null;
+}
+/** Whether the unit was started again meanwhile: its counters began at 0 then. */
+function restartedIn({ before, after }) {
+    const id = (facts) => facts.unit.properties.InvocationID ?? '';
+    return id(before) !== id(after);
+}
+/** The check if the unit was started again during the gate. */
+const notComparable = (name) => unknownCheck(name, 'the unit was started again during the gate', 'run verify again');
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-oom.js
+
+
+
+/** Kills for lack of memory while the probes of the gate ran. */
+const gateOom = {
+    id: 'gate-oom',
+    title: 'gate: OOM kills',
+    proves: 'The kernel killed no process of the unit for lack of memory during the gate.',
+    doesNotProve: 'That larger jobs do not need more memory.',
+    judge(seen) {
+        const around = aroundGate(seen);
+        if (around === null)
+            return [];
+        const [before, after] = [around.before.unit.memory, around.after.unit.memory];
+        if (before === null || after === null) {
+            return unknownCheck(gateOom, 'the unit has no memory accounting');
+        }
+        if (restartedIn(around))
+            return notComparable(gateOom);
+        const kills = (after.events.oom_kill ?? 0) - (before.events.oom_kill ?? 0);
+        if (kills <= 0)
+            return check_checkOf(gateOom, [fine('none')]);
+        const next = 'raise memory-max, lower the concurrency, or reduce the memory use of tasks';
+        const killed = `${quantities_formatCount(kills, 'process', 'processes')} killed`;
+        return check_checkOf(gateOom, [wrong(killed, 'none', next)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-peak.js
+
+
+
+
+/** Of MemoryHigh; a cgroup that uses less by itself reaches it by its cache of files. */
+const cachedShare = 0.75;
+/** Memory while the probes of the gate ran, against MemoryHigh. */
+const gatePeak = {
+    id: 'gate-peak',
+    title: 'gate: peak of memory',
+    proves: 'The unit stayed below its `MemoryHigh` during the gate.',
+    doesNotProve: 'That it does with larger jobs, or more of them at once.',
+    judge(seen) {
+        const around = aroundGate(seen);
+        if (around === null)
+            return [];
+        const high = readLimit(around.after.unit, 'MemoryHigh');
+        if (typeof high !== 'number')
+            return [];
+        const [before, after] = [around.before.unit.memory, around.after.unit.memory];
+        if (before === null || after === null) {
+            return unknownCheck(gatePeak, 'the unit has no memory accounting');
+        }
+        if (restartedIn(around))
+            return notComparable(gatePeak);
+        // The peak is that since the start: only one that grew is of the gate. The counter is exact.
+        const throttled = (after.events.high ?? 0) - (before.events.high ?? 0);
+        const grown = (after.peakBytes ?? 0) > (before.peakBytes ?? 0) ? after.peakBytes : null;
+        const peak = grown ?? after.currentBytes;
+        const found = `${formatBytes(peak)} with MemoryHigh ${formatBytes(high)}`;
+        if (throttled <= 0 && peak < high)
+            return check_checkOf(gatePeak, [fine(found)]);
+        const next = 'raise memory-high and memory-max, or lower the concurrency';
+        const count = throttled > 0 ? `, throttled ${quantities_formatCount(throttled, 'time')}` : '';
+        const held = after.anonBytes ?? null;
+        // Jobs that read and write large files fill their cgroup with cache, at the cost of nobody.
+        const isCache = held !== null && held < high * cachedShare;
+        const kept = held === null ? '' : `, ${formatBytes(held)} of it no cache of files`;
+        const remark = isCache ? doubtful : wrong;
+        return check_checkOf(gatePeak, [remark(`${found}${count}${kept}`, 'a peak below MemoryHigh', next)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-rate-limits.js
+
+
+
+/** Responses with status 429 while the probes of the gate ran. */
+const gateRateLimits = {
+    id: 'gate-rate-limits',
+    title: 'gate: HTTP 429 responses',
+    proves: 'The worker logged no HTTP response with status 429 during the gate beyond `max-429`.',
+    doesNotProve: 'That there was none: the app may not log them.',
+    judge({ loggedMeanwhile }, { max429 }) {
+        if (loggedMeanwhile === null)
+            return [];
+        const { count, samples } = rateLimitedIn(loggedMeanwhile);
+        const seen = count === 0 ? 'none' : `${count} during the gate`;
+        if (count <= max429)
+            return check_checkOf(gateRateLimits, [fine(seen)]);
+        const next = 'lower the concurrency or the request rate of these jobs';
+        return check_checkOf(gateRateLimits, [wrong(seen, unit_values_atMost(max429), next)], samples);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/gate-rows.js
+
+
+/** Whether what the probes made in the app was removed or marked, where `gate-clean-url` says how. */
+const gateRows = {
+    id: 'gate-rows',
+    title: 'gate: what the probes made',
+    proves: 'The app answered each request to `gate-clean-url` for a probe of this run with success.',
+    doesNotProve: 'That the app removed all that the probe made.',
+    judge({ gate }) {
+        if (gate.kind !== 'sent')
+            return [];
+        const jobs = gate.runs.flatMap(({ result }) => result.kind === 'report' ? result.report.jobs : []);
+        const asked = jobs.flatMap(({ id, where, left }) => left === undefined ? [] : [{ id, where, left }]);
+        if (asked.length === 0)
+            return [];
+        const kept = asked.filter(({ left }) => left !== null);
+        const removed = `${asked.length - kept.length} of ${quantities_formatCount(asked.length, 'probe')} cleaned up`;
+        if (kept.length === 0)
+            return check_checkOf(gateRows, [fine(removed)]);
+        const seen = `${removed}; ${kept[0]?.id}: ${kept[0]?.left}`;
+        const next = 'remove them in the app, and check gate-clean-url';
+        return check_checkOf(gateRows, [doubtful(seen, 'all of them cleaned up', next)], kept.map(({ id, where, left }) => `${where} (${id}): ${left}`));
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/http.js
+
+
+
+
+/** One check for each HTTP probe: a status of 200 to 299. */
+const http = {
+    id: 'http',
+    title: 'HTTP probes',
+    proves: 'Each URL of `http-probes`, requested from the host, answers with a status of 200 to 299.',
+    doesNotProve: 'That it can be reached from anywhere else.',
+    judge(seen, desired) {
+        const { http: answers } = latest(seen);
+        return desired.probes.map((probe, index) => checkProbe(probe, answers[index]));
+    },
+};
+function checkProbe(probe, answer) {
+    const named = { id: http.id, title: `GET ${secrets_showUrl(probe.url)}` };
+    const expected = 'a status of 200 to 299';
+    if (answer === undefined || answer.status === null) {
+        const problem = answer?.error ?? 'no request was made';
+        const next = 'check that the service listens at this address on the host';
+        return check_checkOf(named, [wrong(`no answer: ${problem}`, expected, next)]);
+    }
+    const seen = `${answer.status} in ${quantities_formatDuration(answer.seconds)}`;
+    if (answer.status >= 200 && answer.status <= 299)
+        return check_checkOf(named, [fine(seen)]);
+    const word = answer.status === 503 ? `${seen}: degraded` : seen;
+    const body = answer.body.split('\n').filter((line) => line.trim() !== '');
+    return check_checkOf(named, [wrong(word, expected, 'check the response body')], body);
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/invocation.js
+
+
+
+const shownDigits = 8;
+/** Whether all that was seen is of one run of the unit. */
+const invocation = {
+    id: 'invocation',
+    title: 'one run of the unit',
+    proves: 'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run.',
+    doesNotProve: 'That nobody restarted it before: `unit` shows since when it runs.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        const id = unit.properties.InvocationID ?? '';
+        const first = seen.before.unit.properties.InvocationID ?? '';
+        if (unit.activeState !== 'active')
+            return unknownCheck(invocation, 'the unit is not running');
+        if (id === '' || first === '') {
+            return unknownCheck(invocation, 'systemd does not report the run (InvocationID)');
+        }
+        const since = unit.activeSince === null ? '' : ` since ${formatInstant(unit.activeSince)}`;
+        const remarks = [];
+        if (id === first) {
+            remarks.push(fine(`run ${id.slice(0, shownDigits)}${since}`));
+        }
+        else {
+            const said = `started anew during the gate: run ${first.slice(0, shownDigits)} became ${id.slice(0, shownDigits)}`;
+            const next = `run \`journalctl -u ${unit.name}\` on the host to see who restarted it`;
+            // Those of systemd itself are judged by the check `restarts`.
+            const bySystemd = unit.properties.NRestarts !== seen.before.unit.properties.NRestarts;
+            remarks.push((bySystemd ? doubtful : wrong)(said, 'one run from the first look on', next));
+        }
+        const result = unit.properties.Result ?? '';
+        if (result !== '' && result !== 'success') {
+            remarks.push(doubtful(`result ${result}`, 'result success', `\`systemctl status ${unit.name}\``));
+        }
+        return check_checkOf(invocation, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/journal.js
+
+
+
+/** Whether the counts of the checks below are those of all that the worker logged. */
+const journal = {
+    id: 'journal',
+    title: 'journal',
+    proves: 'journald reports no line of the worker that it dropped since the release.',
+    doesNotProve: 'That it dropped none just now: it says so only once it takes lines of the unit again.',
+    judge({ logged }) {
+        const { dropped, complete, entries } = logged;
+        const remarks = [fine(describeLog(logged))];
+        if (dropped > 0) {
+            const seen = `journald dropped ${quantities_formatCount(dropped, 'line')}: what is counted is a lower bound`;
+            const next = 'log less, or raise LogRateLimitBurst= of the unit';
+            remarks.push(doubtful(seen, 'a journal with every line of the worker', next));
+        }
+        if (!complete) {
+            const seen = `only the newest ${quantities_formatCount(entries, 'line')} were read`;
+            remarks.push(doubtful(seen, 'fewer lines since the release', 'log less'));
+        }
+        return check_checkOf(journal, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/oom.js
+
+
+
+/** Kills in the unit's own cgroup. */
+const oom = {
+    id: 'oom',
+    title: 'OOM kills of the unit',
+    proves: 'The kernel killed no process of the unit for want of memory, since its cgroup exists.',
+    doesNotProve: 'Anything about starts before: a restart begins with a new cgroup and new counts.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        if (unit.memory === null) {
+            return unknownCheck(oom, 'the unit has no memory accounting');
+        }
+        const kills = unit.memory.events.oom_kill ?? 0;
+        if (kills === 0)
+            return check_checkOf(oom, [fine('none since the start')]);
+        const events = Object.entries(unit.memory.events).map(([name, count]) => `${name} ${count}`);
+        const next = 'raise memory-max, lower the concurrency, or reduce the memory use of tasks';
+        const remark = wrong(`${quantities_formatCount(kills, 'process', 'processes')} killed`, 'none', next);
+        return check_checkOf(oom, [remark], [`memory.events: ${events.join(', ')}`]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/kernel-oom.js
+
+
+
+
+/** Kills anywhere on the host, from the kernel log. */
+const kernelOom = {
+    id: 'kernel-oom',
+    title: 'OOM kills by the kernel',
+    proves: 'The kernel log shows no kill for want of memory anywhere on the host since the start of the unit, except at the limit of the unit itself, which `oom` judges.',
+    doesNotProve: 'Anything where the kernel log is not readable, as in containers.',
+    judge(evidence) {
+        const { kernel, unit } = latest(evidence);
+        if (!kernel.readable) {
+            return unknownCheck(kernelOom, 'the kernel log is not readable here');
+        }
+        if (kernel.outOfMemory.length === 0) {
+            return check_checkOf(kernelOom, [fine('none since the start of the unit')]);
+        }
+        const own = ownKills(kernel, unit);
+        const lines = kernel.outOfMemory.map(({ at, message }) => `${formatInstant(at)} ${message}`);
+        // One kill logs several lines, exactly one of which names the process.
+        const named = kernel.outOfMemory.flatMap(({ message }) => killed.exec(message)?.[1] ?? []);
+        const others = named.filter((pid) => !own.has(pid));
+        if (named.length > 0 && others.length === 0) {
+            const said = `none but ${quantities_formatCount(named.length, 'kill')} at the limit of the unit (check ${oom.id})`;
+            return check_checkOf(kernelOom, [fine(said)], lines);
+        }
+        const kills = Math.max(1, others.length);
+        const seen = `${quantities_formatCount(kills, 'kill')} since the start of the unit`;
+        const next = 'check which process used the memory; add swap, or lower limits and concurrency';
+        return check_checkOf(kernelOom, [wrong(seen, 'none', next)], lines);
+    },
+};
+const killed = /[Kk]illed process (\d+)/;
+/** Processes that were killed at the limit of the unit itself, if the check `oom` counts them. */
+function ownKills({ outOfMemory }, { memory, name }) {
+    if ((memory?.events.oom_kill ?? 0) === 0)
+        return new Set();
+    return new Set(outOfMemory.flatMap(({ message }) => {
+        const [, group = '', pid = ''] = /constraint=CONSTRAINT_MEMCG.*oom_memcg=([^,]+),.*pid=(\d+)/.exec(message) ?? [];
+        return group.split('/').includes(name) ? [pid] : [];
+    }));
+}
+
+;// CONCATENATED MODULE: ./src/verify/set-by.js
+
+/** Keys with another name than their property, and older names. */
+const otherKeys = {
+    MemoryMax: ['MemoryMax', 'MemoryLimit'],
+    StartLimitIntervalUSec: ['StartLimitIntervalSec', 'StartLimitInterval'],
+};
+const set_by_keysOf = (property) => otherKeys[property] ?? [property.replace(/USec$/, 'Sec')];
+/**
+ * The line that sets a property of `systemctl show` last, whichever file it is in:
+ * `/etc/systemd/system/x.service.d/y.conf:3`. `null`: no line of the unit or its drop-ins does.
+ */
+function setBy(unit, property) {
+    const { fragment, fragmentPath, dropIns } = unit;
+    const text = fragment.kind === 'file' ? (fragment.text ?? '') : '';
+    const stack = unit_stack_stackUnit([{ path: fragmentPath, text }, ...dropIns]);
+    const keys = set_by_keysOf(property);
+    const isAbout = (entry) => entry.kind === 'assignment' && keys.includes(entry.key);
+    const last = stack.file.entries.filter(isAbout).at(-1);
+    return last === undefined ? null : stack.whereOf(last);
+}
+/** The same behind a value, ` (set by /etc/…:3)`. */
+function showSetBy(unit, property) {
+    const where = setBy(unit, property);
+    return where === null ? '' : ` (set by ${where})`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/limits.js
+
+
+
+
+
+/** MemoryMax and MemoryHigh as systemd enforces them. */
+const limits = {
+    id: 'limits',
+    title: 'memory limits',
+    proves: 'systemd enforces the MemoryMax and MemoryHigh of the inputs, or those that the release proved, whichever file sets them, and MemoryHigh has swap to reclaim to.',
+    doesNotProve: 'That the limits fit the tasks.',
+    judge(seen, desired) {
+        const { unit, host, settings } = latest(seen);
+        const max = readLimit(unit, 'MemoryMax');
+        const high = readLimit(unit, 'MemoryHigh');
+        const remarks = [
+            judgeLimit('MemoryMax', max, desired.memoryMaxBytes, { unit, settings }),
+            judgeLimit('MemoryHigh', high, desired.memoryHighBytes, { unit, settings }),
+        ];
+        if (max === null && remarks.every(({ verdict }) => verdict !== 'fail')) {
+            const next = 'set memory-max in deploy-worker';
+            remarks.push(doubtful('', 'a MemoryMax, so that a memory leak cannot take down the host', next));
+        }
+        if (typeof high === 'number' && host.memory.swapTotalBytes === 0) {
+            // MemoryHigh throttles and never kills; without swap there is nothing to reclaim to.
+            const next = 'run provision, or remove MemoryHigh';
+            remarks.push(doubtful('the host has no swap', 'swap, because MemoryHigh is set', next));
+        }
+        return check_checkOf(limits, remarks);
+    },
+};
+/** Bytes; `null`: no limit; `undefined`: any. An input comes before what the release proved. */
+function wish(property, input, settings) {
+    if (input !== null)
+        return input;
+    const proved = settings?.properties[property];
+    if (proved === 'infinity')
+        return null;
+    return proved !== undefined && /^\d+$/.test(proved) ? Number(proved) : undefined;
+}
+function judgeLimit(property, actual, input, { unit, settings }) {
+    const desired = wish(property, input, settings);
+    const seen = actual === undefined
+        ? `${property} unknown`
+        : actual === null
+            ? `no ${property}`
+            : `${property} ${formatBytes(actual)}`;
+    if (actual === undefined && input === null)
+        return unclear(seen);
+    if (desired === undefined || actual === desired)
+        return fine(seen);
+    const where = showSetBy(unit, property);
+    const next = 'remove the line that sets it, or deploy again';
+    if (desired === null)
+        return wrong(`${seen}${where}`, `no ${property}`, next);
+    // Rounded sizes may look the same: show the bytes then.
+    const wanted = `${property} ${formatBytes(desired)}`;
+    const precise = typeof actual === 'number' && wanted === seen;
+    return wrong(`${precise ? `${property} ${actual} bytes` : seen}${where}`, precise ? `${property} ${desired} bytes` : wanted, where === '' ? 'deploy again' : next);
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/memory.js
+
+
+
+/** Below this share of available memory, a host is about to run out. */
+const lowMemoryShare = 0.05;
+/** A peak above this share of MemoryMax is too close to the limit. */
+const highPeakShare = 0.95;
+/** Memory of the unit and of the host: before the probes, at its peak, after them. */
+const memory = {
+    id: 'memory',
+    title: 'memory',
+    proves: 'The unit stayed well below MemoryMax, was not throttled at MemoryHigh, and the host has memory available.',
+    doesNotProve: 'That memory does not grow over hours.',
+    judge({ before, after }) {
+        const last = after ?? before;
+        const remarks = [
+            describeUnit(before, after),
+            ...describeProcesses(last.unit),
+            judgeHost(before, after),
+        ];
+        const max = readLimit(last.unit, 'MemoryMax');
+        const peak = last.unit.memory?.peakBytes ?? null;
+        if (typeof max === 'number' && peak !== null && peak > max * highPeakShare) {
+            const next = 'raise memory-max, or lower the concurrency';
+            remarks.push(doubtful('', `a peak well below MemoryMax ${formatBytes(max)}`, next));
+        }
+        const throttled = eventsOf(last, 'high') - (after === null ? 0 : eventsOf(before, 'high'));
+        if (throttled > 0) {
+            const when = after === null ? 'since the start' : 'during the gate';
+            const text = `throttled at MemoryHigh ${quantities_formatCount(throttled, 'time')} ${when}`;
+            remarks.push(doubtful(text, 'usage below MemoryHigh', 'raise memory-high and memory-max'));
+        }
+        return check_checkOf(memory, remarks);
+    },
+};
+function describeUnit(before, after) {
+    const first = before.unit.memory;
+    if (first === null)
+        return unclear('unit: no memory accounting');
+    const last = after?.unit.memory ?? first;
+    const peak = last.peakBytes === null ? '' : `, peak ${formatBytes(last.peakBytes)}`;
+    return fine(`unit: ${fromTo(first.currentBytes, after && last.currentBytes)}${peak}`);
+}
+/** Resident memory, in which pages that processes share count for each of them. */
+function describeProcesses({ processes, mainPid }) {
+    const main = processes.find(({ pid }) => pid === mainPid);
+    if (main === undefined)
+        return [];
+    const others = processes.filter(({ pid }) => pid !== mainPid);
+    const sum = others.reduce((total, { residentBytes }) => total + residentBytes, 0);
+    const rest = others.length === 0
+        ? ''
+        : `, ${quantities_formatCount(others.length, 'child', 'children')} ${formatBytes(sum)}`;
+    return [fine(`resident: main ${formatBytes(main.residentBytes)}${rest}`)];
+}
+function judgeHost(before, after) {
+    const { memory } = (after ?? before).host;
+    const used = fromTo(usedBytes(before.host.memory), after && usedBytes(after.host.memory));
+    const seen = `host: ${used} of ${formatBytes(memory.totalBytes)} used`;
+    return memory.availableBytes < memory.totalBytes * lowMemoryShare
+        ? doubtful(seen, 'available memory on the host', 'check what else uses memory, or add swap')
+        : fine(seen);
+}
+/** `212 MiB`, or `212 MiB before, 240 MiB after`. */
+function fromTo(before, after) {
+    return after === null
+        ? formatBytes(before)
+        : `${formatBytes(before)} before, ${formatBytes(after)} after`;
+}
+const usedBytes = (memory) => memory.totalBytes - memory.availableBytes;
+const eventsOf = (facts, name) => facts.unit.memory?.events[name] ?? 0;
+
+;// CONCATENATED MODULE: ./src/verify/checks/memory-events.js
+
+
+
+const memory_events_counted = ['high', 'max', 'oom', 'oom_kill'];
+/** What the kernel counted at the limits of the unit. Kills are judged by the check `oom`. */
+const memoryEvents = {
+    id: 'memory-events',
+    title: 'events at the memory limits',
+    proves: "The unit never reached MemoryMax (`max`, `oom` of memory.events) since its cgroup exists. A start begins with a new cgroup, so after a deploy that started the unit these are the deploy's own counts.",
+    doesNotProve: 'Anything about the starts before. Where a deploy did not have to restart the worker, earlier events count, too.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        if (unit.memory === null)
+            return unknownCheck(memoryEvents, 'the unit has no memory accounting');
+        const { events } = unit.memory;
+        const earlier = seen.after === null ? null : (seen.before.unit.memory?.events ?? null);
+        const count = (name) => events[name] ?? 0;
+        const shown = memory_events_counted.map((name) => {
+            const meanwhile = earlier === null ? 0 : count(name) - (earlier[name] ?? 0);
+            return `${name} ${count(name)}${meanwhile > 0 ? ` (${meanwhile} during the gate)` : ''}`;
+        });
+        const remarks = [fine(`${shown.join(', ')} since the start`)];
+        const next = 'raise memory-max, lower the concurrency, or reduce the memory use of tasks';
+        if (count('max') > 0) {
+            const reached = `reached MemoryMax ${quantities_formatCount(count('max'), 'time')}`;
+            remarks.push(doubtful(reached, 'usage below MemoryMax', next));
+        }
+        if (count('oom') > count('oom_kill')) {
+            remarks.push(doubtful('memory ran out at MemoryMax without a kill', 'usage below MemoryMax', next));
+        }
+        return check_checkOf(memoryEvents, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/memory-growth.js
+
+/** What a job that imports its modules only when it runs, or a larger heap, may cost. */
+const leastAllowed = 64 * 1024 * 1024;
+const allowedShare = 0.2;
+/** Without the cache of files, if that is known of both; `null`: no memory accounting. */
+function memoryGrowth(before, after, allowed) {
+    if (before === null || after === null)
+        return null;
+    const anonymous = [before.anonBytes ?? null, after.anonBytes ?? null];
+    const [beforeBytes, afterBytes] = anonymous[0] === null || anonymous[1] === null
+        ? [before.currentBytes, after.currentBytes]
+        : [anonymous[0], anonymous[1]];
+    const allowedBytes = allowed ?? units_bytes(Math.round(Math.max(leastAllowed, beforeBytes * allowedShare)));
+    const isAllowed = afterBytes - beforeBytes <= allowedBytes;
+    return { beforeBytes, afterBytes, allowedBytes, isAllowed };
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/memory-return.js
+
+
+
+
+/** Memory after the gate against that before it. */
+const memoryReturn = {
+    id: 'memory-return',
+    title: 'gate: memory given back',
+    proves: 'Soon after the gate, the unit uses hardly more memory than before it, caches of files aside.',
+    doesNotProve: 'That memory does not grow over hours: the soak does.',
+    judge(seen, { memoryReturnBytes }) {
+        const around = aroundGate(seen);
+        if (around === null)
+            return [];
+        const growth = memoryGrowth(around.before.unit.memory, around.after.unit.memory, memoryReturnBytes);
+        if (growth === null)
+            return unknownCheck(memoryReturn, 'the unit has no memory accounting');
+        if (restartedIn(around))
+            return notComparable(memoryReturn);
+        const { beforeBytes, afterBytes, allowedBytes, isAllowed } = growth;
+        const found = `${formatBytes(beforeBytes)} before, ${formatBytes(afterBytes)} after`;
+        if (isAllowed)
+            return check_checkOf(memoryReturn, [fine(found)]);
+        const expected = `at most ${formatBytes(allowedBytes)} more than before`;
+        const next = 'watch whether it grows with each job; max-memory-per-child replaces children that grow';
+        const remark = memoryReturnBytes === null ? doubtful : wrong;
+        return check_checkOf(memoryReturn, [remark(found, expected, next)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/new-errors.js
+
+
+
+/** Kinds of errors that the journal before the release does not show. */
+const newErrors = {
+    id: 'new-errors',
+    title: 'new kinds of errors',
+    proves: 'Each error since the release has a signature (its exception, and where in the app) that the seven days before it show, too.',
+    doesNotProve: 'That the release is not their cause. Of the days before, at most 50,000 lines are compared.',
+    judge({ logged }) {
+        if (logged.signatures.length === 0)
+            return [];
+        const found = newSignatures(logged);
+        if (found === null) {
+            return unknownCheck(newErrors, 'no journal from before the release to compare with');
+        }
+        if (found.length === 0)
+            return check_checkOf(newErrors, [fine('none')]);
+        const [first] = found;
+        const more = found.length === 1 ? '' : ` and ${found.length - 1} more`;
+        const seen = `${quantities_formatCount(found.length, 'signature')}: ${first?.signature ?? ''}${more}`;
+        const next = 'check whether this release causes them';
+        return check_checkOf(newErrors, [doubtful(seen, 'only errors that occurred before this release', next)], found.map(describeSignature));
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/pressure.js
+
+
+/** Percent of the last minute in which nothing could run. */
+const warnPercent = { memory: 10, io: 50 };
+/** Of the last five minutes, for memory: nothing gets on, although all is active. */
+const failPercent = 50;
+/** Whether processes run, or wait for memory or a disk (PSI). */
+const pressure = {
+    id: 'pressure',
+    title: 'waiting for memory and I/O',
+    proves: 'The processes of the unit, and those of a machine of its own, did not all stand still for want of memory for half of the last 5 min. From 10 % of the last minute on (I/O: 50 %), it is a warning.',
+    doesNotProve: 'Anything about moments before. In a container, only the unit itself is judged.',
+    judge(seen) {
+        const { pressure: stalls, host } = latest(seen);
+        const remarks = [
+            ...judgeStalls('unit', stalls.unit),
+            // The kernel shows a container its machine.
+            ...(host.container === null ? judgeStalls('host', stalls.machine) : []),
+        ];
+        if (remarks.length === 0) {
+            return unknownCheck(pressure, 'the kernel does not measure it here (PSI)');
+        }
+        return check_checkOf(pressure, remarks);
+    },
+};
+function judgeStalls(whose, { memory, io }) {
+    return [
+        ...(memory === null ? [] : [judgeStall(`${whose}: memory`, memory, 'memory')]),
+        ...(io === null ? [] : [judgeStall(`${whose}: I/O`, io, 'io')]),
+    ];
+}
+function judgeStall(what, { full }, kind) {
+    const seen = `${what} ${full.avg60} %`;
+    const expected = `all processes at a standstill for at most ${warnPercent[kind]} % of a minute`;
+    const next = kind === 'memory'
+        ? 'raise memory-high and memory-max, lower the concurrency, or add memory'
+        : 'check which process uses the disk, and the disk itself';
+    if (kind === 'memory' && full.avg300 > failPercent) {
+        return wrong(`${what} ${full.avg300} % of the last 5 min`, expected, next);
+    }
+    return full.avg60 > warnPercent[kind] ? doubtful(seen, expected, next) : fine(seen);
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/processes.js
+
+
+
+
+/** One main process and the desired number of children. */
+const processes = {
+    id: 'processes',
+    title: 'processes',
+    proves: 'One main process runs with the desired number of children, none of them a zombie.',
+    doesNotProve: 'That the children work.',
+    judge(evidence, desired) {
+        const { unit } = latest(evidence);
+        const main = unit.processes.find((process) => process.pid === unit.mainPid);
+        const children = unit.processes.filter((process) => process.parentPid === unit.mainPid);
+        const dead = children.filter((process) => process.state === 'Z');
+        const living = children.length - dead.length;
+        const expected = expectedChildren(desired, evidence.call);
+        const lines = unit.processes.map(describeProcess);
+        const seen = `${main === undefined ? 'no' : '1'} main, ${processes_countChildren(living)}`;
+        const wanted = `1 main, ${describeRange(expected)}`;
+        const remarks = [
+            main === undefined || living < expected.min || living > expected.max
+                ? wrong(seen, wanted, "compare --concurrency with the running processes, and check the worker's journal")
+                : fine(seen),
+        ];
+        if (dead.length > 0) {
+            const next = 'check again later; a main process that does not reap its children is stuck';
+            remarks.push(doubtful(quantities_formatCount(dead.length, 'zombie'), 'no zombies', next));
+        }
+        const open = remarks.some((remark) => remark.verdict !== 'pass');
+        return check_checkOf(processes, remarks, open ? lines : []);
+    },
+};
+function expectedChildren(desired, call) {
+    const beat = call?.beat ? 1 : 0;
+    const { concurrency } = desired;
+    // Only a pool that forks has one child per unit of concurrency.
+    const asked = concurrency === null || call?.forks === false ? null : concurrency;
+    const pool = asked === null ? (call?.children ?? null) : { min: asked, max: asked };
+    return pool === null
+        ? { min: 1, max: Number.POSITIVE_INFINITY }
+        : { min: pool.min + beat, max: pool.max + beat };
+}
+function describeRange({ min, max }) {
+    if (min === max)
+        return processes_countChildren(min);
+    return Number.isFinite(max)
+        ? `${min} to ${processes_countChildren(max)}`
+        : `at least ${processes_countChildren(min)}`;
+}
+const processes_countChildren = (count) => quantities_formatCount(count, 'child', 'children');
+
+;// CONCATENATED MODULE: ./src/verify/checks/progress.js
+
+
+
+
+/** Processes of the worker that the kernel does not run. */
+const progress = {
+    id: 'progress',
+    title: 'processes that can run',
+    proves: 'No process of the unit is stopped by a signal or held by a debugger, and none waited for a disk or the kernel at two looks.',
+    doesNotProve: 'That the task of a child gets on: it may wait for something else.',
+    judge(evidence) {
+        const { unit } = latest(evidence);
+        if (unit.processes.length === 0)
+            return unknownCheck(progress, 'the unit has no processes');
+        const remarks = [
+            ...remarkStopped(unit),
+            ...remarkTraced(unit.processes),
+            ...remarkWaiting(evidence),
+        ];
+        if (remarks.length > 0) {
+            const stuck = unit.processes.filter(({ state }) => 'TtD'.includes(state));
+            return check_checkOf(progress, remarks, stuck.map(describeProcess));
+        }
+        const all = quantities_formatCount(unit.processes.length, 'process', 'processes');
+        return check_checkOf(progress, [fine(`${all}, none stopped`)]);
+    },
+};
+/** A stopped worker or child is wrong; a task may have stopped a process of its own on purpose. */
+function remarkStopped({ processes, mainPid }) {
+    const stopped = processes.filter(({ state }) => state === 'T');
+    const own = stopped.filter(({ pid, parentPid }) => pid === mainPid || parentPid === mainPid);
+    if (stopped.length === 0)
+        return [];
+    const seen = `stopped by a signal: ${pids(stopped)}`;
+    const expected = 'no stopped process';
+    const next = `\`kill -CONT ${stopped.map(({ pid }) => pid).join(' ')}\`, and find out who sent SIGSTOP`;
+    return [own.length > 0 ? wrong(seen, expected, next) : doubtful(seen, expected, next)];
+}
+function remarkTraced(processes) {
+    const traced = processes.filter(({ state }) => state === 't');
+    if (traced.length === 0)
+        return [];
+    const next = 'end the debugger, or let it continue the process';
+    return [doubtful(`held by a debugger: ${pids(traced)}`, 'no process held by a debugger', next)];
+}
+/** For a moment, every process waits for a disk. */
+function remarkWaiting({ before, after }) {
+    if (after === null)
+        return [];
+    const first = new Set(before.unit.processes.filter(({ state }) => state === 'D').map(identity));
+    const both = after.unit.processes.filter((each) => each.state === 'D' && first.has(identity(each)));
+    if (both.length === 0)
+        return [];
+    const seen = `waiting for a disk or the kernel before and after the gate: ${pids(both)}`;
+    const next = 'check the disks and network file systems of the host';
+    return [doubtful(seen, 'no process that waits that long', next)];
+}
+const identity = ({ pid, startTicks }) => `${pid} ${startTicks}`;
+const pids = (processes) => processes.map(({ pid }) => `pid ${pid}`).join(', ');
+
+;// CONCATENATED MODULE: ./src/verify/checks/queue-lengths.js
+
+
+
+/** A queue that is shorter is not reported: a batch may just have been sent. */
+const leastLength = 10;
+/** How many messages wait in each queue, at two looks. */
+const queueLengths = {
+    id: 'queue-lengths',
+    title: 'queue lengths',
+    proves: 'No queue of the worker grew between two looks of this run beyond ten messages.',
+    doesNotProve: 'That the worker keeps up all day: two looks are minutes apart at most.',
+    judge({ broker: search }) {
+        if (search.kind === 'not-asked')
+            return unknownCheck(queueLengths, `not asked: ${search.why}`);
+        const { first, last } = search;
+        if (last.kind !== 'told')
+            return unknownCheck(queueLengths, `not known: ${last.problem}`);
+        const before = first.kind === 'told' ? first.lengths : null;
+        const names = Object.keys(last.lengths);
+        const total = names.reduce((sum, name) => sum + (last.lengths[name] ?? 0), 0);
+        const growing = names.filter((name) => {
+            const now = last.lengths[name] ?? 0;
+            return before !== null && now >= leastLength && now > (before[name] ?? 0);
+        });
+        const describe = (name) => describeLength(name, before?.[name], last.lengths[name] ?? 0);
+        const evidence = total === 0 ? [] : names.map(describe);
+        if (growing.length === 0) {
+            const waits = total === 0 ? 'empty' : `${quantities_formatCount(total, 'message')} waiting`;
+            return check_checkOf(queueLengths, [fine(waits)], evidence);
+        }
+        const apart = quantities_formatDuration(units_seconds(search.lastAt - search.firstAt));
+        const next = 'raise the concurrency, or find out what sends so many jobs';
+        const seen = growing.map(describe).join(', ');
+        const remark = doubtful(seen, `queues that do not grow within ${apart}`, next);
+        return check_checkOf(queueLengths, [remark], evidence);
+    },
+};
+const describeLength = (name, before, now) => before === undefined || before === now ? `${name}: ${now}` : `${name}: ${before}, then ${now}`;
+
+;// CONCATENATED MODULE: ./src/verify/checks/rate-limits.js
+
+
+
+
+/** Responses with status 429 in the journal since the release. */
+const rateLimits = {
+    id: 'rate-limits',
+    title: 'HTTP 429 responses',
+    proves: 'The journal since the release shows no more HTTP responses with status 429 than allowed, in all and in its busiest minute.',
+    doesNotProve: 'That there were none: the app may not log them, and journald may drop lines.',
+    judge({ logged }, desired) {
+        const found = rateLimitedIn(logged);
+        const seen = `${foundIn(logged, found.count)}${describeBounds(logged)}`;
+        const next = 'lower the concurrency or the request rate; max-429 sets how many are tolerated';
+        const inAll = found.count <= desired.max429 ? fine(seen) : wrong(seen, unit_values_atMost(desired.max429), next);
+        const remarks = [inAll, ...judgeMinute(found, desired.rateLimitMax)];
+        const isOpen = remarks.some(({ verdict }) => verdict !== 'pass');
+        return check_checkOf(rateLimits, remarks, isOpen ? found.samples : []);
+    },
+};
+function judgeMinute({ busiest }, allowed) {
+    if (allowed === null || busiest === null)
+        return [];
+    const seen = `${busiest.count} in the minute from ${formatInstant(busiest.at)}`;
+    if (busiest.count <= allowed)
+        return [fine(seen)];
+    const next = 'lower the request rate; rate-limit-max sets how many a minute are tolerated';
+    return [wrong(seen, `${unit_values_atMost(allowed)} in a minute`, next)];
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/restarts.js
+
+
+
+
+/** NRestarts: restarts by systemd itself since the last start by hand or deploy. */
+const restarts = {
+    id: 'restarts',
+    title: 'restarts',
+    proves: 'systemd itself restarted the unit no more often than allowed since its last start by hand or by a deploy.',
+    doesNotProve: 'That nobody else restarted it: such a restart resets the count.',
+    judge(evidence, desired) {
+        const { unit, journal } = latest(evidence);
+        const text = unit.properties.NRestarts ?? '';
+        if (!/^\d+$/.test(text)) {
+            return unknownCheck(restarts, 'systemd does not report NRestarts');
+        }
+        const count = Number(text);
+        const seen = count === 0 ? 'none' : quantities_formatCount(count, 'restart');
+        if (count <= desired.maxRestarts)
+            return check_checkOf(restarts, [fine(seen)]);
+        const next = `run \`journalctl -u ${unit.name}\` on the host to see why it exited`;
+        return check_checkOf(restarts, [wrong(seen, unit_values_atMost(desired.maxRestarts), next)], check_lastLines(journal.tail, shownTail));
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/settings.js
+
+
+
+
+
+/** Judged by the check `limits`. */
+const settings_limits = ['MemoryMax', 'MemoryHigh'];
+/** deploy-worker takes a longer time for what is set on purpose. */
+const settings_atLeast = ['TimeoutStartUSec', 'TimeoutStopUSec'];
+/** Whether the unit still is as its release proved it. */
+const settings = {
+    id: 'settings',
+    title: 'settings of the unit',
+    proves: 'Each property of the unit that its release set and proved has this value still, whichever file sets it.',
+    doesNotProve: 'Anything about a unit that Celeriac has not deployed, or other properties.',
+    judge(seen) {
+        const { unit, settings: released } = latest(seen);
+        if (released === null) {
+            return unknownCheck(settings, 'no release is on record that set any', 'run deploy-worker');
+        }
+        const known = Object.entries(released.properties).filter(
+        // Another systemd may lack some of them.
+        ([name]) => !settings_limits.includes(name) && unit.properties[name] !== undefined);
+        const remarks = known.flatMap(([name, value]) => judgeProperty(unit, name, value));
+        if (remarks.length > 0)
+            return check_checkOf(settings, remarks);
+        const all = quantities_formatCount(known.length, 'property', 'properties');
+        return check_checkOf(settings, [fine(`${all} as in release ${released.transaction}`)]);
+    },
+};
+function judgeProperty(unit, name, wanted) {
+    const actual = unit.properties[name] ?? '';
+    if (actual === wanted || (settings_atLeast.includes(name) && isLonger(actual, wanted)))
+        return [];
+    const seen = `${name}=${actual}${showSetBy(unit, name)}`;
+    return [wrong(seen, `${name}=${wanted}`, 'remove the line that sets it, or deploy again')];
+}
+const isLonger = (actual, wanted) => (values_parseTimeSpan(actual) ?? 0) > (values_parseTimeSpan(wanted) ?? 0);
+
+;// CONCATENATED MODULE: ./src/verify/checks/strays.js
+
+
+
+/** Stray workers: they take tasks from the same queues, and systemd does not supervise them. */
+const strays = {
+    id: 'strays',
+    title: 'stray workers',
+    proves: 'No worker of the same app runs outside the unit.',
+    doesNotProve: 'Anything about workers on other hosts.',
+    judge(seen) {
+        const facts = latest(seen);
+        if (seen.strays === null) {
+            return unknownCheck(strays, `${facts.unit.name} does not show its app, as \`celery -A <app> worker\` does`);
+        }
+        if (seen.strays.length === 0)
+            return check_checkOf(strays, [fine('none')]);
+        const evidence = seen.strays.map(({ pid, argv, cgroup, startedAt }) => `pid ${pid}, running for ${quantities_formatDuration(facts.host.now - startedAt)} in ${cgroup}: ${argv.join(' ')}`);
+        return check_checkOf(strays, [
+            wrong(quantities_formatCount(seen.strays.length, 'worker'), 'none', 'run deploy-worker, which ends them'),
+        ], evidence);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/stuck-jobs.js
+
+
+/** Jobs that have been in progress for longer than the threshold. */
+const stuckJobs = {
+    id: 'stuck-jobs',
+    title: 'stuck jobs',
+    proves: 'No job in the tables of the app has been in progress without a sign of life for longer than `threshold`.',
+    doesNotProve: 'That jobs which are not in a table end.',
+    judge(evidence, desired) {
+        const search = evidence.stuck;
+        if (search.kind === 'not-read') {
+            return unknownCheck(stuckJobs, `not read: ${search.why}`);
+        }
+        const stuck = search.rows.filter(({ count }) => count > 0);
+        const threshold = quantities_formatDuration(desired.thresholdSeconds);
+        if (stuck.length === 0) {
+            return check_checkOf(stuckJobs, [fine(`none older than ${threshold}`)]);
+        }
+        const total = stuck.reduce((sum, { count }) => sum + count, 0);
+        const lines = stuck.map(({ table, count, oldestAgeSeconds, sampleIds }) => {
+            const more = count > sampleIds.length ? ', …' : '';
+            const ids = sampleIds.length === 0 ? '' : `: ${sampleIds.join(', ')}${more}`;
+            return `${table}: ${quantities_formatCount(count, 'row')}, oldest ${quantities_formatDuration(oldestAgeSeconds)}${ids}`;
+        });
+        const inherited = stuck.reduce((sum, each) => sum + each.inherited, 0);
+        const places = stuck.map(({ table }) => table).join(', ');
+        const seen = `${quantities_formatCount(total, 'row')} in ${places}${describeInherited(inherited, total)}`;
+        const expected = `none older than ${threshold}`;
+        const next = 'run cleanup, first with dry-run';
+        // What stood still before the release says nothing about its worker.
+        const remark = inherited === total ? doubtful : wrong;
+        return check_checkOf(stuckJobs, [remark(seen, expected, next)], lines);
+    },
+};
+function describeInherited(inherited, total) {
+    if (inherited === 0)
+        return '';
+    const which = inherited < total ? `${inherited} of them ` : total === 1 ? '' : 'all ';
+    return `, ${which}stuck since before this release`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/supervision.js
+
+
+
+
+
+/** Restart= and a working watchdog. */
+const supervision = {
+    id: 'supervision',
+    title: 'restart and watchdog',
+    proves: 'systemd restarts a worker that exits, and one that hangs.',
+    doesNotProve: 'That the watchdog is fed: see `watchdog`.',
+    judge(seen) {
+        const { unit } = latest(seen);
+        const restart = unit.properties.Restart ?? '';
+        const watchdog = values_parseTimeSpan(unit.properties.WatchdogUSec ?? '0') ?? 0;
+        const remarks = [
+            restart === '' || restart === 'no'
+                ? doubtful('Restart=no', 'Restart=always', 'set Restart=always in the unit')
+                : fine(`Restart=${restart}`),
+        ];
+        if (watchdog === 0 || watchdog === Number.POSITIVE_INFINITY) {
+            const expected = 'a watchdog, so that a hung worker is restarted';
+            remarks.push(doubtful('no watchdog', expected, 'deploy with a watchdog'));
+        }
+        else {
+            const span = quantities_formatDuration(watchdog / 1_000_000);
+            remarks.push(notifies(unit)
+                ? fine(`watchdog ${span}`)
+                : wrong(`watchdog ${span} with Type=${unit.properties.Type ?? ''}`, 'Type=notify with WatchdogSec: systemd kills a healthy worker that sends no notifications', 'deploy again: deploy-worker sets up a working watchdog'));
+        }
+        return check_checkOf(supervision, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/swap.js
+
+
+
+
+/** The kernel does not count the header page of a swap area; there may be several areas. */
+const swapTolerance = MiB;
+/** Swap is active and large enough. */
+const swap = {
+    id: 'swap',
+    title: 'swap',
+    proves: 'Swap of at least the desired size is active.',
+    doesNotProve: 'That it is fast enough for what is swapped.',
+    judge(evidence, desired) {
+        const { swap: areas, host } = latest(evidence);
+        const total = areas.active.reduce((sum, area) => sum + area.sizeBytes, 0);
+        const seen = areas.active.length === 0
+            ? 'none'
+            : areas.active
+                .map(({ sizeBytes, path, priority }) => {
+                return `${formatBytes(sizeBytes)} at ${path}, priority ${priority}`;
+            })
+                .join('; ');
+        const wanted = desired.swapBytes;
+        if (host.container !== null && total === 0) {
+            const why = `none; in a container (${host.container}), only its host can enable swap`;
+            return unknownCheck(swap, why, 'ask the provider for swap');
+        }
+        if (wanted !== null && total < wanted - swapTolerance) {
+            return check_checkOf(swap, [wrong(seen, formatBytes(wanted), 'run provision')]);
+        }
+        if (total === 0) {
+            return check_checkOf(swap, [doubtful(seen, 'active swap', 'run provision')]);
+        }
+        return check_checkOf(swap, [fine(seen)]);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/swap-boot.js
+
+
+const swap_boot_expected = 'swap that is also there after a reboot';
+/** Sources of fstab(5) that name no path of a device as `/proc/swaps` does. */
+const byAnotherName = /^(?:(?:PART)?(?:UUID|LABEL)=|\/dev\/(?:disk|mapper)\/)/;
+const defaultSwappiness = '60';
+/** Whether the active swap, and its swappiness, outlive a reboot. */
+const swapBoot = {
+    id: 'swap-boot',
+    title: 'swap after a reboot',
+    proves: 'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the present swappiness.',
+    doesNotProve: 'That the line of fstab for a partition, which may name it otherwise, is right.',
+    judge(seen) {
+        const { swap, sysctl, host } = latest(seen);
+        // The check `swap` says that there is none.
+        if (swap.active.length === 0)
+            return [];
+        if (host.container !== null) {
+            const why = `in a container (${host.container}), only its host keeps swap`;
+            return unknownCheck(swapBoot, why);
+        }
+        const entries = entriesOf(swap.fstab);
+        if (entries === null)
+            return unknownCheck(swapBoot, '/etc/fstab is not a regular text file');
+        const remarks = swap.active.map((area) => judgeArea(area, entries, swap.enabledUnits ?? []));
+        return check_checkOf(swapBoot, [...remarks, ...judgeSwappiness(sysctl)]);
+    },
+};
+/** The swap in fstab(5); `null`: it cannot be read. */
+function entriesOf(fstab) {
+    if (fstab.kind === 'absent')
+        return [];
+    if (fstab.kind !== 'file' || fstab.text === null)
+        return null;
+    return fstab.text.split('\n').flatMap((line) => {
+        const [source = '#', , type, options = ''] = line.trim().split(/\s+/);
+        if (source.startsWith('#') || type !== 'swap')
+            return [];
+        const automatic = !options.split(',').includes('noauto');
+        return [{ source: source.replaceAll('\\040', ' '), automatic }];
+    });
+}
+function judgeArea({ path, type }, entries, enabledUnits) {
+    if (path.startsWith('/dev/zram'))
+        return unclear(`${path} is made anew at each boot`);
+    const own = entries.filter(({ source }) => source === path);
+    if (own.some(({ automatic }) => automatic))
+        return fine(`${path} is in /etc/fstab`);
+    if (enabledUnits.includes(unitOf(path)))
+        return fine(`${path} is in ${unitOf(path)}`);
+    const next = 'run provision, which writes the line';
+    if (own.length > 0)
+        return wrong(`${path} has noauto in /etc/fstab`, swap_boot_expected, next);
+    if (type !== 'partition')
+        return wrong(`${path} is not in /etc/fstab`, swap_boot_expected, next);
+    const other = entries.find(({ source, automatic }) => automatic && byAnotherName.test(source));
+    if (other !== undefined)
+        return fine(`${path} is in /etc/fstab, as ${other.source}`);
+    const said = `${path} is not in /etc/fstab; systemd finds it only by the type of the partition`;
+    return doubtful(said, swap_boot_expected, 'write a line for it');
+}
+/** `/swap/file 1` → `swap-file\x201.swap`, as systemd-escape(1) does. */
+function unitOf(path) {
+    const name = path
+        .replace(/^\/+/, '')
+        .replace(/^\.|[^A-Za-z0-9:_./]/g, (sign) => [...new TextEncoder().encode(sign)]
+        .map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`)
+        .join(''))
+        .replaceAll('/', '-');
+    return `${name}.swap`;
+}
+function judgeSwappiness({ values, readOnly, settings }) {
+    const name = 'vm.swappiness';
+    const now = values[name] ?? null;
+    if (now === null || readOnly.includes(name))
+        return [];
+    const last = settings.filter((setting) => setting.name === name).at(-1);
+    const next = 'run provision, which writes it to a file of sysctl.d';
+    const wanted = 'the same swappiness after a reboot';
+    if (last === undefined) {
+        if (now === defaultSwappiness)
+            return [fine(`swappiness ${now}, the default`)];
+        return [doubtful(`swappiness ${now} until the next reboot: no file sets it`, wanted, next)];
+    }
+    const where = `${last.path}:${last.line}`;
+    if (last.value === now)
+        return [fine(`swappiness ${now} (${where})`)];
+    const seen = `swappiness ${now} until the next reboot, then ${last.value} (${where})`;
+    return [doubtful(seen, wanted, next)];
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/unit.js
+
+
+
+
+/** Active and running; with Type=notify this means that the worker reported ready. */
+const unit_unit = {
+    id: 'unit',
+    title: 'unit',
+    proves: 'The unit is active and running, reported ready if its Type is notify, and systemd runs what its file says.',
+    doesNotProve: 'That it takes or finishes any task.',
+    judge(seen) {
+        const { unit, host, journal } = latest(seen);
+        const named = { id: 'unit', title: unit.name };
+        const state = `${unit.activeState} (${unit.subState})`;
+        const runs = unit.activeState === 'active' && unit.subState === 'running';
+        const journalCommand = `run \`journalctl -u ${unit.name}\` on the host`;
+        if (!runs) {
+            const result = unit.properties.Result ?? '';
+            const seen = result === '' || result === 'success' ? state : `${state}, result ${result}`;
+            return check_checkOf(named, [wrong(seen, 'active (running)', `${journalCommand}, fix the cause and deploy again`)], check_lastLines(journal.tail, shownTail));
+        }
+        const since = unit.activeSince === null ? '' : ` for ${quantities_formatDuration(host.now - unit.activeSince)}`;
+        const ready = notifies(unit) ? ', reported ready (Type=notify)' : '';
+        const remarks = [fine(`${state}${since}${ready}`)];
+        if (unit.needDaemonReload) {
+            const next = 'deploy again, or `systemctl daemon-reload` and restart';
+            remarks.push(doubtful('unit file changed since systemd loaded it', 'the loaded unit to match its file', next));
+        }
+        return check_checkOf(named, remarks);
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/visibility-timeout.js
+
+
+
+
+
+/** What deploy-worker adds to the longest task: a stop waits for both. */
+const visibility_timeout_stopMarginSeconds = 60;
+/** The visibility timeout of the app against its longest task. */
+const visibility_timeout_visibilityTimeout = {
+    id: app_rules_visibilityTimeout.id,
+    title: 'visibility timeout',
+    proves: 'The broker does not deliver a message again while its task may still run, as far as the stop of the unit shows the longest task. Only where a process of the app sent the probes.',
+    doesNotProve: 'How long tasks really take.',
+    judge(evidence) {
+        const { gate } = evidence;
+        const { unit } = latest(evidence);
+        const runs = gate.kind === 'sent' ? gate.runs : [];
+        const [told] = runs.flatMap(({ result }) => result.kind === 'report' && result.report.delivery ? [result.report.delivery] : []);
+        if (told === undefined)
+            return [];
+        const { transport, seconds, where, problem } = told;
+        if (problem !== null)
+            return [unknownCheck(visibility_timeout_visibilityTimeout, `unknown: ${problem}`)];
+        if (seconds === null)
+            return [check_checkOf(visibility_timeout_visibilityTimeout, [fine(`none: the broker is ${transport}`)])];
+        const seen = `${quantities_formatDuration(seconds)} (${where})`;
+        const stop = values_parseTimeSpan(unit.properties.TimeoutStopUSec ?? '');
+        const longest = stop === null ? Number.NaN : stop / 1_000_000 - visibility_timeout_stopMarginSeconds;
+        // A stop without limit shows nothing about the longest task.
+        if (!Number.isFinite(longest) || seconds >= longest)
+            return [check_checkOf(visibility_timeout_visibilityTimeout, [fine(seen)])];
+        const expected = `at least ${quantities_formatDuration(longest)}, for which a stop waits`;
+        return [check_checkOf(visibility_timeout_visibilityTimeout, [doubtful(seen, expected, `set ${app_rules_visibilityTimeout.fix}`)])];
+    },
+};
+
+;// CONCATENATED MODULE: ./src/verify/checks/watchdog.js
+
+
+
+
+
+/** The support module feeds it four times in its time: at three quarters, two pings are missing. */
+const lateShare = 0.75;
+/** Later than this, systemd should have ended the worker. */
+const overdueShare = 1.25;
+/** Whether the worker feeds its watchdog, by systemd's own timestamp. */
+const watchdog = {
+    id: 'watchdog',
+    title: 'watchdog is fed',
+    proves: 'The main process of the worker reported to the watchdog of systemd within its time.',
+    doesNotProve: 'That its children work, and that it takes messages.',
+    judge(seen) {
+        const facts = latest(seen);
+        const { unit } = facts;
+        const limit = limitOf(unit);
+        // The checks `unit` and `supervision` say what is wrong with such a unit.
+        if (limit === null || !notifies(unit) || unit.activeState !== 'active')
+            return [];
+        const age = ageOf(facts);
+        if (age === null)
+            return unknownCheck(watchdog, 'systemd does not report when it was fed');
+        return check_checkOf(watchdog, [judgeAge(age, limit, unit, hasMoved(seen.before, seen.after))]);
+    },
+};
+function judgeAge(age, limit, { name }, moved) {
+    const seen = `fed ${quantities_formatDuration(age)} ago${moved ? ', and during the gate' : ''}; its limit is ${quantities_formatDuration(limit)}`;
+    const expected = `a worker that feeds it within ${quantities_formatDuration(limit)}`;
+    if (age > limit * overdueShare) {
+        const next = `restart ${name}: systemd should have ended it, so its watchdog does not work`;
+        return wrong(seen, expected, next);
+    }
+    if (age > limit * lateShare) {
+        const next = `check what its main process does; at ${quantities_formatDuration(limit)} systemd ends it`;
+        return doubtful(seen, expected, next);
+    }
+    return fine(seen);
+}
+/** In seconds; `null`: there is no watchdog. */
+function limitOf({ properties }) {
+    const span = values_parseTimeSpan(properties.WatchdogUSec ?? '0') ?? 0;
+    return span === 0 || !Number.isFinite(span) ? null : span / values_microseconds(1);
+}
+/** Seconds since it was fed. Both timestamps are of the monotonic clock, which nobody can set. */
+function ageOf({ unit, host }) {
+    const fed = monotonic(unit, 'WatchdogTimestampMonotonic');
+    const active = monotonic(unit, 'ActiveEnterTimestampMonotonic');
+    if (fed === null || active === null || unit.activeSince === null)
+        return null;
+    return Math.max(0, host.now - unit.activeSince - (fed - active));
+}
+function monotonic({ properties }, name) {
+    const text = properties[name] ?? '';
+    return /^[1-9]\d*$/.test(text) ? Number(text) / values_microseconds(1) : null;
+}
+function hasMoved(before, after) {
+    const first = monotonic(before.unit, 'WatchdogTimestampMonotonic');
+    const last = after === null ? null : monotonic(after.unit, 'WatchdogTimestampMonotonic');
+    return first !== null && last !== null && last > first;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks.js
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Every check, in the order in which they are shown. */
+const checkModules = [
+    unit_unit,
+    enabled,
+    invocation,
+    settings,
+    limits,
+    supervision,
+    watchdog,
+    processes,
+    progress,
+    strays,
+    consuming,
+    broker,
+    activeQueues,
+    queueLengths,
+    beat,
+    swap,
+    swapBoot,
+    memory,
+    memoryEvents,
+    oom,
+    kernelOom,
+    pressure,
+    disk,
+    clock,
+    restarts,
+    journal,
+    rateLimits,
+    errors,
+    newErrors,
+    http,
+    own_own,
+    stuckJobs,
+    visibility_timeout_visibilityTimeout,
+    gate,
+    gateJob,
+    gateBatch,
+    gatePeak,
+    memoryReturn,
+    gateOom,
+    gateRateLimits,
+    gateErrors,
+    gateRows,
+];
+/**
+ * What must be known of a host, or nothing is proven: of each line at least one. A probe that came
+ * back proves what the broker may not tell: that the worker takes its messages.
+ */
+const essentials = [[unit_unit], [consuming, gateJob]];
+/** The verdict on the evidence. With warnings only, the host is healthy. */
+function checks_judge(seen, desired) {
+    const checks = checkModules.flatMap((module) => module.judge(seen, desired));
+    return { conclusion: conclude(checks, desired), checks };
+}
+function conclude(checks, desired) {
+    if (checks.some(({ verdict }) => verdict === 'fail'))
+        return 'unhealthy';
+    return missingEssentials(checks, desired).length > 0 ? 'inconclusive' : 'healthy';
+}
+/** The unknown checks that make a verdict inconclusive. */
+function missingEssentials(checks, { dryRun }) {
+    // A dry run sends no probe, as asked; the real run would.
+    const isKnown = ({ id }) => checks.some((check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)));
+    const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
+    return checks.filter(({ id, verdict }) => about.some((module) => module.id === id && !isKnown(module)) ||
+        // Whoever wrote a check wants its answer.
+        (id === own_own.id && verdict === 'unknown' && !dryRun));
+}
+/** The ids of the checks that failed, each once. */
+function failedChecks({ checks }) {
+    return [...new Set(checks.flatMap(({ id, verdict }) => (verdict === 'fail' ? [id] : [])))];
+}
+/** The error of the first check that failed or is missing; `null` when the verdict is healthy. */
+function gateError(verdict) {
+    if (verdict.conclusion === 'inconclusive')
+        return inconclusiveError(verdict);
+    const [first, ...others] = verdict.checks.filter(({ verdict }) => verdict === 'fail');
+    if (first === undefined)
+        return null;
+    const expected = first.expected === '' ? '' : `; expected ${first.expected}`;
+    const more = others.length === 0 ? '' : ` (also failed: ${others.map(({ id }) => id).join(', ')})`;
+    return new GateError(first.id, `${first.title}: ${first.seen}${expected}${more}`, first.evidence, first.next);
+}
+function inconclusiveError({ checks }) {
+    const [first] = missingEssentials(checks, { dryRun: false });
+    if (first === undefined)
+        return null;
+    return new GateError(first.id, `inconclusive: no check failed, but nothing is proven while this is unknown: ${first.title}: ${first.seen}`, first.evidence, first.next === '' ? 'use a gate that sends probes: `canary`, `task` or `http`' : first.next);
+}
+
+;// CONCATENATED MODULE: ./src/verify/gate.js
+
+
+
+/**
+ * The requests of the gate: one probe, then a batch. Empty for the gate `none`.
+ *
+ * @throws ConfigError when the unit does not show how to reach its app
+ */
+function planGate(gate, source, timeoutSeconds, batchSize) {
+    switch (gate.kind) {
+        case 'none':
+            return [];
+        case 'canary': {
+            const app = gate_requireApp(source);
+            const [first, batch] = spreadCanaries(queuesOf(source), batchSize);
+            const request = (queues) => ({ kind: 'canary', ...app, queues, timeoutSeconds });
+            return [
+                { id: 'gate-job', title: `1 canary to ${first}`, request: request([first]) },
+                {
+                    id: 'gate-batch',
+                    title: `${batch.length} canaries to ${formatList(batch)}`,
+                    request: request(batch),
+                },
+            ];
+        }
+        case 'task': {
+            const app = gate_requireApp(source);
+            const { task, queue, args, clean } = gate;
+            const where = queue === null ? '' : ` to ${queue}`;
+            const request = (count) => ({
+                kind: 'task',
+                ...app,
+                task,
+                queue,
+                calls: Array.from({ length: count }, () => ({ args })),
+                timeoutSeconds,
+                ...(clean !== undefined && { clean }),
+            });
+            return [
+                { id: 'gate-job', title: `1 call of ${task}${where}`, request: request(1) },
+                {
+                    id: 'gate-batch',
+                    title: `${batchSize} calls of ${task}${where}`,
+                    request: request(batchSize),
+                },
+            ];
+        }
+        case 'http': {
+            const { batchForm, ...call } = gate;
+            const { method, url } = call;
+            const request = { ...call, timeoutSeconds };
+            const title = `${method} ${secrets_showUrl(url)}`;
+            return [
+                { id: 'gate-job', title, request },
+                ...(batchForm === undefined
+                    ? []
+                    : [
+                        {
+                            id: 'gate-batch',
+                            title: `${title} with the batch form`,
+                            request: { ...request, form: batchForm },
+                        },
+                    ]),
+            ];
+        }
+    }
+}
+/** What a gate costs, said before it starts: calls of a task of the app are real work. */
+function announceGate(requests) {
+    const calls = requests.flatMap(({ request }) => (request.kind === 'task' ? [request] : []));
+    const [first, ...others] = calls.map((request) => request.calls.length);
+    const task = calls[0]?.task;
+    if (task === undefined || first === undefined)
+        return null;
+    const all = others.reduce((sum, count) => sum + count, first);
+    const rest = others.map((count) => `, then ${count} at once`).join('');
+    return `runs ${task} ${all} times: once${rest}`;
+}
+/**
+ * One canary to the first queue, then a batch of at least `size` to the others, so that every queue
+ * gets one; with fewer queues, they are reused.
+ */
+function spreadCanaries(queues, size) {
+    // Celery's default queue, for a worker without -Q.
+    const [first = 'celery', ...others] = new Set(queues);
+    const all = [...others, first];
+    const length = Math.max(size, others.length);
+    const batch = Array.from({ length }, (_, index) => all[index % all.length] ?? first);
+    return [first, batch];
+}
+function queuesOf({ unit, call }) {
+    if (call?.queues === 'unknown') {
+        throw new errors_ConfigError('input unit', `cannot read the queues of ${unit}: its -Q contains variables`, 'literal queue names in ExecStart, or gate `task`, `http` or `none`');
+    }
+    return call === null || call.queues === 'default' ? [] : call.queues;
+}
+function gate_requireApp({ unit, app }) {
+    if (app.kind === 'known')
+        return app.process;
+    throw new errors_ConfigError('input unit', ...describeMissing(unit, app));
+}
+function describeMissing(unit, app) {
+    switch (app.missing) {
+        case 'worker':
+            return [
+                `cannot read a Celery worker command from ${unit}`,
+                'a unit whose ExecStart is `celery … worker`, or gate `http` or `none`',
+            ];
+        case 'app':
+            return [
+                `cannot read the app from the ExecStart of ${unit}`,
+                '`celery -A <app> worker`, or gate `http` or `none`',
+            ];
+        case 'interpreter':
+            return [
+                `cannot tell which Python runs the Celery of ${unit}`,
+                'an ExecStart with a Python, or a program whose shebang names one; or gate `http` or `none`',
+            ];
+        case 'python':
+            return [
+                `cannot tell from ${app.from} which Python runs the Celery of ${unit}`,
+                'the path of the celery that the app uses in ExecStart, e.g. /srv/app/venv/bin/celery; or gate `http` or `none`',
+            ];
+        case 'program':
+            return [
+                `the ExecStart of ${unit} runs ${app.program}, which is not on the host`,
+                'the path of the celery that the app uses, or gate `http` or `none`',
+            ];
+    }
+}
+
+;// CONCATENATED MODULE: ./src/use-case/run-own-commands.js
+
+
+/**
+ * Runs the commands among the user's checks, one after the other; none in a dry run, as nobody knows
+ * what they do.
+ *
+ * @returns by the name of the check
+ */
+async function runOwnCommands(ports, { ownChecks, dryRun, unit }, app) {
+    const results = new Map();
+    for (const check of ownCommands(ownChecks)) {
+        const result = dryRun
+            ? { kind: 'not-run', why: 'dry run' }
+            : await runCommand(ports, check, unit, app);
+        results.set(check.name, result);
+    }
+    return results;
+}
+/** A command that the host refuses to run says nothing about the app. */
+async function runCommand({ agent, onProgress }, { name, argv, timeoutSeconds }, unit, app) {
+    if (app.kind !== 'known') {
+        return { kind: 'not-run', why: 'the unit does not show the Python of its worker' };
+    }
+    onProgress({ kind: 'note', message: `check: ${name}` });
+    const { interpreter } = app.process;
+    try {
+        const query = { command: { unit, interpreter, argv, timeoutSeconds } };
+        return { kind: 'ran', fact: (await agent.look(query)).command };
+    }
+    catch (error) {
+        if (!(error instanceof HostError))
+            throw error;
+        return { kind: 'not-run', why: error.message };
+    }
+}
+
+;// CONCATENATED MODULE: ./src/use-case/verify-host.js
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Loaded into the worker by deploy-worker (`host/support`). */
+const verify_host_supportModule = 'celeriac_support';
+/** A worker may give memory back some time after a job, e.g. when it replaces a child. */
+const returnPauses = 4;
+const returnPause = units_seconds(5);
+/** All facts that verify needs, in one message. */
+function verifyQuery(desired) {
+    const unit = desired.unit;
+    return {
+        host: {},
+        unit: { name: unit },
+        workers: { command: workerCommand },
+        // Which swap areas are active does not depend on the path.
+        swap: { path: '/swapfile' },
+        sysctl: { names: ['vm.swappiness'] },
+        settings: { unit },
+        room: { unit, paths: verify_host_foldersOf(desired.database) },
+        pressure: { unit },
+        journal: { unit },
+        kernel: { unit },
+        http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
+        releases: { unit },
+        beats: {},
+    };
+}
+const probeOf = ({ url, timeoutSeconds }) => ({ url, timeoutSeconds });
+/** The folder of a job database that is a file. */
+const verify_host_foldersOf = (database) => database?.startsWith('/') ? [database.slice(0, database.lastIndexOf('/')) || '/'] : [];
+/**
+ * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.
+ * Without probes, the facts are read once.
+ *
+ * @throws ConfigError when there is no such unit, or it does not provide what the gate needs
+ * @throws HostError when the host cannot be reached
+ */
+async function verifyHost(ports, desired) {
+    const query = verifyQuery(desired);
+    const before = await ports.agent.look(query);
+    verify_host_requireUnit(before.unit);
+    const call = workerCallOf(before.unit, before.host.cpus);
+    const { unit } = await lookAtPrograms(ports.agent, before);
+    const source = { unit: desired.unit, app: appProcessOf(unit), call };
+    const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds, desired.gateBatch);
+    const since = loggedSince(before.releases, before.journal.since);
+    const stuck = await ports.findStuckRows(releasedAt(before.releases));
+    const first = await searchConsuming(ports, source, before.unit);
+    const beats = beatsOf(before, call);
+    const earlierBroker = await searchBroker(ports, source, before, beats, null);
+    const { unit: name } = desired;
+    const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
+    const gone = earlierBroker.kind === 'asked' && earlierBroker.last.kind === 'unreachable';
+    const gate = await passGate(ports, requests, before, call, { dryRun: desired.dryRun, gone });
+    const ownCommands = await runOwnCommands(ports, desired, source.app);
+    const after = gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
+    const strays = ports.findStrays(after ?? before);
+    // A worker that passed the gate may have come back in between.
+    const again = after !== null && first.kind === 'asked' && deafness_describeDeafness(first.fact) !== null;
+    const consuming = again ? await searchConsuming(ports, source, after.unit) : first;
+    const log = after === null
+        ? { logged: earlier, loggedMeanwhile: null }
+        : await searchLog(ports, earlier, before);
+    const broker = after === null ? earlierBroker : await searchBroker(ports, source, after, beats, earlierBroker);
+    const evidence = {
+        before,
+        after,
+        call,
+        strays,
+        stuck,
+        consuming,
+        broker,
+        beats: after === null ? beats : beatsOf(after, call),
+        ...log,
+        gate,
+        ownCommands,
+        clockSkew: ports.agent.clockSkew,
+    };
+    return { verdict: checks_judge(evidence, desired), evidence };
+}
+/** The facts again, with the unit as it is once it has given back the memory of the probes. */
+async function lookAfterGate({ agent, pause }, query, before, { runs }, { memoryReturnBytes }) {
+    const after = await agent.look(query);
+    const isHeld = (unit) => memoryGrowth(before.unit.memory, unit.memory, memoryReturnBytes)?.isAllowed === false;
+    let { unit } = after;
+    const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
+    for (let waits = 0; passed && waits < returnPauses && isHeld(unit); waits += 1) {
+        const why = `the worker still holds the memory of the probes; looking again in ${quantities_formatDuration(returnPause)}`;
+        await pause({ seconds: returnPause, why });
+        ({ unit } = await agent.look({ unit: query.unit }));
+    }
+    return { ...after, unit };
+}
+const beatsOf = ({ beats, unit }, call) => call === null || call.app === null
+    ? { units: [], processes: [] }
+    : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory));
+/** One look at the broker, or the second one after `earlier`. */
+async function searchBroker({ agent }, { app, call }, { host }, beats, earlier) {
+    if (earlier?.kind === 'not-asked')
+        return earlier;
+    if (app.kind !== 'known' || call === null || call.queues === 'unknown') {
+        return {
+            kind: 'not-asked',
+            why: 'the unit does not show how to import its app, or its queues',
+        };
+    }
+    const queues = call.queues === 'default' ? null : call.queues;
+    const query = { ...app.process, queues, beat: scheduleQuery(beats) };
+    const { broker } = await agent.look({ broker: query });
+    const { first, firstAt } = earlier ?? { first: broker, firstAt: host.now };
+    return { kind: 'asked', first, firstAt, last: broker, lastAt: host.now };
+}
+/** The log since the release, once more, and of the time since `earlier`. */
+async function searchLog({ agent }, earlier, { host, unit: { name: unit } }) {
+    const { logged } = await agent.look({ logged: { unit, since: earlier.since } });
+    const meanwhile = earlier.cursor === ''
+        ? { unit, since: host.now }
+        : { unit, since: null, after: earlier.cursor };
+    const { logged: loggedMeanwhile } = await agent.look({ logged: meanwhile });
+    return { logged, loggedMeanwhile };
+}
+async function searchConsuming({ agent }, { app, call }, unit) {
+    const no = (why) => ({ kind: 'not-asked', why });
+    if (unit.activeState !== 'active')
+        return no('the worker is not running');
+    if (app.kind !== 'known')
+        return no('the unit does not show how to import its app');
+    const query = consumingQuery(app.process, call);
+    if (query === null)
+        return no('the unit does not show the queues of its worker');
+    const { consuming } = await agent.look({ consuming: query });
+    return { kind: 'asked', fact: consuming };
+}
+function verify_host_requireUnit(unit) {
+    const problems = {
+        'not-found': 'no such unit on the host',
+        masked: 'the unit is masked (a link to /dev/null)',
+        'bad-setting': 'systemd cannot load the unit: it contains an invalid setting',
+        error: 'systemd cannot read the unit',
+    };
+    const problem = problems[unit.loadState];
+    if (problem === undefined)
+        return;
+    throw new errors_ConfigError('input unit', `${unit.name}: ${problem}`, 'the name of a systemd service that runs a Celery worker');
+}
+async function passGate(ports, requests, before, call, { dryRun, gone }) {
+    if (requests.length === 0)
+        return { kind: 'none' };
+    if (dryRun)
+        return { kind: 'not-sent', requests, why: 'dry run, would send' };
+    if (before.unit.activeState !== 'active') {
+        return { kind: 'not-sent', requests, why: 'not sent, the worker is not running' };
+    }
+    // The check of the broker tells why; a probe could tell no more.
+    if (gone && requests.every(({ request }) => request.kind !== 'http')) {
+        return { kind: 'not-sent', requests, why: 'not sent, the app does not reach its broker' };
+    }
+    const runs = [];
+    let passed = true;
+    if (!loadsSupport(requests, call)) {
+        return { kind: 'sent', runs: withoutSupport(requests, before.unit.name) };
+    }
+    const cost = announceGate(requests);
+    if (cost !== null)
+        ports.onProgress({ kind: 'note', message: `gate: ${cost}` });
+    for (const request of requests) {
+        const result = passed ? await send(ports, request) : { kind: 'not-sent' };
+        passed = result.kind === 'report' && result.report.ok;
+        runs.push({ request, result });
+    }
+    return { kind: 'sent', runs };
+}
+/** Canaries are tasks of the support module: only a worker that loads it can run them. */
+function loadsSupport(requests, call) {
+    const canaries = requests.some(({ request }) => request.kind === 'canary');
+    return !canaries || call === null || call.include.includes(verify_host_supportModule);
+}
+function withoutSupport(requests, unit) {
+    return requests.map((request, index) => ({
+        request,
+        result: index > 0
+            ? { kind: 'not-sent' }
+            : {
+                kind: 'fault',
+                problem: `${unit} does not load ${verify_host_supportModule} (-I), which runs the canaries`,
+                evidence: [],
+                next: 'run deploy-worker, which adds it; or choose gate `task` or `http`',
+            },
+    }));
+}
+/** A fault becomes a finding: the other checks may still show the cause. */
+async function send(ports, request) {
+    ports.onProgress({ kind: 'note', message: `gate: ${request.title}` });
+    try {
+        return { kind: 'report', report: await ports.agent.submit(request.request, ports.onProgress) };
+    }
+    catch (error) {
+        if (!(error instanceof HostError))
+            throw error;
+        const { evidence = [], next } = error.failure;
+        return { kind: 'fault', problem: error.message, evidence, next };
+    }
+}
+
+;// CONCATENATED MODULE: ./src/use-case/verify-report.js
+
+
+
+
+
+
+/** Eight days of samples are about ten answers. */
+const mostAnswers = 20;
+const emptyMemory = () => ({ samples: [], after: null });
+/**
+ * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
+ * and samples. What cannot be read is `null` in it.
+ */
+async function gatherReport(agent, { host, meta, sentence, verdict, evidence, soakLimits, secrets }, remembered = emptyMemory()) {
+    const unit = evidence.before.unit.name;
+    const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
+    const releases = ledger?.releases ?? latest(evidence).releases;
+    const shown = ledger === null ? [] : shownTransactions(releases, ledger.transactions);
+    const steps = shown.length === 0
+        ? { undoing: [] }
+        : await maybe(() => agent.look({ undoing: { transactions: shown } }));
+    const samples = await maybe(() => readSamples(agent, unit, remembered));
+    const memory = {
+        releases: releases.releases,
+        transactions: ledger?.transactions ?? [],
+        samples: samples ?? [],
+        now: latest(evidence).host.now,
+    };
+    const isSoaked = samples !== null && soakLimits.wanted > 0;
+    const soak = isSoaked ? judgeRelease(memory, soakLimits) : null;
+    const report = buildReport({
+        celeriac: version,
+        host,
+        by: { run: meta.holder, actor: meta.actor ?? '', sha: meta.sha },
+        verdict,
+        sentence,
+        evidence,
+        releases,
+        samples,
+        transactions: ledger?.transactions ?? null,
+        steps: ledger === null ? null : (steps?.undoing ?? null),
+        soak: soak?.verdict ?? null,
+        comparison: soak?.comparison ?? null,
+    });
+    return hideSecrets(report, secrets);
+}
+/**
+ * The samples of a unit, oldest first; `null`: the host has none.
+ *
+ * @throws HostError
+ */
+async function readSamples(agent, unit, memory) {
+    for (let answer = 0; answer < mostAnswers; answer += 1) {
+        const fact = await ask(agent, unit, memory.after);
+        // Its file was replaced meanwhile: what follows begins with the oldest sample again.
+        if (fact.restarted || fact.cursor === null)
+            memory.samples = [];
+        memory.samples.push(...fact.samples);
+        memory.after = fact.cursor;
+        if (fact.cursor === null || !fact.more)
+            break;
+    }
+    return memory.samples.length === 0 ? null : [...memory.samples];
+}
+const ask = async (agent, unit, after) => (await agent.look({ samples: { unit, after } })).samples;
+/** `null`: the host could not tell, or its agent is older than the question. */
+async function maybe(look) {
+    try {
+        return await look();
+    }
+    catch (error) {
+        if (error instanceof HostError)
+            return null;
+        throw error;
+    }
+}
+
+;// CONCATENATED MODULE: ./src/use-case/look-at-worker.js
+
+
+
+
+/** Checks of what a look does not do: "not done" is no news. */
+const notMade = new Set(['gate', 'stuck-jobs']);
+/**
+ * The report of a worker as it is now: as verify makes it, but no job is sent, and the app's tables are
+ * not read.
+ *
+ * @param memory what earlier looks have read of the samples
+ * @throws ConfigError when there is no such unit
+ * @throws HostError when the host cannot be reached
+ */
+async function lookAtWorker(agent, onProgress, desired, subject, memory) {
+    const ports = {
+        agent,
+        onProgress,
+        // Only a gate waits.
+        pause: async () => { },
+        findStrays: straysOf,
+        findStuckRows: async () => ({ kind: 'not-read', why: '`verify` reads the tables of the app' }),
+    };
+    const looked = { ...desired, gate: { kind: 'none' }, dryRun: true };
+    const { verdict: judged, evidence } = await verifyHost(ports, looked);
+    const checks = judged.checks.filter(({ id }) => !notMade.has(id));
+    const verdict = { ...judged, checks };
+    const sentence = describeVerdict(verdict);
+    return gatherReport(agent, { ...subject, verdict, evidence, sentence }, memory);
+}
+
+;// CONCATENATED MODULE: ./src/cli/status.js
+
+
+
+
+
+
+
+
+
+
+
+
+
+const everyInput = {
+    every: durationInput({ description: 'With `--watch`: how often to look.', fallback: '15s' }),
+};
+/** `celeriac status`. */
+const status_status = {
+    name: 'status',
+    summary: 'Shows a worker as it is now: what verify checks, memory, queues, releases and how far the proof is. Sends no jobs and changes nothing.',
+    usage: '[--host H] [--unit U] [--watch]',
+    about: ['The tables of the app are not read.'],
+    inputs: { ...everyInput, ...statusInputs },
+    own: [
+        {
+            name: 'watch',
+            takes: '',
+            fallback: '',
+            description: 'Look again and again, until Ctrl+C.',
+            isSwitch: true,
+        },
+        ...placeFlags,
+        {
+            ...jsonFlag,
+            description: 'Print the report as JSON (docs/reference/report.schema.json); with `--watch`, one line for each look.',
+        },
+    ],
+    exits: {
+        ...lookExits,
+        [exitCodes.done]: 'healthy',
+        [exitCodes.found]: 'not healthy',
+        [exitCodes.left]: 'inconclusive: what must be known is not',
+    },
+    refuse: (given) => {
+        if (given.has('every') && given.get('watch') !== 'true') {
+            refuseFlag('every', '`--every` requires `--watch`', '`--watch`, or neither of them');
+        }
+    },
+    run: (flags, tools) => lookWith('status', flags, tools, (look) => status_show(look, flags, tools)),
+};
+async function status_show(look, flags, tools) {
+    const { terminal, interrupted } = tools;
+    const { every } = readInputs(everyInput, (name) => flags.get(name) ?? '', new Map());
+    const isWatch = flags.get('watch') === 'true';
+    const isJson = flags.get('json') === 'true';
+    const desired = readVerifyDesired(look.inputs);
+    const subject = { ...look, soakLimits: readSoakDesired(look.inputs).limits };
+    const memory = emptyMemory();
+    const tell = isWatch
+        ? () => { }
+        : (progress) => {
+            const line = renderProgress(progress);
+            if (line !== null)
+                terminal.note(line);
+        };
+    for (;;) {
+        const report = await lookAtWorker(look.agent, tell, desired, subject, memory);
+        if (isWatch && !isJson)
+            terminal.clear?.();
+        terminal.out(isJson ? renderJson(report, { isSeries: isWatch }) : renderStatus(report));
+        if (!isWatch)
+            return codeOf(report);
+        await (0,promises_namespaceObject.setTimeout)(every * 1000, undefined, { signal: interrupted });
+    }
+}
+function codeOf({ verdict }) {
+    const codes = {
+        healthy: exitCodes.done,
+        unhealthy: exitCodes.found,
+        inconclusive: exitCodes.left,
+    };
+    return codes[verdict.conclusion];
+}
+
 ;// CONCATENATED MODULE: ./src/cli/terminal.js
 
 /** Text from a host or a database must not control the terminal, or the runner that shows it. */
 const guardTerminal = (terminal) => ({
     out: (text) => terminal.out(escape_sanitizeLogLine(text)),
     note: (line) => terminal.note(escape_sanitizeLogLine(line)),
+    ...(terminal.live !== undefined && {
+        live: (line) => terminal.live?.(escape_sanitizeLogLine(line)),
+    }),
+    ...(terminal.clear !== undefined && { clear: terminal.clear }),
 });
 
 ;// CONCATENATED MODULE: ./src/cli/celeriac.js
@@ -61216,16 +65215,27 @@ const guardTerminal = (terminal) => ({
 
 
 
+
+
+
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 /** Every command, in display order. */
-const celeriac_commands = [cleanup, soak, harden, unharden];
+const celeriac_commands = [
+    status_status,
+    releases,
+    logs,
+    cleanup,
+    soak,
+    harden,
+    unharden,
+];
 /**
  * The command line: `celeriac <command> …`. Never throws.
  *
  * @returns the exit code
  */
-async function runCommand(words, tools) {
+async function celeriac_runCommand(words, tools) {
     const terminal = guardTerminal(tools.terminal);
     const [name, ...rest] = words;
     const node = process.versions.node;
@@ -62390,7 +66400,7 @@ const OPENSSH_OF_PUTTY = 'the OpenSSH format: `puttygen KEY.ppk -O private-opens
 function parseLoginKey(text, passphrase) {
     refuseCertificate(text);
     const key = tidy(text);
-    checkShape(key);
+    login_key_checkShape(key);
     const secret = passphrase === undefined || passphrase === '' ? undefined : passphrase;
     const parsed = login_key_readKey(key, secret);
     const publicKey = parsed.getPublicSSH();
@@ -62429,7 +66439,7 @@ function refuseCertificate(text) {
         return;
     throw new errors_ConfigError(KEY_INPUT, '`ssh-key` contains an OpenSSH certificate, and logins with certificates are not supported', 'the private key alone, with its public half in authorized_keys on the server');
 }
-function checkShape(key) {
+function login_key_checkShape(key) {
     const fail = (problem, expected = WHOLE_FILE) => {
         throw new errors_ConfigError(KEY_INPUT, problem, expected);
     };
@@ -62976,6 +66986,7 @@ const helloShape = shapeOf()(object({
     version: shape_text.exactOptional(),
     access: schemas_enum(['change', 'read', 'none']).exactOptional(),
 }));
+const probePlace = schemas_enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);
 const stepShape = shapeOf()(object({
     index: schemas_number(),
     op: shape_text,
@@ -63010,6 +67021,11 @@ const progressShape = shapeOf()(discriminatedUnion('kind', [
     object({ kind: literal('step-started'), index: schemas_number(), title: shape_text }),
     object({ kind: literal('step-ended'), step: stepShape }),
     object({ kind: literal('note'), message: shape_text }),
+    object({
+        kind: literal('probes'),
+        seconds: shape_seconds,
+        probes: array(object({ where: shape_text, place: probePlace, detail: shape_text })),
+    }),
     object({ kind: literal('chunk'), data: schemas_base64() }),
 ]));
 /** Why a request failed as a whole. */
@@ -63041,6 +67057,8 @@ const jobReportShape = shapeOf()(object({
         state: schemas_enum(['done', 'failed', 'timed-out']),
         detail: shape_text,
         seconds: shape_seconds,
+        place: probePlace.exactOptional(),
+        left: shape_text.nullable().exactOptional(),
     })),
     problem: shape_text.nullable(),
     evidence: texts.exactOptional(),
@@ -63691,6 +67709,10 @@ const roomShape = shapeOf()(array(object({
     bytes: object({ used: shape_bytes, free: shape_bytes }).nullable(),
     inodes: object({ used: schemas_number(), free: schemas_number() }).nullable(),
 })));
+const shares = object({ avg10: schemas_number(), avg60: schemas_number(), avg300: schemas_number() });
+const stall = object({ some: shares, full: shares }).nullable();
+const stalls = object({ memory: stall, io: stall });
+const pressureShape = shapeOf()(object({ machine: stalls, unit: stalls }));
 
 ;// CONCATENATED MODULE: ./src/adapters/shapes/hardening-facts.js
 
@@ -63825,7 +67847,7 @@ const releaseShape = shapeOf()(object({
 
 
 const sample_shape_count = schemas_number();
-const pressure = object({ some: sample_shape_count, full: sample_shape_count });
+const sample_shape_pressure = object({ some: sample_shape_count, full: sample_shape_count });
 const sampleObject = object({
     v: literal(1),
     at: shape_epochSeconds,
@@ -63845,7 +67867,7 @@ const sampleObject = object({
         .nullable(),
     host: object({ available: shape_bytes, swapFree: shape_bytes }),
     events: object({ high: sample_shape_count, max: sample_shape_count, oom: sample_shape_count, oomKill: sample_shape_count }).nullable(),
-    pressure: object({ memory: pressure, io: pressure }).nullable(),
+    pressure: object({ memory: sample_shape_pressure, io: sample_shape_pressure }).nullable(),
     worker: object({
         queues: record(shape_text, sample_shape_count),
         active: sample_shape_count,
@@ -64127,6 +68149,7 @@ const factShapes = {
     sysctl: sysctlShape,
     settings: settingsShape,
     room: roomShape,
+    pressure: pressureShape,
     unit: unitShape,
     workers: workersShape,
     code: codeShape,
@@ -64391,9 +68414,10 @@ class AgentSession {
     async apply(operations, meta, onProgress) {
         return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
     }
-    async undo(transactions, meta, onProgress) {
+    async undo(transactions, meta, onProgress, newest) {
         const step = `undo transaction ${transactions.join(', ')}`;
-        return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+        const ask = { ask: 'undo', transactions, meta, ...(newest !== undefined && { newest }) };
+        return this.#transact(ask, step, onProgress);
     }
     async recover(meta, onProgress) {
         const step = 'recover what an earlier run left unfinished';
@@ -64559,6 +68583,10 @@ function toolsOfProcess() {
         terminal: {
             out: (text) => void process.stdout.write(text),
             note: (line) => void process.stderr.write(`${line}\n`),
+            // Home, then everything below: without the flicker of an empty screen.
+            ...(process.stdout.isTTY && {
+                clear: () => void process.stdout.write('\u001b[H\u001b[2J\u001b[3J'),
+            }),
         },
         interrupted: interrupt.signal,
         person: whoTypes(),
@@ -64583,7 +68611,7 @@ function whoTypes() {
 
 // The process that opens a copy of a database is this program, too.
 if (!servesStore()) {
-    void runCommand(process.argv.slice(2), toolsOfProcess()).then((code) => {
+    void celeriac_runCommand(process.argv.slice(2), toolsOfProcess()).then((code) => {
         process.exitCode = code;
         // A login that was interrupted may still wait for its answer.
         if (code === exitCodes.interrupted)

@@ -72,6 +72,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     sysctl: { names: ['vm.swappiness'] },
     settings: { unit },
     room: { unit, paths: foldersOf(desired.database) },
+    pressure: { unit },
     journal: { unit },
     kernel: { unit },
     http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },

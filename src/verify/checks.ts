@@ -29,6 +29,7 @@ import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { own } from './checks/own.ts';
+import { pressure } from './checks/pressure.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
@@ -68,6 +69,7 @@ export const checkModules: readonly CheckModule[] = [
   memoryEvents,
   oom,
   kernelOom,
+  pressure,
   disk,
   clock,
   restarts,

@@ -55,7 +55,7 @@ export function buildReport(parts: ReportParts): Report {
     by: parts.by,
     verdict: { conclusion: parts.verdict.conclusion, sentence: parts.sentence },
     checks: parts.verdict.checks.map(boundEvidence),
-    worker: workerOf(unit, parts.samples?.at(-1) ?? null, host.now),
+    worker: workerOf(parts.evidence, unit, parts.samples?.at(-1) ?? null, host.now),
     timeline: parts.samples === null ? null : timelineOf(parts.samples),
     marks: marksOf(ledger, repairs, parts, host.now),
     probes: probesOf(parts.evidence.gate),
@@ -86,11 +86,12 @@ function boundEvidence(check: Check): Check {
 /** A sample that is older says nothing of the queues of now, in seconds. */
 const freshSample = 180;
 
-function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Report['worker'] {
-  const limit = (property: 'MemoryMax' | 'MemoryHigh'): Bytes | null => {
-    const value = readLimit(unit, property);
-    return value == null ? null : bytes(value);
-  };
+function workerOf(
+  { broker }: VerifyEvidence,
+  unit: UnitFact,
+  sample: Sample | null,
+  now: EpochSeconds,
+): Report['worker'] {
   const restarts = unit.properties.NRestarts ?? '';
   const isFresh = sample !== null && now - sample.at <= freshSample;
   return {
@@ -99,21 +100,31 @@ function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Rep
     since: unit.activeSince,
     processes: unit.processes.length,
     restarts: /^\d+$/.test(restarts) ? Number(restarts) : null,
-    memory:
-      unit.memory === null
-        ? null
-        : {
-            current: unit.memory.currentBytes,
-            peak: unit.memory.peakBytes,
-            high: limit('MemoryHigh'),
-            max: limit('MemoryMax'),
-          },
-    queues: isFresh ? (sample.worker?.queues ?? null) : null,
+    memory: memoryNow(unit, isFresh ? sample : null),
+    queues: lengthsOf(broker) ?? (isFresh ? (sample.worker?.queues ?? null) : null),
   };
 }
 
-/** Newest first. */
-const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
+/** Without memory accounting, the sampler has added up what the processes use. */
+function memoryNow(unit: UnitFact, sample: Sample | null): Report['worker']['memory'] {
+  const { currentBytes: current, peakBytes: peak } = unit.memory ?? {
+    currentBytes: sample?.memory?.current ?? null,
+    peakBytes: null,
+  };
+  if (current === null) return null;
+  const limit = (property: 'MemoryMax' | 'MemoryHigh'): Bytes | null => {
+    const value = readLimit(unit, property);
+    return value == null ? null : bytes(value);
+  };
+  return { current, peak, high: limit('MemoryHigh'), max: limit('MemoryMax') };
+}
+
+/** As the broker said at the last look. */
+const lengthsOf = (search: VerifyEvidence['broker']): Readonly<Record<string, number>> | null =>
+  search.kind === 'asked' && search.last.kind === 'told' ? search.last.lengths : null;
+
+/** Newest first; at most as many as a report keeps. */
+export const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
   releases
     .toReversed()
     .slice(0, kept.releases)

@@ -56341,7 +56341,7 @@ function escape_escapeMarkdown(text) {
         .replaceAll('<', '&lt;')
         .replaceAll('>', '&gt;')
         .replace(/^([#+=-])/, '\\$1')
-        .replace(/^(\d+)([.)])/, '$1\\$2');
+        .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
 }
 /** Text inside an HTML element or a quoted attribute, on one line. */
 const escape_escapeHtml = (text) => escapeHtmlLines(escape_toOneLine(text));
@@ -56412,7 +56412,7 @@ function trackOpen(line, open) {
     }
     if (fence)
         open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-    else if (line === '<details>')
+    else if (/^<details(?: open)?>$/.test(line))
         open.push('</details>');
     else if (line === '</details>')
         open.pop();
@@ -56749,6 +56749,7 @@ function renderTable(table) {
         ...table.rows.map((cells) => row(cells.map(shorten))),
     ].join('\n');
 }
+/** A table of checks. */
 function renderChecks(checks) {
     return renderTable({
         columns: ['check', 'verdict', 'seen', 'expected', 'next'],
@@ -56761,6 +56762,7 @@ function renderChecks(checks) {
         ]),
     });
 }
+/** Their evidence, a collapsed section for each. */
 function detailsOfChecks(checks) {
     return checks
         .filter((check) => check.evidence.length > 0)

@@ -8,9 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.app.reports import clipped
-
 MOST_SIGNATURES = 100
 MOST_FORMS = 100
 MOST_MINUTES = 120
@@ -118,6 +115,11 @@ class Groups:
         for each in text.split("\n"):
             self._read(line._replace(text=each))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no error is unfinished: then a line that begins none changes nothing."""
+        return not self._open
+
     def end(self) -> None:
         for pid in list(self._open):
             self._close(pid)
@@ -204,6 +206,10 @@ class Groups:
 
 def shown(text: str) -> str:
     """One printable line without the passwords in URLs."""
+    # Loaded late: the sampler only counts, every minute, and seldom comes here.
+    from celeriac_host.app.programs.app_side import URL_PASSWORD
+    from celeriac_host.app.reports import clipped
+
     return clipped(URL_PASSWORD.sub(r"\1:**@", text))
 
 

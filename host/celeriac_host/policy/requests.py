@@ -108,6 +108,8 @@ def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
     """A unit that cannot be loaded may be what is to be undone; one of root's may not."""
     if message.get("transactions") == []:
         raise Refused("transactions", "it names none")
+    if "newest" in message and "unit" not in message["meta"]:
+        raise Refused("units", "the newest release needs a unit")
     for ident in message.get("transactions", ()):
         for operation in scene.belongs(ident, shared=False):
             operations.judge_undo(operation, scene)
@@ -279,6 +281,7 @@ RULES: Mapping[str, Rule] = {
     "undo": Rule(
         "transactions",
         {"transactions": listing(_of_a_unit, 100), "meta": META},
+        {"newest": _of_a_unit},
         also=_judge_undo,
     ),
     "follow": Rule(

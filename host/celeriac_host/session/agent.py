@@ -161,7 +161,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
     if ask == "apply":
         return control.apply(message["operations"], message["meta"], host, progress)
     if ask == "undo":
-        return control.undo(message["transactions"], message["meta"], host, progress)
+        idents, newest = message["transactions"], message.get("newest")
+        return control.undo(idents, message["meta"], host, progress, newest)
     if ask == "follow":
         return control.follow(message["opened"], host, progress)
     if ask == "recover":

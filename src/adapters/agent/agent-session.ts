@@ -136,7 +136,7 @@ export class AgentSession implements Agent {
     const { look, lookAtTasks } = limits;
     const begun = clock.epoch();
     const usual = slow.some((name) => name in query) ? lookAtTasks : look;
-    const total = seconds(usual + (query.command?.timeoutSeconds ?? 0));
+    const total = seconds(usual + ownTime(query));
     const answer = await this.#link.ask({ ask: 'look', query }, step, { total });
     const ended = clock.epoch();
     const facts = readFacts(answer, query, step);
@@ -174,9 +174,11 @@ export class AgentSession implements Agent {
     transactions: readonly string[],
     meta: TransactionMeta,
     onProgress: OnProgress,
+    newest?: string,
   ): Promise<Outcome> {
     const step = `undo transaction ${transactions.join(', ')}`;
-    return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+    const ask = { ask: 'undo', transactions, meta, ...(newest !== undefined && { newest }) };
+    return this.#transact(ask, step, onProgress);
   }
 
   async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
@@ -306,6 +308,12 @@ export class AgentSession implements Agent {
     await link.sayBye(this.#settings.limits.bye);
     await connection.close();
   }
+}
+
+/** What commands and URLs of the user may take. */
+function ownTime({ command, http }: FactQuery): number {
+  const probes = http?.probes ?? [];
+  return probes.reduce((sum, each) => sum + each.timeoutSeconds, command?.timeoutSeconds ?? 0);
 }
 
 /** One message to the agent. */

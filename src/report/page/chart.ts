@@ -73,7 +73,7 @@ function draw(chart: Chart, size: Size): Html {
   const y = scaleLinear([0, chart.top], [bottom, margin.top]);
   const across = (at: number): number => round(x(new Date(at * 1000)));
   const up = (value: number): number => round(y(value));
-  const times = x.ticks(ticks);
+  const times = spread(x.ticks(ticks), (time) => x(time));
   const values = scaleLinear([0, chart.top / chart.tickUnit], [0, 1])
     .ticks(5)
     .map((value) => value * chart.tickUnit)
@@ -163,11 +163,20 @@ function drawLevel({ name, kind, points, label }: Level, place: Place): Html {
   return html`<g class="level ${kind}"><path d="${path ?? ''}"/><text x="${right}" y="${y}" class="end">${name}</text></g>`;
 }
 
+/** The samples of a release begin somewhat after its deploy, in seconds. */
+const before = 600;
+
+/** The marks of a time, with the deploy that it begins with. */
+export const marksIn = (
+  marks: readonly ReportMark[],
+  from: number,
+  to: number,
+): readonly ReportMark[] => marks.filter(({ at }) => at >= from - before && at <= to);
+
 /** Glyphs above the drawing, one shape for each kind, and a thin line down. */
 function drawMarks(marks: readonly ReportMark[], place: Place, { from, to }: Chart): Html {
-  const inside = marks.filter(({ at }) => at >= from && at <= to + place.step);
-  const drawn = inside.map(({ at, kind, text }) => {
-    const x = Math.min(place.across(at), place.right);
+  const drawn = marksIn(marks, from, to + place.step).map(({ at, kind, text }) => {
+    const x = Math.max(place.left, Math.min(place.across(at), place.right));
     const title = `${formatInstant(at)}: ${text}`;
     return html`<g class="mark ${kind}"><title>${title}</title><path class="pole" d="M${x} 22V${place.bottom}"/><path class="glyph" d="${glyph(kind, x, 15)}"/></g>`;
   });
@@ -194,9 +203,23 @@ export function glyph(kind: ReportMark['kind'], x: number, y: number): string {
   }
 }
 
-/** `02:00`; at midnight `19 Jan`. */
+/** Pixels of a label and of the space beside it. */
+const labelWidth = 64;
+
+/** Times whose labels do not touch. */
+function spread(times: readonly Date[], across: (time: Date) => number): readonly Date[] {
+  const kept: Date[] = [];
+  for (const time of times) {
+    const last = kept.at(-1);
+    if (last === undefined || across(time) - across(last) >= labelWidth) kept.push(time);
+  }
+  return kept;
+}
+
+/** `02:00`; at midnight `19 Jan`; within a minute `02:00:15`. */
 function formatTick(time: Date): string {
   const text = time.toISOString();
+  if (time.getUTCSeconds() !== 0) return text.slice(11, 19);
   if (!text.endsWith('T00:00:00.000Z')) return text.slice(11, 16);
   const month = [
     'Jan',

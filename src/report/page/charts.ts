@@ -1,7 +1,7 @@
 import type { Report, ReportBucket, ReportMark, ReportTimeline } from '../../model/report.ts';
 import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { coarsen } from '../timeline.ts';
-import { drawChart, glyph, type Level } from './chart.ts';
+import { drawChart, glyph, type Level, marksIn } from './chart.ts';
 import { type Html, html, none } from './html.ts';
 import { bytesValue, countValue, instantValue, scrolling, unknown } from './values.ts';
 
@@ -147,7 +147,7 @@ const kinds: Readonly<Record<ReportMark['kind'], string>> = {
 /** The kinds of marks in the time of the chart, and each of them as text. */
 function legendOfMarks(marks: readonly ReportMark[], timeline: ReportTimeline): Html {
   const end = timeline.to + timeline.bucketSeconds;
-  const shown = marks.filter(({ at }) => at >= timeline.from && at <= end);
+  const shown = marksIn(marks, timeline.from, end);
   if (shown.length === 0) return none;
   const seen = [...new Set(shown.map(({ kind }) => kind))];
   return html`<ul class="legend">${seen.map(

@@ -93,7 +93,7 @@ function host(
 }
 
 const everything =
-  'look host unit workers swap sysctl settings room journal kernel http releases beats';
+  'look host unit workers swap sysctl settings room pressure journal kernel http releases beats';
 
 const probesOf = ({ checks }: Verdict) =>
   checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
@@ -108,6 +108,7 @@ test('the query asks for all facts at once, with the probes', () => {
     sysctl: { names: ['vm.swappiness'] },
     settings: { unit: 'x.service' },
     room: { unit: 'x.service', paths: [] },
+    pressure: { unit: 'x.service' },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },

@@ -59,6 +59,7 @@ describe('a healthy host', () => {
       ['memory-events', 'pass', 'high 0, max 0, oom 0, oom_kill 0 since the start'],
       ['oom', 'pass', 'none since the start'],
       ['kernel-oom', 'pass', 'none since the start of the unit'],
+      ['pressure', 'pass', 'unit: memory 0 %; unit: I/O 0 %; host: memory 0 %; host: I/O 1.5 %'],
       ['disk', 'pass', '/ 16 % full, 41 GiB free'],
       ['clock', 'pass', "as the runner's, ± 0.4 s"],
       ['restarts', 'pass', 'none'],

@@ -85,6 +85,16 @@ describe('a chart', () => {
     expect(labels).toEqual(['0', '1', '2']);
   });
 
+  test('within minutes, times have seconds', () => {
+    const labels = (to: number) =>
+      [...wide(drawChart(chart({ to: begin + to, step: 15 }))).matchAll(/>(\d\d:[\d:]+)</g)].map(
+        ([, label]) => label,
+      );
+    expect(new Set(labels(60)).size).toBe(labels(60).length);
+    expect(labels(60)).toContain('02:00:15');
+    expect(labels(7200)).toContain('03:00');
+  });
+
   test('a level is a line with its name, and nothing where it is not known', () => {
     const level = (points: Chart['levels'][number]['points']) =>
       wide(
@@ -100,10 +110,15 @@ describe('a chart', () => {
       kind: 'deploy',
       text: `at ${seconds_}`,
     });
-    const svg = wide(drawChart(chart({ marks: [mark(-1), mark(60), mark(9999)] })));
+    const svg = wide(drawChart(chart({ marks: [mark(-9999), mark(60), mark(9999)] })));
     expect(
       [...svg.matchAll(/<g class="mark deploy"><title>[^<]*: ([^<]*)</g)].map((m) => m[1]),
     ).toEqual(['at 60']);
+  });
+
+  test('a deploy just before its first sample stands at the left edge', () => {
+    const marks = [{ at: epochSeconds(begin - 40), kind: 'deploy', text: 'release 7' }] as const;
+    expect(wide(drawChart(chart({ marks })))).toContain('<path class="pole" d="M72 22V272"/>');
   });
 
   test('each kind of mark has a shape of its own', () => {
