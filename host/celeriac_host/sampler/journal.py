@@ -30,8 +30,10 @@ CURSOR_KEY = b'"__CURSOR"'
 CURSOR = re.compile(rb'"__CURSOR" ?: ?"([^"\\]{1,1000})"')
 # What may count, in the JSON of a line: `in` is ten times as fast as a pattern with alternatives.
 # Bytes that are not UTF-8 are printed as a list of numbers.
-MAY_COUNT = (b"429", b"Traceback", b"ERROR", b"CRITICAL", b"FATAL", b'"MESSAGE":[', b'"MESSAGE" : [')
-MAY_COUNT += (DROPPED_ID.encode("ascii"),)
+MAY_COUNT = (
+    *(b"429", b"Traceback", b"ERROR", b"CRITICAL", b"FATAL", b'"MESSAGE":[', b'"MESSAGE" : ['),
+    DROPPED_ID.encode("ascii"),
+)
 
 
 def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:
