@@ -1,0 +1,291 @@
+"""Starts programs as another user, one after the other, and ends all that each of them leaves.
+
+Runs as root in a process of its own, normally in a transient service of systemd, and imports
+nothing of ours (`system/keepers.py` starts it with this text). The kernel gives it whatever loses
+its parent, so it knows when nothing is left of a program, whichever session that is in. It ends,
+and all its programs with it, as soon as the agent is gone: its socket is closed then.
+
+Messages are JSON, after their length in four bytes; a request to run comes with three open files.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from typing import Any, Sequence
+
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+LENGTH = struct.Struct("!I")
+# To end what ignores nothing but the time that the kernel needs.
+CLEARING_SECONDS = 5.0
+STEP_SECONDS = 0.05
+CODE_OF_CLEARING = 70
+
+
+class Gone(Exception):
+    """The agent has ended."""
+
+
+class Keeper:
+    """One program at a time."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.woken, wake = os.pipe()
+        os.set_blocking(self.woken, False)
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        self.say({"hello": os.getpid()})
+        while True:
+            asked, files = self.hear()
+            # An order to end a program that has ended in the meantime has no files.
+            if files:
+                self.run(asked, files)
+
+    def run(self, asked: dict[str, Any], files: Sequence[int]) -> None:
+        ooms = _ooms()
+        told, tell = os.pipe()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _be(asked, files, tell)
+        except OSError as error:
+            os.close(told)
+            self.say({"failed": error.errno, "where": "program"})
+            return
+        finally:
+            os.close(tell)
+            for each in files:
+                os.close(each)
+        try:
+            failure = self.started(pid, told)
+            if failure is not None:
+                self.clear()
+                self.say(failure)
+                return
+            self.say({"started": pid})
+            code = self.followed(pid, time.monotonic() + float(asked["seconds"]))
+        finally:
+            os.close(told)
+            left = self.clear()
+        self.say({"code": code, "left": left, "ooms": _ooms() - ooms})
+
+    def started(self, pid: int, told: int) -> dict[str, Any] | None:
+        """Waits until the program is executed; or why it is not."""
+        while True:
+            ready, _, _ = select.select([told, self.control], [], [])
+            if self.control in ready:
+                self.hear()
+                os.kill(pid, signal.SIGKILL)
+            if told in ready:
+                said = os.read(told, 4096)
+                found: dict[str, Any] | None = json.loads(said) if said else None
+                return found
+
+    def followed(self, pid: int, deadline: float) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        while True:
+            code = _reaped().get(pid)
+            if code is not None:
+                return code
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return -signal.SIGKILL
+            ready, _, _ = select.select([self.woken, self.control], [], [], left)
+            if self.woken in ready:
+                self.rest()
+            if self.control in ready:
+                asked, _ = self.hear()
+                deadline = min(deadline, time.monotonic() + float(asked["end"]))
+                _signal_group(pid, signal.SIGTERM)
+
+    def clear(self) -> int:
+        """Ends all that is left; returns how many processes that were."""
+        ended: set[int] = set()
+        end = time.monotonic() + CLEARING_SECONDS
+        while True:
+            if None in _reaped():
+                return len(ended)
+            for pid in _children():
+                # A parent that ends leaves its own children to us: for the next round.
+                os.kill(pid, signal.SIGKILL)
+                ended.add(pid)
+            if time.monotonic() > end:
+                # They fork faster, or hang in the kernel: systemd ends the whole control group.
+                os._exit(CODE_OF_CLEARING)
+            select.select([self.woken], [], [], STEP_SECONDS)
+            self.rest()
+
+    def rest(self) -> None:
+        try:
+            while os.read(self.woken, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def say(self, value: dict[str, Any]) -> None:
+        text = json.dumps(value).encode("ascii")
+        self.control.sendall(LENGTH.pack(len(text)) + text)
+
+    def hear(self) -> tuple[dict[str, Any], list[int]]:
+        handles = array.array("i")
+        room = socket.CMSG_SPACE(3 * handles.itemsize)
+        head, about, _, _ = self.control.recvmsg(LENGTH.size, room)
+        for level, kind, content in about:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                handles.frombytes(content[: len(content) - len(content) % handles.itemsize])
+        for each in handles:
+            os.set_inheritable(each, False)
+        length = LENGTH.unpack(head + self.whole(LENGTH.size - len(head)))[0]
+        return json.loads(self.whole(length)), list(handles)
+
+    def whole(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            piece = self.control.recv(size - len(found))
+            if not piece:
+                raise Gone
+            found += piece
+        return found
+
+
+def _be(asked: dict[str, Any], files: Sequence[int], tell: int) -> None:
+    """In the child. Never returns."""
+    where = "program"
+    try:
+        # The user may not be allowed to read what Python would import for that.
+        places = _places(asked["argv"][0], asked["env"])
+        os.setsid()
+        # Not over one that is still needed.
+        for number, each in enumerate([os.dup(each) for each in files]):
+            os.dup2(each, number)
+        signal.set_wakeup_fd(-1)
+        for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(name, signal.SIG_DFL)
+        for name, (soft, hard) in asked["rlimits"].items():
+            which = getattr(resource, "RLIMIT_" + name)
+            most = resource.getrlimit(which)[1]
+            if asked["may_raise"] or most == resource.RLIM_INFINITY or 0 <= hard <= most:
+                resource.setrlimit(which, (soft, hard))
+        os.umask(asked["umask"])
+        os.setgroups(asked["groups"])
+        os.setgid(asked["gid"])
+        os.setuid(asked["uid"])
+        where = "folder"
+        # As the user: root would pass folders that the user may not enter.
+        os.chdir(asked["cwd"])
+        where = "program"
+        _execute(places, asked["argv"], asked["env"])
+    except OSError as error:
+        os.write(tell, json.dumps({"failed": error.errno, "where": where}).encode("ascii"))
+    except BaseException as error:  # noqa: BLE001 - nothing else may run in this process
+        said = {"failed": errno.EINVAL, "where": where, "why": str(error)[:500]}
+        os.write(tell, json.dumps(said).encode("ascii"))
+    os._exit(127)
+
+
+def _places(program: str, env: dict[str, str]) -> list[str]:
+    return [program] if "/" in program else [f"{each}/{program}" for each in os.get_exec_path(env)]
+
+
+def _execute(places: Sequence[str], argv: Sequence[str], env: dict[str, str]) -> None:
+    """Raises OSError: why the first that exists could not be executed."""
+    failure: OSError = FileNotFoundError(errno.ENOENT, "not found")
+    for each in places:
+        try:
+            os.execve(each, argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if isinstance(failure, FileNotFoundError):
+                failure = error
+    raise failure
+
+
+def _reaped() -> dict[int | None, int]:
+    """Pid → exit code of children that have ended; with None in it, there are no others."""
+    found: dict[int | None, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            found[None] = 0
+            return found
+        if not pid:
+            return found
+        by_signal = os.WIFSIGNALED(status)
+        found[pid] = -os.WTERMSIG(status) if by_signal else os.WEXITSTATUS(status)
+
+
+def _children() -> list[int]:
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
+            return [int(each) for each in file.read().split()]
+    except OSError:
+        # A kernel without CONFIG_PROC_CHILDREN.
+        return [int(each) for each in os.listdir("/proc") if each.isdigit() and _parent(each) == me]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def _ooms() -> int:
+    """How many processes of our control group the kernel ended for want of memory."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            path = next(line.split(":", 2)[2] for line in file if line.startswith("0::"))
+        with open(f"/sys/fs/cgroup{path.rstrip()}/memory.events", encoding="ascii") as file:
+            counts = dict(line.split() for line in file)
+        return int(counts.get("oom_kill", 0))
+    except (OSError, ValueError, StopIteration):
+        return 0
+
+
+def _prepare() -> None:
+    """Orphans come to us, and nobody gains privileges. Raises OSError."""
+    import ctypes
+
+    control = ctypes.CDLL(None, use_errno=True).prctl
+    none = ctypes.c_ulong(0)
+    for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):
+        if control(option, ctypes.c_ulong(1), none, none, none) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+def main() -> None:
+    _prepare()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    keeper = Keeper(socket.socket(fileno=0))
+    try:
+        keeper.serve()
+    except (Gone, ConnectionError):
+        keeper.clear()
+
+
+if __name__ == "__main__":
+    main()
