@@ -7,6 +7,7 @@ files are not theirs. Its limits of memory and tasks, its slice and its network 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Mapping
 
 from celeriac_host.system.services import Restrictions, values_of
@@ -83,6 +84,17 @@ def has_memory_controller(root: str = CGROUPS) -> bool:
             return "memory" in file.read(4096).split()
     except OSError:
         return os.path.exists(root + "/memory/memory.limit_in_bytes")
+
+
+def join(pid: int) -> None:
+    """Puts this process, while it is root's, into the control groups of another one."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    for _, controllers, path in lines:
+        name = controllers[len("name=") :] if controllers.startswith("name=") else controllers
+        for root in (f"{CGROUPS}/{name}",) if name else (CGROUPS, f"{CGROUPS}/unified"):
+            with suppress(OSError), open(f"{root}{path}/cgroup.procs", "w") as file:
+                file.write("0")
 
 
 def _number(seen: Mapping[str, str], name: str, otherwise: int) -> int:

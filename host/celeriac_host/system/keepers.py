@@ -19,8 +19,8 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from typing import Any, Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from celeriac_host.system import box, services
 from celeriac_host.system.errors import OperationError
@@ -282,6 +282,22 @@ class Keepers:
                     raise OperationError(
                         f"could not start {argv[0]} as {whom.name}: {error}", ran=argv
                     ) from None
+
+    @contextmanager
+    def held(self, in_service: bool, timeout: float) -> Iterator[int | None]:
+        """The pid of a keeper whose control group a process of ours can join; None without one."""
+        if not in_service:
+            yield None
+            return
+        keeper, _ = self._keeper(self.limits(), True, timeout)
+        if not keeper.in_service:
+            yield None
+            return
+        keeper.busy = True
+        try:
+            yield keeper.pid
+        finally:
+            keeper.busy = False
 
     def _start(
         self, keeper: Keeper, request: dict[str, Any], stdin: Any, timeout: float
