@@ -1,10 +1,10 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { drawRound, FAULTS, type Fault } from './chaos/random.ts';
 import { Rig } from './chaos/rig.ts';
 import { playRound, type Result } from './chaos/round.ts';
 import { tellResult, tellTable } from './chaos/table.ts';
+import { readOptions } from './options.ts';
 
 /*
  * Faults at random moments of a deploy that changes everything, while numbered tasks flow; then the
@@ -12,7 +12,7 @@ import { tellResult, tellTable } from './chaos/table.ts';
  * by its seed: `-- --seed 4711 --rounds 1`; select faults: `-- power link-cut`.
  */
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '40' },

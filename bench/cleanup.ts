@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { openDatabase } from '../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../src/adapters/sqlite-store.ts';
 import { cleanUpDefaults } from '../src/config/cleanup-desired.ts';
@@ -11,6 +10,7 @@ import type { Extract } from '../src/model/job-store.ts';
 import type { RepairJobs } from '../src/model/operation.ts';
 import { type Bytes, bytes } from '../src/model/units.ts';
 import { planCleanUp } from '../src/use-case/clean-up.ts';
+import { readOptions } from './options.ts';
 
 /*
  * The cost of a clean-up of a large database: how long reading takes, how much is sent, and for how
@@ -167,7 +167,7 @@ function show(figures: Figures): string {
   ].join(', ');
 }
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     rows: { type: 'string', default: '10000,1000000,5000000' },
     'snapshot-limit': { type: 'string', default: String(256 * 1024 ** 2) },

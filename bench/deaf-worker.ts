@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { type Machine, startMachine } from '../sandbox/machine.ts';
 import { deafen, startDeafWorker, type Way, workThrough } from '../test/host/lib/deaf-workers.ts';
+import { readOptions } from './options.ts';
 
 /*
  * Workers of several versions of Celery are made deaf on purpose, and must hear again in time; then
@@ -14,7 +14,7 @@ import { deafen, startDeafWorker, type Way, workThrough } from '../test/host/lib
  * `--rabbitmq FOLDER`, the broker is RabbitMQ, whose packages for Debian 12 (and Erlang's) are there.
  */
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     celery: { type: 'string', default: '5.2.6,5.5.3,5.6.3' },
     jobs: { type: 'string', default: '1000' },

@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { cacheFolder } from '../sandbox/folders.ts';
 import type { Kind } from '../sandbox/instance.ts';
 import {
@@ -17,6 +16,7 @@ import {
 } from '../test/host/lib/kill-matrix/cases.ts';
 import { KillMatrix, NotRun } from '../test/host/lib/kill-matrix/matrix.ts';
 import { newest, type Result, renderDocument, renderTables } from './kill-matrix-table.ts';
+import { readOptions } from './options.ts';
 
 /*
  * The kill matrix: every operation of a deploy × before, in, unsaid, after × every fault.
@@ -35,7 +35,7 @@ import { newest, type Result, renderDocument, renderTables } from './kill-matrix
 const ROOT = join(import.meta.dirname, '..');
 const PAGE = join(ROOT, 'docs/reference/kill-matrix.md');
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions({
   allowPositionals: true,
   options: {
     kind: { type: 'string', default: 'container' },

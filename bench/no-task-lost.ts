@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { startMachine } from '../sandbox/machine.ts';
 import {
   type BackKind,
@@ -12,6 +11,7 @@ import {
   readSent,
   rollsBack,
 } from '../test/host/lib/task-flow.ts';
+import { readOptions } from './options.ts';
 
 /*
  * Numbered tasks, half of them acknowledged early and half late, flow through a worker that is
@@ -21,7 +21,7 @@ import {
  * `npm run bench:no-task-lost -- --tasks 2000 --deploys 20 --pace 8`
  */
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     tasks: { type: 'string', default: '2000' },
     deploys: { type: 'string', default: '20' },

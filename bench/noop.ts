@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { type Machine, startMachine } from '../sandbox/machine.ts';
 import { openAgent } from '../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../src/generated/host-program.ts';
 import { runBundle } from '../test/lib/bundle.ts';
+import { readOptions } from './options.ts';
 
 /*
  * The cost of a run with nothing to do: the provision action and a plain `ssh host true`, in turns,
@@ -71,7 +71,7 @@ const look: Subject = {
 class NotIdleError extends Error {}
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readOptions({
     options: {
       rounds: { type: 'string', default: '5' },
       look: { type: 'boolean', default: false },

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import { type Machine, startMachine } from '../sandbox/machine.ts';
 import {
   type Figures,
@@ -8,6 +7,7 @@ import {
   reconnectOnce,
   sumUp,
 } from '../test/host/lib/reconnects.ts';
+import { readOptions } from './options.ts';
 
 /*
  * Redis is restarted, away for a while, or killed, again and again, under a worker of Celery 5.2.6
@@ -16,7 +16,7 @@ import {
  * With `--repair off`, a worker that has lost its sockets is left to its watchdog.
  */
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     rounds: { type: 'string', default: '60' },
     hosts: { type: 'string', default: '2' },

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { cacheFolder } from '../sandbox/folders.ts';
 import { tryRow } from '../test/host/lib/tested-hosts/row-run.ts';
 import { ROWS, type Row, rowName } from '../test/host/lib/tested-hosts/rows.ts';
+import { readOptions } from './options.ts';
 import { newest, type Result, renderDocument, renderTable } from './tested-hosts-table.ts';
 
 /*
@@ -21,7 +21,7 @@ import { newest, type Result, renderDocument, renderTable } from './tested-hosts
 const ROOT = join(import.meta.dirname, '..');
 const PAGE = join(ROOT, 'docs/reference/tested-hosts.md');
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions({
   allowPositionals: true,
   options: {
     again: { type: 'boolean', default: false },

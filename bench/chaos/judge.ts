@@ -176,7 +176,8 @@ const KEPT = [
   // Of restarted services.
   /^\/(?:var\/)?tmp\/systemd-private-/,
   /^\/tmp\/pymp-/,
-  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies))?$/,
+  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies|running|notices\.json))?$/,
+  /^\/var\/lib\/celeriac\/running\/[^/]+\.json$/,
   /^\/var\/lib\/celeriac\/incoming\/[0-9a-f]{64}$/,
   /^\/var\/lib\/celeriac\/backups\/[^.]+$/,
   /^\/var\/lib\/celeriac\/transactions\/[^/]+(?:\/(?:plan\.json|journal\.jsonl|backups(?:\/\d+)?))?$/,

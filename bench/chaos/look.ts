@@ -23,7 +23,7 @@ export interface Seen {
   readonly jobs: string;
   readonly active: readonly string[];
   readonly awaiting: readonly string[];
-  /** Transaction → the last line of its journal. */
+  /** Transaction → the last line of its journal, apart from that it was reported. */
   readonly transactions: Readonly<Record<string, string>>;
   readonly failed: string;
   /** Commands of all processes except those of the worker, the kernel and logins. */
@@ -87,7 +87,8 @@ def ids(texts):
 unacked = [json.dumps(json.loads(text)[0]) for text in run('redis-cli', 'hvals', 'unacked').splitlines() if text]
 transactions = {}
 for folder in sorted(glob.glob('${TRANSACTIONS}/*')):
-    lines = read(folder + '/journal.jsonl').splitlines()
+    # That its end was reported to somebody comes after it.
+    lines = [line for line in read(folder + '/journal.jsonl').splitlines() if '"event": "told"' not in line]
     transactions[os.path.basename(folder)] = lines[-1] if lines else ''
 
 print(json.dumps({

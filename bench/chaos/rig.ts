@@ -150,8 +150,15 @@ export async function endTasks(
   machine: Machine,
 ): Promise<{ readonly sent: number; readonly seen: Seen; readonly notes: readonly Note[] }> {
   const sent = await haltFlow(machine);
-  const idle = async () => (await look(machine, 'soon')).queued.length === 0;
-  await waitUntil('the queue is empty', idle, DRAIN_SECONDS).catch(() => {});
+  // After minutes without a worker, what waits takes minutes: Celery fetches a task or two a second.
+  for (let before = Number.POSITIVE_INFINITY, left = sent + 1; 0 < left && left < before; ) {
+    before = left;
+    const idle = async () => {
+      left = (await look(machine, 'soon')).queued.length;
+      return left === 0;
+    };
+    await waitUntil('the queue is empty', idle, DRAIN_SECONDS).catch(() => {});
+  }
   const over = async () => (await look(machine, 'soon')).unacked.length === 0;
   await waitUntil('the last task has ended', over, 10).catch(() => {});
   return { sent, seen: await look(machine), notes: await readNotes(machine) };

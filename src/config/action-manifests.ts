@@ -57,7 +57,7 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
     inputs: actions.verify,
     outputs: {
       healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
-      checks: 'The checks as JSON, each with id, state, seen and expected.',
+      checks: 'The checks as JSON, each with id, verdict, seen and expected.',
     },
   },
 };

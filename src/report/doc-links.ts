@@ -37,5 +37,7 @@ export function docsBase(env: Readonly<Record<string, string | undefined>>): str
   const [repository, ref] = action
     ? [action, env.GITHUB_ACTION_REF]
     : [env.GITHUB_REPOSITORY, env.GITHUB_SHA];
-  return server && repository && ref ? `${server}/${repository}/blob/${ref}/` : '';
+  // A clone of a folder has a path there.
+  const isNamed = /^[\w.-]+\/[\w.-]+$/.test(repository ?? '');
+  return server && isNamed && ref ? `${server}/${repository}/blob/${ref}/` : '';
 }

@@ -33,7 +33,7 @@ export interface VerifyPorts {
   readonly agent: Pick<Agent, 'look' | 'submit'>;
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
-  findStrays(facts: VerifyFacts): readonly Stray[];
+  findStrays(facts: VerifyFacts): readonly Stray[] | null;
   /**
    * Searches the app's job tables; changes nothing. `releasedAt`: since when the present release runs;
    * `null`: there is none.

@@ -97,10 +97,10 @@ async function judgeRelease(
 }
 
 /** If the app is unknown, stray workers cannot be told apart from workers of other apps. */
-function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
+function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] | null {
   const call = workerCallOf(unit, host.cpus);
   if (call === null || call.app === null) {
-    return [];
+    return null;
   }
   return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
 }

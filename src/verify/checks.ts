@@ -20,7 +20,7 @@ import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
 import { swap } from './checks/swap.ts';
 import { unit } from './checks/unit.ts';
-import { visibilityTimeoutCheck } from './checks/visibility-timeout.ts';
+import { visibilityTimeout } from './checks/visibility-timeout.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
 /** Every check, in the order in which they are shown. */
@@ -40,7 +40,7 @@ export const checkModules: readonly CheckModule[] = [
   errors,
   http,
   stuckJobs,
-  visibilityTimeoutCheck,
+  visibilityTimeout,
   gate,
   gateJob,
   gateBatch,
@@ -68,15 +68,13 @@ function missingEssentials(
   checks: readonly Check[],
   { dryRun }: Pick<VerifyDesired, 'dryRun'>,
 ): readonly Check[] {
+  // A dry run sends no probe, as asked; the real run would.
   const isKnown = ({ id }: CheckModule): boolean =>
-    checks.some((check) => check.id === id && check.verdict !== 'unknown');
-  const about = essentials.filter((line) => !line.some(isKnown)).flat();
-  return checks.filter(
-    ({ id, verdict }) =>
-      verdict === 'unknown' &&
-      // A dry run sends no probe, as asked.
-      (about.some((module) => module.id === id) || (id === gateJob.id && !dryRun)),
-  );
+    checks.some(
+      (check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)),
+    );
+  const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
+  return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
 }
 
 /** The error of the first check that failed or is missing; `null` when the verdict is healthy. */

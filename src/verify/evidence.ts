@@ -78,7 +78,8 @@ export interface VerifyEvidence {
   readonly after: VerifyFacts | null;
   /** `null`: the unit's ExecStart is not a Celery worker that can be read. */
   readonly call: WorkerCall | null;
-  readonly strays: readonly Stray[];
+  /** `null`: the unit does not show its app, so its workers cannot be told from others. */
+  readonly strays: readonly Stray[] | null;
   readonly stuck: StuckSearch;
   readonly consuming: ConsumingSearch;
   readonly gate: GateResult;

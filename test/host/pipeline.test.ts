@@ -325,7 +325,7 @@ async function verifyWorker(): Promise<void> {
   const run = await runs.succeed('verify', inputs);
   expect(run.outputs.healthy).toBe('true');
   // What the kernel of its host keeps from a container can't be checked.
-  const mayBeUnknown = ['swap', 'oom', 'kernel-oom'];
+  const mayBeUnknown = ['swap', 'memory', 'oom', 'kernel-oom'];
   const checks = JSON.parse(run.outputs.checks ?? '[]') as { id: string; verdict: string }[];
   expect(
     checks.filter(

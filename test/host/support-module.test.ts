@@ -57,7 +57,10 @@ test('a healthy worker survives its watchdog and an outage of the broker', async
   const pinged = Number(await show('WatchdogTimestampMonotonic'));
   const end = (await uptime()) + 1.25 * WATCHDOG_SECONDS;
   await waitUntil('its watchdog has had time to bite', async () => (await uptime()) > end);
-  expect(await show('MainPID')).toBe(pid);
+  expect(
+    await show('MainPID'),
+    await output(`journalctl -u ${UNIT} --since '${begun}' -o short-precise -q | tail -n 60`),
+  ).toBe(pid);
   expect(await show('NRestarts')).toBe('0');
   // The pings go on: it did not live on because nobody watched.
   expect(Number(await show('WatchdogTimestampMonotonic'))).toBeGreaterThan(pinged);

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Iterator, NamedTuple, Sequence
 
-from celeriac_host.system import environment_files, files, processes
+from celeriac_host.system import environment_files, files, processes, services
 
 # See systemd.unit(5), in no order: an overridden file counts, too.
 FOLDERS = (
@@ -78,14 +78,15 @@ def module_at(path: str) -> Module:
 def find(path: str, but: str | None = None) -> dict[str, str]:
     """Unit or process → a digest of how it refers to the module at `path`, for comparison.
 
-    Leaves out the unit `but` and its aliases. A file that cannot be read counts: it may do so.
+    Leaves out the unit `but`, its aliases, and short-lived programs of Celeriac: one whose agent
+    was killed would keep the module for ever. A file that cannot be read counts: it may do so.
     """
     sought = module_at(path)
     aliases = _aliases()
     own = aliases.get(but or "", but)
     texts: dict[str, list[str]] = {}
     for unit, place in _unit_texts(aliases):
-        if unit == own:
+        if unit == own or services.is_own(unit):
             continue
         try:
             text = _naming_text(place, sought)
@@ -95,7 +96,7 @@ def find(path: str, but: str | None = None) -> dict[str, str]:
             texts.setdefault(unit, []).append(f"{place}\n{text}")
     found = {unit: _digest(parts) for unit, parts in texts.items()}
     for name in _running(sought, aliases):
-        if name != own:
+        if name != own and not services.is_own(name):
             found.setdefault(name, "runs")
     return found
 

@@ -19,13 +19,14 @@ from celeriac_host.system.identities import Identity
 FOLDER = "/run/celeriac/programs"
 PREFIX = "celeriac-program-"
 KEEPER_PREFIX = "celeriac-keeper-"
-PREFIXES = (PREFIX, KEEPER_PREFIX)
 BOOTED = "/run/systemd/system"
 BUS = "/run/dbus/system_bus_socket"
 END_GRACE_SECONDS = 5
 # For systemd to stop the service, in addition to the program's own time.
 MARGIN_SECONDS = 30
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# See `prepare` and `keeper`.
+OWN = re.compile(rf"(?:{PREFIX}|{KEEPER_PREFIX})\d+-[0-9a-f]+\.service")
 # What systemd adds to a status in front of the program's own, by its exit code.
 STATUSES = {
     200: "could not change to its working directory",
@@ -160,6 +161,11 @@ def values_of(name: str, seen: Mapping[str, str]) -> list[tuple[str, str]]:
     # A list of several lines is a list of several values.
     lines = seen.get(name, "").split("\n")
     return [(name, line) for line in lines if line and line != RESTRICTIONS[name]]
+
+
+def is_own(unit: str) -> bool:
+    """Whether a unit is such a service, or a keeper's, by its name."""
+    return OWN.fullmatch(unit) is not None
 
 
 def are_there() -> bool:

@@ -144,8 +144,9 @@ class System:
 
         `stdin` is an open file for it to read, even one that its user may not open. `env` as in
         `child.start`. `asked` are the restrictions of a unit, `network_of_unit` as in
-        `Keepers.start`. `check` lists the accepted exit codes: True means `(0,)`,
-        False any. Keeps the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.
+        `Keepers.start`. `check` lists the accepted exit codes: True means `(0,)`, False any. Keeps
+        the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends all that it has
+        started after the timeout or if the runner is gone.
         Raises OperationError, RunnerGone.
         """
         whom = identity(user) if isinstance(user, str) else user

@@ -9,7 +9,8 @@ import { latest } from '../evidence.ts';
 export const http: CheckModule = {
   id: 'http',
   title: 'HTTP probes',
-  proves: 'Each URL of `probes`, asked from the host, answers with a status of 200 to 299.',
+  proves:
+    'Each URL of `http-probes`, requested from the host, answers with a status of 200 to 299.',
   doesNotProve: 'That it can be reached from anywhere else.',
   judge(seen, desired) {
     const { http: answers } = latest(seen);

@@ -1,5 +1,13 @@
 import { formatBytes } from '../../report/quantities.ts';
-import { type CheckModule, checkOf, doubtful, fine, type Remark, wrong } from '../check.ts';
+import {
+  type CheckModule,
+  checkOf,
+  doubtful,
+  fine,
+  type Remark,
+  unclear,
+  wrong,
+} from '../check.ts';
 import { latest } from '../evidence.ts';
 import { readLimit } from '../unit-values.ts';
 
@@ -44,6 +52,7 @@ function judgeLimit(
       : actual === null
         ? `no ${property}`
         : `${property} ${formatBytes(actual)}`;
+  if (actual === undefined && desired === null) return unclear(seen);
   if (desired === null || actual === desired) return fine(seen);
   // Rounded sizes may look the same: show the bytes then.
   const wanted = `${property} ${formatBytes(desired)}`;

@@ -1,6 +1,6 @@
 import type { MemoryFact } from '../../model/facts.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
-import { type CheckModule, checkOf, doubtful, fine, type Remark } from '../check.ts';
+import { type CheckModule, checkOf, doubtful, fine, type Remark, unclear } from '../check.ts';
 import type { VerifyFacts } from '../evidence.ts';
 import { readLimit } from '../unit-values.ts';
 
@@ -37,7 +37,7 @@ export const memory: CheckModule = {
 
 function describeUnit(before: VerifyFacts, after: VerifyFacts | null): Remark {
   const first = before.unit.memory;
-  if (first === null) return fine('unit: no memory accounting');
+  if (first === null) return unclear('unit: no memory accounting');
   const last = after?.unit.memory ?? first;
   const peak = last.peakBytes === null ? '' : `, peak ${formatBytes(last.peakBytes)}`;
   return fine(`unit: ${fromTo(first.currentBytes, after && last.currentBytes)}${peak}`);

@@ -1,5 +1,5 @@
 import { formatCount, formatDuration } from '../../report/quantities.ts';
-import { type CheckModule, checkOf, fine, wrong } from '../check.ts';
+import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 
 /** Stray workers: they take tasks from the same queues, and systemd does not supervise them. */
@@ -10,6 +10,12 @@ export const strays: CheckModule = {
   doesNotProve: 'Anything about workers on other hosts.',
   judge(seen) {
     const facts = latest(seen);
+    if (seen.strays === null) {
+      return unknownCheck(
+        strays,
+        `${facts.unit.name} does not show its app, as \`celery -A <app> worker\` does`,
+      );
+    }
     if (seen.strays.length === 0) return checkOf(strays, [fine('none')]);
     const evidence = seen.strays.map(
       ({ pid, argv, cgroup, startedAt }) =>

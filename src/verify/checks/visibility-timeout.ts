@@ -1,4 +1,4 @@
-import { visibilityTimeout } from '../../celery/app-rules.ts';
+import { visibilityTimeout as rule } from '../../celery/app-rules.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck } from '../check.ts';
@@ -8,8 +8,8 @@ import { latest } from '../evidence.ts';
 const stopMarginSeconds = 60;
 
 /** The visibility timeout of the app against its longest task. */
-export const visibilityTimeoutCheck: CheckModule = {
-  id: visibilityTimeout.id,
+export const visibilityTimeout: CheckModule = {
+  id: rule.id,
   title: 'visibility timeout',
   proves:
     'The broker does not deliver a message again while its task may still run, as far as the stop of the unit shows the longest task. Only where a process of the app sent the probes.',
@@ -23,18 +23,16 @@ export const visibilityTimeoutCheck: CheckModule = {
     );
     if (told === undefined) return [];
     const { transport, seconds, where, problem } = told;
-    if (problem !== null) return [unknownCheck(visibilityTimeoutCheck, `unknown: ${problem}`)];
+    if (problem !== null) return [unknownCheck(visibilityTimeout, `unknown: ${problem}`)];
     if (seconds === null)
-      return [checkOf(visibilityTimeoutCheck, [fine(`none: the broker is ${transport}`)])];
+      return [checkOf(visibilityTimeout, [fine(`none: the broker is ${transport}`)])];
     const seen = `${formatDuration(seconds)} (${where})`;
     const stop = parseTimeSpan(unit.properties.TimeoutStopUSec ?? '');
     const longest = stop === null ? Number.NaN : stop / 1_000_000 - stopMarginSeconds;
     // A stop without limit shows nothing about the longest task.
     if (!Number.isFinite(longest) || seconds >= longest)
-      return [checkOf(visibilityTimeoutCheck, [fine(seen)])];
+      return [checkOf(visibilityTimeout, [fine(seen)])];
     const expected = `at least ${formatDuration(longest)}, for which a stop waits`;
-    return [
-      checkOf(visibilityTimeoutCheck, [doubtful(seen, expected, `set ${visibilityTimeout.fix}`)]),
-    ];
+    return [checkOf(visibilityTimeout, [doubtful(seen, expected, `set ${rule.fix}`)])];
   },
 };

@@ -46,4 +46,9 @@ describe('the pages of a plan', () => {
     expect(docsBase({ ...server, ...run, ...action })).toBe(`https://github.example/${expected}`);
     expect(docsBase({ ...run, ...action })).toBe('');
   });
+
+  it('are unknown where the repository is a folder, as of a clone without a server', () => {
+    const run = { GITHUB_REPOSITORY: '/srv/celeriac/.', GITHUB_SHA: '0a1b' };
+    expect(docsBase({ ...run, GITHUB_SERVER_URL: 'https://github.example' })).toBe('');
+  });
 });

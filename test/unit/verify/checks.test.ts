@@ -714,6 +714,22 @@ describe('what must be known', () => {
     const seen = evidence({ gate: unsent('not sent') });
     expect(judge(seen, desired()).conclusion).toBe('inconclusive');
     expect(judge(seen, desired({ dryRun: true })).conclusion).toBe('healthy');
+    // In the real run, the probe may prove what cannot be asked now.
+    const both = evidence({ consuming: unasked, gate: unsent('dry run, would send') });
+    expect(judge(both, desired({ dryRun: true })).conclusion).toBe('healthy');
+    const none = evidence({ consuming: unasked });
+    expect(judge(none, desired({ dryRun: true })).conclusion).toBe('inconclusive');
+  });
+
+  test('memory, limits and strays of which nothing is known do not pass', () => {
+    expect(check('strays', evidence({ strays: null })).verdict).toBe('unknown');
+    expect(check('memory', withUnit({ memory: null })).verdict).toBe('unknown');
+    const unread = withProperties({ MemoryMax: '', MemoryHigh: '' });
+    expect(check('limits', unread)).toMatchObject({
+      verdict: 'unknown',
+      seen: 'MemoryMax unknown; MemoryHigh unknown',
+    });
+    expect(check('limits', unread, desired({ memoryMaxBytes: mib(800) })).verdict).toBe('fail');
   });
 
   test('a check that failed is unhealthy, whatever else is unknown', () => {
