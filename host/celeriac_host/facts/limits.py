@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from celeriac_host.facts.unit import full_name, text_of
-from celeriac_host.system import box, services, units
+from celeriac_host.system import services, units
 from celeriac_host.system.system import System
 
 PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
@@ -24,7 +24,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         if 0 < units.number(block.get("MemoryMax")) < UNLIMITED_BYTES
     ]
     return {
-        "controller": box.has_memory_controller(units.CGROUP_ROOT),
+        "controller": _has_controller(),
         "ownMeminfo": _own_meminfo(),
         "system": _system(),
         "unitBytes": _proportional(units.show(host, name, ["ControlGroup"])["ControlGroup"]),
@@ -60,6 +60,15 @@ def _units(host: System) -> list[dict[str, str]]:
         {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
         for lines in blocks
     ]
+
+
+def _has_controller() -> bool:
+    """Whether the kernel can limit the memory of services."""
+    root = units.CGROUP_ROOT
+    version2 = text_of(root + "/cgroup.controllers")
+    if version2 is not None:
+        return "memory" in version2.split()
+    return os.path.exists(root + "/memory/memory.limit_in_bytes")
 
 
 def _own_meminfo() -> bool:

@@ -266,9 +266,7 @@ def look(host: System, whom: AppUser, work: Work) -> Any:
 # --- in the child -------------------------------------------------------------------------------
 
 
-def _be_child(
-    whom: AppUser | None, work: Work, end: socket.socket, group: int | None
-) -> None:
+def _be_child(whom: AppUser | None, work: Work, end: socket.socket, group: int | None) -> None:
     """Never returns: the handlers, threads and buffers of the agent stay with the parent."""
     channel = Channel(end)
     try:

@@ -1,7 +1,8 @@
 """What protects the host, and the worker, from programs that work on the app's files.
 
 Git, pip, psql and our own programs there must write what the unit may not, so the unit's rules for
-files are not theirs. Its limits of memory and tasks, its slice and its network are.
+files are not theirs. Its network, its slice and its restrictions of system calls are. Its limit of
+memory is one for the worker: what builds a package may need more, and gets what the host can spare.
 """
 
 from __future__ import annotations
@@ -23,22 +24,19 @@ PROPERTIES = (
     "SystemCallArchitectures",
 )
 NETWORK = ("IPAddressAllow", "IPAddressDeny", "RestrictAddressFamilies")
-SHOWN = (*PROPERTIES, "Slice", "MemoryMax", "MemoryHigh", "MemorySwapMax", "TasksMax", "LoadState")
+SHOWN = (*PROPERTIES, "Slice", "TasksMax", "LoadState")
 FIXED = (
     # Of the keeper, which is root. Its programs have none.
-    ("CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL"),
+    ("CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_RESOURCE"),
     ("KillMode", "control-group"),
     ("KillSignal", "SIGKILL"),
     # The keeper survives the program that is too large, and tells of it.
     ("OOMPolicy", "continue"),
-    # Rather these than the app, where the memory of the host runs out.
-    ("OOMScoreAdjust", "500"),
 )
-GIB = 1024**3
-# A worker with less may need more than that for its packages.
-LEAST_MEMORY_BYTES = GIB
-LEAST_TASKS, USUAL_TASKS, MOST_TASKS = 256, 512, 1024
-# Without systemd: of all processes of the user, the app's included.
+# Of the host's memory; swap is not limited. The rest is for what must not stop: systemd, sshd.
+MEMORY_EIGHTHS = 7
+LEAST_DATA_BYTES = 1024**3
+LEAST_TASKS, USUAL_TASKS, MOST_TASKS = 256, 512, 2048
 MOST_PROCESSES = 4096
 CGROUPS = "/sys/fs/cgroup"
 
@@ -47,22 +45,16 @@ def box(seen: Mapping[str, str]) -> Restrictions:
     """For the app of the unit with these properties (`systemctl show`); none: defaults."""
     # A unit that does not exist has properties, too.
     known = seen if seen.get("LoadState") == "loaded" else {}
-    usual = _memory_of_host() // 4 * 3
-    least = min(LEAST_MEMORY_BYTES, usual)
-    memory = max(_number(known, "MemoryMax", usual), least)
-    high = _number(known, "MemoryHigh", 0)
-    tasks = min(max(_number(known, "TasksMax", USUAL_TASKS), LEAST_TASKS), MOST_TASKS)
-    limits = [*FIXED, ("MemoryMax", str(memory)), ("TasksMax", str(tasks))]
-    # Below it, it would only make them slow.
-    limits += [("MemoryHigh", str(high))] if high >= least else []
-    if "MemorySwapMax" in known and known["MemorySwapMax"].isdigit():
-        limits.append(("MemorySwapMax", known["MemorySwapMax"]))
+    tasks = known.get("TasksMax", "")
+    allowed = int(tasks) if tasks.isdigit() else USUAL_TASKS
+    limits = [
+        *FIXED,
+        ("MemoryMax", str(_memory_bytes("MemTotal") // 8 * MEMORY_EIGHTHS)),
+        ("TasksMax", str(min(max(allowed, LEAST_TASKS), MOST_TASKS))),
+    ]
     limits += [("Slice", known["Slice"])] if known.get("Slice") else []
     limits += [pair for name in PROPERTIES for pair in values_of(name, known)]
-    rlimits = {"CORE": ("0", "0")}
-    if not has_memory_controller():
-        rlimits["DATA"] = (str(memory), str(memory))
-    return Restrictions(limits, rlimits, 0o022, False)
+    return Restrictions(limits, {}, 0o022, False)
 
 
 def without_network(limits: Restrictions) -> Restrictions:
@@ -71,19 +63,15 @@ def without_network(limits: Restrictions) -> Restrictions:
     return limits._replace(properties=left)
 
 
-def own_limits() -> dict[str, tuple[int, int]]:
-    """Limits of each program where there is no systemd, by the name of the resource."""
-    memory = _memory_of_host() // 4 * 3
-    return {"DATA": (memory, memory), "NPROC": (MOST_PROCESSES, MOST_PROCESSES)}
+def memory_limit() -> dict[str, tuple[int, int]]:
+    """For one process, where nothing limits what all of them use."""
+    most = max(_memory_bytes("MemTotal", "SwapTotal"), LEAST_DATA_BYTES)
+    return {"DATA": (most, most)}
 
 
-def has_memory_controller(root: str = CGROUPS) -> bool:
-    """Whether the kernel can limit the memory of services."""
-    try:
-        with open(root + "/cgroup.controllers", encoding="ascii") as file:
-            return "memory" in file.read(4096).split()
-    except OSError:
-        return os.path.exists(root + "/memory/memory.limit_in_bytes")
+def process_limit() -> dict[str, tuple[int, int]]:
+    """For all processes of the user, the app's included, where no control group limits them."""
+    return {"NPROC": (MOST_PROCESSES, MOST_PROCESSES)}
 
 
 def join(pid: int) -> None:
@@ -97,10 +85,10 @@ def join(pid: int) -> None:
                 file.write("0")
 
 
-def _number(seen: Mapping[str, str], name: str, otherwise: int) -> int:
-    value = seen.get(name, "")
-    return int(value) if value.isdigit() else otherwise
-
-
-def _memory_of_host() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _memory_bytes(*names: str) -> int:
+    """Of /proc/meminfo, where a container shows its own, if any."""
+    found = {}
+    with suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return sum(found.get(name, 0) for name in names) or pages

@@ -1,9 +1,9 @@
 """Starts programs as another user, one after the other, and ends all that each of them leaves.
 
 Runs as root in a process of its own, normally in a transient service of systemd, and imports
-nothing of ours (`system/keepers.py` starts it with this text). The kernel gives it whatever loses
-its parent, so it knows when nothing is left of a program, whichever session that is in. It ends,
-and all its programs with it, as soon as the agent is gone: its socket is closed then.
+nothing of ours (`system/keepers.py` sends it this text). The kernel gives it whatever loses its
+parent, so it knows when nothing is left of a program, whichever session that is in. It ends, and
+all its programs with it, as soon as the agent is gone: its socket is closed then.
 
 Messages are JSON, after their length in four bytes; a request to run comes with three open files.
 """
@@ -19,15 +19,18 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
-from typing import Any, Sequence
+from contextlib import suppress
+from typing import Any, Mapping, Sequence
 
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 LENGTH = struct.Struct("!I")
-# To end what ignores nothing but the time that the kernel needs.
-CLEARING_SECONDS = 5.0
 STEP_SECONDS = 0.05
 CODE_OF_CLEARING = 70
+# Where the memory of the host runs out, the kernel ends programs with this before the app.
+OOM_SCORE = 500
+GROUPS = "/sys/fs/cgroup"
 
 
 class Gone(Exception):
@@ -37,8 +40,10 @@ class Gone(Exception):
 class Keeper:
     """One program at a time."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, clearing_seconds: float) -> None:
         self.control = control
+        # To end what ignores nothing but the time that the kernel needs.
+        self.clearing_seconds = clearing_seconds
         self.woken, wake = os.pipe()
         os.set_blocking(self.woken, False)
         os.set_blocking(wake, False)
@@ -46,7 +51,7 @@ class Keeper:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        self.say({"hello": os.getpid()})
+        self.say({"hello": os.getpid(), "bounds": _bounds()})
         while True:
             asked, files = self.hear()
             # An order to end a program that has ended in the meantime has no files.
@@ -84,7 +89,8 @@ class Keeper:
     def started(self, pid: int, told: int) -> dict[str, Any] | None:
         """Waits until the program is executed; or why it is not."""
         while True:
-            ready, _, _ = select.select([told, self.control], [], [])
+            watched: list[Any] = [told, self.control]
+            ready, _, _ = select.select(watched, [], [])
             if self.control in ready:
                 self.hear()
                 os.kill(pid, signal.SIGKILL)
@@ -102,7 +108,8 @@ class Keeper:
             left = deadline - time.monotonic()
             if left <= 0:
                 return -signal.SIGKILL
-            ready, _, _ = select.select([self.woken, self.control], [], [], left)
+            watched: list[Any] = [self.woken, self.control]
+            ready, _, _ = select.select(watched, [], [], left)
             if self.woken in ready:
                 self.rest()
             if self.control in ready:
@@ -113,7 +120,7 @@ class Keeper:
     def clear(self) -> int:
         """Ends all that is left; returns how many processes that were."""
         ended: set[int] = set()
-        end = time.monotonic() + CLEARING_SECONDS
+        end = time.monotonic() + self.clearing_seconds
         while True:
             if None in _reaped():
                 return len(ended)
@@ -122,17 +129,15 @@ class Keeper:
                 os.kill(pid, signal.SIGKILL)
                 ended.add(pid)
             if time.monotonic() > end:
-                # They fork faster, or hang in the kernel: systemd ends the whole control group.
+                # They hang in the kernel, or fork faster: systemd ends the whole control group.
                 os._exit(CODE_OF_CLEARING)
             select.select([self.woken], [], [], STEP_SECONDS)
             self.rest()
 
     def rest(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             while os.read(self.woken, 4096):
                 pass
-        except BlockingIOError:
-            pass
 
     def say(self, value: dict[str, Any]) -> None:
         text = json.dumps(value).encode("ascii")
@@ -160,7 +165,7 @@ class Keeper:
         return found
 
 
-def _be(asked: dict[str, Any], files: Sequence[int], tell: int) -> None:
+def _be(asked: Mapping[str, Any], files: Sequence[int], tell: int) -> None:
     """In the child. Never returns."""
     where = "program"
     try:
@@ -173,11 +178,9 @@ def _be(asked: dict[str, Any], files: Sequence[int], tell: int) -> None:
         signal.set_wakeup_fd(-1)
         for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(name, signal.SIG_DFL)
+        _rate()
         for name, (soft, hard) in asked["rlimits"].items():
-            which = getattr(resource, "RLIMIT_" + name)
-            most = resource.getrlimit(which)[1]
-            if asked["may_raise"] or most == resource.RLIM_INFINITY or 0 <= hard <= most:
-                resource.setrlimit(which, (soft, hard))
+            _limit(getattr(resource, "RLIMIT_" + name), soft, hard)
         os.umask(asked["umask"])
         os.setgroups(asked["groups"])
         os.setgid(asked["gid"])
@@ -189,17 +192,34 @@ def _be(asked: dict[str, Any], files: Sequence[int], tell: int) -> None:
         _execute(places, asked["argv"], asked["env"])
     except OSError as error:
         os.write(tell, json.dumps({"failed": error.errno, "where": where}).encode("ascii"))
-    except BaseException as error:  # noqa: BLE001 - nothing else may run in this process
+    except BaseException as error:
         said = {"failed": errno.EINVAL, "where": where, "why": str(error)[:500]}
         os.write(tell, json.dumps(said).encode("ascii"))
     os._exit(127)
 
 
-def _places(program: str, env: dict[str, str]) -> list[str]:
+def _rate() -> None:
+    """Before root's capabilities are given up: the program cannot take it back."""
+    # Some containers do not allow it.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(OOM_SCORE))
+
+
+def _limit(which: int, soft: int, hard: int) -> None:
+    """Sets a limit; as much of it as we may have, where that is less. Raises OSError."""
+    most = resource.getrlimit(which)[1]
+    for pair in ((soft, hard), (soft, most)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(which, pair)
+            return
+    resource.setrlimit(which, (most, most))
+
+
+def _places(program: str, env: Mapping[str, str]) -> list[str]:
     return [program] if "/" in program else [f"{each}/{program}" for each in os.get_exec_path(env)]
 
 
-def _execute(places: Sequence[str], argv: Sequence[str], env: dict[str, str]) -> None:
+def _execute(places: Sequence[str], argv: list[str], env: Mapping[str, str]) -> None:
     """Raises OSError: why the first that exists could not be executed."""
     failure: OSError = FileNotFoundError(errno.ENOENT, "not found")
     for each in places:
@@ -247,22 +267,37 @@ def _parent(pid: str) -> int:
 
 
 def _signal_group(group: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
 
 
 def _ooms() -> int:
     """How many processes of our control group the kernel ended for want of memory."""
-    try:
-        with open("/proc/self/cgroup", encoding="utf-8") as file:
-            path = next(line.split(":", 2)[2] for line in file if line.startswith("0::"))
-        with open(f"/sys/fs/cgroup{path.rstrip()}/memory.events", encoding="ascii") as file:
-            counts = dict(line.split() for line in file)
-        return int(counts.get("oom_kill", 0))
-    except (OSError, ValueError, StopIteration):
-        return 0
+    for name in ("memory.events", "memory.oom_control"):
+        for line in _of_group("memory", name).splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _bounds() -> dict[str, bool]:
+    """Whether the control group has limits: not in many containers, whatever systemd shows."""
+    memory = _of_group("memory", "memory.max") or _of_group("memory", "memory.limit_in_bytes")
+    tasks = _of_group("pids", "pids.max")
+    # Version 1 has a large number instead of a word.
+    return {"memory": memory.isdigit() and int(memory) < 1 << 62, "tasks": tasks.isdigit()}
+
+
+def _of_group(controller: str, name: str) -> str:
+    """A file of our control group, of whichever version; empty if it has none."""
+    with suppress(OSError, ValueError), open("/proc/self/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if not controllers or controller in controllers.split(","):
+                for top in (GROUPS, f"{GROUPS}/{controllers or 'unified'}"):
+                    with suppress(OSError), open(f"{top}{path}/{name}", encoding="ascii") as found:
+                        return found.read(4096).strip()
+    return ""
 
 
 def _prepare() -> None:
@@ -280,7 +315,7 @@ def main() -> None:
     _prepare()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    keeper = Keeper(socket.socket(fileno=0))
+    keeper = Keeper(socket.socket(fileno=0), float(sys.argv[1]))
     try:
         keeper.serve()
     except (Gone, ConnectionError):

@@ -28,13 +28,18 @@ from celeriac_host.system.identities import Identity
 from celeriac_host.system.services import Restrictions
 
 PROGRAM = "celeriac_host.system.keeper"
+# Short in lists of processes; the program follows on the socket that it keeps.
+FIRST = "import socket;c=socket.socket(fileno=0);f=c.makefile('rb');exec(f.read(int(f.readline())))"
 LENGTH = struct.Struct("!I")
 GRACE_SECONDS = 5.0
 # In addition, for the keeper to clear up, and for systemd to end its service.
 MARGIN_SECONDS = 30.0
 # A keeper that is reused serves all short programs of a run.
 USUAL_SECONDS = 1800.0
-HELLO_SECONDS = 60.0
+HELLO_SECONDS = 30.0
+# How long it tries to end what a program has left. A service ends it all, if it gives up.
+CLEARING_SECONDS = 5.0
+CLEARING_ALONE_SECONDS = 60.0
 SEND_SECONDS = 30.0
 MESSAGE_LIMIT_BYTES = 64 * 1024
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -52,6 +57,8 @@ class Kept:
         self.returncode: int | None = None
         # How many processes it left behind, which were ended.
         self.left = 0
+        # How many of its processes the kernel ended for want of memory.
+        self.ooms = 0
         # Why it did not end by itself; empty if it did.
         self.why = ""
         into, out, err = pipes
@@ -94,8 +101,9 @@ class Kept:
         if said is not None:
             self.returncode = int(said["code"])
             self.left = int(said["left"])
-            if self.returncode == -signal.SIGKILL and int(said["ooms"]):
-                self.why = f"it needed more memory than {self.keeper.allowed('MemoryMax')}"
+            self.ooms = int(said["ooms"])
+            if self.returncode == -signal.SIGKILL and self.ooms:
+                self.why = f"it needed more memory than {self.keeper.memory()}"
             self.keeper.busy = False
         return self.returncode
 
@@ -117,14 +125,16 @@ class Keeper:
         self.owner = os.getpid()
         self.control, theirs = socket.socketpair()
         self.service: services.Service | None = None
-        argv = [sys.executable or "/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _text()]
+        patience = CLEARING_SECONDS if in_service else CLEARING_ALONE_SECONDS
+        python = [sys.executable or "/usr/bin/python3", "-I", "-S", "-X", "utf8"]
+        argv = [*python, "-c", FIRST, str(patience)]
         if in_service:
             self.service = services.keeper()
             argv = services.command(self.service, argv, None, "/", limits, seconds)
         try:
             self.process = subprocess.Popen(
                 argv,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 cwd="/",
@@ -133,19 +143,36 @@ class Keeper:
             )
             theirs.close()
             self.control.settimeout(SEND_SECONDS)
+            text = _text()
+            self.control.sendall(b"%d\n%s" % (len(text), text))
             said = self.hear(HELLO_SECONDS)
             if said is None or "hello" not in said:
                 raise Lost(f"a keeper did not start within {HELLO_SECONDS:g} s")
             self.pid = int(said["hello"])
+            # What its control group limits: of the others, each program has limits of its own.
+            self.bounds: dict[str, bool] = said["bounds"]
+        except Lost:
+            theirs.close()
+            self.destroy()
+            raise
+        except OSError as error:
+            # There is no systemd-run, or no memory for another process; or it has ended.
+            theirs.close()
+            reason = self._reason() or f": {error.strerror or error}"
+            self.destroy()
+            raise Lost(f"a keeper did not start{reason}") from None
         except BaseException:
             theirs.close()
             self.destroy()
             raise
 
-    def allowed(self, name: str) -> str:
-        """A limit of its service, for people."""
-        found = dict(self.limits.properties).get(name, "")
-        return f"{int(found) // 1024**2} MiB" if found.isdigit() else "there is"
+    def memory(self) -> str:
+        """How much its programs may have, for people."""
+        found = dict(self.limits.properties)
+        most = found.get("MemoryMax", "")
+        own = f"{int(most) // 1024**2} MiB" if most.isdigit() else "this host has"
+        within = found.get("Slice", "system.slice")
+        return own if within == "system.slice" else f"{own}, or than {within} allows"
 
     def serves(self, limits: Restrictions, in_service: bool, timeout: float) -> bool:
         """Whether it can run such a program now."""
@@ -199,7 +226,8 @@ class Keeper:
     def _reason(self) -> str:
         """The last line that it, or systemd-run, has written."""
         said = b""
-        stderr = self.process.stderr
+        process = getattr(self, "process", None)
+        stderr = process.stderr if process is not None else None
         if stderr is not None and select.select([stderr], [], [], 1.0)[0]:
             said = os.read(stderr.fileno(), 65536)
         lines = [each for each in said.decode("utf-8", "replace").splitlines() if each.strip()]
@@ -236,7 +264,8 @@ class Keepers:
         self.limits = limits
         self.note = note
         self.known: list[Keeper] = []
-        self.is_told = False
+        # Why systemd starts no service for us, once it has not.
+        self.refusal = ""
 
     def start(
         self,
@@ -268,9 +297,7 @@ class Keepers:
                 "gid": whom.gid,
                 "groups": list(whom.groups),
                 "umask": asked.umask if asked else 0o022,
-                "rlimits": _rlimits(asked, keeper.in_service),
-                # Without a service it has all of root's capabilities.
-                "may_raise": not keeper.in_service,
+                "rlimits": _rlimits(asked, keeper.bounds),
                 "seconds": timeout + MARGIN_SECONDS / 2,
             }
             try:
@@ -278,10 +305,12 @@ class Keepers:
             except Lost as error:
                 keeper.destroy()
                 self.known.remove(keeper)
-                if is_new:
+                if is_new and not keeper.in_service:
                     raise OperationError(
                         f"could not start {argv[0]} as {whom.name}: {error}", ran=argv
                     ) from None
+                if is_new:
+                    self._do_without(str(error))
 
     @contextmanager
     def held(self, in_service: bool, timeout: float) -> Iterator[int | None]:
@@ -299,9 +328,7 @@ class Keepers:
         finally:
             keeper.busy = False
 
-    def _start(
-        self, keeper: Keeper, request: dict[str, Any], stdin: Any, timeout: float
-    ) -> Kept:
+    def _start(self, keeper: Keeper, request: dict[str, Any], stdin: Any, timeout: float) -> Kept:
         pairs: list[tuple[int, int | None]] = []
         into: int | None = None
         if stdin == subprocess.PIPE:
@@ -328,10 +355,13 @@ class Keepers:
                 name = request["cwd"] if said["where"] == "folder" else request["argv"][0]
                 number = int(said["failed"])
                 raise OSError(number, said.get("why") or os.strerror(number), name)
-        except BaseException:
+        except BaseException as error:
             for _, each in pairs:
                 if each is not None:
                     os.close(each)
+            if not isinstance(error, OSError):
+                # Interrupted: it may have started the program, which nobody follows then.
+                keeper.destroy()
             raise
         finally:
             for each, _ in pairs:
@@ -341,6 +371,8 @@ class Keepers:
     def _keeper(
         self, limits: Restrictions, in_service: bool, timeout: float
     ) -> tuple[Keeper, bool]:
+        if in_service and self.refusal:
+            limits, in_service = services.NONE, False
         for keeper in self.known:
             if keeper.serves(limits, in_service, timeout):
                 return keeper, False
@@ -350,30 +382,34 @@ class Keepers:
         except Lost as error:
             if not in_service:
                 raise OperationError(f"programs of the app cannot be started: {error}") from None
-            # An undo must not fail for that.
-            self._tell(f"systemd did not start a service for them ({error})")
+            self._do_without(str(error))
             return self._keeper(services.NONE, False, timeout)
         if not in_service:
-            self._tell("systemd is not there to start services for them")
+            self._do_without("systemd is not there to start a service for them")
         self.known.append(keeper)
         return keeper, True
 
-    def _tell(self, why: str) -> None:
-        if not self.is_told:
-            self.is_told = True
-            self.note(f"programs of the app have no control group of their own: {why}")
+    def _do_without(self, why: str) -> None:
+        """From now on, without services: an undo must not fail for want of one, nor wait again."""
+        if not self.refusal:
+            self.refusal = why
+            self.note(
+                f"programs on the app's files run without a control group of their own: {why}"
+            )
 
 
-def _rlimits(asked: Restrictions | None, in_service: bool) -> dict[str, tuple[int, int]]:
-    own = {"CORE": (0, 0), **({} if in_service else box.own_limits())}
+def _rlimits(asked: Restrictions | None, bounds: Mapping[str, bool]) -> dict[str, tuple[int, int]]:
+    own = {"CORE": (0, 0)}
+    own.update({} if bounds["memory"] else box.memory_limit())
+    own.update({} if bounds["tasks"] else box.process_limit())
     for name, pair in (asked.rlimits if asked else {}).items():
         soft, hard = (-1 if one == "infinity" else int(one) for one in pair)
         own[name] = (soft, hard)
     return own
 
 
-def _text() -> str:
+def _text() -> bytes:
     spec = importlib.util.find_spec(PROGRAM)
     found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
     assert isinstance(found, str)
-    return found
+    return found.encode("utf-8")

@@ -114,10 +114,12 @@ class System:
             seen: dict[str, str] = {}
             if self.unit:
                 argv = ["systemctl", "show", "--no-pager", "-p", ",".join(box.SHOWN), "--"]
-                done = self.run([*argv, self.unit], timeout=30, check=False)
-                for line in done.out.splitlines():
-                    name, _, value = line.partition("=")
-                    seen[name] = f"{seen[name]}\n{value}" if name in seen else value
+                # Without an answer, the defaults: an undo must not fail for want of one.
+                with suppress(OperationError):
+                    done = self.run([*argv, self.unit], timeout=30, check=False)
+                    for line in done.out.splitlines():
+                        name, _, value = line.partition("=")
+                        seen[name] = f"{seen[name]}\n{value}" if name in seen else value
             self._boxes[self.unit] = box.box(seen)
         return self._boxes[self.unit]
 
@@ -199,9 +201,16 @@ class System:
         return done
 
     def tell_left(self, process: Any, argv: Sequence[str]) -> None:
-        """Says so if processes were ended that a program of another user has left."""
-        if isinstance(process, Kept) and process.left:
-            self.note(f"{argv[0]}: ended {process.left} processes that it had left running")
+        """Says so if processes of a program of another user had to be ended."""
+        if not isinstance(process, Kept):
+            return
+        if process.left:
+            self.note(f"{argv[0]}: ended {_processes(process.left)} that it had left running")
+        if process.ooms:
+            self.note(
+                f"{argv[0]}: the kernel ended {_processes(process.ooms)} that needed more memory "
+                f"than {process.keeper.memory()}"
+            )
 
     def _follow(
         self,
@@ -273,3 +282,7 @@ class _Output:
 
 def _ending(code: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _processes(count: int) -> str:
+    return "a process" if count == 1 else f"{count} processes"
