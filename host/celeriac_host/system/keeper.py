@@ -44,6 +44,8 @@ class Keeper:
         self.control = control
         # To end what ignores nothing but the time that the kernel needs.
         self.clearing_seconds = clearing_seconds
+        # Of the program.
+        self.uid = 0
         self.woken, wake = os.pipe()
         os.set_blocking(self.woken, False)
         os.set_blocking(wake, False)
@@ -59,6 +61,7 @@ class Keeper:
                 self.run(asked, files)
 
     def run(self, asked: dict[str, Any], files: Sequence[int]) -> None:
+        self.uid = asked["uid"]
         ooms = _ooms()
         told, tell = os.pipe()
         try:
@@ -119,20 +122,31 @@ class Keeper:
 
     def clear(self) -> int:
         """Ends all that is left; returns how many processes that were."""
-        ended: set[int] = set()
+        stopped: set[tuple[int, int]] = set()
         end = time.monotonic() + self.clearing_seconds
-        while True:
-            if None in _reaped():
-                return len(ended)
-            for pid in _children():
-                # A parent that ends leaves its own children to us: for the next round.
-                os.kill(pid, signal.SIGKILL)
-                ended.add(pid)
+        while None not in _reaped():
             if time.monotonic() > end:
                 # They hang in the kernel, or fork faster: systemd ends the whole control group.
                 os._exit(CODE_OF_CLEARING)
-            select.select([self.woken], [], [], STEP_SECONDS)
-            self.rest()
+            found = _descendants()
+            new = found - stopped
+            # Until nobody forks any more: each that is stopped counts for the limit of processes.
+            self.signal(new or found, signal.SIGSTOP if new else signal.SIGKILL)
+            stopped |= new
+            if not new:
+                select.select([self.woken], [], [], STEP_SECONDS)
+                self.rest()
+        return len(stopped)
+
+    def signal(self, processes: set[tuple[int, int]], number: int) -> None:
+        """As the user: a number that has changed hands meanwhile is not somebody else's process."""
+        os.seteuid(self.uid)
+        try:
+            for pid, _ in processes:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+        finally:
+            os.seteuid(0)
 
     def rest(self) -> None:
         with suppress(BlockingIOError):
@@ -248,22 +262,31 @@ def _reaped() -> dict[int | None, int]:
         found[pid] = -os.WTERMSIG(status) if by_signal else os.WEXITSTATUS(status)
 
 
-def _children() -> list[int]:
-    me = os.getpid()
-    try:
-        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
-            return [int(each) for each in file.read().split()]
-    except OSError:
-        # A kernel without CONFIG_PROC_CHILDREN.
-        return [int(each) for each in os.listdir("/proc") if each.isdigit() and _parent(each) == me]
+def _descendants() -> set[tuple[int, int]]:
+    """Number and start of all that come from us, whichever parent they have now."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            parent, start = _origin(name)
+            children.setdefault(parent, []).append((int(name), start))
+    found: set[tuple[int, int]] = set()
+    left = [os.getpid()]
+    while left:
+        each = set(children.pop(left.pop(), ()))
+        found |= each
+        left.extend(pid for pid, _ in each)
+    return found
 
 
-def _parent(pid: str) -> int:
+def _origin(pid: str) -> tuple[int, int]:
+    """Its parent, and when it was started; zeros if it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
+            words = file.read().rpartition(b")")[2].split()
+        # Also of a zombie: other threads of it may live on.
+        return int(words[1]), int(words[19])
     except (OSError, ValueError, IndexError):
-        return 0
+        return 0, 0
 
 
 def _signal_group(group: int, number: int) -> None:
