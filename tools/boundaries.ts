@@ -27,7 +27,14 @@ const subfolders: Readonly<Record<string, readonly string[]>> = {
 /** Pure folders: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
-const purePackages = new Set(['@js-temporal/polyfill', 'diff', 'yaml', 'zod']);
+const purePackages = new Set([
+  '@js-temporal/polyfill',
+  'd3-scale',
+  'd3-shape',
+  'diff',
+  'yaml',
+  'zod',
+]);
 
 /** Folders that import nothing of `src` but these. */
 const onlyImports: Readonly<Record<string, readonly string[]>> = {

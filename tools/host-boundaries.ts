@@ -10,7 +10,7 @@ const layers: readonly (readonly string[])[] = [
   ['system'],
   ['state', 'store', 'app', 'code'],
   ['operations', 'facts'],
-  ['transaction', 'policy'],
+  ['transaction', 'policy', 'sampler'],
   ['session'],
 ];
 

@@ -122,6 +122,7 @@ function judgeUnit(before: Seen, { unitText, show, children, dropIns }: Seen): r
 function judgeRest(before: Seen, seen: Seen, ending: Whole | null): readonly string[] {
   const wrong: string[] = [];
   if (seen.armed || seen.active.length > 0) wrong.push(`the guard is still armed: ${seen.active}`);
+  if (before.sampled && !seen.sampled) wrong.push('the release is not sampled');
   if (seen.locked) wrong.push('the lock is held');
   if (seen.jobs !== '') wrong.push(`systemd has jobs: ${seen.jobs}`);
   if (seen.awaiting.length > 0) wrong.push(`still awaits a verdict: ${seen.awaiting.join(', ')}`);
@@ -176,12 +177,15 @@ const KEPT = [
   // Of restarted services.
   /^\/(?:var\/)?tmp\/systemd-private-/,
   /^\/tmp\/pymp-/,
-  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies|running|notices\.json))?$/,
+  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies|running|notices\.json|sampled|samples|sampler\.lock))?$/,
+  /^\/var\/lib\/celeriac\/sampled\/[^/]+\.(?:json|seen|seen\.new)$/,
+  /^\/var\/lib\/celeriac\/samples\/[^/]+\.jsonl(?:\.1)?$/,
   /^\/var\/lib\/celeriac\/running\/[^/]+\.json$/,
   /^\/var\/lib\/celeriac\/incoming\/[0-9a-f]{64}$/,
   /^\/var\/lib\/celeriac\/backups\/[^.]+$/,
   /^\/var\/lib\/celeriac\/transactions\/[^/]+(?:\/(?:plan\.json|journal\.jsonl|backups(?:\/\d+)?))?$/,
-  /^\/etc\/systemd\/system\/celeriac-guard\.(?:service|timer)$/,
+  /^\/etc\/systemd\/system\/celeriac-(?:guard|sampler)\.(?:service|timer)$/,
+  /^\/etc\/systemd\/system\/timers\.target\.wants\/celeriac-sampler\.timer$/,
   /^\/etc\/systemd\/system\/timers\.target\.wants$/,
 ];
 const OF_SUPPORT = /^\/usr\/local\/lib\/celeriac(?:\/[0-9a-f]{12}(?:\/celeriac_support\.py)?)?$/;

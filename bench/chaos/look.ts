@@ -19,6 +19,8 @@ export interface Seen {
   readonly children: number;
   /** Whether anything still runs or waits. */
   readonly armed: boolean;
+  /** Whether the sampler's timer is enabled, which stays while a release is not proven. */
+  readonly sampled: boolean;
   readonly locked: boolean;
   readonly jobs: string;
   readonly active: readonly string[];
@@ -51,6 +53,10 @@ def read(path):
     except OSError:
         return ''
 
+def beside_sampler(*argv):
+    # It is there every minute, while a release is not proven.
+    return [line for line in run('systemctl', '--plain', '--no-legend', *argv).splitlines() if 'celeriac-sampler.' not in line]
+
 def is_locked():
     try:
         with open('/var/lib/celeriac/lock') as file:
@@ -77,7 +83,7 @@ mine = show.get('ControlGroup') or '/none'
 for pid in sorted(filter(str.isdigit, os.listdir('/proc')), key=int):
     words = read('/proc/%s/cmdline' % pid).split('\\0')
     group = read('/proc/%s/cgroup' % pid).strip().split('::', 1)[-1]
-    if words == [''] or '/user.slice/' in group or group == mine or group.startswith(mine + '/'):
+    if words == [''] or '/user.slice/' in group or group == mine or group.startswith(mine + '/') or group.endswith('/celeriac-sampler.service'):
         continue
     processes.append(' '.join(words).strip())
 
@@ -104,9 +110,10 @@ print(json.dumps({
     'show': show,
     'children': len(run('pgrep', '-P', show['MainPID']).split()) if show['MainPID'] != '0' else 0,
     'armed': os.path.lexists('/etc/systemd/system/timers.target.wants/celeriac-guard.timer'),
+    'sampled': os.path.lexists('/etc/systemd/system/timers.target.wants/celeriac-sampler.timer'),
     'locked': is_locked(),
-    'jobs': run('systemctl', 'list-jobs', '--plain', '--no-legend'),
-    'active': run('systemctl', 'list-units', '--plain', '--no-legend', '--state=active,activating,deactivating', 'celeriac-*').splitlines(),
+    'jobs': '\\n'.join(beside_sampler('list-jobs')),
+    'active': beside_sampler('list-units', '--state=active,activating,deactivating', 'celeriac-*'),
     'awaiting': sorted(glob.glob('/var/lib/celeriac/awaiting/*') + glob.glob('/var/lib/celeriac/rolling.json')),
     'transactions': transactions,
     'failed': run('systemctl', 'list-units', '--failed', '--plain', '--no-legend'),

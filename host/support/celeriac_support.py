@@ -1,10 +1,11 @@
 """Module that a Celery worker loads besides its app: `celery -A app worker -I celeriac_support`.
 
-It provides four features, none of which requires a change to the app:
+It provides five features, none of which requires a change to the app:
 
 - watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs
   and it takes messages, STOPPING=1 when it begins to stop (sd_notify(3));
 - the repair of a worker that runs and takes no messages, if its watchdog does not have to bite;
+- once a minute, how many messages wait and how many tasks run, at the end of the unit's status;
 - a canary: a task that reports through the broker which process of which unit ran it;
 - remote control commands that make the worker consume cancelled queues again.
 
@@ -27,6 +28,7 @@ import socket
 import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set
+from urllib.parse import quote
 
 from celery import Task, bootsteps, shared_task, signals
 from celery.worker import state as requests
@@ -48,6 +50,10 @@ LIMITS = {
     'amqp': dict.fromkeys(('read_timeout', 'write_timeout'), LOOK_LIMIT),
 }
 KIND = 'x-queue-type'
+#: Seconds between two reports in the unit's status.
+REPORT_EVERY = 60.0
+#: A queue is left out of a report beyond these numbers: systemd takes 4 KiB.
+REPORT_QUEUES, REPORT_BYTES = 50, 2000
 #: Seconds after which the broker drops an answer (if it supports expiry).
 ANSWER_EXPIRES = 60
 
@@ -103,10 +109,12 @@ def ping() -> None:
         notify('WATCHDOG=1')
 
 
-def _say(status: str) -> None:
-    if status != _hearing.status:
+def _say(status: str, report: Optional[str] = None) -> None:
+    """For people; a new report, for the sampler of the host, is also told by an old status."""
+    if status != _hearing.status or report is not None:
         _hearing.status = status
-        notify('STATUS=' + status)
+        _hearing.report = _hearing.report if report is None else report
+        notify('STATUS=' + status + _hearing.report)
 
 
 class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -214,7 +222,7 @@ def _on_worker_ready(sender: Any = None, **_: Any) -> None:
         status = _consuming(sender.app.amqp.queues.consume_from)
     except Exception as error:
         _complain('could not list the queues', error)
-    notify('READY=1', 'STATUS=' + status)
+    notify('READY=1', 'STATUS=' + status + _hearing.report)
 
 
 def _consuming(queues: Any) -> str:
@@ -266,8 +274,9 @@ class Hearing:
     since: Optional[float] = None
     last = 0.0
     pace = pace(USUAL_WATCHDOG, 0)
-    deaf = silent = failed = sees_sockets = False
-    status = ''
+    deaf = silent = failed = sees_sockets = away = False
+    status = report = ''
+    reported = float('-inf')
     own: Any = None
 
     def heard(self) -> None:
@@ -311,8 +320,9 @@ class Hearing:
                 if self.since is not None and now - self.since >= self.pace.deaf:
                     return self.give_up(consumer, waiting or 0, now - self.since)
                 self.deaf = False
+            report = self.news(consumer)
             if not self.deaf:
-                _say(_consuming([queue.name for queue in consumed(consumer)]))
+                _say(_consuming([queue.name for queue in consumed(consumer)]), report)
         except Exception as error:
             _complain('could not check whether the worker consumes', error)
         return None
@@ -328,6 +338,27 @@ class Hearing:
             self.forget()
             self.failed = True
         return None
+
+    def news(self, consumer: Any) -> Optional[str]:
+        """What is to be reported. None: it is not yet time to."""
+        now = time.monotonic()
+        if now - self.reported < REPORT_EVERY * (10 if self.away else 1):
+            return None
+        self.reported = now
+        lengths: Dict[str, int] = {}
+        try:
+            self.away = False
+            lengths = self.lengths(consumer, consumed(consumer)[:REPORT_QUEUES])
+        except Exception as error:
+            # Each attempt may have blocked the loop for seconds.
+            self.away = True
+            _complain('could not ask how many messages wait', error)
+            self.forget()
+        try:
+            return report(now, lengths)
+        except Exception as error:
+            _complain('could not report', error)
+            return None
 
     def forget(self) -> None:
         own, self.own, self.failed = self.own, None, False
@@ -350,32 +381,57 @@ class Hearing:
         return lost if caught and consumer.app.conf.broker_connection_retry else None
 
     def count(self, consumer: Any) -> int:
-        """The messages that wait in its queues, by a connection of its own."""
-        # A stream keeps what was consumed; of a single active consumer, others wait for its end.
-        asked = [queue for queue in consumed(consumer) if argument(queue, KIND) != 'stream']
-        names = [queue.name for queue in asked if not argument(queue, 'x-single-active-consumer')]
+        """The messages that wait in its queues and that it must take."""
+        # Of a single active consumer, others wait for its end.
+        alone = 'x-single-active-consumer'
+        asked = [queue for queue in consumed(consumer) if not argument(queue, alone)]
+        return sum(self.lengths(consumer, asked).values())
+
+    def lengths(self, consumer: Any, queues: List[Any]) -> Dict[str, int]:
+        """The messages that wait, by queue, asked by a connection of its own; some may lack."""
+        # A stream keeps what was consumed.
+        names = [queue.name for queue in queues if argument(queue, KIND) != 'stream']
         driver = consumer.connection.transport.driver_type
+        found: Dict[str, int] = {}
         if driver not in LIMITS:
-            return 0
+            return found
         if self.own is None:
             self.own = consumer.app.connection_for_read(
                 heartbeat=0, connect_timeout=LOOK_LIMIT, transport_options=LIMITS[driver]
             )
-        channel, total, end = None, 0, time.monotonic() + LOOK_LIMIT
+        channel, end = None, time.monotonic() + LOOK_LIMIT
         for name in names:
             if time.monotonic() > end:
                 break
             channel = channel or self.own.channel()
             try:
-                total += channel.queue_declare(queue=name, passive=True).message_count
+                found[name] = channel.queue_declare(queue=name, passive=True).message_count
             except self.own.channel_errors:  # empty in Redis; AMQP also closes the channel
+                if driver == 'redis':
+                    found[name] = 0
                 channel = channel if getattr(channel, 'is_open', True) else None
         if channel is not None:
             channel.close()
-        return total
+        return found
 
 
 _hearing = Hearing()
+
+
+def report(now: float, lengths: Dict[str, int]) -> str:
+    """` [at=86400 active=2 processed=120 waiting:celery=3]`: seconds since the boot, tasks, queues.
+
+    Only digits, printable ASCII and single blanks: names are quoted as in URLs.
+    """
+    words = ['at=%d' % now, 'active=%d' % len(requests.active_requests)]
+    words.append('processed=%d' % requests.all_total_count[0])
+    room = REPORT_BYTES
+    for name, count in sorted(lengths.items()):
+        word = 'waiting:%s=%d' % (quote(name, safe=''), count)
+        room -= len(word) + 1
+        if room >= 0:
+            words.append(word)
+    return ' [' + ' '.join(words) + ']'
 
 
 def consumed(consumer: Any) -> List[Any]:

@@ -43,6 +43,7 @@ def support(monkeypatch: pytest.MonkeyPatch) -> Any:
     control.control_command = decorator
     state.reserved_requests = set()
     state.active_requests = set()
+    state.all_total_count = [0]
     for name in names:
         monkeypatch.setitem(sys.modules, name, fakes[name])
     spec = importlib.util.spec_from_file_location("celeriac_support_under_test", MODULE)
@@ -209,6 +210,9 @@ class Worker:
         self.said: list[str] = []
         self.clock = Clock()
         monkeypatch.setattr(support, "time", self.clock)
+        # Reports ask, too.
+        monkeypatch.setattr(support, "REPORT_EVERY", float("inf"))
+        support._hearing.reported = 0.0
         monkeypatch.setattr(support, "notify", lambda *lines: self.said.extend(lines))
         self.support = support
         self.consumer = consumer
@@ -547,3 +551,81 @@ def test_sockets_lost_in_the_first_second_are_registered_again(support: Any) -> 
         what()
 
     assert 7 in consumer.hub.readers
+
+
+# --- reports for the sampler -------------------------------------------------------------------
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def reporting(request: Any, support: Any, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """It reports once a minute, and is too busy to be suspected."""
+    queues = (Queue("celery"), Queue("a b=1]"), Queue("log", x_queue_type="stream"))
+    worker = Worker(support, monkeypatch, Consumer(request.param, *queues))
+    monkeypatch.setattr(support, "REPORT_EVERY", 60.0)
+    support._hearing.reported = float("-inf")
+    support.requests.active_requests = {1, 2}
+    support.requests.reserved_requests = {1, 2}
+    support.requests.all_total_count[0] = 120
+    return worker
+
+
+def test_a_report_has_tasks_and_queues(reporting: Worker) -> None:
+    reporting.consumer.broker.depths = {"celery": 3, "a b=1]": 7, "log": 9}
+    reporting.turn(1)
+    assert reporting.said[0] == (
+        "STATUS=Consuming from a b=1], celery, log"
+        " [at=1001 active=2 processed=120 waiting:a%20b%3D1%5D=7 waiting:celery=3]"
+    )
+    assert reporting.consumer.broker.asked == ["celery", "a b=1]"]
+
+
+def test_a_report_comes_once_a_minute(reporting: Worker) -> None:
+    reporting.turn(1)
+    reporting.said.clear()
+    reporting.turn(59)
+    assert not any("STATUS=" in line for line in reporting.said)
+    reporting.turn(1)
+    assert sum("STATUS=" in line for line in reporting.said) == 1
+
+
+def test_an_empty_queue_is_known_with_redis_only(reporting: Worker) -> None:
+    # As RabbitMQ answers for a queue that does not exist.
+    reporting.turn(1)
+    assert ("waiting:celery=0" in reporting.said[0]) == (
+        reporting.consumer.broker.driver == "redis"
+    )
+
+
+def test_a_broker_that_is_away_is_asked_rarely(reporting: Worker) -> None:
+    broker = reporting.consumer.broker
+    broker.down = True
+    reporting.turn(599)
+    assert broker.tried == 1
+    assert "active=2 processed=120]" in reporting.said[0]
+    broker.down = False
+    broker.depths = {"celery": 3}
+    reporting.turn(2)
+    assert broker.tried == 2
+    assert any("waiting:celery=3" in line for line in reporting.said)
+
+
+def test_a_status_in_between_repeats_the_report(reporting: Worker) -> None:
+    reporting.turn(1)
+    report = reporting.said[0].partition(" [")[2]
+    reporting.support._say("Reconnecting to the broker")
+    assert reporting.said[-1] == f"STATUS=Reconnecting to the broker [{report}"
+
+
+def test_a_report_is_bounded(support: Any) -> None:
+    lengths = {f"queue-{number}-" + "\u00e9" * 20: 10**6 for number in range(200)}
+    report = support.report(1.0, lengths)
+    assert len(report.encode()) < support.REPORT_BYTES + 100
+    assert report.endswith("=1000000]")
+
+
+def test_no_error_in_a_report_escapes(reporting: Worker, caplog: Any) -> None:
+    del reporting.support.requests.all_total_count
+    reporting.turn(3)
+    assert reporting.errors == []
+    assert caplog.text.count("could not report") == 1
+    assert reporting.status().startswith("Consuming from ")

@@ -97,6 +97,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
             "expects": SHA,
         },
         "enable-unit": {"unit": UNIT},
+        "start-sampler": {"unit": UNIT, "paths": ["/", at.app]},
         "drain-worker": {
             **app,
             **undo,

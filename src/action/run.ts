@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as core from '@actions/core';
 import { openAgent } from '../adapters/agent/open-agent.ts';
 import { systemClock } from '../adapters/clock.ts';
+import { writeFolder } from '../adapters/write-folder.ts';
 import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
@@ -100,6 +101,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly docs = docsBase(process.env);
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
+  readonly secrets: readonly string[];
   readonly #name: Name;
   readonly #host: HostValues;
   readonly #begun = performance.now();
@@ -115,6 +117,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
     this.inputs = inputs;
     this.reporter = reporter;
+    this.secrets = secretsOf(actions[name], inputs);
     this.#name = name;
     // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
@@ -269,6 +272,10 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.summarize(agent, { subject, sentence, checklist, markdown, ...extra });
   }
 
+  keepFiles(name: string, files: Readonly<Record<string, string>>): string {
+    return writeFolder(process.env.RUNNER_TEMP ?? tmpdir(), name, files);
+  }
+
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
     const seconds = (performance.now() - this.#begun) / 1000;
     const wire = agent.traffic;
@@ -287,6 +294,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       }),
     );
   }
+}
+
+function secretsOf(set: Inputs, values: object): readonly string[] {
+  const given = new Map<string, unknown>(Object.entries(values));
+  return Object.entries(set).flatMap(([name, { secret }]) => {
+    const value = given.get(name);
+    return secret && typeof value === 'string' && value !== '' ? [value] : [];
+  });
 }
 
 /** Waits until everything printed so far is with the runner. */

@@ -8,13 +8,14 @@ import { asFlags, parseFlags } from './flags.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { nearest } from './nearest.ts';
+import { soak } from './soak.ts';
 import { guardTerminal } from './terminal.ts';
 
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 
 /** Every command, in display order. */
-export const commands: readonly Command[] = [cleanup, harden, unharden];
+export const commands: readonly Command[] = [cleanup, soak, harden, unharden];
 
 /**
  * The command line: `celeriac <command> …`. Never throws.

@@ -79,8 +79,8 @@ export class TerminalRun implements Run {
   output(): void {}
 
   report(_agent: Agent, { sentence, data }: Result): void {
-    const text =
-      this.#json && data !== undefined ? escapeJson(JSON.stringify(data, null, 2)) : sentence;
-    this.#terminal.out(`${text}\n`);
+    if (!this.#json) this.#terminal.out(`${sentence}\n`);
+    else if (data === undefined) this.#terminal.note(sentence);
+    else this.#terminal.out(`${escapeJson(JSON.stringify(data, null, 2))}\n`);
   }
 }

@@ -29,6 +29,7 @@ import {
   yamlInput,
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
+import { soakHours, soakInputs } from './soak-inputs.ts';
 
 /** Inputs of every action: where the host is and how to log in. */
 export const hostInputs = {
@@ -329,6 +330,7 @@ export const deployWorkerInputs = {
       'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
     fallback: '15m',
   }),
+  'soak-hours': soakHours,
   'roll-back': patternInput(
     {
       description:
@@ -423,6 +425,15 @@ export const cleanupInputs = {
 export const verifyInputs = {
   ...hostInputs,
   unit,
+  mode: choiceInput(
+    {
+      description:
+        '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+      fallback: 'checks',
+    },
+    ['checks', 'soak'],
+  ),
+  ...soakInputs,
   'app-user': appUserInput,
   gate: choiceInput(
     {
@@ -436,6 +447,14 @@ export const verifyInputs = {
     description: 'How long each round of probes (the single probe, then the batch) may take.',
     fallback: '2m',
   }),
+  'gate-batch': integerInput(
+    {
+      description:
+        'Number of probes in the batch that follows the single probe. With `canary`, each queue gets at least one of them. `gate: http` has `gate-batch-form` instead.',
+      fallback: '3',
+    },
+    { min: 1, max: 100 },
+  ),
   'gate-task': patternInput(
     { description: 'With `gate: task`: name of the task.', fallback: '' },
     'the name of a task such as tasks.process_link',
@@ -514,10 +533,21 @@ export const verifyInputs = {
   ),
   'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
+  'memory-return': maybeSizeInput({
+    description:
+      'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+  }),
   'max-429': integerInput(
     {
-      description: "HTTP 429 responses allowed in the worker's journal since its start.",
+      description: "HTTP 429 responses allowed in the worker's journal since the release.",
       fallback: '0',
+    },
+    { min: 0, max: 1_000_000 },
+  ),
+  'rate-limit-max': maybeIntegerInput(
+    {
+      description:
+        "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts.",
     },
     { min: 0, max: 1_000_000 },
   ),
@@ -536,6 +566,15 @@ export const verifyInputs = {
     description: 'Confirm the release that awaits its verdict if all checks pass.',
     fallback: 'true',
   }),
+} as const;
+
+/** Of `celeriac soak`: what `mode: soak` of the action takes. */
+export const soakCommandInputs = {
+  ...hostInputs,
+  unit,
+  ...soakInputs,
+  'max-429': verifyInputs['max-429'],
+  'max-errors': verifyInputs['max-errors'],
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;

@@ -57,7 +57,15 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
     inputs: actions.verify,
     outputs: {
       healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
+      verdict:
+        '`healthy`; `unhealthy`: a check failed; `inconclusive`: no check failed, but one without which nothing is proven is unknown.',
+      'failed-checks': 'Ids of the checks that failed, separated by commas; empty if none did.',
       checks: 'The checks as JSON, each with id, verdict, seen and expected.',
+      soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac runs.',
+      'soak-report':
+        'With `mode: soak`: as JSON what was judged, by which evidence, and what became of the release.',
+      'report-path':
+        'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
   },
 };

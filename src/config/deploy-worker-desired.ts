@@ -71,6 +71,8 @@ export interface DeployWorkerDesired {
     /** For each. */
     readonly timeoutSeconds: Seconds;
   };
+  /** How long the host samples a new release until that is proven; absent or 0: not at all. */
+  readonly soakSeconds?: Seconds;
   /** Other units of the app, in the order of their restarts. */
   readonly companions?: readonly Companion[];
   /** Absent or `null`: the code and its dependencies are not touched. */

@@ -72,6 +72,7 @@ export function deployWorkerDesired(
       timeoutSeconds: inputs['before-start-timeout'],
     },
     companions: inputs['also-restart'],
+    soakSeconds: seconds(inputs['soak-hours'] * 3600),
     release: releaseDesired(inputs),
   };
 }

@@ -136,6 +136,20 @@ export const integerInput = (
     return value >= range.min && value <= range.max ? value : null;
   });
 
+/** Hours, also a part of one. */
+export const hoursInput = (
+  described: Described,
+  range: { readonly min: number; readonly max: number },
+): Input<number> =>
+  input(
+    described,
+    `a number of hours from ${range.min} to ${range.max}, such as 24 or 0.5`,
+    (text) => {
+      const value = /^[0-9]{1,6}(?:\.[0-9]{1,6})?$/.test(text.trim()) ? Number(text) : Number.NaN;
+      return value >= range.min && value <= range.max ? value : null;
+    },
+  );
+
 /** An integer, or empty. */
 export const maybeIntegerInput = (
   described: Described,

@@ -9,7 +9,7 @@ export type GateDesired =
   | { readonly kind: 'none' }
   /** The task of the support module: one to the first queue, then a batch to the others. */
   | { readonly kind: 'canary' }
-  /** A task of the app: one call, then a batch of three. */
+  /** A task of the app: one call, then a batch. */
   | {
       readonly kind: 'task';
       readonly task: string;
@@ -38,6 +38,8 @@ export interface VerifyDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
   readonly gate: GateDesired;
+  /** Probes in the batch, of a gate of canaries or tasks. */
+  readonly gateBatch: number;
   /** Timeout of the single probe, and again of the batch. */
   readonly gateTimeoutSeconds: Seconds;
   readonly probes: readonly HttpProbe[];
@@ -46,8 +48,12 @@ export interface VerifyDesired {
   readonly concurrency: number | null;
   readonly memoryMaxBytes: Bytes | null;
   readonly memoryHighBytes: Bytes | null;
+  /** Tolerated growth of the worker's memory by the gate; `null`: a warning if it is large. */
+  readonly memoryReturnBytes: Bytes | null;
   /** Tolerated journal lines with an HTTP status 429. */
   readonly max429: number;
+  /** Tolerated HTTP statuses 429 in one minute; `null`: only `max429` counts. */
+  readonly rateLimitMax: number | null;
   /** Tolerated errors in the journal; `null`: any number, with a warning. */
   readonly maxErrors: number | null;
   /** Tolerated restarts by systemd since the last start by hand or by a deploy. */
@@ -73,13 +79,16 @@ export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
   return {
     unit: inputs.unit,
     gate: readGate(inputs),
+    gateBatch: inputs['gate-batch'],
     gateTimeoutSeconds: inputs['gate-timeout'],
     probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
     swapBytes: inputs['swap-size'].bytes,
     concurrency: inputs.concurrency.value,
     memoryMaxBytes: inputs['memory-max'].bytes,
     memoryHighBytes: inputs['memory-high'].bytes,
+    memoryReturnBytes: inputs['memory-return'].bytes,
     max429: inputs['max-429'],
+    rateLimitMax: inputs['rate-limit-max'].value,
     maxErrors: inputs['max-errors'].value,
     maxRestarts: inputs['max-restarts'],
     database: inputs.database.path,

@@ -1,6 +1,8 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
+import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -24,6 +26,7 @@ export interface FactArguments {
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
   readonly journal: { readonly unit: string };
+  readonly logged: LoggedQuery;
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
   readonly limits: { readonly unit: string };
@@ -43,6 +46,9 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
+  readonly broker: BrokerQuery;
+  /** Celery's beats, of any app. */
+  readonly beats: Record<string, never>;
   readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
@@ -63,6 +69,7 @@ export interface FactArguments {
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
+  readonly samples: SamplesQuery;
 }
 
 export interface FactAnswers {
@@ -74,12 +81,15 @@ export interface FactAnswers {
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
   readonly journal: JournalFact;
+  readonly logged: LoggedFact;
   readonly kernel: KernelFact;
   readonly limits: LimitsFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
   readonly consuming: ConsumingFact;
+  readonly broker: BrokerFact;
+  readonly beats: BeatsFact;
   readonly unacked: UnackedFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
@@ -92,6 +102,7 @@ export interface FactAnswers {
   readonly release: ReleaseFact;
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
+  readonly samples: SamplesFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -217,6 +228,8 @@ export interface SwapFact {
     readonly priority: number;
   }[];
   readonly fstab: FileFact;
+  /** Units that swap.target starts, e.g. `swapfile.swap`; absent: unknown. */
+  readonly enabledUnits?: readonly string[];
   /** The file system of the swap file, or of the folder in which it would be created. */
   readonly filesystem: {
     readonly type: string;
@@ -269,6 +282,8 @@ export interface UnitFact {
   readonly memory: {
     readonly currentBytes: Bytes;
     readonly peakBytes: Bytes | null;
+    /** Of `currentBytes`, what is no cache of files; absent or `null`: not known. */
+    readonly anonBytes?: Bytes | null;
     /** `memory.events`: low, high, max, oom, oom_kill. */
     readonly events: Readonly<Record<string, number>>;
   } | null;
@@ -324,6 +339,53 @@ export interface JournalFact {
   /** Lines that may matter (429, error, traceback), newest last, limited; verify judges them. */
   readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
   readonly tail: readonly string[];
+}
+
+export interface LoggedQuery {
+  readonly unit: string;
+  /** `null`: as far back as the journal goes. */
+  readonly since: EpochSeconds | null;
+  /** The cursor of an earlier look; takes precedence over `since`. */
+  readonly after?: string;
+}
+
+/** What a unit logged since a time, of whichever start, grouped on the host. */
+export interface LoggedFact {
+  readonly since: EpochSeconds | null;
+  /** Where this look ended; empty if nothing was logged. */
+  readonly cursor: string;
+  readonly entries: number;
+  /** Whether all lines were read, not only the newest. */
+  readonly complete: boolean;
+  /** Lines that journald says it dropped: all counts are lower bounds. */
+  readonly dropped: number;
+  /** Lines of the days before that were read for the comparison; `null`: none could be read. */
+  readonly earlier: number | null;
+  /** Lines of level ERROR or above, and tracebacks; together they count once. */
+  readonly errors: number;
+  readonly tracebacks: number;
+  /** Type of the exception and the innermost frame of the app, or the words of an error line. */
+  readonly signatures: readonly {
+    readonly signature: string;
+    readonly count: number;
+    readonly first: EpochSeconds;
+    readonly last: EpochSeconds;
+    readonly sample: string;
+    /** How often it occurred in the days before; `null`: unknown. */
+    readonly before: number | null;
+  }[];
+  /** Errors of further signatures, which are not listed. */
+  readonly moreSignatures: number;
+  /** Lines with the number 429, by their form; whether it is a status, verify judges. */
+  readonly numbered: readonly {
+    readonly sample: string;
+    readonly count: number;
+    readonly first: EpochSeconds;
+    readonly last: EpochSeconds;
+    /** The busiest minutes, each by its begin. */
+    readonly minutes: readonly { readonly at: EpochSeconds; readonly count: number }[];
+  }[];
+  readonly moreNumbered: number;
 }
 
 export interface KernelFact {
@@ -434,6 +496,80 @@ export interface ConsumingQuery extends ByTheApp {
   readonly queues: readonly string[] | null;
   /** Its pool forks, so that its main process always answers. */
   readonly forks: boolean;
+}
+
+/** Asked by a process that imports the app, and asks its worker; changes nothing. */
+export interface BrokerQuery extends ByTheApp {
+  /** `null`: those of the app. */
+  readonly queues: readonly string[] | null;
+  /** Where the schedule of the app's beat is; `null`: it has none here. */
+  readonly beat: {
+    readonly directory: string;
+    /** The option of its command line; `null`: as the app configures it. */
+    readonly schedule: string | null;
+    readonly scheduler: string | null;
+  } | null;
+}
+
+/** The broker as the app sees it. */
+export type BrokerFact =
+  | {
+      readonly kind: 'told';
+      readonly transport: string;
+      /** Messages that wait in each queue. */
+      readonly lengths: Readonly<Record<string, number>>;
+      /** Delivered and not acknowledged; with Redis, of all queues; `null`: it does not tell. */
+      readonly unacked: number | null;
+      /** Since when the oldest of them is delivered; only Redis tells. */
+      readonly oldestUnackedSeconds: Seconds | null;
+      /** After this time it is delivered again; `null`: not before the connection ends. */
+      readonly redeliverySeconds: Seconds | null;
+      /** The queues that the worker of the unit says it consumes; `null`: it did not say. */
+      readonly active: readonly string[] | null;
+      /** Why it did not. */
+      readonly silence: string | null;
+      readonly beat: BeatSchedule | null;
+    }
+  | {
+      readonly kind: 'unreachable';
+      readonly problem: string;
+      readonly beat: BeatSchedule | null;
+    }
+  | { readonly kind: 'unknown'; readonly problem: string };
+
+export interface BeatSchedule {
+  /** A path, or `django_celery_beat`; empty if unknown. */
+  readonly where: string;
+  /** When beat last wrote to it; `null`: unknown. */
+  readonly advanced: EpochSeconds | null;
+  /** The shortest interval; `null`: unknown, or tasks are due at times of the clock. */
+  readonly everySeconds: Seconds | null;
+  readonly problem: string | null;
+}
+
+export interface BeatsFact {
+  /** Loaded services whose command is a beat, or a worker with `-B`. */
+  readonly units: readonly BeatUnit[];
+  readonly processes: readonly BeatProcess[];
+}
+
+export interface BeatUnit {
+  readonly unit: string;
+  readonly activeState: string;
+  readonly unitFileState: string;
+  readonly user: string;
+  readonly workingDirectory: string;
+  readonly argv: readonly string[];
+}
+
+export interface BeatProcess {
+  readonly pid: number;
+  /** `null`: it runs in a session or the like. */
+  readonly unit: string | null;
+  readonly user: string;
+  readonly workingDirectory: string | null;
+  readonly argv: readonly string[];
+  readonly startTicks: number;
 }
 
 /** Messages in the broker that no living worker of the unit can acknowledge. */
@@ -601,6 +737,15 @@ export interface LedgerRelease {
   readonly sha: string;
   readonly verdict: 'none' | 'confirmed' | 'rolled-back';
   readonly why: string;
+  readonly state: ReleaseState;
+  /** Since when it is in that state. */
+  readonly since: EpochSeconds;
+  /** Who put it there; `''` for release 0. */
+  readonly by: string;
+  /** The sentence of the soak's verdict; `''`: none yet. */
+  readonly soakWhy: string;
+  /** What the soak measured; `null`: no verdict yet. */
+  readonly figures: SoakFigures | null;
   /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

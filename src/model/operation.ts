@@ -21,6 +21,7 @@ export type Operation =
   | RunCommand
   | InstallUnit
   | EnableUnit
+  | StartSampler
   | DrainWorker
   | StopUnit
   | RestoreUnacked
@@ -181,6 +182,14 @@ export interface InstallUnit extends Described {
 export interface EnableUnit extends Described {
   readonly op: 'enable-unit';
   readonly unit: string;
+}
+
+/** Has the host take a sample of the unit every minute until its release is proven or undone. */
+export interface StartSampler extends Described {
+  readonly op: 'start-sampler';
+  readonly unit: string;
+  /** On each of their file systems the room is watched; at most 20. */
+  readonly paths: readonly string[];
 }
 
 /** How to start a process that imports the app: as the unit does, with its user and directory. */

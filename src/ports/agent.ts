@@ -12,6 +12,7 @@ import type {
   ToldNotices,
   TransactionMeta,
 } from '../model/outcome.ts';
+import type { Proof } from '../model/soak.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
 import type { Parcel } from './code.ts';
 
@@ -58,6 +59,11 @@ export interface Agent extends AsyncDisposable {
   acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void>;
   /** Confirms releases that await their verdict. False: they no longer await it. */
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
+  /**
+   * Records what the soak of an unproven release has shown, and ends its samples; again, the same.
+   * False: another release runs, or this one has another verdict.
+   */
+  prove(proof: Proof, meta: TransactionMeta): Promise<boolean>;
   /**
    * A consistent copy of a job database as a SQLite file in memory: all of it, or, if it is larger
    * than the limit or a PostgreSQL database, the rows that the extract selects. `user` is the app's

@@ -56,9 +56,12 @@ export function escapeMarkdown(text: string): string {
     .replace(/^(\d+)([.)])/, '$1\\$2');
 }
 
-/** Text inside an HTML element, on one line. */
-export function escapeHtml(text: string): string {
-  return toOneLine(text)
+/** Text inside an HTML element or a quoted attribute, on one line. */
+export const escapeHtml = (text: string): string => escapeHtmlLines(toOneLine(text));
+
+/** Text inside an HTML `pre`; its lines stay. */
+export function escapeHtmlLines(text: string): string {
+  return stripControls(text)
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')

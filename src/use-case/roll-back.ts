@@ -1,8 +1,17 @@
 import { nameLeftBehind } from '../plan/deploy/companions.ts';
 import { chooseRollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
-import type { ActionRun } from './run.ts';
+import type { ActionRun, Run } from './run.ts';
 import { undoTransactions } from './undo.ts';
+
+/** What to go back to. */
+export interface RollBackTarget {
+  readonly unit: string;
+  /** `previous`, the number of a release, or a transaction to undo. */
+  readonly target: string;
+  /** The folder of uploaded releases, to find further units that run from it; `null`: none. */
+  readonly folder: string | null;
+}
 
 /**
  * Undoes earlier deploys from the journals on the host: back to the previous release, to a given
@@ -13,13 +22,22 @@ import { undoTransactions } from './undo.ts';
  */
 export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): Promise<void> {
   const { inputs } = run;
-  const { unit } = inputs;
+  const folder = inputs['deploy-to'].path;
+  await rollBackTo(run, agent, { unit: inputs.unit, target: inputs['roll-back'], folder });
+}
+
+/** The same, for any run. */
+export async function rollBackTo(
+  run: Run,
+  agent: Agent,
+  { unit, target, folder }: RollBackTarget,
+): Promise<void> {
   const { transactions, releases, companions } = await run.look(agent, {
     transactions: {},
     releases: { unit },
-    companions: { unit, units: [], folder: inputs['deploy-to'].path },
+    companions: { unit, units: [], folder },
   });
-  const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
+  const chosen = chooseRollBack(target, releases, transactions);
   await undoTransactions(run, agent, {
     about: chosen.about,
     whole: 'the worker is as it was before',

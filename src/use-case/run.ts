@@ -60,10 +60,18 @@ export interface Result {
 export interface ActionRun<Name extends ActionName> extends Run {
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: Reporter;
+  /** Values of the inputs that are secret. */
+  readonly secrets: readonly string[];
   /** One connection, one exec. Close it (`await using`) before the action ends. */
   openAgent(): Promise<Agent>;
   /** The facts of the host. What an earlier run left unfinished is undone first, and reported. */
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
+  /**
+   * Writes files for later steps of the workflow. Returns their folder.
+   *
+   * @throws Error when they cannot be written
+   */
+  keepFiles(name: string, files: Readonly<Record<string, string>>): string;
   /** The job summary of this run, with its network cost. */
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void;
 }

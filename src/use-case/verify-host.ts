@@ -1,16 +1,20 @@
 import { appProcessOf } from '../celery/app-process.ts';
+import { type OwnBeats, ownBeats, scheduleQuery } from '../celery/beat.ts';
 import { consumingQuery } from '../celery/consuming.ts';
+import { identityOf } from '../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { UnitFact } from '../model/facts.ts';
-import type { EpochSeconds } from '../model/units.ts';
+import type { LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
+import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
+import { formatDuration } from '../report/quantities.ts';
 import { judge } from '../verify/checks.ts';
 import type {
+  BrokerSearch,
   ConsumingSearch,
   GateRequest,
   GateResult,
@@ -22,16 +26,24 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { announceGate, type GateSource, planGate } from '../verify/gate.ts';
-import { releasedAt } from '../verify/released-at.ts';
+import { memoryGrowth } from '../verify/memory-growth.ts';
+import { loggedSince, releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
+import type { Pause } from './run.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
+
+/** A worker may give memory back some time after a job, e.g. when it replaces a child. */
+const returnPauses = 4;
+const returnPause = seconds(5);
 
 /** What verify needs from outside. */
 export interface VerifyPorts {
   readonly agent: Pick<Agent, 'look' | 'submit'>;
   readonly onProgress: OnProgress;
+  /** Waits, and says why. */
+  pause(pause: Pause): Promise<void>;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[] | null;
   /**
@@ -55,10 +67,12 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     workers: { command: workerCommand },
     // Which swap areas are active does not depend on the path.
     swap: { path: '/swapfile' },
+    sysctl: { names: ['vm.swappiness'] },
     journal: { unit },
     kernel: { unit },
     http: { probes: desired.probes },
     releases: { unit },
+    beats: {},
   };
 }
 
@@ -79,17 +93,103 @@ export async function verifyHost(
   const call = workerCallOf(before.unit, before.host.cpus);
   const { unit } = await lookAtPrograms(ports.agent, before);
   const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
-  const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
+  const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds, desired.gateBatch);
+  const since = loggedSince(before.releases, before.journal.since);
   const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const first = await searchConsuming(ports, source, before.unit);
+  const beats = beatsOf(before, call);
+  const earlierBroker = await searchBroker(ports, source, before, beats, null);
+  const { unit: name } = desired;
+  const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
-  const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
+  const after: VerifyFacts | null =
+    gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
   const strays = ports.findStrays(after ?? before);
   // A worker that passed the gate may have come back in between.
   const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
   const consuming = again ? await searchConsuming(ports, source, after.unit) : first;
-  const evidence = { before, after, call, strays, stuck, consuming, gate };
+  const log =
+    after === null
+      ? { logged: earlier, loggedMeanwhile: null }
+      : await searchLog(ports, earlier, before);
+  const broker =
+    after === null ? earlierBroker : await searchBroker(ports, source, after, beats, earlierBroker);
+  const evidence = {
+    before,
+    after,
+    call,
+    strays,
+    stuck,
+    consuming,
+    broker,
+    beats: after === null ? beats : beatsOf(after, call),
+    ...log,
+    gate,
+  };
   return { verdict: judge(evidence, desired), evidence };
+}
+
+/** The facts again, with the unit as it is once it has given back the memory of the probes. */
+async function lookAfterGate(
+  { agent, pause }: VerifyPorts,
+  query: VerifyQuery,
+  before: VerifyFacts,
+  { runs }: GateResult & { kind: 'sent' },
+  { memoryReturnBytes }: VerifyDesired,
+): Promise<VerifyFacts> {
+  const after: VerifyFacts = await agent.look(query);
+  const isHeld = (unit: UnitFact): boolean =>
+    memoryGrowth(before.unit.memory, unit.memory, memoryReturnBytes)?.isAllowed === false;
+  let { unit } = after;
+  const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
+  for (let waits = 0; passed && waits < returnPauses && isHeld(unit); waits += 1) {
+    const why = `the worker still holds the memory of the probes; looking again in ${formatDuration(returnPause)}`;
+    await pause({ seconds: returnPause, why });
+    ({ unit } = await agent.look({ unit: query.unit }));
+  }
+  return { ...after, unit };
+}
+
+const beatsOf = ({ beats, unit }: VerifyFacts, call: WorkerCall | null): OwnBeats =>
+  call === null || call.app === null
+    ? { units: [], processes: [] }
+    : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory));
+
+/** One look at the broker, or the second one after `earlier`. */
+async function searchBroker(
+  { agent }: VerifyPorts,
+  { app, call }: GateSource,
+  { host }: VerifyFacts,
+  beats: OwnBeats,
+  earlier: BrokerSearch | null,
+): Promise<BrokerSearch> {
+  if (earlier?.kind === 'not-asked') return earlier;
+  if (app.kind !== 'known' || call === null || call.queues === 'unknown') {
+    return {
+      kind: 'not-asked',
+      why: 'the unit does not show how to import its app, or its queues',
+    };
+  }
+  const queues = call.queues === 'default' ? null : call.queues;
+  const query = { ...app.process, queues, beat: scheduleQuery(beats) };
+  const { broker } = await agent.look({ broker: query });
+  const { first, firstAt } = earlier ?? { first: broker, firstAt: host.now };
+  return { kind: 'asked', first, firstAt, last: broker, lastAt: host.now };
+}
+
+/** The log since the release, once more, and of the time since `earlier`. */
+async function searchLog(
+  { agent }: VerifyPorts,
+  earlier: LoggedFact,
+  { host, unit: { name: unit } }: VerifyFacts,
+): Promise<Pick<VerifyEvidence, 'logged' | 'loggedMeanwhile'>> {
+  const { logged } = await agent.look({ logged: { unit, since: earlier.since } });
+  const meanwhile: LoggedQuery =
+    earlier.cursor === ''
+      ? { unit, since: host.now }
+      : { unit, since: null, after: earlier.cursor };
+  const { logged: loggedMeanwhile } = await agent.look({ logged: meanwhile });
+  return { logged, loggedMeanwhile };
 }
 
 async function searchConsuming(

@@ -3,6 +3,7 @@ import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -11,14 +12,18 @@ import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
+import { escapeJson } from '../report/escape.ts';
+import { renderPage, reportFiles } from '../report/page/page.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
-import { gateError } from '../verify/checks.ts';
+import { failedChecks, gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';
-import type { ActionRun } from './run.ts';
-import { verifyHost } from './verify-host.ts';
+import type { ActionRun, Pause } from './run.ts';
+import { soakWorker } from './soak-worker.ts';
+import { type Verification, verifyHost } from './verify-host.ts';
+import { gatherReport } from './verify-report.ts';
 
 /**
  * Reads the facts, sends the probes of the gate, judges and reports.
@@ -27,11 +32,13 @@ import { verifyHost } from './verify-host.ts';
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
+  if (run.inputs.mode === 'soak') return soakWorker(run);
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
+    pause: (pause: Pause) => run.pause(pause),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
   };
@@ -44,21 +51,56 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   reporter.info(renderChecklistText(checklist));
   const isHealthy = verdict.conclusion === 'healthy';
   reporter.output('healthy', String(isHealthy));
+  reporter.output('verdict', verdict.conclusion);
+  reporter.output('failed-checks', failedChecks(verdict).join(','));
   reporter.output('checks', JSON.stringify(verdict.checks));
   for (const check of verdict.checks.filter((each) => each.verdict === 'warn')) {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
-  const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
-  run.summarize(agent, {
-    subject: desired.unit,
-    sentence: `${sentence}${judged}`,
-    checklist,
-    checks: verdict.checks,
-  });
+  try {
+    const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
+    run.summarize(agent, {
+      subject: desired.unit,
+      sentence: `${sentence}${judged}`,
+      checklist,
+      checks: verdict.checks,
+    });
+  } finally {
+    await keepReport(run, agent, { verdict, evidence }, sentence);
+  }
   if (!isHealthy) {
     throw gateError(verdict);
   }
+}
+
+/** Writes the report for later steps. That it cannot be written changes no verdict. */
+async function keepReport(
+  run: ActionRun<'verify'>,
+  agent: Agent,
+  verification: Verification,
+  sentence: string,
+): Promise<void> {
+  const { inputs, reporter, secrets } = run;
+  let folder = '';
+  try {
+    const meta = run.meta(inputs.unit);
+    const { limits: soakLimits } = readSoakDesired(inputs);
+    const subject = { ...verification, sentence, host: inputs.host, meta, secrets, soakLimits };
+    const report = await gatherReport(agent, subject);
+    folder = run.keepFiles(`celeriac-${inputs.unit}`, {
+      [reportFiles.page]: renderPage(report),
+      [reportFiles.json]: `${escapeJson(JSON.stringify(report, null, 2))}\n`,
+    });
+    reporter.info(`report: ${folder}`);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    reporter.warning(
+      `could not write the report: ${why}; this does not affect the verdict`,
+      'verify',
+    );
+  }
+  reporter.output('report-path', folder);
 }
 
 /**

@@ -2,48 +2,80 @@ import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Check, Conclusion, Verdict } from '../model/verdict.ts';
 import type { CheckModule } from './check.ts';
+import { activeQueues } from './checks/active-queues.ts';
+import { beat } from './checks/beat.ts';
+import { broker } from './checks/broker.ts';
 import { consuming } from './checks/consuming.ts';
+import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
 import { gateBatch } from './checks/gate-batch.ts';
+import { gateErrors } from './checks/gate-errors.ts';
 import { gateJob } from './checks/gate-job.ts';
+import { gateOom } from './checks/gate-oom.ts';
+import { gatePeak } from './checks/gate-peak.ts';
+import { gateRateLimits } from './checks/gate-rate-limits.ts';
 import { http } from './checks/http.ts';
+import { invocation } from './checks/invocation.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
+import { memoryEvents } from './checks/memory-events.ts';
+import { memoryReturn } from './checks/memory-return.ts';
+import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { processes } from './checks/processes.ts';
+import { progress } from './checks/progress.ts';
+import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
 import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
 import { swap } from './checks/swap.ts';
+import { swapBoot } from './checks/swap-boot.ts';
 import { unit } from './checks/unit.ts';
 import { visibilityTimeout } from './checks/visibility-timeout.ts';
+import { watchdog } from './checks/watchdog.ts';
 import type { VerifyEvidence } from './evidence.ts';
 
 /** Every check, in the order in which they are shown. */
 export const checkModules: readonly CheckModule[] = [
   unit,
+  enabled,
+  invocation,
   limits,
   supervision,
+  watchdog,
   processes,
+  progress,
   strays,
   consuming,
+  broker,
+  activeQueues,
+  queueLengths,
+  beat,
   swap,
+  swapBoot,
   memory,
+  memoryEvents,
   oom,
   kernelOom,
   restarts,
   rateLimits,
   errors,
+  newErrors,
   http,
   stuckJobs,
   visibilityTimeout,
   gate,
   gateJob,
   gateBatch,
+  gatePeak,
+  memoryReturn,
+  gateOom,
+  gateRateLimits,
+  gateErrors,
 ];
 
 /**
@@ -75,6 +107,11 @@ function missingEssentials(
     );
   const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
   return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
+}
+
+/** The ids of the checks that failed, each once. */
+export function failedChecks({ checks }: Verdict): readonly string[] {
+  return [...new Set(checks.flatMap(({ id, verdict }) => (verdict === 'fail' ? [id] : [])))];
 }
 
 /** The error of the first check that failed or is missing; `null` when the verdict is healthy. */

@@ -1,7 +1,15 @@
+import type { OwnBeats } from '../celery/beat.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
-import type { ConsumingFact, FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
+import type {
+  BrokerFact,
+  ConsumingFact,
+  FactAnswers,
+  FactQuery,
+  LoggedFact,
+  WorkerProcess,
+} from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
-import type { Seconds } from '../model/units.ts';
+import type { EpochSeconds, Seconds } from '../model/units.ts';
 
 /** The facts that verify requests, all in one message. */
 export type VerifyFactName =
@@ -9,10 +17,12 @@ export type VerifyFactName =
   | 'unit'
   | 'workers'
   | 'swap'
+  | 'sysctl'
   | 'journal'
   | 'kernel'
   | 'http'
-  | 'releases';
+  | 'releases'
+  | 'beats';
 export type VerifyFacts = Pick<FactAnswers, VerifyFactName>;
 export type VerifyQuery = Required<Pick<FactQuery, VerifyFactName>>;
 
@@ -38,6 +48,18 @@ export type StuckSearch =
 /** Whether the worker takes its messages. */
 export type ConsumingSearch =
   | { readonly kind: 'asked'; readonly fact: ConsumingFact }
+  /** `why` completes "not asked: ". */
+  | { readonly kind: 'not-asked'; readonly why: string };
+
+/** How the broker was, at two looks; the same one twice if it was asked once. */
+export type BrokerSearch =
+  | {
+      readonly kind: 'asked';
+      readonly first: BrokerFact;
+      readonly last: BrokerFact;
+      readonly firstAt: EpochSeconds;
+      readonly lastAt: EpochSeconds;
+    }
   /** `why` completes "not asked: ". */
   | { readonly kind: 'not-asked'; readonly why: string };
 
@@ -82,6 +104,12 @@ export interface VerifyEvidence {
   readonly strays: readonly Stray[] | null;
   readonly stuck: StuckSearch;
   readonly consuming: ConsumingSearch;
+  readonly broker: BrokerSearch;
+  readonly beats: OwnBeats;
+  /** What the unit logged since the release. */
+  readonly logged: LoggedFact;
+  /** What it logged during the gate; `null` when no probe was sent. */
+  readonly loggedMeanwhile: LoggedFact | null;
   readonly gate: GateResult;
 }
 

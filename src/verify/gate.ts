@@ -8,9 +8,6 @@ import { formatList } from '../report/quantities.ts';
 import { showUrl } from '../systemd/secrets.ts';
 import type { GateRequest } from './evidence.ts';
 
-/** Probes in the batch of a gate. */
-const batchSize = 3;
-
 /** Where probes are sent from, and to. */
 export interface GateSource {
   readonly unit: string;
@@ -28,13 +25,14 @@ export function planGate(
   gate: GateDesired,
   source: GateSource,
   timeoutSeconds: Seconds,
+  batchSize: number,
 ): readonly GateRequest[] {
   switch (gate.kind) {
     case 'none':
       return [];
     case 'canary': {
       const app = requireApp(source);
-      const [first, batch] = spreadCanaries(queuesOf(source));
+      const [first, batch] = spreadCanaries(queuesOf(source), batchSize);
       const request = (queues: readonly string[]) =>
         ({ kind: 'canary', ...app, queues, timeoutSeconds }) as const;
       return [
@@ -100,17 +98,18 @@ export function announceGate(requests: readonly GateRequest[]): string | null {
 }
 
 /**
- * One canary to the first queue, then a batch of at least three to the others, so that every queue
+ * One canary to the first queue, then a batch of at least `size` to the others, so that every queue
  * gets one; with fewer queues, they are reused.
  */
 export function spreadCanaries(
   queues: readonly string[],
+  size: number,
 ): readonly [first: string, batch: readonly string[]] {
   // Celery's default queue, for a worker without -Q.
   const [first = 'celery', ...others] = new Set(queues);
   const all = [...others, first];
-  const size = Math.max(batchSize, others.length);
-  const batch = Array.from({ length: size }, (_, index) => all[index % all.length] ?? first);
+  const length = Math.max(size, others.length);
+  const batch = Array.from({ length }, (_, index) => all[index % all.length] ?? first);
   return [first, batch];
 }
 

@@ -1,9 +1,3 @@
-import type { JournalFact } from '../model/facts.ts';
-import { formatCount, formatInstant } from '../report/quantities.ts';
-
-/** A line of the unit's journal. */
-export type JournalLine = JournalFact['suspects'][number];
-
 /** A complete number 429: not 4290, 429.5, 429-7, 429ms, 429%. */
 const code = '429(?![\\w%-]|\\.\\d|,\\d)';
 
@@ -40,54 +34,3 @@ const rateLimitForms: readonly RegExp[] = [
 export function isRateLimitLine(message: string): boolean {
   return message.includes('429') && rateLimitForms.some((form) => form.test(message));
 }
-
-/** A line in the log format of Celery: `[2026-01-18 11:02:03,123: ERROR/MainProcess] text`. */
-export interface CeleryLine {
-  readonly level: string;
-  readonly process: string;
-  readonly text: string;
-}
-
-const celeryFormat =
-  /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+: (DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\/([^\]]+)\] ?(.*)$/s;
-
-/** `null`: not in Celery's log format. */
-export function parseCeleryLine(message: string): CeleryLine | null {
-  const match = celeryFormat.exec(message);
-  if (match === null) return null;
-  const [, level = '', process = '', text = ''] = match;
-  return { level, process, text };
-}
-
-const errorLevels: ReadonlySet<string> = new Set(['ERROR', 'CRITICAL', 'FATAL']);
-const tracebackStart = /^\s*Traceback \(most recent call last\):/;
-
-/**
- * Lines that start an error: level ERROR or CRITICAL in Celery's format, or a traceback. A traceback
- * within a second of an error line belongs to the same error.
- */
-export function errorLines(lines: readonly JournalLine[]): readonly JournalLine[] {
-  const found: JournalLine[] = [];
-  let last = Number.NEGATIVE_INFINITY;
-  for (const line of lines) {
-    const parsed = parseCeleryLine(line.message);
-    if (parsed !== null && errorLevels.has(parsed.level)) {
-      found.push(line);
-      last = line.at;
-    } else if (tracebackStart.test(line.message)) {
-      if (line.at - last > 1) found.push(line);
-      last = line.at;
-    }
-  }
-  return found;
-}
-
-/** journald drops lines under load, so a count is a lower bound; the number of lines is shown too. */
-export function foundIn(entries: number, found: number): string {
-  const total = `in ${formatCount(entries, 'line')} since the start`;
-  return found === 0 ? `none ${total}` : `${found} ${total}`;
-}
-
-/** Journal lines as evidence. */
-export const showLines = (lines: readonly JournalLine[]): readonly string[] =>
-  lines.map(({ at, message }) => `${formatInstant(at)} ${message}`);

@@ -13,3 +13,17 @@ export function releasedAt({ releases, awaiting }: ReleasesFact): EpochSeconds |
   const first = stayed.find(({ transaction }) => transaction !== null && open.has(transaction));
   return (first ?? stayed.at(-1))?.at ?? null;
 }
+
+/**
+ * Since when the journal is of the present release: from its own start on, which is before it is
+ * recorded. After a roll-back of a later one, from the present start on; what is between was that
+ * one's.
+ */
+export function loggedSince(fact: ReleasesFact, started: EpochSeconds | null): EpochSeconds | null {
+  const at = releasedAt(fact);
+  if (at === null || started === null) return started ?? at;
+  const rolledBack = fact.releases.some(
+    ({ verdict, at: when }) => verdict === 'rolled-back' && when > at,
+  );
+  return rolledBack || started < at ? started : at;
+}

@@ -1,4 +1,5 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { ProcessFact, UnitFact } from '../model/facts.ts';
+import { formatBytes } from '../report/quantities.ts';
 
 /** Values of a unit's properties that several checks read. */
 
@@ -19,4 +20,16 @@ export function readLimit(
   const text = unit.properties[property];
   if (text === 'infinity') return null;
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+
+/** `pid 101 of 100, S, root, 70 MiB: /usr/bin/celery …` */
+export function describeProcess({
+  pid,
+  parentPid,
+  state,
+  user,
+  residentBytes,
+  argv,
+}: ProcessFact): string {
+  return `pid ${pid} of ${parentPid}, ${state}, ${user}, ${formatBytes(residentBytes)}: ${argv.join(' ')}`;
 }

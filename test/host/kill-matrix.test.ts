@@ -16,7 +16,7 @@ afterAll(() => matrix?.stop());
 const EVERY = [
   ...['verify-unit', 'guard-unit', 'fetch-commit', 'install-dependencies', 'write-file'],
   ...['install-unit', 'enable-unit', 'end-process', 'drain-worker', 'checkout-code', 'try-app'],
-  ...['stop-unit', 'restore-unacked', 'start-unit', 'prove-unit'],
+  ...['stop-unit', 'restore-unacked', 'start-unit', 'prove-unit', 'start-sampler'],
 ];
 
 test('the plan changes everything; a case for each fault, and each phase', () => {

@@ -162,11 +162,12 @@ async function deployWorker(): Promise<void> {
   await tasks.expectNoneLost(run);
 }
 
-/** Without what runs for a moment by a timer, of systemd and of our guard. */
+/** Without what runs for a moment by a timer, of systemd and of our own. */
 const withoutSystemd = (all: readonly HostProcess[]): readonly HostProcess[] =>
   all.filter(
     ({ command, group }) =>
-      !command.startsWith('/lib/systemd/systemd-') && !group.endsWith('/celeriac-guard.service'),
+      !command.startsWith('/lib/systemd/systemd-') &&
+      !/\/celeriac-(?:guard|sampler)\.service$/.test(group),
   );
 
 async function expectAsAsked(hasSwap: boolean): Promise<void> {
@@ -325,7 +326,15 @@ async function verifyWorker(): Promise<void> {
   const run = await runs.succeed('verify', inputs);
   expect(run.outputs.healthy).toBe('true');
   // What the kernel of its host keeps from a container can't be checked.
-  const mayBeUnknown = ['swap', 'memory', 'oom', 'kernel-oom'];
+  const mayBeUnknown = [
+    'swap',
+    'memory',
+    'memory-events',
+    'oom',
+    'kernel-oom',
+    'gate-peak',
+    'gate-oom',
+  ];
   const checks = JSON.parse(run.outputs.checks ?? '[]') as { id: string; verdict: string }[];
   expect(
     checks.filter(

@@ -44,13 +44,16 @@ async function beginJob(durationSeconds: number): Promise<string> {
 test('a healthy worker survives its watchdog and an outage of the broker', async () => {
   // The start is over when it consumes.
   expect(await show('ActiveState')).toBe('active');
-  expect(await show('StatusText')).toBe('Consuming from celery, links');
+  expect(await show('StatusText')).toMatch(/^Consuming from celery, links(?: \[at=[^\]]*\])?$/);
   const pid = await show('MainPID');
   const begun = await show('ActiveEnterTimestamp');
-  await machine.run('systemctl stop redis-server');
-  const lost = `journalctl -u ${UNIT} --since '${begun}' -o cat -q -g 'Connection to broker lost|Trying to reconnect|Cannot connect' || true`;
-  await waitUntil('the worker misses its broker', async () => (await output(lost)) !== '');
-  await machine.run('systemctl start redis-server');
+  // The pauses between its attempts grow beyond the watchdog: an outage as short as it can be, not
+  // as long as a busy disk makes a stop and a start of Redis.
+  await machine.run(`timeout 60 sh -c "
+    redis-cli config set port 6380 && redis-cli -p 6380 client kill type normal
+    until journalctl -u ${UNIT} --since '${begun}' -o cat -q -g 'Connection to broker lost|Cannot connect' | grep -q .
+    do sleep 0.1; done
+    redis-cli -p 6380 config set port 6379"`);
   await waitUntil('the worker is connected again', async () =>
     (await output('redis-cli client list')).includes('cmd=brpop'),
   );

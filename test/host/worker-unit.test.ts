@@ -79,7 +79,7 @@ async function deploy(
 
 /** Every file that systemd reads, and the main process of every worker, but those of one unit. */
 async function others(unit: string): Promise<string> {
-  const files = `cd /etc/systemd/system && find . -type f ! -path './${unit}*' ! -name 'celeriac-guard.*' | sort | xargs sha256sum`;
+  const files = `cd /etc/systemd/system && find . -type f ! -path './${unit}*' ! -name 'celeriac-guard.*' ! -name 'celeriac-sampler.*' | sort | xargs sha256sum`;
   const services = [UNIT, 'celery@one.service', 'celery@two.service', 'slideshow-web.service'];
   const beside = services.filter((each) => each !== unit).join(' ');
   return hand.shell(`${files}; systemctl show -p Id,MainPID,InvocationID,MemoryMax ${beside}`);

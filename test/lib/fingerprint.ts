@@ -5,9 +5,11 @@ import { READ_PROCESSES } from './processes.ts';
 export type Fingerprint = Readonly<Record<string, string>>;
 
 const PROGRAM = `${READ_PROCESSES}
-import hashlib, json, os, sqlite3, subprocess, sys
+import hashlib, json, os, re, sqlite3, subprocess, sys
 places, unit, database = json.loads(sys.argv[1])
 found = {}
+# It writes every minute, beside any run.
+SAMPLER = re.compile('/var/lib/celeriac/(?:samples(?:/|$)|sampled/.*[.]seen|sampler[.]lock$)')
 
 def note(path):
     status = os.lstat(path)
@@ -24,7 +26,9 @@ for place in places:
     for folder, folders, files in os.walk(place):
         folders[:] = [name for name in folders if not name.startswith('systemd-private-')]
         for name in folders + files:
-            note(os.path.join(folder, name))
+            path = os.path.join(folder, name)
+            if not SAMPLER.match(path):
+                note(path)
 
 with open('/proc/swaps') as file:
     # Not how much of it is in use.
@@ -43,7 +47,7 @@ found[database] = 'rows ' + digest
 print(json.dumps(found))
 `;
 
-/** Everything that Celeriac could have changed on a host; `more` are further files and folders. */
+/** Everything that a run could have changed on a host; `more` are further files and folders. */
 export async function takeFingerprint(
   machine: Machine,
   more: readonly string[] = [],

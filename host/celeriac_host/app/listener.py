@@ -21,6 +21,7 @@ PURPOSES = {
     "broker": "talks to the worker",
     "messages": "reads the broker's messages",
     "probe": "sends the probes",
+    "queues": "asks the broker",
     "send": "sends the tasks",
 }
 APP_FIELDS = ("unit", "interpreter", "app", "pythonPath")

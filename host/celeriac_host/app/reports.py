@@ -56,7 +56,9 @@ REQUIRED = {
     ("probe", "canary"): ("ok", "jobs", "problem"),
     ("probe", "task"): ("ok", "jobs", "problem"),
     ("send", None): ("sent",),
+    ("queues", "queues"): ("beat",),
 }
+QUEUE_NUMBERS = ("unacked", "oldestUnackedSeconds", "redeliverySeconds")
 
 
 def _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:
@@ -73,6 +75,15 @@ def _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:
         }
     if program == "probe":
         return {"ok": _flag, "jobs": _list(_job), "problem": _maybe(_text), "delivery": delivery}
+    if program == "queues":
+        return {
+            **{name: _maybe(_text) for name in ("unreachable", "silence")},
+            **{name: _maybe(_number) for name in QUEUE_NUMBERS},
+            "transport": _text,
+            "lengths": _counts,
+            "active": _maybe(_list(_text)),
+            "beat": _maybe(_schedule),
+        }
     if program == "send":
         return {"sent": ids}
     return {
@@ -168,3 +179,9 @@ def delivery(value: Any) -> Dict[str, Any]:
     row: Dict[str, Any] = _row(("transport", "where"))(value)
     seconds, problem = _maybe(_number)(value.get("seconds")), _maybe(_text)(value.get("problem"))
     return {**row, "seconds": seconds, "problem": problem}
+
+
+def _schedule(value: Any) -> Dict[str, Any]:
+    row: Dict[str, Any] = _row(("where",))(value)
+    numbers = {name: _maybe(_number)(value.get(name)) for name in ("advanced", "everySeconds")}
+    return {**row, **numbers, "problem": _maybe(_text)(value.get("problem"))}

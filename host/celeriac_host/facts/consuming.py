@@ -34,7 +34,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return _unknown(f"{unit} is {seen['ActiveState']}")
     if seen["StatusText"].startswith((SAID, *AWAY)):
         time.sleep(AGAIN_SECONDS)
-        status = clipped(units.show(host, unit, PROPERTIES)["StatusText"])
+        # Without the numbers for the sampler.
+        status = clipped(units.show(host, unit, PROPERTIES)["StatusText"].partition(" [at=")[0])
         if status.startswith(SAID):
             return {"kind": "told", "status": status}
         if status.startswith(AWAY):

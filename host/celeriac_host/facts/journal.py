@@ -45,10 +45,10 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     }
 
 
-def read(host: System, words: list[str], on_line: Any) -> None:
+def read(host: System, words: list[str], on_line: Any, fields: str = "MESSAGE") -> None:
     """Reads journal entries as JSON lines. Raises OperationError."""
     # Without -a, journalctl omits texts above 4 KiB.
-    argv = ["journalctl", "--no-pager", "-q", "-a", "-o", "json", "--output-fields=MESSAGE"]
+    argv = ["journalctl", "--no-pager", "-q", "-a", "-o", "json", f"--output-fields={fields}"]
     ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)
     if ended.code is None:
         raise OperationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.state import guard_timer, ledger
+from celeriac_host.state import guard_timer, ledger, proofs
 from celeriac_host.state.journal import read_plan, transactions_folder
 from celeriac_host.system.system import System
 
@@ -14,7 +14,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     unit = args["unit"]
     waiting = ledger.awaiting(host.state, unit)
     return {
-        "releases": [_shown(each, host) for each in ledger.of_unit(host.state, unit)],
+        "releases": [_shown(each, host) for each in proofs.of_unit(host.state, unit)],
         "awaiting": None
         if waiting is None
         else {"transactions": waiting["transactions"], "deadline": waiting["deadline"]},
@@ -30,6 +30,12 @@ def _shown(release: dict[str, Any], host: System) -> dict[str, Any]:
         "actor": release["actor"],
         "verdict": release["verdict"],
         "why": release.get("why", ""),
+        # Since when it is awaiting, unproven, proven…, by whom, and what its soak has shown.
+        "state": release["state"],
+        "since": release["since"],
+        "by": release["by"],
+        "soakWhy": release.get("soakWhy", ""),
+        "figures": release.get("figures"),
         # Whether its journal still exists: without it, the release cannot be undone.
         "kept": ident is not None and read_plan(folder) is not None,
     }

@@ -13,6 +13,7 @@ from celeriac_host.system.identities import user_name
 from celeriac_host.system.system import System
 
 MEBIBYTE = 1024 * 1024
+ENABLED = "/etc/systemd/system/swap.target.wants"
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "file": swap_file(path),
         "active": active(),
         "fstab": file_fact("/etc/fstab"),
+        "enabledUnits": files.names(ENABLED),
         "filesystem": filesystem(path),
     }
 

@@ -173,6 +173,12 @@ def _variables(host: System, name: str) -> dict[str, str]:
     return {key: environment[key] for key in ("HOME", "PATH") if key in environment}
 
 
+def _anonymous(stat: str | None) -> int | None:
+    """What is no cache of files, which the kernel drops before it throttles or kills."""
+    rows = (line.split() for line in (stat or "").splitlines())
+    return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == "anon"), None)
+
+
 def _memory(group: str) -> dict[str, Any] | None:
     """The memory counters; None on cgroup version 1, or if nothing runs."""
     folder = units.cgroup_folder(group)
@@ -187,5 +193,6 @@ def _memory(group: str) -> dict[str, Any] | None:
     return {
         "currentBytes": int(current),
         "peakBytes": None if peak is None else int(peak),
+        "anonBytes": _anonymous(text_of(os.path.join(folder, "memory.stat"))),
         "events": {row[0]: int(row[1]) for row in rows if len(row) == 2},
     }

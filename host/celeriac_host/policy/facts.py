@@ -25,6 +25,7 @@ from celeriac_host.policy.shape import (
     line,
     listing,
     maybe,
+    number,
     seconds,
     thing,
 )
@@ -97,6 +98,7 @@ def _belongs(value: Any, scene: Scene) -> None:
 
 
 UNIT = {"unit": unit}
+SAMPLE_CURSOR = Rule("units", {"file": shape.word, "offset": shape.whole(0, 2**53)})
 _BARE: Mapping[str, Rule] = {
     "host": Rule("host", {}),
     "past": Rule("host", {}),
@@ -112,8 +114,10 @@ _BARE: Mapping[str, Rule] = {
     "workers": Rule("workers", {"command": workers_of_celery}),
     "code": Rule("units", UNIT),
     "journal": Rule("units", UNIT),
+    "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
+    "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
     "http": Rule(
         "urls",
         {
@@ -138,6 +142,28 @@ _BARE: Mapping[str, Rule] = {
         {**BY_THE_APP, "queues": maybe(listing(line(300), 1000)), "forks": flag},
         also=app_line.judge,
     ),
+    "broker": Rule(
+        "interpreter",
+        {
+            **BY_THE_APP,
+            "queues": maybe(listing(line(300), 1000)),
+            "beat": maybe(
+                thing(
+                    Rule(
+                        "interpreter",
+                        {
+                            "directory": line(),
+                            "schedule": maybe(line()),
+                            "scheduler": maybe(line()),
+                        },
+                    ),
+                    "beat",
+                )
+            ),
+        },
+        also=app_line.judge,
+    ),
+    "beats": Rule("workers", {}),
     "resets": Rule("databases", {"database": places.database}),
     "backup": Rule(
         "databases",

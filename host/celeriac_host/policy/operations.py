@@ -48,6 +48,11 @@ RENEWAL = choice("restart", "reload")
 WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
 
 
+def _watched(value: Any, scene: Scene) -> None:
+    if value != "/":
+        shape.path(value, scene)
+
+
 def unit(value: Any, scene: Scene) -> None:
     scene.unit(value)
 
@@ -321,6 +326,8 @@ _BARE: Mapping[str, Rule] = {
         also=_judge_install,
     ),
     "enable-unit": Rule("units", {"unit": unit}),
+    # Of these paths it learns how much room their file systems have.
+    "start-sampler": Rule("units", {"unit": unit, "paths": listing(_watched, 20)}),
     "drain-worker": Rule(
         "interpreter",
         {

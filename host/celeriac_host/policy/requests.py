@@ -33,6 +33,7 @@ ENVELOPE = ("id", "ask", "protocol")
 LONGEST_WAIT_SECONDS = 90 * 86_400
 MOST_BYTES = 2**40
 MOST_PROBES = 200
+MOST_FIGURE = 2**53
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
@@ -254,6 +255,18 @@ RULES: Mapping[str, Rule] = {
     "confirm": Rule(
         "transactions",
         {"unit": unit_name, "transactions": listing(_of_a_unit, 100), "meta": META},
+    ),
+    # Only what the soak of one of the units has shown; it starts, stops and undoes no release.
+    "prove": Rule(
+        "transactions",
+        {
+            "unit": unit_name,
+            "transaction": _of_a_unit,
+            "verdict": choice("proven", "failed"),
+            "why": line(2000),
+            "figures": table(maybe(number(-MOST_FIGURE, MOST_FIGURE)), 50),
+            "meta": META,
+        },
     ),
     "acknowledge": Rule(
         "transactions",

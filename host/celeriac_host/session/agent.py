@@ -138,7 +138,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
-    if ask in ("apply", "undo", "follow", "recover", "confirm", "acknowledge"):
+    if ask in ("apply", "undo", "follow", "recover", "confirm", "prove", "acknowledge"):
         return _change(ask, message, host, progress)
     if ask == "snapshot":
         return importlib.import_module("celeriac_host.session.snapshot").snapshot(
@@ -175,6 +175,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
         return control.follow(message["opened"], host, progress)
     if ask == "recover":
         return control.recover(message["meta"], host, progress)
+    if ask == "prove":
+        return control.prove(message, host)
     if ask == "acknowledge":
         return control.acknowledge(message["transactions"], host, message.get("notices"))
     return control.confirm(message["unit"], message["transactions"], message["meta"], host)

@@ -1,8 +1,8 @@
 """Makes the package importable from memory, then runs the agent or the detached process.
 
 The bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the
-agent on the host's disk also sets `WORDS`, the arguments of `work.py`; the installed agent of the
-hardened mode sets `HARDENED`.
+agent on the host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the
+installed agent of the hardened mode sets `HARDENED`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Sequence
+
+# Work that runs every minute, or must be small: it loads nothing of the transactions.
+ALONE = {"sample": "celeriac_host.sampler.work", "tell": "celeriac_host.sampler.deliver"}
 
 
 class MemoryImporter:
@@ -59,6 +62,9 @@ class MemoryImporter:
 
 def run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
+    if words and words[0] in ALONE:
+        import_module(ALONE[words[0]]).main(words)
+        return
     # These two write them to the host.
     for name in ("celeriac_host.transaction.program", "celeriac_host.system.installed"):
         vars(import_module(name))["SOURCES"] = sources

@@ -1,8 +1,9 @@
 """The ledger: the releases on this host, who requested them, and their verdicts.
 
-`releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0
-is the unit as it was before Celeriac. `awaiting/<unit>.json` lists the releases that are not
-confirmed yet, newest first, and when they are rolled back. `rolling.json`: a rollback in progress.
+`releases.jsonl` has a line for each release of a unit, one for each verdict on it, and one for what
+its soak has shown. Release 0 is the unit as it was before Celeriac. `awaiting/<unit>.json` lists
+the releases that are not confirmed yet, newest first, and when they are rolled back.
+`rolling.json`: a rollback in progress.
 """
 
 from __future__ import annotations
@@ -83,6 +84,14 @@ def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, w
     )
 
 
+def prove(state: str, unit: str, ident: str, about: dict[str, Any]) -> None:
+    """Records `soak`: `proven` or `failed`, `by`, `why`, and its `figures`. Raises OSError."""
+    for each in of_unit(state, unit):
+        if each["transaction"] == ident:
+            now = round(time.time(), 3)
+            _append(state, [{"unit": unit, "release": each["release"], "at": now, **about}])
+
+
 def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
     """The releases of a unit, oldest first, each with its last verdict."""
     found: dict[int, dict[str, Any]] = {}
@@ -94,9 +103,18 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
             about = found.get(release, {})
             about.update(verdict=line["verdict"], judgedAt=line["at"])
             about.update(judgedBy=line["by"], why=line["why"])
+        elif "soak" in line:
+            about = found.get(release, {})
+            about.update(soak=line["soak"], soakAt=line["at"], soakBy=line["by"])
+            about.update(soakWhy=line["why"], figures=line["figures"])
         else:
             found[release] = {"holder": "", "actor": "", "sha": "", "verdict": "none", **line}
     return [found[release] for release in sorted(found)]
+
+
+def units(state: str) -> list[str]:
+    """The units that have releases."""
+    return sorted({line["unit"] for line in _lines(state)})
 
 
 def units_released_after(state: str, ident: str) -> set[str]:
@@ -107,7 +125,7 @@ def units_released_after(state: str, ident: str) -> set[str]:
         release = (line["unit"], line["release"])
         if line.get("verdict") == "rolled-back":
             found.discard(release)
-        elif "verdict" not in line:
+        elif "verdict" not in line and "soak" not in line:
             if begun and line["transaction"] is not None:
                 found.add(release)
             begun = begun or line["transaction"] == ident

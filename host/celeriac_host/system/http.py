@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 import time
@@ -21,17 +22,25 @@ def fetch(
     method: str = "GET",
     form: dict[str, str] | None = None,
     limit_bytes: int = BODY_LIMIT_BYTES,
+    data: dict[str, Any] | None = None,
+    redirects: bool = True,
 ) -> dict[str, Any]:
-    """Returns an HttpAnswer, also for 4xx and 5xx. `form` is the body of a POST."""
+    """Returns an HttpAnswer, also for 4xx and 5xx. `form`, or `data` as JSON, is the body."""
     begun = time.monotonic()
     status, body, error = None, b"", None
     cut = _Cut(timeout)
     try:
         _check(url)
-        data = urllib.parse.urlencode(form).encode() if form is not None else None
-        request = urllib.request.Request(url, data, {"User-Agent": "celeriac"}, method=method)
+        headers = {"User-Agent": "celeriac"}
+        content = urllib.parse.urlencode(form).encode() if form is not None else None
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(data).encode("ascii")
+        request = urllib.request.Request(url, content, headers, method=method)
         try:
-            response = _opener(cut).open(request, timeout=timeout)
+            response = _opener(cut, _SameHost if redirects else _Nowhere).open(
+                request, timeout=timeout
+            )
         except urllib.error.HTTPError as answer:
             response = answer
         if cut.is_done:
@@ -70,6 +79,15 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Nowhere(urllib.request.HTTPRedirectHandler):
+    """Returns every redirect as the answer."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> Any:
+        return None
+
+
 class _Cut:
     """Cuts the connections of one request when its time is up.
 
@@ -103,7 +121,9 @@ class _Cut:
                 each.shutdown(socket.SHUT_RDWR)
 
 
-def _opener(cut: _Cut) -> urllib.request.OpenerDirector:
+def _opener(
+    cut: _Cut, redirects: type[urllib.request.HTTPRedirectHandler]
+) -> urllib.request.OpenerDirector:
     def watched(connection: Any) -> Any:
         create = connection._create_connection
         connection._create_connection = lambda *args, **more: cut.watch(create(*args, **more))
@@ -123,7 +143,7 @@ def _opener(cut: _Cut) -> urllib.request.OpenerDirector:
                 req,
             )
 
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost, Plain, Secure)
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), redirects, Plain, Secure)
 
 
 def _check(url: str) -> None:

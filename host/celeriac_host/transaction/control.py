@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger, notices, sweeping
+from celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping
 from celeriac_host.state.journal import (
     BACKUPS,
     IDENT,
@@ -122,6 +122,28 @@ def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System
         ledger.stop_awaiting(host.state, unit)
         guard.disarm(host)
         return {"confirmed": True}
+
+
+def prove(message: dict[str, Any], host: System) -> dict[str, Any]:
+    """Records what the soak of an unproven release has shown, and ends its samples.
+
+    Raises Fault, RunnerGone, OSError.
+    """
+    unit, meta, verdict = message["unit"], message["meta"], message["verdict"]
+    with lock.take(host, meta), host.shielded():
+        release = proofs.current(host.state, unit)
+        # It was replaced or undone meanwhile.
+        if release is None or release["transaction"] != message["transaction"]:
+            return {"recorded": False}
+        if release["state"] == proofs.UNPROVEN:
+            about = {"soak": verdict, "by": meta["holder"], "why": message["why"]}
+            about["figures"] = message["figures"]
+            ledger.prove(host.state, unit, release["transaction"], about)
+        elif release["state"] != verdict:
+            return {"recorded": False}
+        # Also where another run has recorded it: that run may have ended before this.
+        sampler_timer.stop(host, unit)
+        return {"recorded": True}
 
 
 def acknowledge(

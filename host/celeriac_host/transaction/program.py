@@ -5,15 +5,15 @@ from __future__ import annotations
 import binascii
 import json
 import os
-import sys
 import zlib
-from typing import Sequence
 
+from celeriac_host.state.program_file import command, path
 from celeriac_host.system import files
+
+__all__ = ["SOURCES", "command", "install", "path"]
 
 # Module path → source; the loader puts it here.
 SOURCES: dict[str, str] = {}
-NAME = "program.py"
 LOADER = "celeriac_host/session/loader.py"
 
 TEXT = """\
@@ -26,10 +26,6 @@ exec(compile(sources["%s"], "%s", "exec"), {"SOURCES": sources, "WORDS": sys.arg
 """
 
 
-def path(state: str) -> str:
-    return os.path.join(state, NAME)
-
-
 def install(state: str) -> None:
     """Writes this version of the agent, for root only. Raises OSError."""
     packed = zlib.compress(json.dumps(SOURCES).encode("utf-8"), 6)
@@ -38,7 +34,3 @@ def install(state: str) -> None:
     found = files.find(path(state))
     if found is None or found.content != content:
         files.write(path(state), content, 0o600, os.geteuid(), os.getegid())
-
-
-def command(state: str, words: Sequence[str]) -> list[str]:
-    return [sys.executable or "/usr/bin/python3", "-I", "-S", "-u", path(state), *words]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger, sweeping
+from celeriac_host.state import ledger, sweeping, webhook
 from celeriac_host.state.journal import HOST_ITSELF, read_plan, remembered, transactions_folder
 from celeriac_host.system.errors import GoingDown
 from celeriac_host.system.system import System
@@ -68,7 +69,7 @@ def _guard(host: System) -> None:
     if held is None:
         return
     held.label(SELF)
-    tend(host, print)
+    deeds = tend(host, print)
     for waiting in ledger.all_awaiting(host.state):
         if ledger.is_due(waiting):
             rollback = {
@@ -77,9 +78,32 @@ def _guard(host: System) -> None:
                 "why": guard.overdue(waiting),
             }
             ledger.begin_rollback(host.state, rollback)
-            tend(host, print)
+            deeds += tend(host, print)
     guard.disarm(host)
     held.drop()
+    # Last: nobody waits for it, and nothing depends on it.
+    for event in _events(deeds, host):
+        webhook.tell(host, event)
+
+
+def _events(deeds: list[dict[str, Any]], host: System) -> list[dict[str, Any]]:
+    """What the host undid alone: one event for all transactions of a unit with the same reason."""
+    found: dict[tuple[str, str], str] = {}
+    for deed in deeds:
+        folder = os.path.join(transactions_folder(host.state), deed["transaction"])
+        meta = (read_plan(folder) or {}).get("meta", {})
+        about = (str(meta.get("unit") or "the host"), str(deed["why"]))
+        if found.get(about) != "undo-failed":
+            found[about] = str(deed["result"])
+    how = {"undone": "was rolled back by the host itself"}
+    return [
+        {
+            "unit": unit,
+            "what": f"{how.get(result, 'could not be rolled back completely')}: {why}",
+            "at": time.time(),
+        }
+        for (unit, why), result in found.items()
+    ]
 
 
 def tend(host: System, emit: Emit) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import type {
   ToldNotices,
   TransactionMeta,
 } from '../../model/outcome.ts';
+import type { Proof } from '../../model/soak.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
 import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
 import type { Parcel } from '../../ports/code.ts';
@@ -24,6 +25,7 @@ import {
   deedsShape,
   jobReportShape,
   outcomeShape,
+  recordedShape,
   snapshotShape,
 } from '../shapes/answers.ts';
 import { AgentLink } from './agent-link.ts';
@@ -35,7 +37,7 @@ import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
 /** A process of the app asks its worker and broker. */
-const slow = ['tasks', 'consuming', 'unacked'];
+const slow = ['tasks', 'consuming', 'broker', 'unacked'];
 
 const RECONNECT_PAUSE = seconds(2);
 
@@ -180,6 +182,12 @@ export class AgentSession implements Agent {
     const step = `confirm the release of ${unit}`;
     const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
     return readAnswer(answer, confirmedShape, 'confirm', step).confirmed;
+  }
+
+  async prove(proof: Proof, meta: TransactionMeta): Promise<boolean> {
+    const step = `record what the soak of ${proof.unit} has shown`;
+    const answer = await this.#link.ask({ ask: 'prove', ...proof, meta }, step, {});
+    return readAnswer(answer, recordedShape, 'prove', step).recorded;
   }
 
   async snapshot(

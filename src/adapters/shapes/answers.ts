@@ -60,6 +60,8 @@ export const deedsShape = shapeOf<{ readonly deeds: readonly Deed[] }>()(
 
 export const confirmedShape = z.object({ confirmed: z.boolean() });
 
+export const recordedShape = z.object({ recorded: z.boolean() });
+
 export const acknowledgedShape = z.object({ acknowledged: z.number() });
 
 export const progressShape = shapeOf<Progress>()(

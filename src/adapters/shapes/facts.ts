@@ -9,8 +9,10 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
+import { samplesShape } from './sample-shape.ts';
 import {
   backupShape,
+  brokerShape,
   consumingShape,
   rehearsalShape,
   resetsShape,
@@ -19,12 +21,14 @@ import {
   unackedShape,
 } from './store-facts.ts';
 import {
+  beatsShape,
   codeShape,
   companionsShape,
   httpShape,
   journalShape,
   kernelShape,
   limitsShape,
+  loggedShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -39,12 +43,15 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   workers: workersShape,
   code: codeShape,
   journal: journalShape,
+  logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
   consuming: consumingShape,
+  broker: brokerShape,
+  beats: beatsShape,
   unacked: unackedShape,
   resets: resetsShape,
   backup: backupShape,
@@ -56,4 +63,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   release: releaseShape,
   companions: companionsShape,
   hardening: hardeningShape,
+  samples: samplesShape,
 };

@@ -73,6 +73,7 @@ export const swapShape = shapeOf<SwapFact>()(
       }),
     ),
     fstab: fileShape,
+    enabledUnits: texts.exactOptional(),
     filesystem: z.object({ type: text, mountPoint: text, sizeBytes: bytes, freeBytes: bytes }),
   }),
 );

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type {
   BackupFact,
+  BrokerFact,
   ConsumingFact,
   FactAnswers,
   RehearsalFact,
@@ -84,6 +85,33 @@ export const consumingShape = shapeOf<ConsumingFact>()(
       seconds,
     }),
     z.object({ kind: z.literal('told'), status: text }),
+    z.object({ kind: z.literal('unknown'), problem: text }),
+  ]),
+);
+
+const schedule = z
+  .object({
+    where: text,
+    advanced: epochSeconds.nullable(),
+    everySeconds: seconds.nullable(),
+    problem: text.nullable(),
+  })
+  .nullable();
+
+export const brokerShape = shapeOf<BrokerFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('told'),
+      transport: text,
+      lengths: z.record(text, z.number()),
+      unacked: z.number().nullable(),
+      oldestUnackedSeconds: seconds.nullable(),
+      redeliverySeconds: seconds.nullable(),
+      active: texts.nullable(),
+      silence: text.nullable(),
+      beat: schedule,
+    }),
+    z.object({ kind: z.literal('unreachable'), problem: text, beat: schedule }),
     z.object({ kind: z.literal('unknown'), problem: text }),
   ]),
 );

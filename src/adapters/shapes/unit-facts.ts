@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import type {
+  BeatsFact,
   CodeFact,
   CompanionsFact,
   FactAnswers,
   JournalFact,
   KernelFact,
   LimitsFact,
+  LoggedFact,
   ProcessFact,
   UnitFact,
 } from '../../model/facts.ts';
@@ -50,6 +52,7 @@ const unitObject = z.object({
   memory: z
     .object({
       currentBytes: bytes,
+      anonBytes: bytes.nullable().exactOptional(),
       peakBytes: bytes.nullable(),
       events: z.record(text, z.number()),
     })
@@ -59,6 +62,31 @@ const unitObject = z.object({
 });
 
 export const unitShape = shapeOf<UnitFact>()(unitObject);
+
+export const beatsShape = shapeOf<BeatsFact>()(
+  z.object({
+    units: z.array(
+      z.object({
+        unit: text,
+        activeState: text,
+        unitFileState: text,
+        user: text,
+        workingDirectory: text,
+        argv: texts,
+      }),
+    ),
+    processes: z.array(
+      z.object({
+        pid: z.number(),
+        unit: text.nullable(),
+        user: text,
+        workingDirectory: text.nullable(),
+        argv: texts,
+        startTicks: z.number(),
+      }),
+    ),
+  }),
+);
 
 export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({
@@ -94,6 +122,32 @@ export const journalShape = shapeOf<JournalFact>()(
     entries: z.number(),
     suspects: lines,
     tail: texts,
+  }),
+);
+
+const occurrences = { count: z.number(), first: epochSeconds, last: epochSeconds, sample: text };
+
+export const loggedShape = shapeOf<LoggedFact>()(
+  z.object({
+    since: epochSeconds.nullable(),
+    cursor: text,
+    entries: z.number(),
+    complete: z.boolean(),
+    dropped: z.number(),
+    earlier: z.number().nullable(),
+    errors: z.number(),
+    tracebacks: z.number(),
+    signatures: z.array(
+      z.object({ signature: text, ...occurrences, before: z.number().nullable() }),
+    ),
+    moreSignatures: z.number(),
+    numbered: z.array(
+      z.object({
+        ...occurrences,
+        minutes: z.array(z.object({ at: epochSeconds, count: z.number() })),
+      }),
+    ),
+    moreNumbered: z.number(),
   }),
 );
 

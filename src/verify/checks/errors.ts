@@ -1,26 +1,24 @@
 import { type CheckModule, checkOf, doubtful, fine, wrong } from '../check.ts';
-import { latest } from '../evidence.ts';
-import { errorLines, foundIn, showLines } from '../journal-lines.ts';
+import { describeBounds, describeSignature, foundIn } from '../logged.ts';
 import { atMost } from '../unit-values.ts';
 
-/** Errors and tracebacks in the journal since the start of the unit. */
+/** Errors and tracebacks in the journal since the release. */
 export const errors: CheckModule = {
   id: 'errors',
   title: 'errors in the journal',
-  proves:
-    'The journal since the start of the unit shows no more errors and tracebacks than allowed.',
+  proves: 'The journal since the release shows no more errors and tracebacks than allowed.',
   doesNotProve: 'That there were none: journald may drop lines.',
-  judge(seen, desired) {
-    const { journal } = latest(seen);
-    const lines = errorLines(journal.suspects);
-    const found = foundIn(journal.entries, lines.length);
+  judge({ logged }, desired) {
+    const { errors: count, signatures } = logged;
+    const found = `${foundIn(logged, count)}${describeBounds(logged)}`;
+    const evidence = [...signatures].sort((a, b) => a.count - b.count).map(describeSignature);
     const allowed = desired.maxErrors;
-    if (lines.length === 0 || (allowed !== null && lines.length <= allowed)) {
-      return checkOf(errors, [fine(found)], showLines(lines));
+    if (count === 0 || (allowed !== null && count <= allowed)) {
+      return checkOf(errors, [fine(found)], evidence);
     }
     const next = 'check these errors; max-errors sets how many are tolerated';
     const remark =
       allowed === null ? doubtful(found, 'none', next) : wrong(found, atMost(allowed), next);
-    return checkOf(errors, [remark], showLines(lines));
+    return checkOf(errors, [remark], evidence);
   },
 };

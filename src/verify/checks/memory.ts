@@ -1,4 +1,4 @@
-import type { MemoryFact } from '../../model/facts.ts';
+import type { MemoryFact, UnitFact } from '../../model/facts.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, type Remark, unclear } from '../check.ts';
 import type { VerifyFacts } from '../evidence.ts';
@@ -18,7 +18,11 @@ export const memory: CheckModule = {
   doesNotProve: 'That memory does not grow over hours.',
   judge({ before, after }) {
     const last = after ?? before;
-    const remarks: Remark[] = [describeUnit(before, after), judgeHost(before, after)];
+    const remarks: Remark[] = [
+      describeUnit(before, after),
+      ...describeProcesses(last.unit),
+      judgeHost(before, after),
+    ];
     const max = readLimit(last.unit, 'MemoryMax');
     const peak = last.unit.memory?.peakBytes ?? null;
     if (typeof max === 'number' && peak !== null && peak > max * highPeakShare) {
@@ -41,6 +45,19 @@ function describeUnit(before: VerifyFacts, after: VerifyFacts | null): Remark {
   const last = after?.unit.memory ?? first;
   const peak = last.peakBytes === null ? '' : `, peak ${formatBytes(last.peakBytes)}`;
   return fine(`unit: ${fromTo(first.currentBytes, after && last.currentBytes)}${peak}`);
+}
+
+/** Resident memory, in which pages that processes share count for each of them. */
+function describeProcesses({ processes, mainPid }: UnitFact): readonly Remark[] {
+  const main = processes.find(({ pid }) => pid === mainPid);
+  if (main === undefined) return [];
+  const others = processes.filter(({ pid }) => pid !== mainPid);
+  const sum = others.reduce((total, { residentBytes }) => total + residentBytes, 0);
+  const rest =
+    others.length === 0
+      ? ''
+      : `, ${formatCount(others.length, 'child', 'children')} ${formatBytes(sum)}`;
+  return [fine(`resident: main ${formatBytes(main.residentBytes)}${rest}`)];
 }
 
 function judgeHost(before: VerifyFacts, after: VerifyFacts | null): Remark {

@@ -1,9 +1,9 @@
 import type { WorkerCall } from '../../celery/worker-call.ts';
 import type { VerifyDesired } from '../../config/verify-desired.ts';
-import type { ProcessFact } from '../../model/facts.ts';
-import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
+import { describeProcess } from '../unit-values.ts';
 
 interface Range {
   readonly min: number;
@@ -63,14 +63,3 @@ function describeRange({ min, max }: Range): string {
 }
 
 const countChildren = (count: number): string => formatCount(count, 'child', 'children');
-
-function describeProcess({
-  pid,
-  parentPid,
-  state,
-  user,
-  residentBytes,
-  argv,
-}: ProcessFact): string {
-  return `pid ${pid} of ${parentPid}, ${state}, ${user}, ${formatBytes(residentBytes)}: ${argv.join(' ')}`;
-}

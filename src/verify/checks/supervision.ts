@@ -9,7 +9,7 @@ export const supervision: CheckModule = {
   id: 'supervision',
   title: 'restart and watchdog',
   proves: 'systemd restarts a worker that exits, and one that hangs.',
-  doesNotProve: 'That the watchdog is fed right now.',
+  doesNotProve: 'That the watchdog is fed: see `watchdog`.',
   judge(seen) {
     const { unit } = latest(seen);
     const restart = unit.properties.Restart ?? '';

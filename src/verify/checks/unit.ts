@@ -29,10 +29,6 @@ export const unit: CheckModule = {
       unit.activeSince === null ? '' : ` for ${formatDuration(host.now - unit.activeSince)}`;
     const ready = notifies(unit) ? ', reported ready (Type=notify)' : '';
     const remarks = [fine(`${state}${since}${ready}`)];
-    if (unit.unitFileState === 'disabled') {
-      const next = `\`systemctl enable ${unit.name}\`, or deploy again`;
-      remarks.push(doubtful('disabled', 'enabled, so that it starts after a reboot', next));
-    }
     if (unit.needDaemonReload) {
       const next = 'deploy again, or `systemctl daemon-reload` and restart';
       remarks.push(

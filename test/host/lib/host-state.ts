@@ -6,7 +6,7 @@ const KERNEL = 2;
 
 /**
  * Every process of the host that is there to stay: not the kernel's, not what logins bring, not
- * udev's helpers.
+ * udev's helpers, not the sampler of each minute.
  */
 export async function listProcesses(machine: Machine): Promise<readonly HostProcess[]> {
   const all = await readProcesses(machine);
@@ -16,7 +16,12 @@ export async function listProcesses(machine: Machine): Promise<readonly HostProc
       !(process.name === 'sshd' && process.parent !== 1) &&
       passes(all.get(process.parent)));
   return [...all.values()]
-    .filter(({ name, group }) => !group.includes('/user@') && name !== '(udev-worker)')
+    .filter(
+      ({ name, group }) =>
+        !group.includes('/user@') &&
+        !group.endsWith('/celeriac-sampler.service') &&
+        name !== '(udev-worker)',
+    )
     .filter(passes)
     .toSorted((one, other) => one.pid - other.pid);
 }

@@ -15,6 +15,11 @@ const release = (number: number, changes: Partial<LedgerRelease> = {}): LedgerRe
   sha: number === 0 ? '' : `${number}`.repeat(40),
   verdict: number === 0 ? 'none' : 'confirmed',
   why: '',
+  state: number === 0 ? 'before' : 'proven',
+  since: at,
+  by: '',
+  soakWhy: '',
+  figures: null,
   kept: number !== 0,
   ...changes,
 });

@@ -2,16 +2,19 @@ import { describe, expect, test } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type {
+  BrokerQuery,
   ConsumingFact,
   ConsumingQuery,
   FactQuery,
   FactsFor,
+  LoggedQuery,
 } from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
+import type { Verdict } from '../../../src/model/verdict.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
 import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
-import { desired, facts, unitFact } from '../verify/facts.ts';
+import { brokerFact, desired, facts, loggedFact, mib, unitFact } from '../verify/facts.ts';
 
 const ok = (request: JobRequest): JobReport => ({
   ok: true,
@@ -37,16 +40,27 @@ function host(
   const progress: Progress[] = [];
   const judged: VerifyFacts[] = [];
   const questions: ConsumingQuery[] = [];
+  const logs: LoggedQuery[] = [];
+  const brokers: BrokerQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
       async look<const Query extends FactQuery>(query: Query) {
+        if (query.logged !== undefined) {
+          logs.push(query.logged);
+          return { logged: loggedFact({ cursor: 's=1;i=2' }) } as unknown as FactsFor<Query>;
+        }
+        if (query.broker !== undefined) {
+          brokers.push(query.broker);
+          return { broker: brokerFact() } as unknown as FactsFor<Query>;
+        }
         asked.push(`look ${Object.keys(query).join(' ')}`);
         if (query.consuming !== undefined) {
           questions.push(query.consuming);
           const fact = consuming[questions.length - 1] ?? { kind: 'consumes' };
           return { consuming: fact } as unknown as FactsFor<Query>;
         }
-        const before = asked.filter((line) => line === everything).length;
+        // A look at the unit alone comes after one at everything.
+        const before = asked.filter((line) => [everything, 'look unit'].includes(line)).length;
         const found = looks[before - 1];
         if (found === undefined) throw new Error('one look too many');
         // The facts are those of the one query that verify asks.
@@ -60,6 +74,9 @@ function host(
       },
     },
     onProgress: (one) => progress.push(one),
+    async pause({ why }) {
+      asked.push(`pause: ${why}`);
+    },
     findStrays(found) {
       judged.push(found);
       return [];
@@ -68,10 +85,13 @@ function host(
       return stuck;
     },
   };
-  return { ports, asked, requests, progress, judged, questions };
+  return { ports, asked, requests, progress, judged, questions, logs, brokers };
 }
 
-const everything = 'look host unit workers swap journal kernel http releases';
+const everything = 'look host unit workers swap sysctl journal kernel http releases beats';
+
+const probesOf = ({ checks }: Verdict) =>
+  checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
 
 test('the query asks for all facts at once, with the probes', () => {
   const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
@@ -80,9 +100,11 @@ test('the query asks for all facts at once, with the probes', () => {
     unit: { name: 'x.service' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    sysctl: { names: ['vm.swappiness'] },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },
+    beats: {},
     http: { probes },
   });
 });
@@ -91,7 +113,7 @@ describe('with a gate', () => {
   test('five messages: look, look whether it consumes, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
-    const { ports, asked, requests, progress, judged } = host([before, after]);
+    const { ports, asked, requests, progress, judged, logs, brokers } = host([before, after]);
     const { verdict, evidence } = await verifyHost(ports, desired());
     expect(verdict.conclusion).toBe('healthy');
     expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
@@ -106,9 +128,21 @@ describe('with a gate', () => {
       { kind: 'note', message: 'waiting' },
     ]);
     expect(evidence.before).toBe(before);
-    expect(evidence.after).toBe(after);
+    expect(evidence.after).toEqual(after);
     expect(judged).toEqual([after]);
-    expect(verdict.checks.slice(-2).map(({ id, verdict }) => [id, verdict])).toEqual([
+    // Once more after the gate, and of the gate alone.
+    const { since } = before.journal;
+    const unit = 'celery-worker.service';
+    expect(brokers).toMatchObject([
+      { app: 'celery_app', queues: ['celery', 'batch', 'links', 'variations'], beat: null },
+      { app: 'celery_app' },
+    ]);
+    expect(logs).toEqual([
+      { unit, since },
+      { unit, since },
+      { unit, since: null, after: 's=1;i=2' },
+    ]);
+    expect(probesOf(verdict).map(({ id, verdict }) => [id, verdict])).toEqual([
       ['gate-job', 'pass'],
       ['gate-batch', 'pass'],
     ]);
@@ -141,6 +175,27 @@ describe('with a gate', () => {
     expect(verdict.checks.find(({ id }) => id === 'restarts')?.verdict).toBe('fail');
   });
 
+  test('a worker has some time to give back the memory of the probes', async () => {
+    const holding = (used: number) =>
+      facts({
+        unit: unitFact({ memory: { currentBytes: mib(used), peakBytes: mib(900), events: {} } }),
+      });
+    const { ports, asked } = host([holding(200), holding(800), holding(700), holding(220)]);
+    const { verdict, evidence } = await verifyHost(ports, desired());
+    const pause = 'pause: the worker still holds the memory of the probes; looking again in 5 s';
+    expect(asked.slice(4)).toEqual([everything, pause, 'look unit', pause, 'look unit']);
+    expect(evidence.after?.unit.memory?.currentBytes).toBe(mib(220));
+    const kept = verdict.checks.find(({ id }) => id === 'memory-return');
+    expect(kept?.verdict).toBe('pass');
+    // Not for ever.
+    const greedy = host([holding(200), ...Array.from({ length: 5 }, () => holding(800))]);
+    const { verdict: doubtful } = await verifyHost(greedy.ports, desired());
+    expect(doubtful.checks.find(({ id }) => id === 'memory-return')).toMatchObject({
+      verdict: 'warn',
+      seen: '200 MiB before, 800 MiB after',
+    });
+  });
+
   test('after a failed probe: no batch, but a second look', async () => {
     const { ports, asked } = host([facts(), facts()], () => ({
       ok: false,
@@ -150,7 +205,7 @@ describe('with a gate', () => {
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything, 'look consuming', 'submit', everything]);
     expect(verdict.conclusion).toBe('unhealthy');
-    expect(verdict.checks.slice(-2).map(({ verdict }) => verdict)).toEqual(['fail', 'unknown']);
+    expect(probesOf(verdict).map(({ verdict }) => verdict)).toEqual(['fail', 'unknown']);
   });
 
   test('an error of the host is a finding, and the other checks are still made', async () => {
@@ -180,7 +235,7 @@ describe('no probe', () => {
     const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
     expect(asked).toEqual([everything, 'look consuming']);
     expect(verdict.conclusion).toBe('healthy');
-    expect(verdict.checks.slice(-2).map(({ verdict, seen }) => [verdict, seen])).toEqual([
+    expect(probesOf(verdict).map(({ verdict, seen }) => [verdict, seen])).toEqual([
       ['unknown', 'dry run, would send: 1 canary to celery'],
       ['unknown', 'dry run, would send: 3 canaries to batch, links and variations'],
     ]);

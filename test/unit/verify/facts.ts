@@ -1,8 +1,8 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
+import type { BrokerFact, LoggedFact, ProcessFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
-import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
+import type { BrokerSearch, VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
 /** A healthy host like the reference; tests change parts of it. */
 
@@ -55,6 +55,10 @@ export function unitFact(changes: Partial<UnitFact> = {}): UnitFact {
       Type: 'notify',
       Restart: 'always',
       WatchdogUSec: '5min',
+      // Fed 20 s ago: it became active 960 s ago.
+      ActiveEnterTimestampMonotonic: '4040000000',
+      WatchdogTimestampMonotonic: '4980000000',
+      InvocationID: '3f2c9e1ab0c84d6e9f7a5b4c3d2e1f00',
       MemoryMax: String(800 * MiB),
       MemoryHigh: String(600 * MiB),
       NRestarts: '0',
@@ -122,12 +126,20 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
           priority: -2,
         },
       ],
-      fstab: { kind: 'absent' },
+      fstab: fileFact('/swapfile none swap sw 0 0\n'),
       filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: mib(50_000), freeBytes: mib(42_000) },
+    },
+    sysctl: {
+      values: { 'vm.swappiness': '10' },
+      readOnly: [],
+      settings: [
+        { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
+      ],
     },
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },
+    beats: { units: [], processes: [] },
     http: [],
     ...changes,
   };
@@ -137,13 +149,16 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
 export const verifyDefaults = {
   unit: 'celery-worker.service',
   gate: { kind: 'canary' },
+  gateBatch: 3,
   gateTimeoutSeconds: seconds(120),
   probes: [],
   swapBytes: null,
   concurrency: null,
   memoryMaxBytes: null,
   memoryHighBytes: null,
+  memoryReturnBytes: null,
   max429: 0,
+  rateLimitMax: null,
   maxErrors: null,
   maxRestarts: 0,
   database: null,
@@ -167,6 +182,44 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   ...changes,
 });
 
+export const loggedFact = (changes: Partial<LoggedFact> = {}): LoggedFact => ({
+  since: epochSeconds(now - 960),
+  cursor: 's=1;i=2',
+  entries: 120,
+  complete: true,
+  dropped: 0,
+  earlier: 5000,
+  errors: 0,
+  tracebacks: 0,
+  signatures: [],
+  moreSignatures: 0,
+  numbered: [],
+  moreNumbered: 0,
+  ...changes,
+});
+
+export const brokerFact = (changes: Partial<BrokerFact & { kind: 'told' }> = {}): BrokerFact => ({
+  kind: 'told',
+  transport: 'redis',
+  lengths: { celery: 0, batch: 0, links: 0, variations: 0 },
+  unacked: 0,
+  oldestUnackedSeconds: null,
+  redeliverySeconds: seconds(3600),
+  active: ['celery', 'batch', 'links', 'variations'],
+  silence: null,
+  beat: null,
+  ...changes,
+});
+
+/** Two looks at the broker. */
+export const brokerSearch = (first: BrokerFact, last: BrokerFact = first): BrokerSearch => ({
+  kind: 'asked',
+  first,
+  last,
+  firstAt: epochSeconds(now - 30),
+  lastAt: epochSeconds(now),
+});
+
 export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence => ({
   before: facts(),
   after: null,
@@ -174,6 +227,10 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   strays: [],
   stuck: { kind: 'read', rows: [] },
   consuming: { kind: 'asked', fact: { kind: 'consumes' } },
+  broker: brokerSearch(brokerFact()),
+  beats: { units: [], processes: [] },
+  logged: loggedFact(),
+  loggedMeanwhile: null,
   gate: { kind: 'none' },
   ...changes,
 });

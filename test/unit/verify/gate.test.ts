@@ -31,12 +31,12 @@ describe('canaries', () => {
     [['a', 'b', 'c', 'd', 'e', 'f'], 'a', ['b', 'c', 'd', 'e', 'f']],
     [['a', 'a', 'b'], 'a', ['b', 'a', 'b']],
   ])('over %j', (queues, first, batch) => {
-    expect(spreadCanaries(queues)).toEqual([first, batch]);
+    expect(spreadCanaries(queues, 3)).toEqual([first, batch]);
     for (const queue of queues) expect([first, ...batch]).toContain(queue);
   });
 
   test('one probe, then a batch of three to the other queues', () => {
-    expect(planGate({ kind: 'canary' }, source, timeout)).toEqual([
+    expect(planGate({ kind: 'canary' }, source, timeout, 3)).toEqual([
       {
         id: 'gate-job',
         title: '1 canary to celery',
@@ -50,6 +50,11 @@ describe('canaries', () => {
     ]);
   });
 
+  test('a larger batch is spread evenly, a smaller one leaves out no queue', () => {
+    expect(spreadCanaries(['a', 'b'], 5)[1]).toEqual(['b', 'a', 'b', 'a', 'b']);
+    expect(spreadCanaries(['a', 'b', 'c', 'd'], 1)[1]).toEqual(['b', 'c', 'd']);
+  });
+
   const without = (missing: 'worker' | 'app' | 'interpreter') =>
     ({ ...source, app: { kind: 'unknown', missing } }) as const;
   const gone = { kind: 'unknown', missing: 'program', program: '/srv/v/celery' } as const;
@@ -61,14 +66,14 @@ describe('canaries', () => {
     ['no program', { ...source, app: gone }, 'runs /srv/v/celery, which is not on the host'],
     ['unknown queues', { ...source, call: workerCall({ queues: 'unknown' }) }, 'variables'],
   ])('%s is a configuration error', (_, from, text) => {
-    const plan = () => planGate({ kind: 'canary' }, from, timeout);
+    const plan = () => planGate({ kind: 'canary' }, from, timeout, 3);
     expect(plan).toThrow(ConfigError);
     expect(plan).toThrow(text);
   });
 
   test('the default queue', () => {
     const call = workerCall({ queues: 'default' });
-    expect(planGate({ kind: 'canary' }, { ...source, call }, timeout)[0]?.title).toBe(
+    expect(planGate({ kind: 'canary' }, { ...source, call }, timeout, 3)[0]?.title).toBe(
       '1 canary to celery',
     );
   });
@@ -79,7 +84,7 @@ test('a task is called once, then three times; hostile arguments are data', () =
   const gate = { kind: 'task', task: 'tasks.work', queue: null, args } as const;
   // A task needs no queue of the worker.
   const call = workerCall({ queues: 'unknown' });
-  expect(planGate(gate, { ...source, call }, timeout)).toEqual([
+  expect(planGate(gate, { ...source, call }, timeout, 3)).toEqual([
     {
       id: 'gate-job',
       title: '1 call of tasks.work',
@@ -97,7 +102,7 @@ test('a task is called once, then three times; hostile arguments are data', () =
       },
     },
   ]);
-  expect(planGate({ ...gate, queue: 'batch' }, source, timeout)[1]?.title).toBe(
+  expect(planGate({ ...gate, queue: 'batch' }, source, timeout, 3)[1]?.title).toBe(
     '3 calls of tasks.work to batch',
   );
 });
@@ -120,7 +125,7 @@ describe('an HTTP call', () => {
   } as const;
 
   test('needs nothing from the unit', () => {
-    expect(planGate(gate, nothing, timeout)).toEqual([
+    expect(planGate(gate, nothing, timeout, 3)).toEqual([
       {
         id: 'gate-job',
         title: 'POST http://localhost/api/batch',
@@ -130,7 +135,7 @@ describe('an HTTP call', () => {
   });
 
   test('with the form of a batch, twice', () => {
-    const planned = planGate({ ...gate, batchForm: { links: 'a,b,c' } }, nothing, timeout);
+    const planned = planGate({ ...gate, batchForm: { links: 'a,b,c' } }, nothing, timeout, 3);
     expect(planned.map(({ id, request }) => [id, 'form' in request && request.form])).toEqual([
       ['gate-job', { links: 'a' }],
       ['gate-batch', { links: 'a,b,c' }],
@@ -139,6 +144,6 @@ describe('an HTTP call', () => {
   });
 
   test('no gate, no probes', () => {
-    expect(planGate({ kind: 'none' }, nothing, timeout)).toEqual([]);
+    expect(planGate({ kind: 'none' }, nothing, timeout, 3)).toEqual([]);
   });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { epochSeconds } from '../../../src/model/units.ts';
-import { errorLines, isRateLimitLine, parseCeleryLine } from '../../../src/verify/journal-lines.ts';
+import { isRateLimitLine } from '../../../src/verify/journal-lines.ts';
 
 describe('a status 429', () => {
   test.each([
@@ -77,68 +76,5 @@ describe('a status 429', () => {
     '',
   ])('not: %s', (message) => {
     expect(isRateLimitLine(message)).toBe(false);
-  });
-});
-
-describe('lines of Celery', () => {
-  test('are parsed', () => {
-    expect(
-      parseCeleryLine('[2026-01-18 11:02:03,123: ERROR/ForkPoolWorker-1] Task x[1] raised'),
-    ).toEqual({
-      level: 'ERROR',
-      process: 'ForkPoolWorker-1',
-      text: 'Task x[1] raised',
-    });
-    expect(parseCeleryLine('[2026-01-18 11:02:03,123: INFO/MainProcess] ')).toMatchObject({
-      level: 'INFO',
-      text: '',
-    });
-  });
-
-  test.each([
-    'ERROR: no',
-    '[ERROR/MainProcess] no date',
-    'x [2026-01-18 11:02:03,123: ERROR/MainProcess] not at the beginning',
-    '[2026-01-18 11:02:03,123: LOUD/MainProcess] no such level',
-    'Traceback (most recent call last):',
-  ])('not: %s', (message) => {
-    expect(parseCeleryLine(message)).toBeNull();
-  });
-});
-
-describe('errors', () => {
-  const line = (at: number, message: string) => ({ at: epochSeconds(at), message });
-  const logged = (at: number, level: string) =>
-    line(at, `[2026-01-18 11:02:03,123: ${level}/MainProcess] text`);
-
-  test('by level', () => {
-    const lines = [
-      logged(1, 'INFO'),
-      logged(2, 'ERROR'),
-      logged(3, 'WARNING'),
-      logged(4, 'CRITICAL'),
-    ];
-    expect(errorLines(lines).map(({ at }) => at)).toEqual([2, 4]);
-  });
-
-  test('the traceback of an error is that error; others count', () => {
-    const lines = [
-      logged(10, 'ERROR'),
-      line(10, 'Traceback (most recent call last):'),
-      line(10, '  Traceback (most recent call last):'),
-      line(30, 'Traceback (most recent call last):'),
-      line(30.5, 'Traceback (most recent call last):'),
-      line(60, 'Traceback (most recent call last):'),
-    ];
-    expect(errorLines(lines).map(({ at }) => at)).toEqual([10, 30, 60]);
-  });
-
-  test('a line about errors is not an error', () => {
-    const lines = [
-      line(1, 'no Traceback (most recent call last): here'),
-      line(2, 'ERROR in a sentence'),
-      line(3, '[2026-01-18 11:02:03,123: INFO/MainProcess] ERROR rate is 0'),
-    ];
-    expect(errorLines(lines)).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { LedgerRelease, ReleasesFact } from '../../../src/model/facts.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
-import { releasedAt } from '../../../src/verify/released-at.ts';
+import { loggedSince, releasedAt } from '../../../src/verify/released-at.ts';
 
 const release = (
   number: number,
@@ -15,6 +15,11 @@ const release = (
   sha: '',
   verdict,
   why: '',
+  state: 'unproven',
+  since: epochSeconds(1000 + number),
+  by: '',
+  soakWhy: '',
+  figures: null,
   kept: true,
 });
 
@@ -39,4 +44,20 @@ test.each<[what: string, fact: ReleasesFact, at: number | null]>([
   ],
 ])('%s', (_, fact, at) => {
   expect(releasedAt(fact)).toBe(at);
+});
+
+test.each<[what: string, fact: ReleasesFact, started: number | null, since: number | null]>([
+  ['no ledger: the present start', ledger([]), 900, 900],
+  ['the start that became the release', ledger([release(1)]), 990, 990],
+  ['a later start, such as after a crash', ledger([release(1)]), 1500, 1001],
+  [
+    'after a roll-back, the start that it made',
+    ledger([release(1), release(2, 'rolled-back')]),
+    1500,
+    1500,
+  ],
+  ['a roll-back before it', ledger([release(1, 'rolled-back'), release(2)]), 1500, 1002],
+  ['a unit that never ran', ledger([release(1)]), null, 1001],
+])('the log begins with %s', (_, fact, started, since) => {
+  expect(loggedSince(fact, started === null ? null : epochSeconds(started))).toBe(since);
 });

@@ -39,6 +39,7 @@ const DESIRED = workerDesired({
   supportModule: { name: 'celeriac_support', text: supportModuleText() },
   supportDirectory: supportDirectoryOf(supportModuleText()),
   restoreUnacked: true,
+  soakSeconds: seconds(24 * 3600),
   release: {
     from: { source: 'git', checkout: null, dirtyTree: 'refuse' },
     commit: null,

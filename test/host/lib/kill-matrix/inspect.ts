@@ -46,6 +46,7 @@ print(json.dumps({
     'locked': is_locked() if os.path.exists('/var/lib/celeriac/lock') else False,
     'armed': os.path.lexists('/etc/systemd/system/timers.target.wants/celeriac-guard.timer'),
     'timer': run('systemctl', 'is-active', 'celeriac-guard.timer') == 'active',
+    'sampled': os.path.lexists('/etc/systemd/system/timers.target.wants/celeriac-sampler.timer'),
     'failed': run('systemctl', 'list-units', '--failed', '--plain', '--no-legend'),
 }))
 `;
@@ -65,6 +66,8 @@ export interface Inspected {
   readonly locked: boolean;
   readonly armed: boolean;
   readonly timer: boolean;
+  /** Whether the sampler's timer is enabled. */
+  readonly sampled: boolean;
   readonly failed: string;
 }
 
@@ -128,5 +131,13 @@ export function judge(each: Case, ends: Ends, found: Inspected, journal: string)
   return ending;
 }
 
-const pick = ({ text, support, supportFolder, code, installed, unit }: Inspected): string =>
-  JSON.stringify([text, support, supportFolder, code, installed, unit.UnitFileState]);
+const pick = ({
+  text,
+  support,
+  supportFolder,
+  code,
+  installed,
+  unit,
+  sampled,
+}: Inspected): string =>
+  JSON.stringify([text, support, supportFolder, code, installed, unit.UnitFileState, sampled]);

@@ -67,6 +67,7 @@ const cases: readonly Case[] = [
     optional: ['failure', ...failureKeys].map((key) => `deeds[0].${key}`),
   },
   { name: 'answer to confirm', shape: answers.confirmedShape, sample: { confirmed: true } },
+  { name: 'answer to prove', shape: answers.recordedShape, sample: { recorded: true } },
   {
     name: 'answer to receive',
     shape: answers.receivedShape,

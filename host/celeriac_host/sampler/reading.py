@@ -1,0 +1,242 @@
+"""Reads one sample of a unit: systemd, its cgroup, its processes, its journal, the disks."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import urllib.parse
+from typing import Any, Sequence
+
+from celeriac_host.sampler import journal
+from celeriac_host.state import sampling
+from celeriac_host.system import files, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+PROPERTIES = (
+    "ActiveState",
+    "SubState",
+    "Result",
+    "InvocationID",
+    "NRestarts",
+    "MainPID",
+    "ControlGroup",
+    "StatusText",
+)
+SYSTEMCTL_SECONDS = 10.0
+KERNEL_LIMIT_BYTES = 64 * 1024
+MEMINFO = "/proc/meminfo"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+MOST_PROCESSES = 1000
+MOST_PATHS = 20
+MOST_QUEUES = 50
+# The support module reports once a minute.
+FRESH_SECONDS = 150.0
+# ` [at=86400 active=2 processed=120 waiting:celery=3]`, at the end of the unit's status.
+REPORT = re.compile(r" \[at=(\d{1,15})((?: [!-~]{1,300})*)\]\Z")
+ACTIVE = re.compile(r"active=(\d{1,9})")
+PROCESSED = re.compile(r"processed=(\d{1,15})")
+WAITING = re.compile(r"waiting:([A-Za-z0-9_.~%-]{1,255})=(\d{1,15})")
+STATUS_LIMIT = 8192
+
+
+def unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What systemd says about each unit, asked once; empty if it does not answer."""
+    if not names:
+        return {}
+    argv = ["systemctl", "show", "--no-pager", "-p", ",".join(PROPERTIES), "--", *names]
+    try:
+        blocks = host.run(argv, timeout=SYSTEMCTL_SECONDS).out.split("\n\n")
+    except OperationError:
+        return {}
+    # In the order of the names: an alias answers with another name.
+    if len(blocks) != len(names):
+        return {}
+    matches = ((units.PROPERTY.fullmatch(line) for line in block.splitlines()) for block in blocks)
+    return {
+        name: {match.group(1): match.group(2) for match in lines if match}
+        for name, lines in zip(names, matches)
+    }
+
+
+def sample(
+    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sample, and what the next tick needs of this one. `seen`: None if it is not known."""
+    record = sampling.read(host.state, unit) or {}
+    group = None if seen is None else units.cgroup_folder(seen.get("ControlGroup", ""))
+    counted, cursor = journal.count(host, unit, before.get("cursor"))
+    taken = {
+        "v": 1,
+        "at": round(time.time(), 1),
+        "boot": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),
+        "uptime": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),
+        "unit": None if seen is None else _unit(seen),
+        "memory": None if seen is None else _memory(group, units.number(seen.get("MainPID"))),
+        "host": _host(),
+        "events": _events(group),
+        "pressure": _pressures(group),
+        "worker": None if seen is None else worker(seen.get("StatusText", ""), time.monotonic()),
+        "journal": counted,
+        "disk": _disks(record.get("paths")),
+    }
+    ticks = before.get("ticks")
+    return taken, {
+        "cursor": cursor,
+        "ticks": (ticks if isinstance(ticks, int) else 0) + 1,
+        "totals": _totals(before.get("totals"), counted),
+        "last": before.get("last") if seen is None else _last(taken),
+    }
+
+
+def _last(taken: dict[str, Any]) -> dict[str, Any]:
+    events = taken["events"]
+    return {"unit": taken["unit"], "oomKill": None if events is None else events["oomKill"]}
+
+
+def worker(status: str, now: float) -> dict[str, Any] | None:
+    """What the support module reported; None if it is too old. The app may write anything there."""
+    found = REPORT.search(status) if len(status) <= STATUS_LIMIT else None
+    if found is None or not -5 <= now - int(found.group(1)) <= FRESH_SECONDS:
+        return None
+    words = found.group(2).split()
+    active = _first(ACTIVE, words)
+    if active is None:
+        return None
+    matches = [match for match in map(WAITING.fullmatch, words) if match]
+    return {
+        "queues": {
+            # "replace": a lone surrogate could not be sent on.
+            urllib.parse.unquote(match.group(1), "utf-8", "replace"): int(match.group(2))
+            for match in matches[:MOST_QUEUES]
+        },
+        "active": active,
+        "processed": _first(PROCESSED, words),
+    }
+
+
+def _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:
+    matches = (pattern.fullmatch(word) for word in words)
+    return next((int(match.group(1)) for match in matches if match), None)
+
+
+def _unit(seen: dict[str, str]) -> dict[str, Any]:
+    return {
+        "active": seen.get("ActiveState", ""),
+        "sub": seen.get("SubState", ""),
+        "invocation": seen.get("InvocationID", ""),
+        "restarts": units.number(seen.get("NRestarts")),
+        "result": seen.get("Result", ""),
+    }
+
+
+def _text(folder: str | None, name: str) -> str | None:
+    if folder is None:
+        return None
+    try:
+        return files.text(os.path.join(folder, name), KERNEL_LIMIT_BYTES)
+    except OSError:
+        return None
+
+
+def _number(folder: str | None, name: str) -> int | None:
+    """None also for `max`."""
+    text = (_text(folder, name) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _rows(text: str | None) -> dict[str, int]:
+    """`name 12`, or `Name:   12 kB`."""
+    rows = (line.replace(":", " ").split() for line in (text or "").splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}
+
+
+def _memory(group: str | None, main: int) -> dict[str, Any] | None:
+    current = _number(group, "memory.current")
+    if group is None or current is None:
+        return None
+    sizes = _resident(group)
+    return {
+        "current": current,
+        "peak": _number(group, "memory.peak"),
+        "main": None if sizes is None else sizes.get(main),
+        "children": None
+        if sizes is None or main not in sizes
+        else sum(size for pid, size in sizes.items() if pid != main),
+        "swap": _number(group, "memory.swap.current"),
+        "high": _number(group, "memory.high"),
+        "max": _number(group, "memory.max"),
+    }
+
+
+def _resident(group: str) -> dict[int, int] | None:
+    """Resident memory of each process of the cgroup; None if there are too many."""
+    page = os.sysconf("SC_PAGESIZE")
+    found: dict[int, int] = {}
+    for folder, _, _ in os.walk(group):
+        for pid in (_text(folder, "cgroup.procs") or "").split():
+            if len(found) >= MOST_PROCESSES:
+                return None
+            words = (_text(f"/proc/{pid}", "statm") or "").split()
+            if len(words) > 1:
+                found[int(pid)] = int(words[1]) * page
+    return found
+
+
+def _host() -> dict[str, int]:
+    rows = _rows(files.text(MEMINFO, KERNEL_LIMIT_BYTES))
+    names = (("available", "MemAvailable"), ("swapFree", "SwapFree"))
+    return {name: rows.get(key, 0) * 1024 for name, key in names}
+
+
+def _events(group: str | None) -> dict[str, int] | None:
+    rows = _rows(_text(group, "memory.events"))
+    keys = (("high", "high"), ("max", "max"), ("oom", "oom"), ("oomKill", "oom_kill"))
+    return {name: rows.get(key, 0) for name, key in keys} if rows else None
+
+
+def _pressures(group: str | None) -> dict[str, Any] | None:
+    memory, io = (_pressure(_text(group, f"{name}.pressure")) for name in ("memory", "io"))
+    return None if memory is None or io is None else {"memory": memory, "io": io}
+
+
+def _pressure(text: str | None) -> dict[str, int] | None:
+    found = dict(re.findall(r"^(some|full) .*\btotal=(\d+)$", text or "", re.MULTILINE))
+    return {name: int(found.get(name, 0)) for name in ("some", "full")} if found else None
+
+
+def _disks(paths: Any) -> list[dict[str, Any]]:
+    """Each file system once, by the first of the paths on it. Nothing there is opened."""
+    found = []
+    known = set()
+    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():
+        try:
+            about = os.statvfs(path)
+        except (OSError, ValueError, TypeError):
+            continue
+        # Some file systems have no id.
+        ident = about.f_fsid or path
+        if ident in known:
+            continue
+        known.add(ident)
+        found.append(
+            {
+                "path": path,
+                "free": about.f_bavail * about.f_frsize,
+                "size": about.f_blocks * about.f_frsize,
+                "inodesFree": about.f_favail,
+                "inodes": about.f_files,
+            }
+        )
+    return found
+
+
+def _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:
+    """Of the journal since the sampling began: Prometheus wants counters that only grow."""
+    known = before if isinstance(before, dict) else {}
+    return {
+        name: (known[name] if isinstance(known.get(name), int) else 0)
+        + (0 if counted is None else counted[name])
+        for name in journal.NAMES
+    }

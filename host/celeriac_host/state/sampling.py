@@ -1,0 +1,84 @@
+"""Which units are sampled, as `sampled/<unit>.json` says, and where the sampler's timer is.
+
+A unit is sampled from the release on that changed it until that release is proven or undone. The
+record names the file systems to watch. What the last tick saw is in `sampled/<unit>.seen`; without
+it, the next sample lacks what needs two ticks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from typing import Any, Sequence
+
+from celeriac_host.state import guard_timer
+from celeriac_host.system import files
+
+NAME = "celeriac-sampler"
+FOLDER = "sampled"
+RECORD = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
+SEEN = ".seen"
+SEEN_LIMIT_BYTES = 64 * 1024
+
+
+def link() -> str:
+    """The link that enables the timer at boot."""
+    return os.path.join(guard_timer.FOLDER, guard_timer.WANTS, f"{NAME}.timer")
+
+
+def read(state: str, unit: str) -> dict[str, Any] | None:
+    """The record of a unit; None if it is not sampled."""
+    return _object(_path(state, unit + ".json"))
+
+
+def is_wanted(state: str, unit: str) -> bool:
+    return read(state, unit) is not None
+
+
+def wanted(state: str) -> list[str]:
+    """The units that are sampled."""
+    matches = (RECORD.fullmatch(name) for name in files.names(os.path.join(state, FOLDER)))
+    return [match.group(1) for match in matches if match and is_wanted(state, match.group(1))]
+
+
+def want(state: str, unit: str, paths: Sequence[str]) -> None:
+    """Has a unit sampled, durably. Raises OSError."""
+    os.makedirs(os.path.join(state, FOLDER), 0o700, exist_ok=True)
+    content = json.dumps({"unit": unit, "paths": list(paths)}).encode("ascii")
+    files.write(_path(state, unit + ".json"), content, 0o600, os.geteuid(), os.getegid())
+
+
+def forget(state: str, unit: str) -> None:
+    """The samples that it has stay. Raises OSError."""
+    files.remove(_path(state, unit + ".json"))
+    with suppress(FileNotFoundError):
+        os.unlink(_path(state, unit + SEEN))
+
+
+def seen(state: str, unit: str) -> dict[str, Any]:
+    """What the last tick saw; empty if unknown."""
+    return _object(_path(state, unit + SEEN)) or {}
+
+
+def see(state: str, unit: str, what: dict[str, Any]) -> None:
+    """Not durable: losing it costs one sample its differences. Raises OSError."""
+    where = _path(state, unit + SEEN)
+    # One sampler runs at a time, so the name is its own.
+    handle = os.open(where + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        json.dump(what, file)
+    os.rename(where + ".new", where)
+
+
+def _path(state: str, name: str) -> str:
+    return os.path.join(state, FOLDER, name)
+
+
+def _object(path: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(files.read(path, SEEN_LIMIT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

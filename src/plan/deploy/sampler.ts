@@ -1,0 +1,36 @@
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { Operation } from '../../model/operation.ts';
+import { seconds } from '../../model/units.ts';
+import { formatCount } from '../../report/quantities.ts';
+
+/** The system, and what the host itself writes. */
+const usualPaths = ['/', '/var'];
+/** As many as the host watches. */
+const mostPaths = 20;
+
+/**
+ * Has the host sample a new release until that is proven.
+ *
+ * @param workingDirectory of the worker; empty: none
+ * @returns `null` if no soak is wanted
+ */
+export function startSampler(
+  { unit, soakSeconds = seconds(0), readWritePaths, release }: DeployWorkerDesired,
+  workingDirectory: string,
+): Operation | null {
+  if (soakSeconds === 0) return null;
+  const places = [...usualPaths, workingDirectory, ...placesOf(release), ...readWritePaths];
+  const paths = [...new Set(places.filter((path) => path.startsWith('/')))].slice(0, mostPaths);
+  const time = formatCount(soakSeconds / 3600, 'hour', 'hours');
+  return {
+    op: 'start-sampler',
+    unit,
+    paths,
+    title: `sample ${unit} every minute`,
+    why: `the release is proven after ${time} without failure, and the host remembers them`,
+  };
+}
+
+function placesOf(release: DeployWorkerDesired['release']): readonly string[] {
+  return release?.from.source === 'upload' ? [release.from.deployTo] : [];
+}

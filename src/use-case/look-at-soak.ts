@@ -1,0 +1,48 @@
+import type { LedgerRelease } from '../model/facts.ts';
+import type { Sample, SamplesFact } from '../model/sample.ts';
+import type { SoakLimits } from '../model/soak.ts';
+import type { Agent } from '../ports/agent.ts';
+import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
+
+/** What the host knows of the release that runs. */
+export interface SoakSeen extends JudgedRelease {
+  readonly releases: readonly LedgerRelease[];
+  readonly sampling: boolean;
+}
+
+/** Far more than the host keeps: it would not end otherwise if it answered the same for ever. */
+const mostPages = 100;
+
+/** Reads the ledger and the samples, and judges the release if it is unproven. Changes nothing. */
+export async function lookAtSoak(
+  agent: Pick<Agent, 'look'>,
+  unit: string,
+  limits: SoakLimits,
+): Promise<SoakSeen> {
+  const facts = await agent.look({
+    host: {},
+    releases: { unit },
+    transactions: {},
+    samples: { unit, after: null },
+  });
+  const { releases } = facts.releases;
+  const isJudged = currentRelease(releases)?.state === 'unproven';
+  const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
+  const memory = { releases, transactions: facts.transactions, samples, now: facts.host.now };
+  return { ...judgeRelease(memory, limits), releases, sampling: facts.samples.sampling };
+}
+
+async function readAll(
+  agent: Pick<Agent, 'look'>,
+  unit: string,
+  first: SamplesFact,
+): Promise<readonly Sample[]> {
+  let samples = [...first.samples];
+  let page = first;
+  for (let pages = 1; page.more && pages < mostPages; pages += 1) {
+    page = (await agent.look({ samples: { unit, after: page.cursor } })).samples;
+    // The host began a new file meanwhile, and no longer has the one that was read.
+    samples = page.restarted ? [...page.samples] : samples.concat(page.samples);
+  }
+  return samples;
+}

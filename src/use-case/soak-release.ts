@@ -1,0 +1,162 @@
+import type { SoakDesired } from '../config/soak-inputs.ts';
+import { ConfigError, GateError } from '../model/errors.ts';
+import type { LedgerRelease } from '../model/facts.ts';
+import type { Proof, SoakReport } from '../model/soak.ts';
+import type { Agent } from '../ports/agent.ts';
+import {
+  describeSoakState,
+  detailsOfSoak,
+  renderSoakText,
+  soakChecklist,
+  tableOfComparison,
+} from '../report/soak-view.ts';
+import { lastProven } from '../verify/soak/compare.ts';
+import { lookAtSoak, type SoakSeen } from './look-at-soak.ts';
+import { lookThrough } from './look-through.ts';
+import { rollBackTo } from './roll-back.ts';
+import type { Run } from './run.ts';
+
+/**
+ * Judges the release that runs by what the host wrote down, records when it is proven or failed, and
+ * does what the policy says about a failed one.
+ *
+ * Whoever runs it, and however often: the host's evidence and ledger decide, not this run.
+ *
+ * @throws HostError when a release could not be rolled back completely
+ */
+export async function soakRelease(
+  run: Run,
+  agent: Agent,
+  desired: SoakDesired,
+): Promise<SoakReport> {
+  const { unit, limits, onFailure } = desired;
+  const seen = await lookAtSoak(lookThrough(run, agent), unit, limits);
+  const isWanted = limits.wanted > 0;
+  const judged = await record(run, agent, unit, isWanted ? seen : { ...seen, verdict: null });
+  const report: SoakReport = {
+    version: 1,
+    unit,
+    state: judged,
+    sentence: `${describeSoakState(judged, seen, isWanted)}${isUnrecorded(run, seen) ? ' (Dry run: not recorded.)' : ''}`,
+    release: aboutRelease(seen.release, seen, judged),
+    verdict: isWanted ? seen.verdict : null,
+    comparison: seen.comparison,
+    rolledBackTo: null,
+    by: run.meta(unit).holder,
+  };
+  await run.showDetails(`the soak of ${unit}`, renderSoakText(report));
+  const publish = (end: SoakReport): SoakReport => {
+    tell(run, agent, end);
+    run.output('soak', end.state);
+    run.output('soak-report', JSON.stringify(end));
+    return end;
+  };
+  if (judged !== 'failed' || onFailure === 'report' || seen.release === null) {
+    return publish(report);
+  }
+  let rolledBackTo: number | null = null;
+  try {
+    rolledBackTo = await goBack(run, agent, unit, seen.release, seen.releases);
+  } finally {
+    // Also where the host could not go back.
+    publish({ ...report, rolledBackTo });
+  }
+  return { ...report, rolledBackTo };
+}
+
+/** The error of a release that failed. */
+export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): GateError =>
+  new GateError(
+    'soak',
+    sentence,
+    verdict?.failure?.evidence ?? [],
+    rolledBackTo === null
+      ? 'deploy a release that mends it, or roll back with `roll-back: previous` of deploy-worker.'
+      : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that mends it.`,
+  );
+
+/** Whether a dry run found what another run would record. */
+const isUnrecorded = (run: Run, { verdict }: SoakSeen): boolean =>
+  run.dryRun && verdict !== null && verdict.state !== 'unproven';
+
+/** Records a verdict, once; the state of the release after that. */
+async function record(
+  run: Run,
+  agent: Agent,
+  unit: string,
+  { release, verdict, figures, sampling }: SoakSeen,
+): Promise<SoakReport['state']> {
+  if (release === null) return 'none';
+  const settled = verdict === null ? release.state : verdict.state;
+  if ((settled !== 'proven' && settled !== 'failed') || release.transaction === null)
+    return settled;
+  // A run that was cut off may have recorded it, and left the samples going on.
+  if (verdict === null && !sampling) return settled;
+  if (run.dryRun) return settled;
+  if (agent.hello.access === 'read') {
+    run.warn(
+      `this key may only read, so nobody recorded that release ${release.release} ${settled === 'proven' ? 'is proven' : 'failed'}`,
+    );
+    return settled;
+  }
+  const proof: Proof = {
+    unit,
+    transaction: release.transaction,
+    verdict: settled,
+    why: verdict?.sentence ?? release.soakWhy,
+    figures: figures ?? {},
+  };
+  if (await agent.prove(proof, run.meta(unit))) return settled;
+  run.warn(
+    `release ${release.release} of ${unit} was replaced, undone or judged by another run while this one judged it; nothing was recorded`,
+  );
+  return 'superseded';
+}
+
+/** The release that runs again; `null`: none is proven, or the host can no longer go back. */
+async function goBack(
+  run: Run,
+  agent: Agent,
+  unit: string,
+  failed: LedgerRelease,
+  releases: readonly LedgerRelease[],
+): Promise<number | null> {
+  const target = lastProven(releases, failed.release);
+  if (target === null) {
+    run.warn(`not rolled back: no release before ${failed.release} is proven`);
+    return null;
+  }
+  try {
+    await rollBackTo(run, agent, { unit, target: String(target.release), folder: null });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    run.warn(`not rolled back to release ${target.release}: ${error.message}`);
+    return null;
+  }
+  return run.dryRun ? null : target.release;
+}
+
+function aboutRelease(
+  release: LedgerRelease | null,
+  { verdict }: SoakSeen,
+  state: SoakReport['state'],
+): SoakReport['release'] {
+  if (release === null || release.transaction === null) return null;
+  const { release: number, transaction, sha, actor, since } = release;
+  const decided = state === 'proven' || state === 'failed' ? (verdict?.decidedAt ?? null) : null;
+  return { number, transaction, sha, actor, since: decided ?? since };
+}
+
+function tell(run: Run, agent: Agent, report: SoakReport): void {
+  const table = tableOfComparison(report);
+  run.report(agent, {
+    subject: report.unit,
+    sentence: report.sentence,
+    checklist: soakChecklist(report),
+    plan: null,
+    outcome: null,
+    findings: [],
+    extra: { ...(table !== null && { table }), details: detailsOfSoak(report) },
+    data: report,
+  });
+}

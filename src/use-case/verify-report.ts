@@ -1,0 +1,104 @@
+import { version } from '../generated/version.ts';
+import { HostError } from '../model/errors.ts';
+import type { TransactionMeta } from '../model/outcome.ts';
+import type { Report } from '../model/report.ts';
+import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
+import type { SoakLimits } from '../model/soak.ts';
+import type { Agent } from '../ports/agent.ts';
+import { hideSecrets } from '../report/hide-secrets.ts';
+import { latest } from '../verify/evidence.ts';
+import { buildReport, shownTransactions } from '../verify/report.ts';
+import { judgeRelease } from '../verify/soak/release.ts';
+import type { Verification } from './verify-host.ts';
+
+/** What a report is about, and what is known of it already. */
+export interface ReportSubject extends Verification {
+  /** As the user gave it. */
+  readonly host: string;
+  readonly meta: TransactionMeta;
+  readonly sentence: string;
+  /** What a release is judged by until it is proven. */
+  readonly soakLimits: SoakLimits;
+  /** Values that must not be in it. */
+  readonly secrets: readonly string[];
+}
+
+/** Eight days of samples are about ten answers. */
+const mostAnswers = 20;
+
+/**
+ * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
+ * and samples. What cannot be read is `null` in it.
+ */
+export async function gatherReport(
+  agent: Pick<Agent, 'look'>,
+  { host, meta, sentence, verdict, evidence, soakLimits, secrets }: ReportSubject,
+): Promise<Report> {
+  const unit = evidence.before.unit.name;
+  const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
+  const releases = ledger?.releases ?? latest(evidence).releases;
+  const shown = ledger === null ? [] : shownTransactions(releases, ledger.transactions);
+  const steps =
+    shown.length === 0
+      ? { undoing: [] }
+      : await maybe(() => agent.look({ undoing: { transactions: shown } }));
+  const samples = await maybe(() => readSamples(agent, unit));
+  const memory = {
+    releases: releases.releases,
+    transactions: ledger?.transactions ?? [],
+    samples: samples ?? [],
+    now: latest(evidence).host.now,
+  };
+  const isSoaked = samples !== null && soakLimits.wanted > 0;
+  const soak = isSoaked ? judgeRelease(memory, soakLimits) : null;
+  const report = buildReport({
+    celeriac: version,
+    host,
+    by: { run: meta.holder, actor: meta.actor ?? '', sha: meta.sha },
+    verdict,
+    sentence,
+    evidence,
+    releases,
+    samples,
+    transactions: ledger?.transactions ?? null,
+    steps: ledger === null ? null : (steps?.undoing ?? null),
+    soak: soak?.verdict ?? null,
+    comparison: soak?.comparison ?? null,
+  });
+  return hideSecrets(report, secrets);
+}
+
+/**
+ * The samples of a unit, oldest first; `null`: the host has none.
+ *
+ * @throws HostError
+ */
+export async function readSamples(
+  agent: Pick<Agent, 'look'>,
+  unit: string,
+): Promise<readonly Sample[] | null> {
+  const found: Sample[] = [];
+  let after: SampleCursor | null = null;
+  for (let answer = 0; answer < mostAnswers; answer += 1) {
+    const fact: SamplesFact = await ask(agent, unit, after);
+    // Its file was replaced meanwhile: what follows begins with the oldest sample again.
+    if (fact.restarted) found.length = 0;
+    found.push(...fact.samples);
+    if (fact.cursor === null || !fact.more) break;
+    after = fact.cursor;
+  }
+  return found.length === 0 ? null : found;
+}
+
+const ask = async (agent: Pick<Agent, 'look'>, unit: string, after: SampleCursor | null) =>
+  (await agent.look({ samples: { unit, after } })).samples;
+
+/** `null`: the host could not tell, or its agent is older than the question. */
+async function maybe<Value>(look: () => Promise<Value>): Promise<Value | null> {
+  try {
+    return await look();
+  } catch (error) {
+    if (error instanceof HostError) return null;
+    throw error;
+  }
+}

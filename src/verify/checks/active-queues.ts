@@ -1,0 +1,32 @@
+import { formatList } from '../../report/quantities.ts';
+import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
+
+/** The queues that the worker says it consumes, against those of its unit. */
+export const activeQueues: CheckModule = {
+  id: 'active-queues',
+  title: 'consumed queues',
+  proves: 'The worker of the unit says that it consumes each queue of its `-Q`.',
+  doesNotProve: 'That it takes their messages: `consuming` and the gate do.',
+  judge({ broker: search, call }) {
+    if (search.kind === 'not-asked') return unknownCheck(activeQueues, `not asked: ${search.why}`);
+    const fact = search.last;
+    if (fact.kind !== 'told') return unknownCheck(activeQueues, `not known: ${fact.problem}`);
+    const { active, silence } = fact;
+    if (active === null) return unknownCheck(activeQueues, `not known: ${silence ?? 'no answer'}`);
+    // Without -Q, the app's own queues were asked for.
+    const named = call?.queues ?? 'default';
+    const wanted = typeof named === 'string' ? Object.keys(fact.lengths) : named;
+    const missing = wanted.filter((name) => !active.includes(name));
+    const more = active.filter((name) => !wanted.includes(name));
+    const seen = active.length === 0 ? 'none' : active.join(', ');
+    if (missing.length > 0) {
+      const expected = `${formatList(missing)}, too`;
+      const next =
+        'restart the worker, or `celery control add_consumer`: somebody cancelled a consumer';
+      return checkOf(activeQueues, [wrong(seen, expected, next)]);
+    }
+    if (more.length === 0) return checkOf(activeQueues, [fine(seen)]);
+    const next = `add ${formatList(more)} to -Q of the unit, or restart the worker`;
+    return checkOf(activeQueues, [doubtful(seen, `only ${formatList(wanted)}`, next)]);
+  },
+};

@@ -1,0 +1,51 @@
+import type { UnitFact } from '../../model/facts.ts';
+import { formatList } from '../../report/quantities.ts';
+import {
+  type CheckModule,
+  checkOf,
+  doubtful,
+  fine,
+  type Remark,
+  unknownCheck,
+  wrong,
+} from '../check.ts';
+import { latest } from '../evidence.ts';
+
+const expected = 'a unit that starts after a reboot';
+
+/** Whether the worker comes back after a reboot. */
+export const enabled: CheckModule = {
+  id: 'enabled',
+  title: 'enabled at boot',
+  proves: 'systemd starts the unit after a reboot: it is enabled, or another unit starts it.',
+  doesNotProve: 'That this other unit is started itself, and that the start succeeds.',
+  judge(seen) {
+    const { unit } = latest(seen);
+    if (unit.unitFileState === '') {
+      return unknownCheck(enabled, 'systemd does not report whether it is enabled');
+    }
+    return checkOf(enabled, [judgeState(unit)]);
+  },
+};
+
+function judgeState(unit: UnitFact): Remark {
+  const { unitFileState: state, name } = unit;
+  if (state === 'enabled' || state === 'generated') return fine(state);
+  const next = `\`systemctl enable ${name}\`, or deploy again`;
+  if (state.endsWith('-runtime') || state === 'transient') {
+    return doubtful(`${state}: only until the next reboot`, expected, next);
+  }
+  const starters = startersOf(unit);
+  if (state !== 'masked' && starters.length > 0) {
+    return fine(`${state}, started by ${formatList(starters)}`);
+  }
+  return wrong(`${state}: after a reboot, no worker runs`, expected, next);
+}
+
+/** Units that start it together with themselves. */
+function startersOf({ properties }: UnitFact): readonly string[] {
+  const lists = [properties.WantedBy, properties.RequiredBy, properties.UpheldBy];
+  const units = lists.flatMap((list) => (list ?? '').split(/\s+/)).filter((each) => each !== '');
+  const triggers = (properties.TriggeredBy ?? '').split(/\s+/).filter((each) => each !== '');
+  return [...new Set([...units, ...triggers])];
+}

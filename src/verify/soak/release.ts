@@ -1,0 +1,59 @@
+import type { LedgerRelease, TransactionFact } from '../../model/facts.ts';
+import type { Sample } from '../../model/sample.ts';
+import type { SoakFigures, SoakLimits, SoakReport, SoakVerdict } from '../../model/soak.ts';
+import type { EpochSeconds } from '../../model/units.ts';
+import { compareFigures, lastProven } from './compare.ts';
+import { figuresOf } from './figures.ts';
+import { judgeSoak, samplesSince } from './judge.ts';
+
+/** What the host remembers of a unit. */
+export interface SoakMemory {
+  readonly releases: readonly LedgerRelease[];
+  readonly transactions: readonly Pick<TransactionFact, 'startedAt'>[];
+  /** In the order in which the host wrote them. */
+  readonly samples: readonly Sample[];
+  /** The host's clock. */
+  readonly now: EpochSeconds;
+}
+
+/** The release that runs, and what is known of it. */
+export interface JudgedRelease {
+  /** `null`: no release of Celeriac runs. */
+  readonly release: LedgerRelease | null;
+  /** `null` unless it is unproven. */
+  readonly verdict: SoakVerdict | null;
+  readonly figures: SoakFigures | null;
+  readonly comparison: SoakReport['comparison'];
+}
+
+/** The newest that was not undone. */
+export const currentRelease = (releases: readonly LedgerRelease[]): LedgerRelease | null =>
+  releases.findLast(({ state }) => state !== 'before' && state !== 'undone') ?? null;
+
+/** Judges the release that runs if it is unproven, and compares it with the last proven one. */
+export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRelease {
+  const { releases, samples, now } = memory;
+  const release = currentRelease(releases);
+  if (release === null) return { release, verdict: null, figures: null, comparison: null };
+  const compared = (verdict: SoakVerdict | null, figures: SoakFigures | null): JudgedRelease => {
+    const before = lastProven(releases, release.release);
+    const comparison =
+      figures === null || before === null || before.figures === null
+        ? null
+        : { release: before.release, rows: compareFigures(before.figures, figures) };
+    return { release, verdict, figures, comparison };
+  };
+  if (release.state !== 'unproven') return compared(null, release.figures);
+  const undone = releases.filter(({ state }) => state === 'undone').map(({ since }) => since);
+  const evidence = {
+    since: release.since,
+    samples,
+    // A roll-back restarts the worker, too.
+    transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
+    now,
+  };
+  const verdict = judgeSoak(evidence, limits);
+  const { decidedAt } = verdict;
+  const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
+  return compared(verdict, judged.length === 0 ? null : figuresOf(judged));
+}

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { readShape } from '../../../../src/adapters/shapes/read-shape.ts';
+import { sampleShape, samplesShape } from '../../../../src/adapters/shapes/sample-shape.ts';
+import { keyPaths, shownPath, without } from './key-paths.ts';
+
+const full = {
+  v: 1,
+  at: 1795889577.4,
+  boot: 'd3b07384-d9a0-4c9b-8f3e-3a5d3a1f0a11',
+  uptime: 86_400.5,
+  unit: {
+    active: 'active',
+    sub: 'running',
+    invocation: '0123456789abcdef0123456789abcdef',
+    restarts: 0,
+    result: 'success',
+  },
+  memory: {
+    current: 300_000_000,
+    peak: 400_000_000,
+    main: 90_000_000,
+    children: 210_000_000,
+    swap: 0,
+    high: 500_000_000,
+    max: null,
+  },
+  host: { available: 500_000_000, swapFree: 2_000_000_000 },
+  events: { high: 0, max: 0, oom: 0, oomKill: 0 },
+  pressure: { memory: { some: 12, full: 3 }, io: { some: 0, full: 0 } },
+  worker: { queues: { celery: 3 }, active: 1, processed: 120 },
+  journal: { errors: 1, tracebacks: 1, rateLimited: 0, dropped: 0 },
+  disk: [{ path: '/', free: 1e9, size: 2e10, inodesFree: 1e6, inodes: 2e6 }],
+};
+const empty = {
+  ...full,
+  unit: null,
+  memory: null,
+  events: null,
+  pressure: null,
+  worker: null,
+  journal: null,
+  disk: [],
+};
+const answer = (samples: readonly unknown[]) => ({
+  samples,
+  cursor: { file: 'f', offset: 1 },
+  more: false,
+  restarted: false,
+  sampling: true,
+});
+
+test.each([[full], [empty]])('a sample is read completely', (sample) => {
+  expect(readShape(sampleShape, sample)).toEqual({ kind: 'read', value: sample });
+});
+
+test('each key of a sample is needed', () => {
+  const paths = keyPaths(full).filter((path) => path.join('.') !== 'worker.queues.celery');
+  for (const path of paths) {
+    const problem = `${shownPath(path)} is missing`;
+    expect(readShape(sampleShape, without(full, path))).toEqual({ kind: 'refused', problem });
+  }
+});
+
+test('a key of a later version is dropped', () => {
+  const later = { ...full, battery: 5 };
+  expect(readShape(sampleShape, later)).toEqual({ kind: 'read', value: full });
+});
+
+test('a sample that cannot be read is missing, and those beside it are not', () => {
+  const lines = [full, { v: 2 }, 'x', null, { ...full, at: 'noon' }, empty];
+  expect(readShape(samplesShape, answer(lines))).toEqual({
+    kind: 'read',
+    value: answer([full, empty]),
+  });
+});

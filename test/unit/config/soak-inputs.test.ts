@@ -1,0 +1,56 @@
+import { expect, it } from 'vitest';
+import { actions, soakCommandInputs } from '../../../src/config/action-inputs.ts';
+import { readInputs } from '../../../src/config/read-inputs.ts';
+import { readSoakDesired } from '../../../src/config/soak-inputs.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+
+const login: Readonly<Record<string, string>> = { host: 'vps', 'known-hosts': 'vps ssh-ed25519 A' };
+
+const read = (given: Readonly<Record<string, string>>) =>
+  readSoakDesired(
+    readInputs(actions.verify, (name) => given[name] ?? login[name] ?? '', new Map()),
+  );
+
+it('a day without failure, reported only, is the default', () => {
+  expect(read({})).toEqual({
+    unit: 'celery-worker.service',
+    limits: {
+      wanted: 86_400,
+      failureLimit: 0,
+      consecutive: 3,
+      rateLimitMax: 0,
+      errorRateMax: null,
+    },
+    onFailure: 'report',
+  });
+});
+
+it('every limit can be set, and hours may be parts of one', () => {
+  const desired = read({
+    'soak-hours': '0.25',
+    'failure-limit': '5',
+    consecutive: '2',
+    'soak-failure': 'rollback',
+    'max-429': '4',
+    'max-errors': '7',
+  });
+  expect(desired.limits).toEqual({
+    wanted: 900,
+    failureLimit: 5,
+    consecutive: 2,
+    rateLimitMax: 4,
+    errorRateMax: 7,
+  });
+  expect(desired.onFailure).toBe('rollback');
+});
+
+it.each(['-1', '169', '1e3', '.5', 'a day', '1.'])('soak-hours: %s is refused', (hours) => {
+  expect(() => read({ 'soak-hours': hours })).toThrow(ConfigError);
+});
+
+it('the command line has the same inputs as the action', () => {
+  for (const [name, input] of Object.entries(soakCommandInputs)) {
+    expect((actions.verify as Record<string, unknown>)[name]).toBe(input);
+  }
+  expect(actions['deploy-worker']['soak-hours']).toBe(actions.verify['soak-hours']);
+});

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { seconds } from '../../../src/model/units.ts';
+import { startSampler } from '../../../src/plan/deploy/sampler.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
+
+const desired = workerDesired({
+  unit: 'celery-worker.service',
+  supportModule: { name: 'celeriac_support', text: '' },
+  readWritePaths: ['/srv/media'],
+});
+const day = seconds(24 * 3600);
+
+test('without a soak nothing is sampled', () => {
+  expect(startSampler(desired, '/srv/app')).toBeNull();
+  expect(startSampler({ ...desired, soakSeconds: seconds(0) }, '/srv/app')).toBeNull();
+});
+
+test('the room is watched where the app writes, and each path is named once', () => {
+  const release = {
+    from: { source: 'upload', deployTo: '/srv/shop', shared: [], keepReleases: 5 },
+    commit: null,
+    dependencies: null,
+  } as const;
+  expect(startSampler({ ...desired, soakSeconds: day, release }, '/srv/media')).toMatchObject({
+    op: 'start-sampler',
+    unit: 'celery-worker.service',
+    paths: ['/', '/var', '/srv/media', '/srv/shop'],
+    why: 'the release is proven after 24 hours without failure, and the host remembers them',
+  });
+});
+
+test('a directory that is not known is not watched, and no more than the host accepts', () => {
+  const many = {
+    ...desired,
+    soakSeconds: day,
+    readWritePaths: Array.from({ length: 30 }, (_, index) => `/srv/${index}`),
+  };
+  expect(startSampler({ ...many, readWritePaths: [] }, '')).toMatchObject({ paths: ['/', '/var'] });
+  expect(startSampler(many, '')).toHaveProperty('paths.length', 20);
+});

@@ -1,0 +1,119 @@
+import type { FactQuery, LedgerRelease } from '../../../src/model/facts.ts';
+import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
+import type { Proof } from '../../../src/model/soak.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
+import { realFact } from '../../lib/real-facts.ts';
+import { begin, sampleAt } from '../verify/soak/samples.ts';
+
+export const unit = 'celery-worker.service';
+
+/** A page of the samples; the real host's is of about 700 KiB. */
+const pageLines = 400;
+
+export const release = (number: number, changes: Partial<LedgerRelease> = {}): LedgerRelease => ({
+  release: number,
+  transaction: number === 0 ? null : `2026011${number}T000000-000${number}`,
+  at: begin,
+  holder: 'run 1',
+  actor: 'anna',
+  sha: `${number}`.repeat(40),
+  verdict: number === 0 ? 'none' : 'confirmed',
+  why: '',
+  state: number === 0 ? 'before' : 'unproven',
+  since: begin,
+  by: 'run 1',
+  soakWhy: '',
+  figures: null,
+  kept: true,
+  ...changes,
+});
+
+/** A host with a clock of its own: a ledger, a sampler that writes every minute, and its agent. */
+export class SimulatedHost {
+  minute = 0;
+  releases: LedgerRelease[];
+  readonly samples: Sample[] = [];
+  sampling = true;
+  access: 'change' | 'read' = 'change';
+  readonly proofs: Proof[] = [];
+  readonly undone: (readonly string[])[] = [];
+  looks = 0;
+  /** Something that another run does while this one judges. */
+  meanwhile: () => void = () => {};
+
+  constructor(...releases: readonly LedgerRelease[]) {
+    this.releases = [...releases];
+  }
+
+  /** Time passes; `change` says what a minute looks like, `null`: no sample. */
+  pass(minutes: number, change: (minute: number) => Partial<Sample> | null = () => ({})): void {
+    for (let each = 0; each < minutes; each += 1) {
+      this.minute += 1;
+      const changes = this.sampling ? change(this.minute) : null;
+      if (changes !== null) this.samples.push(sampleAt(this.minute, changes));
+    }
+  }
+
+  get agent(): Agent {
+    const close = async () => {};
+    return {
+      hello: { access: this.access },
+      look: async (query: FactQuery) => this.#look(query),
+      prove: async (proof: Proof) => this.#prove(proof),
+      undo: async (transactions: readonly string[]) => this.#undo(transactions),
+      close,
+      [Symbol.asyncDispose]: close,
+    } as unknown as Agent;
+  }
+
+  #look(query: FactQuery): unknown {
+    this.looks += 1;
+    const { samples } = query;
+    return {
+      host: { ...realFact('host'), now: epochSeconds(begin + this.minute * 60) },
+      releases: { releases: this.releases, awaiting: null, guarded: false },
+      transactions: [],
+      companions: realFact('companions'),
+      undoing: [],
+      ...(samples !== undefined && { samples: this.#page(samples) }),
+    };
+  }
+
+  #page({ after }: SamplesQuery): unknown {
+    const from = after?.offset ?? 0;
+    const samples = this.samples.slice(from, from + pageLines);
+    const offset = from + samples.length;
+    return {
+      samples,
+      cursor: { file: 'f', offset },
+      more: offset < this.samples.length,
+      restarted: false,
+      sampling: this.sampling,
+    };
+  }
+
+  #prove(proof: Proof): boolean {
+    this.meanwhile();
+    const at = this.releases.findIndex(({ transaction }) => transaction === proof.transaction);
+    const found = this.releases[at];
+    if (found === undefined || (found.state !== 'unproven' && found.state !== proof.verdict)) {
+      return false;
+    }
+    this.proofs.push(proof);
+    const { verdict: state, why: soakWhy, figures } = proof;
+    this.releases[at] = { ...found, state, soakWhy, figures, by: 'run 9' };
+    this.sampling = false;
+    return true;
+  }
+
+  #undo(transactions: readonly string[]): unknown {
+    this.undone.push(transactions);
+    this.releases = this.releases.map((each) =>
+      transactions.includes(each.transaction ?? '')
+        ? { ...each, state: 'undone', verdict: 'rolled-back' }
+        : each,
+    );
+    return { transaction: transactions[0], result: 'undone', steps: [] };
+  }
+}

@@ -1,0 +1,249 @@
+import { describe, expect, it } from 'vitest';
+import type { SoakDesired } from '../../../src/config/soak-inputs.ts';
+import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
+import { soakError, soakRelease } from '../../../src/use-case/soak-release.ts';
+import { begin, events, limits } from '../verify/soak/samples.ts';
+import { RecordedRun } from './recorded-run.ts';
+import { release, SimulatedHost, unit } from './simulated-soak.ts';
+
+const hour = 60;
+const desired: SoakDesired = { unit, limits, onFailure: 'report' };
+const rollback: SoakDesired = { ...desired, onFailure: 'rollback' };
+
+async function soak(host: SimulatedHost, wanted = desired, dryRun = false) {
+  const run = new RecordedRun({ dryRun });
+  const report = await soakRelease(run, host.agent, wanted);
+  return { report, run, log: run.log.join('\n') };
+}
+
+/** Runs by the clock, until `hours` have passed. */
+async function everyHour(host: SimulatedHost, hours: number, pass = () => host.pass(hour)) {
+  const states: string[] = [];
+  for (let each = 0; each < hours; each += 1) {
+    pass();
+    states.push((await soak(host)).report.state);
+  }
+  return states;
+}
+
+describe('24 simulated hours', () => {
+  it('prove a release at hour 24; the samples end, and further runs change nothing', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(1);
+    const states = await everyHour(host, 26);
+    expect(states.indexOf('proven')).toBe(23);
+    expect(host.proofs).toHaveLength(1);
+    expect(host.proofs[0]).toMatchObject({
+      unit,
+      verdict: 'proven',
+      transaction: '20260111T000000-0001',
+    });
+    expect(host.proofs[0]?.figures).toMatchObject({ oomKills: 0, memoryPeakBytes: 300 * MiB });
+    expect(host.sampling).toBe(false);
+    const { report, log } = await soak(host);
+    expect(report).toMatchObject({ state: 'proven', verdict: null, rolledBackTo: null });
+    expect(report.sentence).toMatch(
+      /^Release 1 is proven since .* \(run 9\): Proven: 24 h of 24 h/,
+    );
+    expect(log).toContain('soak=proven');
+  });
+
+  it('with a gap of an hour prove it an hour later', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    const states = await everyHour(host, 26, () =>
+      host.pass(hour, (minute) => (minute > 5 * hour && minute < 6 * hour ? null : {})),
+    );
+    expect(states.indexOf('proven')).toBe(24);
+    expect(host.proofs[0]?.why).toContain('gaps of 1 h');
+  });
+
+  it('with a failure at hour 7 fail it then, and report each time', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    const states = await everyHour(host, 9, () =>
+      host.pass(hour, (minute) => ({ events: { ...events, oomKill: minute >= 7 * hour ? 1 : 0 } })),
+    );
+    expect(states).toEqual([...Array(6).fill('unproven'), 'failed', 'failed', 'failed']);
+    expect(host.proofs).toHaveLength(1);
+    expect(host.undone).toEqual([]);
+    const error = soakError((await soak(host)).report);
+    expect(error.message).toMatch(/Release 1 is failed since .* killed 1 process of the worker/);
+  });
+
+  it('are judged the same by one run that comes late as by many', async () => {
+    const trouble = (minute: number) => ({
+      events: { ...events, oomKill: minute >= 30 * hour ? 1 : 0 },
+    });
+    const punctual = new SimulatedHost(release(0), release(1));
+    await everyHour(punctual, 24, () => punctual.pass(hour, trouble));
+    const late = new SimulatedHost(release(0), release(1));
+    late.pass(40 * hour, trouble);
+    await soak(late);
+    expect(late.proofs[0]?.verdict).toBe('proven');
+    expect(late.proofs[0]?.why).toBe(punctual.proofs[0]?.why);
+    expect(late.proofs[0]?.figures).toEqual(punctual.proofs[0]?.figures);
+  });
+});
+
+describe('a release that failed', () => {
+  const failing = () => {
+    const before = release(1, { state: 'proven', figures: { memoryMedianBytes: 1500 * MiB } });
+    const host = new SimulatedHost(
+      release(0),
+      before,
+      release(2, { state: 'superseded' }),
+      release(3),
+    );
+    host.pass(hour, (minute) => ({ events: { ...events, oomKill: minute > 50 ? 1 : 0 } }));
+    return host;
+  };
+
+  it('goes back to the last proven one if the policy says so, and over what is between', async () => {
+    const host = failing();
+    const { report, run } = await soak(host, rollback);
+    expect(host.proofs.map(({ verdict }) => verdict)).toEqual(['failed']);
+    expect(host.undone).toEqual([['20260113T000000-0003', '20260112T000000-0002']]);
+    expect(report).toMatchObject({ state: 'failed', rolledBackTo: 1 });
+    expect(soakError(report).next).toContain('release 1, the last proven one, runs again');
+    expect(run.log.filter((line) => line.startsWith('soak='))).toEqual(['soak=failed']);
+    // The proven one needs no second proof.
+    expect((await soak(host, rollback)).report).toMatchObject({ state: 'proven' });
+    expect(host.undone).toHaveLength(1);
+  });
+
+  it('is compared with it', async () => {
+    const { report } = await soak(failing());
+    expect(report.comparison?.release).toBe(1);
+    expect(report.comparison?.rows[0]).toMatchObject({
+      title: 'Memory of the worker, median',
+      before: 1500 * MiB,
+      now: 300 * MiB,
+      trend: 'better',
+    });
+  });
+
+  it('goes back in the next run if this one was cut off', async () => {
+    const host = failing();
+    await soak(host, desired);
+    expect((await soak(host, rollback)).report).toMatchObject({ state: 'failed', rolledBackTo: 1 });
+    expect(host.proofs).toHaveLength(1);
+  });
+
+  it('stays, with a warning, where no release is proven or the journals are gone', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(hour, () => ({ unit: null }));
+    host.pass(5, () => ({ events: { ...events, oomKill: 1 } }));
+    host.pass(5, () => ({ events: { ...events, oomKill: 2 } }));
+    const alone = await soak(host, rollback);
+    expect(alone.report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(alone.log).toContain('warning: not rolled back: no release before 1 is proven');
+    const pruned = failing();
+    pruned.releases = pruned.releases.map((each) => ({ ...each, kept: each.release < 3 }));
+    expect((await soak(pruned, rollback)).log).toMatch(/warning: not rolled back to release 1: /);
+    expect([host.undone, pruned.undone]).toEqual([[], []]);
+  });
+
+  it('is neither recorded nor undone by a dry run', async () => {
+    const host = failing();
+    const { report, run } = await soak(host, rollback, true);
+    expect(report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(report.sentence).toMatch(/\(Dry run: not recorded\.\)$/);
+    expect(run.log).toContain('changed=false');
+    expect([host.proofs, host.undone]).toEqual([[], []]);
+  });
+
+  it('is published even if the host cannot go back', async () => {
+    const host = failing();
+    const run = new RecordedRun();
+    const agent = { ...host.agent, undo: async () => Promise.reject(new Error('cut')) };
+    await expect(soakRelease(run, agent, rollback)).rejects.toThrow('cut');
+    expect(run.log).toContain('soak=failed');
+  });
+});
+
+describe('nothing is recorded', () => {
+  it.each([
+    ['of no release', [], 'none', /^Nothing to prove/],
+    ['of the state before Celeriac', [release(0)], 'none', /^Nothing to prove/],
+    ['of one that awaits its verdict', [release(1, { state: 'awaiting' })], 'awaiting', /awaits/],
+    [
+      'of one that was undone',
+      [release(1, { state: 'undone', verdict: 'rolled-back' })],
+      'none',
+      /^Nothing/,
+    ],
+  ] as const)('%s', async (_, releases, state, sentence) => {
+    const host = new SimulatedHost(...releases);
+    host.pass(30 * hour);
+    const { report } = await soak(host);
+    expect(report.state).toBe(state);
+    expect(report.sentence).toMatch(sentence);
+    expect(host.proofs).toEqual([]);
+  });
+
+  it('with `soak-hours: 0`, or where the host takes no samples', async () => {
+    const host = new SimulatedHost(release(1));
+    host.pass(30 * hour);
+    const off = await soak(host, { ...desired, limits: { ...limits, wanted: seconds(0) } });
+    expect(off.report).toMatchObject({ state: 'unproven', verdict: null });
+    expect(off.report.sentence).toContain('`soak-hours` is 0');
+    const blind = new SimulatedHost(release(1));
+    blind.sampling = false;
+    blind.pass(30 * hour);
+    const { report } = await soak(blind);
+    expect(report.sentence).toContain('the host takes no samples of it');
+    expect(report.verdict?.gapSeconds).toBe(30 * 3600);
+    expect([host.proofs, blind.proofs]).toEqual([[], []]);
+  });
+
+  it('with a key that may only read', async () => {
+    const host = new SimulatedHost(release(1));
+    host.access = 'read';
+    host.pass(25 * hour);
+    const { report, log } = await soak(host);
+    expect(report.state).toBe('proven');
+    expect(log).toContain('this key may only read');
+    expect(host.proofs).toEqual([]);
+  });
+
+  it('if another release was deployed meanwhile', async () => {
+    const host = new SimulatedHost(release(1));
+    host.pass(25 * hour);
+    host.meanwhile = () => {
+      host.releases = [release(1, { state: 'superseded' }), release(2, { state: 'awaiting' })];
+    };
+    const { report, log } = await soak(host, rollback);
+    expect(report.state).toBe('superseded');
+    expect(log).toContain('nothing was recorded');
+    expect(host.undone).toEqual([]);
+  });
+});
+
+it('ends the samples that a run which was cut off left going on', async () => {
+  const host = new SimulatedHost(
+    release(1, { state: 'proven', soakWhy: 'Proven.', figures: { hours: 24 } }),
+  );
+  await soak(host);
+  expect(host.sampling).toBe(false);
+  expect(host.proofs).toMatchObject([
+    { verdict: 'proven', why: 'Proven.', figures: { hours: 24 } },
+  ]);
+});
+
+it('begins anew after a roll-back, whose restart is no remark', async () => {
+  const again = begin + 2 * 3600;
+  const host = new SimulatedHost(
+    release(1, { since: epochSeconds(again) }),
+    release(2, { state: 'undone', verdict: 'rolled-back', since: epochSeconds(again) }),
+  );
+  host.pass(4 * hour, (minute) => ({
+    unit: {
+      active: 'active',
+      sub: 'running',
+      invocation: minute < 2 * hour ? 'two' : 'one',
+      restarts: 0,
+      result: 'success',
+    },
+  }));
+  const { report } = await soak(host);
+  expect(report.verdict).toMatchObject({ coveredSeconds: 2 * 3600, notes: [] });
+});

@@ -1,0 +1,321 @@
+import { describe, expect, test } from 'vitest';
+import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
+import type { KernelFact, UnitFact } from '../../../src/model/facts.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import type { Check } from '../../../src/model/verdict.ts';
+import { judge } from '../../../src/verify/checks.ts';
+import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
+import { desired, evidence, facts, fileFact, mib, now, process, unitFact } from './facts.ts';
+
+function find(id: string, seen: VerifyEvidence, wanted: VerifyDesired = desired()): Check | null {
+  return judge(seen, wanted).checks.find((one) => one.id === id) ?? null;
+}
+
+/** Everything that is red. */
+const failed = (seen: VerifyEvidence, wanted: VerifyDesired = desired()): readonly string[] =>
+  judge(seen, wanted)
+    .checks.filter(({ verdict }) => verdict === 'fail')
+    .map(({ id }) => id);
+
+const withFacts = (changes: Partial<VerifyFacts>): VerifyEvidence =>
+  evidence({ before: facts(changes) });
+const withUnit = (changes: Partial<UnitFact>): VerifyEvidence =>
+  withFacts({ unit: unitFact(changes) });
+const properties = (changes: Record<string, string>) => ({
+  properties: { ...unitFact().properties, ...changes },
+});
+
+describe('enabled at boot', () => {
+  test('a disabled unit fails, and nothing else', () => {
+    const seen = withUnit({ unitFileState: 'disabled' });
+    expect(failed(seen)).toEqual(['enabled']);
+    expect(find('enabled', seen)).toMatchObject({
+      seen: 'disabled: after a reboot, no worker runs',
+      expected: 'a unit that starts after a reboot',
+      next: '`systemctl enable celery-worker.service`, or deploy again',
+    });
+  });
+
+  test.each([
+    ['enabled', {}, 'pass'],
+    ['generated', {}, 'pass'],
+    ['enabled-runtime', {}, 'warn'],
+    ['transient', {}, 'warn'],
+    ['static', {}, 'fail'],
+    ['static', { WantedBy: 'app.target' }, 'pass'],
+    ['disabled', { RequiredBy: 'app.target' }, 'pass'],
+    ['indirect', { TriggeredBy: 'worker.timer' }, 'pass'],
+    ['linked', { WantedBy: '' }, 'fail'],
+    ['masked', { WantedBy: 'app.target' }, 'fail'],
+    ['', {}, 'unknown'],
+  ])('%j with %j: %s', (unitFileState, changes, verdict) => {
+    const seen = withUnit({ unitFileState, ...properties(changes) });
+    expect(find('enabled', seen)?.verdict).toBe(verdict);
+  });
+});
+
+describe('the run of the unit', () => {
+  const run = (InvocationID: string, changes: Record<string, string> = {}) =>
+    facts({ unit: unitFact(properties({ InvocationID, ...changes })) });
+
+  test('that began during the gate fails, unless systemd began it', () => {
+    const seen = evidence({ before: run('a'.repeat(32)), after: run('b'.repeat(32)) });
+    expect(failed(seen)).toEqual(['invocation']);
+    expect(find('invocation', seen)?.seen).toBe(
+      'started anew during the gate: run aaaaaaaa became bbbbbbbb',
+    );
+    const bySystemd = evidence({
+      before: run('a'.repeat(32)),
+      after: run('b'.repeat(32), { NRestarts: '1' }),
+    });
+    expect(failed(bySystemd)).toEqual(['restarts']);
+    expect(find('invocation', bySystemd)?.verdict).toBe('warn');
+  });
+
+  test('with a failure on record is a warning; without a run, or an id, it is unknown', () => {
+    expect(find('invocation', withUnit(properties({ Result: 'oom-kill' })))).toMatchObject({
+      verdict: 'warn',
+      seen: expect.stringContaining('; result oom-kill'),
+    });
+    expect(find('invocation', withUnit(properties({ InvocationID: '' })))?.verdict).toBe('unknown');
+    expect(find('invocation', withUnit({ activeState: 'failed' }))?.verdict).toBe('unknown');
+  });
+});
+
+describe('the watchdog', () => {
+  /** 5 min is its time; it became active at 4040 s of the monotonic clock, 960 s ago. */
+  const fed = (age: number) =>
+    properties({ WatchdogTimestampMonotonic: String((5000 - age) * 1_000_000) });
+
+  test.each([
+    [0, 'pass'],
+    [74, 'pass'],
+    [224, 'pass'],
+    [226, 'warn'],
+    [374, 'warn'],
+    [376, 'fail'],
+  ])('fed %d s ago: %s', (age, verdict) => {
+    const seen = withUnit(fed(age));
+    expect(find('watchdog', seen)?.verdict).toBe(verdict);
+    if (verdict === 'fail') expect(failed(seen)).toEqual(['watchdog']);
+  });
+
+  test('says whether it was fed during the gate', () => {
+    const before = facts({ unit: unitFact(fed(80)) });
+    const after = facts({ unit: unitFact(fed(3)) });
+    expect(find('watchdog', evidence({ before, after }))?.seen).toBe(
+      'fed 3 s ago, and during the gate; its limit is 5 min',
+    );
+    expect(find('watchdog', evidence({ before, after: before }))?.seen).toBe(
+      'fed 1 min 20 s ago; its limit is 5 min',
+    );
+  });
+
+  test('does not apply without one; without a timestamp it is unknown', () => {
+    expect(find('watchdog', withUnit(properties({ WatchdogUSec: '0' })))).toBeNull();
+    expect(find('watchdog', withUnit(properties({ WatchdogUSec: 'infinity' })))).toBeNull();
+    expect(find('watchdog', withUnit(properties({ Type: 'simple' })))).toBeNull();
+    expect(find('watchdog', withUnit({ activeState: 'failed' }))).toBeNull();
+    const untold = withUnit(properties({ WatchdogTimestampMonotonic: '0' }));
+    expect(find('watchdog', untold)?.verdict).toBe('unknown');
+  });
+});
+
+describe('processes that can run', () => {
+  const states = (main: string, child: string, grandchild: string | null = null) => ({
+    processes: [
+      process(100, 1, { state: main }),
+      process(101, 100, { state: child }),
+      ...(grandchild === null ? [] : [process(200, 101, { state: grandchild })]),
+    ],
+  });
+
+  test('a stopped child fails, and nothing else', () => {
+    const seen = withUnit(states('S', 'T'));
+    expect(failed(seen)).toEqual(['progress']);
+    expect(find('progress', seen)).toMatchObject({
+      seen: 'stopped by a signal: pid 101',
+      next: expect.stringContaining('`kill -CONT 101`'),
+      evidence: [expect.stringMatching(/^pid 101 of 100, T, /)],
+    });
+  });
+
+  test.each([
+    ['T', 'S', null, 'fail'],
+    ['S', 'R', null, 'pass'],
+    ['S', 'D', null, 'pass'],
+    ['S', 't', null, 'warn'],
+    ['S', 'S', 'T', 'warn'],
+    ['S', 'T', 'T', 'fail'],
+  ])('main %s, child %s, its process %s: %s', (main, child, grandchild, verdict) => {
+    expect(find('progress', withUnit(states(main, child, grandchild)))?.verdict).toBe(verdict);
+  });
+
+  test('a process that waits for a disk at both looks is a warning', () => {
+    const waiting = facts({ unit: unitFact(states('S', 'D')) });
+    expect(find('progress', evidence({ before: waiting, after: waiting }))).toMatchObject({
+      verdict: 'warn',
+      seen: 'waiting for a disk or the kernel before and after the gate: pid 101',
+    });
+    const other = facts({
+      unit: unitFact({
+        processes: [process(100, 1), process(101, 100, { state: 'D', startTicks: 9 })],
+      }),
+    });
+    expect(find('progress', evidence({ before: waiting, after: other }))?.verdict).toBe('pass');
+    expect(find('progress', evidence({ before: waiting, after: facts() }))?.verdict).toBe('pass');
+  });
+
+  test('without processes it is unknown', () => {
+    expect(find('progress', withUnit({ processes: [] }))?.verdict).toBe('unknown');
+  });
+});
+
+describe('events at the memory limits', () => {
+  const memory = (events: Record<string, number>) => ({
+    memory: { currentBytes: mib(212), peakBytes: mib(300), events },
+  });
+
+  test('MemoryMax reached is a warning; what happened during the gate is told apart', () => {
+    const before = facts({ unit: unitFact(memory({ high: 2, max: 5, oom: 0, oom_kill: 0 })) });
+    const after = facts({ unit: unitFact(memory({ high: 2, max: 9, oom: 0, oom_kill: 0 })) });
+    expect(find('memory-events', evidence({ before, after }))).toMatchObject({
+      verdict: 'warn',
+      seen: 'high 2, max 9 (4 during the gate), oom 0, oom_kill 0 since the start; reached MemoryMax 9 times',
+    });
+    expect(find('memory-events', evidence({ before }))?.seen).toContain('max 5, oom 0');
+  });
+
+  test('a kill of a child while the unit stays active is found by one check', () => {
+    const seen = withUnit(memory({ high: 0, max: 3, oom: 1, oom_kill: 1 }));
+    expect(failed(seen)).toEqual(['oom']);
+    expect(find('memory-events', seen)?.verdict).toBe('warn');
+  });
+
+  test('memory that ran out without a kill is a warning; no accounting is unknown', () => {
+    expect(find('memory-events', withUnit(memory({ oom: 2, oom_kill: 1 })))?.seen).toContain(
+      'memory ran out at MemoryMax without a kill',
+    );
+    expect(find('memory-events', withUnit({ memory: null }))?.verdict).toBe('unknown');
+  });
+});
+
+describe('the kernel log', () => {
+  const line = (message: string) => ({ at: epochSeconds(now - 60), message });
+  const about = (group: string, pid: number) => [
+    line(
+      `oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=${group},task_memcg=${group},task=celery,pid=${pid},uid=0`,
+    ),
+    line(`Memory cgroup out of memory: Killed process ${pid} (celery) total-vm:1kB`),
+  ];
+  const kernel = (...messages: ReturnType<typeof about>): KernelFact => ({
+    since: epochSeconds(now),
+    outOfMemory: messages,
+    readable: true,
+  });
+  const killed = unitFact({
+    memory: { currentBytes: mib(1), peakBytes: mib(2), events: { oom: 1, oom_kill: 1 } },
+  });
+  const own = '/system.slice/celery-worker.service';
+
+  test('leaves kills at the limit of the unit to the check that counts them', () => {
+    const seen = withFacts({ unit: killed, kernel: kernel(...about(own, 101)) });
+    expect(failed(seen)).toEqual(['oom']);
+    expect(find('kernel-oom', seen)).toMatchObject({
+      verdict: 'pass',
+      seen: 'none but 1 kill at the limit of the unit (check oom)',
+    });
+    // After a restart, only the kernel remembers it.
+    expect(failed(withFacts({ kernel: kernel(...about(own, 101)) }))).toEqual(['kernel-oom']);
+  });
+
+  test('counts the kills of others', () => {
+    const both = kernel(...about(own, 101), ...about('/system.slice/other.service', 200));
+    const seen = withFacts({ unit: killed, kernel: both });
+    expect(failed(seen)).toEqual(['oom', 'kernel-oom']);
+    expect(find('kernel-oom', seen)?.seen).toBe('1 kill since the start of the unit');
+  });
+});
+
+test('memory is shown for the main process and for its children', () => {
+  const processes = [
+    process(100, 1, { residentBytes: mib(80) }),
+    process(101, 100, { residentBytes: mib(100) }),
+    process(102, 100, { residentBytes: mib(20) }),
+  ];
+  expect(find('memory', withUnit({ processes }))?.seen).toContain(
+    '; resident: main 80 MiB, 2 children 120 MiB; ',
+  );
+  const alone = { processes: [process(100, 1)] };
+  expect(find('memory', withUnit(alone))?.seen).toContain('; resident: main 70 MiB; ');
+});
+
+describe('swap after a reboot', () => {
+  const { swap, sysctl, host } = facts();
+  const area = swap.active[0] as (typeof swap.active)[number];
+  const seenWith = (changes: Partial<typeof swap>) => withFacts({ swap: { ...swap, ...changes } });
+  const boot = (changes: Partial<typeof swap>) => find('swap-boot', seenWith(changes));
+
+  test('a swap file that is not in fstab fails, and nothing else', () => {
+    for (const fstab of [
+      fileFact('# /swapfile none swap sw 0 0\n/dev/sda1 / ext4 defaults 0 1\n'),
+      { kind: 'absent' } as const,
+    ]) {
+      expect(failed(seenWith({ fstab }))).toEqual(['swap-boot']);
+      expect(boot({ fstab })).toMatchObject({
+        seen: '/swapfile is not in /etc/fstab; swappiness 10 (/etc/sysctl.d/99-zz-celeriac.conf:2)',
+        next: 'run provision, which writes the line',
+      });
+    }
+    expect(boot({ fstab: fileFact('/swapfile none swap sw,noauto 0 0\n') })?.verdict).toBe('fail');
+    expect(boot({ fstab: fileFact('/swapfile /mnt ext4 defaults 0 0\n') })?.verdict).toBe('fail');
+  });
+
+  test('one with a unit of its own is kept', () => {
+    const active = [{ ...area, path: '/swap/file 1' }];
+    const fstab = { kind: 'absent' } as const;
+    expect(boot({ active, fstab, enabledUnits: ['swap-file\\x201.swap'] })?.verdict).toBe('pass');
+    expect(boot({ active, fstab, enabledUnits: ['swap-file.swap'] })?.verdict).toBe('fail');
+    expect(boot({ active, fstab: fileFact('/swap/file\\0401 none swap sw') })?.verdict).toBe(
+      'pass',
+    );
+  });
+
+  test.each([
+    ['UUID=1234-abcd none swap sw 0 0', 'pass'],
+    ['/dev/mapper/vg-swap none swap sw 0 0', 'pass'],
+    ['UUID=1234-abcd none swap noauto 0 0', 'warn'],
+    ['UUID=1234-abcd / ext4 defaults 0 1', 'warn'],
+  ])('a partition, with %j in fstab: %s', (line, verdict) => {
+    const active = [{ ...area, path: '/dev/vda3', type: 'partition' }];
+    expect(boot({ active, fstab: fileFact(`${line}\n`) })?.verdict).toBe(verdict);
+  });
+
+  test('what cannot be known is unknown; without swap there is nothing to say', () => {
+    expect(boot({ fstab: { kind: 'symlink', target: '/x' } })?.verdict).toBe('unknown');
+    expect(boot({ active: [{ ...area, path: '/dev/zram0' }] })?.verdict).toBe('unknown');
+    expect(boot({ active: [] })).toBeNull();
+    const lxc = withFacts({ host: { ...host, container: 'lxc' } });
+    expect(find('swap-boot', lxc)?.verdict).toBe('unknown');
+  });
+
+  const setting = sysctl.settings[0] as (typeof sysctl.settings)[number];
+  test.each([
+    ['10', [setting, { ...setting, value: '60', line: 3 }], 'warn', ', then 60 ('],
+    ['10', [{ ...setting, value: '60', line: 1 }, setting], 'pass', 'swappiness 10 ('],
+    ['10', [], 'warn', 'swappiness 10 until the next reboot: no file sets it'],
+    ['60', [], 'pass', 'swappiness 60, the default'],
+  ])('swappiness %s with %j: %s', (now, settings, verdict, said) => {
+    const changed = { ...sysctl, values: { 'vm.swappiness': now }, settings };
+    const found = find('swap-boot', withFacts({ sysctl: changed }));
+    expect(found?.verdict).toBe(verdict);
+    expect(found?.seen).toContain(said);
+  });
+
+  test('swappiness that belongs to somebody else is not judged', () => {
+    const changed = { ...sysctl, readOnly: ['vm.swappiness'], settings: [] };
+    expect(find('swap-boot', withFacts({ sysctl: changed }))?.seen).toBe(
+      '/swapfile is in /etc/fstab',
+    );
+  });
+});

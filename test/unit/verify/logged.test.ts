@@ -1,0 +1,261 @@
+import { describe, expect, test } from 'vitest';
+import type { LoggedFact, UnitFact } from '../../../src/model/facts.ts';
+import { type Bytes, bytes, epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
+import type { Check } from '../../../src/model/verdict.ts';
+import { failedChecks, judge } from '../../../src/verify/checks.ts';
+import type { GateRequest, VerifyEvidence } from '../../../src/verify/evidence.ts';
+import { desired, evidence, facts, loggedFact, mib, now, unitFact } from './facts.ts';
+
+/* What the worker logged, and what the gate did to it. */
+
+const at = epochSeconds(now);
+
+const signature = (
+  name: string,
+  count: number,
+  before: number | null,
+): LoggedFact['signatures'][number] => ({
+  signature: name,
+  count,
+  first: at,
+  last: epochSeconds(now + 60),
+  sample: `${name}: boom`,
+  before,
+});
+
+const numbered = (
+  sample: string,
+  minutes: readonly (readonly [number, number])[],
+): LoggedFact['numbered'][number] => ({
+  sample,
+  count: minutes.reduce((sum, [, count]) => sum + count, 0),
+  first: at,
+  last: epochSeconds(now + 60),
+  minutes: minutes.map(([minute, count]) => ({ at: epochSeconds(now + 60 * minute), count })),
+});
+
+function checks(seen: VerifyEvidence, wanted = desired()): (id: string) => Check | undefined {
+  const found = judge(seen, wanted).checks;
+  return (id) => found.find((each) => each.id === id);
+}
+
+const logged = (changes: Partial<LoggedFact>) => evidence({ logged: loggedFact(changes) });
+
+describe('HTTP 429 responses', () => {
+  const storm = logged({
+    numbered: [
+      numbered('"GET /x HTTP/1.1" 429 0', [
+        [0, 40],
+        [1, 7],
+      ]),
+      numbered('status 429', [[0, 2]]),
+      numbered('row 429 of 4290 done', [[0, 5000]]),
+    ],
+  });
+
+  test('are counted by what their lines say, and fail beyond the limit', () => {
+    const found = checks(storm)('rate-limits');
+    expect(found).toMatchObject({
+      verdict: 'fail',
+      seen: '49 in 120 lines since 2026-01-18 10:46:03 UTC',
+      expected: 'none',
+    });
+    expect(found?.evidence).toHaveLength(2);
+    expect(found?.evidence[0]).toContain('47 times, 2026-01-18 11:02:03 UTC to');
+    expect(failedChecks(judge(storm, desired()))).toEqual(['rate-limits']);
+    expect(checks(storm, desired({ max429: 48 }))('rate-limits')?.expected).toBe('at most 48');
+    expect(checks(storm, desired({ max429: 49 }))('rate-limits')?.verdict).toBe('pass');
+  });
+
+  test('fail beyond the limit for one minute, over all forms', () => {
+    const wanted = (rateLimitMax: number) => desired({ max429: 1000, rateLimitMax });
+    expect(checks(storm, wanted(41))('rate-limits')).toMatchObject({
+      verdict: 'fail',
+      seen: expect.stringContaining('42 in the minute from 2026-01-18 11:02:03 UTC'),
+      expected: 'at most 41 in a minute',
+    });
+    expect(checks(storm, wanted(42))('rate-limits')?.verdict).toBe('pass');
+  });
+
+  test('a log full of the digits is none', () => {
+    const digits = logged({ numbered: [numbered('row 429 of 4290 done', [[0, 9000]])] });
+    expect(checks(digits, desired({ rateLimitMax: 0 }))('rate-limits')?.verdict).toBe('pass');
+  });
+
+  test('are a lower bound if journald dropped lines', () => {
+    expect(checks(logged({ dropped: 812, complete: false }))('rate-limits')).toMatchObject({
+      verdict: 'pass',
+      seen: 'none in 120 lines since 2026-01-18 10:46:03 UTC; at least: journald dropped 812 lines, only the newest lines were read',
+    });
+  });
+});
+
+describe('errors', () => {
+  const broken = (before: number | null, earlier: number | null = 5000) =>
+    logged({ errors: 2, tracebacks: 2, earlier, signatures: [signature('WorkError', 2, before)] });
+
+  test('are a warning, or fail beyond max-errors, by signature', () => {
+    expect(checks(broken(7))('errors')).toMatchObject({
+      verdict: 'warn',
+      seen: '2 in 120 lines since 2026-01-18 10:46:03 UTC',
+      evidence: [expect.stringMatching(/^WorkError: 2 times, .*: WorkError: boom$/)],
+    });
+    const verdicts = [0, 1, 2].map(
+      (maxErrors) => checks(broken(7), desired({ maxErrors }))('errors')?.verdict,
+    );
+    expect(verdicts).toEqual(['fail', 'fail', 'pass']);
+  });
+
+  test('of a new kind are named; without an earlier journal, nobody knows', () => {
+    expect(checks(broken(0))('new-errors')).toMatchObject({
+      verdict: 'warn',
+      seen: '1 signature: WorkError',
+    });
+    expect(checks(broken(7))('new-errors')?.verdict).toBe('pass');
+    expect(checks(broken(null, null))('new-errors')?.verdict).toBe('unknown');
+    expect(checks(broken(0, 0))('new-errors')?.verdict).toBe('unknown');
+    expect(checks(evidence())('new-errors')).toBeUndefined();
+  });
+});
+
+describe('the effects of the gate', () => {
+  const job = { id: 'a', where: 'celery', state: 'done', detail: '', seconds: seconds(1) } as const;
+  const request = { id: 'gate-job', title: '1 canary', request: {} } as GateRequest;
+  const gate = {
+    kind: 'sent',
+    runs: [
+      { request, result: { kind: 'report', report: { ok: true, jobs: [job], problem: null } } },
+    ],
+  } as const;
+
+  const memory = (
+    peak: number,
+    events: Record<string, number> = {},
+    current = 212,
+    anonymous: number | null = null,
+  ): UnitFact['memory'] => ({
+    currentBytes: mib(current),
+    anonBytes: anonymous === null ? null : mib(anonymous),
+    peakBytes: mib(peak),
+    events: { low: 0, high: 0, max: 0, oom: 0, oom_kill: 0, ...events },
+  });
+
+  const sent = (
+    after: Partial<UnitFact>,
+    changes: Partial<VerifyEvidence> = {},
+    before: Partial<UnitFact> = { memory: memory(300) },
+  ) =>
+    evidence({
+      gate,
+      before: facts({ unit: unitFact(before) }),
+      after: facts({ unit: unitFact(after) }),
+      loggedMeanwhile: loggedFact({ earlier: null }),
+      ...changes,
+    });
+
+  const ids = ['gate-peak', 'gate-oom', 'gate-rate-limits', 'gate-errors'];
+  const verdictsOf = (seen: VerifyEvidence) => ids.map((id) => checks(seen)(id)?.verdict);
+
+  test('none, and without a gate there is no such check', () => {
+    expect(verdictsOf(sent({ memory: memory(500) }))).toEqual(['pass', 'pass', 'pass', 'pass']);
+    expect(verdictsOf(evidence())).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
+  test('a peak at MemoryHigh, or any throttling', () => {
+    const high = sent({ memory: memory(600) });
+    expect(checks(high)('gate-peak')).toMatchObject({
+      verdict: 'fail',
+      seen: '600 MiB with MemoryHigh 600 MiB',
+    });
+    expect(failedChecks(judge(high, desired()))).toEqual(['gate-peak']);
+    const throttled = sent({ memory: memory(500, { high: 3 }) });
+    expect(checks(throttled)('gate-peak')?.seen).toContain('throttled 3 times');
+  });
+
+  test('a peak of files in the cache is a warning, one of the processes a failure', () => {
+    const held = (anonymous: number) => sent({ memory: memory(600, { high: 3 }, 600, anonymous) });
+    expect(checks(held(200))('gate-peak')).toMatchObject({
+      verdict: 'warn',
+      seen: '600 MiB with MemoryHigh 600 MiB, throttled 3 times, 200 MiB of it no cache of files',
+    });
+    expect(checks(held(500))('gate-peak')?.verdict).toBe('fail');
+  });
+
+  test('memory that the worker keeps is a warning, or a failure if it is limited', () => {
+    const grown = (after: UnitFact['memory'], before: UnitFact['memory'] = memory(300)) =>
+      sent({ memory: after }, {}, { memory: before });
+    const verdict = (seen: VerifyEvidence, limit: Bytes | null = null) =>
+      checks(seen, desired({ memoryReturnBytes: limit }))('memory-return');
+    expect(verdict(grown(memory(300, {}, 276)))?.verdict).toBe('pass');
+    const more = grown(memory(300, {}, 277));
+    expect(verdict(more)).toMatchObject({
+      verdict: 'warn',
+      seen: '212 MiB before, 277 MiB after',
+      expected: 'at most 64 MiB more than before',
+    });
+    expect(verdict(more, mib(65))?.verdict).toBe('pass');
+    expect(verdict(more, mib(64))?.verdict).toBe('fail');
+    // A fifth of a large worker, and its cache of files aside.
+    const large = memory(900, {}, 800);
+    expect(verdict(grown(memory(960, {}, 960), large))?.verdict).toBe('pass');
+    expect(verdict(grown(memory(961, {}, 961), large))?.verdict).toBe('warn');
+    const cached = grown(memory(900, {}, 900, 220), memory(300, {}, 212, 210));
+    expect(verdict(cached)).toMatchObject({
+      verdict: 'pass',
+      seen: '210 MiB before, 220 MiB after',
+    });
+    expect(verdict(sent({ memory: null }))?.verdict).toBe('unknown');
+    expect(verdict(evidence())).toBeUndefined();
+  });
+
+  test('a peak from before the gate does not count', () => {
+    const old = { memory: memory(650, { high: 9 }) };
+    expect(checks(sent(old, {}, old))('gate-peak')).toMatchObject({
+      verdict: 'pass',
+      seen: '212 MiB with MemoryHigh 600 MiB',
+    });
+  });
+
+  test('no counters, or those of another start, prove nothing', () => {
+    const [peak, oom] = verdictsOf(sent({ memory: null }));
+    expect([peak, oom]).toEqual(['unknown', 'unknown']);
+    const properties = { ...unitFact().properties, InvocationID: 'b' };
+    expect(checks(sent({ properties }))('gate-oom')?.verdict).toBe('unknown');
+    const unlimited = { ...unitFact().properties, MemoryHigh: 'infinity' };
+    expect(checks(sent({ properties: unlimited }))('gate-peak')).toBeUndefined();
+  });
+
+  test('a kill during the gate, but none before it', () => {
+    const killed = { memory: memory(500, { oom_kill: 1 }) };
+    expect(checks(sent(killed))('gate-oom')).toMatchObject({
+      verdict: 'fail',
+      seen: '1 process killed',
+    });
+    expect(checks(sent(killed, {}, killed))('gate-oom')?.verdict).toBe('pass');
+  });
+
+  test('a 429 during the gate', () => {
+    const meanwhile = loggedFact({ numbered: [numbered('HTTP status 429', [[0, 1]])] });
+    const found = checks(sent({}, { loggedMeanwhile: meanwhile }));
+    expect(found('gate-rate-limits')).toMatchObject({ verdict: 'fail', seen: '1 during the gate' });
+    const wanted = desired({ max429: 1 });
+    const tolerated = checks(sent({}, { loggedMeanwhile: meanwhile }), wanted);
+    expect(tolerated('gate-rate-limits')?.verdict).toBe('pass');
+  });
+
+  test.each([
+    ['new', signature('WorkError', 2, 0), 'fail'],
+    ['new, with nothing to compare with', signature('WorkError', 2, null), 'fail'],
+    ['known since the release', signature('WorkError', 3, 0), 'pass'],
+    ['known before the release', signature('WorkError', 2, 1), 'pass'],
+  ])('an error that is %s', (_, whole, verdict) => {
+    const seen = sent(
+      { memory: { ...unitFact().memory, currentBytes: bytes(MiB) } as UnitFact['memory'] },
+      {
+        logged: loggedFact({ errors: whole.count, signatures: [whole] }),
+        loggedMeanwhile: loggedFact({ signatures: [signature('WorkError', 2, null)] }),
+      },
+    );
+    expect(checks(seen)('gate-errors')?.verdict).toBe(verdict);
+  });
+});
