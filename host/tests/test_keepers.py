@@ -344,6 +344,7 @@ UNIT = {
     "TasksMax": "300",
     "IPAddressDeny": "::/0 0.0.0.0/0",
     "RestrictAddressFamilies": "AF_INET AF_UNIX",
+    "PrivateNetwork": "yes",
     "RestrictNamespaces": "yes",
     "ProtectSystem": "strict",
 }
@@ -353,11 +354,12 @@ def test_what_limits_programs_on_the_files_of_an_app() -> None:
     found = dict(box.box(UNIT).properties)
     assert found["Slice"] == "shop.slice" and found["TasksMax"] == "300"
     assert found["IPAddressDeny"] == "::/0 0.0.0.0/0" and found["RestrictNamespaces"] == "yes"
+    assert found["PrivateNetwork"] == "yes"
     # They write where the worker may not, and builds need more memory than it.
     assert "ProtectSystem" not in found
     assert int(found["MemoryMax"]) > 1000
     free = dict(box.without_network(box.box(UNIT)).properties)
-    assert not {"IPAddressDeny", "RestrictAddressFamilies"} & set(free)
+    assert not {"IPAddressDeny", "RestrictAddressFamilies", "PrivateNetwork"} & set(free)
     assert free["RestrictNamespaces"] == "yes"
 
 

@@ -18,12 +18,14 @@ PROPERTIES = (
     "IPAddressAllow",
     "IPAddressDeny",
     "RestrictAddressFamilies",
+    "PrivateNetwork",
+    "NetworkNamespacePath",
     "RestrictNamespaces",
     "LockPersonality",
     "RestrictRealtime",
     "SystemCallArchitectures",
 )
-NETWORK = ("IPAddressAllow", "IPAddressDeny", "RestrictAddressFamilies")
+NETWORK = PROPERTIES[:5]
 SHOWN = (*PROPERTIES, "Slice", "TasksMax", "LoadState")
 FIXED = (
     # Of the keeper, which is root. Its programs have none.
