@@ -216,3 +216,10 @@ def test_a_python_that_only_root_can_reach_is_not_used_for_others(
     monkeypatch.setattr(sys, "executable", str(hidden / "python"))
     found = trees.releases(Host(state), identity("nobody"), str(open_folder / "none"))
     assert found is None
+
+
+@pytest.mark.parametrize("user", [None, "", 7])
+def test_without_a_user_nothing_is_removed(state: str, base: Path, user: Any) -> None:
+    args = {"user": user, "deployTo": str(base), "keep": 1, "spare": []}
+    with pytest.raises(OperationError, match="does not name the user"):
+        prune_releases.check(args, Host(state))

@@ -50,7 +50,10 @@ def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
 
 def named(args: dict[str, Any]) -> Identity:
     """The user that an operation names. Raises OperationError."""
-    return identity(args["user"])
+    user = args.get("user")
+    if not isinstance(user, str) or not user:
+        raise OperationError("the plan does not name the user of the app")
+    return identity(user)
 
 
 def name_of_unit(host: System, unit: str) -> str:
