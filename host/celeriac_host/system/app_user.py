@@ -77,6 +77,11 @@ def _owner(unit: str, seen: dict[str, str]) -> str:
     return seen.get("User") or "root"
 
 
+def of_properties(seen: dict[str, str]) -> Identity:
+    """The user and the groups of a unit's processes (`systemctl show`). Raises OperationError."""
+    return _identity(seen)
+
+
 def _identity(seen: dict[str, str]) -> Identity:
     groups = seen.get("SupplementaryGroups", "").split()
     return identity(seen.get("User") or "root", seen.get("Group", ""), groups)
