@@ -47,6 +47,7 @@ const onlyImports: Readonly<Record<string, readonly string[]>> = {
 const packageOwners: Readonly<Record<string, string>> = {
   '@actions/core': 'action',
   '@actions/exec': 'action',
+  '@actions/github': 'action',
   'better-sqlite3': 'adapters',
   'node-ssh': 'adapters',
   ssh2: 'adapters',

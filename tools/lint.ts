@@ -36,7 +36,7 @@ function pythonFolders(files: readonly string[]): string[] {
 
 function linters(files: readonly string[]): Linter[] {
   const workflows = files.filter((file) => /^\.github\/workflows\/[^/]+\.ya?ml$/.test(file));
-  const actions = files.filter((file) => /^actions\/[^/]+\/action\.yml$/.test(file));
+  const actions = files.filter((file) => /^(actions\/[^/]+\/)?action\.yml$/.test(file));
   const biome = path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
   return [
     { name: 'biome', command: [process.execPath, biome, 'check', '--error-on-warnings', '.'] },

@@ -35667,7 +35667,7 @@ class HostError extends Error {
     }
 }
 /** The host works, but the verdict is bad: a check or the gate failed. */
-class GateError extends Error {
+class errors_GateError extends Error {
     name = 'GateError';
     check;
     evidence;
@@ -35880,7 +35880,7 @@ function noteOfCheck(check) {
 
 ;// CONCATENATED MODULE: ./src/report/quantities.js
 /** Numbers formatted for people. */
-const sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
+const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 /** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
 function formatBytes(size) {
     let value = size;
@@ -36172,7 +36172,7 @@ function renderFailure(error, context) {
         return renderConfigError(error, context);
     if (error instanceof HostError)
         return renderHostError(error, context);
-    if (error instanceof GateError)
+    if (error instanceof errors_GateError)
         return renderGateError(error, context);
     return renderUnknown(error, context);
 }
@@ -46193,6 +46193,11 @@ const integerInput = (described, range) => input(described, `an integer from ${r
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
 });
+/** Hours, also a part of one. */
+const hoursInput = (described, range) => input(described, `a number of hours from ${range.min} to ${range.max}, such as 24 or 0.5`, (text) => {
+    const value = /^[0-9]{1,6}(?:\.[0-9]{1,6})?$/.test(text.trim()) ? Number(text) : Number.NaN;
+    return value >= range.min && value <= range.max ? value : null;
+});
 /** An integer, or empty. */
 const maybeIntegerInput = (described, range) => input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
     if (text.trim() === '') {
@@ -46474,7 +46479,47 @@ function refuseNested(paths) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/config/soak-inputs.js
+
+
+/** The longest: the host keeps eight days of samples. */
+const longestHours = 168;
+/** Also of deploy-worker: no samples without a soak. */
+const soakHours = hoursInput({
+    description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
+    fallback: '24',
+}, { min: 0, max: longestHours });
+/** What a soak is judged by. */
+const soakInputs = {
+    'soak-hours': soakHours,
+    'failure-limit': integerInput({
+        description: 'With a soak: failing minutes that are allowed in all. In a failing minute the unit is not active, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax`, its queues grew while it ran no task, a disk is 95 % full, or its journal has more HTTP 429 responses or errors than allowed in a minute.',
+        fallback: '0',
+    }, { min: 0, max: 10_080 }),
+    consecutive: integerInput({
+        description: 'With a soak: this many failing minutes in a row fail the release, whatever `failure-limit` allows. `0`: any number.',
+        fallback: '3',
+    }, { min: 0, max: 10_080 }),
+    'soak-failure': choiceInput({
+        description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one.',
+        fallback: 'report',
+    }, ['report', 'rollback']),
+};
+/** Of the limits that a verification has for the whole time since the release, those of a minute. */
+const readSoakDesired = (inputs) => ({
+    unit: inputs.unit,
+    limits: {
+        wanted: units_seconds(inputs['soak-hours'] * 3600),
+        failureLimit: inputs['failure-limit'],
+        consecutive: inputs.consecutive,
+        rateLimitMax: inputs['max-429'],
+        errorRateMax: inputs['max-errors'].value,
+    },
+    onFailure: inputs['soak-failure'],
+});
+
 ;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
 
 
 
@@ -46663,10 +46708,7 @@ const deployWorkerInputs = {
         description: 'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
         fallback: '15m',
     }),
-    'soak-hours': integerInput({
-        description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
-        fallback: '24',
-    }, { min: 0, max: 168 }),
+    'soak-hours': soakHours,
     'roll-back': patternInput({
         description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
         fallback: '',
@@ -46726,6 +46768,11 @@ const cleanupInputs = {
 const verifyInputs = {
     ...hostInputs,
     unit,
+    mode: choiceInput({
+        description: '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        fallback: 'checks',
+    }, ['checks', 'soak']),
+    ...soakInputs,
     'app-user': appUserInput,
     gate: choiceInput({
         description: 'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
@@ -46798,6 +46845,14 @@ const verifyInputs = {
         description: 'Confirm the release that awaits its verdict if all checks pass.',
         fallback: 'true',
     }),
+};
+/** Of `celeriac soak`: what `mode: soak` of the action takes. */
+const soakCommandInputs = {
+    ...hostInputs,
+    unit,
+    ...soakInputs,
+    'max-429': verifyInputs['max-429'],
+    'max-errors': verifyInputs['max-errors'],
 };
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
@@ -49465,7 +49520,7 @@ const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'con
  *
  * @param options.argumentZero the second argument is argv[0] of the program (systemd's `@`)
  */
-function findCeleryCall(argv, options = {}) {
+function celery_call_findCeleryCall(argv, options = {}) {
     const environment = [];
     let at = 0;
     for (;;) {
@@ -50058,7 +50113,7 @@ function runningPython(unit, app) {
     if (unit.needDaemonReload || unit.activeState !== 'active')
         return null;
     for (const { argv } of unit.processes) {
-        const found = findCeleryCall(argv);
+        const found = celery_call_findCeleryCall(argv);
         const [program = ''] = argv;
         if (found.kind !== 'found' || !program.startsWith('/'))
             continue;
@@ -50741,7 +50796,7 @@ function nameIt(program, scene) {
 }
 /** Like `findCeleryCall`, with a program that the unit gives by a variable replaced by its value. */
 function findKnownCall(argv, scene, options = {}) {
-    const found = findCeleryCall(argv, options);
+    const found = celery_call_findCeleryCall(argv, options);
     if (found.kind === 'found' || found.program === undefined)
         return found;
     const written = argv[found.program] ?? '';
@@ -50749,7 +50804,7 @@ function findKnownCall(argv, scene, options = {}) {
         return found;
     const known = expandIn(scene, written);
     if (!isHidden(known) && !/\s/.test(known)) {
-        const again = findCeleryCall(argv.with(found.program, known), options);
+        const again = celery_call_findCeleryCall(argv.with(found.program, known), options);
         if (again.kind === 'found' || again.program !== found.program)
             return again;
     }
@@ -51044,7 +51099,7 @@ function appProcessOf(unit, options = {}) {
 /** The call of the main process, in which systemd has expanded variables. */
 function runningCall(unit) {
     const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
-    const found = main === undefined ? null : findCeleryCall(main.argv);
+    const found = main === undefined ? null : celery_call_findCeleryCall(main.argv);
     return found?.kind === 'found' ? found.call : null;
 }
 /** The directory with the home of the unit's user in it; it may still have variables. */
@@ -54449,7 +54504,7 @@ const hostProgram = {
     "celeriac_host/sampler/journal.py": "\"\"\"Counts what a unit wrote to the journal since the last tick. It keeps no text of it.\n\nThe verdict on a release needs the lines themselves, and reads them by its own rules (`src/verify`);\nthese counts are what is left of a day when nobody was connected.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom typing import Any\n\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Budget, follow\nfrom celeriac_host.system.system import System\n\nNAMES = (\"errors\", \"tracebacks\", \"rateLimited\", \"dropped\")\n# Of one tick; beyond it only the fact that there was more is kept.\nMOST = Budget(total_bytes=4 * 1024 * 1024, lines=4000)\nTIMEOUT_SECONDS = 10.0\nLINE_LIMIT = 2048\nCURSOR_LIMIT = 1000\n# journald's own message about lines of a unit that it dropped.\nDROPPED_ID = \"a596d6fe7bfa4994828e72309e95d61e\"\nDROPPED = re.compile(r\"Suppressed (\\d{1,9}) messages from (\\S+)\")\n# `[2026-01-18 11:02:03,123: ERROR/MainProcess]` of Celery.\nERROR = re.compile(r\"^\\[[\\d: ,.-]{10,30}: (?:ERROR|CRITICAL|FATAL)/\")\nTRACEBACK = re.compile(r\"^\\s*Traceback \\(most recent call last\\):\")\n# A status, as HTTP clients and servers log it: the number alone may be anything.\nSTATUS = re.compile(\n    r\"(?<![\\w.-])429 (?:Too Many Requests|Client Error)\\b\"\n    r\"|\\bHTTPS?(?:/\\d(?:\\.\\d)?)?\\\"?(?: error)? 429(?![\\w%.,-])\"\n    r\"|\\b(?:status|error|response|http)[ _-]?(?:code)?[\\\"']?(?: is| was| of)? ?[:=]{0,2} ?\"\n    r\"[\\\"']?429(?![\\w%.,-])\"\n    r\"|<(?:Client)?Response \\[429\\b\",\n    re.IGNORECASE,\n)\n\n\ndef count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:\n    \"\"\"The counts since the cursor, and the new cursor; no counts if there was none.\"\"\"\n    if not isinstance(cursor, str) or not 0 < len(cursor) <= CURSOR_LIMIT:\n        return None, _end(host)\n    found = _Counts(unit, cursor)\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\"]\n    argv += [\"--output-fields=MESSAGE,PRIORITY,MESSAGE_ID\", f\"--after-cursor={cursor}\"]\n    argv += [f\"_SYSTEMD_UNIT={unit}\", \"+\", \"_TRANSPORT=driver\", f\"MESSAGE_ID={DROPPED_ID}\"]\n    try:\n        ended = follow(host, argv, found.take, TIMEOUT_SECONDS, most=MOST)\n    except OperationError:\n        # A flood: the next tick goes on from the end of the journal.\n        found.counts[\"dropped\"] += 1\n        return found.counts, _end(host) or found.cursor\n    if ended.code is None or (ended.code != 0 and ended.err.strip()):\n        # E.g. its files were damaged and are replaced by new ones.\n        return None, _end(host)\n    return found.counts, found.cursor\n\n\ndef _end(host: System) -> str:\n    try:\n        return units.cursor(host)\n    except OperationError:\n        return \"\"\n\n\nclass _Counts:\n    def __init__(self, unit: str, cursor: str) -> None:\n        self.unit = unit\n        self.cursor = cursor\n        self.counts = dict.fromkeys(NAMES, 0)\n\n    def take(self, line: bytes) -> None:\n        entry = _parsed(line)\n        where = entry.get(\"__CURSOR\")\n        if isinstance(where, str):\n            self.cursor = where\n        message = units.message(entry)[:LINE_LIMIT]\n        if entry.get(\"MESSAGE_ID\") == DROPPED_ID:\n            match = DROPPED.search(message)\n            if match and match.group(2).rstrip(\".\") == self.unit:\n                self.counts[\"dropped\"] += int(match.group(1))\n            return\n        if TRACEBACK.search(message):\n            self.counts[\"tracebacks\"] += 1\n        if ERROR.search(message) or entry.get(\"PRIORITY\") in (\"0\", \"1\", \"2\", \"3\"):\n            self.counts[\"errors\"] += 1\n        if \"429\" in message and STATUS.search(message):\n            self.counts[\"rateLimited\"] += 1\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except (ValueError, RecursionError):\n        return {}\n    return entry if isinstance(entry, dict) else {}\n",
     "celeriac_host/sampler/metrics.py": "\"\"\"The last sample of each unit in the text format of Prometheus.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Iterable, NamedTuple, Sequence\n\n\nclass Metric(NamedTuple):\n    name: str\n    kind: str\n    help: str\n    # Sample → values, each with its labels beside that of the unit.\n    read: Any\n\n\ndef _one(*path: str, scale: float = 1) -> Any:\n    \"\"\"A number of the sample; nothing where it is not known.\"\"\"\n\n    def read(\n        sample: dict[str, Any], totals: dict[str, int]\n    ) -> Iterable[tuple[dict[str, str], Any]]:\n        value: Any = sample\n        for key in path:\n            value = None if value is None else value[key]\n        if value is not None:\n            yield {}, value * scale if scale != 1 else value\n\n    return read\n\n\ndef _total(name: str) -> Any:\n    return lambda sample, totals: [({}, totals[name])]\n\n\ndef _active(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    if sample[\"unit\"] is not None:\n        yield {}, int(sample[\"unit\"][\"active\"] == \"active\")\n\n\ndef _queues(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:\n    queues = {} if sample[\"worker\"] is None else sample[\"worker\"][\"queues\"]\n    return [({\"queue\": name}, count) for name, count in sorted(queues.items())]\n\n\ndef _disk(key: str) -> Any:\n    return lambda sample, totals: [({\"path\": each[\"path\"]}, each[key]) for each in sample[\"disk\"]]\n\n\nSTALL = 1e-6\nMETRICS: Sequence[Metric] = (\n    Metric(\"sample_time_seconds\", \"gauge\", \"When the last sample was taken.\", _one(\"at\")),\n    Metric(\"unit_active\", \"gauge\", \"Whether systemd says that the unit is active.\", _active),\n    Metric(\n        \"unit_restarts_total\", \"counter\", \"Restarts by systemd itself.\", _one(\"unit\", \"restarts\")\n    ),\n    Metric(\n        \"memory_current_bytes\", \"gauge\", \"Memory of the unit's cgroup.\", _one(\"memory\", \"current\")\n    ),\n    Metric(\"memory_peak_bytes\", \"gauge\", \"The most of it since its start.\", _one(\"memory\", \"peak\")),\n    Metric(\n        \"memory_main_bytes\", \"gauge\", \"Resident memory of the main process.\", _one(\"memory\", \"main\")\n    ),\n    Metric(\n        \"memory_children_bytes\",\n        \"gauge\",\n        \"Resident memory of the other processes together.\",\n        _one(\"memory\", \"children\"),\n    ),\n    Metric(\"memory_swap_bytes\", \"gauge\", \"Swap that the unit uses.\", _one(\"memory\", \"swap\")),\n    Metric(\"memory_high_bytes\", \"gauge\", \"MemoryHigh of the unit.\", _one(\"memory\", \"high\")),\n    Metric(\"memory_max_bytes\", \"gauge\", \"MemoryMax of the unit.\", _one(\"memory\", \"max\")),\n    Metric(\n        \"memory_high_events_total\",\n        \"counter\",\n        \"How often MemoryHigh throttled the unit.\",\n        _one(\"events\", \"high\"),\n    ),\n    Metric(\n        \"oom_kills_total\",\n        \"counter\",\n        \"Processes of the unit killed for lack of memory.\",\n        _one(\"events\", \"oomKill\"),\n    ),\n    Metric(\n        \"memory_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for memory.\",\n        _one(\"pressure\", \"memory\", \"some\", scale=STALL),\n    ),\n    Metric(\n        \"io_stall_seconds_total\",\n        \"counter\",\n        \"Time in which some process of the unit waited for input or output.\",\n        _one(\"pressure\", \"io\", \"some\", scale=STALL),\n    ),\n    Metric(\"queue_messages\", \"gauge\", \"Messages that wait in a queue of the worker.\", _queues),\n    Metric(\"tasks_active\", \"gauge\", \"Tasks that run now.\", _one(\"worker\", \"active\")),\n    Metric(\n        \"tasks_processed_total\",\n        \"counter\",\n        \"Tasks that the worker has accepted since its start.\",\n        _one(\"worker\", \"processed\"),\n    ),\n    Metric(\"journal_errors_total\", \"counter\", \"Errors in its journal.\", _total(\"errors\")),\n    Metric(\n        \"journal_tracebacks_total\", \"counter\", \"Tracebacks in its journal.\", _total(\"tracebacks\")\n    ),\n    Metric(\n        \"journal_rate_limits_total\",\n        \"counter\",\n        \"HTTP statuses 429 in its journal.\",\n        _total(\"rateLimited\"),\n    ),\n    Metric(\n        \"journal_dropped_total\",\n        \"counter\",\n        \"Lines of its journal that were dropped: the other counts are lower bounds.\",\n        _total(\"dropped\"),\n    ),\n    Metric(\"disk_free_bytes\", \"gauge\", \"Free space where the app writes.\", _disk(\"free\")),\n    Metric(\"disk_free_inodes\", \"gauge\", \"Free inodes where the app writes.\", _disk(\"inodesFree\")),\n)\n\n\ndef text(shown: Sequence[tuple[str, dict[str, Any], dict[str, int]]]) -> str:\n    \"\"\"Of each unit, its sample and the totals of its journal.\"\"\"\n    lines = []\n    for metric in METRICS:\n        name = f\"celeriac_{metric.name}\"\n        values = [\n            f\"{name}{_labels({'unit': unit, **labels})} {value}\"\n            for unit, sample, totals in shown\n            for labels, value in metric.read(sample, totals)\n        ]\n        if values:\n            lines += [f\"# HELP {name} {metric.help}\", f\"# TYPE {name} {metric.kind}\", *values]\n    return \"\".join(line + \"\\n\" for line in lines)\n\n\ndef _labels(labels: dict[str, str]) -> str:\n    pairs = (f'{name}=\"{_escaped(value)}\"' for name, value in labels.items())\n    return \"{\" + \",\".join(pairs) + \"}\"\n\n\ndef _escaped(value: str) -> str:\n    return value.replace(\"\\\\\", \"\\\\\\\\\").replace(\"\\n\", \"\\\\n\").replace('\"', '\\\\\"')\n",
     "celeriac_host/sampler/reading.py": "\"\"\"Reads one sample of a unit: systemd, its cgroup, its processes, its journal, the disks.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import journal\nfrom celeriac_host.state import sampling\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"Result\",\n    \"InvocationID\",\n    \"NRestarts\",\n    \"MainPID\",\n    \"ControlGroup\",\n    \"StatusText\",\n)\nSYSTEMCTL_SECONDS = 10.0\nKERNEL_LIMIT_BYTES = 64 * 1024\nMEMINFO = \"/proc/meminfo\"\nBOOT_ID = \"/proc/sys/kernel/random/boot_id\"\nMOST_PROCESSES = 1000\nMOST_PATHS = 20\nMOST_QUEUES = 50\n# The support module reports once a minute.\nFRESH_SECONDS = 150.0\n# ` [at=86400 active=2 processed=120 waiting:celery=3]`, at the end of the unit's status.\nREPORT = re.compile(r\" \\[at=(\\d{1,15})((?: [!-~]{1,300})*)\\]\\Z\")\nACTIVE = re.compile(r\"active=(\\d{1,9})\")\nPROCESSED = re.compile(r\"processed=(\\d{1,15})\")\nWAITING = re.compile(r\"waiting:([A-Za-z0-9_.~%-]{1,255})=(\\d{1,15})\")\nSTATUS_LIMIT = 8192\n\n\ndef unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]:\n    \"\"\"What systemd says about each unit, asked once; empty if it does not answer.\"\"\"\n    if not names:\n        return {}\n    argv = [\"systemctl\", \"show\", \"--no-pager\", \"-p\", \",\".join(PROPERTIES), \"--\", *names]\n    try:\n        blocks = host.run(argv, timeout=SYSTEMCTL_SECONDS).out.split(\"\\n\\n\")\n    except OperationError:\n        return {}\n    # In the order of the names: an alias answers with another name.\n    if len(blocks) != len(names):\n        return {}\n    matches = ((units.PROPERTY.fullmatch(line) for line in block.splitlines()) for block in blocks)\n    return {\n        name: {match.group(1): match.group(2) for match in lines if match}\n        for name, lines in zip(names, matches)\n    }\n\n\ndef sample(\n    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]\n) -> tuple[dict[str, Any], dict[str, Any]]:\n    \"\"\"The sample, and what the next tick needs of this one. `seen`: None if it is not known.\"\"\"\n    record = sampling.read(host.state, unit) or {}\n    group = None if seen is None else units.cgroup_folder(seen.get(\"ControlGroup\", \"\"))\n    counted, cursor = journal.count(host, unit, before.get(\"cursor\"))\n    taken = {\n        \"v\": 1,\n        \"at\": round(time.time(), 1),\n        \"boot\": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),\n        \"uptime\": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),\n        \"unit\": None if seen is None else _unit(seen),\n        \"memory\": None if seen is None else _memory(group, units.number(seen.get(\"MainPID\"))),\n        \"host\": _host(),\n        \"events\": _events(group),\n        \"pressure\": _pressures(group),\n        \"worker\": None if seen is None else worker(seen.get(\"StatusText\", \"\"), time.monotonic()),\n        \"journal\": counted,\n        \"disk\": _disks(record.get(\"paths\")),\n    }\n    ticks = before.get(\"ticks\")\n    return taken, {\n        \"cursor\": cursor,\n        \"ticks\": (ticks if isinstance(ticks, int) else 0) + 1,\n        \"totals\": _totals(before.get(\"totals\"), counted),\n        \"last\": before.get(\"last\") if seen is None else _last(taken),\n    }\n\n\ndef _last(taken: dict[str, Any]) -> dict[str, Any]:\n    events = taken[\"events\"]\n    return {\"unit\": taken[\"unit\"], \"oomKill\": None if events is None else events[\"oomKill\"]}\n\n\ndef worker(status: str, now: float) -> dict[str, Any] | None:\n    \"\"\"What the support module reported; None if it is too old. The app may write anything there.\"\"\"\n    found = REPORT.search(status) if len(status) <= STATUS_LIMIT else None\n    if found is None or not -5 <= now - int(found.group(1)) <= FRESH_SECONDS:\n        return None\n    words = found.group(2).split()\n    active = _first(ACTIVE, words)\n    if active is None:\n        return None\n    matches = [match for match in map(WAITING.fullmatch, words) if match]\n    return {\n        \"queues\": {\n            # \"replace\": a lone surrogate could not be sent on.\n            urllib.parse.unquote(match.group(1), \"utf-8\", \"replace\"): int(match.group(2))\n            for match in matches[:MOST_QUEUES]\n        },\n        \"active\": active,\n        \"processed\": _first(PROCESSED, words),\n    }\n\n\ndef _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:\n    matches = (pattern.fullmatch(word) for word in words)\n    return next((int(match.group(1)) for match in matches if match), None)\n\n\ndef _unit(seen: dict[str, str]) -> dict[str, Any]:\n    return {\n        \"active\": seen.get(\"ActiveState\", \"\"),\n        \"sub\": seen.get(\"SubState\", \"\"),\n        \"invocation\": seen.get(\"InvocationID\", \"\"),\n        \"restarts\": units.number(seen.get(\"NRestarts\")),\n        \"result\": seen.get(\"Result\", \"\"),\n    }\n\n\ndef _text(folder: str | None, name: str) -> str | None:\n    if folder is None:\n        return None\n    try:\n        return files.text(os.path.join(folder, name), KERNEL_LIMIT_BYTES)\n    except OSError:\n        return None\n\n\ndef _number(folder: str | None, name: str) -> int | None:\n    \"\"\"None also for `max`.\"\"\"\n    text = (_text(folder, name) or \"\").strip()\n    return int(text) if text.isdigit() else None\n\n\ndef _rows(text: str | None) -> dict[str, int]:\n    \"\"\"`name 12`, or `Name:   12 kB`.\"\"\"\n    rows = (line.replace(\":\", \" \").split() for line in (text or \"\").splitlines())\n    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}\n\n\ndef _memory(group: str | None, main: int) -> dict[str, Any] | None:\n    current = _number(group, \"memory.current\")\n    if group is None or current is None:\n        return None\n    sizes = _resident(group)\n    return {\n        \"current\": current,\n        \"peak\": _number(group, \"memory.peak\"),\n        \"main\": None if sizes is None else sizes.get(main),\n        \"children\": None\n        if sizes is None or main not in sizes\n        else sum(size for pid, size in sizes.items() if pid != main),\n        \"swap\": _number(group, \"memory.swap.current\"),\n        \"high\": _number(group, \"memory.high\"),\n        \"max\": _number(group, \"memory.max\"),\n    }\n\n\ndef _resident(group: str) -> dict[int, int] | None:\n    \"\"\"Resident memory of each process of the cgroup; None if there are too many.\"\"\"\n    page = os.sysconf(\"SC_PAGESIZE\")\n    found: dict[int, int] = {}\n    for folder, _, _ in os.walk(group):\n        for pid in (_text(folder, \"cgroup.procs\") or \"\").split():\n            if len(found) >= MOST_PROCESSES:\n                return None\n            words = (_text(f\"/proc/{pid}\", \"statm\") or \"\").split()\n            if len(words) > 1:\n                found[int(pid)] = int(words[1]) * page\n    return found\n\n\ndef _host() -> dict[str, int]:\n    rows = _rows(files.text(MEMINFO, KERNEL_LIMIT_BYTES))\n    names = ((\"available\", \"MemAvailable\"), (\"swapFree\", \"SwapFree\"))\n    return {name: rows.get(key, 0) * 1024 for name, key in names}\n\n\ndef _events(group: str | None) -> dict[str, int] | None:\n    rows = _rows(_text(group, \"memory.events\"))\n    keys = ((\"high\", \"high\"), (\"max\", \"max\"), (\"oom\", \"oom\"), (\"oomKill\", \"oom_kill\"))\n    return {name: rows.get(key, 0) for name, key in keys} if rows else None\n\n\ndef _pressures(group: str | None) -> dict[str, Any] | None:\n    memory, io = (_pressure(_text(group, f\"{name}.pressure\")) for name in (\"memory\", \"io\"))\n    return None if memory is None or io is None else {\"memory\": memory, \"io\": io}\n\n\ndef _pressure(text: str | None) -> dict[str, int] | None:\n    found = dict(re.findall(r\"^(some|full) .*\\btotal=(\\d+)$\", text or \"\", re.MULTILINE))\n    return {name: int(found.get(name, 0)) for name in (\"some\", \"full\")} if found else None\n\n\ndef _disks(paths: Any) -> list[dict[str, Any]]:\n    \"\"\"Each file system once, by the first of the paths on it. Nothing there is opened.\"\"\"\n    found = []\n    known = set()\n    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():\n        try:\n            about = os.statvfs(path)\n        except (OSError, ValueError, TypeError):\n            continue\n        # Some file systems have no id.\n        ident = about.f_fsid or path\n        if ident in known:\n            continue\n        known.add(ident)\n        found.append(\n            {\n                \"path\": path,\n                \"free\": about.f_bavail * about.f_frsize,\n                \"size\": about.f_blocks * about.f_frsize,\n                \"inodesFree\": about.f_favail,\n                \"inodes\": about.f_files,\n            }\n        )\n    return found\n\n\ndef _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:\n    \"\"\"Of the journal since the sampling began: Prometheus wants counters that only grow.\"\"\"\n    known = before if isinstance(before, dict) else {}\n    return {\n        name: (known[name] if isinstance(known.get(name), int) else 0)\n        + (0 if counted is None else counted[name])\n        for name in journal.NAMES\n    }\n",
-    "celeriac_host/sampler/work.py": "\"\"\"One tick of the sampler: a sample of each unit whose release is not proven.\n\nsample        take a sample of each unit now\n\nIt reads, and writes only to Celeriac's own folders; a file or a unit that cannot be read costs its\npart of one sample. It imports no app and asks no broker: what only the worker knows, the support\nmodule tells systemd as the unit's status.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport sys\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import failures, metrics, reading\nfrom celeriac_host.state import lock_file, sampler_timer, samples, sampling, textfile, webhook\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nLOCK = \"sampler.lock\"\n# Eight days: nobody judged the release, so nobody reads its samples either.\nLONGEST_TICKS = 8 * 24 * 60\n\n\ndef main(words: Sequence[str]) -> None:\n    tick(System())\n\n\ndef tick(host: System) -> None:\n    \"\"\"Nothing if another tick is at work.\"\"\"\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    handle = os.open(os.path.join(host.state, LOCK), flags, 0o600)\n    try:\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            _tick(host)\n    finally:\n        os.close(handle)\n\n\ndef _tick(host: System) -> None:\n    wanted = sampling.wanted(host.state)\n    states = reading.unit_states(host, wanted)\n    shown = []\n    for unit in wanted:\n        seen = sampling.seen(host.state, unit)\n        try:\n            sample, now = reading.sample(host, unit, states.get(unit), seen)\n            shown.append((unit, sample, now[\"totals\"]))\n            _keep(host, unit, sample, now, seen)\n        except Exception as error:\n            complain(f\"no sample of {unit}: {describe(error)}\")\n    if shown:\n        try:\n            textfile.write(metrics.text(shown))\n        except (OSError, OperationError) as error:\n            complain(f\"no metrics: {describe(error)}\")\n    sampler_timer.disarm(host)\n\n\ndef _keep(\n    host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]\n) -> None:\n    # The host's lock is held while a run changes the unit: what it stops has not failed.\n    changing = lock_file.is_held(host.state)\n    events, now[\"told\"] = failures.find(sample, seen, changing)\n    try:\n        os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)\n        samples.append(host.state, unit, sample)\n    except (OSError, ValueError) as error:\n        complain(f\"no sample of {unit}: {error}\")\n    # Before the message: an event is told once, even if this process ends here.\n    with suppress(OSError):\n        sampling.see(host.state, unit, now)\n        for what in events:\n            webhook.tell(host, {\"unit\": unit, \"what\": what, \"at\": time.time()})\n    if now[\"ticks\"] >= LONGEST_TICKS and sampling.is_wanted(host.state, unit):\n        complain(f\"{unit} is not sampled any more: nobody judged its release within eight days\")\n        sampling.forget(host.state, unit)\n\n\ndef complain(what: str) -> None:\n    \"\"\"One line in the journal, as a warning.\"\"\"\n    print(f\"<4>celeriac: {what}\", file=sys.stderr)\n",
+    "celeriac_host/sampler/work.py": "\"\"\"One tick of the sampler: a sample of each unit whose release is not proven.\n\nsample        take a sample of each unit now\n\nIt reads, and writes only to Celeriac's own folders; a file or a unit that cannot be read costs its\npart of one sample. It imports no app and asks no broker: what only the worker knows, the support\nmodule tells systemd as the unit's status.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport sys\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.sampler import failures, metrics, reading\nfrom celeriac_host.state import lock_file, sampler_timer, samples, sampling, textfile, webhook\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nLOCK = \"sampler.lock\"\n# Eight days: nobody judged the release, so nobody reads its samples either.\nLONGEST_TICKS = 8 * 24 * 60\n\n\ndef main(words: Sequence[str]) -> None:\n    try:\n        tick(System())\n    except OSError as error:\n        # E.g. the disk is full: the minute is missing, and says so; the timer goes on.\n        complain(f\"no samples: {error.strerror}\")\n\n\ndef tick(host: System) -> None:\n    \"\"\"Nothing if another tick is at work.\"\"\"\n    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW\n    handle = os.open(os.path.join(host.state, LOCK), flags, 0o600)\n    try:\n        if lock_file.taken(handle, fcntl.LOCK_EX):\n            _tick(host)\n    finally:\n        os.close(handle)\n\n\ndef _tick(host: System) -> None:\n    wanted = sampling.wanted(host.state)\n    states = reading.unit_states(host, wanted)\n    shown = []\n    for unit in wanted:\n        seen = sampling.seen(host.state, unit)\n        try:\n            sample, now = reading.sample(host, unit, states.get(unit), seen)\n            shown.append((unit, sample, now[\"totals\"]))\n            _keep(host, unit, sample, now, seen)\n        except Exception as error:\n            complain(f\"no sample of {unit}: {describe(error)}\")\n    if shown:\n        try:\n            textfile.write(metrics.text(shown))\n        except (OSError, OperationError) as error:\n            complain(f\"no metrics: {describe(error)}\")\n    sampler_timer.disarm(host)\n\n\ndef _keep(\n    host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]\n) -> None:\n    # The host's lock is held while a run changes the unit: what it stops has not failed.\n    changing = lock_file.is_held(host.state)\n    events, now[\"told\"] = failures.find(sample, seen, changing)\n    try:\n        os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)\n        samples.append(host.state, unit, sample)\n    except (OSError, ValueError) as error:\n        complain(f\"no sample of {unit}: {error}\")\n    # Before the message: an event is told once, even if this process ends here.\n    with suppress(OSError):\n        sampling.see(host.state, unit, now)\n        for what in events:\n            webhook.tell(host, {\"unit\": unit, \"what\": what, \"at\": time.time()})\n    if now[\"ticks\"] >= LONGEST_TICKS and sampling.is_wanted(host.state, unit):\n        complain(f\"{unit} is not sampled any more: nobody judged its release within eight days\")\n        sampling.forget(host.state, unit)\n\n\ndef complain(what: str) -> None:\n    \"\"\"One line in the journal, as a warning.\"\"\"\n    print(f\"<4>celeriac: {what}\", file=sys.stderr)\n",
     "celeriac_host/session/agent.py": "\"\"\"Answers the requests of the action, one at a time, until it says bye or disconnects.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any, Protocol\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\nclass Gate(Protocol):\n    \"\"\"Decides which requests are carried out.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        \"\"\"Raises Fault.\"\"\"\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        \"\"\"The request as it is carried out. Raises Fault.\"\"\"\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        \"\"\"The answer as it is sent.\"\"\"\n\n\nclass Open:\n    \"\"\"With root's own key, all of them.\"\"\"\n\n    def parse(self, line: bytes) -> dict[str, Any]:\n        return _parsed(line)\n\n    def judge(self, message: dict[str, Any]) -> dict[str, Any]:\n        return message\n\n    def answered(self, message: dict[str, Any], answer: Any) -> Any:\n        return answer\n\n\ndef main() -> None:\n    run(System(), Open(), {})\n\n\ndef run(host: System, gate: Gate, about: dict[str, Any]) -> None:\n    \"\"\"Says hello, with `about` in it, and serves. Never returns.\"\"\"\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n            **about,\n        }\n    )\n    try:\n        serve(wire, host, gate)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread is in a read that only the runner can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System, gate: Gate) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = gate.parse(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            message = gate.judge(message)\n            answer = gate.answered(message, _answer(message, wire, host))\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"The wire format of a failed request.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"invalid message, not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"invalid message: expected a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\", \"prove\", \"acknowledge\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"unknown request {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    if ask == \"prove\":\n        return control.prove(message, host)\n    if ask == \"acknowledge\":\n        return control.acknowledge(message[\"transactions\"], host, message.get(\"notices\"))\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"unknown fact {name!r}\")\n",
     "celeriac_host/session/hardened.py": "\"\"\"The agent that is installed on the host, for a key that may not do everything.\n\nsudo runs it from the key's forced command. What the client asked SSH for, its arguments and its\nenvironment are ignored; the policy of the host judges each request.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport sys\n\nfrom celeriac_host.policy import budget\nfrom celeriac_host.policy.judge import Judge\nfrom celeriac_host.policy.refusal import Refused\nfrom celeriac_host.session import agent\nfrom celeriac_host.system import installed\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached\n\n\ndef main() -> None:\n    if os.geteuid() != 0:\n        sys.exit(\"celeriac: this program is for root: it is started by `sudo -n`\")\n    # sudo sets it, whatever the client's environment was.\n    asker = os.environ.get(\"SUDO_USER\", \"\")\n    os.environ.clear()\n    os.environ.update(detached.ENVIRONMENT)\n    del sys.argv[1:]\n    os.chdir(\"/\")\n    os.umask(0o022)\n    try:\n        # Open until this process ends.\n        budget.take_place(asker)\n    except (OSError, Refused) as error:\n        sys.exit(f\"celeriac: {error}\")\n    host = System()\n    judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)\n    # A session that lasts too long ends as if its client were gone; a transaction goes on.\n    signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, \"runner_gone\", True))\n    signal.alarm(judge.longest_session())\n    about = {\"hardened\": True, \"version\": installed.version(), \"access\": judge.access()}\n    agent.run(host, judge, about)\n",
     "celeriac_host/session/incoming.py": "\"\"\"Stores uploads that a run sends before its plan is applied, by SHA-256, for a short time.\n\nThey are below /var/lib/celeriac/incoming, for root only. Each piece names its offset, so that a\nrepeated or missing piece is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport errno\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import parcels\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nLIMIT_BYTES = 512 * 1024 * 1024\n# Stays free for the journal, the database and logs.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# No upload takes longer.\nSTALE_SECONDS = 6 * 3600\nOURS = re.compile(r\"[0-9a-f]{64}(\\.[1-9][0-9]*\\.part)?\")\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Handles one of `begin`, `piece` and `end`. Raises Fault, and then keeps nothing.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"invalid sha256: expected 64 hexadecimal digits\")\n    folder = os.path.join(host.state, parcels.FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"could not store the upload in {folder}: {describe(error).partition(' (')[0]}; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"unknown step {message['step']!r} of receive; expected begin, piece or end\")\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"the upload has {size} bytes; the limit is {LIMIT_BYTES} bytes\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free, but the upload and a reserve need \"\n            f\"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"received a piece for byte {offset}; expected byte {there}\")\n        # It may be longer than its announced size, and others are sent at the same time.\n        if shutil.disk_usage(part).free < len(piece) + MARGIN_BYTES:\n            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\n            \"the upload is incomplete or damaged: its SHA-256 does not match\", next=\"run again\"\n        )\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory owned by root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"Keeps the newest few, and what another run may be sending.\"\"\"\n    known = []\n    for name in filter(OURS.fullmatch, os.listdir(folder)):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that receives it still runs.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
@@ -54976,8 +55031,12 @@ class TerminalRun {
     /** There are no later steps on a terminal. */
     output() { }
     report(_agent, { sentence, data }) {
-        const text = this.#json && data !== undefined ? escapeJson(JSON.stringify(data, null, 2)) : sentence;
-        this.#terminal.out(`${text}\n`);
+        if (!this.#json)
+            this.#terminal.out(`${sentence}\n`);
+        else if (data === undefined)
+            this.#terminal.note(sentence);
+        else
+            this.#terminal.out(`${escapeJson(JSON.stringify(data, null, 2))}\n`);
     }
 }
 
@@ -56804,7 +56863,7 @@ const certainPassword = /\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:(?!\d{1,5}[/?#])\S+
 /** Whether a text contains a URL with a password. */
 const holdsPassword = (text) => certainPassword.test(text);
 /** A URL without its query, which may hold a token. */
-const showUrl = (url) => url.replace(/\?.*$/s, '?…');
+const secrets_showUrl = (url) => url.replace(/\?.*$/s, '?…');
 /**
  * `"NAME=a b"`, whose quotes span the value, or `NAME=` with quoted parts, escapes and the rest. In
  * `Environment=NAME=value` the inner assignment counts.
@@ -58596,7 +58655,7 @@ function visibilityOf({ longestTaskSeconds, acceptedRules }) {
 /** An undo must not hold the host's lock for as long as a proof may take. */
 const longestUndoWatch = units_seconds(20);
 /** How long a unit that an undo has started is watched. */
-const undoWatch = ({ minHealthySeconds }) => seconds(Math.min(minHealthySeconds, longestUndoWatch));
+const steps_undoWatch = ({ minHealthySeconds }) => seconds(Math.min(minHealthySeconds, longestUndoWatch));
 function guardUnit(own, { properties }, desired) {
     const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
     const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
@@ -58604,7 +58663,7 @@ function guardUnit(own, { properties }, desired) {
         op: 'guard-unit',
         ...own,
         undoTimeoutSeconds: seconds(longest + answerSeconds),
-        minHealthySeconds: undoWatch(desired),
+        minHealthySeconds: steps_undoWatch(desired),
         title: `record how ${own.unit} runs now`,
         why: 'if a later step fails, the unit is returned to this state',
     };
@@ -59375,6 +59434,1429 @@ function wrap(text, most) {
     return lines;
 }
 
+;// CONCATENATED MODULE: ./src/report/soak-view.js
+
+/** The state of the release in one sentence. */
+function describeSoakState(state, { release, sampling, verdict }, isWanted) {
+    if (release === null)
+        return 'Nothing to prove: no release of Celeriac runs.';
+    const name = `Release ${release.release}`;
+    const since = formatInstant(release.since);
+    switch (state) {
+        case 'awaiting':
+            return `${name} awaits its verdict since ${since}: verify confirms it, or the host rolls it back.`;
+        case 'superseded':
+            return `${name} no longer is what is to be proven: run this again.`;
+        case 'unproven':
+            if (!isWanted || verdict === null) {
+                return `${name} is unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
+            }
+            if (!sampling) {
+                return `${name} cannot be proven: the host takes no samples of it. Deploy again with \`soak-hours\`.`;
+            }
+            return `${name}: ${verdict.sentence}`;
+        default:
+            return verdict === null
+                ? `${name} is ${state} since ${since} (${release.by}): ${release.soakWhy}`
+                : `${name}: ${verdict.sentence}`;
+    }
+}
+/** A line for each thing that must not happen. */
+const soakChecklist = ({ verdict }) => (verdict?.aspects ?? []).map(({ title, seen, verdict: said }) => ({
+    done: said === 'pass' || said === 'warn',
+    text: `${title}: ${seen}`,
+    note: { pass: '', warn: 'allowed', fail: 'failed', unknown: 'not known' }[said],
+}));
+/** For a log or a terminal. */
+function renderSoakText(report) {
+    const { verdict } = report;
+    const lines = verdict === null
+        ? []
+        : [
+            ...(verdict.hours.length === 0 ? [] : [`hours  ${renderStrip(verdict.hours)}`]),
+            ...(verdict.earliestEnd === null
+                ? []
+                : [`end    ${formatInstant(verdict.earliestEnd)}, if nothing fails`]),
+            ...soakChecklist(report).map(({ done, text, note }) => `- [${done ? 'x' : ' '}] ${text}${note === '' ? '' : ` (${note})`}`),
+        ];
+    return [
+        ...lines,
+        ...detailsOfSoak(report).flatMap(({ title, text }) => [
+            title,
+            ...text.split('\n').map((line) => `  ${line}`),
+        ]),
+        ...comparisonLines(report),
+    ];
+}
+/** One sign for each hour: `#` without a failure, `!` with one, `~` partly and `.` without evidence. */
+const renderStrip = (hours) => hours
+    .map(({ coveredSeconds, gapSeconds, failingMinutes }) => {
+    if (failingMinutes > 0)
+        return '!';
+    if (coveredSeconds === 0)
+        return '.';
+    return gapSeconds > 0 ? '~' : '#';
+})
+    .join('');
+/** What happened, folded away in the summary. */
+function detailsOfSoak({ verdict }) {
+    if (verdict === null)
+        return [];
+    const { faults, gaps, notes } = verdict;
+    const parts = [
+        ['Failing minutes', faults.map(({ at, sentence }) => `${formatInstant(at)}  ${sentence}`)],
+        [
+            'Gaps',
+            gaps.map(({ from, to, why }) => {
+                const length = quantities_formatDuration(Math.max(0, to - from));
+                return `${formatInstant(from)}  ${length}: ${why}`;
+            }),
+        ],
+        ['Remarks', notes],
+    ];
+    return parts
+        .filter(([, lines]) => lines.length > 0)
+        .map(([title, lines]) => ({ title, text: lines.join('\n') }));
+}
+/** This release beside the last proven one; `null`: there is none. */
+function tableOfComparison({ comparison, }) {
+    if (comparison === null || comparison.rows.length === 0)
+        return null;
+    return {
+        columns: ['', `release ${comparison.release}, proven`, 'this release', ''],
+        rows: comparison.rows.map((row) => [
+            row.title,
+            formatFigure(row.before, row.unit),
+            formatFigure(row.now, row.unit),
+            row.trend ?? '',
+        ]),
+    };
+}
+function comparisonLines(report) {
+    const table = tableOfComparison(report);
+    if (table === null)
+        return [];
+    return [
+        `Beside release ${report.comparison?.release}, the last proven one`,
+        ...table.rows.map(([title, before, now, trend]) => {
+            const end = trend === '' ? '' : ` (${trend})`;
+            return `  ${title}: ${before} → ${now}${end}`;
+        }),
+    ];
+}
+/** `300 MiB`, `12 an hour`, `0`, `not known`. */
+function formatFigure(value, unit) {
+    if (value === null)
+        return 'not known';
+    switch (unit) {
+        case 'bytes':
+            return formatBytes(value);
+        case 'seconds':
+            return quantities_formatDuration(value);
+        case 'per-hour':
+            return `${value} an hour`;
+        case 'count':
+            return String(value);
+    }
+}
+
+;// CONCATENATED MODULE: ./src/verify/soak/compare.js
+/** In the order of the table. The hours are no measure of a release. */
+const rows = {
+    memoryMedianBytes: { title: 'Memory of the worker, median', unit: 'bytes', better: 'less' },
+    memoryPeakBytes: { title: 'Memory of the worker, most', unit: 'bytes', better: 'less' },
+    mainMedianBytes: { title: 'Memory of the main process, median', unit: 'bytes', better: 'less' },
+    childrenMedianBytes: {
+        title: 'Memory of the child processes, median',
+        unit: 'bytes',
+        better: 'less',
+    },
+    swapPeakBytes: { title: 'Swap of the worker, most', unit: 'bytes', better: 'less' },
+    oomKills: { title: 'Processes killed, out of memory', unit: 'count', better: 'less' },
+    restarts: { title: 'Restarts by systemd', unit: 'count', better: 'less' },
+    rateLimitedPerHour: { title: 'HTTP 429', unit: 'per-hour', better: 'less' },
+    errorsPerHour: { title: 'Errors in the journal', unit: 'per-hour', better: 'less' },
+    tracebacksPerHour: { title: 'Tracebacks in the journal', unit: 'per-hour', better: 'less' },
+    errorSignatures: { title: 'Kinds of error in the journal', unit: 'count', better: 'less' },
+    // How much there is to do is not up to the release.
+    tasksPerHour: { title: 'Tasks', unit: 'per-hour', better: null },
+    longestQueue: { title: 'Messages that wait, most', unit: 'count', better: 'less' },
+    latencySeconds: { title: 'Latency of a probe', unit: 'seconds', better: 'less' },
+    oldestJobSeconds: { title: 'Oldest stuck job', unit: 'seconds', better: 'less' },
+};
+/** A smaller difference is none. */
+const tolerance = 0.01;
+/**
+ * This release beside another one, in numbers that are known of at least one of them.
+ *
+ * @param before of the last proven release, as the ledger keeps them
+ */
+function compareFigures(before, now) {
+    return Object.entries(rows).flatMap(([name, { title, unit, better }]) => {
+        const [old = null, current = null] = [before[name], now[name]];
+        if (old === null && current === null)
+            return [];
+        return [{ title, unit, before: old, now: current, trend: trendOf(old, current, better) }];
+    });
+}
+function trendOf(before, now, better) {
+    if (before === null || now === null || better === null)
+        return null;
+    if (Math.abs(now - before) <= Math.abs(before) * tolerance)
+        return 'same';
+    return now < before === (better === 'less') ? 'better' : 'worse';
+}
+/** The newest proven release below this one, which still stands; `null`: none. */
+function lastProven(releases, below) {
+    return releases.findLast(({ release, state }) => release < below && state === 'proven') ?? null;
+}
+
+;// CONCATENATED MODULE: ./src/verify/soak/leak.js
+
+/** Hours of one run of the worker that are needed to see a trend. */
+const fewestHours = 6;
+/** Share of the pairs of hours in which the later one needs more: a climb, not noise. */
+const climbing = 0.8;
+/** Growth below this is what any worker does. */
+const leastGrowth = { share: 0.1, bytes: 32 * 1024 * 1024 };
+/** A limit that would be reached later than this is nobody's concern, in hours. */
+const horizonHours = 7 * 24;
+/**
+ * A leak: the hourly floor climbs, by Theil-Sen's slope (the median of all pairs, so that an hour
+ * that is out of line does not matter), and would reach the limit within a week. `null`: none.
+ *
+ * @param floors full hours of one run of the worker, oldest first; the first hour, in which it warms
+ * up, left out
+ */
+function findLeak(floors, memory) {
+    const limit = memory.high ?? memory.max;
+    const first = floors[0];
+    const last = floors.at(-1);
+    if (limit === null || first === undefined || last === undefined)
+        return null;
+    if (floors.length < fewestHours)
+        return null;
+    const slopes = [];
+    let rising = 0;
+    for (const [index, a] of floors.entries()) {
+        for (const b of floors.slice(index + 1)) {
+            slopes.push((b.bytes - a.bytes) / ((b.at - a.at) / 3600));
+            if (b.bytes > a.bytes)
+                rising += 1;
+        }
+    }
+    const slope = median(slopes);
+    const recent = floors.slice(-fewestHours);
+    const goesOn = (recent.at(-1)?.bytes ?? 0) - (recent[0]?.bytes ?? 0) > 0;
+    const growth = last.bytes - first.bytes;
+    const hoursLeft = slope > 0 ? Math.max(0, limit - last.bytes) / slope : Number.POSITIVE_INFINITY;
+    const isLeak = goesOn &&
+        rising >= slopes.length * climbing &&
+        growth >= Math.max(limit * leastGrowth.share, leastGrowth.bytes) &&
+        hoursLeft <= horizonHours;
+    if (!isLeak)
+        return null;
+    const name = memory.high === null ? 'MemoryMax' : 'MemoryHigh';
+    const when = formatInstant(last.at + hoursLeft * 3600);
+    return {
+        limit: 'leak',
+        at: last.at,
+        sentence: `The worker's memory climbs by ${formatBytes(slope)} an hour, from ${formatBytes(first.bytes)} to ${formatBytes(last.bytes)}: it would reach ${name} (${formatBytes(limit)}) at ${when}.`,
+    };
+}
+/** The middle value; 0 of none. */
+function median(values) {
+    const sorted = [...values].sort((a, b) => a - b);
+    const middle = Math.floor(sorted.length / 2);
+    const upper = sorted[middle] ?? 0;
+    return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+}
+
+;// CONCATENATED MODULE: ./src/verify/soak/minute.js
+
+/** Two samples further apart have a gap between them, in seconds; a sampler may be late. */
+const longestMinute = 150;
+/** A queue must grow for this many minutes while no task is active. */
+const growingMinutes = 10;
+/** Share of a file system that must stay free. */
+const leastFree = 0.05;
+/** How long a deploy may take until it restarts the worker, in seconds. */
+const longestDeploy = 3600;
+/** What is wrong in one minute, one sentence each; empty: nothing that is known. */
+function faultsOf(scene, limits) {
+    const { at } = scene.sample;
+    const faults = [];
+    const add = (limit, sentence) => {
+        if (sentence !== null)
+            faults.push({ limit, at, sentence });
+    };
+    add('unit', unitFault(scene));
+    add('restarts', restartFault(scene));
+    add('oom', oomFault(scene));
+    add('memory', memoryFault(scene.sample));
+    add('rate-limits', rateLimitFault(scene.sample, limits));
+    add('errors', errorFault(scene.sample, limits));
+    add('queues', queueFault(scene.recent));
+    add('disk', diskFault(scene.sample));
+    return faults;
+}
+/**
+ * Seconds from one sample to the next: by the clock that nobody can set, unless the host was started
+ * again in between. Never negative.
+ */
+function elapsed(before, sample) {
+    const isSameBoot = before.boot === sample.boot;
+    return Math.max(0, isSameBoot ? sample.uptime - before.uptime : sample.at - before.at);
+}
+/** How much a counter rose; counters of the unit begin at 0 with each start. */
+const rise = (before, after, sameRun) => sameRun && after >= before ? after - before : after;
+/** Whether both samples are of the same start of the unit. */
+const isSameRun = (a, b) => a.boot === b.boot && a.unit !== null && a.unit.invocation === b.unit?.invocation;
+function unitFault({ before, sample }) {
+    const { unit } = sample;
+    if (unit === null || unit.active === 'active' || unit.active === 'reloading')
+        return null;
+    // The minute in which the host comes up.
+    if (sample.boot !== before.boot && unit.active === 'activating')
+        return null;
+    const result = unit.result === '' || unit.result === 'success' ? '' : `, result ${unit.result}`;
+    return `The unit was not active: ${unit.active} (${unit.sub}${result}).`;
+}
+function restartFault({ before, sample }) {
+    const times = countRestarts(before, sample);
+    if (times === 0 || sample.unit === null)
+        return null;
+    return `systemd restarted the worker${times === 1 ? '' : ` ${quantities_formatCount(times, 'time')}`} (NRestarts ${sample.unit.restarts}).`;
+}
+/** Restarts by systemd itself; its counter begins at 0 with each start by somebody else. */
+function countRestarts(before, sample) {
+    if (before.unit === null || sample.unit === null)
+        return 0;
+    const { restarts } = sample.unit;
+    const isNewCount = sample.boot !== before.boot || restarts < before.unit.restarts;
+    return isNewCount ? restarts : restarts - before.unit.restarts;
+}
+/**
+ * Restarted by a person, or by a program such as `needrestart` after an update: the release is not
+ * to blame.
+ */
+function isForeignRestart({ before, sample, transactions, }) {
+    if (before.unit === null || sample.unit === null || sample.boot !== before.boot)
+        return false;
+    if (isSameRun(before, sample) || countRestarts(before, sample) > 0)
+        return false;
+    return !transactions.some((at) => at <= sample.at && at > sample.at - longestDeploy);
+}
+function oomFault({ before, sample }) {
+    if (before.events === null || sample.events === null)
+        return null;
+    const kills = rise(before.events.oomKill, sample.events.oomKill, isSameRun(before, sample));
+    return kills === 0
+        ? null
+        : `The kernel killed ${quantities_formatCount(kills, 'process', 'processes')} of the worker: out of memory.`;
+}
+function memoryFault({ memory }) {
+    if (memory === null || memory.max === null || memory.current < memory.max)
+        return null;
+    return `The worker used ${formatBytes(memory.current)}, all that MemoryMax (${formatBytes(memory.max)}) allows.`;
+}
+function rateLimitFault({ journal }, { rateLimitMax }) {
+    if (journal === null || journal.rateLimited <= rateLimitMax)
+        return null;
+    return `${quantities_formatCount(journal.rateLimited, 'response')} with HTTP 429 in a minute; at most ${rateLimitMax} are allowed.`;
+}
+function errorFault({ journal }, { errorRateMax }) {
+    if (journal === null)
+        return null;
+    const errors = Math.max(journal.errors, journal.tracebacks);
+    if (errorRateMax === null || errors <= errorRateMax)
+        return null;
+    return `${quantities_formatCount(errors, 'error')} in a minute of the journal; at most ${errorRateMax} are allowed.`;
+}
+/** It grows from minute to minute, or stays, but never shrinks, and no task is active. */
+function queueFault(recent) {
+    const window = recent.slice(-growingMinutes - 1);
+    if (window.length <= growingMinutes)
+        return null;
+    const lengths = [];
+    for (const { worker } of window) {
+        if (worker === null || worker.active > 0)
+            return null;
+        lengths.push(Object.values(worker.queues).reduce((sum, length) => sum + length, 0));
+    }
+    const shrank = lengths.some((length, index) => index > 0 && length < (lengths[index - 1] ?? 0));
+    const [first = 0] = lengths;
+    const last = lengths.at(-1) ?? 0;
+    if (shrank || last <= first)
+        return null;
+    const span = quantities_formatDuration((window.at(-1)?.at ?? 0) - (window[0]?.at ?? 0));
+    return `The queues grew from ${first} to ${last} messages in ${span} while the worker ran no task.`;
+}
+function diskFault({ disk }) {
+    for (const { path, free, size, inodesFree, inodes } of disk) {
+        if (size > 0 && free < size * leastFree) {
+            return `${path} is ${percent(1 - free / size)} full: ${formatBytes(free)} left.`;
+        }
+        if (inodes > 0 && inodesFree < inodes * leastFree) {
+            return `${path} has ${percent(1 - inodesFree / inodes)} of its inodes in use.`;
+        }
+    }
+    return null;
+}
+const percent = (share) => `${Math.floor(share * 100)} %`;
+
+;// CONCATENATED MODULE: ./src/verify/soak/figures.js
+
+
+/**
+ * What the samples of a release say of it in numbers; `null`: not known in any minute.
+ *
+ * @param samples in the host's order
+ */
+function figuresOf(samples, besides = {}) {
+    const steps = samples.slice(1).map((sample, index) => ({
+        before: samples[index],
+        sample,
+    }));
+    const covered = steps.filter(({ before, sample }) => elapsed(before, sample) <= longestMinute);
+    const hours = covered.reduce((sum, { before, sample }) => sum + elapsed(before, sample), 0) / 3600;
+    const memory = (of) => known(samples.map((sample) => (sample.memory === null ? null : of(sample.memory))));
+    const logged = (of) => perHour(known(covered.map(({ sample }) => (sample.journal === null ? null : of(sample.journal)))), hours);
+    const figures = {
+        hours: rounded(hours),
+        memoryMedianBytes: middle(memory(({ current }) => current)),
+        memoryPeakBytes: highest(memory(({ current }) => current)),
+        mainMedianBytes: middle(memory(({ main }) => main)),
+        childrenMedianBytes: middle(memory(({ children }) => children)),
+        swapPeakBytes: highest(memory(({ swap }) => swap)),
+        oomKills: total(known(steps.map(oomKills))),
+        restarts: total(known(steps.map(({ before, sample }) => before.unit === null || sample.unit === null ? null : countRestarts(before, sample)))),
+        rateLimitedPerHour: logged(({ rateLimited }) => rateLimited),
+        errorsPerHour: logged(({ errors }) => errors),
+        tracebacksPerHour: logged(({ tracebacks }) => tracebacks),
+        tasksPerHour: perHour(known(covered.map(processed)), hours),
+        longestQueue: highest(known(samples.map(waiting))),
+        latencySeconds: besides.latencySeconds ?? null,
+        errorSignatures: besides.errorSignatures ?? null,
+        oldestJobSeconds: besides.oldestJobSeconds ?? null,
+    };
+    return figures;
+}
+function oomKills({ before, sample }) {
+    if (before.events === null || sample.events === null)
+        return null;
+    return rise(before.events.oomKill, sample.events.oomKill, isSameRun(before, sample));
+}
+function processed({ before, sample }) {
+    const [from, to] = [before.worker?.processed ?? null, sample.worker?.processed ?? null];
+    return from === null || to === null ? null : rise(from, to, isSameRun(before, sample));
+}
+const waiting = ({ worker }) => worker === null ? null : Object.values(worker.queues).reduce((sum, length) => sum + length, 0);
+const known = (values) => values.filter((value) => value !== null);
+const total = (values) => values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0);
+const middle = (values) => values.length === 0 ? null : Math.round(median(values));
+// Not by spreading: a week has more samples than a call may have arguments on some engines.
+const highest = (values) => values.length === 0 ? null : values.reduce((most, value) => Math.max(most, value));
+function perHour(values, hours) {
+    const sum = total(values);
+    return sum === null || hours === 0 ? null : rounded(sum / hours);
+}
+const rounded = (value) => Math.round(value * 100) / 100;
+
+;// CONCATENATED MODULE: ./src/verify/soak/judge.js
+
+
+
+
+/** A clock that is corrected by less within a minute was not set, in seconds. */
+const mostDrift = 30;
+/** A larger share of gaps leaves a release unproven. */
+const mostGaps = 0.05;
+/** The newest faults and gaps that are kept. */
+const judge_shown = 50;
+/** A restart in this many of the last ten minutes is a crash loop. */
+const crashLoop = { restarts: 5, minutes: 10 };
+/**
+ * The verdict on a release by the samples since it is unproven.
+ *
+ * They are judged one by one, and the first that decides, decides: later ones change nothing, so
+ * that it does not matter when, how often and in which order this is called.
+ */
+function judgeSoak(evidence, limits) {
+    const soak = new Soak(evidence, limits);
+    for (const sample of samplesSince(evidence)) {
+        if (soak.isDecided)
+            break;
+        soak.take(sample);
+    }
+    return soak.verdict();
+}
+/** From the first sample of the soak on, in the host's order: its clock may have been set back. */
+function samplesSince({ samples, since }) {
+    const first = samples.findIndex(({ at }) => at >= since);
+    return first < 0 ? [] : samples.slice(first);
+}
+/** The last sample before the soak: what the first one is compared with. */
+function sampleBefore({ samples, since }) {
+    return samples[samples.findIndex(({ at }) => at >= since) - 1] ?? null;
+}
+/** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
+function clockJump(before, sample) {
+    const isSameBoot = before.boot === sample.boot;
+    const jump = sample.at - before.at - (isSameBoot ? sample.uptime - before.uptime : 0);
+    const isJump = isSameBoot ? Math.abs(jump) > mostDrift : jump < 0;
+    return isJump ? jump : 0;
+}
+class Soak {
+    #evidence;
+    #limits;
+    #covered = 0;
+    #gapped = 0;
+    #failing = 0;
+    #inARow = 0;
+    #last = null;
+    #recent = [];
+    #restarts = [];
+    #faults = [];
+    #gaps = [];
+    #hours = [];
+    #notes = [];
+    #known = new Map();
+    #counts = new Map();
+    #minutes = 0;
+    #dropped = 0;
+    #floors = [];
+    #hour = null;
+    #decided = null;
+    #earlier;
+    constructor(evidence, limits) {
+        this.#evidence = evidence;
+        this.#earlier = sampleBefore(evidence);
+        this.#limits = limits;
+    }
+    get isDecided() {
+        return this.#decided !== null;
+    }
+    take(sample) {
+        const before = this.#last;
+        this.#last = sample;
+        const from = before?.at ?? this.#evidence.since;
+        const span = before === null ? sample.at - from : elapsed(before, sample);
+        this.#noteChanges(before ?? this.#earlier, sample);
+        // A unit that could not be looked at is no evidence.
+        const isKnown = sample.unit !== null && (before === null || before.unit !== null);
+        if (span > longestMinute || (!isKnown && span > 0)) {
+            this.#addGap({ from, to: sample.at, why: whyGap(before, sample, span) }, span);
+            this.#recent = [];
+        }
+        else if (span > 0) {
+            this.#spend('covered', span, sample.at);
+        }
+        this.#recent = [...this.#recent, sample].slice(-growingMinutes - 1);
+        this.#remember(sample);
+        this.#judgeMinute(before ?? this.#earlier ?? sample, sample);
+        this.#decide(sample);
+    }
+    verdict() {
+        const { since, now } = this.#evidence;
+        const wanted = this.#limits.wanted;
+        const decided = this.#decided;
+        const openFrom = this.#last?.at ?? since;
+        const isOpen = decided === null && now - openFrom > longestMinute;
+        const open = isOpen
+            ? [{ from: openFrom, to: now, why: 'no samples until now' }]
+            : [];
+        const gapped = this.#gapped + (isOpen ? now - openFrom : 0);
+        const state = decided?.state ?? 'unproven';
+        const left = Math.max(wanted - this.#covered, 
+        // So many gaps are made up for by a longer soak only.
+        gapped / mostGaps - gapped - this.#covered, 0);
+        const failure = decided?.why ?? null;
+        return {
+            state,
+            sentence: this.#describe(state, gapped, failure),
+            since,
+            decidedAt: decided?.at ?? null,
+            wantedSeconds: wanted,
+            coveredSeconds: units_seconds(this.#covered),
+            gapSeconds: units_seconds(gapped),
+            earliestEnd: decided === null ? epochSeconds(now + left) : null,
+            failure: failure === null ? null : { ...failure, evidence: this.#evidenceOf() },
+            failingMinutes: this.#failing,
+            faults: this.#faults.slice(-judge_shown),
+            gaps: [...this.#gaps, ...open].slice(-judge_shown),
+            hours: this.#hours.map(toHour),
+            aspects: this.#aspects(),
+            notes: [
+                ...this.#notes.slice(-judge_shown),
+                ...(this.#dropped === 0
+                    ? []
+                    : [
+                        `journald dropped ${quantities_formatCount(this.#dropped, 'line')}: errors and 429s are lower bounds.`,
+                    ]),
+            ],
+        };
+    }
+    #noteChanges(before, sample) {
+        if (before === null)
+            return;
+        const at = formatInstant(sample.at);
+        if (before.boot !== sample.boot)
+            this.#notes.push(`The host was started again, seen at ${at}.`);
+        const jump = clockJump(before, sample);
+        if (jump !== 0) {
+            const way = jump < 0 ? 'back' : 'forward';
+            this.#notes.push(`The clock of the host was set ${way} by ${quantities_formatDuration(Math.abs(jump))}, to ${at}.`);
+        }
+        if (isForeignRestart({ before, sample, transactions: this.#evidence.transactions })) {
+            this.#notes.push(`The worker was restarted, by neither systemd nor Celeriac, seen at ${at}.`);
+        }
+    }
+    #addGap(gap, span) {
+        this.#spend('gap', span, gap.to);
+        const last = this.#gaps.at(-1);
+        if (last !== undefined && last.to === gap.from && last.why === gap.why) {
+            this.#gaps[this.#gaps.length - 1] = { ...last, to: gap.to };
+        }
+        else {
+            this.#gaps.push(gap);
+        }
+    }
+    /** Adds time up to `until` to the strip of hours, which no clock changes. */
+    #spend(kind, span, until) {
+        let left = span;
+        while (left > 0) {
+            const hour = this.#hourNow(until - left);
+            const part = Math.min(left, 3600 - hour.covered - hour.gap);
+            hour[kind] += part;
+            left -= part;
+        }
+        if (kind === 'covered')
+            this.#covered += span;
+        else
+            this.#gapped += span;
+    }
+    /** The hour that is not over. */
+    #hourNow(at) {
+        const last = this.#hours.at(-1);
+        if (last !== undefined && last.covered + last.gap < 3600 - 1e-6)
+            return last;
+        const hour = { at, covered: 0, gap: 0, failing: 0 };
+        this.#hours.push(hour);
+        return hour;
+    }
+    #remember(sample) {
+        this.#minutes += 1;
+        this.#dropped += sample.journal?.dropped ?? 0;
+        const know = (limit, known) => {
+            if (known)
+                this.#known.set(limit, (this.#known.get(limit) ?? 0) + 1);
+        };
+        know('unit', sample.unit !== null);
+        know('restarts', sample.unit !== null);
+        know('oom', sample.events !== null);
+        know('memory', sample.memory !== null);
+        know('rate-limits', sample.journal !== null);
+        know('errors', sample.journal !== null);
+        know('queues', sample.worker !== null);
+        know('disk', sample.disk.length > 0);
+        const { memory } = sample;
+        know('leak', memory !== null && (memory.high ?? memory.max) !== null);
+    }
+    #judgeMinute(before, sample) {
+        const { transactions } = this.#evidence;
+        const scene = { before, sample, recent: this.#recent, transactions };
+        const found = faultsOf(scene, this.#limits);
+        const leak = this.#followMemory(before, sample);
+        for (const fault of [...found, ...leak]) {
+            this.#faults.push(fault);
+            this.#counts.set(fault.limit, (this.#counts.get(fault.limit) ?? 0) + 1);
+            if (fault.limit === 'restarts')
+                this.#restarts.push(fault.at);
+        }
+        this.#inARow = found.length > 0 ? this.#inARow + 1 : 0;
+        if (found.length > 0) {
+            this.#failing += 1;
+            // A minute that ends an hour is of that hour.
+            (this.#hours.at(-1) ?? this.#hourNow(sample.at)).failing += 1;
+        }
+        const [first = null] = leak;
+        if (first !== null)
+            this.#decided = { state: 'failed', at: sample.at, why: first };
+    }
+    /** Closes an hour of the same run of the worker, and looks for a leak in all of them. */
+    #followMemory(before, sample) {
+        const { memory } = sample;
+        if (memory === null)
+            return [];
+        if (!isSameRun(before, sample) && before !== sample) {
+            this.#floors = [];
+            this.#hour = null;
+        }
+        this.#hour ??= { at: sample.at, bytes: memory.current };
+        this.#hour.bytes = Math.min(this.#hour.bytes, memory.current);
+        const age = sample.at - this.#hour.at;
+        if (age >= 0 && age < 3600)
+            return [];
+        // A clock that was set back begins the hour anew.
+        if (age >= 3600)
+            this.#floors.push({ at: sample.at, bytes: this.#hour.bytes });
+        this.#hour = null;
+        const leak = findLeak(this.#floors.slice(1), memory);
+        return leak === null ? [] : [leak];
+    }
+    #decide({ at }) {
+        if (this.#decided !== null)
+            return;
+        const fault = this.#faults.at(-1) ?? null;
+        const { consecutive, failureLimit, wanted } = this.#limits;
+        const tooMany = this.#failing > failureLimit;
+        const tooLong = consecutive > 0 && this.#inARow >= consecutive;
+        if (fault !== null && (tooMany || tooLong)) {
+            this.#decided = { state: 'failed', at, why: this.#asCrashLoop(fault) };
+            return;
+        }
+        const whole = this.#covered + this.#gapped;
+        if (this.#covered < wanted || this.#gapped > whole * mostGaps)
+            return;
+        this.#decided = { state: 'proven', at, why: null };
+    }
+    /** Many restarts have one cause, and one sentence. */
+    #asCrashLoop(fault) {
+        const recent = this.#restarts.filter((at) => at > fault.at - crashLoop.minutes * 60);
+        if (fault.limit !== 'restarts' || recent.length < crashLoop.restarts)
+            return fault;
+        return {
+            ...fault,
+            sentence: `The worker restarts again and again: in ${recent.length} of the last ${crashLoop.minutes} minutes.`,
+        };
+    }
+    #describe(state, gapped, failure) {
+        const done = `${hoursOf(this.#covered)} of ${hoursOf(this.#limits.wanted)}`;
+        const gaps = gapped === 0 ? '' : `, gaps of ${quantities_formatDuration(gapped)}`;
+        if (state === 'failed' && failure !== null) {
+            const failing = quantities_formatCount(this.#failing, 'failing minute');
+            const allowed = failure.limit === 'leak' ? '' : `, ${this.#limits.failureLimit} allowed`;
+            return `Failed after ${hoursOf(this.#covered)}, at ${formatInstant(failure.at)}: ${failure.sentence} (${failing}${allowed})`;
+        }
+        if (state === 'proven') {
+            const unknown = this.#aspects().filter(({ verdict }) => verdict === 'unknown');
+            const names = unknown.map(({ title }) => title.toLowerCase()).join(', ');
+            const failing = this.#failing === 0 ? '' : ` (${quantities_formatCount(this.#failing, 'failing minute')})`;
+            return `Proven: ${done} without a failure${failing}${gaps}${names === '' ? '' : `; not known: ${names}`}.`;
+        }
+        const whole = this.#covered + gapped;
+        const many = whole > 0 && gapped > whole * mostGaps;
+        const share = many
+            ? `; more than ${mostGaps * 100} % of the time is without evidence, which a longer soak makes up for`
+            : '';
+        return `Unproven: ${done}${gaps}${share}.`;
+    }
+    #evidenceOf() {
+        return this.#faults.slice(-20).map(({ at, sentence }) => `${formatInstant(at)}  ${sentence}`);
+    }
+    #aspects() {
+        return Object.entries(titles).map(([name, title]) => {
+            const limit = name;
+            const faults = this.#counts.get(limit) ?? 0;
+            const known = this.#known.get(limit) ?? 0;
+            const missing = this.#minutes - known;
+            const seen = `${quantities_formatCount(faults, 'fault')} in ${quantities_formatCount(known, 'minute')}`;
+            if (faults > 0) {
+                const verdict = this.#decided?.state === 'failed' ? 'fail' : 'warn';
+                return { limit, title, verdict, seen };
+            }
+            // Unknown is never pass: what is mostly not known proves nothing.
+            const isKnown = this.#minutes > 0 && missing <= this.#minutes * mostGaps;
+            const unknown = missing === 0 ? '' : `; not known in ${quantities_formatCount(missing, 'minute')}`;
+            return { limit, title, verdict: isKnown ? 'pass' : 'unknown', seen: `${seen}${unknown}` };
+        });
+    }
+}
+const titles = {
+    unit: 'Unit active',
+    restarts: 'No restart',
+    oom: 'No process killed',
+    memory: 'Memory below MemoryMax',
+    'rate-limits': 'HTTP 429',
+    errors: 'Errors in the journal',
+    queues: 'Queues drain',
+    disk: 'Room on the disks',
+    leak: 'No leak',
+};
+function whyGap(before, sample, span) {
+    if (span <= longestMinute)
+        return 'the unit could not be looked at';
+    if (before !== null && before.boot !== sample.boot)
+        return 'the host was off or starting';
+    return 'no samples';
+}
+const toHour = (hour) => ({
+    at: epochSeconds(hour.at),
+    coveredSeconds: units_seconds(hour.covered),
+    gapSeconds: units_seconds(hour.gap),
+    failingMinutes: hour.failing,
+});
+/** `7 h`, `6.5 h`, `3 min` for less than one. */
+function hoursOf(duration) {
+    if (duration < 3600)
+        return quantities_formatDuration(duration);
+    return `${Math.floor(duration / 360) / 10} h`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/soak/release.js
+
+
+
+/** The newest that was not undone. */
+const currentRelease = (releases) => releases.findLast(({ state }) => state !== 'before' && state !== 'undone') ?? null;
+/** Judges the release that runs if it is unproven, and compares it with the last proven one. */
+function judgeRelease(memory, limits) {
+    const { releases, samples, now } = memory;
+    const release = currentRelease(releases);
+    if (release === null)
+        return { release, verdict: null, figures: null, comparison: null };
+    const compared = (verdict, figures) => {
+        const before = lastProven(releases, release.release);
+        const comparison = figures === null || before === null || before.figures === null
+            ? null
+            : { release: before.release, rows: compareFigures(before.figures, figures) };
+        return { release, verdict, figures, comparison };
+    };
+    if (release.state !== 'unproven')
+        return compared(null, release.figures);
+    const undone = releases.filter(({ state }) => state === 'undone').map(({ since }) => since);
+    const evidence = {
+        since: release.since,
+        samples,
+        // A roll-back restarts the worker, too.
+        transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
+        now,
+    };
+    const verdict = judgeSoak(evidence, limits);
+    const { decidedAt } = verdict;
+    const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
+    return compared(verdict, judged.length === 0 ? null : figuresOf(judged));
+}
+
+;// CONCATENATED MODULE: ./src/use-case/look-at-soak.js
+
+/** Far more than the host keeps: it would not end otherwise if it answered the same for ever. */
+const mostPages = 100;
+/** Reads the ledger and the samples, and judges the release if it is unproven. Changes nothing. */
+async function lookAtSoak(agent, unit, limits) {
+    const facts = await agent.look({
+        host: {},
+        releases: { unit },
+        transactions: {},
+        samples: { unit, after: null },
+    });
+    const { releases } = facts.releases;
+    const isJudged = currentRelease(releases)?.state === 'unproven';
+    const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
+    const memory = { releases, transactions: facts.transactions, samples, now: facts.host.now };
+    return { ...judgeRelease(memory, limits), releases, sampling: facts.samples.sampling };
+}
+async function readAll(agent, unit, first) {
+    let samples = [...first.samples];
+    let page = first;
+    for (let pages = 1; page.more && pages < mostPages; pages += 1) {
+        page = (await agent.look({ samples: { unit, after: page.cursor } })).samples;
+        // The host began a new file meanwhile, and no longer has the one that was read.
+        samples = page.restarted ? [...page.samples] : samples.concat(page.samples);
+    }
+    return samples;
+}
+
+;// CONCATENATED MODULE: ./src/report/deafness.js
+
+/**
+ * What shows that a worker runs and consumes nothing, e.g. `it runs and consumes nothing: 3 messages
+ * wait in celery, and it was idle for 6 s`; `null`: nothing shows it.
+ */
+function deafness_describeDeafness(fact) {
+    const says = 'it runs and consumes nothing: ';
+    switch (fact.kind) {
+        case 'consumes':
+        case 'unknown':
+            return null;
+        case 'told':
+            return says + fact.status.replace(/^Consumes nothing: /, '');
+        case 'nothing': {
+            const queues = Object.entries(fact.waiting);
+            const total = queues.reduce((sum, [, count]) => sum + count, 0);
+            const where = queues.map(([queue]) => queue).join(', ');
+            const did = fact.answers ? 'it was idle' : 'it did not answer';
+            const wait = `${formatCount(total, 'message')} ${total === 1 ? 'waits' : 'wait'}`;
+            return `${says}${wait} in ${where}, and ${did} for ${formatDuration(fact.seconds)}`;
+        }
+    }
+}
+
+;// CONCATENATED MODULE: ./src/plan/deploy/restart-reasons.js
+
+
+
+/** Nothing to stop: the unit does not run and will not restart by itself. */
+function isAtRest(unit) {
+    return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
+}
+function listRestartReasons(facts, desired, unit, known, changes) {
+    const { unit: fact, code } = facts;
+    const reasons = [];
+    if (fact.activeState !== 'active') {
+        const { activeState, subState } = fact;
+        reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
+    }
+    if (changes.unit)
+        reasons.push('its unit changes');
+    else if (fact.needDaemonReload)
+        reasons.push('systemd has not loaded its current unit file');
+    else {
+        const differing = Object.entries(known)
+            .filter(([name, value]) => fact.properties[name] !== value)
+            .map(([name, value]) => `${name} is ${fact.properties[name]}, not ${value}`);
+        reasons.push(...differing);
+        reasons.push(...whyRunningDiffers(fact, unit.line));
+    }
+    if (changes.support)
+        reasons.push('its support module changes');
+    reasons.push(...changes.release.reasons);
+    const newer = restart_reasons_whyCodeDiffers(fact, code);
+    if (newer !== null)
+        reasons.push(newer);
+    const deaf = facts.consuming === undefined ? null : describeDeafness(facts.consuming);
+    if (deaf !== null)
+        reasons.push(deaf);
+    if (reasons.length === 0 && desired.restartPolicy === 'always')
+        reasons.push('a restart was requested');
+    return reasons;
+}
+/**
+ * By content, if Celeriac started the worker: a clock that was set back makes files newer than every
+ * start, and a restored file older than it is. Otherwise by time.
+ */
+function restart_reasons_whyCodeDiffers(fact, { newest, startedWithThese }, who = 'the worker') {
+    if (startedWithThese === true || newest === null || fact.activeSince === null)
+        return null;
+    if (newest.modified > fact.activeSince)
+        return `${newest.path} is newer than ${who}`;
+    return startedWithThese === false ? 'its code has changed since it was started' : null;
+}
+/** The worker may be older than its unit; its arguments show that. */
+function whyRunningDiffers(fact, line) {
+    const main = fact.processes.find(({ pid }) => pid === fact.mainPid);
+    const found = main && findCeleryCall(main.argv);
+    if (found?.kind !== 'found')
+        return [];
+    const [running, wanted] = [found.call, line.call];
+    const differs = (is, should) => is !== should && !(should !== null && isExpanded(should));
+    const reasons = [];
+    if (differs(running.concurrency, wanted.concurrency)) {
+        reasons.push(`it runs with concurrency ${running.concurrency ?? 'unset'}`);
+    }
+    const { maxMemoryPerChild, maxTasksPerChild, prefetchMultiplier } = running;
+    for (const [name, is, should] of [
+        ['--max-memory-per-child', maxMemoryPerChild, wanted.maxMemoryPerChild],
+        ['--max-tasks-per-child', maxTasksPerChild, wanted.maxTasksPerChild],
+        ['--prefetch-multiplier', prefetchMultiplier, wanted.prefetchMultiplier],
+    ]) {
+        if (differs(is, should))
+            reasons.push(`it runs with ${name} ${is ?? 'unset'}`);
+    }
+    const queues = (call) => call.queues?.join(',').replaceAll('%%', '%') ?? null;
+    if (differs(queues(running), queues(wanted))) {
+        reasons.push(`it consumes ${queues(running) ?? 'the queues of the app'}`);
+    }
+    const missing = wanted.include.filter((module) => !isExpanded(module) && !running.include.includes(module));
+    if (missing.length > 0)
+        reasons.push(`it runs without ${missing.join(', ')}`);
+    return reasons;
+}
+
+;// CONCATENATED MODULE: ./src/plan/deploy/companions.js
+
+
+
+
+
+
+
+
+/**
+ * The units of `also-restart` get code that is newer than they are. Other services that run from the
+ * same checkout keep theirs, and are named.
+ *
+ * @param codeChanges whether this plan brings other code or dependencies
+ * @throws ConfigError when a unit is missing, runs tasks, or cannot be reloaded
+ */
+function planCompanions({ companions, code, unit: worker }, desired, codeChanges) {
+    const guards = [];
+    const restarts = [];
+    const satisfied = [];
+    const findings = [];
+    for (const [at, companion] of (desired.companions ?? []).entries()) {
+        const fact = companions?.named[at];
+        if (fact === undefined)
+            continue;
+        refuseUnfit(companion, fact);
+        const { unit, how, url } = companion;
+        if (!runs(fact)) {
+            const level = fact.activeState === 'failed' ? 'warning' : 'notice';
+            findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
+            continue;
+        }
+        const startedWithThese = companions?.startedWithThese[at] ?? null;
+        const older = whyCodeDiffers(fact, { newest: code.newest, startedWithThese }, 'it');
+        const reason = codeChanges ? 'its code changes' : older;
+        if (reason === null) {
+            satisfied.push(`${unit}: runs the newest code`);
+            continue;
+        }
+        const shared = {
+            unit,
+            how,
+            onlyOnce: fact.processes.some(({ argv }) => runsBeat(argv)),
+            minHealthySeconds: desired.minHealthySeconds,
+            timeoutSeconds: timeoutOf(fact),
+        };
+        guards.push({
+            op: 'guard-companion',
+            ...shared,
+            minHealthySeconds: undoWatch(desired),
+            title: `record how ${unit} runs now`,
+            why: `if a later step fails, it is ${companions_ended[how]} with the code that it has now`,
+        });
+        restarts.push({
+            op: 'restart-companion',
+            ...shared,
+            url,
+            urlTimeoutSeconds: desired.startTimeoutSeconds,
+            title: `${how} ${unit}`,
+            why: `${reason}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${showUrl(url)}`}`,
+        });
+    }
+    const beside = companions?.beside ?? [];
+    if (codeChanges) {
+        const keeps = 'keeps the old one until it is restarted';
+        findings.push(...beside.map((each) => nameBeside(each, keeps)));
+    }
+    else if (whyCodeDiffers(worker, code) !== null) {
+        // Somebody else has brought the code, and may have restarted it.
+        const keeps = 'keeps the old one if it was started before that changed';
+        findings.push(...beside.map((each) => nameBeside(each, keeps)));
+    }
+    return { guards, restarts, satisfied, findings };
+}
+const companions_ended = { restart: 'restarted', reload: 'reloaded' };
+const downtime = {
+    restart: 'it is down between its stop and its start',
+    reload: 'it reloads without a stop',
+};
+const runs = ({ activeState }) => !['inactive', 'failed', 'deactivating'].includes(activeState);
+function refuseUnfit({ unit, how }, fact) {
+    const refuse = (problem, expected) => {
+        throw new ConfigError('input also-restart', `${unit}: ${problem}`, expected);
+    };
+    if (fact.loadState !== 'loaded') {
+        const problem = fact.loadState === 'not-found' ? 'no such unit' : fact.loadState;
+        refuse(`${problem} on the host`, 'units of the app, such as shop-web.service');
+    }
+    if (isWorker(fact)) {
+        // It would lose tasks: only a deploy drains a worker.
+        refuse('it runs a Celery worker, whose tasks a plain restart would interrupt', `a run of deploy-worker with \`unit: ${unit}\` for it`);
+    }
+    if (how === 'reload' && fact.properties.CanReload === 'no') {
+        refuse('it cannot be reloaded: it has no ExecReload=', 'the unit without `reload`');
+    }
+}
+const isWorker = ({ processes }) => processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
+/** Operations that change the code of the app, or what it imports. */
+const codeOperations = [
+    'checkout-code',
+    'switch-release',
+    'install-dependencies',
+];
+/**
+ * Services that run from the same code when it goes back, but for those that go back with it.
+ *
+ * @param steps those that are undone
+ */
+function nameLeftBehind(beside, steps) {
+    if (!steps.some(({ op }) => codeOperations.includes(op)))
+        return [];
+    const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
+    const left = beside.filter(({ unit }) => !guards.some((title) => title.split(' ').includes(unit)));
+    return left.map(({ unit }) => ({
+        level: 'notice',
+        message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,
+    }));
+}
+function nameBeside({ unit, argv }, keeps) {
+    const isCelery = findCeleryCall(argv).kind === 'found';
+    const how = isCelery
+        ? `deploy it with a run of its own (\`unit: ${unit}\`)`
+        : `\`also-restart: ${unit}\` restarts it after the worker`;
+    return {
+        level: 'notice',
+        message: `${unit} also runs from this code and ${keeps}; ${how}`,
+    };
+}
+/** Its own time-outs, and some seconds for systemd's answer. */
+function timeoutOf({ properties }) {
+    const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec].map((span) => {
+        const found = parseTimeSpan(span ?? '');
+        return found === null || !Number.isFinite(found) ? 600 : found / microseconds(1);
+    });
+    return seconds(Math.ceil(Math.max(...spans)) + 30);
+}
+
+;// CONCATENATED MODULE: ./src/plan/roll-back.js
+
+
+/** Errors list this many of the newest releases or transactions. */
+const roll_back_shown = 5;
+/**
+ * Chooses the transactions to undo for `target`: `previous` or the number of a release (0: the state
+ * before Celeriac) to go back to, or a single transaction to undo.
+ *
+ * @throws ConfigError when the host knows no such release or transaction, or can no longer undo it
+ */
+function chooseRollBack(target, { releases }, transactions) {
+    const standing = releases.filter(({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back');
+    if (target === 'previous') {
+        const newest = standing.at(-1);
+        if (newest === undefined) {
+            throw roll_back_refuse('nothing was released on this host', 'a unit that was deployed before');
+        }
+        return undoAll([newest]);
+    }
+    if (/^[0-9]+$/.test(target))
+        return undoAll(newerThan(Number(target), releases, standing));
+    return { transactions: [target], about: aboutTransaction(target, transactions) };
+}
+function newerThan(release, releases, standing) {
+    const found = releases.find((one) => one.release === release);
+    const numbers = [0, ...standing.map((one) => one.release)].slice(-roll_back_shown).join(', ');
+    if (found === undefined) {
+        throw roll_back_refuse(`release ${release} does not exist`, releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`);
+    }
+    if (found.verdict === 'rolled-back') {
+        throw roll_back_refuse(`release ${release} was itself rolled back`, `one of ${numbers}`);
+    }
+    const newer = standing.filter((one) => one.release > release);
+    if (newer.length === 0) {
+        throw roll_back_refuse(`release ${release} is already running on the host`, `an earlier one of ${numbers}`);
+    }
+    return newer;
+}
+function undoAll(releases) {
+    const lost = releases.filter(({ kept }) => !kept);
+    if (lost.length > 0) {
+        throw roll_back_refuse(`the host no longer keeps what it needs to undo release ${lost.map(({ release }) => release).join(', ')}`, 'a newer release');
+    }
+    const newestFirst = releases.toReversed();
+    const names = newestFirst.map(({ release, sha, at }) => `release ${release}${sha === '' ? '' : ` (${sha.slice(0, 7)})`} of ${formatInstant(at)}`);
+    return {
+        transactions: newestFirst.flatMap(({ transaction }) => transaction ?? []),
+        about: names.join(', '),
+    };
+}
+function aboutTransaction(id, transactions) {
+    const found = transactions.find((one) => one.id === id);
+    if (found === undefined) {
+        const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
+        throw roll_back_refuse(`unknown transaction ${id}`, known.length === 0
+            ? 'a transaction of this host, which has none yet'
+            : `one of ${known.slice(-roll_back_shown).join(', ')}`);
+    }
+    if (found.state === 'undone') {
+        throw roll_back_refuse(`transaction ${id} is undone already`, 'a transaction that was committed');
+    }
+    return `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
+}
+const roll_back_refuse = (problem, expected) => new errors_ConfigError('input roll-back', problem, expected);
+
+;// CONCATENATED MODULE: ./src/use-case/roll-back.js
+
+
+
+/**
+ * Undoes earlier deploys from the journals on the host: back to the previous release, to a given
+ * release, or a single transaction.
+ *
+ * @throws ConfigError when the release or transaction is unknown to the host or already undone
+ * @throws HostError when a step could not be undone
+ */
+async function rollBack(run, agent) {
+    const { inputs } = run;
+    const folder = inputs['deploy-to'].path;
+    await rollBackTo(run, agent, { unit: inputs.unit, target: inputs['roll-back'], folder });
+}
+/** The same, for any run. */
+async function rollBackTo(run, agent, { unit, target, folder }) {
+    const { transactions, releases, companions } = await run.look(agent, {
+        transactions: {},
+        releases: { unit },
+        companions: { unit, units: [], folder },
+    });
+    const chosen = chooseRollBack(target, releases, transactions);
+    await undoTransactions(run, agent, {
+        about: chosen.about,
+        whole: 'the worker is as it was before',
+        subject: unit,
+        unit,
+        transactions: chosen.transactions,
+        tell: (steps) => nameLeftBehind(companions.beside, steps),
+    });
+}
+
+;// CONCATENATED MODULE: ./src/use-case/soak-release.js
+
+
+
+
+
+
+/**
+ * Judges the release that runs by what the host wrote down, records when it is proven or failed, and
+ * does what the policy says about a failed one.
+ *
+ * Whoever runs it, and however often: the host's evidence and ledger decide, not this run.
+ *
+ * @throws HostError when a release could not be rolled back completely
+ */
+async function soakRelease(run, agent, desired) {
+    const { unit, limits, onFailure } = desired;
+    const seen = await lookAtSoak(lookThrough(run, agent), unit, limits);
+    const isWanted = limits.wanted > 0;
+    const judged = await soak_release_record(run, agent, unit, isWanted ? seen : { ...seen, verdict: null });
+    const report = {
+        version: 1,
+        unit,
+        state: judged,
+        sentence: `${describeSoakState(judged, seen, isWanted)}${isUnrecorded(run, seen) ? ' (Dry run: not recorded.)' : ''}`,
+        release: aboutRelease(seen.release, seen, judged),
+        verdict: isWanted ? seen.verdict : null,
+        comparison: seen.comparison,
+        rolledBackTo: null,
+        by: run.meta(unit).holder,
+    };
+    await run.showDetails(`the soak of ${unit}`, renderSoakText(report));
+    const publish = (end) => {
+        tell(run, agent, end);
+        run.output('soak', end.state);
+        run.output('soak-report', JSON.stringify(end));
+        return end;
+    };
+    if (judged !== 'failed' || onFailure === 'report' || seen.release === null) {
+        return publish(report);
+    }
+    let rolledBackTo = null;
+    try {
+        rolledBackTo = await goBack(run, agent, unit, seen.release, seen.releases);
+    }
+    finally {
+        // Also where the host could not go back.
+        publish({ ...report, rolledBackTo });
+    }
+    return { ...report, rolledBackTo };
+}
+/** The error of a release that failed. */
+const soakError = ({ sentence, verdict, rolledBackTo }) => new GateError('soak', sentence, verdict?.failure?.evidence ?? [], rolledBackTo === null
+    ? 'deploy a release that mends it, or roll back with `roll-back: previous` of deploy-worker.'
+    : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that mends it.`);
+/** Whether a dry run found what another run would record. */
+const isUnrecorded = (run, { verdict }) => run.dryRun && verdict !== null && verdict.state !== 'unproven';
+/** Records a verdict, once; the state of the release after that. */
+async function soak_release_record(run, agent, unit, { release, verdict, figures, sampling }) {
+    if (release === null)
+        return 'none';
+    const settled = verdict === null ? release.state : verdict.state;
+    if ((settled !== 'proven' && settled !== 'failed') || release.transaction === null)
+        return settled;
+    // A run that was cut off may have recorded it, and left the samples going on.
+    if (verdict === null && !sampling)
+        return settled;
+    if (run.dryRun)
+        return settled;
+    if (agent.hello.access === 'read') {
+        run.warn(`this key may only read, so nobody recorded that release ${release.release} ${settled === 'proven' ? 'is proven' : 'failed'}`);
+        return settled;
+    }
+    const proof = {
+        unit,
+        transaction: release.transaction,
+        verdict: settled,
+        why: verdict?.sentence ?? release.soakWhy,
+        figures: figures ?? {},
+    };
+    if (await agent.prove(proof, run.meta(unit)))
+        return settled;
+    run.warn(`release ${release.release} of ${unit} was replaced, undone or judged by another run while this one judged it; nothing was recorded`);
+    return 'superseded';
+}
+/** The release that runs again; `null`: none is proven, or the host can no longer go back. */
+async function goBack(run, agent, unit, failed, releases) {
+    const target = lastProven(releases, failed.release);
+    if (target === null) {
+        run.warn(`not rolled back: no release before ${failed.release} is proven`);
+        return null;
+    }
+    try {
+        await rollBackTo(run, agent, { unit, target: String(target.release), folder: null });
+    }
+    catch (error) {
+        if (!(error instanceof errors_ConfigError))
+            throw error;
+        run.warn(`not rolled back to release ${target.release}: ${error.message}`);
+        return null;
+    }
+    return run.dryRun ? null : target.release;
+}
+function aboutRelease(release, { verdict }, state) {
+    if (release === null || release.transaction === null)
+        return null;
+    const { release: number, transaction, sha, actor, since } = release;
+    const decided = state === 'proven' || state === 'failed' ? (verdict?.decidedAt ?? null) : null;
+    return { number, transaction, sha, actor, since: decided ?? since };
+}
+function tell(run, agent, report) {
+    const table = tableOfComparison(report);
+    run.report(agent, {
+        subject: report.unit,
+        sentence: report.sentence,
+        checklist: soakChecklist(report),
+        plan: null,
+        outcome: null,
+        findings: [],
+        extra: { ...(table !== null && { table }), details: detailsOfSoak(report) },
+        data: report,
+    });
+}
+
+;// CONCATENATED MODULE: ./src/cli/soak.js
+var soak_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var soak_disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+/** `celeriac soak`. */
+const soak = {
+    name: 'soak',
+    summary: 'Judges the release that runs by what the host wrote down every minute, and records when it is proven, or failed: the same as the workflow.',
+    usage: '[--host H] [--unit U] [flags]',
+    about: [],
+    inputs: soakCommandInputs,
+    own: [
+        ...placeFlags,
+        {
+            name: 'json',
+            takes: '',
+            fallback: '',
+            description: 'Print one JSON document instead of text; progress still goes to stderr.',
+            isSwitch: true,
+        },
+    ],
+    exits: {
+        [exitCodes.done]: 'proven, or not yet',
+        [exitCodes.host]: 'the host could not be reached, or a roll-back was not complete',
+        [exitCodes.usage]: 'invalid usage',
+        [exitCodes.found]: 'the release failed',
+        [exitCodes.interrupted]: 'interrupted',
+    },
+    refuse: () => { },
+    run: soak_judge,
+};
+async function soak_judge(flags, tools) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        const { terminal, interrupted, person } = tools;
+        const set = inputsFor(soakCommandInputs, flags.has('host'));
+        const inputs = readInputs(set, givenBy(flags), new Map());
+        const agent = soak_addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person), tools), true);
+        interrupted.addEventListener('abort', () => void agent.close());
+        const meta = {
+            action: 'soak',
+            holder: `${person.name}@${(0,external_node_os_namespaceObject.hostname)()}`,
+            sha: '',
+            actor: person.name,
+            lockTimeoutSeconds: inputs['lock-timeout'],
+            unit: inputs.unit,
+        };
+        const dryRun = inputs['dry-run'];
+        const run = new TerminalRun({ terminal, meta, dryRun, json: flags.has('json'), interrupted });
+        const { state } = await soakRelease(run, agent, readSoakDesired(inputs));
+        return state === 'failed' ? exitCodes.found : exitCodes.done;
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = soak_disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+
 ;// CONCATENATED MODULE: ./src/cli/terminal.js
 
 /** Text from a host or a database must not control the terminal, or the runner that shows it. */
@@ -59394,10 +60876,11 @@ const guardTerminal = (terminal) => ({
 
 
 
+
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 /** Every command, in display order. */
-const celeriac_commands = [cleanup, harden, unharden];
+const celeriac_commands = [cleanup, soak, harden, unharden];
 /**
  * The command line: `celeriac <command> …`. Never throws.
  *

@@ -334,6 +334,25 @@ def test_a_snapshot_is_complete_and_has_its_digest(database: AppDatabase, host: 
         assert opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall() == ALL
 
 
+@pytest.mark.parametrize("wal", [False, True])
+def test_a_snapshot_says_when_the_database_was_last_written(
+    database: AppDatabase, host: Host, wal: bool
+) -> None:
+    if wal:
+        # Its writer ends without a last checkpoint.
+        program = (
+            "import os, sqlite3, sys; opened = sqlite3.connect(sys.argv[1], isolation_level=None);"
+            " opened.execute('PRAGMA journal_mode = WAL');"
+            " opened.execute('UPDATE jobs SET data = NULL'); os._exit(0)"
+        )
+        subprocess.run([sys.executable, "-I", "-c", program, str(database.path)], check=True)
+        os.utime(f"{database.path}-wal", (1_700_000_500, 1_700_000_500))
+    # A checkpoint writes to the database later than the app did.
+    os.utime(database.path, (1_700_000_900, 1_700_000_900))
+    answer, _, _ = sent(host, database=str(database.path), limitBytes=MIB)
+    assert answer["writtenAt"] == (1_700_000_500 if wal else 1_700_000_900)
+
+
 def test_a_snapshot_is_sent_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(1000000)")
@@ -375,13 +394,14 @@ def test_a_database_above_the_limit_is_refused_with_the_next_step(
 
 def table(name: str, parent: str | None = None, **more: Any) -> dict[str, Any]:
     tie = None if parent is None else {"table": parent, "column": "job_id", "foreignKey": True}
-    lists = ("statuses", "orphanedBy", "ids", "beginnings", "bystanders")
+    lists = ("statuses", "unknown", "orphanedBy", "ids", "beginnings", "bystanders")
     names = {"table": name, "id": "id", "status": "status", "columns": ["id", "status"]}
     return {**names, "parent": tie, "own": None, **{each: [] for each in lists}, **more}
 
 
 def wanted(jobs: Any = None, links: Any = None) -> dict[str, Any]:
-    return {"tables": [table("jobs", **(jobs or {})), table("links", "jobs", **(links or {}))]}
+    tables = [table("jobs", **(jobs or {})), table("links", "jobs", **(links or {}))]
+    return {"tables": tables, "counts": "status counts", "mostUnknown": 1}
 
 
 @pytest.fixture
@@ -436,6 +456,26 @@ def test_rows_without_their_parent_are_suspects_if_requested(
     assert extracted(large, host)[1] == []
     tie = {"table": "jobs", "column": "job_id", "foreignKey": True}
     assert extracted(large, host, links={"orphanedBy": [tie]})[1] == [1, 2]
+
+
+def test_an_extract_counts_all_rows_by_status_and_holds_some_in_unknown_ones(
+    large: AppDatabase, host: Host
+) -> None:
+    with large.open() as opened:
+        opened.execute("UPDATE jobs SET status = 'RUNNING' WHERE id <> 'two'")
+        opened.execute("UPDATE links SET status = x'ff' WHERE id = 12")
+    assert extracted(large, host)[1] == []
+    _, found = extracted(large, host, jobs={"unknown": ["RUNNING", "' OR 1 --"]})
+    assert found in (["alive", 21, 22], ["one", 1, 2])
+    with closing(sqlite3.connect(str(large.path.with_name("part.db")))) as opened:
+        counts = opened.execute('SELECT * FROM "status counts" ORDER BY 1, 3 DESC').fetchall()
+    assert set(counts) == {
+        ("jobs", "RUNNING", 2),
+        ("jobs", "done", 1),
+        ("links", "done", 4),
+        ("links", None, 1),
+        ("links", "processing", 1),
+    }
 
 
 def test_an_extract_that_is_too_large_names_its_rows(

@@ -229,6 +229,25 @@ def test_a_task_that_a_worker_holds_is_not_owed(broker: FakeBroker) -> None:
     assert (said["owed"], said["held"]) == ([], ["a", "b", "c"])
 
 
+def test_a_task_that_a_worker_runs_comes_with_its_begin(broker: FakeBroker) -> None:
+    at = 1795860000.25
+    broker.add_worker(
+        "celery@here",
+        812,
+        active=[
+            {"id": "a", "time_start": at},
+            # Old versions tell it by a clock of their own, or not at all.
+            {"id": "b", "time_start": 4711.5},
+            {"id": "c", "time_start": None},
+            {"id": "d", "time_start": at},
+        ],
+        reserved=[{"id": "e", "time_start": None}],
+    )
+    said = trace(broker, "a", "b", "c", "e", main=812)
+    assert said["begun"] == {"a": at}
+    assert said["held"] == ["a", "b", "c", "e"]
+
+
 def test_all_that_is_left_is_counted_whatever_is_asked_for(broker: FakeBroker) -> None:
     assert (trace(broker)["holding"], trace(broker)["waiting"]) == (0, 0)
     broker.bind("reply.celery.pidbox", "1.reply.celery.pidbox")
@@ -277,7 +296,14 @@ def test_a_worker_that_does_not_report_its_tasks_is_a_problem(
 def test_without_any_worker_nobody_holds_anything(broker: FakeBroker) -> None:
     broker.put("links", message("a"))
     said = trace(broker, "a", "b")
-    assert said == {"owed": ["a"], "held": [], "holding": 0, "waiting": 1, "hidden": None}
+    assert said == {
+        "owed": ["a"],
+        "held": [],
+        "begun": {},
+        "holding": 0,
+        "waiting": 1,
+        "hidden": None,
+    }
 
 
 def test_only_messages_of_these_tasks_are_removed(broker: FakeBroker) -> None:

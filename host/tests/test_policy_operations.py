@@ -98,6 +98,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
         },
         "enable-unit": {"unit": UNIT},
         "start-sampler": {"unit": UNIT, "paths": ["/", at.app]},
+        "stop-sampler": {"unit": UNIT},
         "drain-worker": {
             **app,
             **undo,

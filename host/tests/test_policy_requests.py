@@ -46,11 +46,19 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "unit": {"name": UNIT, "exposure": True, "programs": [f"{at.app}/venv/bin/celery"]},
         "workers": {"command": "x"},
         "code": {"unit": UNIT},
+        "settings": {"unit": UNIT},
+        "room": {"unit": UNIT, "paths": [at.app]},
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
         "limits": {"unit": UNIT},
+        "sampling": {"unit": UNIT},
         "samples": {"unit": UNIT, "after": {"file": "0f" * 16, "offset": 10}},
+        "command": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "argv": ["python", "manage.py", "migrate"],
+            "timeoutSeconds": 30,
+        },
         "http": {"probes": [{"url": "http://127.0.0.1:8000/health", "timeoutSeconds": 5}]},
         "stores": {"unit": UNIT, "databases": [database], "statusColumns": ["status"]},
         "tasks": {**app, **others, "ids": ["x"]},
@@ -79,6 +87,9 @@ def queries(at: Hardened) -> Dict[str, Any]:
     }
 
 
+COUNTED = {"counts": "celeriac_status_counts", "mostUnknown": 200}
+
+
 def messages(at: Hardened) -> Dict[str, Any]:
     """One of each request."""
     found: Dict[str, Any] = {
@@ -86,7 +97,7 @@ def messages(at: Hardened) -> Dict[str, Any]:
         "snapshot": {
             "database": f"{at.app}/app.db",
             "limitBytes": 1024,
-            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}]},
+            "extract": {"unit": UNIT, "tables": [{"table": "jobs"}], **COUNTED},
         },
         "submit": {"request": {"kind": "canary", **canary(at)}},
         "receive": {"sha256": SHA, "step": "begin", "sizeBytes": 10},
@@ -178,8 +189,15 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("unit", {"name": UNIT, "programs": ["/root/../x/celery"]}, "units: "),
         ("workers", {"command": "."}, "workers: "),
         ("code", {"unit": "ssh.service"}, "units: "),
+        ("settings", {"unit": "ssh.service"}, "units: "),
+        ("room", {"unit": "ssh.service"}, "units: "),
+        ("room", {"paths": ["../etc"]}, "units: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
+        ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),
+        ("command", {"argv": ["python", "manage.py"]}, "commands: "),
+        ("command", {"interpreter": ["/bin/sh"]}, "interpreter: "),
+        ("command", {"unit": "ssh.service"}, "units: "),
         ("http", probe("http://169.254.169.254/latest"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/../x"), "urls: "),
         ("http", probe("http://127.0.0.1:8000/api/%2e%2e/"), "urls: "),
@@ -287,13 +305,18 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
             assert refused(message, at, "read").startswith("access: ")
     task = {"kind": "task", **canary(at), "task": "shop.tasks.probe"}
     assert refused({**messages(at)["submit"], "request": task}, at, "read").startswith("access: ")
+    # A command may change whatever it wants to.
+    command = {"command": queries(at)["command"]}
+    facts.judge(command, at.scene())
+    assert refusal(lambda: facts.judge(command, at.scene("read"))).startswith("access: ")
 
 
 @pytest.mark.parametrize(
     ("ask", "changed", "reason"),
     [
         ("snapshot", {"database": "/etc/shadow"}, "databases: "),
-        ("snapshot", {"extract": {"unit": "ssh.service", "tables": []}}, "units: "),
+        ("snapshot", {"extract": {"unit": "ssh.service", "tables": [], **COUNTED}}, "units: "),
+        ("snapshot", {"extract": {"unit": UNIT, "tables": []}}, "databases: extract of snapshot: "),
         ("receive", {"sha256": "../../x"}, "checkout: "),
         ("receive", {"step": "exec"}, "checkout: "),
         ("receive", {"sizeBytes": 2**39}, "limits: "),

@@ -199,6 +199,7 @@ def test_with_empty_queues_a_task_that_no_worker_holds_is_nowhere() -> None:
     assert trace(idle, "a", main=7) == {
         "owed": [],
         "held": [],
+        "begun": {},
         "holding": 0,
         "waiting": 0,
         "hidden": None,

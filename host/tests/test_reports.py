@@ -44,6 +44,9 @@ def test_unknown_fields_do_not_pass() -> None:
         ({"holding": float("nan")}, "out of range"),
         ({"waiting": 10**400}, "out of range"),
         ({"hidden": {}}, "instead of a text"),
+        ({"begun": {"c": 1.5}}, "nobody asked for"),
+        ({"begun": [1.5]}, "instead of numbers"),
+        ({"begun": {"a": "1.5"}}, "instead of a number"),
     ],
 )
 def test_what_the_program_never_reports_is_a_problem(
@@ -59,6 +62,11 @@ def test_calls_of_a_probe_have_no_ids_yet() -> None:
     asked = {"kind": "task", "task": "shop.tasks.probe", "calls": [{"args": [1]}]}
     said = {**JOBS, "delivery": {"transport": "redis", "where": "", "seconds": 1, "problem": None}}
     assert reports.checked("probe", asked, said) == said
+
+
+def test_the_begin_of_tasks_passes() -> None:
+    said = {**FOUND, "begun": {"a": 1795860000.25}}
+    assert reports.checked("messages", TRACE, said) == said
 
 
 @pytest.mark.parametrize("missing", sorted(FOUND))

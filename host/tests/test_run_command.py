@@ -10,7 +10,7 @@ from typing import Any, Dict
 
 import pytest
 from celeriac_host.app import companions as served
-from celeriac_host.facts import companions
+from celeriac_host.facts import command, companions
 from celeriac_host.operations import guard_companion, run_command
 from celeriac_host.state.journal import TODO, Journal
 from celeriac_host.system import processes
@@ -81,6 +81,42 @@ def test_a_command_that_fails_says_how(
     args = asking("python", "-c", code, timeoutSeconds=1)
     with pytest.raises(OperationError, match=said):
         run_command.do(args, host_in(host, tmp_path), journal.step(0))
+
+
+def test_a_check_of_the_user_is_told_by_its_answer(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "check.py").write_text(
+        "import os, sys\n"
+        "print('url', 'postgres://me:secret@db/app', os.environ['COLOUR'])\n"
+        "print('to stderr', repr(sys.stdin.read()), file=sys.stderr)\n"
+        "raise SystemExit(3)\n"
+    )
+    found = command.look(asking("python", "check.py"), host_in(host, tmp_path))
+    assert found["code"] == 3
+    assert found["output"] == "url postgres://me:**@db/app red\nto stderr ''"
+    assert found["problem"] is None
+    assert host.notes == []
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", -9),
+        ("import time; print('asking', flush=True); time.sleep(60)", None),
+    ],
+)
+def test_a_check_that_does_not_end_by_itself(
+    host: Host, tmp_path: Path, code: str, ended: int | None
+) -> None:
+    args = asking("python", "-c", code, timeoutSeconds=1)
+    assert command.look(args, host_in(host, tmp_path))["code"] == ended
+
+
+def test_of_a_check_that_prints_much_the_end_is_told(host: Host, tmp_path: Path) -> None:
+    code = "print('first'); print('\u00e4' * 100_000); print('x\\n' * 20_000 + 'last')"
+    found = command.look(asking("python", "-c", code), host_in(host, tmp_path))
+    assert found["output"].endswith("x\nlast")
+    assert "first" not in found["output"]
+    assert len(found["output"].encode()) <= 8192
 
 
 @pytest.mark.parametrize(

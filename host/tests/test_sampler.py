@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 import pytest
-from celeriac_host.operations import start_sampler
+from celeriac_host.operations import start_sampler, stop_sampler
 from celeriac_host.sampler import failures, journal, reading, work
 from celeriac_host.state import guard_timer, sampler_timer, samples, sampling, textfile, webhook
 from celeriac_host.state.journal import Journal
@@ -150,6 +150,43 @@ def test_too_many_processes_are_not_summed(here: Host, monkeypatch: pytest.Monke
     (taken,) = lines(here)
     assert (taken["memory"]["main"], taken["memory"]["children"]) == (None, None)
     assert taken["memory"]["current"] == 300000
+
+
+def in_v1(tmp_path: Path) -> None:
+    """As systemd mounts cgroup v1: its own tree, and one for each controller."""
+    systemd = tmp_path / "cgroup" / "systemd" / "worker"
+    systemd.parent.mkdir()
+    (tmp_path / "cgroup" / "worker").rename(systemd)
+    for each in systemd.iterdir():
+        if each.name.startswith(("memory.", "io.")):
+            each.unlink()
+
+
+@pytest.mark.parametrize("limit", [700000, 9223372036854771712])
+def test_memory_by_cgroup_v1(here: Host, tmp_path: Path, limit: int) -> None:
+    in_v1(tmp_path)
+    group = tmp_path / "cgroup" / "memory" / "worker"
+    group.mkdir(parents=True)
+    for name, value in {
+        "usage_in_bytes": 300000,
+        "max_usage_in_bytes": 400000,
+        "memsw.usage_in_bytes": 310000,
+        "limit_in_bytes": limit,
+    }.items():
+        (group / f"memory.{name}").write_text(f"{value}\n")
+    work.tick(here)
+    memory = lines(here)[0]["memory"]
+    assert memory.pop("main") > 0 and memory.pop("children") > 0
+    most = limit if limit == 700000 else None
+    assert memory == {"current": 300000, "peak": 400000, "swap": 10000, "high": None, "max": most}
+
+
+def test_memory_that_nobody_counts_is_summed(here: Host, tmp_path: Path) -> None:
+    in_v1(tmp_path)
+    work.tick(here)
+    memory = lines(here)[0]["memory"]
+    assert memory["current"] == memory["main"] + memory["children"] > 0
+    assert [memory[name] for name in ("peak", "swap", "high", "max")] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -321,6 +358,22 @@ def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:
     assert sampling.seen(here.state, UNIT)["cursor"]
 
 
+def test_a_release_that_is_not_soaked_ends_them_and_its_undo_goes_on(
+    here: Host, journal_folder: str
+) -> None:
+    args, step = {"op": "stop-sampler", "unit": UNIT}, Journal(journal_folder).step(0)
+    before = sampling.read(here.state, UNIT)
+    assert stop_sampler.undo(args, here, step) is None
+    assert not stop_sampler.check(args, here)
+    stop_sampler.do(args, here, step)
+    assert stop_sampler.check(args, here)
+    assert not sampler_timer.is_armed()
+    for _ in range(2):
+        assert stop_sampler.undo(args, here, step) is not None
+        assert sampling.read(here.state, UNIT) == before
+        assert sampler_timer.is_armed()
+
+
 @pytest.fixture
 def journal_folder(journal: Journal) -> str:
     return journal.folder
@@ -352,10 +405,12 @@ def test_lines_are_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     counts, cursor = count(
         host,
         monkeypatch,
-        entry("[2026-01-18 11:02:03,123: ERROR/MainProcess] boom", PRIORITY="6"),
-        entry("[2026-01-18 11:02:03,123: INFO/MainProcess] ERROR is a word", PRIORITY="6"),
-        entry("Traceback (most recent call last):", PRIORITY="6"),
-        entry("from C", PRIORITY="3"),
+        entry("[2026-01-18 11:02:03,123: ERROR/MainProcess] boom", _PID="1"),
+        # The traceback of another process comes in between: two errors.
+        entry("Traceback (most recent call last):", _PID="2"),
+        entry("[2026-01-18 11:02:03,123: INFO/MainProcess] ERROR is a word", _PID="1"),
+        entry('  File "/srv/app/tasks.py", line 3, in run', _PID="2"),
+        entry("ValueError: 7", _PID="2"),
         entry(list(b"HTTP 429 \xff")),
         entry("429 Too Many Requests"),
         entry("order 429 took 429 ms, 4290 rows, status 200"),
@@ -384,7 +439,7 @@ def test_a_flood_is_a_lower_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(journal, "follow", follow)
     counts, cursor = journal.count(host, UNIT, "s=1;i=1")
-    assert counts == {"errors": 0, "tracebacks": 1, "rateLimited": 0, "dropped": 1}
+    assert counts == {"errors": 1, "tracebacks": 1, "rateLimited": 0, "dropped": 1}
     assert cursor == "end"
 
 

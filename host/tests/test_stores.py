@@ -117,17 +117,22 @@ def test_an_extract_of_postgresql_reads_the_columns_of_the_plan_and_no_others(ho
         "own": None,
         "columns": ["key", "colour"],
         "statuses": ["done", 1, "1"],
+        "unknown": ["RUNNING"],
         "orphanedBy": [],
         "ids": [],
         "beginnings": ["abc"],
         "bystanders": [],
     }
-    extract = {"unit": "worker.service", "tables": [table]}
+    extract = {"unit": "worker.service", "tables": [table], "counts": "c", "mostUnknown": 7}
     session = postgres.Session(host, "worker.service", URL)
     script = postgres_extract.Extract(session, extract, 1).script()
     assert 'json_build_array(0, json_build_array(t."key", t."colour"))' in script
     suspects = script[script.index("s0 AS") : script.index("u0 AS")]
-    assert suspects.count("UNION") == 1
+    assert suspects.count("UNION") == 2
+    assert """t."state"::text = ('["RUNNING"]'::jsonb ->> 0) LIMIT 7)""" in suspects
+    counts = script[script.rindex("UNION ALL") :]
+    assert 'to_jsonb(t."state") AS s, count(*) AS n FROM "jobs" t GROUP BY 1' in counts
+    assert "json_build_array(1, " in counts
     assert """left(t."key"::text, 3) = ('["abc"]'::jsonb ->> 0)""" in suspects
     assert """IN (('["done"]'::jsonb ->> 0), ('["1"]'::jsonb ->> 0))""" in suspects
 

@@ -523,6 +523,11 @@ export const verifyInputs = {
     'URLs separated by white space',
     urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),
+  checks: yamlInput({
+    description:
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+    fallback: '',
+  }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
   concurrency: maybeIntegerInput(
     {
@@ -574,6 +579,7 @@ export const soakCommandInputs = {
   unit,
   ...soakInputs,
   'max-429': verifyInputs['max-429'],
+  'rate-limit-max': verifyInputs['rate-limit-max'],
   'max-errors': verifyInputs['max-errors'],
 } as const;
 

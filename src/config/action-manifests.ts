@@ -1,5 +1,6 @@
 import { type ActionName, actions } from './action-inputs.ts';
 import type { Inputs } from './input.ts';
+import { soakIssueInputs } from './soak-issue-inputs.ts';
 
 /** Content of an `action.yml`. The files are generated from this (`npm run docs`). */
 export interface ActionManifest {
@@ -15,7 +16,7 @@ const commonOutputs = {
   transaction: 'Id of the transaction on the host; empty if nothing was changed.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
+export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifest>> = {
   provision: {
     title: 'Celeriac: provision',
     description:
@@ -67,5 +68,12 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
       'report-path':
         'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
+  },
+  'soak-issue': {
+    title: 'Celeriac: soak issue',
+    description: 'Opens one issue about a release that failed its soak, and updates it.',
+    icon: 'alert-circle',
+    inputs: soakIssueInputs,
+    outputs: { issue: 'Address of the issue; empty if none was opened or changed.' },
   },
 };

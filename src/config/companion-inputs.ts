@@ -51,8 +51,8 @@ export const commandsInput = (described: Described): Input<readonly (readonly st
     },
   );
 
-/** `null`: an unclosed quote, or something outside quotes that a shell would interpret. */
-function readWords(line: string): readonly string[] | null {
+/** The words of a command. `null`: an unclosed quote, or something outside quotes that a shell would interpret. */
+export function readWords(line: string): readonly string[] | null {
   const words: string[] = [];
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
   if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(line)) return null;

@@ -132,7 +132,7 @@ export const hardenInputs = {
   ),
   'before-start': commandsInput({
     description:
-      'Commands that deploys may run as the user of the app, word for word, one per line.',
+      'Commands that deploys (`before-start`) and `checks` of verify may run as the user of the app, word for word, one per line.',
   }),
   'read-write-paths': listInput(
     {

@@ -100,7 +100,10 @@ export const policyShape = z
     }),
     commands: list(z.array(z.string().min(1).max(longest.text)).min(1).max(longest.list))
       .optional()
-      .meta({ description: 'Commands that `before-start` may run as the app, word for word.' }),
+      .meta({
+        description:
+          'Commands that `before-start`, and `checks` of verify, may run as the app, word for word.',
+      }),
     writablePaths: list(path)
       .optional()
       .meta({ description: 'Paths that a deploy may add to `ReadWritePaths=` of a unit.' }),

@@ -1,18 +1,9 @@
-import {
-  type Alias,
-  type Document,
-  LineCounter,
-  type ParsedNode,
-  parseDocument,
-  visit,
-} from 'yaml';
 import { z } from 'zod';
 import { ConfigError } from '../model/errors.ts';
 import type { Resend, StatusWord } from '../model/job-store.ts';
 import { isDatabase } from './input.ts';
 import { parsePostgresUrl } from './postgres-url.ts';
-import { describeKey } from './shown-value.ts';
-import { describeYamlError } from './yaml-problem.ts';
+import { readYamlList } from './yaml-list.ts';
 
 /** A job database as the user describes it, where its schema is not recognized. */
 export interface StoreSpec {
@@ -95,58 +86,17 @@ const storesShape = z.array(
  * @throws ConfigError with the line and what is expected
  */
 export function parseStores(text: string): readonly StoreSpec[] {
-  if (text.trim() === '') return [];
-  const lines = new LineCounter();
-  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
-  const document = parseDocument(text, options);
-  const place = (offset: number | undefined): string =>
-    `input stores, line ${lines.linePos(offset ?? 0).line}`;
-  const broken = document.errors[0];
-  if (broken !== undefined) {
-    throw new ConfigError(place(broken.pos[0]), describeYamlError(broken), 'a YAML list');
-  }
-  const at = (path: readonly PropertyKey[]): string => {
-    for (let length = path.length; length >= 0; length -= 1) {
-      const node = document.getIn(path.slice(0, length), true) as ParsedNode | undefined;
-      if (node?.range) return place(node.range[0]);
-    }
-    return place(0);
-  };
-  const parsed = storesShape.safeParse(resolve(document, place));
-  if (!parsed.success) throw describeIssue(parsed.error.issues[0], at);
-  const stores = parsed.data.map((store, index) => ({ ...store, where: at([index]) }));
-  if (stores.length === 0) {
-    throw new ConfigError(
-      at([]),
-      '`stores` is an empty list',
-      'at least one store, or no `stores`',
-    );
-  }
+  const { items, at } = readYamlList(text, {
+    input: 'stores',
+    item: 'store',
+    shape: storesShape,
+    fields,
+    expected:
+      'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
+  });
+  const stores = items.map((store, index) => ({ ...store, where: at([index]) }));
   refuseTwice(stores);
   return stores;
-}
-
-/** The values, with aliases (`*name`) replaced by what they stand for. */
-function resolve(
-  document: Document.Parsed,
-  place: (offset: number | undefined) => string,
-): unknown {
-  const aliases: Alias[] = [];
-  visit(document, { Alias: (_, alias) => void aliases.push(alias) });
-  const unknown = aliases.find((alias) => alias.resolve(document) === undefined);
-  if (unknown !== undefined) {
-    const problem = 'invalid `stores`: an alias (`*name`) does not name an earlier anchor';
-    throw new ConfigError(place(unknown.range?.[0]), problem, 'the name of an earlier anchor');
-  }
-  try {
-    return document.toJS();
-  } catch (cause) {
-    // What remains is an alias that refers to itself, or to more than the parser expands.
-    const where = place(aliases.at(-1)?.range?.[0]);
-    const problem = 'invalid `stores`: its aliases expand to too many values';
-    throw new ConfigError(where, problem, 'the values written out', { cause });
-  }
 }
 
 function refuseTwice(stores: readonly StoreSpec[]): void {
@@ -177,23 +127,3 @@ const fields: ReadonlySet<string> = new Set([
   ...Object.keys(tableShape.shape),
   ...['task', 'args', 'queue'],
 ]);
-
-function describeIssue(
-  issue: z.core.$ZodIssue | undefined,
-  at: (path: readonly PropertyKey[]) => string,
-): ConfigError {
-  const path = issue?.path ?? [];
-  const parts = path.map((part) =>
-    typeof part === 'number' || fields.has(String(part)) ? String(part) : '*',
-  );
-  const name = parts.length === 0 ? '`stores`' : `\`${parts.join('.')}\``;
-  const message =
-    issue?.code === 'unrecognized_keys'
-      ? describeKey(issue.keys[0] ?? '', [...fields])
-      : (issue?.message ?? 'not a list of stores');
-  return new ConfigError(
-    at(path),
-    `invalid ${name}: ${message}`,
-    'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
-  );
-}

@@ -1,8 +1,10 @@
 import { ConfigError } from '../model/errors.ts';
 import type { HttpProbe } from '../model/facts.ts';
+import type { OwnCheck } from '../model/own-check.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import type { VerifyValues } from './action-inputs.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
+import { parseOwnChecks } from './own-checks-input.ts';
 
 /** How verify proves that the worker works: by probes through its own queues. */
 export type GateDesired =
@@ -43,6 +45,8 @@ export interface VerifyDesired {
   /** Timeout of the single probe, and again of the batch. */
   readonly gateTimeoutSeconds: Seconds;
   readonly probes: readonly HttpProbe[];
+  /** Those that the user has written. */
+  readonly ownChecks: readonly OwnCheck[];
   readonly swapBytes: Bytes | null;
   /** Child processes; `null`: as in the unit's ExecStart. */
   readonly concurrency: number | null;
@@ -81,6 +85,7 @@ export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
     gate: readGate(inputs),
     gateBatch: inputs['gate-batch'],
     gateTimeoutSeconds: inputs['gate-timeout'],
+    ownChecks: parseOwnChecks(inputs.checks),
     probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
     swapBytes: inputs['swap-size'].bytes,
     concurrency: inputs.concurrency.value,

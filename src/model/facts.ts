@@ -1,7 +1,7 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
-import type { SamplesFact, SamplesQuery } from './sample.ts';
+import type { SamplesFact, SamplesQuery, SamplingFact } from './sample.ts';
 import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -14,6 +14,10 @@ export interface FactArguments {
   readonly files: { readonly paths: readonly string[] };
   readonly swap: { readonly path: string };
   readonly sysctl: { readonly names: readonly string[] };
+  /** What the present release proved of the unit. */
+  readonly settings: { readonly unit: string };
+  /** File systems that the app of a unit writes to, and those of the given paths. */
+  readonly room: { readonly unit: string; readonly paths: readonly string[] };
   readonly unit: {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
@@ -30,6 +34,8 @@ export interface FactArguments {
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
   readonly limits: { readonly unit: string };
+  /** Runs a command of the app once, as its unit would. */
+  readonly command: CommandQuery;
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
    * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
@@ -70,6 +76,7 @@ export interface FactArguments {
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
   readonly samples: SamplesQuery;
+  readonly sampling: { readonly unit: string };
 }
 
 export interface FactAnswers {
@@ -77,6 +84,8 @@ export interface FactAnswers {
   readonly files: Readonly<Record<string, FileFact>>;
   readonly swap: SwapFact;
   readonly sysctl: SysctlFact;
+  readonly settings: SettingsFact | null;
+  readonly room: readonly FileSystemRoom[];
   readonly unit: UnitFact;
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
@@ -84,6 +93,7 @@ export interface FactAnswers {
   readonly logged: LoggedFact;
   readonly kernel: KernelFact;
   readonly limits: LimitsFact;
+  readonly command: CommandFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
@@ -103,6 +113,7 @@ export interface FactAnswers {
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
   readonly samples: SamplesFact;
+  readonly sampling: SamplingFact;
 }
 
 /** A backup of a SQLite database, and how the database differs from it now. */
@@ -251,6 +262,22 @@ export interface SysctlFact {
     readonly path: string;
     readonly line: number;
   }[];
+}
+
+/** Of the newest release that stayed and proved any; `null`: there is none. */
+export interface SettingsFact {
+  readonly transaction: string;
+  /** As `systemctl show` printed them. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+export interface FileSystemRoom {
+  readonly mountPoint: string;
+  readonly type: string;
+  /** `free`: for users other than root. `null`: not asked, as it may wait for a network. */
+  readonly bytes: { readonly used: Bytes; readonly free: Bytes } | null;
+  /** `null`: not counted by this file system. */
+  readonly inodes: { readonly used: number; readonly free: number } | null;
 }
 
 export interface UnitFact {
@@ -423,6 +450,24 @@ export interface LimitedService {
   readonly currentBytes: Bytes | null;
 }
 
+export interface CommandQuery {
+  readonly unit: string;
+  /** Runs in place of `python` and `python3`. */
+  readonly interpreter: readonly string[];
+  readonly argv: readonly string[];
+  readonly timeoutSeconds: Seconds;
+}
+
+export interface CommandFact {
+  /** Negative: the signal that ended it; `null`: it did not end in time, or could not be run. */
+  readonly code: number | null;
+  /** The last 8 KiB of what it printed. */
+  readonly output: string;
+  readonly seconds: Seconds;
+  /** Why it could not be run, or was ended. */
+  readonly problem: string | null;
+}
+
 export interface HttpProbe {
   readonly url: string;
   readonly timeoutSeconds: Seconds;
@@ -475,6 +520,8 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** When a worker began those that it runs, as far as it says; by their ids. */
+      readonly begun?: Readonly<Record<string, EpochSeconds>>;
       /** How many tasks the workers hold in all, whether asked for or not. */
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */

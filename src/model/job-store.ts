@@ -96,6 +96,13 @@ export interface Extract {
   readonly unit: string;
   /** Parents before children. */
   readonly tables: readonly ExtractTable[];
+  /**
+   * The name of one more table of the copy, with `table`, `status` and `rows`: how many rows each table
+   * has in each status, also of those that are not in the copy.
+   */
+  readonly counts: string;
+  /** How many rows in each unknown status are read. */
+  readonly mostUnknown: number;
 }
 
 export interface ExtractTable {
@@ -108,6 +115,8 @@ export interface ExtractTable {
   readonly own: OwnTie | null;
   /** Selects rows with one of these statuses. */
   readonly statuses: readonly (string | number)[];
+  /** Unknown statuses that read like work: selects some rows with each, to tell of them. */
+  readonly unknown: readonly string[];
   /** Selects rows that reference a missing parent. */
   readonly orphanedBy: readonly ParentMapping[];
   /** Selects rows with one of these ids. */

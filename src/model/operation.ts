@@ -22,6 +22,7 @@ export type Operation =
   | InstallUnit
   | EnableUnit
   | StartSampler
+  | StopSampler
   | DrainWorker
   | StopUnit
   | RestoreUnacked
@@ -190,6 +191,12 @@ export interface StartSampler extends Described {
   readonly unit: string;
   /** On each of their file systems the room is watched; at most 20. */
   readonly paths: readonly string[];
+}
+
+/** Ends it before that: the release that comes is not to be soaked. */
+export interface StopSampler extends Described {
+  readonly op: 'stop-sampler';
+  readonly unit: string;
 }
 
 /** How to start a process that imports the app: as the unit does, with its user and directory. */

@@ -102,6 +102,8 @@ export interface SnapshotInfo {
   readonly sizeBytes: Bytes;
   readonly sha256: Sha256;
   readonly takenAt: EpochSeconds;
+  /** When somebody last wrote to the database; `null`: not known. */
+  readonly writtenAt: EpochSeconds | null;
 }
 
 /** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */

@@ -24,6 +24,7 @@ export interface Sample {
     readonly result: string;
   } | null;
   readonly memory: {
+    /** By the kernel for the unit's cgroup; where it counts none, the sum of main and children. */
     readonly current: Bytes;
     readonly peak: Bytes | null;
     readonly main: Bytes | null;
@@ -83,8 +84,13 @@ export interface SamplesQuery {
   readonly after: SampleCursor | null;
 }
 
+export interface SamplingFact {
+  /** Whether the host is to write samples of the unit every minute. */
+  readonly sampling: boolean;
+}
+
 /** Samples after the cursor, oldest first; at most about 700 KiB in one answer. */
-export interface SamplesFact {
+export interface SamplesFact extends SamplingFact {
   /** Without lines that cannot be read. */
   readonly samples: readonly Sample[];
   /** `null`: the host has no samples of the unit. */
@@ -93,6 +99,4 @@ export interface SamplesFact {
   readonly more: boolean;
   /** The host no longer has the file of the cursor: this answer begins with its oldest sample. */
   readonly restarted: boolean;
-  /** Whether the host is to write samples of the unit every minute. */
-  readonly sampling: boolean;
 }

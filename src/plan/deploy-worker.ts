@@ -17,7 +17,7 @@ import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
 import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
-import { startSampler } from './deploy/sampler.ts';
+import { planSampler } from './deploy/sampler.ts';
 import {
   drainWorker,
   guardUnit,
@@ -146,7 +146,7 @@ export function planDeployWorker(
   ];
 
   const steps = reasons.length > 0 ? restart : leaveRunning;
-  const sampler = startSampler(desired, workingDirectory);
+  const sampler = planSampler(desired, workingDirectory, facts.sampling?.sampling);
   // Last: only a release that changes something is sampled.
   const operations = steps.length > 0 && sampler !== null ? [...steps, sampler] : steps;
   const faults = foldAccepted(unit.findings, install?.rewritten ?? false);

@@ -1,3 +1,4 @@
+import type { ClockSkew } from '../model/clock-skew.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Extract } from '../model/job-store.ts';
 import type { Operation } from '../model/operation.ts';
@@ -32,6 +33,8 @@ export type OnProgress = (progress: Progress) => void;
 export interface Agent extends AsyncDisposable {
   readonly hello: Hello;
   readonly traffic: Traffic;
+  /** By the most precise of the looks at `host`; `null`: there was none. */
+  readonly clockSkew: ClockSkew | null;
   look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>>;
   /** Stores bytes on the host, where operations find them by their hash. Changes nothing else. */
   send(parcel: Parcel, onProgress: OnProgress): Promise<void>;

@@ -11,7 +11,9 @@ import {
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import type { RecordedStop } from '../jobs/judge/recorded-stop.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
-import { planExtract } from '../jobs/judge/suspects.ts';
+import { countsTable, planExtract, type UnknownWords } from '../jobs/judge/suspects.ts';
+import { countColumns, readCounts, unknownAtWork } from '../jobs/judge/unknown-statuses.ts';
+import { explainsWrite, findLag, warnOfLag } from '../jobs/judge/zone-lag.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -20,7 +22,9 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { refuseForeignLabels, refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { growForest, listReads } from '../jobs/tables/job-forest.ts';
+import { describeSkipped } from '../jobs/tables/include-table.ts';
+import { growForest, type JobForest, listReads } from '../jobs/tables/job-forest.ts';
+import { doubtfulOf } from '../jobs/tables/job-tables.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
 import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import {
@@ -30,7 +34,9 @@ import {
   tablesToSample,
 } from '../jobs/tables/store-choice.ts';
 import { spellingsOf } from '../jobs/tables/task-ids.ts';
+import { timeColumns } from '../jobs/tables/time-columns.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
+import { byName } from '../model/by-name.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp, Finding } from '../model/operation.ts';
@@ -184,29 +190,20 @@ export async function copyStores(
   stores: readonly StoreFact[],
   desired: CleanUpDesired,
 ): Promise<StoreCopy[]> {
-  const { agent, openStore, onProgress = () => {} } = tools;
   refuseEndedStatuses(desired.statuses);
   const copies: StoreCopy[] = [];
   try {
     for (const chosen of chooseStores(stores, desired)) {
-      const { database, user } = chosen;
-      const { info, content } = await agent.snapshot(
-        database,
-        desired.snapshotLimitBytes,
-        planExtract(chosen.mapping, desired),
-        user,
-        onProgress,
-      );
-      const store = await openStore(database, content);
-      const { takenAt, holds } = info;
-      copies.push({
-        ...(await growCopy(chosen, store, desired.timeZone)),
-        database,
-        user,
-        store,
-        holds,
-        takenAt,
-      });
+      const copy = await copyStore(tools, chosen, desired);
+      copies.push(copy);
+      const { counts, mapping } = copy.forest;
+      const unknown = unknownAtWork(mapping, counts, statusesOf(copy.forest, desired));
+      if (unknown.size === 0 || desired.ids.length > 0) continue;
+      // An extract has no rows in these statuses: some are needed to tell whether they look stuck.
+      const more = await copyWithUnknown(tools, chosen, desired, unknown);
+      if (more === null) continue;
+      copy.store[Symbol.dispose]();
+      copies[copies.length - 1] = more;
     }
     return copies;
   } catch (error) {
@@ -215,9 +212,59 @@ export async function copyStores(
   }
 }
 
+async function copyStore(
+  { agent, openStore, onProgress = () => {} }: Omit<CleanUpTools, 'newTaskId'>,
+  chosen: ChosenStore,
+  desired: CleanUpDesired,
+  unknown?: UnknownWords,
+): Promise<StoreCopy> {
+  const { database, user } = chosen;
+  const { info, content } = await agent.snapshot(
+    database,
+    desired.snapshotLimitBytes,
+    planExtract(chosen.mapping, desired, unknown),
+    user,
+    onProgress,
+  );
+  const store = await openStore(database, content);
+  const { takenAt, holds, writtenAt } = info;
+  const grown = await growCopy(chosen, store, holds, desired.timeZone);
+  const lag = holds === 'rows' ? null : await readLag(chosen, store, grown.forest, writtenAt);
+  return { ...grown, database, user, store, holds, takenAt, lag };
+}
+
+/** Whether the jobs look older than their database; `null`: no, or one of its other tables was written. */
+async function readLag(
+  { tables, mapping }: ChosenStore,
+  store: Store,
+  forest: JobForest,
+  writtenAt: EpochSeconds | null,
+): Promise<Finding | null> {
+  const newest = writtenAt === null ? null : findLag(forest, writtenAt);
+  if (newest === null || writtenAt === null) return null;
+  for (const table of tables) {
+    const columns = timeColumns(table);
+    if (columns.length === 0 || mapping.some((each) => each.table === table.name)) continue;
+    const rows = await store.readRows(table.name, columns);
+    if (explainsWrite(rows, writtenAt, forest.timeZone)) return null;
+  }
+  return warnOfLag(newest, forest);
+}
+
+/** `null`: with these rows, and all that are related, it is too large; what is counted is told. */
+async function copyWithUnknown(...asked: Required<Parameters<typeof copyStore>>) {
+  try {
+    return await copyStore(...asked);
+  } catch (error) {
+    if (error instanceof HostError) return null;
+    throw error;
+  }
+}
+
 async function growCopy(
   chosen: ChosenStore,
   store: Store,
+  holds: StoreCopy['holds'],
   timeZone: string,
 ): Promise<Pick<StoreCopy, 'forest' | 'verdicts' | 'findings'>> {
   try {
@@ -233,7 +280,9 @@ async function growCopy(
       rows.set(key(table, columns), await store.readRows(table, columns));
     }
     const read = (table: string, columns: readonly string[]) => rows.get(key(table, columns)) ?? [];
-    const forest = growForest(mapping, read, timeZone);
+    const counts =
+      holds === 'rows' ? readCounts(await store.readRows(countsTable, countColumns)) : [];
+    const forest = growForest(mapping, read, timeZone, counts);
     refuseUnknownWords(chosen.database, forest);
     return { forest, verdicts, findings };
   } catch (error) {
@@ -310,6 +359,7 @@ async function askForTasks(
     worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
     owed: told.flatMap(({ owed }) => owed),
     held: told.flatMap(({ held }) => held),
+    begun: byName(told.flatMap(({ begun = {} }) => Object.entries(begun))),
     holding: Math.max(...told.map(({ holding }) => holding)),
     waiting: Math.max(...told.map(({ waiting }) => waiting)),
     hidden: told.map(({ hidden }) => hidden).find((why) => why !== null) ?? null,
@@ -394,6 +444,9 @@ async function repairCopy(
     where: database,
     ...finding,
   }));
-  const lines = describeMapping(forest.mapping, copy.verdicts);
+  const lines = [
+    ...describeMapping(forest.mapping, copy.verdicts),
+    ...describeSkipped(database, doubtfulOf(copy.verdicts)),
+  ];
   return { database, user, lines, holds, repair, findings };
 }

@@ -5,7 +5,10 @@ import type { Run } from './run.ts';
 export const lookThrough = (
   run: Run,
   agent: Agent,
-): Pick<Agent, 'look' | 'snapshot' | 'submit'> => ({
+): Pick<Agent, 'look' | 'snapshot' | 'submit' | 'clockSkew'> => ({
+  get clockSkew() {
+    return agent.clockSkew;
+  },
   look: (query) => run.look(agent, query),
   snapshot: (...asked) => agent.snapshot(...asked),
   submit: (...asked) => agent.submit(...asked),

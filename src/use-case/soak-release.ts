@@ -37,7 +37,7 @@ export async function soakRelease(
     version: 1,
     unit,
     state: judged,
-    sentence: `${describeSoakState(judged, seen, isWanted)}${isUnrecorded(run, seen) ? ' (Dry run: not recorded.)' : ''}`,
+    sentence: `${describeSoakState(judged, seen, isWanted)}${isUnrecorded(run, seen) ? ' (dry run: not recorded)' : ''}`,
     release: aboutRelease(seen.release, seen, judged),
     verdict: isWanted ? seen.verdict : null,
     comparison: seen.comparison,

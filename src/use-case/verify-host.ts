@@ -6,12 +6,13 @@ import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
+import type { HttpProbe, LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
 import { formatDuration } from '../report/quantities.ts';
+import { ownUrls } from '../verify/checks/own.ts';
 import { judge } from '../verify/checks.ts';
 import type {
   BrokerSearch,
@@ -30,6 +31,7 @@ import { memoryGrowth } from '../verify/memory-growth.ts';
 import { loggedSince, releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 import type { Pause } from './run.ts';
+import { runOwnCommands } from './run-own-commands.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
@@ -40,7 +42,7 @@ const returnPause = seconds(5);
 
 /** What verify needs from outside. */
 export interface VerifyPorts {
-  readonly agent: Pick<Agent, 'look' | 'submit'>;
+  readonly agent: Pick<Agent, 'look' | 'submit' | 'clockSkew'>;
   readonly onProgress: OnProgress;
   /** Waits, and says why. */
   pause(pause: Pause): Promise<void>;
@@ -68,13 +70,21 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     // Which swap areas are active does not depend on the path.
     swap: { path: '/swapfile' },
     sysctl: { names: ['vm.swappiness'] },
+    settings: { unit },
+    room: { unit, paths: foldersOf(desired.database) },
     journal: { unit },
     kernel: { unit },
-    http: { probes: desired.probes },
+    http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
     releases: { unit },
     beats: {},
   };
 }
+
+const probeOf = ({ url, timeoutSeconds }: HttpProbe): HttpProbe => ({ url, timeoutSeconds });
+
+/** The folder of a job database that is a file. */
+const foldersOf = (database: string | null): readonly string[] =>
+  database?.startsWith('/') ? [database.slice(0, database.lastIndexOf('/')) || '/'] : [];
 
 /**
  * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.
@@ -102,6 +112,7 @@ export async function verifyHost(
   const { unit: name } = desired;
   const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
+  const ownCommands = await runOwnCommands(ports, desired, source.app);
   const after: VerifyFacts | null =
     gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
   const strays = ports.findStrays(after ?? before);
@@ -125,6 +136,8 @@ export async function verifyHost(
     beats: after === null ? beats : beatsOf(after, call),
     ...log,
     gate,
+    ownCommands,
+    clockSkew: ports.agent.clockSkew,
   };
   return { verdict: judge(evidence, desired), evidence };
 }

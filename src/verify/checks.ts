@@ -5,7 +5,9 @@ import type { CheckModule } from './check.ts';
 import { activeQueues } from './checks/active-queues.ts';
 import { beat } from './checks/beat.ts';
 import { broker } from './checks/broker.ts';
+import { clock } from './checks/clock.ts';
 import { consuming } from './checks/consuming.ts';
+import { disk } from './checks/disk.ts';
 import { enabled } from './checks/enabled.ts';
 import { errors } from './checks/errors.ts';
 import { gate } from './checks/gate.ts';
@@ -24,11 +26,13 @@ import { memoryEvents } from './checks/memory-events.ts';
 import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
+import { own } from './checks/own.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
 import { rateLimits } from './checks/rate-limits.ts';
 import { restarts } from './checks/restarts.ts';
+import { settings } from './checks/settings.ts';
 import { strays } from './checks/strays.ts';
 import { stuckJobs } from './checks/stuck-jobs.ts';
 import { supervision } from './checks/supervision.ts';
@@ -44,6 +48,7 @@ export const checkModules: readonly CheckModule[] = [
   unit,
   enabled,
   invocation,
+  settings,
   limits,
   supervision,
   watchdog,
@@ -61,11 +66,14 @@ export const checkModules: readonly CheckModule[] = [
   memoryEvents,
   oom,
   kernelOom,
+  disk,
+  clock,
   restarts,
   rateLimits,
   errors,
   newErrors,
   http,
+  own,
   stuckJobs,
   visibilityTimeout,
   gate,
@@ -106,7 +114,12 @@ function missingEssentials(
       (check) => check.id === id && (check.verdict !== 'unknown' || (dryRun && id === gateJob.id)),
     );
   const about = [...essentials.filter((line) => !line.some(isKnown)).flat(), gateJob];
-  return checks.filter(({ id }) => about.some((module) => module.id === id && !isKnown(module)));
+  return checks.filter(
+    ({ id, verdict }) =>
+      about.some((module) => module.id === id && !isKnown(module)) ||
+      // Whoever wrote a check wants its answer.
+      (id === own.id && verdict === 'unknown' && !dryRun),
+  );
 }
 
 /** The ids of the checks that failed, each once. */

@@ -1,7 +1,9 @@
 import type { OwnBeats } from '../celery/beat.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
+import type { ClockSkew } from '../model/clock-skew.ts';
 import type {
   BrokerFact,
+  CommandFact,
   ConsumingFact,
   FactAnswers,
   FactQuery,
@@ -18,6 +20,8 @@ export type VerifyFactName =
   | 'workers'
   | 'swap'
   | 'sysctl'
+  | 'settings'
+  | 'room'
   | 'journal'
   | 'kernel'
   | 'http'
@@ -62,6 +66,12 @@ export type BrokerSearch =
     }
   /** `why` completes "not asked: ". */
   | { readonly kind: 'not-asked'; readonly why: string };
+
+/** What a command among the user's checks did. */
+export type OwnCommandResult =
+  | { readonly kind: 'ran'; readonly fact: CommandFact }
+  /** `why` completes "not run: ". */
+  | { readonly kind: 'not-run'; readonly why: string };
 
 /** One request of the gate: a single probe, or a batch. */
 export interface GateRequest {
@@ -111,6 +121,10 @@ export interface VerifyEvidence {
   /** What it logged during the gate; `null` when no probe was sent. */
   readonly loggedMeanwhile: LoggedFact | null;
   readonly gate: GateResult;
+  /** By the name of the user's check, of those that are commands. */
+  readonly ownCommands: ReadonlyMap<string, OwnCommandResult>;
+  /** `null`: not compared. */
+  readonly clockSkew: ClockSkew | null;
 }
 
 /** The newest facts: what the probes did counts too, e.g. a restart during the gate. */

@@ -3,7 +3,8 @@ const code = '429(?![\\w%-]|\\.\\d|,\\d)';
 
 /**
  * How clients, servers and Python libraries log a *status* 429. The number alone proves nothing: it
- * may be an id, a count, a size or a time.
+ * may be an id, a count, a size or a time. The host's sampler has the same forms, in
+ * `host/celeriac_host/sampler/rate_limits.py`; their tests share the lines.
  */
 const rateLimitForms: readonly RegExp[] = [
   // The reason phrase: http.client, requests, httpx, curl.
@@ -18,7 +19,7 @@ const rateLimitForms: readonly RegExp[] = [
   // The body of many APIs' errors: `{"error": {"code": 429, …`.
   new RegExp(`\\\\?["']code\\\\?["'] ?: ?\\\\?["']?${code}`, 'i'),
   // `<Response [429]>` of requests, `<Response [429 Too Many Requests]>` of httpx.
-  /<(?:Client)?Response \[429\b[^\]]*\]>/i,
+  /<(?:Client)?Response \[429\b[^\]]{0,60}\]>/i,
   // aiohttp: `ClientResponseError: 429, message='…'`.
   /(?<![\w.-])429, ?message=/i,
   // google.api_core and the like: `TooManyRequests: 429 POST https://…`.

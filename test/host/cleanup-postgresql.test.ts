@@ -306,6 +306,53 @@ test('partitions are read through their parent, each row once', async () => {
   expect(await psql('SELECT count(*) FROM jobs WHERE status = $$failed$$', 'fits')).toBe('2');
 });
 
+const fixture = (name: string): string =>
+  readFileSync(join(import.meta.dirname, `../fixtures/databases/${name}.sql`), 'utf8');
+
+test('the fixture postgresql-varchar: a green dry run, then a real run that does the same', async () => {
+  const own = await makeDatabase(fixture('postgresql-varchar'));
+  const cleanUp = await plan({ database: own });
+  const [row] = cleanUp.repairs.flatMap(({ rows }) => rows);
+  expect(row).toMatchObject({ table: 'tasks', id: 1, becomes: 'failed' });
+  const { steps } = await hand.commit(cleanUp.plan.operations);
+  expect(steps[0]?.result).toMatchObject({ changed: 1, skipped: [] });
+  expect(await psql('SELECT status, length(error) FROM tasks', 'fits')).toBe('failed|40');
+});
+
+test('the fixture postgresql-partitions: one table, one row, changed once', async () => {
+  const own = await makeDatabase(fixture('postgresql-partitions'));
+  const cleanUp = await plan({ database: own });
+  expect(cleanUp.mappings.flatMap(({ lines }) => lines)).toHaveLength(1);
+  expect(found(cleanUp)).toEqual(['jobs 1']);
+  const { steps } = await hand.commit(cleanUp.plan.operations);
+  expect(steps[0]?.result).toMatchObject({ changed: 1, skipped: [] });
+  expect(await psql('SELECT status FROM jobs', 'fits')).toBe('failed');
+});
+
+test('statuses that nobody has explained are told, also of rows that are not read', async () => {
+  const own = await makeDatabase(`
+    CREATE TYPE state AS ENUM ('pending', 'processing', 'RUNNING', 'archived', 'failed');
+    CREATE TABLE jobs (id int PRIMARY KEY, status state, created_at timestamptz, celery_task_id text);
+    CREATE TABLE crawl_jobs (id int PRIMARY KEY, status text, created_at timestamptz);
+    CREATE TABLE video_jobs (id int PRIMARY KEY, status json, created_at timestamptz,
+      celery_task_id text);
+    INSERT INTO jobs SELECT i, CASE WHEN i % 2 = 0 THEN 'RUNNING' ELSE 'archived' END::state,
+      now() - interval '1 day' FROM generate_series(1, 500) i;
+    INSERT INTO crawl_jobs VALUES (1, 'working', now()), (2, NULL, now()), (3, 'failed', now());
+    INSERT INTO video_jobs VALUES (1, '"working"', now());`);
+  const { plan: told } = await plan({ database: own });
+  const messages = told.findings.map(({ message }) => message).join('\n');
+  expect(told.operations).toEqual([]);
+  expect(told.skippedRows).toBe(200);
+  expect(messages).toContain('no sign of life in the unknown status RUNNING');
+  expect(messages).toMatch(
+    /jobs: .* status: RUNNING, archived \(looked at 200 of 250 rows in RUNNING\)/,
+  );
+  expect(messages).toMatch(
+    /crawl_jobs: skipped rows with an unknown status: (?:working, no text|no text, working)/,
+  );
+});
+
 test('deleted rows are restored to the last digit', { tags: ['nightly'] }, async () => {
   await tellPassword();
   const before = await dump();

@@ -167,6 +167,7 @@ describe('a host that cannot be reached', () => {
   const slept: number[] = [];
   const clock: Clock = {
     now: () => seconds(0),
+    epoch: () => seconds(0),
     sleep: async (duration) => {
       slept.push(duration);
     },

@@ -35,6 +35,10 @@ export interface WorkflowRun {
 
 export interface WorkflowOptions {
   readonly variables?: Readonly<Record<string, string>>;
+  /** The repository with the workflow; this one if not set. */
+  readonly repository?: string;
+  /** Repositories that it uses, by `owner/name@ref`: the folder of each. */
+  readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
   readonly onLine?: (line: string) => void;
@@ -43,8 +47,8 @@ export interface WorkflowOptions {
 export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
 
 /**
- * Runs a workflow of this repository by act in host mode: the YAML as it is and the work tree as it
- * is (what Git ignores left out), without Docker and without network.
+ * Runs a workflow by act in host mode: the YAML as it is and the work tree as it is (what Git
+ * ignores left out), without Docker and without network.
  *
  * @throws Error when act can't be started
  */
@@ -65,7 +69,7 @@ export async function runWorkflow(
   try {
     const args = await prepare(folder, file, event, host, options);
     const log = new ActLog(options.onLine ?? (() => {}));
-    act = startAct(folder, args);
+    act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
     return { code, lines: log.lines, steps: log.steps, summaries: log.summaries };
   } finally {
@@ -103,6 +107,10 @@ async function prepare(
     ...['--platform', 'ubuntu-latest=-self-hosted'],
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
+    ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
+      '--local-repository',
+      `${name}=${where}`,
+    ]),
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
   ];
@@ -110,10 +118,10 @@ async function prepare(
 
 type Act = ChildProcessByStdio<null, Readable, Readable>;
 
-function startAct(folder: string, args: readonly string[]): Act {
+function startAct(folder: string, args: readonly string[], cwd: string): Act {
   const path = [dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
   return spawn('act', args, {
-    cwd: root,
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     // A folder of its own: no settings of the person's, and nothing left behind.
     env: { PATH: path, HOME: folder, XDG_CACHE_HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8' },

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { openDatabase } from '../../src/adapters/sqlite-native.ts';
 import { openSqliteStore, storeProgram } from '../../src/adapters/sqlite-store.ts';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
+import type { FactName } from '../../src/model/facts.ts';
 import { runBundle } from '../lib/bundle.ts';
+import { IssuesApi } from '../lib/issues-api.ts';
 import { realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
@@ -85,6 +87,42 @@ describe.each(names)('%s, as its committed bundle', (action) => {
   });
 });
 
+describe('soak-issue, as its committed bundle', () => {
+  const failed = {
+    version: 1,
+    unit: 'celery-worker.service',
+    state: 'failed',
+    sentence: 'Release 7: Failed after 7 h.',
+    release: {
+      number: 7,
+      transaction: '20260111T000000-0007',
+      sha: '',
+      actor: 'anna',
+      since: 1_768_734_000,
+    },
+    verdict: null,
+    comparison: null,
+    rolledBackTo: null,
+    by: 'https://forge.test/someone/slideshow/actions/runs/4711',
+  };
+
+  it('opens an issue, and gives its address', async () => {
+    await using api = await IssuesApi.open();
+    const given = { 'github-token': api.token, 'soak-report': JSON.stringify(failed) };
+    const run = await runBundle('soak-issue', given, { env: { GITHUB_API_URL: api.url } });
+    expect(run.code, run.log).toBe(0);
+    expect(api.requests.map(({ method }) => method)).toEqual(['GET', 'POST']);
+    expect(run.outputs.issue).toBe('https://forge.test/someone/slideshow/issues/1');
+  });
+
+  it('says what is missing, in one annotation', async () => {
+    const run = await runBundle('soak-issue', {});
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('soak-issue: missing `github-token`');
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
+  });
+});
+
 describe('an unreachable host', () => {
   it('is tried again, then reported with what to do', { timeout: 60_000 }, async () => {
     const run = await runBundle('provision', inputs({}));
@@ -153,6 +191,74 @@ describe('a report that cannot be written', () => {
     for (const each of unwritten) expect(warnings[0]).toContain(each);
     expect(run.log).not.toMatch(/^\s+at .*:\d+:\d+/m);
     expect(run.code).toBe(0);
+  });
+});
+
+describe('a job summary that cannot be written', () => {
+  const places = { absent: '/nowhere/summary', 'a folder': '/', 'not set': '' };
+  const healthy = JSON.parse(
+    readFileSync(
+      join(import.meta.dirname, 'plan/fixtures/deploy-worker/hosts/healthy.json'),
+      'utf8',
+    ),
+  ) as Record<string, unknown>;
+
+  /** What a plan does not need is not in the fixture. */
+  const fill = (real: unknown, own: unknown): unknown => {
+    const areObjects = [real, own].every(
+      (each) => typeof each === 'object' && each !== null && !Array.isArray(each),
+    );
+    if (!areObjects) return own === undefined ? real : own;
+    const [from, to] = [real as Record<string, unknown>, own as Record<string, unknown>];
+    const names = Object.keys({ ...from, ...to });
+    return Object.fromEntries(names.map((name) => [name, fill(from[name], to[name])]));
+  };
+  const factOf = (name: FactName): unknown =>
+    name === 'files'
+      ? healthy[name]
+      : fill(realFact(name), name === 'swap' ? undefined : healthy[name]);
+
+  /** A host that is as desired, for whatever it is asked; anything but looks is refused. */
+  const host = fakeAgent({
+    onAsk: (ask, agent) => {
+      const query = Object.keys((ask.query as object | undefined) ?? {}) as FactName[];
+      const facts = query.map((name) => [name, factOf(name)]);
+      if (ask.ask === 'look') agent.say({ id: ask.id, answer: Object.fromEntries(facts) });
+      else agent.say({ id: ask.id, fault: { message: `the host refuses ${ask.ask}` } });
+    },
+  });
+
+  async function run(action: ActionName, own: Record<string, string>, summary?: string) {
+    await using server = await TestServer.start({ onExec: host });
+    const { host: name, port, user, knownHosts: pinned } = server.target();
+    const login = { 'ssh-key': KEYS.login.private, 'known-hosts': pinned };
+    const env = summary === undefined ? {} : { GITHUB_STEP_SUMMARY: summary };
+    return await runBundle(
+      action,
+      { host: name, port: `${port}`, user, ...login, ...own },
+      { env },
+    );
+  }
+
+  it.each<[ActionName, Record<string, string>, code: number]>([
+    ['provision', {}, 1],
+    ['deploy-worker', { 'dry-run': 'true' }, 0],
+    ['cleanup', { database: 'none', 'dry-run': 'true' }, 0],
+    ['cleanup', { unit: 'gone.service', database: '/gone.db' }, 1],
+    ['verify', { gate: 'none' }, 1],
+  ])('%s with %o ends as with one', { timeout: 120_000 }, async (action, own, code) => {
+    const usual = await run(action, own);
+    expect(`exit ${usual.code}: ${usual.log}`).toContain(`exit ${code}: `);
+    expect(usual.summary).not.toBe('');
+    const errors = (log: string): readonly string[] => log.match(/^::error.*$/gm) ?? [];
+    for (const [kind, path] of Object.entries(places)) {
+      const other = await run(action, own, path);
+      expect([kind, other.code, other.outputs]).toEqual([kind, code, usual.outputs]);
+      expect(errors(other.log)).toEqual(errors(usual.log));
+      const warnings = other.log.match(/^::warning.*could not write the job summary.*$/gm) ?? [];
+      expect([kind, warnings.length]).toEqual([kind, path === '' ? 0 : 1]);
+      expect(other.log).not.toMatch(/^\s+at .*:\d+:\d+/m);
+    }
   });
 });
 

@@ -71,10 +71,28 @@ describe('the key', () => {
     }
   });
 
-  it('of the clean-up depends on who started it', () => {
-    expect(jobsOf('cleanup.yml').map(({ environment }) => environment)).toEqual([
+  it.each([
+    ['cleanup.yml', 1],
+    ['soak.yml', 2],
+  ])('of %s depends on who started it', (file, jobs) => {
+    const found = jobsOf(file).map(({ environment }) => environment);
+    expect(found).toHaveLength(jobs);
+    expect(found.filter((each) => each !== undefined)).toEqual([
       "${{ github.event_name == 'schedule' && 'production-scheduled' || 'production' }}",
     ]);
+  });
+
+  it('is in no job that may write to the repository', async () => {
+    const soak = read('soak.yml');
+    for (const [from, to] of [
+      ['contents: read\n    outputs:', 'contents: read\n      issues: write\n    outputs:'],
+      ['github-token: ${{ github.token }}', 'github-token: ${{ secrets.CELERIAC_SSH_KEY }}'],
+    ] as const) {
+      const broken = soak.replace(from, to);
+      expect(broken).not.toBe(soak);
+      const faults = (await findFaults('soak.yml', broken)).join('\n');
+      expect(faults).toMatch(/issues: write is more than contents: read/);
+    }
   });
 });
 

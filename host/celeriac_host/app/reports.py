@@ -70,6 +70,7 @@ def _fields(program: str, kind: Any, asked: Check) -> Dict[str, Check]:
             **{name: _maybe(_text) for name in ("hidden", "why")},
             "others": _list(_text),
             "tasks": _counts,
+            "begun": _by(asked),
             "oldestSeconds": _number,
             "messages": _list(_row(("id", "task", "queue"))),
         }
@@ -156,6 +157,18 @@ def _counts(value: Any) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise Invalid("with something else instead of counts")
     return {_text(name): _number(each) for name, each in list(value.items())[:MOST_ENTRIES]}
+
+
+def _by(key: Check) -> Check:
+    """Numbers by such a key."""
+
+    def check(value: Any) -> Dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Invalid("with something else instead of numbers")
+        entries = list(value.items())[: MOST_ENTRIES * 100]
+        return {key(name): _number(each) for name, each in entries}
+
+    return check
 
 
 def _row(names: tuple[str, ...]) -> Check:

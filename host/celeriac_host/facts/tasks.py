@@ -32,7 +32,13 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return _unknown(f"{unit} was started or stopped during the check")
     worker = "stopped" if stopped else "answers"
     names = ("owed", "held", "holding", "waiting", "hidden")
-    return {"kind": "told", "worker": worker, **{name: said[name] for name in names}}
+    begun = said.get("begun", {})
+    return {
+        "kind": "told",
+        "worker": worker,
+        **{name: said[name] for name in names},
+        "begun": begun,
+    }
 
 
 def _unknown(problem: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from celeriac_host.policy.operations import (
     app_user,
     companion,
     judge_backup,
+    judge_command,
     unit,
     workers_of_celery,
 )
@@ -27,6 +28,7 @@ from celeriac_host.policy.shape import (
     maybe,
     number,
     seconds,
+    text,
     thing,
 )
 from celeriac_host.system.errors import OperationError
@@ -85,6 +87,13 @@ def _judge_release(query: Mapping[str, Any], scene: Scene) -> None:
         places.deploy_to(query["deployTo"], scene)
 
 
+def _judge_command(query: Mapping[str, Any], scene: Scene) -> None:
+    """It may change something, as far as anybody knows."""
+    if scene.access != "change":
+        raise Refused("access", f"a command may change something, and access is {scene.access}")
+    judge_command(query, scene)
+
+
 def _belongs(value: Any, scene: Scene) -> None:
     scene.belongs(value, shared=False)
 
@@ -105,11 +114,25 @@ _BARE: Mapping[str, Rule] = {
     ),
     "workers": Rule("workers", {"command": workers_of_celery}),
     "code": Rule("units", UNIT),
+    "settings": Rule("units", UNIT),
+    # Only the mounts are told on which they are.
+    "room": Rule("units", {**UNIT, "paths": listing(shape.path, 20)}),
     "journal": Rule("units", UNIT),
     "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),
+    "sampling": Rule("units", UNIT),
     "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
+    "command": Rule(
+        "commands",
+        {
+            "unit": unit,
+            "interpreter": listing(line(), 20),
+            "argv": listing(text(), 100),
+            "timeoutSeconds": seconds,
+        },
+        also=_judge_command,
+    ),
     "http": Rule(
         "urls",
         {

@@ -168,7 +168,8 @@ def _judge_process(pid: int, start_ticks: int, scene: Scene) -> None:
         raise Refused("processes", f"process {pid} is no worker of Celery")
 
 
-def _judge_command(operation: Mapping[str, Any], scene: Scene) -> None:
+def judge_command(operation: Mapping[str, Any], scene: Scene) -> None:
+    """Word for word one of the policy's. Raises Refused."""
     app_line.judge(operation, scene)
     if tuple(operation["argv"]) not in scene.policy.commands:
         told = shown(" ".join(operation["argv"]))
@@ -318,7 +319,7 @@ _BARE: Mapping[str, Rule] = {
             "timeoutSeconds": seconds,
         },
         INSTEAD,
-        also=_judge_command,
+        also=judge_command,
     ),
     "install-unit": Rule(
         "unit text",
@@ -328,6 +329,7 @@ _BARE: Mapping[str, Rule] = {
     "enable-unit": Rule("units", {"unit": unit}),
     # Of these paths it learns how much room their file systems have.
     "start-sampler": Rule("units", {"unit": unit, "paths": listing(_watched, 20)}),
+    "stop-sampler": Rule("units", {"unit": unit}),
     "drain-worker": Rule(
         "interpreter",
         {

@@ -138,7 +138,17 @@ def _judge_upload(message: Mapping[str, Any], scene: Scene) -> None:
 
 
 EXTRACT = thing(
-    Rule("databases", {"unit": operations.unit, "tables": listing(data, 100)}), "extract"
+    Rule(
+        "databases",
+        {
+            "unit": operations.unit,
+            "tables": listing(data, 100),
+            # A table of the copy, not of the database.
+            "counts": line(100),
+            "mostUnknown": whole(0, 10_000),
+        },
+    ),
+    "extract",
 )
 
 # --- probes of the gate ---------------------------------------------------------------------------

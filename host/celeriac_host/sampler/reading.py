@@ -29,6 +29,8 @@ KERNEL_LIMIT_BYTES = 64 * 1024
 MEMINFO = "/proc/meminfo"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MOST_PROCESSES = 1000
+# What cgroup v1 shows for no limit: the largest number of whole pages.
+NO_LIMIT_V1 = 2**62
 MOST_PATHS = 20
 MOST_QUEUES = 50
 # The support module reports once a minute.
@@ -153,21 +155,56 @@ def _rows(text: str | None) -> dict[str, int]:
 
 
 def _memory(group: str | None, main: int) -> dict[str, Any] | None:
-    current = _number(group, "memory.current")
-    if group is None or current is None:
+    if group is None:
         return None
     sizes = _resident(group)
+    counted = _counted(group) or _counted_v1(group) or _summed(sizes)
+    if counted is None:
+        return None
     return {
-        "current": current,
-        "peak": _number(group, "memory.peak"),
+        **counted,
         "main": None if sizes is None else sizes.get(main),
         "children": None
         if sizes is None or main not in sizes
         else sum(size for pid, size in sizes.items() if pid != main),
+    }
+
+
+def _counted(group: str) -> dict[str, int | None] | None:
+    """By the kernel, for the unit's cgroup."""
+    current = _number(group, "memory.current")
+    if not current:
+        return None
+    return {
+        "current": current,
+        "peak": _number(group, "memory.peak"),
         "swap": _number(group, "memory.swap.current"),
         "high": _number(group, "memory.high"),
         "max": _number(group, "memory.max"),
     }
+
+
+def _counted_v1(group: str) -> dict[str, int | None] | None:
+    """The same in cgroup v1, which has a folder for each controller, and no MemoryHigh."""
+    folder = units.memory_folder_v1(group)
+    current = _number(folder, "memory.usage_in_bytes")
+    if not current:
+        return None
+    with_swap = _number(folder, "memory.memsw.usage_in_bytes")
+    limit = _number(folder, "memory.limit_in_bytes")
+    return {
+        "current": current,
+        "peak": _number(folder, "memory.max_usage_in_bytes"),
+        "swap": None if with_swap is None else max(with_swap - current, 0),
+        "high": None,
+        "max": None if limit is None or limit >= NO_LIMIT_V1 else limit,
+    }
+
+
+def _summed(sizes: dict[int, int] | None) -> dict[str, int | None] | None:
+    """Where nobody counts for the unit, e.g. in a container: pages that two share count twice."""
+    unknown = dict.fromkeys(("peak", "swap", "high", "max"))
+    return {"current": sum(sizes.values()), **unknown} if sizes else None
 
 
 def _resident(group: str) -> dict[int, int] | None:

@@ -36,6 +36,7 @@ def snapshot(
         "sizeBytes": size,
         "sha256": digest,
         "takenAt": copy.taken_at,
+        "writtenAt": copy.written_at,
     }
 
 

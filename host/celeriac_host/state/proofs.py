@@ -40,16 +40,6 @@ def current(state: str, unit: str) -> dict[str, Any] | None:
     return standing[-1] if standing else None
 
 
-def unproven_units(state: str) -> list[str]:
-    """The units whose release has to be watched."""
-    found = []
-    for unit in ledger.units(state):
-        release = current(state, unit)
-        if release is not None and release["state"] in ("awaiting", UNPROVEN):
-            found.append(unit)
-    return found
-
-
 def _is_undone(release: dict[str, Any]) -> bool:
     return bool(release.get("verdict") == "rolled-back")
 

@@ -25,6 +25,8 @@ class Copy(NamedTuple):
     size_bytes: int
     # Its bytes, once; as many as its size says.
     pieces: Iterator[bytes]
+    # When somebody last wrote to the database; None: not known.
+    written_at: float | None = None
 
 
 class TooLarge(OperationError):

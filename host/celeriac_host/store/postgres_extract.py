@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Dict, Iterator
 from celeriac_host.store import postgres, sqlite
 from celeriac_host.store.copies import folder_for_copy
 from celeriac_host.store.postgres import quoted, text
+from celeriac_host.store.sqlite_extract import STATUSES_LIMIT
 from celeriac_host.system.errors import OperationError
 
 # A table of the extract, or a tie of one.
@@ -51,6 +52,7 @@ class Extract:
         # The tables of the copy with their columns, in the order in which rows name them.
         self.copied = [(table["table"], table["columns"]) for table in self.tables]
         self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]
+        self.copied.append((extract["counts"], ["table", "status", "rows"]))
 
     def write(self, target: str) -> None:
         copy = sqlite3.connect(target, isolation_level=None)
@@ -108,6 +110,7 @@ class Extract:
                 f"SELECT json_build_array({len(self.tables) + at}, json_build_array({values}))"
                 f" FROM {quoted(name)} c WHERE {where}"
             )
+        selects += [self._counts(table) for table in self.tables]
         rows = " UNION ALL ".join(selects)
         return (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
@@ -124,10 +127,13 @@ class Extract:
         wheres += _is_any(f"t.{key}", table["ids"])
         for begin in table["beginnings"]:
             wheres.append(f"left(t.{key}::text, {len(begin)}) = {text(begin)}")
+        ids = f"SELECT t.{key} AS id FROM {own} t"
+        found = [f"{ids} WHERE {where}" for where in wheres or ["false"]]
+        most = int(self.extract["mostUnknown"])
+        for word in table["unknown"]:
+            found.append(f"({ids} WHERE t.{status}::text = {text(word)} LIMIT {most})")
         # Apart, so that each may have its index.
-        return " UNION ".join(
-            f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]
-        )
+        return " UNION ".join(found)
 
     def _with_parents(self, index: int) -> str:
         found = [f"SELECT id FROM s{index}"]
@@ -149,6 +155,17 @@ class Extract:
         if not table["own"]:
             return base
         return f"({base}) UNION {_children(table, table['own'], f'd{index}')}"
+
+    def _counts(self, table: Table) -> str:
+        """All its rows by status: one that is not copied may be worth a word."""
+        # As JSON, a status of any type can be grouped.
+        words = f"SELECT to_jsonb(t.{quoted(table['status'])}) AS s, count(*) AS n"
+        some = f"{words} FROM {quoted(table['table'])} t GROUP BY 1 ORDER BY 2 DESC"
+        values = f"{text(table['table'])}, s, n"
+        return (
+            f"SELECT json_build_array({len(self.copied) - 1}, json_build_array({values}))"
+            f" FROM ({some} LIMIT {STATUSES_LIMIT}) g"
+        )
 
     def _rows(self, index: int) -> str:
         table = self.tables[index]

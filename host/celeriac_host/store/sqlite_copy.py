@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -48,8 +49,11 @@ def copied(
             raise NoAnswer(f"the process that copied {path} sent invalid data")
         if limit_bytes is not None and size > limit_bytes:
             raise TooLarge(f"{path}: {_too_large(size, limit_bytes)}")
+        written = said.get("written")
+        if not isinstance(written, float) or not math.isfinite(written):
+            written = None
         taken_at = time.time() if holds == "everything" else begun
-        yield Copy(holds, taken_at, size, child.pieces(size))
+        yield Copy(holds, taken_at, size, child.pieces(size), written)
 
 
 def _send_copy(
@@ -73,7 +77,7 @@ def _send_copy(
         handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     # The copy has no name any more: nothing of it stays, however this ends.
     size = os.fstat(handle).st_size
-    channel.send({"value": {"holds": holds, "size": size}})
+    channel.send({"value": {"holds": holds, "size": size, "written": _written_at(path)}})
     channel.send_file(handle, size)
 
 
@@ -84,6 +88,16 @@ def copy_to(path: str, target: str, limit_bytes: int | None) -> None:
         lambda mode: _copy_by(mode, path, target, limit_bytes),
         lambda: forget(target),
     )
+
+
+def _written_at(path: str) -> float | None:
+    """When the last transaction was committed; a checkpoint writes to the file later."""
+    for each in (path + "-wal", path):
+        with suppress(OSError):
+            about = os.stat(each)
+            if about.st_size > 0:
+                return about.st_mtime
+    return None
 
 
 def _companions(path: str) -> int:

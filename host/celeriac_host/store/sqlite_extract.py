@@ -18,6 +18,9 @@ from celeriac_host.system.errors import OperationError
 # A table of the extract.
 Table = Dict[str, Any]
 BATCH = 1000
+# Of a table, the most frequent ones; what has more of them, or longer ones, is no status.
+STATUSES_LIMIT = 100
+STATUS_LENGTH = 100
 
 
 def extract_to(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
@@ -43,6 +46,7 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
                 _copy(database, copy, table["table"], None, key, limit_bytes)
             for name, (columns, where) in _bystanders(extract["tables"]).items():
                 _copy(database, copy, name, columns, where, limit_bytes)
+            _count(database, copy, extract)
             if sqlite.size_of(copy) > limit_bytes:
                 raise _TooLarge
         except _TooLarge:
@@ -64,6 +68,7 @@ class _Families:
 
     def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:
         self.database = database
+        self.most_unknown: int = extract["mostUnknown"]
         self.tables: list[Table] = extract["tables"]
         self.at = {table["table"]: index for index, table in enumerate(self.tables)}
 
@@ -89,6 +94,9 @@ class _Families:
         key = quoted(table["id"])
         self._add_any(table, quoted(table["status"]), table["statuses"])
         self._add_any(table, key, table["ids"])
+        for status in table["unknown"]:
+            some = f"{quoted(table['status'])} = ? LIMIT ?"
+            self._add(table, some, [status, self.most_unknown])
         for text in table["beginnings"]:
             # By an index, where LIKE would read the whole table; but any number is below any text.
             among = f"{key} >= ? AND {key} < ? AND substr({key}, 1, ?) = ?"
@@ -155,6 +163,28 @@ def _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:
             columns = list(dict.fromkeys([*columns, *tie["columns"]]))
             found[tie["table"]] = columns, f"{before} OR {where}" if before else where
     return found
+
+
+def _count(database: sqlite3.Connection, copy: sqlite3.Connection, extract: dict[str, Any]) -> None:
+    """All rows of each table by status: one that is not copied may be worth a word."""
+    counts = quoted(extract["counts"])
+    copy.execute(f'CREATE TABLE {counts} ("table" TEXT, status, "rows" INTEGER)')
+    for table in extract["tables"]:
+        status = quoted(table["status"])
+        found = database.execute(
+            f"SELECT {status}, count(*) FROM {quoted(table['table'])}"
+            f" GROUP BY 1 ORDER BY 2 DESC LIMIT {STATUSES_LIMIT}"
+        )
+        copy.executemany(
+            f"INSERT INTO {counts} VALUES (?, ?, ?)",
+            [(table["table"], _short(word), rows) for word, rows in found],
+        )
+
+
+def _short(word: Any) -> Any:
+    if isinstance(word, bytes):
+        return None
+    return word[:STATUS_LENGTH] if isinstance(word, str) else word
 
 
 def _copy(

@@ -103,6 +103,14 @@ def cgroup_folder(group: str) -> str | None:
     return None
 
 
+def memory_folder_v1(folder: str) -> str | None:
+    """Where cgroup v1 counts the memory of a unit; None with cgroup v2. `folder`: cgroup_folder."""
+    for root in (CGROUP_ROOT + "/unified", CGROUP_ROOT + "/systemd"):
+        if folder.startswith(root + "/"):
+            return CGROUP_ROOT + "/memory" + folder[len(root) :]
+    return None
+
+
 def cgroup_processes(group: str) -> list[processes.Process]:
     """Every running process in a control group and its subgroups."""
     folder = cgroup_folder(group)

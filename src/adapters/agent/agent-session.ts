@@ -1,4 +1,5 @@
-import type { FactQuery, FactsFor } from '../../model/facts.ts';
+import type { ClockSkew } from '../../model/clock-skew.ts';
+import type { FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
 import type { Extract } from '../../model/job-store.ts';
 import type { Operation } from '../../model/operation.ts';
 import type {
@@ -87,6 +88,7 @@ export class AgentSession implements Agent {
   /** The last one is in use; the earlier ones were lost. */
   readonly #starts: Started[];
   #closing: Promise<void> | null = null;
+  #skew: ClockSkew | null = null;
 
   private constructor(start: Started, settings: SessionSettings) {
     this.#starts = [start];
@@ -115,6 +117,10 @@ export class AgentSession implements Agent {
     };
   }
 
+  get clockSkew(): ClockSkew | null {
+    return this.#skew;
+  }
+
   get #now(): Started {
     return this.#starts.at(-1) as Started;
   }
@@ -126,11 +132,25 @@ export class AgentSession implements Agent {
   async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
     const names = Object.keys(query);
     const step = `look at ${names.join(', ')}`;
-    const { look, lookAtTasks } = this.#settings.limits;
-    const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: slow.some((name) => name in query) ? lookAtTasks : look,
-    });
-    return readFacts(answer, query, step);
+    const { clock, limits } = this.#settings;
+    const { look, lookAtTasks } = limits;
+    const begun = clock.epoch();
+    const usual = slow.some((name) => name in query) ? lookAtTasks : look;
+    const total = seconds(usual + (query.command?.timeoutSeconds ?? 0));
+    const answer = await this.#link.ask({ ask: 'look', query }, step, { total });
+    const ended = clock.epoch();
+    const facts = readFacts(answer, query, step);
+    if ('host' in facts) this.#compareClocks(facts.host as HostFact, begun, ended);
+    return facts;
+  }
+
+  /** The host read its clock at some moment in between. */
+  #compareClocks({ now }: HostFact, begun: Seconds, ended: Seconds): void {
+    const within = seconds((ended - begun) / 2);
+    // Somebody set the clock of this machine.
+    if (within < 0) return;
+    if (this.#skew !== null && this.#skew.within <= within) return;
+    this.#skew = { ahead: seconds(now - (begun + ended) / 2), within };
   }
 
   async send(parcel: Parcel, onProgress: OnProgress): Promise<void> {

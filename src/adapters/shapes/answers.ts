@@ -92,6 +92,7 @@ export const snapshotShape = shapeOf<SnapshotInfo>()(
     sizeBytes: bytes,
     sha256,
     takenAt: epochSeconds,
+    writtenAt: epochSeconds.nullable(),
   }),
 );
 

@@ -1,7 +1,14 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { hardeningShape } from './hardening-facts.ts';
-import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
+import {
+  filesShape,
+  hostShape,
+  roomShape,
+  settingsShape,
+  swapShape,
+  sysctlShape,
+} from './host-facts.ts';
 import {
   pastShape,
   releaseShape,
@@ -9,7 +16,7 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
-import { samplesShape } from './sample-shape.ts';
+import { samplesShape, samplingShape } from './sample-shape.ts';
 import {
   backupShape,
   brokerShape,
@@ -23,6 +30,7 @@ import {
 import {
   beatsShape,
   codeShape,
+  commandShape,
   companionsShape,
   httpShape,
   journalShape,
@@ -39,6 +47,8 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   files: filesShape,
   swap: swapShape,
   sysctl: sysctlShape,
+  settings: settingsShape,
+  room: roomShape,
   unit: unitShape,
   workers: workersShape,
   code: codeShape,
@@ -46,6 +56,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   logged: loggedShape,
   kernel: kernelShape,
   limits: limitsShape,
+  command: commandShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
@@ -64,4 +75,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   companions: companionsShape,
   hardening: hardeningShape,
   samples: samplesShape,
+  sampling: samplingShape,
 };

@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import type { FactAnswers, FileFact, HostFact, SwapFact, SysctlFact } from '../../model/facts.ts';
+import type {
+  FactAnswers,
+  FileFact,
+  FileSystemRoom,
+  HostFact,
+  SettingsFact,
+  SwapFact,
+  SysctlFact,
+} from '../../model/facts.ts';
 import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './shape.ts';
 
 export const hostShape = shapeOf<HostFact>()(
@@ -84,4 +92,19 @@ export const sysctlShape = shapeOf<SysctlFact>()(
     readOnly: texts,
     settings: z.array(z.object({ name: text, value: text, path: text, line: z.number() })),
   }),
+);
+
+export const settingsShape = shapeOf<SettingsFact | null>()(
+  z.object({ transaction: text, properties: z.record(text, text) }).nullable(),
+);
+
+export const roomShape = shapeOf<readonly FileSystemRoom[]>()(
+  z.array(
+    z.object({
+      mountPoint: text,
+      type: text,
+      bytes: z.object({ used: bytes, free: bytes }).nullable(),
+      inodes: z.object({ used: z.number(), free: z.number() }).nullable(),
+    }),
+  ),
 );

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Sample, SampleCursor, SamplesFact } from '../../model/sample.ts';
+import type { Sample, SampleCursor, SamplesFact, SamplingFact } from '../../model/sample.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text } from './shape.ts';
 
 const count = z.number();
@@ -46,6 +46,8 @@ const sampleObject = z.object({
 export const sampleShape = shapeOf<Sample>()(sampleObject);
 
 const cursorShape = shapeOf<SampleCursor>()(z.object({ file: text, offset: count }));
+
+export const samplingShape = shapeOf<SamplingFact>()(z.object({ sampling: z.boolean() }));
 
 export const samplesShape = shapeOf<SamplesFact>()(
   z.object({

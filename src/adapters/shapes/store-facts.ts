@@ -63,6 +63,7 @@ export const tasksShape = shapeOf<TasksFact>()(
       worker: z.enum(['stopped', 'answers']),
       owed: texts,
       held: texts,
+      begun: z.record(z.string(), epochSeconds).exactOptional(),
       holding: z.number(),
       waiting: z.number(),
       hidden: text.nullable(),

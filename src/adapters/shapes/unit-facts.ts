@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type {
   BeatsFact,
   CodeFact,
+  CommandFact,
   CompanionsFact,
   FactAnswers,
   JournalFact,
@@ -171,6 +172,15 @@ export const limitsShape = shapeOf<LimitsFact>()(
         currentBytes: bytes.nullable(),
       }),
     ),
+  }),
+);
+
+export const commandShape = shapeOf<CommandFact>()(
+  z.object({
+    code: z.number().nullable(),
+    output: text,
+    seconds,
+    problem: text.nullable(),
   }),
 );
 

@@ -1,9 +1,11 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
+import type { Finding } from '../../model/operation.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { type JobForest, shortId } from '../tables/job-forest.ts';
+import { descendantsOf, type JobForest, shortId, taskOf } from '../tables/job-forest.ts';
 import { doubtfulOf, type TableVerdict } from '../tables/job-tables.ts';
 import { meaningOf } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
+import { canonicalTask } from '../tables/task-ids.ts';
 import { type Evidence, judgeRow } from './liveness.ts';
 import type { RecordedStop } from './recorded-stop.ts';
 import {
@@ -13,6 +15,7 @@ import {
   type StuckRows,
   selectNamed,
 } from './staleness.ts';
+import { findTaskLag, warnOfTaskLag } from './zone-lag.ts';
 
 /** A job database as it was read. */
 export interface ReadStore {
@@ -21,6 +24,8 @@ export interface ReadStore {
   readonly takenAt: EpochSeconds;
   /** Which of its tables hold jobs. */
   readonly verdicts: readonly TableVerdict[];
+  /** Its times may be read in a zone in which they are too old: a warning where any row looks stuck. */
+  readonly lag: Finding | null;
 }
 
 export const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
@@ -42,11 +47,14 @@ export function findStuck(
     const doubtful = doubtfulOf(copies.flatMap(({ verdicts }) => verdicts));
     return selectNamed(forests, ids, doubtful).map((stuck) => ({ ...noneStuck, stuck }));
   }
-  return copies.map(({ forest, takenAt }) => {
+  return copies.map(({ forest, takenAt, lag }) => {
     const statuses = statusesOf(forest, desired);
     refuseEndedStatuses(statuses);
     const rules = { now: takenAt, thresholdSeconds, statuses, orphans, stopped };
-    return findStuckRows(forest, stop === null ? rules : { ...rules, stoppedAt: stop.at });
+    const found = findStuckRows(forest, stop === null ? rules : { ...rules, stoppedAt: stop.at });
+    return lag === null || found.stuck.length === 0
+      ? found
+      : { ...found, findings: [...found.findings, lag] };
   });
 }
 
@@ -79,5 +87,23 @@ export function judgeByEvidence(
       dead.push({ ...one, owed: true });
     else skip(one, 'still waiting', `task ${shortId(verdict.task)} is in the broker`);
   }
-  return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
+  const lag = readTaskLag(found.stuck, evidence, desired.timeZone);
+  const findings = lag === null ? found.findings : [...found.findings, lag];
+  return { stuck: dead, left: [...found.left, ...alive], findings };
+}
+
+/** A row looks stuck, and a worker began its task just then: a warning of the zone; `null`: there is none. */
+function readTaskLag(
+  stuck: readonly StuckRow[],
+  { begun }: Evidence,
+  timeZone: string,
+): Finding | null {
+  if (begun === undefined || begun.size === 0) return null;
+  for (const row of stuck.flatMap(({ row: top }) => [top, ...descendantsOf(top)])) {
+    const task = taskOf(row);
+    const at = task === null ? undefined : begun.get(canonicalTask(task));
+    const newest = at === undefined ? null : findTaskLag(row, at, timeZone);
+    if (newest !== null) return warnOfTaskLag(newest, { timeZone });
+  }
+  return null;
 }

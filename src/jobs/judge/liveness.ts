@@ -1,4 +1,5 @@
 import type { TasksFact } from '../../model/facts.ts';
+import type { EpochSeconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
 import {
   ancestorsOf,
@@ -22,6 +23,8 @@ export interface Evidence {
   /** Ids as Celery writes them. */
   readonly owed: ReadonlySet<string>;
   readonly held: ReadonlySet<string>;
+  /** When a worker began a task that it runs, as far as it says. */
+  readonly begun?: ReadonlyMap<string, EpochSeconds>;
   /** How many tasks workers hold in all, and how many messages wait in the broker. */
   readonly holding: number;
   readonly waiting: number;
@@ -39,7 +42,19 @@ export function readEvidence(
   const { worker, holding, waiting, hidden } = fact;
   const [owed, held] = [fact.owed, fact.held].map((ids) => new Set(ids.map(canonicalTask)));
   const tasks = { owed: owed ?? new Set<string>(), held: held ?? new Set<string>() };
-  return { unit, worker, ...tasks, holding, waiting, hidden, ...(stop !== null && { stop }) };
+  const begun = new Map(
+    Object.entries(fact.begun ?? {}).map(([id, at]) => [canonicalTask(id), at] as const),
+  );
+  return {
+    unit,
+    worker,
+    ...tasks,
+    begun,
+    holding,
+    waiting,
+    hidden,
+    ...(stop !== null && { stop }),
+  };
 }
 
 export type Verdict =

@@ -20,11 +20,9 @@ const leastOffset = 3600;
 const greatestOffset = 26 * 3600;
 
 /**
- * Warns of times that are read in a zone in which they are too old. No look by itself can tell them
- * from times of jobs that are idle: that a database file was written later proves nothing, because
- * other tables are written too, and of PostgreSQL no last write is known. But a time that a job wrote
- * between the two looks and that reads as hours ago, by a difference of zones, was written in another
- * zone. Jobs that are idle do not move, so they never warn; nor does a dry run, which looks once.
+ * Warns of times that are read in a zone in which they are too old. A time that a job wrote between the
+ * two looks and that reads as hours ago, by a difference of zones, was written in another zone. Jobs that
+ * are idle do not move, so they never warn. `zone-lag.ts` tells what a single look can.
  *
  * @param betweenSeconds the longest time between the looks
  */

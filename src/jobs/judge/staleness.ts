@@ -3,13 +3,13 @@ import type { Finding } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds } from '../../model/units.ts';
 import { type JobForest, type JobRow, nameRow, rowKey, taskOf } from '../tables/job-forest.ts';
 import type { TableVerdict } from '../tables/job-tables.ts';
-import { guessMeaning } from '../tables/job-words.ts';
-import { isEnded, statusWords } from '../tables/mapping.ts';
+import { isEnded } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
 import { awaitedTime, isBetweenRuns } from './planned.ts';
 import { clockTolerance, LifeSigns, type Sign } from './signs-of-life.ts';
 import { prefixLength, readNamedId } from './suspects.ts';
 import { warnOfTimeZones } from './time-zones.ts';
+import { reportUnknown, seemsAtWork } from './unknown-statuses.ts';
 
 export interface StalenessRules {
   /** When the copy was made, by the host's clock. */
@@ -63,7 +63,7 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
     const reason = suspect(row, rules);
     const sign = life.ofUnit(row);
     if (reason === null) {
-      if (!seemsAtWork(row) || sign.latest === null || !isOver(sign.latest, rules)) continue;
+      if (!seemsAtWork(row.status) || sign.latest === null || !isOver(sign.latest, rules)) continue;
       const because = `no sign of life in the unknown status ${row.status}`;
       left.push({ row, why: 'unknown status', says: { because }, level: 'notice' });
       continue;
@@ -91,13 +91,12 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   }
   const waiting = findWaiting(forest, rules, life, stuck);
   const found = waiting.length === 0 ? stuck : inOrder(forest, [...stuck, ...waiting]);
-  const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
+  const findings = [
+    ...reportUnknown(forest, rules.statuses),
+    ...warnOfTimeZones(forest, rules.now),
+  ];
   return { stuck: found, left, findings };
 }
-
-/** Whether the app's word, of which nobody has said what it means, reads like one of work. */
-const seemsAtWork = ({ status }: JobRow): boolean =>
-  !statusWords.some((word) => word === status) && guessMeaning(status) === 'processing';
 
 function isOver(latest: number, { now, thresholdSeconds, stoppedAt }: StalenessRules): boolean {
   if (stoppedAt === undefined) return now - latest > thresholdSeconds;
@@ -176,43 +175,6 @@ export function refuseEndedStatuses(statuses: readonly string[]): void {
 
 /** The longest list of rows in one finding. */
 const shown = 10;
-
-/** A status that is no text says nothing until `words` maps it. */
-function unknownStatus({ mapping, values }: JobRow): string {
-  const value = values[mapping.status];
-  return typeof value === 'number' ? `${value} (a number, which \`words\` has to map)` : 'no text';
-}
-
-/** What an owner can do about a status that may be that of work: `RUNNING`. */
-function hintFor(words: readonly string[]): string {
-  const word = words.find((each) => guessMeaning(each) !== null);
-  return word === undefined
-    ? ''
-    : `; to include them, say what each means in \`stores\`: \`words: { ${JSON.stringify(word)}: ${guessMeaning(word)} }\``;
-}
-
-function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
-  const findings: Finding[] = [];
-  for (const [table, count] of forest.withoutId) {
-    const message = `${table}: skipped ${count} rows whose id is neither text nor a number`;
-    findings.push({ level: 'warning', message });
-  }
-  const known: ReadonlySet<string> = new Set([...statusWords, ...rules.statuses]);
-  for (const { table } of forest.mapping) {
-    const words = new Set(
-      forest.rows
-        .filter((row) => row.mapping.table === table && !known.has(row.status))
-        .map((row) => row.status || unknownStatus(row)),
-    );
-    if (words.size === 0) continue;
-    const list = [...words].slice(0, shown).join(', ');
-    findings.push({
-      level: 'notice',
-      message: `${table}: skipped rows with an unknown status: ${list}${hintFor([...words])}`,
-    });
-  }
-  return findings;
-}
 
 /** The rows that an id selects; may be empty. */
 function findNamed(forest: JobForest, id: string): readonly JobRow[] {

@@ -33,19 +33,37 @@ export interface Suspicion {
   readonly ids: readonly string[];
 }
 
+/** The table of an extract with the counts by status. */
+export const countsTable = 'celeriac_status_counts';
+
+/** How many rows in an unknown status are looked at; how many there are is counted. */
+const mostUnknown = 200;
+
+/** Words of the app that nobody has explained, by table. */
+export type UnknownWords = ReadonlyMap<string, readonly string[]>;
+
 /**
  * The rows that `findStuckRows` or `selectNamed` could select: only these, with their related rows, are
  * copied from a database that is too large to be copied whole.
+ *
+ * @param unknown statuses of which some rows are read as well, because they look like those of work
  */
-export const planExtract = (mapping: StoreMapping, wishes: Suspicion): Extract => ({
+export const planExtract = (
+  mapping: StoreMapping,
+  wishes: Suspicion,
+  unknown: UnknownWords = new Map(),
+): Extract => ({
   unit: wishes.unit,
-  tables: mapping.map((table) => extractTable(table, mapping, wishes)),
+  tables: mapping.map((table) => extractTable(table, mapping, wishes, unknown)),
+  counts: countsTable,
+  mostUnknown,
 });
 
 function extractTable(
   table: TableMapping,
   mapping: StoreMapping,
   { statuses, orphans, ids }: Suspicion,
+  unknown: UnknownWords,
 ): ExtractTable {
   const byStatus = ids.length === 0;
   // A parent may stay pending while its rows run, and ends with them.
@@ -63,6 +81,7 @@ function extractTable(
     parent: table.parent,
     own: table.own,
     statuses: byStatus ? asStored(wordsFor(table, wanted)) : [],
+    unknown: unknown.get(table.table) ?? [],
     orphanedBy: byStatus && orphans ? tiesOf(table) : [],
     ids: asStored(named.map(({ text }) => text)),
     beginnings: named.filter(({ mayBegin }) => mayBegin).map(({ text }) => text),

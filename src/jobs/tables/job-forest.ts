@@ -43,6 +43,15 @@ export interface JobForest {
   readonly forms: ReadonlyMap<string, ReadonlyMap<string, InstantForm>>;
   /** IANA name of the zone of timestamps that have none. */
   readonly timeZone: string;
+  /** Of an extract: how many rows the tables have in each status, also of those that it lacks. */
+  readonly counts: readonly StatusCount[];
+}
+
+/** How many rows a table has in a status. */
+export interface StatusCount {
+  readonly table: string;
+  readonly status: StoreValue;
+  readonly rows: number;
 }
 
 /** The columns of a table that Celeriac reads, the id first. */
@@ -81,6 +90,7 @@ export function growForest(
   mapping: StoreMapping,
   readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
   timeZone = 'UTC',
+  counts: readonly StatusCount[] = [],
 ): JobForest {
   const byTable = new Map<string, Map<string, Sapling>>();
   const rows: Sapling[] = [];
@@ -116,7 +126,7 @@ export function growForest(
     const bystanders = countBystanders(table, readRows, timeZone);
     for (const row of saplings) row.bystanders = bystandersOf(row, bystanders);
   }
-  return { mapping, rows, withoutId, forms, timeZone };
+  return { mapping, rows, withoutId, forms, timeZone, counts };
 }
 
 type Sapling = { -readonly [Key in Exclude<keyof JobRow, 'parent' | 'children'>]: JobRow[Key] } & {
@@ -137,7 +147,7 @@ function plant(
   const row: Sapling = {
     mapping,
     id,
-    status: readStatus(mapping, status),
+    status: statusOf(mapping, status),
     values,
     parent: parent ?? null,
     tie: named === null ? null : mapping.parent,
@@ -234,8 +244,11 @@ function climb(row: Sapling, above: ReadonlyMap<Sapling, Sapling>): readonly Sap
 /** Whether its parent is a row of the same table. */
 export const isOwn = (row: JobRow): boolean => row.tie?.table === row.mapping.table;
 
-/** Numbers are only statuses if the mapping defines them. */
-function readStatus(mapping: TableMapping, value: StoreValue | undefined): string {
+/**
+ * Celeriac's word for a status if the mapping has one, otherwise the app's. Numbers are only statuses
+ * if the mapping defines them; `''`: none.
+ */
+export function statusOf(mapping: TableMapping, value: StoreValue | undefined): string {
   if (typeof value === 'string') return meaningOf(mapping, value);
   const word = typeof value === 'number' ? String(value) : '';
   return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';

@@ -3,6 +3,7 @@ import { byName, ownValue } from '../../model/by-name.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
+import { howToInclude, yamlFor } from './include-table.ts';
 import {
   countedNoun,
   doubtStatuses,
@@ -11,6 +12,7 @@ import {
   readTableName,
 } from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
+import { doubtColumns } from './people-work.ts';
 import { findTies, mayNameAppTask, type TableSpecs } from './ties.ts';
 import { ageColumns } from './time-columns.ts';
 
@@ -157,24 +159,6 @@ export function tellUnread(
   return { level: 'notice', message, where: database, lasting: true };
 }
 
-/** The value of `stores` that would include one of these tables. */
-export function howToInclude(database: string, doubtful: readonly TableVerdict[]): string {
-  const [first, ...others] = doubtful;
-  const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
-  return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
-}
-
-/** The value of `stores` that includes a table, as YAML on one line. */
-export const yamlFor = (
-  database: string,
-  table: string,
-  columns: Readonly<Record<string, string>> = {},
-): string => {
-  const named = Object.entries(columns).map(([key, column]) => `${key}: ${column}`);
-  const spec = named.length === 0 ? '{}' : `{ ${named.join(', ')} }`;
-  return `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: ${spec} } }]`;
-};
-
 type Take = (table: StoreTable, kind: TableClass, reason: string) => void;
 
 /** Whether a table has an id and a status column, and belongs to the app. */
@@ -221,31 +205,6 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
   doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
-
-/** Columns of work that people do: a to-do list, a job offer. */
-const peopleColumns =
-  /^(?:assignee|assignee_id|assigned_user|assigned_user_id|due_date|due_on|(?:(?:min|max)_)?salary(?:_(?:min|max|from|to))?|employment_type)$/;
-
-/** Columns that say how often something is to run: such a row is never done. */
-const scheduleColumns =
-  /^(?:cron(?:_(?:expression|expr|schedule|string|spec))?|crontab(?:_id)?|rrule|recurrence(?:_rule)?)$/;
-
-/** Why the rows of a table are not work for a program, whatever its name is; `null`: nothing says so. */
-function doubtColumns({ columns, foreignKeys }: StoreTable): string | null {
-  const find = (words: RegExp): string | undefined =>
-    columns.find(({ name }) => words.test(snakeOf(name)))?.name;
-  const assigned = foreignKeys.find(
-    (key) => snakeOf(key.column).startsWith('assigned_to') && isBusinessName(key.table),
-  );
-  // A worker's name is text; the number of an assignee is that of a person.
-  const numbered = columns.find(
-    ({ name, type }) => /^assigned_to(?:_id)?$/.test(snakeOf(name)) && /int|serial/i.test(type),
-  );
-  const people = find(peopleColumns) ?? assigned?.column ?? numbered?.name;
-  if (people !== undefined) return `its column ${people} shows that people work on its rows`;
-  const schedule = find(scheduleColumns);
-  return schedule === undefined ? null : `its column ${schedule} shows that its rows are schedules`;
-}
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables

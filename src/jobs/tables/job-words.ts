@@ -33,6 +33,11 @@ const businessNouns = words(`
   settlement shipment shop stock student subscriber subscription supplier support teacher team
   tenant ticket transaction transfer user vendor visa wallet warranty withdrawal`);
 
+/** Work that only a program does, whatever else the name says: `video_tasks`, `user_exports`. */
+const machineNouns = words(`
+  import export render transcode transcoding crawl scrape transcription sync video upload download
+  rendering execution generation encoding thumbnail backup etl webhook inference embedding`);
+
 /** Not jobs by themselves; only in a name such as `project_jobs`. */
 const sharedNouns = words('project campaign');
 
@@ -60,6 +65,10 @@ export function isBusinessRecord(name: string): boolean {
   const head = nounsOf(name).at(-1) ?? '';
   return isBusinessName(name) && !jobNouns.has(head) && !workNouns.has(head);
 }
+
+/** Whether a name says that a program does the work. */
+export const hasMachineNoun = (name: string): boolean =>
+  nounsOf(name).some((noun) => machineNouns.has(noun));
 
 const nounsOf = (name: string): readonly string[] =>
   wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
@@ -114,10 +123,17 @@ const recordWords = words(`
   inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
   assigned unassigned won lost`);
 
+/** Statuses of work that a program does; people do not write these. */
+const machineWords = words(`
+  queued enqueued running executing retry retrying stalled timeout timedout revoked`);
+
 const plain = (status: string): string => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
 
 /** Whether a row in this status waits or is being worked on, in the app's own words. */
 export const isUnfinishedWord = (status: string): boolean => unfinishedWords.has(plain(status));
+
+/** Whether only a program writes this status. */
+export const isMachineWord = (status: string): boolean => machineWords.has(plain(status));
 
 /** Whether a status is another word for this end: `Error` for `failed`. */
 export const isSameEnd = (status: string, end: string): boolean =>

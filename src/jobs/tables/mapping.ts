@@ -10,10 +10,10 @@ import type {
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { findCounters } from './counter-columns.ts';
 import { fitsOf } from './fits.ts';
+import { howToInclude } from './include-table.ts';
 import {
   doubtfulOf,
   explainDoubtful,
-  howToInclude,
   isOthers,
   jobTablesOf,
   judgeTables,
@@ -267,7 +267,7 @@ export function wordFor(mapping: TableMapping, status: StatusWord): string {
 }
 
 /**
- * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
+ * The mapping for people to check: one line per table, with how certain it is that it holds jobs, and why.
  *
  * @param verdicts where the reasons come from; without them, no reasons are shown
  */
@@ -289,7 +289,9 @@ export function describeMapping(
       `task: ${task ?? 'none'}`,
       `error: ${error ?? 'none'}`,
       ...(resend === null ? [] : [`resend: ${resend.task}(${resend.args.join(', ')})`]),
-      ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
+      ...verdicts
+        .filter((each) => each.table.name === table.table)
+        .map(({ class: kind, reason }) => (kind === 'named' ? reason : `${kind}: ${reason}`)),
     ];
     return `${table.table}: ${parts.join('; ')}`;
   });

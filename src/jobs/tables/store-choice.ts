@@ -23,6 +23,8 @@ export interface ChosenStore {
   /** One for each table with an id and a status. */
   readonly verdicts: readonly TableVerdict[];
   readonly findings: readonly Finding[];
+  /** All tables of the database. */
+  readonly tables: readonly StoreTable[];
   /** The same, once the values of its columns are known: some columns are told by them alone. */
   readonly withValues: (valuesOf: ValuesOf) => ChosenStore;
 }
@@ -102,6 +104,7 @@ function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
     mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
     verdicts,
     findings: told.filter((finding) => finding !== null),
+    tables,
     withValues: (valuesOf) =>
       mapStore({ ...fact, tables: tables.map((table) => addValues(table, valuesOf)) }, spec),
   };

@@ -3,6 +3,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
+import type { SamplingFact } from '../../model/sample.ts';
 import { ownDropIns } from '../unit/drop-in-paths.ts';
 import { supportPath } from './support-module.ts';
 
@@ -19,11 +20,15 @@ export interface DeployWorkerQuery {
   readonly release: ReleaseQuery;
   readonly stores: FactArguments['stores'];
   readonly companions: FactArguments['companions'];
+  readonly sampling: FactArguments['sampling'];
 }
 
-export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release' | 'companions'>> & {
+export type DeployWorkerFacts = FactsFor<
+  Omit<DeployWorkerQuery, 'release' | 'companions' | 'sampling'>
+> & {
   readonly release?: ReleaseFact;
   readonly companions?: CompanionsFact;
+  readonly sampling?: SamplingFact;
   /** Only asked if nothing else needs a restart. */
   readonly consuming?: ConsumingFact;
 };
@@ -43,6 +48,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     release: releaseQuery(desired),
     stores: storesQuery(desired),
     companions: companionsQuery(desired),
+    sampling: { unit: desired.unit },
   };
 }
 

@@ -9,16 +9,21 @@ const usualPaths = ['/', '/var'];
 const mostPaths = 20;
 
 /**
- * Has the host sample a new release until that is proven.
+ * Has the host sample a new release until that is proven, or no more if no soak is wanted.
  *
  * @param workingDirectory of the worker; empty: none
- * @returns `null` if no soak is wanted
+ * @param sampling whether the release before is sampled
+ * @returns `null` if there is nothing to do
  */
-export function startSampler(
+export function planSampler(
   { unit, soakSeconds = seconds(0), readWritePaths, release }: DeployWorkerDesired,
   workingDirectory: string,
+  sampling = false,
 ): Operation | null {
-  if (soakSeconds === 0) return null;
+  if (soakSeconds === 0) {
+    const why = 'soak-hours is 0, and the samples of the release before end with that';
+    return sampling ? { op: 'stop-sampler', unit, title: `stop sampling ${unit}`, why } : null;
+  }
   const places = [...usualPaths, workingDirectory, ...placesOf(release), ...readWritePaths];
   const paths = [...new Set(places.filter((path) => path.startsWith('/')))].slice(0, mostPaths);
   const time = formatCount(soakSeconds / 3600, 'hour', 'hours');

@@ -39,7 +39,7 @@ const rootsOwn = (): Promise<string> =>
     `find /root/bait /root/secret.db* /etc/passwd /etc/shadow -printf '%p %u %m %T@ %s\\n'; sha256sum /root/bait/* ${SECRET}`,
   );
 
-const extract = { unit: UNIT, tables: [] } as Extract;
+const extract: Extract = { unit: UNIT, tables: [], counts: 'counts', mostUnknown: 0 };
 
 const lookAtIt = () =>
   hand.agent.look({ stores: { unit: UNIT, databases: [DATABASE], user: null } });

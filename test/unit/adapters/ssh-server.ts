@@ -146,6 +146,10 @@ export class TestClock implements Clock {
     return seconds(this.#now);
   }
 
+  epoch(): Seconds {
+    return seconds(1_768_734_000 + this.#now);
+  }
+
   async sleep(duration: Seconds): Promise<void> {
     this.slept.push(duration);
     this.#now += duration;

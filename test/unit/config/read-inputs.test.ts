@@ -131,8 +131,9 @@ describe('inputs', () => {
     'gate-form',
     'gate-batch-form',
     'gate-args',
-    // YAML: see stores-input.
+    // YAML: see stores-input and own-checks-input.
     'stores',
+    'checks',
     // Commands: see companion-inputs.
     'before-start',
   ];

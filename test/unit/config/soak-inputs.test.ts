@@ -42,6 +42,7 @@ it('every limit can be set, and hours may be parts of one', () => {
     errorRateMax: 7,
   });
   expect(desired.onFailure).toBe('rollback');
+  expect(read({ 'max-429': '4', 'rate-limit-max': '9' }).limits.rateLimitMax).toBe(9);
 });
 
 it.each(['-1', '169', '1e3', '.5', 'a day', '1.'])('soak-hours: %s is refused', (hours) => {

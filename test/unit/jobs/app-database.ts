@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
+import { countsTable } from '../../../src/jobs/judge/suspects.ts';
 import type {
   StoreColumn,
   StoreFact,
@@ -13,7 +14,7 @@ import type {
   TasksFact,
   UnitFact,
 } from '../../../src/model/facts.ts';
-import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
+import { bytes, type EpochSeconds, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';
@@ -267,6 +268,8 @@ export interface HostAnswers {
   readonly tasks?: (ids: readonly string[]) => TasksFact;
   readonly resets?: Readonly<Record<string, number>>;
   readonly holds?: 'everything' | 'rows';
+  /** When somebody last wrote to the database. */
+  readonly writtenAt?: EpochSeconds | null;
 }
 
 /** Nothing is in a worker or a queue. */
@@ -280,11 +283,39 @@ export const nothingLeft = (): TasksFact => ({
   hidden: null,
 });
 
+/** The same rows, as an extract that holds all of them: with their counts by status. */
+function asExtract(content: Uint8Array): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-test-'));
+  try {
+    const file = join(folder, 'copy.db');
+    writeFileSync(file, content);
+    const sql = openDatabase(file);
+    const tables =
+      "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'status'";
+    const names = sql.prepare(tables).pluck().all() as string[];
+    sql.exec(`CREATE TABLE ${countsTable} ("table" TEXT, status, "rows" INTEGER)`);
+    for (const name of names) {
+      const rows = `SELECT ?, status, count(*) FROM "${name}" GROUP BY status`;
+      sql.prepare(`INSERT INTO ${countsTable} ${rows}`).run(name);
+    }
+    sql.close();
+    return readFileSync(file);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** An agent that has only databases; each `look` answers these facts. */
 export function agentOf(
   stores: readonly StoreFact[],
   contents: Readonly<Record<string, Uint8Array>>,
-  { unit = unitFact(), tasks = nothingLeft, resets = {}, holds = 'everything' }: HostAnswers = {},
+  {
+    unit = unitFact(),
+    tasks = nothingLeft,
+    resets = {},
+    holds = 'everything',
+    writtenAt = null,
+  }: HostAnswers = {},
 ): Pick<Agent, 'look' | 'snapshot'> & { readonly asked: string[] } {
   const asked: string[] = [];
   const agent = {
@@ -297,10 +328,11 @@ export function agentOf(
     },
     snapshot: async (database: string) => {
       asked.push(`snapshot ${database}`);
-      const content = contents[database] ?? new Uint8Array();
+      const given = contents[database] ?? new Uint8Array();
+      const content = holds === 'rows' ? asExtract(given) : given;
       const sizeBytes = bytes(content.length);
       return {
-        info: { database, holds, sizeBytes, sha256: sha256Text(''), takenAt: now },
+        info: { database, holds, sizeBytes, sha256: sha256Text(''), takenAt: now, writtenAt },
         content,
       };
     },

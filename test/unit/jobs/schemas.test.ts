@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { parseStores } from '../../../src/config/stores-input.ts';
-import { jobTablesOf, judgeTables, yamlFor } from '../../../src/jobs/tables/job-tables.ts';
+import { howToInclude } from '../../../src/jobs/tables/include-table.ts';
+import { doubtfulOf, jobTablesOf, judgeTables } from '../../../src/jobs/tables/job-tables.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreColumn } from '../../../src/model/facts.ts';
@@ -40,17 +42,37 @@ describe('the tables of jobs in schemas', () => {
     );
   });
 
-  test.each(files)('%s: each skipped table is included once it is listed', (_, text) => {
+  test.each(files)('%s: what is shown of a skipped table includes it, copied', async (_, text) => {
     using database = new AppDatabase(text);
-    for (const verdict of judgeTables(database.tables())) {
-      const { name } = verdict.table;
-      const [spec] = parseStores(yamlFor(path, name));
+    const tables = database.tables();
+    const doubtful = doubtfulOf(judgeTables(tables));
+    const include = (stores: string, name: string): void => {
+      const [spec] = parseStores(stores);
       expect(spec?.database).toBe(path);
-      const mapping = proposeMapping(path, database.tables(), {
-        [name]: { parent: null },
-        ...spec?.tables,
-      });
+      // A table with two parents asks which of them counts.
+      const mapping = proposeMapping(path, tables, { [name]: { parent: null }, ...spec?.tables });
       expect(mapping.map(({ table }) => table)).toContain(name);
+    };
+    if (doubtful.length === tables.length || jobTablesOf(judgeTables(tables)).length === 0) {
+      const error = await planFor(database).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(ConfigError);
+      const hint = howToInclude(path, doubtful);
+      expect((error as ConfigError).expected).toContain(hint);
+      const [, stores = ''] = /`stores`: (\[.*\])$/.exec(hint) ?? [];
+      include(
+        stores.replace('"TABLE"', JSON.stringify(doubtful[0]?.table.name)),
+        doubtful[0]?.table.name ?? '',
+      );
+      return;
+    }
+    const lines = (await planFor(database)).mappings[0]?.lines ?? [];
+    for (const { table } of doubtful) {
+      const at = lines.findIndex((line) => line.startsWith(`skipped ${table.name}: `));
+      expect(lines[at]).toMatch(/; to include it:$/);
+      const shown = lines.slice(at + 1, at + 5);
+      const workflow = parse(`with:\n${shown.join('\n')}\n`) as { with: { stores: string } };
+      expect(Object.keys(workflow.with)).toEqual(['stores']);
+      include(workflow.with.stores, table.name);
     }
   });
 

@@ -167,8 +167,8 @@ function carryOut(
     } else if (operation.op === 'install-unit') {
       const fragment = regularFile(operation.text);
       change({ unit: { fragmentPath: operation.path, fragment, needDaemonReload: false } });
-    } else if (operation.op === 'start-sampler') {
-      // It is part of a release, and no fact.
+    } else if (operation.op === 'start-sampler' || operation.op === 'stop-sampler') {
+      change({ sampling: { sampling: operation.op === 'start-sampler' } });
     } else if (operation.op === 'enable-unit') {
       change({ unit: { unitFileState: 'enabled' } });
     } else if (operation.op === 'end-process') {

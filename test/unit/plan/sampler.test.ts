@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { seconds } from '../../../src/model/units.ts';
-import { startSampler } from '../../../src/plan/deploy/sampler.ts';
+import { planSampler } from '../../../src/plan/deploy/sampler.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 
 const desired = workerDesired({
@@ -11,8 +11,17 @@ const desired = workerDesired({
 const day = seconds(24 * 3600);
 
 test('without a soak nothing is sampled', () => {
-  expect(startSampler(desired, '/srv/app')).toBeNull();
-  expect(startSampler({ ...desired, soakSeconds: seconds(0) }, '/srv/app')).toBeNull();
+  expect(planSampler(desired, '/srv/app')).toBeNull();
+  expect(planSampler({ ...desired, soakSeconds: seconds(0) }, '/srv/app')).toBeNull();
+});
+
+test('without a soak the samples of the release before end', () => {
+  expect(planSampler(desired, '/srv/app', true)).toEqual({
+    op: 'stop-sampler',
+    unit: 'celery-worker.service',
+    title: 'stop sampling celery-worker.service',
+    why: 'soak-hours is 0, and the samples of the release before end with that',
+  });
 });
 
 test('the room is watched where the app writes, and each path is named once', () => {
@@ -21,7 +30,7 @@ test('the room is watched where the app writes, and each path is named once', ()
     commit: null,
     dependencies: null,
   } as const;
-  expect(startSampler({ ...desired, soakSeconds: day, release }, '/srv/media')).toMatchObject({
+  expect(planSampler({ ...desired, soakSeconds: day, release }, '/srv/media')).toMatchObject({
     op: 'start-sampler',
     unit: 'celery-worker.service',
     paths: ['/', '/var', '/srv/media', '/srv/shop'],
@@ -35,6 +44,6 @@ test('a directory that is not known is not watched, and no more than the host ac
     soakSeconds: day,
     readWritePaths: Array.from({ length: 30 }, (_, index) => `/srv/${index}`),
   };
-  expect(startSampler({ ...many, readWritePaths: [] }, '')).toMatchObject({ paths: ['/', '/var'] });
-  expect(startSampler(many, '')).toHaveProperty('paths.length', 20);
+  expect(planSampler({ ...many, readWritePaths: [] }, '')).toMatchObject({ paths: ['/', '/var'] });
+  expect(planSampler(many, '')).toHaveProperty('paths.length', 20);
 });

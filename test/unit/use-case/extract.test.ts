@@ -7,9 +7,25 @@ import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { planExtract } from '../../../src/jobs/judge/suspects.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
+import { ConfigError, HostError } from '../../../src/model/errors.ts';
+import type { Extract } from '../../../src/model/job-store.ts';
+import { bytes } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
+import { describeIdle } from '../../../src/report/plan-view.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';
-import { type AppDatabase, agentOf, desire, newTaskId, path } from '../jobs/app-database.ts';
+import {
+  AppDatabase,
+  agentOf,
+  bySqlite,
+  day,
+  desire,
+  messagesOf,
+  minute,
+  newTaskId,
+  now,
+  path,
+} from '../jobs/app-database.ts';
 import { drive, type Said } from '../jobs/drive-host.ts';
 import { addBusiness, businesses, forests, grow, store } from '../jobs/random-forest.ts';
 
@@ -62,6 +78,27 @@ const planOn = (
     desire(wishes),
   );
 
+/** What the host itself sends, as often as it is asked. */
+function planOnHost(
+  database: AppDatabase,
+  wishes: Partial<CleanUpDesired>,
+  asked: Extract[] = [],
+): Promise<CleanUp> {
+  const snapshot = async (name: string, limitBytes: number, extract: Extract) => {
+    asked.push(extract);
+    const args = { database: database.file, limitBytes, extract };
+    const said = drive(database, 'session.snapshot', 'snapshot', args);
+    if (said.error !== undefined) throw new HostError(said.error, { step: '', next: '' });
+    const info = { ...(said.value as object), database: name, takenAt: now };
+    return { info, content: contentOf(said) };
+  };
+  const agent = { ...agentOf([database.fact()], {}), snapshot } as unknown as Agent;
+  return planCleanUp(
+    { agent, openStore: openStoreHere, newTaskId },
+    desire({ snapshotLimitBytes: bytes(limit), ...wishes }),
+  );
+}
+
 const changesOf = ({ plan }: CleanUp) =>
   plan.operations.flatMap((each) => (each.op === 'repair-jobs' ? each.rows : []));
 
@@ -80,18 +117,25 @@ describe('an extract', () => {
           if (shape !== 'flat') nest(database, shape === 'nested' ? '' : 'REFERENCES');
           // Some parents are gone.
           database.sql.exec("DELETE FROM batches WHERE id LIKE '%.1'");
+          // Nobody has said what this word means.
+          if (business.odd.statuses === 'text') {
+            database.sql.exec(
+              "UPDATE jobs SET status = 'RUNNING' WHERE status = 'processing' AND id > 'jobs-0'",
+            );
+          }
           fatten(database);
           const said = extractOf(database);
           expect(said.value).toMatchObject({ holds: 'rows' });
           const whole = await planOn(database, database.content(), { action });
-          const part = await planOn(database, contentOf(said), { action });
+          const part = await planOnHost(database, { action });
           expect(changesOf(part)).toEqual(changesOf(whole));
           expect(part.repairs.map(({ rows }) => rows)).toEqual(
             whole.repairs.map(({ rows }) => rows),
           );
           const left = ({ plan }: CleanUp) =>
-            plan.findings.filter(({ message }) => message.startsWith('skipped'));
+            plan.findings.filter(({ message }) => /skipped|unknown status/.test(message));
           expect(left(part)).toEqual(left(whole));
+          expect(part.plan.skippedRows).toBe(whole.plan.skippedRows);
         },
       ),
       { numRuns },
@@ -172,5 +216,78 @@ describe('an extract', () => {
     const before = database.content();
     extractOf(database);
     expect(database.content()).toEqual(before);
+  });
+});
+
+describe('statuses that nobody has explained, in a large database', () => {
+  const running = (count: number, ago: number): AppDatabase => {
+    const database = new AppDatabase(
+      'CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, celery_task_id TEXT, created_at TIMESTAMP);',
+    );
+    // Among more rows than the host looks at to find out what the statuses are.
+    const add = database.sql.prepare(
+      `WITH RECURSIVE n (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < ?)
+        INSERT INTO jobs SELECT ? || at, ?, NULL, ? FROM n`,
+    );
+    add.run(1000, 'a', 'completed', bySqlite(day));
+    add.run(count, 'b', 'RUNNING', bySqlite(ago));
+    add.run(5000, 'c', 'completed', bySqlite(day));
+    fatten(database);
+    return database;
+  };
+  test('rows that look stuck in one are named, and the host is not said to be as desired', async () => {
+    using database = running(2, day);
+    const asked: Extract[] = [];
+    const part = await planOnHost(database, {}, asked);
+    const whole = await planOn(database, database.content(), {});
+    expect(asked.map(({ tables }) => tables[0]?.unknown)).toEqual([[], ['RUNNING']]);
+    expect(messagesOf(part)).toBe(messagesOf(whole));
+    expect(messagesOf(part)).toContain(
+      'b1, jobs b2: no sign of life in the unknown status RUNNING',
+    );
+    expect(messagesOf(part)).toContain('jobs: skipped rows with an unknown status: RUNNING; to');
+    expect(describeIdle(part.plan)).toContain('2 rows that look stuck were skipped');
+  });
+
+  test('rows in one that moved just now do not look stuck, and it is named all the same', async () => {
+    using database = running(2, 5 * minute);
+    const part = await planOnHost(database, {});
+    expect(messagesOf(part)).toContain('jobs: skipped rows with an unknown status: RUNNING; to');
+    expect(describeIdle(part.plan)).toContain('in the desired state');
+  });
+
+  test('of many rows some are looked at, and the report says of how many', async () => {
+    using database = running(400, day);
+    const part = await planOnHost(database, {});
+    expect(messagesOf(part)).toContain(
+      'RUNNING (looked at 200 of 400 rows in RUNNING); to include',
+    );
+    expect(part.plan.skippedRows).toBe(200);
+  });
+
+  test('rows that are too large to be read as well are counted', async () => {
+    using database = running(2, day);
+    database.sql.exec('ALTER TABLE jobs ADD COLUMN log BLOB');
+    database.sql.exec("UPDATE jobs SET log = zeroblob(2000000) WHERE status = 'RUNNING'");
+    const part = await planOnHost(database, {});
+    expect(messagesOf(part)).toContain('RUNNING (looked at 0 of 2 rows in RUNNING); to include');
+  });
+
+  test('one that means nothing of work is named, and its rows are not read', async () => {
+    using database = running(2, day);
+    database.sql.exec("UPDATE jobs SET status = 'archived' WHERE status = 'RUNNING'");
+    const asked: Extract[] = [];
+    const part = await planOnHost(database, {}, asked);
+    expect(asked).toHaveLength(1);
+    expect(messagesOf(part)).toContain('jobs: skipped rows with an unknown status: archived');
+  });
+
+  test('one that `words` does not map is refused', async () => {
+    using database = running(2, day);
+    const tables = { jobs: { words: { done: 'completed' as const } } };
+    const stores = [{ database: path, tables, where: 'input stores, line 1' }];
+    const refused = await planOnHost(database, { stores }).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(ConfigError);
+    expect((refused as ConfigError).message).toContain("has the status 'RUNNING', which `words`");
   });
 });

@@ -360,6 +360,61 @@ describe('a parent of rows in two tables', () => {
   });
 });
 
+describe('a parent whose rows have ended, and have no time', () => {
+  /** Without a column for it, or with an empty one. */
+  const load = (column: string, ...clips: readonly string[]): AppDatabase => {
+    const database = new AppDatabase(`
+      CREATE TABLE video_jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE clips (id INTEGER PRIMARY KEY, status TEXT, job_id TEXT REFERENCES video_jobs (id)
+        ${column});`);
+    database.add('video_jobs', { id: 'v', status: 'processing', created_at: bySqlite(day) });
+    for (const status of clips) database.add('clips', { status, job_id: 'v' });
+    return database;
+  };
+  const tables = { video_jobs: {}, clips: {} };
+  const stores = [{ database: path, tables, where: 'input stores' }];
+  const columns = ['', ', finished_at TIMESTAMP'];
+
+  test.each(columns)(
+    'is not completed by its own age: the last may just have ended (%s)',
+    async (column) => {
+      for (const clips of [['completed'], ['completed', 'failed'], ['partial']]) {
+        for (const action of actions) {
+          using database = load(column, ...clips);
+          const cleanUp = await planFor(database, { stores, action });
+          expect(cleanUp.repairs).toEqual([]);
+          expect(cleanUp.plan.skippedRows).toBe(1);
+          expect(messagesOf(cleanUp)).toMatch(
+            /video_jobs v: rows below it are completed, but the age of clips 1 is unknown; `ids` selects/,
+          );
+        }
+      }
+    },
+  );
+
+  test.each(columns)('becomes what its rows say once `ids` names it (%s)', async (column) => {
+    for (const [clips, end] of [
+      [['completed', 'completed'], 'completed'],
+      [['completed', 'partial'], 'partial'],
+      [['failed', 'cancelled'], 'failed'],
+    ] as const) {
+      for (const action of actions) {
+        using database = load(column, ...clips);
+        expect(await become(database, { stores, action, ids: ['video_jobs:v'] })).toEqual({
+          v: end,
+        });
+      }
+    }
+  });
+
+  test.each(columns)('fails by its own age if none completed (%s)', async (column) => {
+    for (const action of actions) {
+      using database = load(column, 'failed', 'cancelled');
+      expect(await become(database, { stores, action })).toEqual({ v: 'failed' });
+    }
+  });
+});
+
 describe('a job that repeats another', () => {
   const load = (): AppDatabase => {
     const database = new AppDatabase(`CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT,

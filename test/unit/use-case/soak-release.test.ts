@@ -146,7 +146,7 @@ describe('a release that failed', () => {
     const host = failing();
     const { report, run } = await soak(host, rollback, true);
     expect(report).toMatchObject({ state: 'failed', rolledBackTo: null });
-    expect(report.sentence).toMatch(/\(Dry run: not recorded\.\)$/);
+    expect(report.sentence).toMatch(/\(dry run: not recorded\)$/);
     expect(run.log).toContain('changed=false');
     expect([host.proofs, host.undone]).toEqual([[], []]);
   });

@@ -44,6 +44,7 @@ function host(
   const brokers: BrokerQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
+      clockSkew: null,
       async look<const Query extends FactQuery>(query: Query) {
         if (query.logged !== undefined) {
           logs.push(query.logged);
@@ -88,7 +89,8 @@ function host(
   return { ports, asked, requests, progress, judged, questions, logs, brokers };
 }
 
-const everything = 'look host unit workers swap sysctl journal kernel http releases beats';
+const everything =
+  'look host unit workers swap sysctl settings room journal kernel http releases beats';
 
 const probesOf = ({ checks }: Verdict) =>
   checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
@@ -101,6 +103,8 @@ test('the query asks for all facts at once, with the probes', () => {
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
     sysctl: { names: ['vm.swappiness'] },
+    settings: { unit: 'x.service' },
+    room: { unit: 'x.service', paths: [] },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },

@@ -128,6 +128,7 @@ function setUp(given: Given = {}) {
       confirmed = given.confirms ?? true;
       return confirmed;
     },
+    clockSkew: null,
     [Symbol.asyncDispose]: async () => {},
   } as unknown as Agent;
   const values = {

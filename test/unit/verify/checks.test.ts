@@ -34,6 +34,7 @@ describe('a healthy host', () => {
       ['unit', 'pass', 'active (running) for 16 min, reported ready (Type=notify)'],
       ['enabled', 'pass', 'enabled'],
       ['invocation', 'pass', 'run 3f2c9e1a since 2026-01-18 10:46:03 UTC'],
+      ['settings', 'pass', '3 properties as in release 20261122T131500-4f2a'],
       ['limits', 'pass', 'MemoryMax 800 MiB; MemoryHigh 600 MiB'],
       ['supervision', 'pass', 'Restart=always; watchdog 5 min'],
       ['watchdog', 'pass', 'fed 20 s ago; its limit is 5 min'],
@@ -58,6 +59,8 @@ describe('a healthy host', () => {
       ['memory-events', 'pass', 'high 0, max 0, oom 0, oom_kill 0 since the start'],
       ['oom', 'pass', 'none since the start'],
       ['kernel-oom', 'pass', 'none since the start of the unit'],
+      ['disk', 'pass', '/ 16 % full, 41 GiB free'],
+      ['clock', 'pass', "as the runner's, ± 0.4 s"],
       ['restarts', 'pass', 'none'],
       ['rate-limits', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
       ['errors', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
@@ -138,8 +141,10 @@ describe('the limits', () => {
   });
 
   test('are missing: a warning if none is required', () => {
-    const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: 'infinity' });
-    expect(check('limits', seen)).toMatchObject({
+    const unit = unitFact({
+      properties: { ...unitFact().properties, MemoryMax: 'infinity', MemoryHigh: 'infinity' },
+    });
+    expect(check('limits', withFacts({ unit, settings: null }))).toMatchObject({
       verdict: 'warn',
       seen: 'no MemoryMax; no MemoryHigh',
     });

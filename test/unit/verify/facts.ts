@@ -136,6 +136,24 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
         { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
       ],
     },
+    settings: {
+      transaction: '20261122T131500-4f2a',
+      properties: {
+        Type: 'notify',
+        Restart: 'always',
+        WatchdogUSec: '5min',
+        MemoryMax: String(800 * MiB),
+        MemoryHigh: String(600 * MiB),
+      },
+    },
+    room: [
+      {
+        mountPoint: '/',
+        type: 'ext4',
+        bytes: { used: mib(8000), free: mib(42_000) },
+        inodes: { used: 100_000, free: 3_000_000 },
+      },
+    ],
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },
@@ -152,6 +170,7 @@ export const verifyDefaults = {
   gateBatch: 3,
   gateTimeoutSeconds: seconds(120),
   probes: [],
+  ownChecks: [],
   swapBytes: null,
   concurrency: null,
   memoryMaxBytes: null,
@@ -232,5 +251,7 @@ export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence 
   logged: loggedFact(),
   loggedMeanwhile: null,
   gate: { kind: 'none' },
+  ownCommands: new Map(),
+  clockSkew: { ahead: seconds(0.1), within: seconds(0.4) },
   ...changes,
 });

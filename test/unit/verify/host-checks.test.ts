@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { KernelFact, UnitFact } from '../../../src/model/facts.ts';
-import { epochSeconds } from '../../../src/model/units.ts';
+import type { FileSystemRoom, KernelFact, UnitFact } from '../../../src/model/facts.ts';
+import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { judge } from '../../../src/verify/checks.ts';
 import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
@@ -317,5 +317,141 @@ describe('swap after a reboot', () => {
     expect(find('swap-boot', withFacts({ sysctl: changed }))?.seen).toBe(
       '/swapfile is in /etc/fstab',
     );
+  });
+});
+
+describe('the settings of the unit', () => {
+  const dropIn = '/etc/systemd/system/celery-worker.service.d/zz-mine.conf';
+  const later = (text: string, changes: Record<string, string>) =>
+    withUnit({ ...properties(changes), dropIns: [{ path: dropIn, text }] });
+
+  test('a property that a later drop-in changes fails, and nothing else; its line is named', () => {
+    const seen = later('[Service]\nRestart=always\nRestart=on-failure\n', {
+      Restart: 'on-failure',
+    });
+    expect(failed(seen)).toEqual(['settings']);
+    expect(find('settings', seen)).toMatchObject({
+      seen: `Restart=on-failure (set by ${dropIn}:3)`,
+      expected: 'Restart=always',
+    });
+  });
+
+  test('a limit that a later drop-in changes fails in the check of limits, without any input', () => {
+    const seen = later('[Service]\nMemoryMax=2G\n', { MemoryMax: String(2048 * MiB) });
+    expect(failed(seen)).toEqual(['limits']);
+    expect(find('limits', seen)).toMatchObject({
+      seen: `MemoryMax 2 GiB (set by ${dropIn}:2); MemoryHigh 600 MiB`,
+      expected: 'MemoryMax 800 MiB',
+    });
+    const none = later('[Service]\nMemoryMax=\n', { MemoryMax: 'infinity' });
+    expect(find('limits', none)).toMatchObject({
+      verdict: 'fail',
+      seen: `no MemoryMax (set by ${dropIn}:2); MemoryHigh 600 MiB`,
+      expected: 'MemoryMax 800 MiB',
+    });
+  });
+
+  test('an input comes before what the release proved', () => {
+    const seen = later('[Service]\nMemoryMax=2G\n', { MemoryMax: String(2048 * MiB) });
+    expect(failed(seen, desired({ memoryMaxBytes: mib(2048) }))).toEqual([]);
+  });
+
+  test('a limit that the release did not want fails', () => {
+    const { settings } = facts();
+    const wanted = { ...settings?.properties, MemoryHigh: 'infinity' };
+    const seen = withFacts({ settings: { transaction: 't', properties: wanted } });
+    expect(find('limits', seen)).toMatchObject({ verdict: 'fail', expected: 'no MemoryHigh' });
+  });
+
+  test('a longer time to stop is accepted, a shorter one is not', () => {
+    const released = { transaction: 't', properties: { TimeoutStopUSec: '16min', Other: 'x' } };
+    const stop = (TimeoutStopUSec: string) =>
+      withFacts({ settings: released, unit: unitFact(properties({ TimeoutStopUSec })) });
+    expect(find('settings', stop('16min'))?.seen).toBe('1 property as in release t');
+    expect(find('settings', stop('1h'))?.verdict).toBe('pass');
+    expect(find('settings', stop('infinity'))?.verdict).toBe('pass');
+    expect(find('settings', stop('1min 30s'))).toMatchObject({
+      verdict: 'fail',
+      seen: 'TimeoutStopUSec=1min 30s',
+    });
+  });
+
+  test('of a unit that was never deployed are unknown, and its limits are judged as before', () => {
+    const seen = withFacts({
+      settings: null,
+      unit: unitFact(properties({ MemoryMax: String(2048 * MiB) })),
+    });
+    expect(find('settings', seen)?.verdict).toBe('unknown');
+    expect(find('limits', seen)?.verdict).toBe('pass');
+  });
+});
+
+describe('room on the disks', () => {
+  const of = (used: number, free: number) => ({ used: mib(used), free: mib(free) });
+  const [root] = facts().room;
+  const on = (changes: Partial<FileSystemRoom>) =>
+    withFacts({ room: [root as FileSystemRoom, { ...(root as FileSystemRoom), ...changes }] });
+
+  test('a file system at 96 % fails, and nothing else', () => {
+    const seen = on({ mountPoint: '/srv/app', bytes: of(96, 4) });
+    expect(failed(seen)).toEqual(['disk']);
+    expect(find('disk', seen)).toMatchObject({
+      seen: '/ 16 % full, 41 GiB free; /srv/app 96 % full, 4 MiB free',
+      expected: 'at most 95 % of /srv/app used',
+      next: 'make room on /srv/app',
+    });
+  });
+
+  test.each([
+    [{ bytes: of(95, 5) }, 'warn'],
+    [{ bytes: of(90, 10) }, 'pass'],
+    [{ bytes: of(91, 9) }, 'warn'],
+    [{ bytes: of(100, 0) }, 'fail'],
+    // 4 % of a large disk are enough for a while.
+    [{ bytes: of(96 * 1024 * 10, 4 * 1024 * 10) }, 'warn'],
+    [{ inodes: { used: 96, free: 4 } }, 'fail'],
+    [{ inodes: { used: 92, free: 8 } }, 'warn'],
+    [{ inodes: null }, 'pass'],
+    [{ bytes: null, inodes: null, type: 'nfs4' }, 'unknown'],
+  ])('%j: %s', (changes, verdict) => {
+    expect(find('disk', on(changes))?.verdict).toBe(verdict);
+  });
+
+  test('inodes are named only where they matter; without a file system it is unknown', () => {
+    expect(find('disk', on({ inodes: { used: 965, free: 35 } }))?.seen).toContain(
+      '41 GiB free, 96.5 % of its inodes used',
+    );
+    expect(find('disk', withFacts({ room: [] }))?.verdict).toBe('unknown');
+  });
+});
+
+describe('the clock of the host', () => {
+  const skew = (ahead: number, within: number) =>
+    evidence({ clockSkew: { ahead: seconds(ahead), within: seconds(within) } });
+
+  test('off by 5 min fails, and nothing else', () => {
+    expect(failed(skew(300, 0.5))).toEqual(['clock']);
+    expect(find('clock', skew(-300, 0.5))).toMatchObject({
+      verdict: 'fail',
+      seen: "5 min behind the runner's, ± 0.5 s",
+    });
+  });
+
+  test.each([
+    [0, 1, 'pass'],
+    [30, 1, 'pass'],
+    [-40, 1, 'warn'],
+    [121, 0.5, 'fail'],
+    [121, 2, 'warn'],
+    // Nobody knows.
+    [10, 130, 'unknown'],
+    [100, 90, 'unknown'],
+    [300, 100, 'fail'],
+  ])('ahead by %d s, ± %d s: %s', (ahead, within, verdict) => {
+    expect(find('clock', skew(ahead, within))?.verdict).toBe(verdict);
+  });
+
+  test('that was not compared is unknown', () => {
+    expect(find('clock', evidence({ clockSkew: null }))?.verdict).toBe('unknown');
   });
 });

@@ -23,6 +23,8 @@ UNACKED_LIMIT = 10000
 QUEUED_LIMIT = 200000
 CHUNK = 1000
 SHOWN = 20
+# Of a time of these years; a clock since the boot shows less.
+TIMES = (1e9, 1e10)
 # Between the parts of a binding, as Kombu writes it.
 SEPARATOR = b"\x06\x16"
 
@@ -231,11 +233,12 @@ def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
     wanted = set(request["ids"])
     owed, waiting = in_broker(broker, wanted)
     everything = in_workers(broker, request)
-    held = everything & wanted
+    held = wanted.intersection(everything)
     later, left = in_broker(broker, wanted)
     return {
         "owed": sorted((owed | later) - held),
         "held": sorted(held),
+        "begun": begun(everything, held),
         # Of whatever task: where nobody has any, a row that names none is nobody's.
         "holding": len(everything),
         "waiting": max(waiting, left),
@@ -249,14 +252,26 @@ def trace_counted(workers: Workers, request: Dict[str, Any]) -> Dict[str, Any]:
     names = rabbitmq.names_of(workers.app, queues)
     earlier = rabbitmq.count(workers.connection, names)
     everything = in_workers(workers, request)
+    held = set(request["ids"]).intersection(everything)
     later = rabbitmq.count(workers.connection, names)
     reasons = (rabbitmq.hidden(each, len(queues), len(everything)) for each in (later, earlier))
     return {
         "owed": [],
-        "held": sorted(everything & set(request["ids"])),
+        "held": sorted(held),
+        "begun": begun(everything, held),
         "holding": len(everything),
         "waiting": max(each.ready + (each.unacked or 0) for each in (earlier, later)),
         "hidden": next((reason for reason in reasons if reason), None),
+    }
+
+
+def begun(everything: Dict[str, Any], held: Set[str]) -> Dict[str, float]:
+    """When the workers began these tasks, since 1970; old versions of Celery count otherwise."""
+    known = {ident: everything[ident] for ident in held}
+    return {
+        ident: float(at)
+        for ident, at in known.items()
+        if isinstance(at, (int, float)) and TIMES[0] < at < TIMES[1]
     }
 
 
@@ -288,8 +303,11 @@ def in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:
     return found, count
 
 
-def in_workers(broker: Workers, request: Dict[str, Any]) -> Set[str]:
-    """The tasks that workers hold. Raises Problem if a running worker does not report them."""
+def in_workers(broker: Workers, request: Dict[str, Any]) -> Dict[str, Any]:
+    """The tasks that workers hold, with their `time_start`.
+
+    Raises Problem if a running worker does not report them.
+    """
     main = request.get("mainPid", 0)
     expected = {pid for pid in [main, *request["localWorkers"]] if pid}
     answers: List[Answer] = []
@@ -308,11 +326,12 @@ def in_workers(broker: Workers, request: Dict[str, Any]) -> Set[str]:
             "tasks it holds: process " + ", ".join(map(str, sorted(silent)[:5]))
         )
     nodes = sorted(node for node, _ in answers)
-    found: Set[str] = set()
+    found: Dict[str, Any] = {}
     for command in ("active", "reserved", "scheduled") if nodes else ():
         for tasks in all_of(broker, command, nodes):
             for task in tasks or []:
-                found.add(str(task.get("id") or (task.get("request") or {}).get("id")))
+                ident = str(task.get("id") or (task.get("request") or {}).get("id"))
+                found[ident] = task.get("time_start") or found.get(ident)
     return found
 
 

@@ -66,6 +66,45 @@ describe('a session', () => {
     ]);
   });
 
+  test('compares the clock of the host with its own, by the quickest answer', async () => {
+    const clock = new TestClock();
+    const start = clock.epoch();
+    const clocks = [
+      { takes: 4, says: start + 300 },
+      { takes: 2, says: start + 4 + 301 },
+      { takes: 6, says: start + 6 + 900 },
+    ];
+    const skews: unknown[] = [];
+    const script = fakeAgent({
+      onAsk: async ({ id, query }, agent) => {
+        if (!('host' in (query as object))) {
+          agent.say({ id, answer: { sysctl: SYSCTL } });
+          return;
+        }
+        const next = clocks.shift();
+        await clock.sleep(seconds(next?.takes ?? 0));
+        agent.say({ id, answer: { host: { ...HOST, now: next?.says } } });
+      },
+    });
+    await using server = await TestServer.start({ onExec: script });
+    await using agent = await openAgent(
+      { target: server.target(), program: PROGRAM, clock },
+      quiet,
+    );
+    await agent.look({ sysctl: { names: [] } });
+    skews.push(agent.clockSkew);
+    for (let count = 0; count < 3; count += 1) {
+      await agent.look(QUERY);
+      skews.push(agent.clockSkew);
+    }
+    expect(skews).toEqual([
+      null,
+      { ahead: 298, within: 2 },
+      { ahead: 300, within: 1 },
+      { ahead: 300, within: 1 },
+    ]);
+  });
+
   test('records nothing over a key that may only read', async () => {
     for (const access of ['read', 'change'] as const) {
       const asks: string[] = [];

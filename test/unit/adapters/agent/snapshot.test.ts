@@ -8,7 +8,7 @@ import type { FakeAgent } from '../ssh-server.ts';
 import { quiet, withAgent } from './with-agent.ts';
 
 describe('a snapshot', () => {
-  const rows = { unit: 'a.service', tables: [] };
+  const rows = { unit: 'a.service', tables: [], counts: 'counts', mostUnknown: 0 };
   const content = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000)]);
   const info = {
     database: '/srv/app.db',
@@ -16,6 +16,7 @@ describe('a snapshot', () => {
     sizeBytes: content.length,
     sha256: createHash('sha256').update(content).digest('hex'),
     takenAt: 1_790_000_000,
+    writtenAt: null,
   };
   const sending = (packed: Buffer, answer: object = info): FakeAgent => ({
     onAsk: (ask, agent) => {

@@ -82,6 +82,7 @@ const cases: readonly Case[] = [
       sizeBytes: 53248,
       sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
       takenAt: 1795892579.5,
+      writtenAt: null,
     },
   },
   {

@@ -16,7 +16,7 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 
 /** Keys that may be missing. */
 const optional =
-  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
+  /(?:^|\.)(?:begun|exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   broker: /^lengths\./,
@@ -27,8 +27,10 @@ const data: Partial<Record<FactName, RegExp>> = {
   past: /^notices\./,
   releases: /^releases\.\d+\.figures\./,
   resets: /^[^.]+$/,
+  settings: /^properties\.[^.]+$/,
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
+  tasks: /^begun\./,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
 };
 /** A list from which the shape drops what it cannot read. */

@@ -72,8 +72,20 @@ describe('payments that reference the same users as jobs', () => {
       expect(messagesOf(cleanUp)).toBe(
         `skipped tables, because nothing shows that their rows are jobs: users (linked to jobs, but ${why}); payments (${why}); to include one, add it to \`stores\`: [{ database: "${path}", tables: { "TABLE": {} } }]`,
       );
+      const include = (table: string) => [
+        '  stores: |',
+        `    - database: "${path}"`,
+        '      tables:',
+        `        "${table}": {}`,
+      ];
       expect(cleanUp.mappings[0]?.lines).toEqual([
-        expect.stringMatching(/^jobs: .*no parent.*its column task_id holds Celery task ids$/),
+        expect.stringMatching(
+          /^jobs: .*no parent.*; certain: its column task_id holds Celery task ids$/,
+        ),
+        `skipped users: doubtful: linked to jobs, but ${why}; to include it:`,
+        ...include('users'),
+        `skipped payments: doubtful: ${why}; to include it:`,
+        ...include('payments'),
       ]);
     },
   );

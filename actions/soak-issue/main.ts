@@ -1,0 +1,3 @@
+import { reportSoakIssue } from '../../src/action/soak-issue.ts';
+
+void reportSoakIssue();

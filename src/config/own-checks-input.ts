@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { ConfigError } from '../model/errors.ts';
+import type { OwnCheck } from '../model/own-check.ts';
+import { type Seconds, seconds } from '../model/units.ts';
+import { readWords } from './companion-inputs.ts';
+import { urlPattern } from './input.ts';
+import { parseDuration } from './quantities.ts';
+import { readYamlList } from './yaml-list.ts';
+
+const mostChecks = 20;
+const longestTimeout = seconds(600);
+const usualTimeout = seconds(30);
+
+const words = z.union(
+  [
+    z.array(z.string().min(1).max(4096)).min(1).max(100),
+    z.string().transform((text, context): string[] => {
+      const found = readWords(text);
+      if (found !== null && found.length > 0) return [...found];
+      context.addIssue({ code: 'custom' });
+      return z.NEVER;
+    }),
+  ],
+  'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words',
+);
+
+const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
+const url = z.string().refine((text) => urlForm.test(text), 'expected an http or https URL');
+
+const timeout = z.string().transform((text, context): Seconds => {
+  const found = parseDuration(text);
+  if (found !== null && found > 0 && found <= longestTimeout) return seconds(found);
+  context.addIssue({ code: 'custom', message: 'expected a duration of at most 10 min, e.g. 30s' });
+  return z.NEVER;
+});
+
+const checkShape = z.strictObject({
+  name: z
+    .string()
+    .regex(/^\S(?:[^\p{Cc}]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line'),
+  command: words.optional(),
+  url: url.optional(),
+  'exit-code': z.int().min(0).max(255).optional(),
+  status: z.int().min(100).max(599).optional(),
+  contains: z.string().min(1).max(1000).optional(),
+  timeout: timeout.optional(),
+});
+
+type Written = z.infer<typeof checkShape>;
+
+const checksShape = z.array(checkShape).max(mostChecks, `expected at most ${mostChecks} checks`);
+
+/** Every name that a check may have. */
+const fields: ReadonlySet<string> = new Set(Object.keys(checkShape.shape));
+
+const expected =
+  'a list of checks: `name`; `command` or `url`; if wanted `exit-code` or `status`, `contains`, `timeout`';
+
+/**
+ * Reads the input `checks`, a YAML list:
+ *
+ * ```yaml
+ * - name: migrations are applied
+ *   command: python manage.py migrate --check
+ * - name: queue board
+ *   url: http://127.0.0.1:5555/healthcheck
+ *   contains: OK
+ * ```
+ *
+ * @throws ConfigError with the line and what is expected
+ */
+export function parseOwnChecks(text: string): readonly OwnCheck[] {
+  const kind = { input: 'checks', item: 'check', shape: checksShape, fields, expected } as const;
+  const { items, at } = readYamlList<Written>(text, kind);
+  const names = new Set<string>();
+  return items.map((written, index) => {
+    const where = at([index]);
+    if (names.has(written.name)) {
+      throw new ConfigError(where, 'two `checks` have the same name', 'a name of its own for each');
+    }
+    names.add(written.name);
+    return checkOf(written, where);
+  });
+}
+
+function checkOf(written: Written, where: string): OwnCheck {
+  const common = {
+    name: written.name,
+    timeoutSeconds: written.timeout ?? usualTimeout,
+    contains: written.contains ?? null,
+  };
+  const { command, url, status } = written;
+  const exitCode = written['exit-code'];
+  if (command !== undefined && url === undefined && status === undefined) {
+    return { ...common, kind: 'command', argv: command, exitCode: exitCode ?? 0 };
+  }
+  if (url !== undefined && command === undefined && exitCode === undefined) {
+    return { ...common, kind: 'url', url, status: status ?? null };
+  }
+  const problem =
+    command === undefined && url === undefined
+      ? 'one of the `checks` has neither `command` nor `url`'
+      : 'one of the `checks` mixes a `command` (with `exit-code`) and a `url` (with `status`)';
+  throw new ConfigError(where, problem, expected);
+}

@@ -1,0 +1,78 @@
+import type { ActionName } from './action-inputs.ts';
+import { manifests } from './action-manifests.ts';
+import type { Inputs } from './input.ts';
+
+/** A step of the whole pipeline: one of the actions, with inputs of the same names. */
+export interface PipelineStep {
+  readonly id: string;
+  readonly name: string;
+  readonly action: ActionName;
+  /** When it runs; empty: when nothing before it has failed. */
+  readonly condition: string;
+  /** Of the action, by name: the expression for each. */
+  readonly with: Readonly<Record<string, string>>;
+}
+
+/** What is one input for people, but not the same for both actions that have it. */
+const own: Readonly<Record<string, string>> = {
+  // No limit is nothing that verify could require.
+  'verify.memory-max': "inputs.memory-max != 'off' && inputs.memory-max || ''",
+  'verify.memory-high': "inputs.memory-high != 'off' && inputs.memory-high || ''",
+};
+
+const gateFailed =
+  "always() && steps.worker.outputs.transaction != '' && steps.gate.outcome != 'success'";
+
+/** As a deploy has them: the repair of jobs fails the run, but only the gate judges the worker. */
+export const pipelineSteps: readonly PipelineStep[] = [
+  step('swap', 'Swap', 'provision'),
+  step('worker', 'Worker', 'deploy-worker'),
+  step('jobs', 'Stuck jobs', 'cleanup'),
+  step(
+    'gate',
+    'Gate',
+    'verify',
+    "!cancelled() && inputs.dry-run != 'true' && steps.worker.outcome == 'success'",
+  ),
+  {
+    ...step('back', 'Roll the worker back', 'deploy-worker', gateFailed),
+    with: { ...hostValues(), 'roll-back': 'steps.worker.outputs.transaction' },
+  },
+];
+
+/** Of each of the actions, once; described as the first that has it describes it. */
+export const pipelineInputs: Inputs = Object.assign(
+  {},
+  ...pipelineSteps.map(({ action }) => manifests[action].inputs).reverse(),
+);
+
+/** The outputs of the actions: of the same name, those of deploy-worker. */
+export const pipelineOutputs: Readonly<Record<string, readonly [what: string, value: string]>> = {
+  ...outputsOf('swap', 'provision'),
+  ...outputsOf('jobs', 'cleanup'),
+  ...outputsOf('gate', 'verify'),
+  ...outputsOf('worker', 'deploy-worker'),
+  changed: [
+    '`true` if anything on the host was changed.',
+    "steps.swap.outputs.changed == 'true' || steps.worker.outputs.changed == 'true' || steps.jobs.outputs.changed == 'true'",
+  ],
+};
+
+function step(id: string, name: string, action: ActionName, condition = ''): PipelineStep {
+  const names = Object.keys(manifests[action].inputs);
+  const values = names.map((each) => [each, own[`${action}.${each}`] ?? `inputs.${each}`] as const);
+  return { id, name, action, condition, with: Object.fromEntries(values) };
+}
+
+/** What a roll-back needs to know. */
+function hostValues(): Readonly<Record<string, string>> {
+  const names = Object.keys(manifests.provision.inputs).filter((name) => !name.startsWith('swap'));
+  return Object.fromEntries([...names, 'unit'].map((name) => [name, `inputs.${name}`]));
+}
+
+function outputsOf(id: string, action: ActionName): Record<string, readonly [string, string]> {
+  const { outputs } = manifests[action];
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, what]) => [name, [what, `steps.${id}.outputs.${name}`]]),
+  );
+}
