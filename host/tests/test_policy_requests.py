@@ -48,6 +48,10 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "code": {"unit": UNIT},
         "settings": {"unit": UNIT},
         "room": {"unit": UNIT, "paths": [at.app]},
+        "environment": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "user": USER,
+        },
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
@@ -192,6 +196,7 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("settings", {"unit": "ssh.service"}, "units: "),
         ("room", {"unit": "ssh.service"}, "units: "),
         ("room", {"paths": ["../etc"]}, "units: "),
+        ("environment", {"interpreter": ["/bin/sh"]}, "interpreter: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
         ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),

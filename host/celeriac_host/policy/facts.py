@@ -204,6 +204,11 @@ _BARE: Mapping[str, Rule] = {
         {"user": maybe(app_user)},
         also=_judge_release,
     ),
+    "environment": Rule(
+        "interpreter",
+        {"unit": unit, "interpreter": listing(line(), 20), "user": app_user},
+        also=app_line.judge,
+    ),
     "companions": Rule(
         "companions",
         {

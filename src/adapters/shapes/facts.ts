@@ -10,6 +10,7 @@ import {
   sysctlShape,
 } from './host-facts.ts';
 import {
+  environmentShape,
   pastShape,
   releaseShape,
   releasesShape,
@@ -72,6 +73,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
+  environment: environmentShape,
   companions: companionsShape,
   hardening: hardeningShape,
   samples: samplesShape,
