@@ -342,7 +342,7 @@ UNIT = {
     "LoadState": "loaded",
     "Slice": "shop.slice",
     "MemoryMax": "1000",
-    "TasksMax": "300",
+    "TasksMax": "1300",
     "IPAddressDeny": "::/0 0.0.0.0/0",
     "RestrictAddressFamilies": "AF_INET AF_UNIX",
     "PrivateNetwork": "yes",
@@ -353,7 +353,7 @@ UNIT = {
 
 def test_what_limits_programs_on_the_files_of_an_app() -> None:
     found = dict(box.box(UNIT).properties)
-    assert found["Slice"] == "shop.slice" and found["TasksMax"] == "300"
+    assert found["Slice"] == "shop.slice" and found["TasksMax"] == "1300"
     assert found["IPAddressDeny"] == "::/0 0.0.0.0/0" and found["RestrictNamespaces"] == "yes"
     assert found["PrivateNetwork"] == "yes"
     # They write where the worker may not, and builds need more memory than it.
@@ -365,7 +365,7 @@ def test_what_limits_programs_on_the_files_of_an_app() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "allowed"), [("1", "256"), ("99999", "2048"), ("infinity", "512")]
+    ("tasks", "allowed"), [("1", "1024"), ("99999", "4096"), ("infinity", "4096")]
 )
 def test_the_limit_of_tasks_is_neither_too_low_nor_none(tasks: str, allowed: str) -> None:
     assert dict(box.box({**UNIT, "TasksMax": tasks}).properties)["TasksMax"] == allowed

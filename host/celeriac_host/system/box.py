@@ -38,7 +38,8 @@ FIXED = (
 # Of the host's memory; swap is not limited. The rest is for what must not stop: systemd, sshd.
 MEMORY_EIGHTHS = 7
 LEAST_DATA_BYTES = 1024**3
-LEAST_TASKS, USUAL_TASKS, MOST_TASKS = 256, 512, 2048
+# A build starts a thread or more for each processor, and each of its compilers.
+LEAST_TASKS, MOST_TASKS = 1024, 4096
 MOST_PROCESSES = 4096
 CGROUPS = "/sys/fs/cgroup"
 
@@ -48,7 +49,7 @@ def box(seen: Mapping[str, str]) -> Restrictions:
     # A unit that does not exist has properties, too.
     known = seen if seen.get("LoadState") == "loaded" else {}
     tasks = known.get("TasksMax", "")
-    allowed = int(tasks) if tasks.isdigit() else USUAL_TASKS
+    allowed = int(tasks) if tasks.isdigit() else MOST_TASKS
     limits = [
         *FIXED,
         ("MemoryMax", str(_memory_bytes("MemTotal") // 8 * MEMORY_EIGHTHS)),

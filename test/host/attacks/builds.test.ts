@@ -11,7 +11,7 @@ User=deploy
 Slice=shop.slice
 RestrictAddressFamilies=AF_UNIX
 MemoryMax=64M
-TasksMax=300
+TasksMax=1300
 ExecStart=/bin/true
 `;
 const CHECKOUT = '/srv/app/code';
@@ -172,7 +172,7 @@ test('its service is in the slice of the unit, with limits; it ends with Celeria
       `MemoryMax=${Math.floor((total * 1024) / 8) * 7}`,
       'NoNewPrivileges=yes',
       'Slice=shop.slice',
-      'TasksMax=300',
+      'TasksMax=1300',
     ].join('\n'),
   );
   await hand.shell(`rm ${SEEN}/wait; systemctl kill --signal=KILL 'celeriac-2*.scope'`);
