@@ -31,6 +31,18 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          globalSetup: ['tools/generate.ts'],
+          sequence: { groupOrder: 2 },
+          maxWorkers: 1,
+          // A busy machine is no reason to fail.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: 'host',
           expect: { poll: { interval: 200 } },
           include: ['test/host/**/*.test.ts'],

@@ -3,14 +3,20 @@
  * act, and the result. Exits with the workflow's exit code; `--keep` keeps the VPS running.
  */
 import { createWriteStream, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { type Machine, SandboxError, startMachine } from '../sandbox/machine.ts';
-import { runWorkflow } from '../test/lib/act.ts';
+import { reportFiles } from '../src/report/page/page.ts';
+import { type Artifacts, runWorkflow } from '../test/lib/act.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = join(root, '.sandbox');
-const paths = { log: join(folder, 'demo.log'), summary: join(folder, 'demo-summary.md') };
+const paths = {
+  log: join(folder, 'demo.log'),
+  summary: join(folder, 'demo-summary.md'),
+  report: join(folder, 'demo-report'),
+};
 
 /** Lines to show of one diff; the log file has all of them. */
 const shownDiffLines = 24;
@@ -70,8 +76,10 @@ class Folder {
   }
 }
 
-async function deploy(machine: Machine): Promise<number> {
+/** The exit code, and the page of the report; `null`: there is none. */
+async function deploy(machine: Machine): Promise<{ code: number; page: string | null }> {
   await mkdir(folder, { recursive: true });
+  await rm(paths.report, { recursive: true, force: true });
   const log = createWriteStream(paths.log);
   const terminal = new Folder((line) => say(line === '' ? '' : `   ${line}`));
   const run = await runWorkflow('deploy.yml', 'push', machine, {
@@ -89,7 +97,18 @@ async function deploy(machine: Machine): Promise<number> {
   terminal.end();
   log.end();
   await writeFile(paths.summary, run.summaries.join('\n'));
-  return run.code;
+  return { code: run.code, page: await keepReport(run.artifacts) };
+}
+
+/** The artifact as a person downloads it. */
+async function keepReport(artifacts: Artifacts): Promise<string | null> {
+  const [files] = Object.values(artifacts);
+  if (files === undefined) return null;
+  await mkdir(paths.report, { recursive: true });
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(paths.report, name), text);
+  }
+  return join(paths.report, reportFiles.page);
 }
 
 /** Prints how long a part took. */
@@ -116,11 +135,12 @@ async function demo(keep: boolean): Promise<number> {
     const before = await lookAt(machine);
     showLooks({ before });
     say('\n2. Merge to main: act runs .github/workflows/deploy.yml');
-    const code = await timed('the workflow took', () => deploy(machine));
+    const { code, page } = await timed('the workflow took', () => deploy(machine));
     say(`\n3. ${code === 0 ? 'Green' : 'Red'}: the same VPS before and after\n`);
     showLooks({ before, after: await lookAt(machine) });
     say(`\n   job summary   ${shown(paths.summary)}`);
     say(`   whole log     ${shown(paths.log)}`);
+    if (page !== null) say(`   the page      ${pathToFileURL(page).href}`);
     if (keep) {
       say('   look around   npm run sandbox -- ssh --name demo');
       say('   end it        npm run sandbox -- down --name demo');

@@ -18,7 +18,7 @@ declare -A node_integrity=(
   [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
   [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
 )
-setup_needs='node24 npm python pytest linters python-linters qemu image-tools containers act generated'
+setup_needs='node24 npm python pytest linters python-linters qemu image-tools containers act browser generated'
 
 say() {
   printf 'setup: %s\n' "$*" >&2
@@ -105,7 +105,14 @@ lacking() {
       [ "$(id -u)" = 0 ] || has newuidmap || echo uidmap
       ;;
     containers) lacking_for_containers ;;
+    browser) browser_is_there || echo chromium ;;
   esac
+}
+
+# As tools/find-browser.ts finds it.
+browser_is_there() {
+  [ -n "${CHROME_PATH:-}" ] || has chromium || has chromium-browser || has google-chrome ||
+    has google-chrome-stable
 }
 
 # Container hosts need root: a user who cannot install packages could not start one either.
@@ -361,7 +368,7 @@ is_ready() {
       use_tools "$(venv_folder act)" "$(go_folder "act-$act_version")"
       act_is_new_enough
       ;;
-    qemu | image-tools | containers) [ -z "$(lacking "$1")" ] ;;
+    qemu | image-tools | containers | browser) [ -z "$(lacking "$1")" ] ;;
     *) false ;;
   esac
 }

@@ -40,6 +40,14 @@ export function countStage(ok: boolean): Count {
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '', failures: [] };
 }
 
+/** The stage of the browser, where there is none and none could be installed: a note, no failure. */
+export const withoutBrowser: Count = {
+  passed: 0,
+  failed: 0,
+  note: 'SKIPPED: no Chromium here, and it could not be installed; set CHROME_PATH',
+  failures: [],
+};
+
 /** The tag of tests that only `npm run test:all` runs. */
 const nightly = 'nightly';
 

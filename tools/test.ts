@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { findBrowser } from './find-browser.ts';
 import {
   type Count,
   countPythonTests,
@@ -10,6 +11,7 @@ import {
   lastLines,
   type Outcome,
   renderTable,
+  withoutBrowser,
 } from './test-report.ts';
 
 const root = path.join(import.meta.dirname, '..');
@@ -20,6 +22,7 @@ const stages = [
   { name: 'types', kind: 'check' },
   { name: 'boundaries', kind: 'check' },
   { name: 'unit', kind: 'vitest' },
+  { name: 'browser', kind: 'vitest' },
   { name: 'python', kind: 'pytest' },
   { name: 'dist', kind: 'check' },
   { name: 'machines', kind: 'vitest' },
@@ -85,6 +88,7 @@ function runScript(
 }
 
 function count(stage: Stage, report: string, ok: boolean): Count {
+  if (stage.name === 'browser' && !ok && findBrowser() === null) return withoutBrowser;
   if (stage.kind === 'vitest') {
     return countTests(report, ok, stage.name === 'nightly' ? 'nightly' : 'daily');
   }

@@ -23,6 +23,7 @@ from celeriac_host.transaction import control, guard, lock, program, runner, wor
 from conftest import fill
 from cuts import cuts
 from hosts import Answers, Host, make_state
+from test_ledger import plan_of
 from transactions import UNIT, World, begin, write
 
 META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
@@ -73,6 +74,25 @@ def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert refused.value.evidence == [str(world.changed)]
+    assert ledger.current_rollback(host.state) is None
+    assert not lock_file.is_held(host.state)
+
+
+def test_nothing_is_undone_below_a_release_that_nobody_looked_at(host: Host, world: World) -> None:
+    runner.carry_out(begin(host.state, world.operations(), FIRST), host, silent)
+    # Otherwise it would be undone for real.
+    world.changed.write_text("by hand\n")
+    meta = {**META, "unit": UNIT}
+    ledger.record(host.state, FIRST, plan_of(UNIT))
+    with pytest.raises(Fault, match="changed since"):
+        control.undo([FIRST], meta, host, silent, FIRST)
+    ledger.record(host.state, SECOND, plan_of(UNIT))
+    with pytest.raises(Fault, match="nothing was undone") as refused:
+        control.undo([FIRST], meta, host, silent, FIRST)
+    assert UNIT in refused.value.message
+    ledger.judge(host.state, UNIT, [SECOND], "rolled-back", "anna", "requested")
+    with pytest.raises(Fault, match="changed since"):
+        control.undo([FIRST], meta, host, silent, FIRST)
     assert ledger.current_rollback(host.state) is None
     assert not lock_file.is_held(host.state)
 

@@ -75,6 +75,32 @@ def test_a_chained_exception_is_the_last_one() -> None:
     assert signatures(grouped("\n".join(lines))) == {"ValueError at /srv/app/b.py in second": 1}
 
 
+def test_a_traceback_that_quotes_that_of_a_pool_is_one_error() -> None:
+    """As Celery 5.2 logs the failure of a task on Python 3.11."""
+    inner = [
+        "Traceback (most recent call last):",
+        '  File "/srv/app/tasks.py", line 45, in work',
+        "    raise WorkError('asked to fail')",
+    ]
+    log = "[2026-01-18 11:00:00,1: ERROR/ForkPoolWorker-1] Task x raised unexpected: E()"
+    quoted = ['"""', *inner, "tasks.WorkError: asked to fail", '"""']
+    lines = [log, *inner, "billiard.einfo.ExceptionWithTraceback:", *quoted]
+    found = grouped(*lines, *lines)
+    assert signatures(found) == {"tasks.WorkError at /srv/app/tasks.py in work": 2}
+    assert found.tracebacks == 2
+    # A chain of both, as multiprocessing makes it.
+    remote = ["multiprocessing.pool.RemoteTraceback: ", *quoted, ""]
+    cause = ["The above exception was the direct cause of the following exception:", ""]
+    chain = [*remote, *cause, *inner, "tasks.WorkError: asked to fail", "done"]
+    assert signatures(grouped(*chain)) == {"tasks.WorkError at /srv/app/tasks.py in work": 1}
+
+
+def test_tracebacks_in_a_row_are_several_errors() -> None:
+    """As an app prints them, without a line of a log between."""
+    printed = ["Traceback (most recent call last):", '  File "/srv/a.py", line 1, in f', "KeyError"]
+    assert signatures(grouped(*(3 * printed))) == {"KeyError at /srv/a.py in f": 3}
+
+
 def test_errors_without_a_traceback_are_grouped_by_their_words() -> None:
     said = "[2026-01-18 11:00:0%d,0: ERROR/MainProcess] row %d of 'links' is gone"
     groups = grouped(said % (1, 17), said % (2, 4), "ERROR in an app's own words", "Traceback")

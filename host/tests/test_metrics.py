@@ -12,6 +12,7 @@ from celeriac_host.sampler import metrics
 from celeriac_host.state import textfile
 from celeriac_host.system.errors import OperationError
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "prometheus.md"
 SAMPLE: Dict[str, Any] = {
     "at": 1795889577.4,
     "unit": {"active": "active", "restarts": 2},
@@ -146,3 +147,8 @@ def test_a_link_of_another_user_is_not_followed(collector: Path) -> None:
     textfile.write("a 1\n")
     assert target.read_text() == "x"
     assert not place.is_symlink()
+
+
+def test_the_page_names_each_metric() -> None:
+    rows = re.findall(r"^\| `celeriac_(\w+)` \| (\w+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(each.name, each.kind, each.help.rstrip(".")) for each in metrics.METRICS]

@@ -52,6 +52,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
             **{name: app[name] for name in ("unit", "interpreter")},
             "user": USER,
         },
+        "pressure": {"unit": UNIT},
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
         "logged": {"unit": UNIT, "since": 1_768_734_123.5},
@@ -109,7 +110,11 @@ def messages(at: Hardened) -> Dict[str, Any]:
             "operations": [{"op": "enable-unit", "title": "a", "why": "b", "unit": UNIT}],
             "meta": {**META, "unit": UNIT, "actor": "a", "release": {"confirmWithinSeconds": 900}},
         },
-        "undo": {"transactions": [IDENT], "meta": META},
+        "undo": {
+            "transactions": [IDENT],
+            "newest": IDENT,
+            "meta": {**META, "unit": UNIT},
+        },
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
         "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
@@ -195,6 +200,7 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("code", {"unit": "ssh.service"}, "units: "),
         ("settings", {"unit": "ssh.service"}, "units: "),
         ("room", {"unit": "ssh.service"}, "units: "),
+        ("pressure", {"unit": "ssh.service"}, "units: "),
         ("room", {"paths": ["../etc"]}, "units: "),
         ("environment", {"interpreter": ["/bin/sh"]}, "interpreter: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
@@ -426,6 +432,14 @@ def test_probes_are_those_of_the_policy(at: Hardened) -> None:
     assert "urls: " in refused(submit({**http, "pollUrl": "//evil/api/"}), at)
     assert "urls: " in refused(submit({**http, "pollUrl": "/{a}/x"}), at)
     assert "urls: " in refused(submit({**http, "method": "DELETE"}), at)
+    clean = {"method": "DELETE", "url": "/api/jobs/{job.id}", "form": {}}
+    requests.judge(submit({**http, "clean": clean}), at.scene())
+    own = {**clean, "url": "http://127.0.0.1:8000/api/jobs/{task_id}"}
+    requests.judge(submit({**task, "clean": own}), at.scene())
+    for url in ("http://{a}/api/", "//evil/api/", "/{a}/x", "http://10.0.0.1/{task_id}"):
+        assert "urls: " in refused(submit({**http, "clean": {**clean, "url": url}}), at)
+        assert "urls: " in refused(submit({**task, "clean": {**clean, "url": url}}), at)
+    assert "urls: " in refused(submit({**http, "clean": {**clean, "method": "GET"}}), at)
     shell = {**canary(at), "kind": "canary", "interpreter": ["sh"]}
     assert "interpreter: " in refused(submit(shell), at)
 

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import os
+import random
+import re
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
@@ -423,6 +425,37 @@ def test_lines_are_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert counts == {"errors": 2, "tracebacks": 1, "rateLimited": 2, "dropped": 12}
     assert cursor == "s=1;i=the last"
+
+
+def test_lines_that_are_not_parsed_count_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [
+        "[2026-01-18 11:02:03,123: ERROR/MainProcess] boom",
+        "[2026-01-18 11:02:03,123: INFO/MainProcess] fine",
+        "Traceback (most recent call last):",
+        '  File "/srv/app/tasks.py", line 3, in run',
+        "ValueError: 7",
+        "plain",
+        "status=429",
+    ]
+    chosen = random.Random(7)
+    for _ in range(50):
+        some = [entry(chosen.choice(texts), _PID=chosen.choice("12")) for _ in range(40)]
+        found = count(host, monkeypatch, *some)
+        with monkeypatch.context() as every:
+            every.setattr(journal, "MAY_COUNT", re.compile(b""))
+            assert count(host, monkeypatch, *some) == found
+
+
+def test_a_line_that_is_cut_off_moves_the_cursor(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = [
+        b'{"__CURSOR":"s=1;i=8","MESSAGE":"\\"__CURSOR\\":\\"s=1;i=0\\" and',
+        b'{"MESSAGE":"a line that says \\"__CURSOR\\":',
+    ]
+    assert count(host, monkeypatch, entry("7"), *cut)[1] == "s=1;i=8"
 
 
 def test_no_new_line_keeps_the_cursor(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
-import type { TransactionMeta } from '../model/outcome.ts';
+import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
 import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
@@ -23,6 +23,7 @@ import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
 import { lineOf, sortFindings, titleAsBefore } from '../report/lasting.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
+import { isNews } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
@@ -199,7 +200,12 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   }
 
   onProgress(plan?: Plan): OnProgress {
+    let last: ProbesProgress | null = null;
     return (progress) => {
+      if (progress.kind === 'probes') {
+        if (!isNews(progress, last)) return;
+        last = progress;
+      }
       const line = renderProgress(progress, plan);
       if (line !== null) {
         this.reporter.info(line);

@@ -7,15 +7,26 @@ import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
+import { logs } from './logs.ts';
 import { nearest } from './nearest.ts';
+import { releases } from './releases.ts';
 import { soak } from './soak.ts';
+import { status } from './status.ts';
 import { guardTerminal } from './terminal.ts';
 
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
 
 /** Every command, in display order. */
-export const commands: readonly Command[] = [cleanup, soak, harden, unharden];
+export const commands: readonly Command[] = [
+  status,
+  releases,
+  logs,
+  cleanup,
+  soak,
+  harden,
+  unharden,
+];
 
 /**
  * The command line: `celeriac <command> …`. Never throws.

@@ -4,10 +4,18 @@ import { sanitizeLogLine } from '../report/escape.ts';
 export interface Terminal {
   out(text: string): void;
   note(line: string): void;
+  /** A line that the next one replaces, where that is possible; otherwise nothing. */
+  live?(line: string): void;
+  /** Clears the screen; missing where the output is no screen. */
+  readonly clear?: () => void;
 }
 
 /** Text from a host or a database must not control the terminal, or the runner that shows it. */
 export const guardTerminal = (terminal: Terminal): Terminal => ({
   out: (text) => terminal.out(sanitizeLogLine(text)),
   note: (line) => terminal.note(sanitizeLogLine(line)),
+  ...(terminal.live !== undefined && {
+    live: (line: string) => terminal.live?.(sanitizeLogLine(line)),
+  }),
+  ...(terminal.clear !== undefined && { clear: terminal.clear }),
 });

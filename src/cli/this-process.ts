@@ -14,6 +14,10 @@ export function toolsOfProcess(): CommandTools {
     terminal: {
       out: (text) => void process.stdout.write(text),
       note: (line) => void process.stderr.write(`${line}\n`),
+      // Home, then everything below: without the flicker of an empty screen.
+      ...(process.stdout.isTTY && {
+        clear: () => void process.stdout.write('\u001b[H\u001b[2J\u001b[3J'),
+      }),
     },
     interrupted: interrupt.signal,
     person: whoTypes(),

@@ -499,6 +499,24 @@ export const verifyInputs = {
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
     /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
   ),
+  'gate-clean-url': urlInput(
+    {
+      description:
+        'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+      fallback: '',
+    },
+    'a URL such as http://127.0.0.1/api/batch/{batch_id}',
+    /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
+  ),
+  'gate-clean-method': choiceInput(
+    { description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' },
+    ['DELETE', 'POST'],
+  ),
+  'gate-clean-form': pairsInput({
+    description:
+      'With `gate-clean-method: POST`: form fields, one `name=value` per line, e.g. `mark=test`.',
+    fallback: '',
+  }),
   'gate-field': patternInput(
     { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
     'a field name such as status or links.state',

@@ -1,5 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
 import type { HttpProbe } from '../model/facts.ts';
+import type { CleanRequest } from '../model/outcome.ts';
 import type { OwnCheck } from '../model/own-check.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import type { VerifyValues } from './action-inputs.ts';
@@ -18,6 +19,8 @@ export type GateDesired =
       /** `null`: the app's routing decides. */
       readonly queue: string | null;
       readonly args: readonly unknown[];
+      /** How to remove or mark what a probe made; absent: it stays. */
+      readonly clean?: CleanRequest;
     }
   /** An HTTP request to the app, then polling until its status says done. */
   | {
@@ -33,6 +36,7 @@ export type GateDesired =
       readonly field: string;
       readonly done: readonly string[];
       readonly failed: readonly string[];
+      readonly clean?: CleanRequest;
     };
 
 /** What a healthy host looks like. Values that are `null` are only checked for plausibility. */
@@ -114,6 +118,7 @@ function readGate(inputs: VerifyValues): GateDesired {
         task: inputs['gate-task'],
         queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
         args: inputs['gate-args'],
+        ...readClean(inputs),
       };
     case 'http': {
       if (inputs['gate-url'] === '') throw missing('gate-url', inputs.gate, 'a URL');
@@ -129,9 +134,29 @@ function readGate(inputs: VerifyValues): GateDesired {
         field: inputs['gate-field'],
         done: inputs['gate-done'],
         failed: inputs['gate-failed'],
+        ...readClean(inputs),
       };
     }
   }
+}
+
+/** With a field in its URL: without one, it would be the same request for each probe. */
+function readClean(inputs: VerifyValues): { readonly clean?: CleanRequest } {
+  const url = inputs['gate-clean-url'];
+  if (url === '') return {};
+  const method = inputs['gate-clean-method'];
+  const form = inputs['gate-clean-form'];
+  const fields = url.match(/\{[\w.-]+\}/g) ?? [];
+  const isTask = inputs.gate === 'task';
+  if (fields.length === 0 || (isTask && fields.some((each) => each !== '{task_id}'))) {
+    const field = isTask ? '`{task_id}`' : '`{name}`, a field of the first response';
+    throw new ConfigError(
+      'input gate-clean-url',
+      fields.length === 0 ? 'it is the same for each probe' : 'a task has only its id',
+      `a URL with ${field}`,
+    );
+  }
+  return { clean: { method, url, form } };
 }
 
 function missing(name: string, gate: string, expected: string): ConfigError {

@@ -18,6 +18,8 @@ export interface FactArguments {
   readonly settings: { readonly unit: string };
   /** File systems that the app of a unit writes to, and those of the given paths. */
   readonly room: { readonly unit: string; readonly paths: readonly string[] };
+  /** How long processes waited for memory and I/O. */
+  readonly pressure: { readonly unit: string };
   readonly unit: {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
@@ -92,6 +94,7 @@ export interface FactAnswers {
   readonly sysctl: SysctlFact;
   readonly settings: SettingsFact | null;
   readonly room: readonly FileSystemRoom[];
+  readonly pressure: PressureFact;
   readonly unit: UnitFact;
   readonly workers: readonly WorkerProcess[];
   readonly code: CodeFact;
@@ -277,6 +280,32 @@ export interface SettingsFact {
   readonly transaction: string;
   /** As `systemctl show` printed them. */
   readonly properties: Readonly<Record<string, string>>;
+}
+
+/** Pressure Stall Information of the kernel. */
+export interface PressureFact {
+  /** In a container, of the machine that it runs on. */
+  readonly machine: Stalls;
+  readonly unit: Stalls;
+}
+
+/** `null`: the kernel does not measure it, or the unit does not run. */
+export interface Stalls {
+  readonly memory: Stall | null;
+  readonly io: Stall | null;
+}
+
+/** Time in which some, or all, processes waited. */
+export interface Stall {
+  readonly some: StallShares;
+  readonly full: StallShares;
+}
+
+/** Percent of the last 10, 60 and 300 s. */
+export interface StallShares {
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
 }
 
 export interface FileSystemRoom {

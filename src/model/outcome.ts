@@ -76,7 +76,26 @@ export type Progress =
   | { readonly kind: 'step-started'; readonly index: number; readonly title: string }
   | { readonly kind: 'step-ended'; readonly step: Step }
   | { readonly kind: 'note'; readonly message: string }
+  | ({ readonly kind: 'probes' } & ProbesProgress)
   | { readonly kind: 'chunk'; readonly data: string };
+
+/**
+ * Where a probe of the gate is: in its queue; received by a worker; running; nowhere, twice in a row;
+ * or where nobody could look.
+ */
+export type ProbePlace = 'queued' | 'reserved' | 'active' | 'done' | 'failed' | 'lost' | 'unknown';
+
+/** Where the probes of one request stand, for those who wait. */
+export interface ProbesProgress {
+  /** Since they were sent. */
+  readonly seconds: Seconds;
+  readonly probes: readonly {
+    readonly where: string;
+    readonly place: ProbePlace;
+    /** What the app said last; empty: nothing. */
+    readonly detail: string;
+  }[];
+}
 
 /** Who asks for a transaction, and under which conditions. */
 export interface TransactionMeta {
@@ -106,6 +125,14 @@ export interface SnapshotInfo {
   readonly writtenAt: EpochSeconds | null;
 }
 
+/** A request to the app that removes or marks what a probe made, once that has ended. */
+export interface CleanRequest {
+  readonly method: 'DELETE' | 'POST';
+  /** `{name}` is replaced by that field of the first response, or `{task_id}` by the task's id. */
+  readonly url: string;
+  readonly form: Readonly<Record<string, string>>;
+}
+
 /** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */
 export type JobRequest =
   | {
@@ -131,6 +158,7 @@ export type JobRequest =
       /** One call for each entry. */
       readonly calls: readonly { readonly args: readonly unknown[] }[];
       readonly timeoutSeconds: Seconds;
+      readonly clean?: CleanRequest;
     }
   | {
       /** An HTTP request to the app, then polling until a field says that it is done. */
@@ -145,6 +173,7 @@ export type JobRequest =
       readonly done: readonly string[];
       readonly failed: readonly string[];
       readonly timeoutSeconds: Seconds;
+      readonly clean?: CleanRequest;
     };
 
 export interface JobReport {
@@ -156,6 +185,10 @@ export interface JobReport {
     readonly state: 'done' | 'failed' | 'timed-out';
     readonly detail: string;
     readonly seconds: Seconds;
+    /** Where it was last; absent: an HTTP request, whose place only the app knows. */
+    readonly place?: ProbePlace;
+    /** Why what it made was not removed; `null`: it was; absent: nobody asked for it. */
+    readonly left?: string | null;
   }[];
   readonly problem: string | null;
   /** If no probe was sent: the last output lines of the process that sends them. */

@@ -47,11 +47,15 @@ export interface Agent extends AsyncDisposable {
     meta: TransactionMeta,
     onProgress: OnProgress,
   ): Promise<Outcome>;
-  /** Undoes committed transactions from their journals, in this order: newest first. */
+  /**
+   * Undoes committed transactions from their journals, in this order: newest first. With `newest`
+   * nothing, if meanwhile another release than that of this transaction runs.
+   */
   undo(
     transactions: readonly string[],
     meta: TransactionMeta,
     onProgress: OnProgress,
+    newest?: string,
   ): Promise<Outcome>;
   /** Recovers transactions that an earlier run left unfinished; empty if there are none. */
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;

@@ -53,7 +53,7 @@ export function escapeMarkdown(text: string): string {
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
     .replace(/^([#+=-])/, '\\$1')
-    .replace(/^(\d+)([.)])/, '$1\\$2');
+    .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
 }
 
 /** Text inside an HTML element or a quoted attribute, on one line. */
@@ -131,7 +131,7 @@ function trackOpen(line: string, open: string[]): void {
     return;
   }
   if (fence) open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-  else if (line === '<details>') open.push('</details>');
+  else if (/^<details(?: open)?>$/.test(line)) open.push('</details>');
   else if (line === '</details>') open.pop();
 }
 

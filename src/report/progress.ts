@@ -1,5 +1,6 @@
 import type { Plan } from '../model/operation.ts';
 import type { Progress } from '../model/outcome.ts';
+import { renderProbes } from './probe-progress.ts';
 import { formatDuration } from './quantities.ts';
 
 /** The host's progress as a line of the log; with `plan`, its steps are numbered. `null`: no line. */
@@ -15,6 +16,8 @@ export function renderProgress(progress: Progress, plan?: Plan): string | null {
     }
     case 'note':
       return `  ${progress.message}`;
+    case 'probes':
+      return `  ${renderProbes(progress)}`;
     case 'chunk':
     case 'opened':
       return null;

@@ -155,7 +155,8 @@ export function renderTable(table: SummaryTable): string {
   ].join('\n');
 }
 
-function renderChecks(checks: readonly Check[]): string {
+/** A table of checks. */
+export function renderChecks(checks: readonly Check[]): string {
   return renderTable({
     columns: ['check', 'verdict', 'seen', 'expected', 'next'],
     rows: checks.map(({ title, verdict, seen, expected, next }) => [
@@ -168,7 +169,8 @@ function renderChecks(checks: readonly Check[]): string {
   });
 }
 
-function detailsOfChecks(checks: readonly Check[]): readonly SummaryDetail[] {
+/** Their evidence, a collapsed section for each. */
+export function detailsOfChecks(checks: readonly Check[]): readonly SummaryDetail[] {
   return checks
     .filter((check) => check.evidence.length > 0)
     .map((check) => ({

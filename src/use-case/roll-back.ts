@@ -1,3 +1,4 @@
+import { ConfigError } from '../model/errors.ts';
 import { nameLeftBehind } from '../plan/deploy/companions.ts';
 import { chooseRollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
@@ -11,6 +12,8 @@ export interface RollBackTarget {
   readonly target: string;
   /** The folder of uploaded releases, to find further units that run from it; `null`: none. */
   readonly folder: string | null;
+  /** The transaction of the release that must run; absent: whichever does. */
+  readonly from?: string;
 }
 
 /**
@@ -26,11 +29,15 @@ export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): P
   await rollBackTo(run, agent, { unit: inputs.unit, target: inputs['roll-back'], folder });
 }
 
-/** The same, for any run. */
+/**
+ * The same, for any run.
+ *
+ * @throws ConfigError when another release than `from` runs
+ */
 export async function rollBackTo(
   run: Run,
   agent: Agent,
-  { unit, target, folder }: RollBackTarget,
+  { unit, target, folder, from }: RollBackTarget,
 ): Promise<void> {
   const { transactions, releases, companions } = await run.look(agent, {
     transactions: {},
@@ -38,12 +45,19 @@ export async function rollBackTo(
     companions: { unit, units: [], folder },
   });
   const chosen = chooseRollBack(target, releases, transactions);
+  // A single transaction may be undone below others.
+  const newest = chosen.transactions[0] === target ? undefined : chosen.transactions[0];
+  if (from !== undefined && newest !== from) {
+    const problem = 'another release was deployed meanwhile';
+    throw new ConfigError('input roll-back', problem, 'the release that failed to run');
+  }
   await undoTransactions(run, agent, {
     about: chosen.about,
     whole: 'the worker is as it was before',
     subject: unit,
     unit,
     transactions: chosen.transactions,
+    ...(newest !== undefined && { newest }),
     tell: (steps) => nameLeftBehind(companions.beside, steps),
   });
 }

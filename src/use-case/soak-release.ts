@@ -121,13 +121,22 @@ async function goBack(
   failed: LedgerRelease,
   releases: readonly LedgerRelease[],
 ): Promise<number | null> {
+  if (agent.hello.access === 'read') {
+    run.warn(`release ${failed.release} not rolled back: this key may only read`);
+    return null;
+  }
   const target = lastProven(releases, failed.release);
   if (target === null) {
     run.warn(`not rolled back: no release before ${failed.release} is proven`);
     return null;
   }
   try {
-    await rollBackTo(run, agent, { unit, target: String(target.release), folder: null });
+    await rollBackTo(run, agent, {
+      unit,
+      target: String(target.release),
+      folder: null,
+      ...(failed.transaction !== null && { from: failed.transaction }),
+    });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     run.warn(`not rolled back to release ${target.release}: ${error.message}`);

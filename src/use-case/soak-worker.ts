@@ -1,6 +1,13 @@
 import { readSoakDesired } from '../config/soak-inputs.ts';
+import { readVerifyDesired } from '../config/verify-desired.ts';
+import type { Report } from '../model/report.ts';
+import type { SoakReport } from '../model/soak.ts';
+import type { Agent } from '../ports/agent.ts';
+import { keepReport, reportSubject } from './keep-report.ts';
+import { lookAtWorker } from './look-at-worker.ts';
 import type { ActionRun } from './run.ts';
 import { soakError, soakRelease } from './soak-release.ts';
+import { emptyMemory } from './verify-report.ts';
 
 /**
  * What verify does with `mode: soak`.
@@ -10,5 +17,28 @@ import { soakError, soakRelease } from './soak-release.ts';
 export async function soakWorker(run: ActionRun<'verify'>): Promise<void> {
   await using agent = await run.openAgent();
   const report = await soakRelease(run, agent, readSoakDesired(run.inputs));
+  await keepReport(run, () => describeWorker(run, agent, report));
   if (report.state === 'failed') throw soakError(report);
+}
+
+/** The worker as it is now, with the verdict of the soak. */
+async function describeWorker(
+  run: ActionRun<'verify'>,
+  agent: Agent,
+  { state, sentence }: SoakReport,
+): Promise<Report> {
+  const desired = readVerifyDesired(run.inputs);
+  const report = await lookAtWorker(
+    agent,
+    run.onProgress(),
+    desired,
+    reportSubject(run),
+    emptyMemory(),
+  );
+  const { conclusion, sentence: now } = report.verdict;
+  const verdict =
+    state === 'failed'
+      ? ({ conclusion: 'unhealthy', sentence } as const)
+      : { conclusion, sentence: `${now} ${sentence}` };
+  return { ...report, verdict };
 }

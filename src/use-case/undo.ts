@@ -18,6 +18,8 @@ export interface Undoing {
   readonly unit: string;
   /** Newest first. */
   readonly transactions: readonly string[];
+  /** Of the release that must still run when they are undone; absent: that does not matter. */
+  readonly newest?: string;
   /** What to report besides, by the steps that are undone. */
   readonly tell?: (steps: UndoingFact['steps']) => readonly Finding[];
 }
@@ -28,7 +30,7 @@ export interface Undoing {
  * @throws HostError when a step could not be undone
  */
 export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing): Promise<void> {
-  const { about, subject, unit, transactions } = undoing;
+  const { about, subject, unit, transactions, newest } = undoing;
   run.output('transaction', '');
   const steps = (await agent.look({ undoing: { transactions } })).undoing;
   const findings = undoing.tell?.(steps.flatMap((each) => each.steps)) ?? [];
@@ -51,7 +53,11 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
     return;
   }
   const outcome = await run
-    .group(`undoing ${about}`, () => agent.undo(transactions, run.meta(unit), run.onProgress()))
+    .group(`undoing ${about}`, () =>
+      newest === undefined
+        ? agent.undo(transactions, run.meta(unit), run.onProgress())
+        : agent.undo(transactions, { ...run.meta(unit), unit }, run.onProgress(), newest),
+    )
     .catch((error: unknown) => {
       // Refused, or the host no longer answers: this run knows of no change.
       run.output('changed', 'false');

@@ -72,6 +72,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     sysctl: { names: ['vm.swappiness'] },
     settings: { unit },
     room: { unit, paths: foldersOf(desired.database) },
+    pressure: { unit },
     journal: { unit },
     kernel: { unit },
     http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
@@ -111,7 +112,8 @@ export async function verifyHost(
   const earlierBroker = await searchBroker(ports, source, before, beats, null);
   const { unit: name } = desired;
   const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
-  const gate = await passGate(ports, requests, before, call, desired.dryRun);
+  const gone = earlierBroker.kind === 'asked' && earlierBroker.last.kind === 'unreachable';
+  const gate = await passGate(ports, requests, before, call, { dryRun: desired.dryRun, gone });
   const ownCommands = await runOwnCommands(ports, desired, source.app);
   const after: VerifyFacts | null =
     gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
@@ -240,12 +242,16 @@ async function passGate(
   requests: readonly GateRequest[],
   before: VerifyFacts,
   call: WorkerCall | null,
-  dryRun: boolean,
+  { dryRun, gone }: { readonly dryRun: boolean; readonly gone: boolean },
 ): Promise<GateResult> {
   if (requests.length === 0) return { kind: 'none' };
   if (dryRun) return { kind: 'not-sent', requests, why: 'dry run, would send' };
   if (before.unit.activeState !== 'active') {
     return { kind: 'not-sent', requests, why: 'not sent, the worker is not running' };
+  }
+  // The check of the broker tells why; a probe could tell no more.
+  if (gone && requests.every(({ request }) => request.kind !== 'http')) {
+    return { kind: 'not-sent', requests, why: 'not sent, the app does not reach its broker' };
   }
   const runs: GateRun[] = [];
   let passed = true;

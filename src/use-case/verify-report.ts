@@ -26,6 +26,14 @@ export interface ReportSubject extends Verification {
 /** Eight days of samples are about ten answers. */
 const mostAnswers = 20;
 
+/** What was read of the samples: the next look goes on from there. */
+export interface SampleMemory {
+  samples: Sample[];
+  after: SampleCursor | null;
+}
+
+export const emptyMemory = (): SampleMemory => ({ samples: [], after: null });
+
 /**
  * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
  * and samples. What cannot be read is `null` in it.
@@ -33,6 +41,7 @@ const mostAnswers = 20;
 export async function gatherReport(
   agent: Pick<Agent, 'look'>,
   { host, meta, sentence, verdict, evidence, soakLimits, secrets }: ReportSubject,
+  remembered: SampleMemory = emptyMemory(),
 ): Promise<Report> {
   const unit = evidence.before.unit.name;
   const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
@@ -42,7 +51,7 @@ export async function gatherReport(
     shown.length === 0
       ? { undoing: [] }
       : await maybe(() => agent.look({ undoing: { transactions: shown } }));
-  const samples = await maybe(() => readSamples(agent, unit));
+  const samples = await maybe(() => readSamples(agent, unit, remembered));
   const memory = {
     releases: releases.releases,
     transactions: ledger?.transactions ?? [],
@@ -76,18 +85,17 @@ export async function gatherReport(
 export async function readSamples(
   agent: Pick<Agent, 'look'>,
   unit: string,
+  memory: SampleMemory,
 ): Promise<readonly Sample[] | null> {
-  const found: Sample[] = [];
-  let after: SampleCursor | null = null;
   for (let answer = 0; answer < mostAnswers; answer += 1) {
-    const fact: SamplesFact = await ask(agent, unit, after);
+    const fact: SamplesFact = await ask(agent, unit, memory.after);
     // Its file was replaced meanwhile: what follows begins with the oldest sample again.
-    if (fact.restarted) found.length = 0;
-    found.push(...fact.samples);
+    if (fact.restarted || fact.cursor === null) memory.samples = [];
+    memory.samples.push(...fact.samples);
+    memory.after = fact.cursor;
     if (fact.cursor === null || !fact.more) break;
-    after = fact.cursor;
   }
-  return found.length === 0 ? null : found;
+  return memory.samples.length === 0 ? null : [...memory.samples];
 }
 
 const ask = async (agent: Pick<Agent, 'look'>, unit: string, after: SampleCursor | null) =>

@@ -1,9 +1,6 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import { findStrays, identityOf } from '../celery/strays.ts';
-import { workerCallOf } from '../celery/worker-call.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
-import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -12,17 +9,17 @@ import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
-import { escapeJson } from '../report/escape.ts';
-import { renderPage, reportFiles } from '../report/page/page.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
-import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
+import type { StuckRows, StuckSearch } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
+import { keepReport, reportSubject, type SummaryParts } from './keep-report.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
 import { soakWorker } from './soak-worker.ts';
-import { type Verification, verifyHost } from './verify-host.ts';
+import { straysOf } from './strays-of.ts';
+import { verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
 /**
@@ -58,49 +55,20 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
+  let judged = '';
+  let parts: SummaryParts = { checklist, checks: verdict.checks };
   try {
-    const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
-    run.summarize(agent, {
-      subject: desired.unit,
-      sentence: `${sentence}${judged}`,
-      checklist,
-      checks: verdict.checks,
-    });
+    if (awaiting !== null) judged = await judgeRelease(run, agent, verdict, awaiting);
   } finally {
-    await keepReport(run, agent, { verdict, evidence }, sentence);
+    parts =
+      (await keepReport(run, () =>
+        gatherReport(agent, { ...reportSubject(run), verdict, evidence, sentence }),
+      )) ?? parts;
   }
+  run.summarize(agent, { subject: desired.unit, sentence: `${sentence}${judged}`, ...parts });
   if (!isHealthy) {
     throw gateError(verdict);
   }
-}
-
-/** Writes the report for later steps. That it cannot be written changes no verdict. */
-async function keepReport(
-  run: ActionRun<'verify'>,
-  agent: Agent,
-  verification: Verification,
-  sentence: string,
-): Promise<void> {
-  const { inputs, reporter, secrets } = run;
-  let folder = '';
-  try {
-    const meta = run.meta(inputs.unit);
-    const { limits: soakLimits } = readSoakDesired(inputs);
-    const subject = { ...verification, sentence, host: inputs.host, meta, secrets, soakLimits };
-    const report = await gatherReport(agent, subject);
-    folder = run.keepFiles(`celeriac-${inputs.unit}`, {
-      [reportFiles.page]: renderPage(report),
-      [reportFiles.json]: `${escapeJson(JSON.stringify(report, null, 2))}\n`,
-    });
-    reporter.info(`report: ${folder}`);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    reporter.warning(
-      `could not write the report: ${why}; this does not affect the verdict`,
-      'verify',
-    );
-  }
-  reporter.output('report-path', folder);
 }
 
 /**
@@ -136,15 +104,6 @@ async function judgeRelease(
   const said = `Confirmed: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
   return ` ${said}`;
-}
-
-/** If the app is unknown, stray workers cannot be told apart from workers of other apps. */
-function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] | null {
-  const call = workerCallOf(unit, host.cpus);
-  if (call === null || call.app === null) {
-    return null;
-  }
-  return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */

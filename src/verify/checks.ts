@@ -17,8 +17,10 @@ import { gateJob } from './checks/gate-job.ts';
 import { gateOom } from './checks/gate-oom.ts';
 import { gatePeak } from './checks/gate-peak.ts';
 import { gateRateLimits } from './checks/gate-rate-limits.ts';
+import { gateRows } from './checks/gate-rows.ts';
 import { http } from './checks/http.ts';
 import { invocation } from './checks/invocation.ts';
+import { journal } from './checks/journal.ts';
 import { kernelOom } from './checks/kernel-oom.ts';
 import { limits } from './checks/limits.ts';
 import { memory } from './checks/memory.ts';
@@ -27,6 +29,7 @@ import { memoryReturn } from './checks/memory-return.ts';
 import { newErrors } from './checks/new-errors.ts';
 import { oom } from './checks/oom.ts';
 import { own } from './checks/own.ts';
+import { pressure } from './checks/pressure.ts';
 import { processes } from './checks/processes.ts';
 import { progress } from './checks/progress.ts';
 import { queueLengths } from './checks/queue-lengths.ts';
@@ -66,9 +69,11 @@ export const checkModules: readonly CheckModule[] = [
   memoryEvents,
   oom,
   kernelOom,
+  pressure,
   disk,
   clock,
   restarts,
+  journal,
   rateLimits,
   errors,
   newErrors,
@@ -84,6 +89,7 @@ export const checkModules: readonly CheckModule[] = [
   gateOom,
   gateRateLimits,
   gateErrors,
+  gateRows,
 ];
 
 /**

@@ -22,6 +22,7 @@ export type VerifyFactName =
   | 'sysctl'
   | 'settings'
   | 'room'
+  | 'pressure'
   | 'journal'
   | 'kernel'
   | 'http'

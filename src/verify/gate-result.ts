@@ -1,11 +1,22 @@
 import type { JobReport } from '../model/outcome.ts';
 import type { Check } from '../model/verdict.ts';
+import { describeOpen } from '../report/probe-progress.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
 import { type CheckName, checkOf, fine, unknownCheck, wrong } from './check.ts';
 import type { GateRequest, GateResult, GateRun } from './evidence.ts';
 
-/** The check of the request of the gate that has its name; none if there is no such request. */
-export function judgeRequests(gate: GateResult, name: CheckName): readonly Check[] {
+/** Lines of the journal that are shown after a probe that did not come back. */
+const journalLines = 15;
+
+/**
+ * The check of the request of the gate that has its name; none if there is no such request. `tail`:
+ * the last lines of the worker's journal.
+ */
+export function judgeRequests(
+  gate: GateResult,
+  name: CheckName,
+  tail: readonly string[],
+): readonly Check[] {
   switch (gate.kind) {
     case 'none':
       return [];
@@ -16,14 +27,14 @@ export function judgeRequests(gate: GateResult, name: CheckName): readonly Check
     case 'sent':
       return gate.runs
         .filter(({ request }) => request.id === name.id)
-        .map((run) => checkRun(run, name));
+        .map((run) => checkRun(run, name, tail));
   }
 }
 
-function checkRun({ request, result }: GateRun, name: CheckName): Check {
+function checkRun({ request, result }: GateRun, name: CheckName, tail: readonly string[]): Check {
   switch (result.kind) {
     case 'report':
-      return checkReport(request, result.report, name);
+      return checkReport(request, result.report, name, tail);
     case 'fault': {
       const remark = wrong(`not sent: ${result.problem}`, request.title, result.next);
       return checkOf(name, [remark], result.evidence);
@@ -33,7 +44,12 @@ function checkRun({ request, result }: GateRun, name: CheckName): Check {
   }
 }
 
-function checkReport(request: GateRequest, report: JobReport, name: CheckName): Check {
+function checkReport(
+  request: GateRequest,
+  report: JobReport,
+  name: CheckName,
+  tail: readonly string[],
+): Check {
   const done = report.jobs.filter(({ state }) => state === 'done').length;
   const slowest = Math.max(0, ...report.jobs.map((job) => job.seconds));
   const jobs = report.jobs.map(
@@ -46,6 +62,10 @@ function checkReport(request: GateRequest, report: JobReport, name: CheckName): 
     return checkOf(name, [fine(seen)], evidence);
   }
   const missing = report.jobs.some(({ state }) => state === 'timed-out');
+  const lines =
+    missing && tail.length > 0
+      ? ['last lines of the journal:', ...tail.slice(-journalLines).map((line) => `  ${line}`)]
+      : [];
   const limit = formatDuration(request.request.timeoutSeconds);
   const counted = `${done} of ${formatCount(report.jobs.length, 'probe')} done`;
   const seen =
@@ -53,7 +73,24 @@ function checkReport(request: GateRequest, report: JobReport, name: CheckName): 
       ? counted
       : `${report.problem}${report.jobs.length === 0 ? '' : ` (${counted})`}`;
   const next = missing ? adviceForMissing(request) : "check the evidence and the worker's journal";
-  return checkOf(name, [wrong(seen, `${request.title}, done within ${limit}`, next)], evidence);
+  const remark = wrong(
+    `${seen}${standing(report)}`,
+    `${request.title}, done within ${limit}`,
+    next,
+  );
+  return checkOf(name, [remark], [...evidence, ...lines]);
+}
+
+/** Where those are that did not come back; empty: not known. */
+function standing({ jobs }: JobReport): string {
+  const found = jobs.flatMap(({ place, where }) =>
+    place === undefined || ['unknown', 'failed'].includes(place)
+      ? []
+      : [{ where, place, detail: '' }],
+  );
+  return describeOpen(found)
+    .map((each) => `; ${each}`)
+    .join('');
 }
 
 function adviceForMissing({ request }: GateRequest): string {

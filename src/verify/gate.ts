@@ -46,7 +46,7 @@ export function planGate(
     }
     case 'task': {
       const app = requireApp(source);
-      const { task, queue, args } = gate;
+      const { task, queue, args, clean } = gate;
       const where = queue === null ? '' : ` to ${queue}`;
       const request = (count: number) =>
         ({
@@ -56,6 +56,7 @@ export function planGate(
           queue,
           calls: Array.from({ length: count }, () => ({ args })),
           timeoutSeconds,
+          ...(clean !== undefined && { clean }),
         }) as const;
       return [
         { id: 'gate-job', title: `1 call of ${task}${where}`, request: request(1) },
@@ -67,8 +68,9 @@ export function planGate(
       ];
     }
     case 'http': {
-      const { kind, method, url, form, batchForm, pollUrl, field, done, failed } = gate;
-      const request = { kind, method, url, form, pollUrl, field, done, failed, timeoutSeconds };
+      const { batchForm, ...call } = gate;
+      const { method, url } = call;
+      const request = { ...call, timeoutSeconds };
       const title = `${method} ${showUrl(url)}`;
       return [
         { id: 'gate-job', title, request },

@@ -51,10 +51,12 @@ export function describeSignature(each: Signature): string {
 }
 
 /** `2 in 500 lines since 2026-01-18 11:02:03 UTC`. */
-export function foundIn({ entries, since }: LoggedFact, found: number): string {
-  const total = `in ${formatCount(entries, 'line')}${since === null ? '' : ` since ${formatInstant(since)}`}`;
-  return found === 0 ? `none ${total}` : `${found} ${total}`;
-}
+export const foundIn = (logged: LoggedFact, found: number): string =>
+  `${found === 0 ? 'none' : found} in ${describeLog(logged)}`;
+
+/** `500 lines since 2026-01-18 11:02:03 UTC`. */
+export const describeLog = ({ entries, since }: LoggedFact): string =>
+  `${formatCount(entries, 'line')}${since === null ? '' : ` since ${formatInstant(since)}`}`;
 
 /** What makes the counts of a journal lower bounds; empty if nothing does. */
 export function describeBounds(logged: LoggedFact): string {

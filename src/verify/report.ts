@@ -55,7 +55,7 @@ export function buildReport(parts: ReportParts): Report {
     by: parts.by,
     verdict: { conclusion: parts.verdict.conclusion, sentence: parts.sentence },
     checks: parts.verdict.checks.map(boundEvidence),
-    worker: workerOf(unit, parts.samples?.at(-1) ?? null, host.now),
+    worker: workerOf(parts.evidence, unit, parts.samples?.at(-1) ?? null, host.now),
     timeline: parts.samples === null ? null : timelineOf(parts.samples),
     marks: marksOf(ledger, repairs, parts, host.now),
     probes: probesOf(parts.evidence.gate),
@@ -86,7 +86,12 @@ function boundEvidence(check: Check): Check {
 /** A sample that is older says nothing of the queues of now, in seconds. */
 const freshSample = 180;
 
-function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Report['worker'] {
+function workerOf(
+  { broker }: VerifyEvidence,
+  unit: UnitFact,
+  sample: Sample | null,
+  now: EpochSeconds,
+): Report['worker'] {
   const limit = (property: 'MemoryMax' | 'MemoryHigh'): Bytes | null => {
     const value = readLimit(unit, property);
     return value == null ? null : bytes(value);
@@ -108,12 +113,16 @@ function workerOf(unit: UnitFact, sample: Sample | null, now: EpochSeconds): Rep
             high: limit('MemoryHigh'),
             max: limit('MemoryMax'),
           },
-    queues: isFresh ? (sample.worker?.queues ?? null) : null,
+    queues: lengthsOf(broker) ?? (isFresh ? (sample.worker?.queues ?? null) : null),
   };
 }
 
-/** Newest first. */
-const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
+/** As the broker said at the last look. */
+const lengthsOf = (search: VerifyEvidence['broker']): Readonly<Record<string, number>> | null =>
+  search.kind === 'asked' && search.last.kind === 'told' ? search.last.lengths : null;
+
+/** Newest first; at most as many as a report keeps. */
+export const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
   releases
     .toReversed()
     .slice(0, kept.releases)

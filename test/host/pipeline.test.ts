@@ -330,10 +330,12 @@ async function verifyWorker(): Promise<void> {
     'swap',
     'memory',
     'memory-events',
+    'pressure',
     'oom',
     'kernel-oom',
     'gate-peak',
     'gate-oom',
+    'memory-return',
   ];
   const checks = JSON.parse(run.outputs.checks ?? '[]') as { id: string; verdict: string }[];
   expect(

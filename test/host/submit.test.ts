@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { JobReport, JobRequest } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
+import { renderProgress } from '../../src/report/progress.ts';
 import { Hand } from './lib/hand.ts';
 import { SUPPORT_FOLDER, startSupportedUnit, supportedUnit } from './lib/units.ts';
 import { BACKEND, shell, show as showUnit, UNIT, waitUntil } from './lib/worker.ts';
@@ -48,9 +49,10 @@ async function submit(
 ): Promise<JobReport & { notes: readonly string[] }> {
   const notes: string[] = [];
   const report = await hand.agent.submit(request, (progress) => {
-    if (progress.kind !== 'note') return;
-    notes.push(progress.message);
-    onNote(progress.message);
+    const note = renderProgress(progress);
+    if (note === null) return;
+    notes.push(note);
+    onNote(note);
   });
   return { ...report, notes };
 }
@@ -115,11 +117,10 @@ describe('canaries', () => {
     expect(report.ok).toBe(false);
     expect(report.problem).toBe('no worker answered on nobody within 8 s');
     expect(report.jobs.map((job) => job.state)).toEqual(['done', 'timed-out']);
-    expect(report.jobs[1]?.detail).toContain('its canary was removed');
+    expect(report.jobs[1]?.detail).toContain('it is still queued; its canary was removed');
+    expect(report.jobs.map(({ place }) => place)).toEqual(['done', 'queued']);
     // The first may be from before it came back.
-    expect(report.notes.at(-1)).toMatch(
-      /^1 of 2 canaries answered \(celery \d+\.\d s\); waiting for nobody$/,
-    );
+    expect(report.notes.at(-1)).toMatch(/^ {2}1 of 2 probes done; queued: nobody \(after /);
     expect(await left()).toBe('0\n0');
   });
 
@@ -189,7 +190,7 @@ describe('a task of the app', () => {
       [null, 0.1],
       [null, 0.2],
     ]);
-    const report = await submitUntilNoted(calls, '0 of 2 calls of tasks.process_job done');
+    const report = await submitUntilNoted(calls, '0 of 2 probes done');
     expect(report).toMatchObject({ ok: true, problem: null });
     expect(report.jobs.map((job) => job.state)).toEqual(['done', 'done']);
     for (const job of report.jobs) {
@@ -254,14 +255,14 @@ describe('a task of an app with `rpc://`', () => {
 
 describe('an HTTP call', () => {
   test('a batch is followed to its end', async () => {
-    const report = await submitUntilNoted(BATCH, 'status p');
+    const report = await submitUntilNoted(BATCH, 'status ');
     expect(report).toMatchObject({ ok: true, problem: null });
     expect(report.jobs[0]).toMatchObject({
       where: 'POST http://127.0.0.1/api/batch',
       state: 'done',
       detail: expect.stringContaining('status completed'),
     });
-    expect(report.notes[0]).toMatch(/: status (?:pending|processing)/);
+    expect(report.notes[0]).toMatch(/waiting: POST \S+ \(status (?:pending|processing)/);
   });
 
   test('a failed batch, a refused form, a missing field', async () => {

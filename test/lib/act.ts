@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -31,7 +31,11 @@ export interface WorkflowRun {
   readonly steps: readonly WorkflowStep[];
   /** The job summaries, in the order of the steps. */
   readonly summaries: readonly string[];
+  /** What was uploaded: artifact → file → text. */
+  readonly artifacts: Artifacts;
 }
+
+export type Artifacts = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 export interface WorkflowOptions {
   readonly variables?: Readonly<Record<string, string>>;
@@ -71,7 +75,8 @@ export async function runWorkflow(
     const log = new ActLog(options.onLine ?? (() => {}));
     act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
-    return { code, lines: log.lines, steps: log.steps, summaries: log.summaries };
+    const artifacts = readArtifacts(join(folder, 'artifacts'));
+    return { code, lines: log.lines, steps: log.steps, summaries: log.summaries, artifacts };
   } finally {
     process.off('exit', clear);
     clear();
@@ -107,6 +112,8 @@ async function prepare(
     ...['--platform', 'ubuntu-latest=-self-hosted'],
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
+    ...['--env', `CELERIAC_TEST_ARTIFACTS=${join(folder, 'artifacts')}`],
+    ...(await standIns(join(options.repository ?? root, '.github/workflows', file))),
     ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
       '--local-repository',
       `${name}=${where}`,
@@ -114,6 +121,25 @@ async function prepare(
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
   ];
+}
+
+/** There is no GitHub to fetch this action from, and none to upload to. */
+async function standIns(workflow: string): Promise<readonly string[]> {
+  const text = await readFile(workflow, 'utf8');
+  const pins = new Set(text.match(/actions\/upload-artifact@[0-9a-f]{40}/g));
+  const standIn = join(root, 'test/fixtures/upload-artifact');
+  return [...pins].flatMap((pin) => ['--local-repository', `${pin}=${standIn}`]);
+}
+
+function readArtifacts(folder: string): Artifacts {
+  if (!existsSync(folder)) return {};
+  const read = (name: string): Readonly<Record<string, string>> => {
+    const files = readdirSync(join(folder, name));
+    return Object.fromEntries(
+      files.map((file) => [file, readFileSync(join(folder, name, file), 'utf8')]),
+    );
+  };
+  return Object.fromEntries(readdirSync(folder).map((name) => [name, read(name)]));
 }
 
 type Act = ChildProcessByStdio<null, Readable, Readable>;
@@ -164,7 +190,7 @@ const machinery = new Set(['Set up job', 'Complete job']);
 
 /** What act says of itself when all is well, or says again. */
 const chatter =
-  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection)/u;
+  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection|LocalRepositoryCache )/u;
 
 /** Reads act's log as a person reads a runner's. */
 class ActLog {
@@ -206,8 +232,9 @@ class ActLog {
     if (stepResult !== 'success' && stepResult !== 'failure') return;
     const seconds = Math.round(executionTime / 1e9);
     this.#say(`${stepResult}, ${seconds} s`, 1);
-    // Its outputs follow.
-    if (stage !== 'Post') this.steps.push({ name: step, result: stepResult, outputs: {} });
+    // A skipped step of an action from elsewhere has its `Pre`, too. Its outputs follow.
+    if (stage !== 'Pre' && stage !== 'Post')
+      this.steps.push({ name: step, result: stepResult, outputs: {} });
   }
 
   #takeCommand(entry: Entry, command: string): void {

@@ -219,3 +219,53 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
     ...changes,
   };
 }
+
+/** A report of which as much as possible is not known. */
+export const emptyReport = (): Report =>
+  sampleReport({
+    by: { run: '', actor: '', sha: '' },
+    checks: [],
+    worker: {
+      activeState: 'unknown',
+      subState: 'unknown',
+      since: null,
+      processes: 0,
+      restarts: null,
+      memory: null,
+      queues: null,
+    },
+    timeline: null,
+    marks: [],
+    probes: null,
+    latency: null,
+    soak: null,
+    releases: null,
+    unitDiff: null,
+    repairs: null,
+    comparison: null,
+  });
+
+/** Markup, a script, a control character, a mark that reverses text, and one that ends a template. */
+export const hostileWords =
+  '"\'><script>alert(1)</script><img src=x onerror=alert(1)></style>\u0000\u202e&lt;`${1}';
+
+/** What a report takes from a fixed set of words; its shape lets nothing else in. */
+const fixed = new Set(['conclusion', 'verdict', 'kind', 'state', 'trend', 'unit', 'limit']);
+
+function poison<Type>(value: Type): Type {
+  if (typeof value === 'string') return `${hostileWords}\n${value}` as Type;
+  if (Array.isArray(value)) return value.map(poison) as Type;
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      fixed.has(key) && typeof inner === 'string' ? inner : poison(inner),
+    ]),
+  ) as Type;
+}
+
+/** A report each of whose texts is hostile. */
+export const hostileReport = (): Report => ({
+  ...poison(sampleReport()),
+  unit: `${hostileWords}.service`,
+});

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { runWorkflow } from '../lib/act.ts';
+import type { Report } from '../../src/model/report.ts';
+import { reportShape } from '../../src/report/report-shape.ts';
+import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
 import { takeFingerprint } from '../lib/fingerprint.ts';
 import * as deploy from './deploy-host.ts';
 import { outputsOf, rehearse, resultsOf, unitPath } from './deploy-host.ts';
@@ -62,7 +64,21 @@ async function heal(): Promise<void> {
     Worker: 'success',
     'Stuck jobs': 'success',
     Gate: 'success',
+    Report: 'success',
   });
+  const report = uploaded(run);
+  expect(report.json).toMatchObject({
+    unit: 'celery-worker.service',
+    verdict: { conclusion: 'healthy' },
+    releases: [
+      { release: 1, state: 'unproven' },
+      { release: 0, state: 'before' },
+    ],
+    unitDiff: { release: 1, cut: false, text: expect.stringContaining('+Type=notify') },
+    repairs: [{ rows: 20 }],
+  });
+  expect(report.page).toContain('<p class="word">Healthy</p>');
+  expect(report.page).not.toContain('PRIVATE KEY');
   expect(run.code).toBe(0);
   expect(run.lines.join('\n')).not.toContain('PRIVATE KEY');
   // act brings all that the steps use: it has nothing to fetch, and nothing to complain of.
@@ -105,6 +121,15 @@ async function goBack(): Promise<void> {
   expect(await serveJob()).toBe('completed');
 }
 
+/** The page and the JSON that the workflow keeps. */
+function uploaded({ artifacts }: WorkflowRun): { readonly json: Report; readonly page: string } {
+  expect(Object.keys(artifacts)).toEqual(['celeriac-report-1']);
+  const files = artifacts['celeriac-report-1'] ?? {};
+  const json: unknown = JSON.parse(files['report.json'] ?? 'null');
+  expect(reportShape.strict().safeParse(json).error).toBeUndefined();
+  return { json: json as Report, page: files['report.html'] ?? '' };
+}
+
 it('rolls the worker back if the gate fails', async () => {
   const run = await push({
     CELERIAC_HTTP_PROBES: 'http://127.0.0.1/no-such-page',
@@ -118,7 +143,10 @@ it('rolls the worker back if the gate fails', async () => {
     'Stuck jobs': 'success',
     Gate: 'failure',
     'Roll the worker back': 'success',
+    Report: 'success',
   });
+  const failed = uploaded(run).json.checks.filter(({ verdict }) => verdict === 'fail');
+  expect(failed.map(({ id }) => id)).toEqual(['http']);
   const log = run.lines.join('\n');
   expect(log).toContain('`database: none`');
   expect(log).toMatch(/GET http:\/\/127\.0\.0\.1\/no-such-page: 404/);

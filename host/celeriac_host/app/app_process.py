@@ -14,8 +14,12 @@ from celeriac_host.system.system import System
 
 PACKAGE = "celeriac_host.app.programs"
 SHARED = "app_side"
-# What else a program imports.
-IMPORTS = {"messages": ("rabbitmq",), "queues": ("rabbitmq", "broker")}
+# What else a program imports; what these import themselves comes first.
+IMPORTS = {
+    "messages": ("rabbitmq",),
+    "probe": ("broker", "probe_places"),
+    "queues": ("rabbitmq", "broker"),
+}
 EVIDENCE_LINES = 12
 # A report of every task in a large broker has some megabytes.
 MOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.parse
 from typing import Any
 
+from celeriac_host.app.probe_rows import FIELD, as_text, clean, field, filled
 from celeriac_host.system.http import fetch, shown
 from celeriac_host.system.system import System
 
 BODY_LIMIT_BYTES = 256 * 1024
 REQUEST_SECONDS = 15.0
 POLL_SECONDS = 1.0
-NOTE_SECONDS = 3.0
+TELL_SECONDS = 3.0
 DETAIL_LIMIT = 300
+STILL_RUNS = "the job may still run"
 
 
 def run(request: dict[str, Any], host: System) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         "detail": detail,
         "seconds": round(time.monotonic() - begun, 3),
     }
+    if request.get("clean") is not None:
+        row["left"] = call.clean(state)
     return {
         "ok": ok,
         "jobs": [row],
@@ -42,8 +45,10 @@ class _Call:
     def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:
         self.request = request
         self.host = host
+        self.begun = time.monotonic()
         self.deadline = deadline
         self.id = "http"
+        self.first: Any = None
         self.last: Any = None
 
     def carry_out(self) -> tuple[str, str]:
@@ -53,7 +58,7 @@ class _Call:
             return self.failure(answer["error"])
         if not 200 <= answer["status"] < 300:
             return self.failure(_refusal(answer))
-        self.last = _parsed(answer["body"])
+        self.first = self.last = _parsed(answer["body"])
         template = self.request["pollUrl"]
         if template is None:
             return self.judge() or ("done", f"HTTP {answer['status']}")
@@ -67,7 +72,7 @@ class _Call:
 
     def poll(self, url: str) -> tuple[str, str]:
         word = "no request sent"
-        note_at = time.monotonic() + NOTE_SECONDS
+        tell_at = time.monotonic() + TELL_SECONDS
         while time.monotonic() < self.deadline:
             answer = self.ask("GET", url, {})
             word = answer["error"] or ""
@@ -84,12 +89,27 @@ class _Call:
                     return self.failure(f"{shown(url)} {_refusal(answer)}")
                 else:
                     word = _refusal(answer)
-            if time.monotonic() >= note_at:
-                note_at = time.monotonic() + NOTE_SECONDS
-                self.host.note(f"waiting for {shown(url)}: {word}")
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + TELL_SECONDS
+                self.tell(word[:DETAIL_LIMIT])
             self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))
         limit = f"{self.request['timeoutSeconds']:g} s"
         return "timed-out", f"not done within {limit}; last: {word}"[:DETAIL_LIMIT]
+
+    def tell(self, detail: str) -> None:
+        """Whether it is queued or running, only the app knows; `detail` is what it says."""
+        where = f"{self.request['method']} {shown(self.request['url'])}"
+        probe = {"where": where, "place": "unknown", "detail": detail}
+        waited = round(time.monotonic() - self.begun, 3)
+        self.host.probes({"seconds": waited, "probes": [probe]})
+
+    def clean(self, state: str) -> str | None:
+        """Removes or marks what it made; None: done."""
+        if state == "timed-out":
+            return STILL_RUNS
+        if self.first is None:
+            return "the request was not answered"
+        return clean(self.request["clean"], self.first, self.request["url"])
 
     def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:
         self.host.heed()
@@ -123,33 +143,9 @@ class _Call:
     def fill(self, template: str) -> str:
         """`{name}` → that field of the first answer. Raises KeyError."""
 
-        def value(match: re.Match[str]) -> str:
-            found = as_text(field(self.last, match.group(1)))
-            if found is None:
-                raise KeyError(match.group(1))
-            self.id = found
-            return urllib.parse.quote(found, safe="")
-
-        return re.sub(r"\{([\w.-]+)\}", value, template)
-
-
-def field(body: Any, path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
-    for name in path.split(".") if path else ():
-        if isinstance(body, list) and name.isdigit() and int(name) < len(body):
-            body = body[int(name)]
-        elif isinstance(body, dict):
-            body = body.get(name)
-        else:
-            return None
-    return body
-
-
-def as_text(value: Any) -> str | None:
-    """A scalar as JSON, but a string without quotes."""
-    if value is None or isinstance(value, (dict, list)):
-        return None
-    return value if isinstance(value, str) else json.dumps(value)
+        for name in FIELD.findall(template):
+            self.id = as_text(field(self.last, name)) or self.id
+        return filled(template, self.last)
 
 
 def scalars(body: Any) -> dict[str, str | float | None]:

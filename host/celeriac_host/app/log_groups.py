@@ -8,9 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.app.reports import clipped
-
 MOST_SIGNATURES = 100
 MOST_FORMS = 100
 MOST_MINUTES = 120
@@ -24,7 +21,10 @@ SHOWN_ERROR = 120
 START = "Traceback (most recent call last):"
 CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 FRAME = re.compile(r' {1,8}File "([^"]{1,500})", line \d{1,9}, in (.{1,200})')
-RAISED = re.compile(r"([A-Za-z_][\w.]{0,200})(?:: .*)?\Z", re.DOTALL)
+RAISED = re.compile(r"([A-Za-z_][\w.]{0,200})(?::(?: .*)?)?\Z", re.DOTALL)
+# Of a pool's process: the error itself follows as their text, between lines of quotes.
+WRAPPERS = ("ExceptionWithTraceback", "RemoteTraceback", "_RemoteTraceback")
+QUOTES = '"""'
 # Celery's own log format.
 LEVEL = re.compile(r"\[\d{4}-[^\]]{1,40}: (?:ERROR|CRITICAL|FATAL)/[^\]]{1,80}\] ?", re.DOTALL)
 LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3|^<")
@@ -84,6 +84,8 @@ class _Open:
         self.signature = signature
         self.text = text
         self.in_traceback = in_traceback
+        # The next traceback is of this error.
+        self.continues = not in_traceback
         self.frames = 0
         self.place = ""
         self.is_own = False
@@ -113,6 +115,11 @@ class Groups:
         for each in text.split("\n"):
             self._read(line._replace(text=each))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no error is unfinished: then a line that begins none changes nothing."""
+        return not self._open
+
     def end(self) -> None:
         for pid in list(self._open):
             self._close(pid)
@@ -122,7 +129,7 @@ class Groups:
         text = line.text.rstrip("\r")
         if text.lstrip().startswith(START):
             # It belongs to the error line before it, which names what failed.
-            before = opened if opened and not opened.in_traceback else None
+            before = opened if opened and opened.continues else None
             self._start(line, before)
         elif opened is None or not opened.in_traceback:
             self._outside(line, text, opened)
@@ -145,7 +152,7 @@ class Groups:
             said = text[level.end() :]
             plain = VARIABLE.sub("N", QUOTED.sub("'…'", said))[:SHOWN_ERROR]
             self._keep(line.pid, _Open(line, f"error: {shown(plain)}", said))
-        elif text.strip():
+        elif text.strip() and text.strip() != QUOTES:
             self._close(line.pid)
 
     def _start(self, line: Line, before: _Open | None) -> None:
@@ -159,6 +166,7 @@ class Groups:
         opened.signature = f"{name} at {opened.place}" if opened.place else name
         opened.text = text
         opened.in_traceback = False
+        opened.continues = name.rpartition(".")[2] in WRAPPERS
 
     def _keep(self, pid: str, opened: _Open) -> None:
         if len(self._open) >= MOST_OPEN and pid not in self._open:
@@ -198,6 +206,10 @@ class Groups:
 
 def shown(text: str) -> str:
     """One printable line without the passwords in URLs."""
+    # Loaded late: the sampler only counts, every minute, and seldom comes here.
+    from celeriac_host.app.programs.app_side import URL_PASSWORD
+    from celeriac_host.app.reports import clipped
+
     return clipped(URL_PASSWORD.sub(r"\1:**@", text))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from celeriac_host.app import listener
-from celeriac_host.app.reports import clipped
+from celeriac_host.app import http_probe, listener, probe_rows, reports
 from celeriac_host.system import units
 from celeriac_host.system.system import System
 
@@ -25,13 +24,31 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},
         request["timeoutSeconds"] + MARGIN_SECONDS,
-        lambda message: host.note(clipped(str(message["note"]))) if "note" in message else None,
+        lambda message: _told(message, host),
     )
     if "jobs" not in report:
         return failed(report["problem"], report["evidence"])
+    if request.get("clean") is not None:
+        for job in report["jobs"]:
+            ended = job["state"] != "timed-out"
+            job["left"] = _clean(request["clean"], job["id"]) if ended else http_probe.STILL_RUNS
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
         report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
     return report
+
+
+def _clean(request: dict[str, Any], task: str) -> str | None:
+    return probe_rows.clean(request, {"task_id": task}, "")
+
+
+def _told(message: dict[str, Any], host: System) -> None:
+    if "probes" not in message:
+        return
+    try:
+        host.probes(reports.places(message["probes"]))
+    except reports.Invalid:
+        # Its report will be judged; this is only for people who wait.
+        return
 
 
 def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:

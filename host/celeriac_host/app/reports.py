@@ -12,6 +12,7 @@ LONGEST_TEXT = 300
 MOST_EVIDENCE = 20
 MOST_ENTRIES = 1000
 STATES = ("done", "failed", "timed-out")
+PLACES = ("queued", "reserved", "active", "done", "failed", "lost", "unknown")
 
 # Returns the value as it may be used. Raises Invalid.
 Check = Callable[[Any], Any]
@@ -184,7 +185,26 @@ def _job(value: Any) -> Dict[str, Any]:
     row: Dict[str, Any] = _row(("id", "where", "state", "detail"))(value)
     if row["state"] not in STATES:
         raise Invalid("with a job in an unknown state")
-    return {**row, "seconds": _number(value.get("seconds"))}
+    place = {} if value.get("place") is None else {"place": _place(value["place"])}
+    return {**row, "seconds": _number(value.get("seconds")), **place}
+
+
+def _place(value: Any) -> str:
+    if value not in PLACES:
+        raise Invalid("with a job in an unknown place")
+    return str(value)
+
+
+def places(value: Any) -> Dict[str, Any]:
+    """Where the probes of a gate stand. Raises Invalid."""
+    if not isinstance(value, dict) or not isinstance(value.get("probes"), list):
+        raise Invalid("without the probes")
+    rows = [
+        {**_row(("where", "detail"))(each), "place": _place(each.get("place"))}
+        for each in value["probes"][:MOST_ENTRIES]
+        if isinstance(each, dict)
+    ]
+    return {"seconds": _number(value.get("seconds")), "probes": rows}
 
 
 def delivery(value: Any) -> Dict[str, Any]:

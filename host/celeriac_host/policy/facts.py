@@ -115,6 +115,7 @@ _BARE: Mapping[str, Rule] = {
     "workers": Rule("workers", {"command": workers_of_celery}),
     "code": Rule("units", UNIT),
     "settings": Rule("units", UNIT),
+    "pressure": Rule("units", UNIT),
     # Only the mounts are told on which they are.
     "room": Rule("units", {**UNIT, "paths": listing(shape.path, 20)}),
     "journal": Rule("units", UNIT),

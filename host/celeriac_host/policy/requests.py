@@ -108,6 +108,8 @@ def _judge_undo(message: Mapping[str, Any], scene: Scene) -> None:
     """A unit that cannot be loaded may be what is to be undone; one of root's may not."""
     if message.get("transactions") == []:
         raise Refused("transactions", "it names none")
+    if "newest" in message and "unit" not in message["meta"]:
+        raise Refused("units", "the newest release needs a unit")
     for ident in message.get("transactions", ()):
         for operation in scene.belongs(ident, shared=False):
             operations.judge_undo(operation, scene)
@@ -159,6 +161,33 @@ def _judge_call(request: Mapping[str, Any], scene: Scene) -> None:
     if poll is not None:
         # A field of the answer is quoted, so it adds neither a host nor a slash.
         urls.allowed(urllib.parse.urljoin(request["url"], re.sub(r"\{[\w.-]+\}", "x", poll)), scene)
+    _judge_clean(request, scene)
+
+
+def _judge_clean(request: Mapping[str, Any], scene: Scene) -> None:
+    wanted = request.get("clean")
+    if wanted is not None:
+        url = re.sub(r"\{[\w.-]+\}", "x", wanted["url"])
+        urls.allowed(urllib.parse.urljoin(request.get("url", ""), url), scene)
+
+
+def _judge_task(request: Mapping[str, Any], scene: Scene) -> None:
+    app_line.judge(request, scene)
+    _judge_clean(request, scene)
+
+
+# The app's own way to remove or mark what a probe made.
+CLEAN = thing(
+    Rule(
+        "urls",
+        {
+            "method": choice("DELETE", "POST"),
+            "url": line(),
+            "form": table(text(64 * 1024), 100),
+        },
+    ),
+    "clean",
+)
 
 
 PROBES: Mapping[str, Rule] = {
@@ -184,7 +213,8 @@ PROBES: Mapping[str, Rule] = {
             ),
             "timeoutSeconds": seconds,
         },
-        also=app_line.judge,
+        also=_judge_task,
+        optional={"clean": CLEAN},
     ),
     "http": Rule(
         "urls",
@@ -199,6 +229,7 @@ PROBES: Mapping[str, Rule] = {
             "timeoutSeconds": seconds,
         },
         also=_judge_call,
+        optional={"clean": CLEAN},
     ),
 }
 
@@ -212,7 +243,11 @@ def _judge_probe(message: Mapping[str, Any], scene: Scene) -> None:
     if scene.access != "change" and not rule.reads:
         raise Refused("access", f"a probe of kind {kind} changes something, and access is read")
     shape.judge(
-        request, rule._replace(optional={"user": operations.app_user}), scene, str(kind), ("kind",)
+        request,
+        rule._replace(optional={**rule.optional, "user": operations.app_user}),
+        scene,
+        str(kind),
+        ("kind",),
     )
 
 
@@ -246,6 +281,7 @@ RULES: Mapping[str, Rule] = {
     "undo": Rule(
         "transactions",
         {"transactions": listing(_of_a_unit, 100), "meta": META},
+        {"newest": _of_a_unit},
         also=_judge_undo,
     ),
     "follow": Rule(

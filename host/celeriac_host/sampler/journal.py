@@ -25,6 +25,14 @@ CURSOR_LIMIT = 1000
 DROPPED_ID = "a596d6fe7bfa4994828e72309e95d61e"
 DROPPED = re.compile(r"Suppressed (\d{1,9}) messages from (\S+)")
 
+# Not within a message, where each quote has a backslash. Without parsing: a line may be cut off.
+CURSOR_KEY = b'"__CURSOR"'
+CURSOR = re.compile(rb'"__CURSOR" ?: ?"([^"\\]{1,1000})"')
+# What may count, in the JSON of a line; bytes that are not UTF-8 are printed as a list of numbers.
+MAY_COUNT = re.compile(
+    rb'429|Traceback|ERROR|CRITICAL|FATAL|"MESSAGE" ?: ?\[|' + DROPPED_ID.encode("ascii")
+)
+
 
 def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:
     """The counts since the cursor, and the new cursor; no counts if there was none."""
@@ -56,16 +64,19 @@ def _end(host: System) -> str:
 class _Counts:
     def __init__(self, unit: str, cursor: str) -> None:
         self.unit = unit
-        self.cursor = cursor
+        self.before = cursor
+        self.last = b""
         self.groups = Groups()
         self.rate_limited = 0
         self.dropped = 0
 
     def take(self, line: bytes) -> None:
+        if CURSOR_KEY in line:
+            self.last = line
+        # Most lines are not worth parsing.
+        if self.groups.is_idle and not MAY_COUNT.search(line):
+            return
         entry = _parsed(line)
-        where = entry.get("__CURSOR")
-        if isinstance(where, str):
-            self.cursor = where
         message = units.message(entry)[:MOST_TEXT]
         if entry.get("MESSAGE_ID") == DROPPED_ID:
             match = DROPPED.search(message)
@@ -74,6 +85,12 @@ class _Counts:
             return
         self.groups.take(Line(0.0, str(entry.get("_PID", "")), message))
         self.rate_limited += is_rate_limit(message)
+
+    @property
+    def cursor(self) -> str:
+        """Of the last line; without any, the one before."""
+        found = CURSOR.search(self.last)
+        return found.group(1).decode("ascii", "replace") if found else self.before
 
     def counts(self) -> dict[str, int]:
         self.groups.end()

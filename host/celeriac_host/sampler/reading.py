@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import urllib.parse
 from typing import Any, Sequence
 
 from celeriac_host.sampler import journal
@@ -108,14 +107,20 @@ def worker(status: str, now: float) -> dict[str, Any] | None:
         return None
     matches = [match for match in map(WAITING.fullmatch, words) if match]
     return {
-        "queues": {
-            # "replace": a lone surrogate could not be sent on.
-            urllib.parse.unquote(match.group(1), "utf-8", "replace"): int(match.group(2))
-            for match in matches[:MOST_QUEUES]
-        },
+        "queues": {_queue(match.group(1)): int(match.group(2)) for match in matches[:MOST_QUEUES]},
         "active": active,
         "processed": _first(PROCESSED, words),
     }
+
+
+def _queue(quoted: str) -> str:
+    if "%" not in quoted:
+        return quoted
+    # Loaded late: it takes as long as the reading of a sample.
+    from urllib.parse import unquote
+
+    # "replace": a lone surrogate could not be sent on.
+    return unquote(quoted, "utf-8", "replace")
 
 
 def _first(pattern: re.Pattern[str], words: Sequence[str]) -> int | None:

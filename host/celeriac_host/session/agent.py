@@ -135,6 +135,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
 
     host.note = lambda text: progress({"kind": "note", "message": text})
     host.unit = _unit_of(message)
+    host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
@@ -170,7 +171,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
     if ask == "apply":
         return control.apply(message["operations"], message["meta"], host, progress)
     if ask == "undo":
-        return control.undo(message["transactions"], message["meta"], host, progress)
+        idents, newest = message["transactions"], message.get("newest")
+        return control.undo(idents, message["meta"], host, progress, newest)
     if ask == "follow":
         return control.follow(message["opened"], host, progress)
     if ask == "recover":

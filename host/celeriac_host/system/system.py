@@ -58,6 +58,8 @@ class System:
         # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.
         self.runner_gone = False
         self.note: Callable[[str], None] = lambda message: None
+        # Where the probes of a gate stand.
+        self.probes: Callable[[dict[str, object]], None] = lambda told: None
         # Unit → the invocation whose consumers this process cancelled.
         self.cancelled: dict[str, str] = {}
         self._shields = 0

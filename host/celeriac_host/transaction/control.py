@@ -46,13 +46,23 @@ def apply(
     return follow({"transactions": [ident], "live": ident}, host, emit)
 
 
-def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """Undoes committed transactions, the newest first. Raises Fault."""
+def undo(
+    idents: Sequence[str],
+    meta: dict[str, Any],
+    host: System,
+    emit: Emit,
+    newest: str | None = None,
+) -> dict[str, Any]:
+    """Undoes committed transactions, the newest first. Raises Fault.
+
+    `newest`: the transaction of the release that ran when the caller looked, if it depends on that.
+    """
     for ident in idents:
         if read_plan(_folder(ident, host)) is None:
             raise Fault(f"unknown transaction on this host: {ident!r}")
     _make_state(host.state)
     with lock.take(host, meta) as held:
+        _refuse_newer(newest, meta, host)
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in idents:
             if states[ident] == "undone":
@@ -70,6 +80,18 @@ def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) 
         _arm(host, lambda: ledger.end_rollback(host.state))
         detached.launch(host, work.TEND, ["tend"], held)
     return follow({"transactions": list(idents), "live": work.TEND}, host, emit)
+
+
+def _refuse_newer(newest: str | None, meta: dict[str, Any], host: System) -> None:
+    if newest is None:
+        return
+    unit = meta["unit"]
+    release = proofs.current(host.state, unit)
+    if release is None or release["transaction"] != newest:
+        raise Fault(
+            f"another run deployed or rolled back {unit} while this one waited; nothing was undone",
+            next="run this again if it is still wanted",
+        )
 
 
 def follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:

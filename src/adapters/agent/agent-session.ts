@@ -174,9 +174,11 @@ export class AgentSession implements Agent {
     transactions: readonly string[],
     meta: TransactionMeta,
     onProgress: OnProgress,
+    newest?: string,
   ): Promise<Outcome> {
     const step = `undo transaction ${transactions.join(', ')}`;
-    return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+    const ask = { ask: 'undo', transactions, meta, ...(newest !== undefined && { newest }) };
+    return this.#transact(ask, step, onProgress);
   }
 
   async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {

@@ -23,6 +23,8 @@ export const helloShape = shapeOf<Hello>()(
   }),
 );
 
+const probePlace = z.enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);
+
 const stepShape = shapeOf<Step>()(
   z.object({
     index: z.number(),
@@ -70,6 +72,11 @@ export const progressShape = shapeOf<Progress>()(
     z.object({ kind: z.literal('step-started'), index: z.number(), title: text }),
     z.object({ kind: z.literal('step-ended'), step: stepShape }),
     z.object({ kind: z.literal('note'), message: text }),
+    z.object({
+      kind: z.literal('probes'),
+      seconds,
+      probes: z.array(z.object({ where: text, place: probePlace, detail: text })),
+    }),
     z.object({ kind: z.literal('chunk'), data: z.base64() }),
   ]),
 );
@@ -112,6 +119,8 @@ export const jobReportShape = shapeOf<JobReport>()(
         state: z.enum(['done', 'failed', 'timed-out']),
         detail: text,
         seconds,
+        place: probePlace.exactOptional(),
+        left: text.nullable().exactOptional(),
       }),
     ),
     problem: text.nullable(),

@@ -4,6 +4,7 @@ import { hardeningShape } from './hardening-facts.ts';
 import {
   filesShape,
   hostShape,
+  pressureShape,
   roomShape,
   settingsShape,
   swapShape,
@@ -50,6 +51,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   sysctl: sysctlShape,
   settings: settingsShape,
   room: roomShape,
+  pressure: pressureShape,
   unit: unitShape,
   workers: workersShape,
   code: codeShape,

@@ -4,6 +4,7 @@ import type {
   FileFact,
   FileSystemRoom,
   HostFact,
+  PressureFact,
   SettingsFact,
   SwapFact,
   SysctlFact,
@@ -108,3 +109,9 @@ export const roomShape = shapeOf<readonly FileSystemRoom[]>()(
     }),
   ),
 );
+
+const shares = z.object({ avg10: z.number(), avg60: z.number(), avg300: z.number() });
+const stall = z.object({ some: shares, full: shares }).nullable();
+const stalls = z.object({ memory: stall, io: stall });
+
+export const pressureShape = shapeOf<PressureFact>()(z.object({ machine: stalls, unit: stalls }));

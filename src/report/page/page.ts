@@ -12,10 +12,10 @@ import {
   unitDiffSection,
 } from './sections.ts';
 import { style } from './style.ts';
-import { linked, timeOf } from './values.ts';
+import { formatHours, linked, timeOf } from './values.ts';
 
 /** SHA-256 of the style sheet: the only thing that the page may load, and it is inside. */
-export const styleHash = 'sha256-fjatwP+4wOW9AVv+sR13h3gvna6ZrJLXYXSD3S5BhzQ=';
+export const styleHash = 'sha256-4TzX4ZSi22niI0KfXNvukWa/btSixo1Ld92Uufn7d7A=';
 
 /** The names of the page and of the JSON beside it. */
 export const reportFiles = { page: 'report.html', json: 'report.json' } as const;
@@ -25,6 +25,8 @@ const words = { healthy: 'Healthy', unhealthy: 'Not healthy', inconclusive: 'Inc
 interface Section {
   readonly id: string;
   readonly title: string;
+  /** Of the link to it. */
+  readonly short: string;
   readonly body: Html;
 }
 
@@ -35,17 +37,8 @@ interface Section {
 export function renderPage(report: Report): string {
   const { host, unit, verdict, at, by } = report;
   const title = `${words[verdict.conclusion]}: ${unit} on ${host}`;
-  const sections: readonly Section[] = [
-    { id: 'memory', title: 'Memory', body: memoryChart(report) },
-    { id: 'queues', title: 'Queues', body: queueChart(report) },
-    { id: 'latency', title: 'Test jobs', body: latencySection(report) },
-    { id: 'soak', title: 'The proof, hour by hour', body: soakSection(report) },
-    { id: 'checks', title: 'Checks', body: checksSection(report) },
-    { id: 'comparison', title: 'Against the last proven release', body: comparisonSection(report) },
-    { id: 'unit', title: 'Changes of the unit', body: unitDiffSection(report) },
-    { id: 'repairs', title: 'Jobs repaired', body: repairsSection(report) },
-    { id: 'releases', title: 'Releases', body: releasesSection(report) },
-  ];
+  const sections = sectionsOf(report);
+  const word = words[verdict.conclusion];
   const who = by.actor === '' ? none : html` by ${by.actor}`;
   const run = by.run === '' ? none : html` (${linked(by.run, 'run')})`;
   const policy = `default-src 'none'; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
@@ -64,11 +57,11 @@ export function renderPage(report: Report): string {
 <header>
 <h1>${unit} on ${host}</h1>
 <div class="verdict ${verdict.conclusion}" id="verdict">
-<p class="word">${words[verdict.conclusion]}</p>
-<p id="sentence">${verdict.sentence}</p>
+<p class="word">${word}</p>
+<p id="sentence">${withoutWord(verdict.sentence, word)}</p>
 <p class="about">${timeOf(at, formatInstant(at))}${who}${run}</p>
 </div>
-<nav aria-label="Parts of the report"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
+<nav aria-label="Parts of the report"><ul>${sections.map(({ id, short }) => html`<li><a href="#${id}">${short}</a></li>`)}</ul></nav>
 </header>
 <main id="main">
 ${tiles(report)}
@@ -84,6 +77,37 @@ ${body}
 `.text;
 }
 
+/** What needs attention comes first. */
+function sectionsOf(report: Report): readonly Section[] {
+  const section = (id: string, title: string, body: Html, short = title): Section => ({
+    id,
+    title,
+    short,
+    body,
+  });
+  const checks = section('checks', 'Checks', checksSection(report));
+  const isHealthy = report.verdict.conclusion === 'healthy';
+  const comparison = comparisonSection(report);
+  return [
+    ...(isHealthy ? [] : [checks]),
+    section('memory', 'Memory', memoryChart(report)),
+    section('queues', 'Queues', queueChart(report)),
+    section('latency', 'Test jobs', latencySection(report)),
+    section('soak', 'The proof, hour by hour', soakSection(report), 'Proof'),
+    ...(isHealthy ? [checks] : []),
+    section('comparison', 'Against the last proven release', comparison, 'Comparison'),
+    section('unit', 'Changes of the unit', unitDiffSection(report), 'Unit'),
+    section('repairs', 'Jobs repaired', repairsSection(report), 'Repairs'),
+    section('releases', 'Releases', releasesSection(report)),
+  ];
+}
+
+/** `Healthy: 12 checks passed.` below the word `Healthy` says the same twice. */
+function withoutWord(sentence: string, word: string): string {
+  const rest = sentence.startsWith(`${word}: `) ? sentence.slice(word.length + 2) : sentence;
+  return rest.slice(0, 1).toUpperCase() + rest.slice(1);
+}
+
 /** The most important numbers. */
 function tiles({ worker, releases, soak, at }: Report): Html {
   const { memory, queues } = worker;
@@ -97,7 +121,7 @@ function tiles({ worker, releases, soak, at }: Report): Html {
   const lengths = Object.entries(queues ?? {});
   const waiting = lengths.reduce((sum, [, length]) => sum + length, 0);
   const present = releases?.find(({ state }) => state !== 'undone' && state !== 'before');
-  const running = worker.since === null ? '' : `, since ${formatDuration(at - worker.since)}`;
+  const running = worker.since === null ? '' : `, for ${formatDuration(at - worker.since)}`;
   const restarts = worker.restarts === null ? '' : `, ${formatCount(worker.restarts, 'restart')}`;
   const count = formatCount(worker.processes, 'process', 'processes');
   return html`<dl class="tiles">
@@ -105,7 +129,7 @@ ${tile('Worker', `${worker.activeState} (${worker.subState})`, `${count}${runnin
 ${tile('Memory now', memory === null ? null : formatBytes(memory.current), limits.join(', '))}
 ${tile('Messages that wait', queues === null ? null : String(waiting), lengths.map(([name, length]) => `${name} ${length}`).join(', '))}
 ${tile('Release', present === undefined ? null : String(present.release), present === undefined ? '' : describeRelease(present))}
-${tile('Proof', soak?.state ?? null, soak === null ? '' : `${formatDuration(soak.coveredSeconds)} of ${formatDuration(soak.wantedSeconds)}`)}
+${tile('Proof', soak?.state ?? null, soak === null ? '' : `${formatDuration(soak.coveredSeconds)} of ${formatHours(soak.wantedSeconds)}`)}
 </dl>`;
 }
 

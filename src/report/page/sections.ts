@@ -6,8 +6,10 @@ import { type Html, html, htmlLines, none } from './html.ts';
 import {
   bytesValue,
   countValue,
+  hoursValue,
   instantValue,
   linked,
+  prose,
   scrolling,
   secondsValue,
   unknown,
@@ -28,11 +30,11 @@ export function checksSection({ checks }: Report): Html {
   return html`<ul class="checks" id="check-list">${sorted.map(
     (check) => html`<li data-id="${check.id}" data-verdict="${check.verdict}">
 <h3>${badge(check.verdict)} ${check.title}</h3>
-<p class="seen">${check.seen}</p>${
+<p class="seen">${prose(check.seen)}</p>${
       check.expected === ''
         ? none
-        : html`<p><b>Expected:</b> <span class="expected">${check.expected}</span></p>`
-    }${check.next === '' ? none : html`<p><b>Next:</b> <span class="next">${check.next}</span></p>`}${
+        : html`<p><b>Expected:</b> <span class="expected">${prose(check.expected)}</span></p>`
+    }${check.next === '' ? none : html`<p><b>Next:</b> <span class="next">${prose(check.next)}</span></p>`}${
       check.evidence.length === 0 ? none : evidenceOf(check)
     }</li>
 `,
@@ -58,17 +60,17 @@ export function latencySection({ latency, probes }: Report): Html {
   const lost = (probes ?? []).filter(({ state }) => state !== 'done');
   return html`${scrolling(
     'Latency by queue',
-    html`<table id="latency-table"><thead><tr><th scope="col">queue</th><th scope="col">done</th><th scope="col">median</th><th scope="col">slowest</th><th scope="col"><span class="hidden">as a bar</span></th></tr></thead><tbody>${latency.map(
+    html`<table id="latency-table"><thead><tr><th scope="col">queue</th><th scope="col">done</th><th scope="col">median</th><th scope="col">slowest</th><th scope="col" class="bars"><span class="hidden">as a bar</span></th></tr></thead><tbody>${latency.map(
       (
         each,
-      ) => html`<tr><th scope="row">${each.where}</th><td class="whole">${countValue(each.done)} of ${countValue(each.sent)}</td><td>${secondsValue(each.median)}</td><td>${secondsValue(each.slowest)}</td><td><svg class="bar" viewBox="0 0 200 16" aria-hidden="true"><rect class="slow" x="0" y="2" width="${width(each.slowest)}" height="12"/><rect class="median" x="0" y="2" width="${width(each.median)}" height="12"/></svg></td></tr>
+      ) => html`<tr><th scope="row">${each.where}</th><td class="whole">${countValue(each.done)} of ${countValue(each.sent)}</td><td>${secondsValue(each.median)}</td><td>${secondsValue(each.slowest)}</td><td class="bars"><svg class="bar" viewBox="0 0 200 16" aria-hidden="true"><rect class="slow" x="0" y="2" width="${width(each.slowest)}" height="12"/><rect class="median" x="0" y="2" width="${width(each.median)}" height="12"/></svg></td></tr>
 `,
     )}</tbody></table>`,
   )}${
     lost.length === 0
       ? none
       : html`<ul id="lost">${lost.map(({ where, state, detail }) => html`<li>${where}: ${state}${detail === '' ? '' : `: ${detail}`}</li>`)}</ul>`
-  }<p class="note">From sending a job until its result is there, imports of the app included. The dark part of a bar is the median.</p>`;
+  }<p class="note">From sending a job until its result is there, imports of the app included.<span class="bars"> The solid part of a bar is the median.</span></p>`;
 }
 
 type HourState = 'good' | 'part' | 'bad' | 'gap' | 'open';
@@ -113,7 +115,7 @@ export function soakSection({ soak }: Report): Html {
     (state) =>
       html`<li><span class="hour ${state}" aria-hidden="true">${hourSigns[state]}</span>${hourWords[state]}</li>`,
   )}</ul>
-<p>${secondsValue(soak.coveredSeconds)} of ${secondsValue(soak.wantedSeconds)} covered by samples, ${secondsValue(soak.gapSeconds)} without${
+<p>${secondsValue(soak.coveredSeconds)} of ${hoursValue(soak.wantedSeconds)} covered by samples, ${secondsValue(soak.gapSeconds)} without${
     soak.earliestEnd === null
       ? none
       : html`; proven at ${instantValue(soak.earliestEnd)} UTC at the earliest`

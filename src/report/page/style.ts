@@ -41,10 +41,10 @@ nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:4px 16px;margin:0 0 8px;p
 p.unknown strong{font-style:normal}
 .note{color:var(--soft);font-size:.9rem}
 .checks{list-style:none;margin:0;padding:0}
-.checks li{border:1px solid var(--line);border-radius:6px;padding:10px 14px;margin:0 0 8px;overflow-wrap:anywhere}
-.checks li[data-verdict=fail]{border-left:6px solid var(--bad)}
-.checks li[data-verdict=warn]{border-left:6px solid var(--warn)}
-.checks li[data-verdict=unknown]{border-left:6px solid var(--dim)}
+.checks li{border:1px solid var(--line);border-left-width:6px;border-radius:6px;padding:10px 14px;margin:0 0 8px;overflow-wrap:anywhere}
+.checks li[data-verdict=fail]{border-left-color:var(--bad)}
+.checks li[data-verdict=warn]{border-left-color:var(--warn)}
+.checks li[data-verdict=unknown]{border-left-color:var(--dim)}
 .checks p{margin:0 0 4px}
 .badge,.state,.trend{display:inline-block;border-radius:999px;padding:0 10px;font-size:.85rem;font-weight:600;white-space:nowrap;background:var(--dim-bg);color:var(--dim)}
 .badge.pass,.state.proven,.trend.better{background:var(--good-bg);color:var(--good)}
@@ -94,7 +94,7 @@ svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .start{text-anchor:s
 .hour.gap{background:var(--dim-bg);color:var(--dim);border:1px dashed var(--dim)}
 footer{margin-top:48px;padding-bottom:32px;color:var(--soft);font-size:.9rem}
 @media (max-width:640px){main,header,footer{padding-left:16px;padding-right:16px}h1{font-size:1.25rem}.tiles{grid-template-columns:1fr 1fr}
-.tiles dd{font-size:1rem}svg.wide{display:none}svg.narrow{display:block}.bar{width:120px}th,td{padding:6px 8px}}
+.tiles dd{font-size:1rem}svg.wide{display:none}svg.narrow{display:block}.bars{display:none}th,td{padding:6px 8px}}
 @media print{:root{--bg:#fff;--card:#fff;--text:#000;--soft:#444;--line:#bbb;--link:#000}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main,header,footer{max-width:none;padding:0}nav,.skip,.data{display:none}.checks li,svg,.tiles div,tr{break-inside:avoid}h2,h3{break-after:avoid}
 pre,.scroll{max-height:none;overflow:visible;white-space:pre-wrap}details::details-content{content-visibility:visible;height:auto}}

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration, formatInstant } from '../quantities.ts';
-import { type Html, html } from './html.ts';
+import { type Html, html, none } from './html.ts';
 
 /*
  * Values for people, each with the number of the JSON beside it (`data value`), so that programs
@@ -22,6 +22,26 @@ export const countValue = (raw: number | null): Html =>
 
 export const instantValue = (raw: number | null): Html =>
   raw === null ? dash : timeOf(raw, formatInstant(raw).replace(/:\d\d UTC$/, ''));
+
+/** A time that is wanted, in hours: `24 h`, where others say `1 d`. */
+export const formatHours = (seconds: number): string =>
+  seconds % 3600 === 0 ? `${seconds / 3600} h` : formatDuration(seconds);
+export const hoursValue = (raw: number | null): Html => value(raw, formatHours);
+
+/** A text in which words between backticks are code. */
+export function prose(text: string): Html {
+  const parts = text.split(/`([^`\n]+)`/);
+  return html`${parts.map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : keepSpaces(part)))}`;
+}
+
+/** An inserted text loses the spaces at its ends. */
+function keepSpaces(part: string): Html {
+  const before = part.startsWith(' ') ? space : none;
+  const after = part.endsWith(' ') ? space : none;
+  return html`${before}${part}${after}`;
+}
+
+const space = html` `;
 
 /** A text that tells a moment; a clock may be off by more than calendars reach. */
 export function timeOf(raw: number, text: string): Html {

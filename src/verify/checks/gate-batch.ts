@@ -1,4 +1,5 @@
 import type { CheckModule } from '../check.ts';
+import { latest } from '../evidence.ts';
 import { judgeRequests } from '../gate-result.ts';
 
 /** The batch of the gate. */
@@ -8,5 +9,5 @@ export const gateBatch: CheckModule = {
   proves:
     'Several probes at once, with canaries at least one for each queue, came back done in time.',
   doesNotProve: 'That the worker bears its usual load.',
-  judge: ({ gate }) => judgeRequests(gate, gateBatch),
+  judge: (seen) => judgeRequests(seen.gate, gateBatch, latest(seen).journal.tail),
 };

@@ -1,4 +1,5 @@
 import type { CheckModule } from '../check.ts';
+import { latest } from '../evidence.ts';
 import { judgeRequests } from '../gate-result.ts';
 
 /** The single probe of the gate. */
@@ -7,5 +8,5 @@ export const gateJob: CheckModule = {
   title: 'gate: single probe',
   proves: 'A single probe went through the broker to the worker and came back done in time.',
   doesNotProve: 'That other tasks do.',
-  judge: ({ gate }) => judgeRequests(gate, gateJob),
+  judge: (seen) => judgeRequests(seen.gate, gateJob, latest(seen).journal.tail),
 };

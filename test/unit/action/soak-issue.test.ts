@@ -127,7 +127,7 @@ describe('a release that failed', () => {
     ]);
     const { body } = api.issues[1] as { body: string };
     expect(body).toContain('killed 1 process of the worker');
-    expect(body).toContain('| Memory of the worker, median | 1\\.5 GiB | 300 MiB | better |');
+    expect(body).toContain('| Memory of the worker, median | 1.5 GiB | 300 MiB | better |');
     expect(body).toContain('deployed by `@anna`');
     expect(body).toContain(`It still runs, as [this run](${report.by}) has seen.`);
     expect(output).toContain('https://forge.test/someone/slideshow/issues/2');

@@ -41,6 +41,8 @@ export class SimulatedHost {
   looks = 0;
   /** Something that another run does while this one judges. */
   meanwhile: () => void = () => {};
+  /** The same, once the verdict is recorded. */
+  afterwards: () => void = () => {};
 
   constructor(...releases: readonly LedgerRelease[]) {
     this.releases = [...releases];
@@ -61,7 +63,10 @@ export class SimulatedHost {
       hello: { access: this.access },
       look: async (query: FactQuery) => this.#look(query),
       prove: async (proof: Proof) => this.#prove(proof),
-      undo: async (transactions: readonly string[]) => this.#undo(transactions),
+      undo: async (...[transactions, meta, , newest]: Parameters<Agent['undo']>) => {
+        if (meta.unit !== unit || newest !== transactions[0]) throw new Error('not as it was seen');
+        return this.#undo(transactions);
+      },
       close,
       [Symbol.asyncDispose]: close,
     } as unknown as Agent;
@@ -104,6 +109,7 @@ export class SimulatedHost {
     const { verdict: state, why: soakWhy, figures } = proof;
     this.releases[at] = { ...found, state, soakWhy, figures, by: 'run 9' };
     this.sampling = false;
+    this.afterwards();
     return true;
   }
 

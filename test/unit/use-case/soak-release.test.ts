@@ -142,6 +142,26 @@ describe('a release that failed', () => {
     expect([host.undone, pruned.undone]).toEqual([[], []]);
   });
 
+  it('stays as it is where another one was deployed meanwhile', async () => {
+    const host = failing();
+    host.afterwards = () => {
+      host.releases = [...host.releases, release(4, { state: 'awaiting' })];
+    };
+    const { report, log } = await soak(host, rollback);
+    expect(report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(log).toContain('another release was deployed meanwhile');
+    expect(host.undone).toEqual([]);
+  });
+
+  it('stays with a key that may only read', async () => {
+    const host = failing();
+    host.access = 'read';
+    const { report, log } = await soak(host, rollback);
+    expect(report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(log).toContain('release 3 not rolled back: this key may only read');
+    expect([host.proofs, host.undone]).toEqual([[], []]);
+  });
+
   it('is neither recorded nor undone by a dry run', async () => {
     const host = failing();
     const { report, run } = await soak(host, rollback, true);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type {
+  BrokerFact,
   BrokerQuery,
   ConsumingFact,
   ConsumingQuery,
@@ -13,6 +14,7 @@ import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome
 import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
+import { failedChecks } from '../../../src/verify/checks.ts';
 import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
 import { brokerFact, desired, facts, loggedFact, mib, unitFact } from '../verify/facts.ts';
 
@@ -34,6 +36,7 @@ function host(
   answer: (request: JobRequest) => JobReport = ok,
   stuck: StuckSearch = { kind: 'read', rows: [] },
   consuming: readonly ConsumingFact[] = [],
+  broker: BrokerFact | null = null,
 ) {
   const asked: string[] = [];
   const requests: JobRequest[] = [];
@@ -52,7 +55,7 @@ function host(
         }
         if (query.broker !== undefined) {
           brokers.push(query.broker);
-          return { broker: brokerFact() } as unknown as FactsFor<Query>;
+          return { broker: broker ?? brokerFact() } as unknown as FactsFor<Query>;
         }
         asked.push(`look ${Object.keys(query).join(' ')}`);
         if (query.consuming !== undefined) {
@@ -90,7 +93,7 @@ function host(
 }
 
 const everything =
-  'look host unit workers swap sysctl settings room journal kernel http releases beats';
+  'look host unit workers swap sysctl settings room pressure journal kernel http releases beats';
 
 const probesOf = ({ checks }: Verdict) =>
   checks.filter(({ id }) => ['gate-job', 'gate-batch'].includes(id));
@@ -105,6 +108,7 @@ test('the query asks for all facts at once, with the probes', () => {
     sysctl: { names: ['vm.swappiness'] },
     settings: { unit: 'x.service' },
     room: { unit: 'x.service', paths: [] },
+    pressure: { unit: 'x.service' },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },
@@ -198,6 +202,21 @@ describe('with a gate', () => {
       verdict: 'warn',
       seen: '200 MiB before, 800 MiB after',
     });
+  });
+
+  test('a broker that is gone is told once, and no probe is sent', async () => {
+    const gone = { kind: 'unreachable', problem: 'connection refused', beat: null } as const;
+    const { ports, requests } = host([facts()], ok, { kind: 'read', rows: [] }, [], gone);
+    const { verdict } = await verifyHost(ports, desired());
+    expect(requests).toEqual([]);
+    expect(failedChecks(verdict)).toEqual(['broker']);
+    expect(probesOf(verdict).map(({ verdict, seen }) => [verdict, seen])).toEqual([
+      ['unknown', 'not sent, the app does not reach its broker: 1 canary to celery'],
+      [
+        'unknown',
+        'not sent, the app does not reach its broker: 3 canaries to batch, links and variations',
+      ],
+    ]);
   });
 
   test('after a failed probe: no batch, but a second look', async () => {

@@ -67,6 +67,8 @@ interface Given {
   readonly samples?: readonly SamplesFact[];
   readonly keepFiles?: ActionRun<'verify'>['keepFiles'];
   readonly confirms?: boolean;
+  /** The release was confirmed before. */
+  readonly state?: 'unproven';
   /** Of the probes, by the host. */
   readonly logged?: readonly string[];
 }
@@ -79,7 +81,7 @@ function setUp(given: Given = {}) {
   const kept: Readonly<Record<string, string>>[] = [];
   const summaries: Omit<SummaryContent, 'action' | 'host' | 'cost'>[] = [];
   let asked = 0;
-  let confirmed = false;
+  let confirmed = given.state === 'unproven';
   const answers = (query: FactQuery): object => {
     const known = facts({
       unit: unitFact(healthy ? {} : { activeState: 'failed' }),
@@ -99,6 +101,8 @@ function setUp(given: Given = {}) {
     };
   };
   const agent = {
+    hello: { access: 'change' },
+    prove: async () => true,
     async look<const Query extends FactQuery>(query: Query) {
       const names = Object.keys(query).filter((name) => name !== 'past');
       // Those of the judgement, which are not what is tested here.
@@ -213,6 +217,14 @@ test('a healthy worker: confirmed first, then the report, whose folder is an out
   });
 });
 
+test('the job summary is that of the report, and says what was confirmed', async () => {
+  const { run, summaries } = setUp();
+  await verifyWorker(run);
+  expect(summaries).toHaveLength(1);
+  expect(summaries[0]?.checklist[2]?.text).toBe('6.3 a single test job sent: 1 to celery');
+  expect(summaries[0]?.sentence).toMatch(/^Healthy: .* Confirmed: transaction /);
+});
+
 test('an unhealthy worker has a report, too, and fails', async () => {
   const { run, log, outputs, report } = setUp({ healthy: false });
   await expect(verifyWorker(run)).rejects.toThrow(GateError);
@@ -275,7 +287,7 @@ describe('no failure of the report changes the verdict', () => {
   });
 
   test('a full disk', async () => {
-    const { run, log, outputs } = setUp({
+    const { run, log, outputs, summaries } = setUp({
       keepFiles: () => {
         throw new Error('ENOSPC: no space left on device');
       },
@@ -283,6 +295,7 @@ describe('no failure of the report changes the verdict', () => {
     await verifyWorker(run);
     expect(log).toContain('confirm');
     expect(outputs.get('report-path')).toBe('');
+    expect(summaries[0]?.checklist[0]?.text).toMatch(/^6\.1 /);
     expect(log.at(-1)).toBe(
       'warning: could not write the report: ENOSPC: no space left on device; this does not affect the verdict',
     );
@@ -290,11 +303,13 @@ describe('no failure of the report changes the verdict', () => {
 
   test('an answer that nobody expected', async () => {
     const broken = { ...pageOf(0, false), samples: null } as unknown as SamplesFact;
-    const { run, log, outputs } = setUp({ samples: [broken] });
+    const { run, log, outputs, summaries } = setUp({ samples: [broken] });
     await verifyWorker(run);
     expect(log).toContain('confirm');
     expect(outputs.get('report-path')).toBe('');
     expect(log.at(-1)).toContain('warning: could not write the report:');
+    // The checks alone.
+    expect(summaries[0]?.checklist[0]?.text).toMatch(/^celery-worker.service: active/);
   });
 });
 
@@ -308,4 +323,42 @@ test('secrets of the inputs, and what looks like one, are in no file', async () 
     expect(text).toContain('ERROR login with *** at');
     expect(text).not.toMatch(/hunter2|pass-of-redis/);
   }
+});
+
+describe('mode: soak', () => {
+  const soaked = (changes: Given) => {
+    const set = setUp(changes);
+    return { ...set, run: { ...set.run, inputs: { ...set.run.inputs, mode: 'soak' as const } } };
+  };
+
+  test('leaves the page, too: the worker as it is now, and how far the proof is', async () => {
+    const { run, log, outputs, report } = soaked({
+      state: 'unproven',
+      samples: [pageOf(0, false), pageOf(0, false)],
+    });
+    await verifyWorker(run);
+    expect(outputs.get('soak')).toBe('unproven');
+    expect(outputs.get('report-path')).toBe('/tmp/kept');
+    expect(log).not.toContain('submit');
+    expect(report()).toMatchObject({
+      verdict: { conclusion: 'healthy', sentence: expect.stringContaining('Release 1: Unproven') },
+      soak: { state: 'unproven' },
+      probes: null,
+    });
+  });
+
+  test('a release that failed is not healthy, however well its worker is now', async () => {
+    const killed = { high: 0, max: 0, oom: 1, oomKill: 1 };
+    const minute = (n: number) => pageOf(n, n < 2).samples;
+    const [first, ...rest] = [0, 1, 2].flatMap(minute);
+    if (first === undefined) throw new Error('no sample');
+    const samples = [first, ...rest.map((each) => ({ ...each, events: killed }))];
+    const whole = { ...pageOf(2, false), samples };
+    const { run, report } = soaked({ state: 'unproven', samples: [whole, whole, whole] });
+    await expect(verifyWorker(run)).rejects.toThrow(GateError);
+    expect(report().verdict).toMatchObject({
+      conclusion: 'unhealthy',
+      sentence: expect.stringMatching(/^Release 1: Failed/),
+    });
+  });
 });

@@ -59,9 +59,11 @@ describe('a healthy host', () => {
       ['memory-events', 'pass', 'high 0, max 0, oom 0, oom_kill 0 since the start'],
       ['oom', 'pass', 'none since the start'],
       ['kernel-oom', 'pass', 'none since the start of the unit'],
+      ['pressure', 'pass', 'unit: memory 0 %; unit: I/O 0 %; host: memory 0 %; host: I/O 1.5 %'],
       ['disk', 'pass', '/ 16 % full, 41 GiB free'],
       ['clock', 'pass', "as the runner's, ± 0.4 s"],
       ['restarts', 'pass', 'none'],
+      ['journal', 'pass', '120 lines since 2026-01-18 10:46:03 UTC'],
       ['rate-limits', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
       ['errors', 'pass', 'none in 120 lines since 2026-01-18 10:46:03 UTC'],
       ['stuck-jobs', 'pass', 'none older than 30 min'],
@@ -568,6 +570,26 @@ describe('the gate', () => {
     });
     expect(found.evidence[1]).toBe('links: timed-out in 0.4 s (id-links)');
     expect(found.next).toContain('support module');
+  });
+
+  test('a probe that does not return is told where it stands, with the end of the journal', () => {
+    const jobs = [
+      { ...job('batch', 'done'), place: 'done' as const },
+      { ...job('links', 'timed-out'), place: 'queued' as const },
+      { ...job('variations', 'timed-out'), place: 'unknown' as const },
+    ];
+    const run = report(batch, { ok: false, jobs, problem: 'no worker answered' });
+    const tail = Array.from({ length: 20 }, (_, index) => `line ${index + 1}`);
+    const after = facts({ journal: { ...facts().journal, tail } });
+    const seen = evidence({ after, gate: { kind: 'sent', runs: [run] } });
+    const found = check('gate-batch', seen);
+    expect(found.seen).toBe('no worker answered (1 of 3 probes done); queued: links');
+    expect(found.evidence.slice(3, 5)).toEqual(['last lines of the journal:', '  line 6']);
+    expect(found.evidence.at(-1)).toBe('  line 20');
+    // A task that failed has told its reason.
+    const failed = { ok: false, jobs: [job('batch', 'failed')], problem: 'x' };
+    const other = evidence({ after, gate: { kind: 'sent', runs: [report(batch, failed)] } });
+    expect(check('gate-batch', other).evidence).toHaveLength(1);
   });
 
   test('a failed probe shows its details; without any probe it does not pass', () => {

@@ -1,6 +1,12 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { BrokerFact, LoggedFact, ProcessFact, UnitFact } from '../../../src/model/facts.ts';
+import type {
+  BrokerFact,
+  LoggedFact,
+  ProcessFact,
+  Stall,
+  UnitFact,
+} from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { BrokerSearch, VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
@@ -91,6 +97,12 @@ export const fileFact = (text: string) =>
     group: 'root',
   }) as const;
 
+/** Percent in which nothing could run. */
+export function stall(avg60: number, avg300 = avg60): Stall {
+  const full = { avg10: avg60, avg60, avg300 };
+  return { some: full, full };
+}
+
 export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
   return {
     host: {
@@ -154,6 +166,10 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
         inodes: { used: 100_000, free: 3_000_000 },
       },
     ],
+    pressure: {
+      machine: { memory: stall(0), io: stall(1.5) },
+      unit: { memory: stall(0), io: stall(0) },
+    },
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },

@@ -124,6 +124,17 @@ describe('an HTTP call', () => {
     call: null,
   } as const;
 
+  test('may be followed by a request that removes what it made', () => {
+    const clean = {
+      method: 'DELETE',
+      url: 'http://localhost/api/batch/{batch_id}',
+      form: {},
+    } as const;
+    const batchForm = { links: 'a,b' };
+    const requests = planGate({ ...gate, batchForm, clean }, nothing, timeout, 3);
+    expect(requests.map(({ request }) => request)).toMatchObject([{ clean }, { clean }]);
+  });
+
   test('needs nothing from the unit', () => {
     expect(planGate(gate, nothing, timeout, 3)).toEqual([
       {

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { FileSystemRoom, KernelFact, UnitFact } from '../../../src/model/facts.ts';
+import type { FileSystemRoom, KernelFact, Stalls, UnitFact } from '../../../src/model/facts.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { judge } from '../../../src/verify/checks.ts';
 import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
-import { desired, evidence, facts, fileFact, mib, now, process, unitFact } from './facts.ts';
+import { desired, evidence, facts, fileFact, mib, now, process, stall, unitFact } from './facts.ts';
 
 function find(id: string, seen: VerifyEvidence, wanted: VerifyDesired = desired()): Check | null {
   return judge(seen, wanted).checks.find((one) => one.id === id) ?? null;
@@ -453,5 +453,44 @@ describe('the clock of the host', () => {
 
   test('that was not compared is unknown', () => {
     expect(find('clock', evidence({ clockSkew: null }))?.verdict).toBe('unknown');
+  });
+});
+
+describe('waiting for memory and I/O', () => {
+  const of = (unit: Partial<Stalls>, machine: Partial<Stalls> = {}) => ({
+    pressure: {
+      unit: { memory: stall(0), io: stall(0), ...unit },
+      machine: { memory: stall(0), io: stall(0), ...machine },
+    },
+  });
+
+  test('a unit that stands still at its limit, although it is active, fails', () => {
+    const seen = withFacts(of({ memory: stall(96, 82.5) }));
+    expect(failed(seen)).toEqual(['pressure']);
+    expect(find('pressure', seen)?.seen).toContain('unit: memory 82.5 % of the last 5 min');
+  });
+
+  test.each([
+    [{ memory: stall(10) }, {}, 'pass'],
+    [{ memory: stall(10.5) }, {}, 'warn'],
+    // A minute is not enough to fail.
+    [{ memory: stall(100, 20) }, {}, 'warn'],
+    [{ io: stall(50) }, {}, 'pass'],
+    [{ io: stall(90) }, {}, 'warn'],
+    [{}, { memory: stall(60) }, 'fail'],
+    [{}, { io: stall(60) }, 'warn'],
+    [{ memory: null, io: null }, { memory: null, io: null }, 'unknown'],
+  ])('%j, machine %j: %s', (unit, machine, verdict) => {
+    expect(find('pressure', withFacts(of(unit, machine)))?.verdict).toBe(verdict);
+  });
+
+  test('a container is not judged by its machine', () => {
+    const host = { ...facts().host, container: 'lxc' };
+    const busy = of({}, { memory: stall(99) });
+    expect(find('pressure', withFacts({ ...busy, host }))?.seen).toBe(
+      'unit: memory 0 %; unit: I/O 0 %',
+    );
+    const unknown = of({ memory: null, io: null }, { memory: stall(99) });
+    expect(find('pressure', withFacts({ ...unknown, host }))?.verdict).toBe('unknown');
   });
 });

@@ -90,6 +90,17 @@ describe('HTTP 429 responses', () => {
   });
 });
 
+test('lines that journald dropped, or that were too many to read, are a warning', () => {
+  expect(checks(logged({ dropped: 812 }))('journal')).toMatchObject({
+    verdict: 'warn',
+    seen: '120 lines since 2026-01-18 10:46:03 UTC; journald dropped 812 lines: what is counted is a lower bound',
+  });
+  expect(checks(logged({ complete: false }))('journal')?.seen).toContain(
+    'only the newest 120 lines were read',
+  );
+  expect(judge(logged({ dropped: 812 }), desired()).conclusion).toBe('healthy');
+});
+
 describe('errors', () => {
   const broken = (before: number | null, earlier: number | null = 5000) =>
     logged({ errors: 2, tracebacks: 2, earlier, signatures: [signature('WorkError', 2, before)] });
@@ -206,6 +217,25 @@ describe('the effects of the gate', () => {
     });
     expect(verdict(sent({ memory: null }))?.verdict).toBe('unknown');
     expect(verdict(evidence())).toBeUndefined();
+  });
+
+  test('what the probes made, if the app was asked to remove it', () => {
+    const made = (...left: readonly (string | null | undefined)[]) => {
+      const jobs = left.map((each, index) => ({
+        ...job,
+        id: `id-${index}`,
+        ...(each !== undefined && { left: each }),
+      }));
+      const result = { kind: 'report', report: { ok: true, jobs, problem: null } } as const;
+      return checks(sent({}, { gate: { kind: 'sent', runs: [{ request, result }] } }))('gate-rows');
+    };
+    expect(made(undefined)).toBeUndefined();
+    expect(made(null, null)).toMatchObject({ verdict: 'pass', seen: '2 of 2 probes cleaned up' });
+    expect(made(null, 'answered HTTP 404')).toMatchObject({
+      verdict: 'warn',
+      seen: '1 of 2 probes cleaned up; id-1: answered HTTP 404',
+      evidence: ['celery (id-1): answered HTTP 404'],
+    });
   });
 
   test('a peak from before the gate does not count', () => {

@@ -6,12 +6,15 @@ import { reportShape } from '../../../src/report/report-shape.ts';
 import type { GateRequest, GateResult } from '../../../src/verify/evidence.ts';
 import { buildReport, type ReportParts, shownTransactions } from '../../../src/verify/report.ts';
 import { sampleAt } from '../../lib/sample-report.ts';
-import { evidence, facts, mib, now, unitFact } from './facts.ts';
+import { brokerFact, brokerSearch, evidence, facts, mib, now, unitFact } from './facts.ts';
 
 const run = 'https://github.com/example/app/actions/runs/1';
 
+/** The broker could not be asked. */
+const unasked = { kind: 'not-asked', why: 'no broker' } as const;
+
 const parts = ({
-  evidence: seen = evidence(),
+  evidence: seen = evidence({ broker: unasked }),
   ...changes
 }: Partial<ReportParts> = {}): ReportParts => ({
   celeriac: '0.1.0',
@@ -108,7 +111,7 @@ test('what was not read is null, never empty or good', () => {
 describe('worker', () => {
   test('its state, memory and limits are the newest ones', () => {
     const after = facts({ unit: unitFact({ activeState: 'failed', processes: [] }) });
-    const { worker } = buildReport(parts({ evidence: evidence({ after }) }));
+    const { worker } = buildReport(parts({ evidence: evidence({ after, broker: unasked }) }));
     expect(worker).toEqual({
       activeState: 'failed',
       subState: 'running',
@@ -130,6 +133,12 @@ describe('worker', () => {
     const stale = sampleAt(0, { at: epochSeconds(now - 600) });
     expect(buildReport(parts({ samples: [fresh] })).worker.queues).toEqual(fresh.worker?.queues);
     expect(buildReport(parts({ samples: [stale] })).worker.queues).toBeNull();
+  });
+
+  test('queues are those of the broker, if it could be asked', () => {
+    const samples = [sampleAt(0, { at: epochSeconds(now - 60) })];
+    const asked = evidence({ broker: brokerSearch(brokerFact({ lengths: { celery: 41 } })) });
+    expect(buildReport(parts({ samples, evidence: asked })).worker.queues).toEqual({ celery: 41 });
   });
 });
 

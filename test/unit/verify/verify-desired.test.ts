@@ -73,6 +73,27 @@ describe('the inputs of verify', () => {
     });
   });
 
+  test('how what a probe made is removed, or marked', () => {
+    const http = { gate: 'http', 'gate-url': 'http://127.0.0.1/api/batch' };
+    const url = 'http://127.0.0.1/api/batch/{batch_id}';
+    expect(read({ ...http, 'gate-clean-url': url }).gate).toMatchObject({
+      clean: { method: 'DELETE', url, form: {} },
+    });
+    const mark = { 'gate-clean-method': 'POST', 'gate-clean-form': 'mark=test' };
+    expect(read({ ...http, 'gate-clean-url': url, ...mark }).gate).toMatchObject({
+      clean: { method: 'POST', form: { mark: 'test' } },
+    });
+    expect(read(http).gate).not.toHaveProperty('clean');
+    const task = { gate: 'task', 'gate-task': 'tasks.x' };
+    const own = 'http://127.0.0.1/api/jobs/{task_id}';
+    expect(read({ ...task, 'gate-clean-url': own }).gate).toMatchObject({ clean: { url: own } });
+    expect(() => read({ ...task, 'gate-clean-url': url })).toThrow('a task has only its id');
+    const all = { 'gate-clean-url': 'http://127.0.0.1/api/batches' };
+    for (const gate of [http, task]) {
+      expect(() => read({ ...gate, ...all })).toThrow('it is the same for each probe');
+    }
+  });
+
   test('the gates', () => {
     expect(read({ gate: 'none' }).gate).toEqual({ kind: 'none' });
     expect(read({ gate: 'task', 'gate-task': 'tasks.x', 'gate-args': '["a"]' }).gate).toEqual({

@@ -1,7 +1,8 @@
 """Sends probes through an app's own Celery and waits for them.
 
 The app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON
-lines: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
+lines: `stage` for people, `probes` for where they stand, at the end one `report`. Python 3.6 and
+later.
 """
 
 import socket
@@ -20,14 +21,18 @@ from celeriac_host.app.programs.app_side import (
     serve,
     with_app,
 )
+from celeriac_host.app.programs.probe_places import Places, messages
 
-NOTE_SECONDS = 3.0
 POLL_SECONDS = 0.3
-# How many of the newest messages are searched for a canary that nobody took.
-WITHDRAW_DEPTH = 5000
 # An answer may still be on its way when the time is up.
 GRACE_SECONDS = 1.0
 CANARY = "celeriac.canary"
+STANDS = {
+    "queued": "it is still queued",
+    "reserved": "a worker has received it and not begun it",
+    "active": "it is running",
+    "lost": "it is lost: neither its queue nor a worker has it",
+}
 
 
 class Job:
@@ -39,6 +44,7 @@ class Job:
         self.state = "timed-out"
         self.detail = ""
         self.waiting = True
+        self.place = "unknown"
 
     def end(self, state: str, detail: str) -> None:
         self.waiting = False
@@ -53,7 +59,20 @@ class Job:
             "state": self.state,
             "detail": self.detail,
             "seconds": round(taken, 3),
+            "place": self.standing(),
         }
+
+    def standing(self) -> str:
+        return self.state if self.state in ("done", "failed") else self.place
+
+    def stands(self) -> str:
+        """Where it is, as the end of a sentence."""
+        return "; " + STANDS[self.place] if self.place in STANDS else ""
+
+
+def tell_places(line: Line, places: Places, jobs: List[Job]) -> None:
+    rows = [{"where": job.where, "place": job.standing(), "detail": ""} for job in jobs]
+    line.tell("probes", {"seconds": places.seconds(), "probes": rows})
 
 
 class Session(NamedTuple):
@@ -94,6 +113,7 @@ class Canaries:
         self.strangers: Dict[str, List[str]] = {}
         self.again: List[Job] = []
         self.withdrawn: Set[str] = set()
+        self.places = Places(session.app)
         name = "celeriac.reply." + uuid.uuid4().hex
         self.deadline = time.time() + session.left()
         self.replies = self.kombu.Queue(
@@ -121,6 +141,8 @@ class Canaries:
                 self.wait(self.session.deadline)
                 if self.missing():
                     self.wait(time.monotonic() + GRACE_SECONDS)
+                if self.missing():
+                    self.locate()
         finally:
             # Also after SIGTERM.
             self.clear_up()
@@ -163,7 +185,6 @@ class Canaries:
         self.again.append(job)
 
     def wait(self, deadline: float) -> None:
-        note_at = time.monotonic() + NOTE_SECONDS
         while self.missing() and time.monotonic() < deadline:
             try:
                 self.session.connection.drain_events(timeout=0.2)
@@ -171,19 +192,17 @@ class Canaries:
                 again, self.again = self.again, []
                 if self.session.left() > 0:
                     self.send([job for job in again if job.waiting])
-            if time.monotonic() >= note_at:
-                note_at = time.monotonic() + NOTE_SECONDS
-                self.session.line.tell("note", self.note())
+            if self.places.is_due():
+                self.locate()
+                tell_places(self.session.line, self.places, self.jobs)
 
-    def note(self) -> str:
-        back = [job for job in self.jobs if not job.waiting]
-        times = ", ".join("%s %.1f s" % (job.where, job.seconds or 0) for job in back)
-        return "%d of %d canaries answered%s; waiting for %s" % (
-            len(back),
-            len(self.jobs),
-            " (%s)" % times if times else "",
-            ", ".join(job.where for job in self.missing()),
-        )
+    def locate(self) -> None:
+        """Where the canaries are that nobody has answered: the newest, of those sent again."""
+        newest = {job.id: task for task, job in self.tasks.items() if job.waiting}
+        whose = {task: job for job in self.missing() for task in [newest[job.id]]}
+        found = self.places.look({task: job.where for task, job in whose.items()})
+        for task, job in whose.items():
+            job.place = found[task]
 
     def give_up(self, job: Job) -> None:
         """Records why, and what happened to the canary."""
@@ -197,6 +216,7 @@ class Canaries:
         waiting = self.depth(job.where)
         detail += "; %d other messages are queued there" % waiting if waiting else ""
         if not strangers:
+            detail += job.stands()
             back = job.id in self.withdrawn
             detail += "; its canary was removed" if back else "; its canary has expired"
         job.end("timed-out", detail)
@@ -215,12 +235,9 @@ class Canaries:
         """Only Redis can remove one message of a queue; elsewhere it expires."""
         tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]
         try:
-            prefix = getattr(channel, "global_keyprefix", "") or ""
-            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]
-            for name in {start + name for start in ("", prefix) for name in names}:
-                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):
-                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):
-                        self.withdrawn.add(job.id)
+            for key, raw in messages(channel, job.where):
+                if any(task in raw for task in tasks) and channel.client.lrem(key, 1, raw):
+                    self.withdrawn.add(job.id)
         except Exception:
             return  # another broker, or it is gone
 
@@ -253,6 +270,15 @@ def places(jobs: List[Job]) -> str:
     return ", ".join(seen)
 
 
+def queue_of(app: Any, task: Any, name: str) -> Optional[str]:
+    """The queue to which the app routes a task; None if that cannot be read."""
+    try:
+        found = getattr(task, "queue", None) or app.amqp.router.route({}, name).get("queue")
+        return str(getattr(found, "name", found)) if found else None
+    except Exception:
+        return None
+
+
 # --- a task of the app's own -------------------------------------------------------------------
 
 
@@ -264,11 +290,14 @@ class Tasks:
         self.name = session.request["task"]
         self.results: Dict[str, Any] = {}
         self.states: Dict[str, str] = {}
+        self.queue: Optional[str] = session.request["queue"]
+        self.places = Places(session.app)
         self.jobs: List[Job] = []
         self.replies: Any = None
 
     def run(self) -> Dict[str, Any]:
         task = self.known_task()
+        self.queue = self.queue or queue_of(self.session.app, task, self.name)
         self.replies = self.reply_queue()
         try:
             for call in self.session.request["calls"]:
@@ -277,6 +306,8 @@ class Tasks:
         finally:
             # Also after SIGTERM.
             self.clear_up()
+        if self.waiting():
+            self.locate()
         for job in self.waiting():
             job.end("timed-out", self.last_word(job))
         bad = [job for job in self.jobs if job.state != "done"]
@@ -291,15 +322,14 @@ class Tasks:
         return report(self.jobs, problem)
 
     def follow(self) -> None:
-        note_at = time.monotonic() + NOTE_SECONDS
         while self.waiting():
             for job in self.waiting():
                 self.look(job)
             if not self.waiting() or self.session.left() <= 0:
                 break
-            if time.monotonic() >= note_at:
-                note_at = time.monotonic() + NOTE_SECONDS
-                self.session.line.tell("note", self.note())
+            if self.places.is_due():
+                self.locate()
+                tell_places(self.session.line, self.places, self.jobs)
             if self.replies is None:
                 time.sleep(POLL_SECONDS)
 
@@ -398,15 +428,12 @@ class Tasks:
         )
         if state == "PENDING":
             said += " (no worker has reported it; it expires if no worker takes it)"
-        return said
+        return said + job.stands()
 
-    def note(self) -> str:
-        done = len(self.jobs) - len(self.waiting())
-        states = [self.states.get(job.id, "PENDING") for job in self.waiting()]
-        counts = ", ".join(
-            "%d %s" % (states.count(each), each) for each in sorted(set(states), key=states.index)
-        )
-        return "%d of %d calls of %s done; waiting: %s" % (done, len(self.jobs), self.name, counts)
+    def locate(self) -> None:
+        found = self.places.look({job.id: self.queue for job in self.waiting()})
+        for job in self.waiting():
+            job.place = found[job.id]
 
 
 # --- ------------------------------------------------------------------------------------------

@@ -31,7 +31,15 @@ const undone = {
   },
 };
 const deed = { ...undone, by: 'the host itself', why: 'interrupted' };
-const job = { id: '5a0c', where: 'celery', state: 'done', detail: '', seconds: 0.2 };
+const job = {
+  id: '5a0c',
+  where: 'celery',
+  state: 'done',
+  detail: '',
+  seconds: 0.2,
+  place: 'done',
+  left: null,
+};
 
 interface Case {
   readonly name: string;
@@ -95,7 +103,7 @@ const cases: readonly Case[] = [
       evidence: ['done'],
       delivery: { transport: 'redis', seconds: 3600, where: 'the default', problem: null },
     },
-    optional: ['evidence', 'delivery'],
+    optional: ['evidence', 'delivery', 'jobs[0].place', 'jobs[0].left'],
   },
   {
     name: 'fault',
@@ -108,6 +116,11 @@ const cases: readonly Case[] = [
     { kind: 'step-started', index: 0, title: 'write the file' },
     { kind: 'step-ended', step },
     { kind: 'note', message: 'waiting' },
+    {
+      kind: 'probes',
+      seconds: 3.1,
+      probes: [{ where: 'celery', place: 'queued', detail: '' }],
+    },
     { kind: 'chunk', data: 'AAAA' },
   ].map((sample) => ({ name: `progress: ${sample.kind}`, shape: answers.progressShape, sample })),
 ];

@@ -1,14 +1,21 @@
 import { describe, expect, test } from 'vitest';
+import type { StoreFact } from '../../../../src/model/facts.ts';
 import { epochSeconds } from '../../../../src/model/units.ts';
+import { planCleanUp } from '../../../../src/use-case/clean-up.ts';
+import { openStoreHere } from '../../../lib/store-here.ts';
 import {
   AppDatabase,
+  agentOf,
   byPython,
   bySqlite,
+  desire,
   type HostAnswers,
   hour,
   messagesOf,
   minute,
+  newTaskId,
   now,
+  path,
   planFor,
 } from '../app-database.ts';
 
@@ -68,6 +75,25 @@ describe('rows that are older than their database', () => {
     expect(messagesOf(await planFor(database, {}, written(0)))).toMatch(warning);
     database.sql.exec(`UPDATE users SET last_login = '${bySqlite(1)}' WHERE id = 1`);
     expect(messagesOf(await planFor(database, {}, written(0)))).not.toMatch(warning);
+  });
+
+  test('are warned of beside a table that only the app can read', async () => {
+    using database = jobAt(bySqlite(5 * hour));
+    database.sql.unsafeMode();
+    database.sql.pragma('writable_schema = ON');
+    database.sql.exec(`INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES
+      ('table', 'index_of_app', 'index_of_app', 0, 'CREATE VIRTUAL TABLE index_of_app USING app (created_at)')`);
+    const tables = database
+      .tables()
+      .map((table) =>
+        table.name === 'index_of_app'
+          ? { ...table, columns: [{ name: 'created_at', type: '' }] }
+          : table,
+      );
+    const fact = { ...database.fact(), tables } as StoreFact;
+    const agent = agentOf([fact], { [path]: database.content() }, written(0));
+    const tools = { agent, openStore: openStoreHere, newTaskId };
+    expect(messagesOf(await planCleanUp(tools, desire()))).toMatch(warning);
   });
 
   test('are not if no row looks stuck, or nothing is known of the last write', async () => {

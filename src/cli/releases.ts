@@ -1,0 +1,29 @@
+import { lookInputs } from '../config/look-inputs.ts';
+import { hideSecrets } from '../report/hide-secrets.ts';
+import { renderReleases } from '../report/status-text.ts';
+import { releasesOf } from '../verify/report.ts';
+import type { Command } from './command.ts';
+import { exitCodes } from './exit-code.ts';
+import { placeFlags } from './flags.ts';
+import { jsonFlag, lookExits, lookWith, renderJson } from './look.ts';
+
+/** `celeriac releases`. */
+export const releases: Command = {
+  name: 'releases',
+  summary:
+    'Lists the releases of a worker, newest first: when, by whom, which commit, and what they have proven.',
+  usage: '[--host H] [--unit U]',
+  about: [],
+  inputs: lookInputs,
+  own: [...placeFlags, jsonFlag],
+  exits: lookExits,
+  refuse: () => {},
+  run: (flags, tools) =>
+    lookWith('releases', flags, tools, async ({ agent, inputs, secrets }) => {
+      const found = await agent.look({ releases: { unit: inputs.unit } });
+      const list = hideSecrets(releasesOf(found.releases), secrets);
+      const text = flags.has('json') ? renderJson(list) : renderReleases(list);
+      tools.terminal.out(text);
+      return exitCodes.done;
+    }),
+};

@@ -1,0 +1,26 @@
+import { formatCount } from '../../report/quantities.ts';
+import { type CheckModule, checkOf, doubtful, fine, type Remark } from '../check.ts';
+import { describeLog } from '../logged.ts';
+
+/** Whether the counts of the checks below are those of all that the worker logged. */
+export const journal: CheckModule = {
+  id: 'journal',
+  title: 'journal',
+  proves: 'journald reports no line of the worker that it dropped since the release.',
+  doesNotProve:
+    'That it dropped none just now: it says so only once it takes lines of the unit again.',
+  judge({ logged }) {
+    const { dropped, complete, entries } = logged;
+    const remarks: Remark[] = [fine(describeLog(logged))];
+    if (dropped > 0) {
+      const seen = `journald dropped ${formatCount(dropped, 'line')}: what is counted is a lower bound`;
+      const next = 'log less, or raise LogRateLimitBurst= of the unit';
+      remarks.push(doubtful(seen, 'a journal with every line of the worker', next));
+    }
+    if (!complete) {
+      const seen = `only the newest ${formatCount(entries, 'line')} were read`;
+      remarks.push(doubtful(seen, 'fewer lines since the release', 'log less'));
+    }
+    return checkOf(journal, remarks);
+  },
+};

@@ -1,0 +1,244 @@
+import { describe, expect, test } from 'vitest';
+import { runCommand } from '../../../src/cli/celeriac.ts';
+import { HostError } from '../../../src/model/errors.ts';
+import type { FactQuery, FactsFor, LoggedFact, ReleasesFact } from '../../../src/model/facts.ts';
+import type { SamplesFact } from '../../../src/model/sample.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
+import { reportShape } from '../../../src/report/report-shape.ts';
+import type { VerifyFacts } from '../../../src/verify/evidence.ts';
+import { sampleAt } from '../../lib/sample-report.ts';
+import { release } from '../use-case/simulated-soak.ts';
+import { brokerFact, facts, loggedFact, now, unitFact } from '../verify/facts.ts';
+
+interface Given {
+  readonly changes?: Partial<VerifyFacts>;
+  readonly logged?: Partial<LoggedFact>;
+  readonly releases?: ReleasesFact['releases'];
+  /** Called before each look; throws what the host says. */
+  readonly onLook?: (looks: number) => void;
+}
+
+/** `celeriac …` against a host that answers each question. */
+async function celeriac(words: readonly string[], given: Given = {}) {
+  const said = { out: '', err: '', clears: 0 };
+  const asked: string[] = [];
+  const interrupt = new AbortController();
+  let looks = 0;
+  let page = 0;
+  const samples = (): SamplesFact => {
+    page += 1;
+    const at = epochSeconds(now - 120 + page);
+    return {
+      samples: [sampleAt(0, { at })],
+      cursor: { file: 'f', offset: page },
+      more: false,
+      restarted: false,
+      sampling: true,
+    };
+  };
+  const agent = {
+    clockSkew: null,
+    async look<const Query extends FactQuery>(query: Query) {
+      asked.push(`${Object.keys(query).join(' ')}${query.samples?.after == null ? '' : ' (on)'}`);
+      if (query.host !== undefined) {
+        looks += 1;
+        given.onLook?.(looks);
+      }
+      return {
+        ...facts({
+          releases: { releases: given.releases ?? [], awaiting: null, guarded: false },
+          ...given.changes,
+        }),
+        consuming: { kind: 'consumes' },
+        logged: loggedFact(given.logged),
+        broker: brokerFact(),
+        transactions: [],
+        undoing: [],
+        ...(query.samples !== undefined && { samples: samples() }),
+      } as unknown as FactsFor<Query>;
+    },
+    submit: () => Promise.reject(new Error('a look sends nothing')),
+    apply: () => Promise.reject(new Error('a look changes nothing')),
+    close: async () => {},
+    [Symbol.asyncDispose]: async () => {},
+  } as unknown as Agent;
+  const code = await runCommand(words, {
+    terminal: {
+      out: (text) => {
+        said.out += text;
+      },
+      note: (line) => {
+        said.err += `${line}\n`;
+      },
+      clear: () => {
+        said.clears += 1;
+      },
+    },
+    interrupted: interrupt.signal,
+    person: { name: 'nika', uid: 1000 },
+    openAgent: async () => agent,
+  });
+  return { code, asked, ...said };
+}
+
+const hostile = '\u001b]0;owned\u0007\u001b[31mred\u202e ::error::x ##[group]y';
+
+describe('celeriac status', () => {
+  test('shows the worker on a screen, sends no job and reads no tables', async () => {
+    const { code, out, asked } = await celeriac(['status'], {
+      releases: [release(0), release(1)],
+    });
+    expect(code).toBe(0);
+    expect(out).toContain('celery-worker.service on ');
+    expect(out).toMatch(/^Healthy: /m);
+    expect(out).toContain('memory   212 MiB, peak 300 MiB, MemoryHigh 600 MiB, MemoryMax 800 MiB');
+    expect(out).toMatch(/^release {2}1 \(/m);
+    expect(out).toMatch(/^✓ \d+ passed: celery-worker|^✓ \d+ passed: unit/m);
+    expect(out.split('\n').length).toBeLessThan(40);
+    expect(asked.some((line) => /stores|tasks/.test(line))).toBe(false);
+  });
+
+  test('an unhealthy one says what is wrong, and what to do, with an exit code of its own', async () => {
+    const { code, out } = await celeriac(['status', '--max-restarts', '0'], {
+      changes: { unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '3' } }) },
+    });
+    expect(code).toBe(3);
+    expect(out).toMatch(/^✗ .*3.*\(expected none\)\n {4}next: /m);
+  });
+
+  test('--json prints the published report', async () => {
+    const { code, out } = await celeriac(['status', '--json']);
+    expect(code).toBe(0);
+    const report = JSON.parse(out);
+    expect(reportShape.strict().safeParse(report).error).toBeUndefined();
+    expect(report).toMatchObject({
+      verdict: { conclusion: 'healthy' },
+      by: { actor: 'nika' },
+      probes: null,
+      timeline: { samples: 1 },
+    });
+  });
+
+  test('--watch looks again, and reads only the samples that are new', async () => {
+    const { code, out, asked, clears } = await celeriac(['status', '--watch', '--every', '1s'], {
+      onLook: (looks) => {
+        if (looks > 2) throw new HostError('gone', { step: 'look', evidence: [], next: '' });
+      },
+    });
+    expect(code).toBe(1);
+    expect(clears).toBe(2);
+    expect(out.match(/^Healthy: /gm)).toHaveLength(2);
+    expect(asked.filter((line) => line.startsWith('samples'))).toEqual(['samples', 'samples (on)']);
+  });
+
+  test('--watch --json prints one line for each look', async () => {
+    const { out, clears } = await celeriac(['status', '--watch', '--json', '--every', '1s'], {
+      onLook: (looks) => {
+        if (looks > 2) throw new HostError('gone', { step: 'look', evidence: [], next: '' });
+      },
+    });
+    const lines = out.trim().split('\n');
+    expect(lines).toHaveLength(2);
+    expect(JSON.parse(lines[1] ?? '').timeline.samples).toBe(2);
+    expect(clears).toBe(0);
+  });
+
+  test('what the host says does not control the terminal', async () => {
+    const { out } = await celeriac(['status'], {
+      changes: { unit: unitFact({ subState: hostile }) },
+    });
+    expect(out).not.toMatch(/\p{Cc}(?<!\n)|\u202e|##\[/u);
+    expect(out).toContain('red ::error::x');
+  });
+
+  test.each([
+    [['status', '--every', '5s'], '`--every` requires `--watch`'],
+    [['status', '--gate', 'http'], 'unknown flag `--gate`'],
+    [['status', '--dry-run'], 'unknown flag `--dry-run`'],
+  ])('%j is refused', async (words, problem) => {
+    const { code, err, asked } = await celeriac(words);
+    expect(code).toBe(2);
+    expect(err).toContain(problem);
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('celeriac releases', () => {
+  const all = [release(0), release(1, { state: 'proven', soakWhy: 'no failure' }), release(2)];
+
+  test('lists them, newest first, with what they have proven', async () => {
+    const { code, out } = await celeriac(['releases'], { releases: all });
+    expect(code).toBe(0);
+    const lines = out.trim().split('\n');
+    expect(lines.map((line) => line.split(/[ ,]/)[0])).toEqual(['2', '1', '0']);
+    expect(lines[1]).toMatch(/, proven since .*: no failure$/);
+    expect(lines[2]).toMatch(/before Celeriac$/);
+  });
+
+  test('as JSON', async () => {
+    const { out } = await celeriac(['releases', '--json'], { releases: all });
+    expect(JSON.parse(out)).toMatchObject([
+      { release: 2, state: 'unproven' },
+      { release: 1, state: 'proven' },
+      { release: 0, state: 'before' },
+    ]);
+  });
+
+  test('none is a sentence', async () => {
+    expect((await celeriac(['releases'])).out).toBe(
+      'none: Celeriac has not deployed this worker\n',
+    );
+  });
+});
+
+describe('celeriac logs', () => {
+  const signature = {
+    signature: 'KeyError at tasks.py in link',
+    count: 3,
+    first: epochSeconds(now - 500),
+    last: epochSeconds(now - 100),
+    sample: 'KeyError: "slides" at redis://:hunter2@db/0',
+    before: 0,
+  };
+  const logged = {
+    errors: 3,
+    tracebacks: 3,
+    signatures: [signature],
+    dropped: 7,
+    numbered: [
+      {
+        sample: 'HTTP/1.1" 429 Too Many Requests',
+        count: 2,
+        first: epochSeconds(now - 60),
+        last: epochSeconds(now - 50),
+        minutes: [{ at: epochSeconds(now - 60), count: 2 }],
+      },
+    ],
+  };
+  const changes = {
+    journal: { since: epochSeconds(now - 960), entries: 9, suspects: [], tail: ['one', hostile] },
+  };
+
+  test('groups the errors, names what is new, and hides secrets', async () => {
+    const { code, out } = await celeriac(['logs'], { logged, changes });
+    expect(code).toBe(0);
+    expect(out).toContain('journald dropped 7 lines');
+    expect(out).toMatch(/^3 errors \(3 tracebacks\), HTTP 429: 2, 2 in the minute from /m);
+    expect(out).toContain('3 × KeyError at tasks.py in link, new since this release');
+    expect(out).toContain('redis://:***@db/0');
+    expect(out).toContain('last lines:\n  one\n  red');
+    expect(out).not.toMatch(/hunter2|\p{Cc}(?<!\n)|\u202e|##\[/u);
+  });
+
+  test('as JSON', async () => {
+    const { out } = await celeriac(['logs', '--json'], { logged, changes });
+    expect(JSON.parse(out)).toMatchObject({
+      errors: 3,
+      dropped: 7,
+      signatures: [{ count: 3, before: 0 }],
+      rateLimited: { count: 2, busiest: { count: 2 } },
+    });
+    expect(out).not.toContain('hunter2');
+  });
+});
