@@ -85,7 +85,8 @@ function stepLines(
   ];
 }
 
-const expression = (text: string): string => `\${{ ${text} }}`;
+/** A fixed word needs no expression. */
+const expression = (text: string): string => /^'([a-z-]+)'$/.exec(text)?.[1] ?? `\${{ ${text} }}`;
 
 /**
  * Defaults are in the description and not in `default:`, because the runner passes those as if the

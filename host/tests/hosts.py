@@ -22,8 +22,11 @@ class Host(System):
         self.note = self.notes.append
         self.asked: List[Sequence[str]] = []
 
-    def can_restrict(self, asked: Restrictions) -> bool:
+    def has_services(self) -> bool:
         # This systemd starts nothing.
+        return False
+
+    def can_restrict(self, asked: Restrictions) -> bool:
         return False
 
     def run(self, argv: Sequence[str], *args: Any, **more: Any) -> Completed:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from app_folders import NOBODY, TELL, UNIT, answers, git, give, make_checkout, marker
+from celeriac_host.facts import environment
 from celeriac_host.operations import install_dependencies
 from celeriac_host.state.journal import Journal
 from celeriac_host.system.errors import OperationError
@@ -173,3 +174,28 @@ def test_an_environment_of_somebody_else_is_not_restored_as_root(
     args = installing(open_folder, "root", release=str(open_folder))
     with pytest.raises(OperationError, match="belongs to nobody, and the app's user is root"):
         install_dependencies.undo(args, Host(state, answers("")), step)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "user", "problem"),
+    [
+        (0, "nobody", "belongs to root, and the app's user is nobody"),
+        (NOBODY, "root", "belongs to nobody, and the app's user is root"),
+        (NOBODY, "nobody", None),
+        # It may come with the code.
+        (None, "nobody", None),
+    ],
+)
+def test_a_dry_run_knows_whose_the_environment_is(
+    state: str, open_folder: Path, made_by: int | None, user: str, problem: str | None
+) -> None:
+    if made_by is not None:
+        make_environment(open_folder, made_by)
+    python = str(open_folder / "venv" / "bin" / "python")
+    asked = {"unit": UNIT, "user": user, "interpreter": [python]}
+    found = environment.look(asked, Host(state, answers(user)))
+    if problem is None:
+        assert found is None
+    else:
+        assert found is not None and found["kind"] == "not-own"
+        assert problem in found["problem"] and "chown" in found["fix"]

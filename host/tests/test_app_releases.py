@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import threading
@@ -216,3 +217,29 @@ def test_a_python_that_only_root_can_reach_is_not_used_for_others(
     monkeypatch.setattr(sys, "executable", str(hidden / "python"))
     found = trees.releases(Host(state), identity("nobody"), str(open_folder / "none"))
     assert found is None
+
+
+@pytest.mark.parametrize("user", [None, "", 7])
+def test_without_a_user_nothing_is_removed(state: str, base: Path, user: Any) -> None:
+    args = {"user": user, "deployTo": str(base), "keep": 1, "spare": []}
+    with pytest.raises(OperationError, match="does not name the user"):
+        prune_releases.check(args, Host(state))
+
+
+def test_code_folders_of_any_depth_are_removed(state: str, journal: Journal, base: Path) -> None:
+    """The app's user can nest more folders than Python's own functions can follow."""
+    release = base / "releases" / COMMIT
+    folder = release
+    release.mkdir(parents=True)
+    handle = os.open(folder, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("x", dir_fd=handle)
+        deeper = os.open("x", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = deeper
+    os.close(handle)
+    subprocess.run(["chown", "-R", "nobody", str(base)], check=True)
+    args = {"user": "nobody", "deployTo": str(base), "keep": 0, "spare": []}
+    told = prune_releases.do(args, Host(state), journal.step(0))
+    assert told == f"removed {COMMIT[:7]}"
+    assert os.listdir(base / "releases") == []

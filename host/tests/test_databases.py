@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -506,3 +507,38 @@ def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host)
 )
 def test_what_the_child_says_of_its_files_is_numbers(said: Any, ids: Any) -> None:
     assert sqlite_locks.read_ids(said) == ids
+
+
+@pytest.mark.parametrize("below", ["", "link/"])
+def test_who_locks_a_database_is_found_without_a_look_at_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    path = str(tmp_path / below / "shop.db")
+    script = """
+        import sqlite3, sys
+        found = sqlite3.connect(sys.argv[1], isolation_level=None)
+        found.execute("CREATE TABLE t (x)")
+        found.execute("BEGIN EXCLUSIVE")
+        print("locked", flush=True)
+        sys.stdin.read()
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(script), path]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        ids = set(sqlite_locks.ids_of(path))
+        stat = os.stat
+
+        def harmless(each: Any, *args: Any, **more: Any) -> os.stat_result:
+            # It could wait for ever, for a file system of the user's.
+            assert "/fd/" not in str(each)
+            return stat(each, *args, **more)
+
+        monkeypatch.setattr(os, "stat", harmless)
+        found = sqlite_locks.lock_holders(path, ids)
+        monkeypatch.undo()
+        assert holder.stdin is not None
+        holder.stdin.close()
+    assert [each.split()[1] for each in found] == [str(holder.pid)]
+    assert sqlite_locks.lock_holders(path, ids) == []

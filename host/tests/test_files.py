@@ -210,3 +210,20 @@ def test_a_tree_is_removed_without_following_its_links(tmp_path: Path) -> None:
     files.remove_tree(str(tree))
     assert sorted(os.listdir(tmp_path)) == ["outside"]
     assert os.listdir(outside) == ["precious"]
+
+
+def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
+    top, outside = tmp_path / "tree", tmp_path / "outside"
+    top.mkdir()
+    outside.mkdir()
+    (top / "link").symlink_to(outside)
+    handle = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("x", dir_fd=handle)
+        deeper = os.open("x", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = deeper
+    os.close(handle)
+    files.remove_tree(str(top))
+    assert os.listdir(tmp_path) == ["outside"]
+    files.remove_tree(str(top))

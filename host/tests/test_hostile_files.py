@@ -16,6 +16,7 @@ from celeriac_host.facts import unit as unit_fact
 from celeriac_host.operations import make_swap
 from celeriac_host.system import environment_files, files, processes, swaps
 from celeriac_host.system.errors import OperationError
+from hosts import Host
 
 HUGE_BYTES = 8 * 1024 * 1024 * 1024
 
@@ -79,7 +80,7 @@ def test_texts(tmp_path: Path, plant: Callable[[Path], None]) -> None:
     )
     # Where the file is not needed, it counts as absent.
     assert list(sysctl_fact.lines(name)) == []
-    assert unit_fact._program(name)["shebang"] is None
+    assert unit_fact._program(name, Host(name), None)["shebang"] is None
     assert len(module_users._read(name)) <= 1024 * 1024
 
 

@@ -229,3 +229,47 @@ def test_a_rollback_is_in_progress_until_it_ends(state: str) -> None:
     ledger.end_rollback(state)
     ledger.end_rollback(state)
     assert ledger.current_rollback(state) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"unit": None},
+        {"unit": ["worker.service"]},
+        {"release": True},
+        {"release": "2"},
+        {"at": "yesterday"},
+        {"transaction": 7},
+        {"verdict": "confirmed"},
+        {"verdict": "confirmed", "by": "anna", "why": None},
+        {"soak": "proven", "by": "anna", "why": ""},
+    ],
+)
+def test_a_line_of_another_kind_stops_nothing(state: str, damage: dict[str, Any]) -> None:
+    ledger.record(state, "t1", plan_of())
+    line = {"unit": UNIT, "release": 2, "at": 1.0, "transaction": "t2", **damage}
+    if "verdict" in damage or "soak" in damage:
+        line["release"] = 1
+    with open(os.path.join(state, "releases.jsonl"), "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert tell(state) == [(0, None, "none"), (1, "t1", "none")]
+    assert ledger.units(state) == [UNIT]
+    assert ledger.units_released_after(state, "t0") == set()
+    ledger.judge(state, UNIT, ["t1"], "confirmed", "run 8", "verified")
+    assert tell(state)[-1] == (1, "t1", "confirmed")
+
+
+@pytest.mark.parametrize(
+    "damage", [{"transactions": [1]}, {"deadline": "soon"}, {"bootId": 7}, {"bootDeadline": None}]
+)
+def test_a_wait_of_another_kind_stops_nothing(state: str, damage: dict[str, Any]) -> None:
+    ledger.record(state, "t1", plan_of())
+    ledger.await_verdict(state, UNIT, "t1", 60.0)
+    path = os.path.join(state, "awaiting", f"{UNIT}.json")
+    with open(path) as file:
+        found = json.load(file)
+    with open(path, "w") as file:
+        json.dump({**found, **damage}, file)
+    assert ledger.awaiting(state, UNIT) is None and ledger.all_awaiting(state) == []
+    ledger.forget_settled(state)
+    ledger.stop_awaiting(state, UNIT)

@@ -19,6 +19,7 @@ TEXT = "[Service]\nExecStart=/usr/bin/python3 -m celery -A app worker\nEnvironme
         ("shop-worker.service", ["shop-worker.service"]),
         # A program of a run that was killed; it ends by itself, after the undo has looked.
         ("celeriac-program-1013-1ea96e8f.service", []),
+        ("celeriac-keeper-1013-1ea96e8f.service", []),
         ("celeriac-program-shop.service", ["celeriac-program-shop.service"]),
     ],
 )

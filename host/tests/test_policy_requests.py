@@ -48,6 +48,10 @@ def queries(at: Hardened) -> Dict[str, Any]:
         "code": {"unit": UNIT},
         "settings": {"unit": UNIT},
         "room": {"unit": UNIT, "paths": [at.app]},
+        "environment": {
+            **{name: app[name] for name in ("unit", "interpreter")},
+            "user": USER,
+        },
         "pressure": {"unit": UNIT},
         "journal": {"unit": UNIT},
         "kernel": {"unit": UNIT},
@@ -198,6 +202,7 @@ def test_a_fact_takes_no_other_key(at: Hardened) -> None:
         ("room", {"unit": "ssh.service"}, "units: "),
         ("pressure", {"unit": "ssh.service"}, "units: "),
         ("room", {"paths": ["../etc"]}, "units: "),
+        ("environment", {"interpreter": ["/bin/sh"]}, "interpreter: "),
         ("journal", {"unit": "ssh.service"}, "units: "),
         ("logged", {"unit": "ssh.service", "since": None}, "units: "),
         ("command", {"argv": ["python", "-c", "import os"]}, "commands: "),

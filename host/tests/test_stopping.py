@@ -427,9 +427,11 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
         for path in SOURCES.rglob("*.py")
         if (lines := [line for line in path.read_text().splitlines() if verbs.search(line)])
     }
-    # The guard's own timer; and a module that only passes the verb.
+    # The guard's own timer, and the sampler's; and a module that only passes the verb.
     (timer,) = found.pop("transaction/guard.py")
     assert 'f"{guard_timer.NAME}.timer"' in timer
+    (timer,) = found.pop("state/sampler_timer.py")
+    assert 'f"{NAME}.timer"' in timer
     assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]
     # Other units of the app, which are no workers: they consume nothing.
     del found["app/companions.py"]

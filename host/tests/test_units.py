@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celeriac_host.facts import unit as unit_fact
 from celeriac_host.system import units
+from celeriac_host.system.identities import identity
 from hosts import Host
 
 
@@ -206,3 +208,39 @@ def test_a_unit_tells_home_and_path_and_no_other_variable(host: Host, tmp_path: 
     assert seen["programs"][str(file)] == {"exists": True, "shebang": None, "script": None}
     file.unlink()
     assert unit_fact.look({"name": "app.service"}, host)["variables"] == {}
+
+
+def test_a_link_of_the_unit_s_user_tells_nothing_that_the_user_may_not_read(
+    state: str, app_folder: Path
+) -> None:
+    """`app_folder` is below a folder of root's that everybody may enter."""
+    host, closed = Host(state), app_folder.parent / "closed"
+    closed.mkdir(0o700)
+    nobody = identity("nobody")
+    script, secret = "#!/bin/sh\necho own\n", "#!/bin/sh\ntoken=abc\n"
+    for path, mode, text in (
+        (closed / "backup.sh", 0o755, secret),
+        (app_folder.parent / "private.sh", 0o700, secret),
+        (app_folder.parent / "open.sh", 0o755, script),
+        (app_folder / "celery", 0o700, script),
+    ):
+        path.write_text(text)
+        path.chmod(mode)
+    os.chown(app_folder / "celery", nobody.uid, nobody.gid)
+    app_folder.chmod(0o700)
+    shebang = {}
+    for name, target in {
+        "link-1": closed / "backup.sh",
+        "link-2": app_folder.parent / "private.sh",
+        "link-3": app_folder.parent / "open.sh",
+        "link-4": app_folder / "celery",
+    }.items():
+        (app_folder / name).symlink_to(target)
+        found = unit_fact._program(str(app_folder / name), host, nobody)
+        assert found["exists"] is True
+        shebang[name] = found["shebang"]
+    told = "#!/bin/sh"
+    assert shebang == {"link-1": None, "link-2": None, "link-3": told, "link-4": told}
+    # Root reads for root.
+    mine = unit_fact._program(str(closed / "backup.sh"), host, None)
+    assert mine["script"] == secret

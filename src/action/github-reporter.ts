@@ -10,25 +10,54 @@ export class GithubReporter implements Reporter {
   #pendingSummary = '';
   /** Reason → the parts that could not be written. */
   readonly #unwritten = new Map<string, string[]>();
+  /** Whether the last line on the terminal is one that the next one replaces. */
+  #isLive = false;
 
   info(line: string): void {
+    this.#endLive();
     core.info(sanitizeLogLine(line));
   }
 
   notice(message: string, title?: string): void {
+    this.#endLive();
     core.notice(toOneLine(message), properties(title));
   }
 
   warning(message: string, title?: string): void {
+    this.#endLive();
     core.warning(toOneLine(message), properties(title));
   }
 
   error(message: string, title?: string): void {
+    this.#endLive();
     core.error(toOneLine(message), properties(title));
   }
 
   group<T>(title: string, body: () => Promise<T>): Promise<T> {
-    return core.group(sanitizeLogLine(title), body);
+    this.#endLive();
+    return core.group(sanitizeLogLine(title), async () => {
+      try {
+        return await body();
+      } finally {
+        this.#endLive();
+      }
+    });
+  }
+
+  /** Shows a line until the next output, on a terminal. False: there is none, but a log. */
+  live(line: string): boolean {
+    const { isTTY, columns = 80 } = process.stdout;
+    if (!isTTY) return false;
+    // A line that wraps could not be replaced.
+    const shown = toOneLine(line).slice(0, Math.max(columns - 1, 1));
+    process.stdout.write(`${clearLine}${shown}`);
+    this.#isLive = true;
+    return true;
+  }
+
+  #endLive(): void {
+    if (this.#isLive) process.stdout.write(clearLine);
+    this.#isLive = false;
   }
 
   summary(markdown: string): void {
@@ -73,6 +102,9 @@ export class GithubReporter implements Reporter {
     this.#unwritten.set(why, [...(this.#unwritten.get(why) ?? []), what]);
   }
 }
+
+/** To the start of the line, and erases it. */
+const clearLine = '\r\u001b[2K';
 
 const properties = (title: string | undefined) =>
   title === undefined ? {} : { title: toOneLine(title) };

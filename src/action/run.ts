@@ -23,7 +23,7 @@ import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
 import { lineOf, sortFindings, titleAsBefore } from '../report/lasting.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
-import { isNews } from '../report/probe-progress.ts';
+import { isNews, renderProbes } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
@@ -203,7 +203,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     let last: ProbesProgress | null = null;
     return (progress) => {
       if (progress.kind === 'probes') {
-        if (!isNews(progress, last)) return;
+        if (this.reporter.live(renderProbes(progress)) || !isNews(progress, last)) return;
         last = progress;
       }
       const line = renderProgress(progress, plan);

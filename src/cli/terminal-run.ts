@@ -4,7 +4,7 @@ import type { Plan } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { escapeJson } from '../report/escape.ts';
-import { renderPlanText } from '../report/plan-view.ts';
+import { describeIdle, renderPlanText } from '../report/plan-view.ts';
 import { renderProgress } from '../report/progress.ts';
 import type { Pause, Result, Run } from '../use-case/run.ts';
 import type { Terminal } from './terminal.ts';
@@ -28,6 +28,8 @@ export class TerminalRun implements Run {
   readonly #meta: TransactionMeta;
   readonly #json: boolean;
   readonly #interrupted: AbortSignal;
+  /** Why there is nothing to do, if the plan that was shown says so. */
+  #idle = '';
 
   constructor({ terminal, meta, dryRun, json, interrupted }: TerminalRunOptions) {
     this.dryRun = dryRun;
@@ -63,6 +65,7 @@ export class TerminalRun implements Run {
 
   async showPlan(plan: Plan): Promise<void> {
     if (this.#json) return;
+    if (plan.operations.length === 0) this.#idle = describeIdle(plan);
     this.#terminal.out(`${renderPlanText(plan)}\n`);
   }
 
@@ -79,8 +82,15 @@ export class TerminalRun implements Run {
   output(): void {}
 
   report(_agent: Agent, { sentence, data }: Result): void {
-    if (!this.#json) this.#terminal.out(`${sentence}\n`);
+    if (!this.#json) this.#say(sentence);
     else if (data === undefined) this.#terminal.note(sentence);
     else this.#terminal.out(`${escapeJson(JSON.stringify(data, null, 2))}\n`);
+  }
+
+  /** What the plan has said is not said again below it. */
+  #say(sentence: string): void {
+    const said = this.#idle !== '' && sentence.startsWith(this.#idle);
+    const rest = said ? sentence.slice(this.#idle.length).trimStart() : sentence;
+    if (rest !== '') this.#terminal.out(`${rest}\n`);
   }
 }

@@ -4,8 +4,6 @@ import { sanitizeLogLine } from '../report/escape.ts';
 export interface Terminal {
   out(text: string): void;
   note(line: string): void;
-  /** A line that the next one replaces, where that is possible; otherwise nothing. */
-  live?(line: string): void;
   /** Clears the screen; missing where the output is no screen. */
   readonly clear?: () => void;
 }
@@ -14,8 +12,5 @@ export interface Terminal {
 export const guardTerminal = (terminal: Terminal): Terminal => ({
   out: (text) => terminal.out(sanitizeLogLine(text)),
   note: (line) => terminal.note(sanitizeLogLine(line)),
-  ...(terminal.live !== undefined && {
-    live: (line: string) => terminal.live?.(sanitizeLogLine(line)),
-  }),
   ...(terminal.clear !== undefined && { clear: terminal.clear }),
 });

@@ -18,7 +18,12 @@ const own: Readonly<Record<string, string>> = {
   // No limit is nothing that verify could require.
   'verify.memory-max': "inputs.memory-max != 'off' && inputs.memory-max || ''",
   'verify.memory-high': "inputs.memory-high != 'off' && inputs.memory-high || ''",
+  // A soak would confirm no release, whatever the fleet file says.
+  'verify.mode': "'checks'",
 };
+
+/** Of a soak, which is no part of a deploy. */
+const notOfPipeline: ReadonlySet<string> = new Set(['mode', 'soak-failure', 'soak', 'soak-report']);
 
 const gateFailed =
   "always() && steps.worker.outputs.transaction != '' && steps.gate.outcome != 'success'";
@@ -41,16 +46,15 @@ export const pipelineSteps: readonly PipelineStep[] = [
 ];
 
 /** Of each of the actions, once; described as the first that has it describes it. */
-export const pipelineInputs: Inputs = Object.assign(
-  {},
-  ...pipelineSteps.map(({ action }) => manifests[action].inputs).reverse(),
+export const pipelineInputs: Inputs = withoutSoak(
+  Object.assign({}, ...pipelineSteps.map(({ action }) => manifests[action].inputs).reverse()),
 );
 
 /** The outputs of the actions: of the same name, those of deploy-worker. */
 export const pipelineOutputs: Readonly<Record<string, readonly [what: string, value: string]>> = {
   ...outputsOf('swap', 'provision'),
   ...outputsOf('jobs', 'cleanup'),
-  ...outputsOf('gate', 'verify'),
+  ...withoutSoak(outputsOf('gate', 'verify')),
   ...outputsOf('worker', 'deploy-worker'),
   changed: [
     '`true` if anything on the host was changed.',
@@ -59,9 +63,13 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
 };
 
 function step(id: string, name: string, action: ActionName, condition = ''): PipelineStep {
-  const names = Object.keys(manifests[action].inputs);
+  const names = Object.keys(manifests[action].inputs).filter((each) => each !== 'soak-failure');
   const values = names.map((each) => [each, own[`${action}.${each}`] ?? `inputs.${each}`] as const);
   return { id, name, action, condition, with: Object.fromEntries(values) };
+}
+
+function withoutSoak<Value>(of: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(of).filter(([name]) => !notOfPipeline.has(name)));
 }
 
 /** What a roll-back needs to know. */

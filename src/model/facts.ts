@@ -1,6 +1,6 @@
 import type { HardeningFact, HardeningQuery } from './hardening.ts';
 import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
-import type { ReleaseFact, ReleaseQuery } from './release.ts';
+import type { NotOwnTree, ReleaseFact, ReleaseQuery } from './release.ts';
 import type { SamplesFact, SamplesQuery, SamplingFact } from './sample.ts';
 import type { ReleaseState, SoakFigures } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
@@ -74,6 +74,12 @@ export interface FactArguments {
   readonly undoing: { readonly transactions: readonly string[] };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
+  readonly environment: {
+    readonly unit: string;
+    /** The app's, who would install into it. */
+    readonly user: string;
+    readonly interpreter: readonly string[];
+  };
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
@@ -113,6 +119,8 @@ export interface FactAnswers {
   readonly undoing: readonly UndoingFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
+  /** Why nothing can be installed into it; `null`: it is the app's, or not there yet. */
+  readonly environment: NotOwnTree | null;
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
   readonly samples: SamplesFact;

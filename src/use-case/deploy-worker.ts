@@ -5,6 +5,7 @@ import { carryOut } from './carry-out.ts';
 import { planAndLook } from './look-at-consuming.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 import { openRunCode } from './offer-code.ts';
+import { refuseEnvironment } from './refuse-environment.ts';
 import type { ActionRun } from './run.ts';
 import { settleAbandoned } from './settle-abandoned.ts';
 import { supportModuleText } from './support-module.ts';
@@ -24,6 +25,7 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<voi
   const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
   const code = await openRunCode(desired.release, facts.release);
   const plan = await planAndLook(agent, facts, desired, code.offer);
+  await refuseEnvironment(agent, plan);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const tell = (done: Outcome | null) => tellRestart(agent, plan, done);
   const about = { subject: unit, unit, release, tell };

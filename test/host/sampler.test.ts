@@ -144,7 +144,7 @@ test('a restart by systemd, and what the unit logs, are in the next one', async 
 
 test('killed in the middle of a line: the line is a gap, and the file goes on', async () => {
   await hand.shell(
-    `for _ in $(seq 10); do systemctl start --no-block ${SERVICE}; systemctl kill -s KILL ${SERVICE} 2>/dev/null || true; done; systemctl reset-failed ${SERVICE} 2>/dev/null || true`,
+    `for _ in $(seq 10); do systemctl start --no-block ${SERVICE}; systemctl kill -s KILL ${SERVICE} 2>/dev/null || true; done; systemctl stop ${SERVICE}; systemctl reset-failed ${SERVICE} 2>/dev/null || true`,
   );
   // As the kernel leaves it: half a line; and a whole one that a disk damaged.
   await hand.shell(`printf '{"v":1,"at":\\n{"v":1,"at":17' >>${FILE}`);

@@ -44,6 +44,27 @@ it('pins an action to the same commit everywhere', () => {
   expect([...pins].filter(([, commits]) => commits.size > 1)).toEqual([]);
 });
 
+it('confirms a release by checks, whatever the fleet file says', () => {
+  const whole = parse(readFileSync(join(root, 'action.yml'), 'utf8')) as {
+    readonly inputs: object;
+    readonly outputs: object;
+    readonly runs: { readonly steps: readonly { id: string; with: Record<string, string> }[] };
+  };
+  const gate = whole.runs.steps.find(({ id }) => id === 'gate')?.with;
+  expect(gate?.mode).toBe('checks');
+  expect(gate?.['soak-failure']).toBeUndefined();
+  expect({ ...whole.inputs, ...whole.outputs }).not.toHaveProperty('mode');
+  expect({ ...whole.inputs, ...whole.outputs }).not.toHaveProperty('soak-failure');
+  expect(whole.outputs).not.toHaveProperty('soak');
+  const deploy = parse(read('deploy.yml')) as {
+    jobs: Record<string, { steps: { uses?: string; with?: Record<string, string> }[] }>;
+  };
+  const gates = Object.values(deploy.jobs)
+    .flatMap(({ steps }) => steps)
+    .filter(({ uses }) => uses === './actions/verify');
+  expect(gates.map(({ with: given }) => given?.mode)).toEqual(['checks']);
+});
+
 it('reads only variables and secrets that the README tells people to set', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
   const named = files

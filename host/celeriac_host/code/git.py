@@ -38,7 +38,10 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "Celeriac",
     "GIT_COMMITTER_EMAIL": "celeriac@localhost",
 }
-OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
+# Of commits, settings and the like.
+OUTPUT_LIMIT_BYTES = 1024 * 1024
+# Of lists with a line for each file: some 100 000 of them.
+LIST_LIMIT_BYTES = 16 * 1024 * 1024
 NOTE_SECONDS = 5.0
 FULL_BYTES = 1024 * 1024
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -87,7 +90,8 @@ def _require_private(host: System, checkout: Checkout) -> None:
     words = ["config", "--list", "--show-origin", "--includes", "-z"]
     fields = run(host, checkout, *words).out.split("\0")
     files = {each[len("file:") :] for each in fields[::2] if each.startswith("file:")}
-    done = run(host, checkout, "ls-tree", "-r", "-d", "-z", "--name-only", "HEAD", check=False)
+    words = ["ls-tree", "-r", "-d", "-z", "--name-only", "HEAD"]
+    done = run(host, checkout, *words, check=False, limit_bytes=LIST_LIMIT_BYTES)
     folders = [each for each in done.out.split("\0") if each] if done.code == 0 else []
     payload = {"files": sorted(files), "folders": folders}
     trees.work(host, checkout.user, "checkout", "require-folders", {"root": checkout.path}, payload)
@@ -102,6 +106,7 @@ def run(
     input: bytes | None = None,
     stdin: BinaryIO | None = None,
     env: Mapping[str, str] | None = None,
+    limit_bytes: int = OUTPUT_LIMIT_BYTES,
 ) -> Completed:
     """`git WORDS` in the checkout, as the app's user. Raises OperationError, RunnerGone."""
     argv = command(checkout, words)
@@ -116,14 +121,14 @@ def run(
             cwd="/",
             env={**ENVIRONMENT, **(env or {})},
             check=False,
-            limit_bytes=OUTPUT_LIMIT_BYTES,
+            limit_bytes=limit_bytes,
             tick=Tick(NOTE_SECONDS, lambda: host.note(f"{told} is running")),
         )
     except OperationError as error:
         raise OperationError(f"{told}: {error.message}", evidence=error.evidence) from None
     short = ["git", *words[:6]]
     if done.truncated:
-        raise OperationError(f"{told} printed more than {OUTPUT_LIMIT_BYTES} bytes", ran=short)
+        raise OperationError(f"{told} printed more than {limit_bytes} bytes", ran=short)
     if check and done.code != 0:
         lines = done.lines()
         # On a full disk, Git reports only that it could not write.
@@ -177,13 +182,15 @@ def dirty(host: System, checkout: Checkout) -> list[str]:
     """Tracked files that differ from the commit."""
     words = ["status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames"]
     # Read only: do not refresh the index.
-    done = run(host, checkout, *words, env={"GIT_OPTIONAL_LOCKS": "0"}, timeout=300)
+    no_locks = {"GIT_OPTIONAL_LOCKS": "0"}
+    done = run(host, checkout, *words, env=no_locks, timeout=300, limit_bytes=LIST_LIMIT_BYTES)
     return sorted(entry[3:] for entry in done.out.split("\0") if entry)
 
 
 def changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:
     words = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new]
-    fields = run(host, checkout, *words, timeout=300).out.split("\0")
+    done = run(host, checkout, *words, timeout=300, limit_bytes=LIST_LIMIT_BYTES)
+    fields = done.out.split("\0")
     found = []
     for about, path in zip(fields[::2], fields[1::2]):
         old_mode, new_mode, old_object, new_object, status = about.lstrip(":").split(" ")

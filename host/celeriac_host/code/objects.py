@@ -11,7 +11,6 @@ import hashlib
 import os
 import select
 import shutil
-import subprocess
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -121,11 +120,20 @@ class Objects:
 @contextmanager
 def opened(host: System, checkout: git.Checkout) -> Iterator[Objects]:
     argv = git.command(checkout, ["cat-file", "--batch"])
-    process = child.start(argv, checkout.user, git.ENVIRONMENT, "/", subprocess.PIPE)
+    process = child.start(
+        host.keepers,
+        argv,
+        checkout.user,
+        git.ENVIRONMENT,
+        "/",
+        in_service=host.has_services(),
+        timeout=LONGEST_SECONDS,
+    )
     try:
         yield Objects(host, process, checkout.path)
     finally:
         child.end(process)
+        host.tell_left(process, argv)
 
 
 def write_commit(objects: Objects, commit: str, folder: str, whom: Identity) -> None:

@@ -46,7 +46,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             # Nor a program that another run of Celeriac has started for a moment.
             if block.get("Id", "").endswith(".service")
             and block["Id"] != name
-            and not block["Id"].startswith(services.PREFIX)
+            and not services.is_own(block["Id"])
         ],
     }
 

@@ -9,8 +9,9 @@ import time
 from typing import Any, Iterable
 
 from celeriac_host.facts.files import file_fact
-from celeriac_host.system import files, limits, units
+from celeriac_host.system import app_user, files, limits, units
 from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.processes import Process, shown
 from celeriac_host.system.system import System
 
@@ -39,6 +40,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     ]
     texts = [fragment.get("text") or "", *(drop_in["text"] for drop_in in drop_ins)]
     group = seen.get("ControlGroup", "")
+    reader = _reader(seen)
     return {
         "name": seen.get("Id") or name,
         "loadState": seen.get("LoadState", "not-found"),
@@ -51,7 +53,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "dropIns": drop_ins,
         "properties": seen,
         "programs": {
-            path: _program(path)
+            path: _program(path, host, reader)
             for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
         },
         "user": units.user_of(seen),
@@ -151,16 +153,43 @@ def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
     return {path for path in (word.lstrip("-@:+!") for word in words) if path.startswith("/")}
 
 
-def _program(path: str) -> dict[str, Any]:
+def _reader(seen: dict[str, str]) -> Identity | None:
+    """Who reads programs for us: the unit's user, if that is not root or ours; None: we do."""
+    try:
+        whom = app_user.of_properties(seen)
+    except OperationError:
+        # There is no such user: then a program that only root may read is not told either.
+        whom = identity("nobody")
+    return None if os.geteuid() != 0 or whom.uid == 0 else whom
+
+
+def _program(path: str, host: System, reader: Identity | None) -> dict[str, Any]:
+    """A link of the unit's user may lead to what that user may not read."""
     try:
         with files.regular(path) as file:
             start = file.read(SCRIPT_LIMIT_BYTES)
+            is_open = reader is None or not start.startswith(b"#!") or _is_open(file.fileno())
+        if reader is not None and not is_open:
+            words = ["head", "-c", str(SCRIPT_LIMIT_BYTES), "--", path]
+            done = host.run(words, user=reader, timeout=10, check=False)
+            start = done.out.encode("utf-8", "replace")
+    except OperationError:
+        return {"exists": True, "shebang": None, "script": None}
     except (OSError, ValueError):
         return {"exists": os.path.lexists(path), "shebang": None, "script": None}
     if not start.startswith(b"#!"):
         return {"exists": True, "shebang": None, "script": None}
     script = start.decode("utf-8", "replace")
     return {"exists": True, "shebang": script.partition("\n")[0], "script": script}
+
+
+def _is_open(handle: int) -> bool:
+    """Whether every user can read the file, wherever the path that led to it belongs."""
+    path = os.readlink(f"/proc/self/fd/{handle}")
+    folders = [path[:at] or "/" for at, letter in enumerate(path) if letter == "/"]
+    return bool(os.fstat(handle).st_mode & 0o004) and all(
+        os.lstat(folder).st_mode & 0o001 for folder in folders
+    )
 
 
 def _variables(host: System, name: str) -> dict[str, str]:

@@ -145,7 +145,9 @@ def _require_room(host: System, checkout: Checkout, changes: list[Change], free:
     objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]
     words = ["cat-file", "--batch-check=%(objectsize)"]
     asked = "".join(f"{each}\n" for each in objects).encode("ascii")
-    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []
+    most = git.LIST_LIMIT_BYTES
+    done = git.run(host, checkout, *words, input=asked, limit_bytes=most) if objects else None
+    told = done.out.split() if done else []
     needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES
     if free < needed:
         raise OperationError(

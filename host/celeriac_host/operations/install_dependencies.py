@@ -196,6 +196,8 @@ def _install(
         },
         check=False,
         tick=Tick(NOTE_SECONDS, tell),
+        # The package index may be where the worker has no business.
+        network_of_unit=False,
     )
     if done.code != 0:
         lines = done.lines(EVIDENCE_LINES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
@@ -12,6 +11,7 @@ from celeriac_host.code import git, parcels
 from celeriac_host.policy import signatures
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.store import copies
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.identities import Identity, identity
@@ -129,7 +129,7 @@ def _unpacked(digest: str, checkout: str, whom: Identity, scene: Scene) -> Itera
             )
             yield env
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove_tree(folder)
 
 
 def _skip_header(bundle: BinaryIO) -> None:

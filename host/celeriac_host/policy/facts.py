@@ -59,23 +59,15 @@ def _unit_or_companion(value: Any, scene: Scene) -> None:
 
 
 def _judge_programs(query: Mapping[str, Any], scene: Scene) -> None:
-    """The first lines of a script are told: only of what may be the unit's Celery or Python."""
+    """Only what may be the unit's Celery or Python; of a script, what the unit's user may read."""
     name = query["name"]
     words = app_line.Line(scene.unit(name), scene).parts if name in scene.policy.units else set()
     known = {os.path.basename(word) for word in words if word}
     for path in query.get("programs", ()):
         base = os.path.basename(path)
         is_usual = re.fullmatch(r"celery|(?:python|pypy)[0-9.]*", base)
-        if not (is_usual or path in words or (base in known and _is_open(path))):
+        if not (is_usual or path in words or base in known):
             raise Refused("files", f"{shown(path)} is not a program of {name}")
-
-
-def _is_open(path: str) -> bool:
-    """Whether everybody may read it."""
-    try:
-        return bool(os.stat(path).st_mode & 0o004)
-    except (OSError, ValueError):
-        return True
 
 
 def _judge_stores(query: Mapping[str, Any], scene: Scene) -> None:
@@ -212,6 +204,11 @@ _BARE: Mapping[str, Rule] = {
         # Without one it is that of the unit.
         {"user": maybe(app_user)},
         also=_judge_release,
+    ),
+    "environment": Rule(
+        "interpreter",
+        {"unit": unit, "interpreter": listing(line(), 20), "user": app_user},
+        also=app_line.judge,
     ),
     "companions": Rule(
         "companions",

@@ -33,7 +33,9 @@ def find(
         restarts = before.get("restarts")
         if isinstance(restarts, int) and unit["restarts"] > restarts:
             count = unit["restarts"] - restarts
-            found["restart"] = f"restarted by systemd {'once' if count == 1 else f'{count} times'}"
+            found["restarted"] = (
+                f"restarted by systemd {'once' if count == 1 else f'{count} times'}"
+            )
         down = ("failed", "inactive")
         if unit["active"] in down and before.get("active") not in down:
             found["down"] = f"not running any more: {unit['active']} ({unit['result']})"

@@ -28,9 +28,11 @@ DROPPED = re.compile(r"Suppressed (\d{1,9}) messages from (\S+)")
 # Not within a message, where each quote has a backslash. Without parsing: a line may be cut off.
 CURSOR_KEY = b'"__CURSOR"'
 CURSOR = re.compile(rb'"__CURSOR" ?: ?"([^"\\]{1,1000})"')
-# What may count, in the JSON of a line; bytes that are not UTF-8 are printed as a list of numbers.
-MAY_COUNT = re.compile(
-    rb'429|Traceback|ERROR|CRITICAL|FATAL|"MESSAGE" ?: ?\[|' + DROPPED_ID.encode("ascii")
+# What may count, in the JSON of a line: `in` is ten times as fast as a pattern with alternatives.
+# Bytes that are not UTF-8 are printed as a list of numbers.
+MAY_COUNT = (
+    *(b"429", b"Traceback", b"ERROR", b"CRITICAL", b"FATAL", b'"MESSAGE":[', b'"MESSAGE" : ['),
+    DROPPED_ID.encode("ascii"),
 )
 
 
@@ -74,7 +76,7 @@ class _Counts:
         if CURSOR_KEY in line:
             self.last = line
         # Most lines are not worth parsing.
-        if self.groups.is_idle and not MAY_COUNT.search(line):
+        if self.groups.is_idle and not any(piece in line for piece in MAY_COUNT):
             return
         entry = _parsed(line)
         message = units.message(entry)[:MOST_TEXT]

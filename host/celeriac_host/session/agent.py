@@ -134,6 +134,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         wire.send_paced({"id": ident, "progress": {"kind": "chunk", "data": text}})
 
     host.note = lambda text: progress({"kind": "note", "message": text})
+    host.unit = _unit_of(message)
     host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
     if ask == "look":
@@ -153,6 +154,15 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
             message["request"], host
         )
     raise Fault(f"unknown request {ask!r}")
+
+
+def _unit_of(message: dict[str, Any]) -> str | None:
+    """The unit that a request is about, whose limits hold for programs that it starts."""
+    query = message.get("query")
+    places = list(query.values()) if isinstance(query, dict) else []
+    places += [message, message.get("meta"), message.get("request"), message.get("extract")]
+    names = (each.get("unit") for each in places if isinstance(each, dict))
+    return next((each for each in names if isinstance(each, str) and each), None)
 
 
 def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:

@@ -23,6 +23,7 @@ AWAITING = "awaiting"
 ROLLING = "rolling.json"
 # Of a unit, in that folder. A name that begins with a dot is a temporary file.
 WAIT = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
+WAIT_NUMBERS = ("withinSeconds", "deadline", "bootDeadline")
 DIFF_LIMIT = 16 * 1024
 LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
 # Per unit.
@@ -197,7 +198,9 @@ def _is_wait(found: dict[str, Any], unit: str) -> bool:
         found.get("unit") == unit
         and isinstance(idents, list)
         and len(idents) > 0
-        and all(name in found for name in ("withinSeconds", "deadline", "bootId", "bootDeadline"))
+        and all(isinstance(each, str) for each in idents)
+        and isinstance(found.get("bootId"), str)
+        and all(type(found.get(name)) in (int, float) for name in WAIT_NUMBERS)
     )
 
 
@@ -279,9 +282,27 @@ def _lines(state: str) -> list[dict[str, Any]]:
     for text in texts:
         with suppress(ValueError):
             line = json.loads(text)
-            if isinstance(line, dict) and isinstance(line.get("release"), int) and "unit" in line:
+            if isinstance(line, dict) and _is_whole(line):
                 found.append(line)
     return found
+
+
+def _is_whole(line: dict[str, Any]) -> bool:
+    """Whether it has what is read of it: a line that a person has changed must stop nothing."""
+    texts = ["unit"]
+    if "verdict" in line:
+        texts += ["verdict", "by", "why"]
+    elif "soak" in line:
+        texts += ["soak", "by", "why"]
+    elif line.get("transaction", "") is not None:
+        # Release 0 has none.
+        texts += ["transaction"]
+    return (
+        type(line.get("release")) is int
+        and type(line.get("at")) in (int, float)
+        and all(isinstance(line.get(name), str) for name in texts)
+        and ("soak" not in line or "verdict" in line or isinstance(line.get("figures"), dict))
+    )
 
 
 def _awaiting_path(state: str, unit: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from typing import Iterator, NamedTuple
 
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 
 COPY_FOLDERS = ("/var/tmp", "/tmp")
@@ -47,7 +47,7 @@ def folder_for_copy(needed: int) -> Iterator[str]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove_tree(folder)
 
 
 def _remove_left_folders() -> None:
@@ -59,7 +59,7 @@ def _remove_left_folders() -> None:
         for path in glob.glob(os.path.join(parent, "celeriac-[0-9]*-*")):
             match = re.fullmatch(r"celeriac-([0-9]+)-\w+", os.path.basename(path))
             if match and _is_ours(path) and not os.path.isdir(f"/proc/{match.group(1)}"):
-                shutil.rmtree(path, ignore_errors=True)
+                files.remove_tree(path)
 
 
 def _is_ours(path: str) -> bool:

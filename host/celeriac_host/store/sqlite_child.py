@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from celeriac_host.store.copies import TooLarge
 from celeriac_host.store.sqlite_locks import explain_lock, ids_of, read_ids
-from celeriac_host.system import owned
+from celeriac_host.system import box, owned
 from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import SLICE_SECONDS, System
@@ -39,7 +39,7 @@ MEMORY_LIMIT_BYTES = 2048 * MIB
 SEND_SECONDS = 30.0
 PIECE_BYTES = MIB
 # prctl(2)
-PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 
 class NoAnswer(OperationError):
@@ -238,15 +238,17 @@ def working(host: System, whom: AppUser, work: Work) -> Iterator[Conversation]:
 @contextmanager
 def _in_child(host: System, whom: AppUser | None, work: Work) -> Iterator[Conversation]:
     ours, theirs = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        _be_child(whom, work, theirs)
-    theirs.close()
-    conversation = Conversation(ours, child, work, host)
-    try:
-        yield conversation
-    finally:
-        conversation.close()
+    is_other = os.geteuid() == 0 and whom is not None and whom.identity.uid != 0
+    with host.keepers.held(is_other and host.has_services(), work.longest_seconds) as group:
+        child = os.fork()
+        if child == 0:
+            _be_child(whom, work, theirs, group)
+        theirs.close()
+        conversation = Conversation(ours, child, work, host)
+        try:
+            yield conversation
+        finally:
+            conversation.close()
 
 
 def ask(path: str, host: System, whom: AppUser, work: Callable[[], Any]) -> Any:
@@ -264,7 +266,7 @@ def look(host: System, whom: AppUser, work: Work) -> Any:
 # --- in the child -------------------------------------------------------------------------------
 
 
-def _be_child(whom: AppUser | None, work: Work, end: socket.socket) -> None:
+def _be_child(whom: AppUser | None, work: Work, end: socket.socket, group: int | None) -> None:
     """Never returns: the handlers, threads and buffers of the agent stay with the parent."""
     channel = Channel(end)
     try:
@@ -274,6 +276,9 @@ def _be_child(whom: AppUser | None, work: Work, end: socket.socket) -> None:
         _keep_only([end.fileno(), *work.files])
         _limit(work.longest_seconds)
         os.chdir("/")
+        if group is not None:
+            with suppress(OSError):
+                box.join(group)
         if whom is not None:
             _become(whom, work.path if work.own else None)
             if work.own:
@@ -347,13 +352,15 @@ def _become(whom: AppUser, path: str | None) -> None:
     os.seteuid(0)
     os.setgid(gid)
     os.setuid(uid)
-    # The memory of the agent is not for the user, nor may this process become root again.
+    # The memory of the agent is not for the user, nor may this process become root again or outlive
+    # the agent.
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
         prctl, none = ctypes.CDLL(None).prctl, ctypes.c_ulong(0)
         prctl(PR_SET_DUMPABLE, none, none, none, none)
         prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), none, none, none)
+        prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), none, none, none)
 
 
 def _require_own(path: str, whom: AppUser) -> None:

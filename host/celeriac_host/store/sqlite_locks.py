@@ -39,16 +39,23 @@ def read_ids(said: Any) -> Ids:
 
 
 def explain_lock(path: str, waited: str, ids: Ids) -> str:
-    holders = lock_holders(ids)
+    holders = lock_holders(path, ids)
     who = f" by {', '.join(holders)}" if holders else ""
     return f"{path} is locked{who}; {waited}, nothing was changed"
 
 
-def lock_holders(ids: Ids) -> list[str]:
-    """Processes with a write lock on it, or else with it open; empty if none is found."""
-    with_file_open = [pid for pid in _pids() if _has_open(pid, ids)]
-    writing = [pid for pid in _locking({inode for _, inode in ids}) if pid in with_file_open]
-    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]
+def lock_holders(path: str, ids: Ids) -> list[str]:
+    """Processes with a write lock on it, or else with it open; empty if none is found.
+
+    By what the kernel lists: a look at the open file of a user could wait for that user.
+    """
+    paths = {os.path.normpath(path) + suffix for suffix in COMPANIONS}
+    # A process may see it below another folder, and a number of a file is not the only one.
+    names = {os.path.basename(each) for each in paths}
+    writing = _locking({inode for _, inode in ids})
+    found = [pid for pid in writing if names & set(map(os.path.basename, _links(pid)))]
+    found = found or [pid for pid in _pids() if paths & set(_links(pid))]
+    return [_describe_process(pid) for pid in found[:5]]
 
 
 def _locking(inodes: set[int]) -> list[int]:
@@ -74,15 +81,15 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != ours]
 
 
-def _has_open(pid: int, ids: Ids) -> bool:
+def _links(pid: int) -> list[str]:
+    """The paths of what the process has open, as far as we may know."""
     folder = f"/proc/{pid}/fd"
+    found = []
     with suppress(OSError):
         for name in os.listdir(folder):
             with suppress(OSError):
-                about = os.stat(os.path.join(folder, name))
-                if (about.st_dev, about.st_ino) in ids:
-                    return True
-    return False
+                found.append(os.readlink(os.path.join(folder, name)))
+    return found
 
 
 def _describe_process(pid: int) -> str:

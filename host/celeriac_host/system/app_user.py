@@ -50,7 +50,10 @@ def app_user(host: System, unit: str, user: str | None = None) -> AppUser:
 
 def named(args: dict[str, Any]) -> Identity:
     """The user that an operation names. Raises OperationError."""
-    return identity(args["user"])
+    user = args.get("user")
+    if not isinstance(user, str) or not user:
+        raise OperationError("the plan does not name the user of the app")
+    return identity(user)
 
 
 def name_of_unit(host: System, unit: str) -> str:
@@ -72,6 +75,11 @@ def _owner(unit: str, seen: dict[str, str]) -> str:
             "input `app-user`"
         )
     return seen.get("User") or "root"
+
+
+def of_properties(seen: dict[str, str]) -> Identity:
+    """The user and the groups of a unit's processes (`systemctl show`). Raises OperationError."""
+    return _identity(seen)
 
 
 def _identity(seen: dict[str, str]) -> Identity:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 from contextlib import suppress
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from celeriac_host.system import services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.keepers import Keepers, Kept
 from celeriac_host.system.services import Restrictions
 
 END_GRACE_SECONDS = 5.0
@@ -25,6 +25,7 @@ class Program(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def start(
+    keepers: Keepers,
     argv: Sequence[str],
     whom: Identity | None,
     env: Mapping[str, str | None],
@@ -33,13 +34,15 @@ def start(
     asked: Restrictions | None = None,
     in_service: bool = False,
     timeout: float = 60.0,
+    network_of_unit: bool = True,
 ) -> Any:
     """Starts a command in its own session, as `whom`, with pipes for its output.
 
     `env` is merged into a small default environment; `None` removes a variable. With the
-    restrictions of a unit it is the whole environment. `in_service`: in a transient service, which
-    ends `timeout` and some seconds later at the latest. Another user's program never gains
-    privileges, whether restricted or not. Raises OperationError, OSError, SubprocessError.
+    restrictions of a unit it is the whole environment. `in_service`: in a transient service with
+    the restrictions, if there are any, otherwise under a keeper in one. It is ended `timeout` and
+    some seconds later at the latest. Another user's program never gains privileges, whether
+    restricted or not. Raises OperationError, OSError, SubprocessError.
     """
     if whom is not None and os.geteuid() not in (0, whom.uid):
         raise OperationError(f"only root can run {argv[0]} as {whom.name}", ran=argv)
@@ -47,7 +50,10 @@ def start(
     if asked is not None and in_service:
         return _start_service(argv, whom, merged, cwd, stdin, asked, timeout)
     if whom is not None and os.geteuid() == 0 and whom.uid != 0:
-        return _start_as(argv, whom, merged, cwd or "/", stdin, asked)
+        where = cwd or "/"
+        return keepers.start(
+            argv, whom, merged, where, stdin, asked, timeout, in_service, network_of_unit
+        )
     return Program(
         list(argv),
         stdin=stdin,
@@ -57,37 +63,6 @@ def start(
         env=merged,
         start_new_session=True,
     )
-
-
-def _start_as(
-    argv: Sequence[str],
-    whom: Identity,
-    env: Mapping[str, str],
-    cwd: str,
-    stdin: Any,
-    asked: Restrictions | None,
-) -> Program:
-    """The child enters `cwd` as the user: root would pass folders that the user may not enter."""
-    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        return Program(
-            list(argv),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            start_new_session=True,
-            preexec_fn=_becoming(whom, asked, cwd, tell),
-        )
-    except subprocess.SubprocessError:
-        # Python itself does not say which error it was.
-        with suppress(BlockingIOError, ValueError):
-            number = int(os.read(told, 16))
-            raise OSError(number, os.strerror(number), cwd) from None
-        raise
-    finally:
-        os.close(told)
-        os.close(tell)
 
 
 def _start_service(
@@ -137,8 +112,11 @@ class Feed:
         return bool(self.left)
 
 
-def end(process: Program) -> None:
+def end(process: Program | Kept) -> None:
     """Ends all that it has started: SIGTERM, then SIGKILL."""
+    if isinstance(process, Kept):
+        process.finish()
+        return
     if process.service is not None and process.poll() is None:
         services.stop(process.service)
         # Then the systemd-run that waits for it ends by itself.
@@ -163,16 +141,20 @@ def end(process: Program) -> None:
         process.end = services.ended(process.service)
 
 
-def code_of(process: Program) -> int:
+def code_of(process: Program | Kept) -> int:
     """The exit code; negative when a signal ended the process. For one that `end` has ended."""
-    if process.end is not None:
+    if isinstance(process, Program) and process.end is not None:
         return process.end.code
     # None: not even SIGKILL ended it (a process in uninterruptible sleep).
     return -signal.SIGKILL if process.returncode is None else process.returncode
 
 
-def refusal(process: Program, argv: Sequence[str], err: str) -> OperationError | None:
-    """Why systemd did not start the program; None: it did, or was not asked."""
+def refusal(process: Program | Kept, argv: Sequence[str], err: str) -> OperationError | None:
+    """Why the program was not started, or did not end by itself; None: it was, and did."""
+    if isinstance(process, Kept):
+        lines = [line for line in err.splitlines() if line.strip()][-20:]
+        why = f"{argv[0]} was ended: {process.why}"
+        return OperationError(why, ran=argv, evidence=lines) if process.why else None
     if process.service is None:
         return None
     lines = [line for line in err.splitlines() if line.strip()]
@@ -205,51 +187,6 @@ def _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[s
     merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)
     merged.update(env)
     return {name: value for name, value in merged.items() if value is not None}
-
-
-def _becoming(
-    whom: Identity, asked: Restrictions | None, cwd: str, tell: int
-) -> Callable[[], None]:
-    groups, gid, uid = list(whom.groups), whom.gid, whom.uid
-    limits = [(resource.RLIMIT_CORE, (0, 0))]
-    for name, values in (asked.rlimits if asked else {}).items():
-        soft, hard = (resource.RLIM_INFINITY if one == "infinity" else int(one) for one in values)
-        limits.append((getattr(resource, f"RLIMIT_{name}"), (soft, hard)))
-    umask = asked.umask if asked else 0o022
-    gain_nothing = _no_new_privileges()
-
-    def become() -> None:
-        for which, pair in limits:
-            resource.setrlimit(which, pair)
-        os.umask(umask)
-        os.setgroups(groups)
-        os.setgid(gid)
-        os.setuid(uid)
-        gain_nothing()
-        try:
-            os.chdir(cwd)
-        except OSError as error:
-            os.write(tell, str(error.errno).encode())
-            raise
-
-    return become
-
-
-PR_SET_NO_NEW_PRIVS = 38
-
-
-def _no_new_privileges() -> Callable[[], None]:
-    """A call that closes the way to other users: set-user-ID programs, sudo, file capabilities."""
-    # Imported here: slow, and before the fork.
-    import ctypes
-
-    control = ctypes.CDLL(None, use_errno=True).prctl
-
-    def close() -> None:
-        if control(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
-
-    return close
 
 
 def _kill_group(group: int) -> None:

@@ -8,7 +8,9 @@ import glob
 import hashlib
 import os
 import re
+import shutil
 import stat
+import subprocess
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Iterator, NamedTuple
 
@@ -231,14 +233,14 @@ def remove_folders(folders: list[str]) -> None:
 
 
 def remove_tree(folder: str) -> None:
-    """Removes what it can of a tree; does not follow symbolic links."""
-    for path, folders, names in os.walk(folder, topdown=False):
-        for each in (*folders, *names):
-            whole = os.path.join(path, each)
-            with suppress(OSError):
-                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)
-    with suppress(OSError):
-        os.rmdir(folder)
+    """Removes what it can of a tree, of any depth; does not follow symbolic links."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        # Another user may have nested more folders than Python's own function can follow.
+        nothing = subprocess.DEVNULL
+        words = ["rm", "-rf", "--", folder]
+        subprocess.run(words, stdin=nothing, stdout=nothing, stderr=nothing, check=False)
 
 
 def sync_folder(folder: str) -> None:

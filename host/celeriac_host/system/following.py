@@ -97,10 +97,10 @@ def follow(
     of a unit, `env` is the whole environment. Raises OperationError if the command cannot be
     started or prints more than `most`, RunnerGone.
     """
-    in_service = asked is not None and host.can_restrict(asked)
+    in_service = host.starts_in_service(asked)
     try:
         process = child.start(
-            argv, whom, env or {}, cwd, subprocess.PIPE, asked, in_service, timeout
+            host.keepers, argv, whom, env or {}, cwd, subprocess.PIPE, asked, in_service, timeout
         )
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -153,6 +153,10 @@ def follow(
                     # A background process that it left may hold the pipes open: do not wait for it.
                     if now - ended > 1:
                         break
+                if not selector.get_map():
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(0.02)
+                    continue
                 for key, _ in selector.select(SLICE_SECONDS):
                     if not key.data(key.fileobj):
                         selector.unregister(key.fileobj)
@@ -160,6 +164,7 @@ def follow(
     finally:
         os.close(answers)
         child.end(process)
+    host.tell_left(process, argv)
     said = bytes(err).decode("utf-8", "replace")
     refused = child.refusal(process, argv, said)
     if refused is not None:

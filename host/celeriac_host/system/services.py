@@ -18,14 +18,15 @@ from celeriac_host.system.identities import Identity
 
 FOLDER = "/run/celeriac/programs"
 PREFIX = "celeriac-program-"
+KEEPER_PREFIX = "celeriac-keeper-"
 BOOTED = "/run/systemd/system"
 BUS = "/run/dbus/system_bus_socket"
 END_GRACE_SECONDS = 5
 # For systemd to stop the service, in addition to the program's own time.
 MARGIN_SECONDS = 30
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# See `prepare`.
-OWN = re.compile(rf"{PREFIX}\d+-[0-9a-f]+\.service")
+# See `prepare` and `keeper`.
+OWN = re.compile(rf"(?:{PREFIX}|{KEEPER_PREFIX})\d+-[0-9a-f]+\.service")
 # What systemd adds to a status in front of the program's own, by its exit code.
 STATUSES = {
     200: "could not change to its working directory",
@@ -110,10 +111,10 @@ NONE = Restrictions((), {}, 0o022, False)
 
 
 class Service(NamedTuple):
-    """A transient service that has been requested."""
+    """A transient service that has been requested. One without a folder does not tell its end."""
 
     name: str
-    folder: str
+    folder: str = ""
 
 
 class Refused(OSError):
@@ -122,11 +123,7 @@ class Refused(OSError):
 
 def restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:
     """Those of the unit with these properties (`systemctl show`)."""
-    wanted: list[tuple[str, str]] = []
-    for name, neutral in RESTRICTIONS.items():
-        # A list of several lines is a list of several values.
-        wanted += [(name, line) for line in seen.get(name, "").split("\n") if line != neutral]
-    wanted = [(name, value) for name, value in wanted if value]
+    wanted = [pair for name in RESTRICTIONS for pair in values_of(name, seen)]
     names = {name for name, _ in wanted}
     if "SystemCallFilter" in names:
         number = seen.get("SystemCallErrorNumber", "")
@@ -159,8 +156,15 @@ def restrictions(unit: str, seen: Mapping[str, str]) -> Restrictions:
     return Restrictions(wanted, rlimits, octal, needs, unset)
 
 
+def values_of(name: str, seen: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A restriction of a unit, once for each of its values; none where it restricts nothing."""
+    # A list of several lines is a list of several values.
+    lines = seen.get(name, "").split("\n")
+    return [(name, line) for line in lines if line and line != RESTRICTIONS[name]]
+
+
 def is_own(unit: str) -> bool:
-    """Whether a unit is such a service, by its name."""
+    """Whether a unit is such a service, or a keeper's, by its name."""
     return OWN.fullmatch(unit) is not None
 
 
@@ -185,6 +189,11 @@ def prepare(env: Mapping[str, str]) -> Service:
     return Service(f"{PREFIX}{os.getpid()}-{number}.service", folder)
 
 
+def keeper() -> Service:
+    """A service for `keepers.py`."""
+    return Service(f"{KEEPER_PREFIX}{os.getpid()}-{os.urandom(4).hex()}.service")
+
+
 def command(
     service: Service,
     argv: Sequence[str],
@@ -194,15 +203,18 @@ def command(
     timeout: float,
 ) -> list[str]:
     """The systemd-run that starts it, with its pipes, and waits for its end."""
-    # systemd writes it, as root and outside the restrictions: the program cannot forge it.
     tell = f'echo "$$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS" >{service.folder}/ended'
+    told = [
+        ("EnvironmentFile", os.path.join(service.folder, "environment")),
+        # systemd writes it, as root and outside the restrictions: the program cannot forge it.
+        ("ExecStopPost", f"+/bin/sh -c '{tell}'"),
+    ]
     properties = [
         ("NoNewPrivileges", "yes"),
-        ("EnvironmentFile", os.path.join(service.folder, "environment")),
+        *(told if service.folder else ()),
         ("UnsetEnvironment", " ".join(asked.unset)),
         ("WorkingDirectory", cwd or "/"),
         ("UMask", f"{asked.umask:04o}"),
-        ("ExecStopPost", f"+/bin/sh -c '{tell}'"),
         ("TimeoutStopSec", f"{END_GRACE_SECONDS}s"),
         ("RuntimeMaxSec", f"{timeout + MARGIN_SECONDS:.0f}s"),
         # Without a line in the journal for each start and stop.

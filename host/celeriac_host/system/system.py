@@ -6,7 +6,7 @@ import os
 import selectors
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import (
     Any,
     BinaryIO,
@@ -17,9 +17,10 @@ from typing import (
     Sequence,
 )
 
-from celeriac_host.system import child, services
+from celeriac_host.system import box, child, services
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.keepers import Keepers, Kept
 from celeriac_host.system.services import Restrictions
 
 STATE_FOLDER = "/var/lib/celeriac"
@@ -62,6 +63,10 @@ class System:
         # Unit → the invocation whose consumers this process cancelled.
         self.cancelled: dict[str, str] = {}
         self._shields = 0
+        # What this process works on: its limits are those of other programs on the app's files.
+        self.unit: str | None = None
+        self.keepers = Keepers(self._box, lambda message: self.note(message))
+        self._boxes: dict[str | None, Restrictions] = {}
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -91,7 +96,7 @@ class System:
 
         Raises OperationError if there is none, and the restrictions need it.
         """
-        if services.are_there():
+        if self.has_services():
             return True
         if asked.needs_systemd:
             raise OperationError(
@@ -100,6 +105,29 @@ class System:
                 + "…, and systemd cannot be asked to do so (as root, over its bus)"
             )
         return False
+
+    def has_services(self) -> bool:
+        """Whether systemd can start programs for us."""
+        return services.are_there()
+
+    def _box(self) -> Restrictions:
+        """For programs on the files of the app that this process works on."""
+        if self.unit not in self._boxes:
+            seen: dict[str, str] = {}
+            if self.unit:
+                argv = ["systemctl", "show", "--no-pager", "-p", ",".join(box.SHOWN), "--"]
+                # Without an answer, the defaults: an undo must not fail for want of one.
+                with suppress(OperationError):
+                    done = self.run([*argv, self.unit], timeout=30, check=False)
+                    for line in done.out.splitlines():
+                        name, _, value = line.partition("=")
+                        seen[name] = f"{seen[name]}\n{value}" if name in seen else value
+            self._boxes[self.unit] = box.box(seen)
+        return self._boxes[self.unit]
+
+    def starts_in_service(self, asked: Restrictions | None) -> bool:
+        """As `can_restrict`; without restrictions of a unit, whether there can be a keeper."""
+        return self.has_services() if asked is None else self.can_restrict(asked)
 
     def run(
         self,
@@ -114,20 +142,32 @@ class System:
         tick: Tick | None = None,
         stdin: BinaryIO | None = None,
         asked: Restrictions | None = None,
+        network_of_unit: bool = True,
     ) -> Completed:
         """Runs a command in its own session and waits for it.
 
         `stdin` is an open file for it to read, even one that its user may not open. `env` as in
-        `child.start`. `asked` are the restrictions of a unit. `check` lists the accepted exit
-        codes: True means `(0,)`, False any. Keeps the first `limit_bytes` of stdout and the last
-        64 KiB of stderr. Ends all that it has started after the timeout or if the runner is gone.
+        `child.start`. `asked` are the restrictions of a unit, `network_of_unit` as in
+        `Keepers.start`. `check` lists the accepted exit codes: True means `(0,)`, False any. Keeps
+        the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends all that it has
+        started after the timeout or if the runner is gone.
         Raises OperationError, RunnerGone.
         """
         whom = identity(user) if isinstance(user, str) else user
         source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            in_service = asked is not None and self.can_restrict(asked)
-            process = child.start(argv, whom, env or {}, cwd, source, asked, in_service, timeout)
+            process = child.start(
+                self.keepers,
+                argv,
+                whom,
+                env or {},
+                cwd,
+                source,
+                asked,
+                self.starts_in_service(asked),
+                timeout,
+                network_of_unit,
+            )
         except FileNotFoundError as error:
             missing = os.fsdecode(error.filename or argv[0])
             if check is False and missing == argv[0]:
@@ -140,6 +180,7 @@ class System:
             in_time = self._follow(process, input, timeout, output, tick)
         finally:
             child.end(process)
+        self.tell_left(process, argv)
         done = output.completed(argv, child.code_of(process))
         refused = child.refusal(process, argv, done.err)
         if refused is not None and in_time:
@@ -160,6 +201,18 @@ class System:
                 evidence=lines,
             )
         return done
+
+    def tell_left(self, process: Any, argv: Sequence[str]) -> None:
+        """Says so if processes of a program of another user had to be ended."""
+        if not isinstance(process, Kept):
+            return
+        if process.left:
+            self.note(f"{argv[0]}: ended {_processes(process.left)} that it had left running")
+        if process.ooms:
+            self.note(
+                f"{argv[0]}: the kernel ended {_processes(process.ooms)} that needed more memory "
+                f"than {process.keeper.memory()}"
+            )
 
     def _follow(
         self,
@@ -194,7 +247,8 @@ class System:
                     next_tick = now + tick.seconds
                     tick.call()
                 if not selector.get_map():
-                    time.sleep(0.02)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(0.02)
                     continue
                 for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):
                     if not key.data(key.fileobj):
@@ -230,3 +284,7 @@ class _Output:
 
 def _ending(code: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _processes(count: int) -> str:
+    return "a process" if count == 1 else f"{count} processes"

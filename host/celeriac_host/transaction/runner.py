@@ -117,6 +117,7 @@ class _Work:
         self.id = os.path.basename(folder)
         self.operations: list[dict[str, Any]] = plan["operations"]
         self.meta: dict[str, Any] = plan["meta"]
+        host.unit = self.meta.get("unit")
         self.confirm_by: float | None = None
         self.release: int | None = None
         self.journal = Journal(folder)

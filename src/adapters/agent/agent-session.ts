@@ -136,7 +136,7 @@ export class AgentSession implements Agent {
     const { look, lookAtTasks } = limits;
     const begun = clock.epoch();
     const usual = slow.some((name) => name in query) ? lookAtTasks : look;
-    const total = seconds(usual + (query.command?.timeoutSeconds ?? 0));
+    const total = seconds(usual + ownTime(query));
     const answer = await this.#link.ask({ ask: 'look', query }, step, { total });
     const ended = clock.epoch();
     const facts = readFacts(answer, query, step);
@@ -308,6 +308,12 @@ export class AgentSession implements Agent {
     await link.sayBye(this.#settings.limits.bye);
     await connection.close();
   }
+}
+
+/** What commands and URLs of the user may take. */
+function ownTime({ command, http }: FactQuery): number {
+  const probes = http?.probes ?? [];
+  return probes.reduce((sum, each) => sum + each.timeoutSeconds, command?.timeoutSeconds ?? 0);
 }
 
 /** One message to the agent. */

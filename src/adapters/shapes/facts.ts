@@ -11,6 +11,7 @@ import {
   sysctlShape,
 } from './host-facts.ts';
 import {
+  environmentShape,
   pastShape,
   releaseShape,
   releasesShape,
@@ -74,6 +75,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
+  environment: environmentShape,
   companions: companionsShape,
   hardening: hardeningShape,
   samples: samplesShape,

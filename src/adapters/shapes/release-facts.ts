@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { FactAnswers, PastFact, ReleasesFact, UndoingFact } from '../../model/facts.ts';
-import type { ReleaseFact } from '../../model/release.ts';
+import type { NotOwnTree, ReleaseFact } from '../../model/release.ts';
 import { epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
 const transactionShape = z.object({
@@ -74,19 +74,23 @@ export const releasesShape = shapeOf<ReleasesFact>()(
   }),
 );
 
+const notOwn = z.object({
+  kind: z.literal('not-own'),
+  path: text,
+  user: text,
+  problem: text,
+  fix: text,
+});
+
+export const environmentShape = shapeOf<NotOwnTree | null>()(notOwn.nullable());
+
 export const releaseShape = shapeOf<ReleaseFact>()(
   z.object({
     tree: z.discriminatedUnion('kind', [
       z.object({ kind: z.literal('none') }),
       z.object({ kind: z.literal('absent'), path: text }),
       z.object({ kind: z.literal('unusable'), path: text, problem: text }),
-      z.object({
-        kind: z.literal('not-own'),
-        path: text,
-        user: text,
-        problem: text,
-        fix: text,
-      }),
+      notOwn,
       z.object({
         kind: z.literal('checkout'),
         path: text,

@@ -41,6 +41,32 @@ async function report({ output, render }: { output: string; render: () => void }
   await reporter.flush();
 }
 
+describe('a line that stands for the state of something', () => {
+  const { isTTY, columns } = process.stdout;
+  afterEach(() => Object.assign(process.stdout, { isTTY, columns }));
+
+  it('is replaced on a terminal, and cut to its width', async () => {
+    Object.assign(process.stdout, { isTTY: true, columns: 12 });
+    const reporter = new GithubReporter();
+    await reporter.group('gate', async () => {
+      expect(reporter.live('0 of 2 probes done')).toBe(true);
+      expect(reporter.live('1 of 2\u001b[2J')).toBe(true);
+      reporter.info('back');
+      reporter.live('2 of 2');
+    });
+    const clear = '\r\u001b[2K';
+    expect(log.replaceAll('\r\n', '\n')).toBe(
+      `::group::gate\n${clear}0 of 2 prob${clear}1 of 2${clear}back\n${clear}2 of 2${clear}::endgroup::\n`,
+    );
+  });
+
+  it('is none in a log', () => {
+    Object.assign(process.stdout, { isTTY: false });
+    expect(new GithubReporter().live('0 of 2 probes done')).toBe(false);
+    expect(log).toBe('');
+  });
+});
+
 describe('text from a host', () => {
   const hostile = '\u001b]52;c;eA==\u0007\u001b[2J\u009b31m\u202ex\n::error::no\n##[group]no';
 

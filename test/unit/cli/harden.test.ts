@@ -127,7 +127,7 @@ describe('celeriac harden', () => {
 test('celeriac unharden has nothing to do on a host that was not hardened', async () => {
   const { code, out, applied } = await bareHost().run(['unharden']);
   expect([code, applied]).toEqual([0, []]);
-  expect(out).toContain('Nothing to do');
+  expect(out.match(/Nothing to do/g)).toHaveLength(1);
 });
 
 test('a user that the policy has forgotten is named, and goes with the rest', async () => {

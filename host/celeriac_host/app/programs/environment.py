@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import shutil
 import stat
 from typing import Any, Dict
 
@@ -11,6 +10,7 @@ from celeriac_host.app.programs.own_folders import (
     Refused,
     is_folder,
     make_folder,
+    remove_tree,
     require_own,
     require_private,
     require_whole,
@@ -85,7 +85,7 @@ def keep_environment(args: Dict[str, Any]) -> Any:
         os.rename(copy + PART, copy)
     except BaseException:
         for folder in (copy + PART, copy + FAILED):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
         raise
     return [name for name in there if is_copy(name) and name[: len(keep)] not in stay]
 

@@ -11,6 +11,7 @@ from celeriac_host.app.programs.own_folders import (
     exists,
     is_folder,
     make_folder,
+    remove_tree,
     require_own,
     require_private,
     serve,
@@ -65,8 +66,7 @@ def unpack(args: Dict[str, Any]) -> Any:
     make_folder(releases)
     require_own(releases)
     final, part = os.path.join(releases, name), os.path.join(releases, "." + name + ".part")
-    if os.path.lexists(part):
-        shutil.rmtree(part)
+    remove_tree(part)
     made = not os.path.lexists(final)
     files = 0
     try:
@@ -80,7 +80,7 @@ def unpack(args: Dict[str, Any]) -> Any:
             os.sync()
             os.rename(part, final)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_tree(part)
         raise
     return {"files": files, "made": made}
 
@@ -176,7 +176,7 @@ def link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:
             return
         os.unlink(inside)
     elif os.path.isdir(inside):
-        shutil.rmtree(inside)
+        remove_tree(inside)
     elif os.path.lexists(inside):
         os.unlink(inside)
     os.symlink(target, inside)
@@ -230,7 +230,7 @@ def remove(args: Dict[str, Any]) -> Any:
     for name in args["names"]:
         path = os.path.join(folder, name)
         if not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         if os.path.lexists(path):
             left.append(name)
     return left

@@ -105,6 +105,27 @@ describe('a session', () => {
     ]);
   });
 
+  test('waits as long as commands and URLs of the user may take', async () => {
+    const fact = { code: 0, output: '', seconds: 1, problem: null };
+    const script = fakeAgent({
+      onAsk: ({ id, query }, agent) => {
+        const answer = 'command' in (query as object) ? { command: fact } : { http: [] };
+        setTimeout(() => agent.say({ id, answer }), 300);
+      },
+    });
+    const timeoutSeconds = seconds(60);
+    const command = { unit: 'w.service', interpreter: [], argv: ['true'], timeoutSeconds };
+    const probes = [{ url: 'http://127.0.0.1/', timeoutSeconds }];
+    await using server = await TestServer.start({ onExec: script });
+    const limits = { look: seconds(0.05) };
+    await using agent = await openAgent(
+      { target: server.target(), program: PROGRAM, limits },
+      quiet,
+    );
+    expect(await agent.look({ command })).toEqual({ command: fact });
+    expect(await agent.look({ http: { probes } })).toEqual({ http: [] });
+  });
+
   test('records nothing over a key that may only read', async () => {
     for (const access of ['read', 'change'] as const) {
       const asks: string[] = [];
