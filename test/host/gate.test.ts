@@ -13,8 +13,11 @@ import { BACKEND, shell, UNIT, waitUntil } from './lib/worker.ts';
 
 /** What the kernel of its host keeps from a container. */
 const hidden = ['swap', 'memory', 'memory-events', 'oom', 'kernel-oom'];
-/** The rest of it, of the gate; and the search for jobs, which this app is not asked for. */
-const unasked = ['gate-peak', 'gate-oom', 'memory-return', 'stuck-jobs'];
+/**
+ * The rest of it, of the gate; the search for jobs, which this app is not asked for; and what a release
+ * has set, where there is none.
+ */
+const unasked = ['gate-peak', 'gate-oom', 'memory-return', 'stuck-jobs', 'settings'];
 
 const service = `MemoryMax=800M
 Restart=always
