@@ -116,7 +116,7 @@ describe('the broker', () => {
     expect((await verify()).failed).toEqual([]);
   });
 
-  test('whose queue grows is a warning', async () => {
+  test('whose queue grows is a warning', { tags: ['nightly'] }, async () => {
     await machine.writeFile(
       '/tmp/producer.py',
       `import time
@@ -176,7 +176,7 @@ describe('what it logs', () => {
     expect(verdict).toBe('pass');
   });
 
-  test('the digits 429 that are none', async () => {
+  test('the digits 429 that are none', { tags: ['nightly'] }, async () => {
     await print(
       `for i in $(seq 300); do
   echo "row 429 of 4290 done in 429ms, id 429, 429 items, size=429"
@@ -198,7 +198,7 @@ done`,
     expect((await verify({ 'max-errors': '0' })).failed).toEqual(['errors']);
   });
 
-  test('more than journald keeps', async () => {
+  test('more than journald keeps', { tags: ['nightly'] }, async () => {
     const settings = 'LogRateLimitIntervalSec=2s\nLogRateLimitBurst=100\n';
     const lines = 'seq 3000; sleep 3; echo further; sleep 3; echo more';
     await print(lines, settings);

@@ -275,7 +275,7 @@ async function lookOnly(): Promise<void> {
   expect(added.out).toContain('+  "readers": [');
   clone.commit('Another change', { 'backend/change.txt': 'newer\n' });
   const dry = await succeed('deploy-worker', { ...deploying, 'dry-run': 'true' }, plan);
-  expect(dry.log).toContain('Dry run: 9 operations planned');
+  expect(dry.log).toContain('Dry run: 10 operations planned');
   const before = await head();
   const refused = await act('deploy-worker', deploying, plan);
   expectOneError(refused);
