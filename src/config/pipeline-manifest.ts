@@ -13,14 +13,23 @@ export interface PipelineStep {
   readonly with: Readonly<Record<string, string>>;
 }
 
-/** What is one input for people, but not the same for both actions that have it. */
+/** What the gate is not told as the other actions are. */
 const own: Readonly<Record<string, string>> = {
-  // No limit is nothing that verify could require.
-  'verify.memory-max': "inputs.memory-max != 'off' && inputs.memory-max || ''",
-  'verify.memory-high': "inputs.memory-high != 'off' && inputs.memory-high || ''",
   // A soak would confirm no release, whatever the fleet file says.
   'verify.mode': "'checks'",
 };
+
+/**
+ * To verify, these are requirements. The other actions warn of what a host cannot do (swap in a
+ * container, MemoryHigh without swap), and that is no reason to go back; verify compares the worker
+ * with what its release has proved.
+ */
+const notOfGate: ReadonlySet<string> = new Set([
+  'swap-size',
+  'concurrency',
+  'memory-max',
+  'memory-high',
+]);
 
 /** Of a soak, which is no part of a deploy. */
 const notOfPipeline: ReadonlySet<string> = new Set(['mode', 'soak-failure', 'soak', 'soak-report']);
@@ -63,7 +72,9 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
 };
 
 function step(id: string, name: string, action: ActionName, condition = ''): PipelineStep {
-  const names = Object.keys(manifests[action].inputs).filter((each) => each !== 'soak-failure');
+  const names = Object.keys(manifests[action].inputs).filter(
+    (each) => each !== 'soak-failure' && !(action === 'verify' && notOfGate.has(each)),
+  );
   const values = names.map((each) => [each, own[`${action}.${each}`] ?? `inputs.${each}`] as const);
   return { id, name, action, condition, with: Object.fromEntries(values) };
 }

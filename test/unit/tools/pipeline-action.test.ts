@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { parse } from 'yaml';
+import packageJson from '../../../package.json' with { type: 'json' };
+import { manifests } from '../../../src/config/action-manifests.ts';
+
+const root = join(import.meta.dirname, '../../..');
+const home = packageJson.repository.replace('github:', '');
+
+interface Action {
+  readonly inputs: Readonly<Record<string, unknown>>;
+  readonly runs: {
+    readonly steps: readonly { readonly uses: string; readonly with: Record<string, string> }[];
+  };
+}
+const action = parse(readFileSync(join(root, 'action.yml'), 'utf8')) as Action;
+
+it('has the inputs of the four actions, each passed on', () => {
+  const passed = action.runs.steps.flatMap((step) =>
+    [...JSON.stringify(step.with).matchAll(/inputs\.([a-z0-9-]+)/g)].map(([, name]) => name),
+  );
+  expect([...new Set(passed)].sort()).toEqual(Object.keys(action.inputs).sort());
+  const { 'soak-issue': _, ...four } = manifests;
+  const known = Object.values(four).flatMap(({ inputs }) => Object.keys(inputs));
+  const missing = known.filter((name) => !(name in action.inputs));
+  // A soak is no part of a deploy.
+  expect([...new Set(missing)].sort()).toEqual(['mode', 'soak-failure']);
+});
+
+it('uses the actions of this version, with inputs that they have', () => {
+  for (const { uses, with: values } of action.runs.steps) {
+    const [, name = ''] = /^.*\/actions\/([a-z-]+)@/.exec(uses) ?? [];
+    expect(uses).toBe(`${home}/actions/${name}@v${packageJson.version}`);
+    const { inputs } = manifests[name as keyof typeof manifests];
+    expect(Object.keys(values).filter((each) => !(each in inputs))).toEqual([]);
+  }
+});
+
+it('requires nothing of the host that the other steps only warn of', () => {
+  const gate = action.runs.steps.find(({ uses }) => uses.includes('/actions/verify@'));
+  const required = ['swap-size', 'concurrency', 'memory-max', 'memory-high'];
+  expect(Object.keys(gate?.with ?? {}).filter((name) => required.includes(name))).toEqual([]);
+  expect(gate?.with.mode).toBe('checks');
+});
+
+it('is shown in the README as it is used', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  expect(readme).toContain(`- uses: ${home}@v${packageJson.version} `);
+});
