@@ -9,7 +9,7 @@ import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts'
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
-import { readRows, SUPPORT, shell, show, UNIT, UNIT_PATH } from './lib/worker.ts';
+import { readRows, SUPPORT, shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 const CHECKOUT = '/srv/shop';
 const DATABASE = `${CHECKOUT}/backend/batch_processing.db`;
@@ -134,6 +134,7 @@ test('a key that is not root deploys, verifies, cleans up and rolls back, and no
   const original = clone.git('rev-parse', 'HEAD');
   await provision();
   await deploy();
+  await soak();
   await cleanUp();
   await loseTheAgent();
   await lookOnly();
@@ -240,6 +241,20 @@ async function deploy(): Promise<void> {
   expect(gate.log).toContain('Confirmed: transaction');
   const again = await succeed('deploy-worker', deploying);
   expect(again.outputs.changed, again.log).toBe('false');
+}
+
+/** Judged and recorded by the key that is not root, which then has the sampler stopped. */
+async function soak(): Promise<void> {
+  const samples = { mode: 'soak', 'soak-hours': '0.001' };
+  await waitUntil('the release is proven', async () => {
+    // What the timer does once a minute.
+    await shell(machine, 'systemctl start celeriac-sampler.service');
+    return (await succeed('verify', samples)).outputs.soak === 'proven';
+  });
+  await waitUntil('nothing is sampled', async () => {
+    const timer = 'systemctl is-active celeriac-sampler.timer || true';
+    return (await shell(machine, timer)) === 'inactive';
+  });
 }
 
 async function cleanUp(): Promise<void> {
