@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Callable, List, Sequence
 
 import pytest
-from celeriac_host.system import box, keepers, processes, services
+from celeriac_host.system import box, keeper, keepers, processes, services
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System
 from conftest import wait_for
 from hosts import Host
 
-# Nobody else's: limits of processes count all of a user.
-APP = Identity("app", 54871, 54871, (54872, 54873), "/nonexistent", "/bin/sh")
+# Nobody else's, nor of another run at the same time: limits of processes count all of a user.
+UID = 1_000_000 + os.getpid()
+APP = Identity("app", UID, UID, (UID + 1, UID + 2), "/nonexistent", "/bin/sh")
 # Prints its pid, in a session of its own, without a living parent.
 DAEMON = "(setsid sh -c 'echo $$; exec >/dev/null 2>&1; exec sleep 1000' &); sleep 0.3"
 
@@ -96,8 +97,8 @@ def test_a_program_is_only_its_user(host: Host) -> None:
     status = run(host, "umask; cat /proc/self/status").out.splitlines()
     found = dict(line.split(":\t", 1) for line in status[1:])
     assert status[0] == "0022"
-    assert found["Uid"].split() == found["Gid"].split() == ["54871"] * 4
-    assert found["Groups"].split() == ["54872", "54873"]
+    assert found["Uid"].split() == found["Gid"].split() == [str(UID)] * 4
+    assert found["Groups"].split() == [str(UID + 1), str(UID + 2)]
     assert found["NoNewPrivs"] == "1"
     assert int(found["CapEff"], 16) == int(found["CapPrm"], 16) == int(found["CapInh"], 16) == 0
     # Python ignores SIGPIPE, which is nothing for its children.
@@ -315,6 +316,67 @@ def test_nothing_survives_an_agent_that_is_killed(open_folder: Path) -> None:
         process.wait()
     pids = [int(each) for each in told.read_text().split()]
     wait_for(lambda: not any(is_there(pid) for pid in pids))
+
+
+def test_a_program_may_clear_up_when_its_agent_is_killed(open_folder: Path) -> None:
+    os.chmod(open_folder, 0o777)
+    begun, cleared = open_folder / "begun", open_folder / "cleared"
+    # Its output leads nowhere once the agent is gone.
+    clear = f"exec 2>/dev/null; trap 'touch {cleared}; exit' TERM"
+    script = f"{clear}; touch {begun}; while :; do sleep 0.1; done"
+    agent = f"""
+        from celeriac_host.system.identities import Identity
+        from hosts import Host
+        Host({str(open_folder)!r}).run(["sh", "-c", {script!r}], user=Identity{tuple(APP)!r})
+    """
+    paths = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(agent)], env={**os.environ, "PYTHONPATH": paths}
+    )
+    try:
+        wait_for(begun.exists)
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(cleared.exists)
+
+
+def test_a_number_that_has_changed_hands_gets_no_signal() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        start = keeper._origin(str(other.pid))[1]
+        try:
+            keeper._send(other.pid, start + 1, signal.SIGKILL)
+            assert other.poll() is None
+            keeper._send(other.pid, start, signal.SIGKILL)
+            assert other.wait() == -signal.SIGKILL
+        finally:
+            other.kill()
+
+
+def test_children_of_a_number_that_has_changed_hands_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    me, born = os.getpid(), 10
+    origins = {str(me): (1, 5), "70": (me, born), "71": (70, 12), "80": (me, 11), "81": (80, 13)}
+    looks: List[str] = []
+
+    def origin(pid: str) -> "tuple[int, int]":
+        looks.append(pid)
+        # Root's process has the number 70 by the second look.
+        return (1, 99) if pid == "70" and looks.count(pid) > 1 else origins[pid]
+
+    monkeypatch.setattr(keeper, "_origin", origin)
+    monkeypatch.setattr(os, "listdir", lambda path: list(origins))
+    assert keeper._descendants() == {(70, born), (80, 11), (81, 13)}
+
+
+def test_a_program_keeps_its_end_where_what_it_left_cannot_be_ended(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepers, "CLEARING_ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(keepers, "CLEARING_SECONDS", 0.0)
+    done = run(make_served(), "setsid sleep 5 & exit 3", check=False)
+    assert done.code == 3
 
 
 def test_want_of_memory_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ USUAL_SECONDS = 1800.0
 HELLO_SECONDS = 30.0
 # How long it tries to end what a program has left. A service ends it all, if it gives up.
 CLEARING_SECONDS = 5.0
-CLEARING_ALONE_SECONDS = 60.0
+CLEARING_ALONE_SECONDS = 30.0
 SEND_SECONDS = 30.0
 MESSAGE_LIMIT_BYTES = 64 * 1024
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
