@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Callable, List, Sequence
 
 import pytest
+from celeriac_host.store import sqlite_child
 from celeriac_host.system import box, keepers, processes, services
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System
@@ -375,3 +377,64 @@ def test_a_unit_that_is_not_there_has_no_say() -> None:
     found = box.box({**UNIT, "LoadState": "not-found"})
     assert "Slice" not in dict(found.properties)
     assert box.box({}) == found
+
+
+@pytest.fixture
+def longest(monkeypatch: pytest.MonkeyPatch, make_served: Callable[..., Served]) -> List[Any]:
+    """After how many seconds systemd ends each service that was started."""
+    make_served()
+    found: List[Any] = []
+
+    def command(service: services.Service, argv: List[str], *more: Any) -> List[str]:
+        found.append(more[-1])
+        return argv
+
+    monkeypatch.setattr(services, "command", command)
+    return found
+
+
+def test_a_keeper_that_is_held_is_nobody_elses(make_served: Callable[..., Served]) -> None:
+    host = make_served()
+    first = run(host, "echo $PPID").out
+    with host.keepers.held(True) as pid:
+        assert pid is not None and is_there(pid)
+        assert run(host, "echo $PPID").out == first != f"{pid}\n"
+    assert not is_there(pid)
+    assert run(host, "echo $PPID").out == first
+    assert len(host.keepers.known) == 1 and not host.notes
+
+
+def test_systemd_does_not_end_who_waits_for_the_runner(
+    longest: List[Any], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Served(state, lambda argv: argv)
+    told, tell = os.pipe()
+    monkeypatch.setattr(box, "join", lambda pid: os.write(tell, b"%d" % pid))
+    whom = AppUser(APP, "the app")
+    work = sqlite_child.Work("/", lambda channel: None, files=[tell], own=False)
+    with sqlite_child.working(host, whom, work) as child:
+        assert child.receive() is None
+        joined = int(os.read(told, 20))
+        assert is_there(joined)
+    os.close(told)
+    os.close(tell)
+    assert longest == [None] and not is_there(joined)
+    run(host, "true")
+    assert longest[1] > 60
+
+
+def test_a_service_without_a_longest_time() -> None:
+    found = [
+        services.command(services.Service("x"), ["true"], None, "/", services.NONE, timeout)
+        for timeout in (60, None)
+    ]
+    assert ["RuntimeMaxSec=90s" in words for words in found] == [True, False]
+    assert "RuntimeMaxSec" not in " ".join(found[1])
+
+
+def test_nothing_is_held_without_a_service(make_served: Callable[..., Served]) -> None:
+    host = make_served(lambda argv: ["false"])
+    for in_service in (False, True, True):
+        with host.keepers.held(in_service) as pid:
+            assert pid is None
+    assert host.served == len(host.notes) == 1 and not host.keepers.known

@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import importlib.util
 import json
+import math
 import os
 import select
 import signal
@@ -116,12 +117,13 @@ class Kept:
 class Keeper:
     """Our end of one."""
 
-    def __init__(self, limits: Restrictions, in_service: bool, seconds: float) -> None:
+    def __init__(self, limits: Restrictions, in_service: bool, seconds: float | None) -> None:
         self.limits = limits
         self.in_service = in_service
         self.busy = False
         self.unread = bytearray()
-        self.until = time.monotonic() + seconds
+        # A service ends then, whatever it does.
+        self.until = math.inf if seconds is None else time.monotonic() + seconds
         self.owner = os.getpid()
         self.control, theirs = socket.socketpair()
         self.service: services.Service | None = None
@@ -313,20 +315,25 @@ class Keepers:
                     self._do_without(str(error))
 
     @contextmanager
-    def held(self, in_service: bool, timeout: float) -> Iterator[int | None]:
-        """The pid of a keeper whose control group a process of ours can join; None without one."""
-        if not in_service:
+    def held(self, in_service: bool) -> Iterator[int | None]:
+        """The pid of a keeper whose control group a process of ours can join; None without one.
+
+        It ends with the block, and nothing else ends it: who works there waits for the runner,
+        which may take any time.
+        """
+        if not in_service or self.refusal:
             yield None
             return
-        keeper, _ = self._keeper(self.limits(), True, timeout)
-        if not keeper.in_service:
+        try:
+            keeper = Keeper(self.limits(), True, None)
+        except Lost as error:
+            self._do_without(str(error))
             yield None
             return
-        keeper.busy = True
         try:
             yield keeper.pid
         finally:
-            keeper.busy = False
+            keeper.destroy()
 
     def _start(self, keeper: Keeper, request: dict[str, Any], stdin: Any, timeout: float) -> Kept:
         pairs: list[tuple[int, int | None]] = []
