@@ -438,3 +438,66 @@ def test_nothing_is_held_without_a_service(make_served: Callable[..., Served]) -
         with host.keepers.held(in_service) as pid:
             assert pid is None
     assert host.served == len(host.notes) == 1 and not host.keepers.known
+
+
+def beside(argv: List[str]) -> List[str]:
+    """As systemd does: what waits for the service is not what keeps it alive."""
+    # A shell takes the input of what it does not wait for from /dev/null.
+    return ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait', "sh", *argv]
+
+
+def lose_the_bus(keeper: keepers.Keeper) -> None:
+    keeper.process.kill()
+    keeper.process.wait()
+
+
+def test_a_service_lives_on_when_nobody_waits_for_it(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    kept = host.keepers.start(["cat"], APP, {}, "/", subprocess.PIPE, None, 60, True)
+    keeper = kept.keeper
+    lose_the_bus(keeper)
+    with pytest.raises(subprocess.TimeoutExpired):
+        kept.wait(0.6)
+    assert kept.stdin is not None
+    kept.stdin.close()
+    assert kept.wait(60.0) == 0
+    kept.finish()
+    assert run(host, "echo $PPID").out == f"{keeper.pid}\n"
+    assert host.served == 1 and not stopped
+    for _ in range(2):
+        keeper.destroy()
+        assert stopped == [keeper.service]
+    wait_for(lambda: not is_there(keeper.pid))
+
+
+def test_a_service_that_nobody_waits_for_is_ended_with_its_program(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    monkeypatch.setattr(keepers, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(keepers, "MARGIN_SECONDS", 0.1)
+    kept = host.keepers.start(["sleep", "1000"], APP, {}, "/", None, None, 60, True)
+    lose_the_bus(kept.keeper)
+    os.kill(kept.keeper.pid, signal.SIGSTOP)
+    try:
+        kept.finish()
+    finally:
+        os.kill(kept.keeper.pid, signal.SIGCONT)
+    assert kept.returncode == -signal.SIGKILL and "did not end it in time" in kept.why
+    assert stopped == [kept.keeper.service]
+    wait_for(lambda: not is_there(kept.keeper.pid) and not of_app())
+
+
+def test_an_idle_service_that_has_ended_is_not_used(make_served: Callable[..., Served]) -> None:
+    host = make_served(beside)
+    run(host, "true")
+    (keeper,) = host.keepers.known
+    assert keeper.serves(keeper.limits, True, 60)
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_for(lambda: not keeper.serves(keeper.limits, True, 60))
