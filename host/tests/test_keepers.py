@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Callable, List, Sequence
 
 import pytest
+from celeriac_host.store import sqlite_child
 from celeriac_host.system import box, keeper, keepers, processes, services
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System
@@ -437,3 +439,127 @@ def test_a_unit_that_is_not_there_has_no_say() -> None:
     found = box.box({**UNIT, "LoadState": "not-found"})
     assert "Slice" not in dict(found.properties)
     assert box.box({}) == found
+
+
+@pytest.fixture
+def longest(monkeypatch: pytest.MonkeyPatch, make_served: Callable[..., Served]) -> List[Any]:
+    """After how many seconds systemd ends each service that was started."""
+    make_served()
+    found: List[Any] = []
+
+    def command(service: services.Service, argv: List[str], *more: Any) -> List[str]:
+        found.append(more[-1])
+        return argv
+
+    monkeypatch.setattr(services, "command", command)
+    return found
+
+
+def test_a_keeper_that_is_held_is_nobody_elses(make_served: Callable[..., Served]) -> None:
+    host = make_served()
+    first = run(host, "echo $PPID").out
+    with host.keepers.held(True) as pid:
+        assert pid is not None and is_there(pid)
+        assert run(host, "echo $PPID").out == first != f"{pid}\n"
+    assert not is_there(pid)
+    assert run(host, "echo $PPID").out == first
+    assert len(host.keepers.known) == 1 and not host.notes
+
+
+def test_systemd_does_not_end_who_waits_for_the_runner(
+    longest: List[Any], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Served(state, lambda argv: argv)
+    told, tell = os.pipe()
+    monkeypatch.setattr(box, "join", lambda pid: os.write(tell, b"%d" % pid))
+    whom = AppUser(APP, "the app")
+    work = sqlite_child.Work("/", lambda channel: None, files=[tell], own=False)
+    with sqlite_child.working(host, whom, work) as child:
+        assert child.receive() is None
+        joined = int(os.read(told, 20))
+        assert is_there(joined)
+    os.close(told)
+    os.close(tell)
+    assert longest == [None] and not is_there(joined)
+    run(host, "true")
+    assert longest[1] > 60
+
+
+def test_a_service_without_a_longest_time() -> None:
+    found = [
+        services.command(services.Service("x"), ["true"], None, "/", services.NONE, timeout)
+        for timeout in (60, None)
+    ]
+    assert ["RuntimeMaxSec=90s" in words for words in found] == [True, False]
+    assert "RuntimeMaxSec" not in " ".join(found[1])
+
+
+def test_nothing_is_held_without_a_service(make_served: Callable[..., Served]) -> None:
+    host = make_served(lambda argv: ["false"])
+    for in_service in (False, True, True):
+        with host.keepers.held(in_service) as pid:
+            assert pid is None
+    assert host.served == len(host.notes) == 1 and not host.keepers.known
+
+
+def beside(argv: List[str]) -> List[str]:
+    """As systemd does: what waits for the service is not what keeps it alive."""
+    # A shell takes the input of what it does not wait for from /dev/null.
+    return ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait', "sh", *argv]
+
+
+def lose_the_bus(keeper: keepers.Keeper) -> None:
+    keeper.process.kill()
+    keeper.process.wait()
+
+
+def test_a_service_lives_on_when_nobody_waits_for_it(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    kept = host.keepers.start(["cat"], APP, {}, "/", subprocess.PIPE, None, 60, True)
+    keeper = kept.keeper
+    lose_the_bus(keeper)
+    with pytest.raises(subprocess.TimeoutExpired):
+        kept.wait(0.6)
+    assert kept.stdin is not None
+    kept.stdin.close()
+    assert kept.wait(60.0) == 0
+    kept.finish()
+    assert run(host, "echo $PPID").out == f"{keeper.pid}\n"
+    assert host.served == 1 and not stopped
+    for _ in range(2):
+        keeper.destroy()
+        assert stopped == [keeper.service]
+    wait_for(lambda: not is_there(keeper.pid))
+
+
+def test_a_service_that_nobody_waits_for_is_ended_with_its_program(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    monkeypatch.setattr(keepers, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(keepers, "MARGIN_SECONDS", 0.1)
+    kept = host.keepers.start(["sleep", "1000"], APP, {}, "/", None, None, 60, True)
+    lose_the_bus(kept.keeper)
+    os.kill(kept.keeper.pid, signal.SIGSTOP)
+    try:
+        kept.finish()
+    finally:
+        os.kill(kept.keeper.pid, signal.SIGCONT)
+    assert kept.returncode == -signal.SIGKILL and "did not end it in time" in kept.why
+    assert stopped == [kept.keeper.service]
+    wait_for(lambda: not is_there(kept.keeper.pid) and not of_app())
+
+
+def test_an_idle_service_that_has_ended_is_not_used(make_served: Callable[..., Served]) -> None:
+    host = make_served(beside)
+    run(host, "true")
+    (keeper,) = host.keepers.known
+    assert keeper.serves(keeper.limits, True, 60)
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_for(lambda: not keeper.serves(keeper.limits, True, 60))
