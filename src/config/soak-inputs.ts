@@ -55,7 +55,6 @@ export interface SoakDesired {
 /** The inputs of a soak, in the action and on the command line. */
 export type SoakValues = ValuesOf<typeof soakInputs> & {
   readonly unit: string;
-  readonly 'max-429': number;
   readonly 'rate-limit-max': { readonly value: number | null };
   readonly 'max-errors': { readonly value: number | null };
 };
@@ -67,7 +66,7 @@ export const readSoakDesired = (inputs: SoakValues): SoakDesired => ({
     wanted: seconds(inputs['soak-hours'] * 3600),
     failureLimit: inputs['failure-limit'],
     consecutive: inputs.consecutive,
-    rateLimitMax: inputs['rate-limit-max'].value ?? inputs['max-429'],
+    rateLimitMax: inputs['rate-limit-max'].value,
     errorRateMax: inputs['max-errors'].value,
   },
   onFailure: inputs['soak-failure'],
