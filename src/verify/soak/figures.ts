@@ -1,7 +1,14 @@
 import type { Sample } from '../../model/sample.ts';
 import type { SoakFigures } from '../../model/soak.ts';
 import { median } from './leak.ts';
-import { countRestarts, elapsed, isSameRun, longestMinute, rise, waitingMessages } from './minute.ts';
+import {
+  countRestarts,
+  elapsed,
+  isSameRun,
+  longestMinute,
+  rise,
+  waitingMessages,
+} from './minute.ts';
 
 /** What a soak measures; the ledger keeps them under these names. */
 export type FigureName =

@@ -266,9 +266,14 @@ class Soak {
 
   #judgeMinute(before: Sample, sample: Sample): void {
     const { transactions } = this.#evidence;
-    const first = this.#first ?? sample;
-    this.#down = downNow(this.#down, { before, sample, transactions });
-    const scene = { before, sample, recent: this.#recent, first, down: this.#down, transactions };
+    const change = { before, sample, transactions };
+    this.#down = downNow(this.#down, change);
+    const scene = {
+      ...change,
+      recent: this.#recent,
+      first: this.#first ?? sample,
+      down: this.#down,
+    };
     const found = faultsOf(scene, this.#limits);
     const leak = this.#followMemory(before, sample);
     for (const fault of [...found, ...leak]) {

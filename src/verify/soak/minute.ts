@@ -146,11 +146,7 @@ export function countRestarts(before: Sample, sample: Sample): number {
  * Restarted by a person, or by a program such as `needrestart` after an update: the release is not
  * to blame.
  */
-export function isForeignRestart({
-  before,
-  sample,
-  transactions,
-}: Change): boolean {
+export function isForeignRestart({ before, sample, transactions }: Change): boolean {
   if (before.unit === null || sample.unit === null || sample.boot !== before.boot) return false;
   if (isSameRun(before, sample) || countRestarts(before, sample) > 0) return false;
   return !transactions.some((at) => at <= sample.at && at > sample.at - longestDeploy);
