@@ -21,7 +21,7 @@ export const soakInputs = {
   'failure-limit': integerInput(
     {
       description:
-        'With a soak: failing minutes that are allowed in all. In a failing minute the unit is not active, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax`, its queues grew while it ran no task, a disk is 95 % full, or its journal has more HTTP 429 responses or errors than allowed in a minute.',
+        'With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (`rate-limit-max`) or errors (`max-errors`) than allowed in a minute.',
       fallback: '0',
     },
     { min: 0, max: 10_080 },
@@ -37,7 +37,7 @@ export const soakInputs = {
   'soak-failure': choiceInput(
     {
       description:
-        'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one.',
+        'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
       fallback: 'report',
     },
     ['report', 'rollback'],
