@@ -345,10 +345,14 @@ class Hearing:
         if now - self.reported < REPORT_EVERY * (10 if self.away else 1):
             return None
         self.reported = now
-        lengths: Dict[str, int] = {}
+        lengths: Optional[Dict[str, int]] = None
         try:
             self.away = False
-            lengths = self.lengths(consumer, consumed(consumer)[:REPORT_QUEUES])
+            queues = consumed(consumer)
+            lengths = self.lengths(consumer, queues[:REPORT_QUEUES])
+            # A part of them would pass for all.
+            if any(queue.name not in lengths for queue in queues if is_measured(queue)):
+                lengths = None
         except Exception as error:
             # Each attempt may have blocked the loop for seconds.
             self.away = True
@@ -389,8 +393,7 @@ class Hearing:
 
     def lengths(self, consumer: Any, queues: List[Any]) -> Dict[str, int]:
         """The messages that wait, by queue, asked by a connection of its own; some may lack."""
-        # A stream keeps what was consumed.
-        names = [queue.name for queue in queues if argument(queue, KIND) != 'stream']
+        names = [queue.name for queue in queues if is_measured(queue)]
         driver = consumer.connection.transport.driver_type
         found: Dict[str, int] = {}
         if driver not in LIMITS:
@@ -418,13 +421,17 @@ class Hearing:
 _hearing = Hearing()
 
 
-def report(now: float, lengths: Dict[str, int]) -> str:
-    """` [at=86400 active=2 processed=120 waiting:celery=3]`: seconds since the boot, tasks, queues.
+def report(now: float, lengths: Optional[Dict[str, int]]) -> str:
+    """` [at=86400 active=2 processed=120 queues=1 waiting:celery=3]`, `at` in seconds since boot.
 
+    Without `queues`, the lengths are not known; if it says more than follow, the list is cut off.
     Only digits, printable ASCII and single blanks: names are quoted as in URLs.
     """
     words = ['at=%d' % now, 'active=%d' % len(requests.active_requests)]
     words.append('processed=%d' % requests.all_total_count[0])
+    if lengths is None:
+        return ' [' + ' '.join(words) + ']'
+    words.append('queues=%d' % len(lengths))
     room = REPORT_BYTES
     for name, count in sorted(lengths.items()):
         word = 'waiting:%s=%d' % (quote(name, safe=''), count)
@@ -438,6 +445,11 @@ def consumed(consumer: Any) -> List[Any]:
     """The queues that it consumes: not those that were cancelled."""
     tasks = consumer.task_consumer
     return [queue for queue in tasks.queues if tasks.consuming_from(queue.name)] if tasks else []
+
+
+def is_measured(queue: Any) -> bool:
+    """A stream keeps what was consumed."""
+    return argument(queue, KIND) != 'stream'
 
 
 def argument(queue: Any, name: str) -> Any:

@@ -574,7 +574,7 @@ def test_a_report_has_tasks_and_queues(reporting: Worker) -> None:
     reporting.turn(1)
     assert reporting.said[0] == (
         "STATUS=Consuming from a b=1], celery, log"
-        " [at=1001 active=2 processed=120 waiting:a%20b%3D1%5D=7 waiting:celery=3]"
+        " [at=1001 active=2 processed=120 queues=2 waiting:a%20b%3D1%5D=7 waiting:celery=3]"
     )
     assert reporting.consumer.broker.asked == ["celery", "a b=1]"]
 
@@ -591,9 +591,21 @@ def test_a_report_comes_once_a_minute(reporting: Worker) -> None:
 def test_an_empty_queue_is_known_with_redis_only(reporting: Worker) -> None:
     # As RabbitMQ answers for a queue that does not exist.
     reporting.turn(1)
-    assert ("waiting:celery=0" in reporting.said[0]) == (
+    assert ("queues=2 waiting:a%20b%3D1%5D=0 waiting:celery=0" in reporting.said[0]) == (
         reporting.consumer.broker.driver == "redis"
     )
+    assert ("queues=" in reporting.said[0]) == ("waiting:" in reporting.said[0])
+
+
+def test_a_part_of_the_queues_is_not_reported(
+    reporting: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporting.consumer.broker.depths = {"celery": 3, "a b=1]": 7}
+    # The time for a look was over after the first.
+    monkeypatch.setattr(reporting.support, "LOOK_LIMIT", -1.0)
+    reporting.turn(1)
+    assert reporting.said[0].endswith(" [at=1001 active=2 processed=120]")
+    monkeypatch.undo()
 
 
 def test_a_broker_that_is_away_is_asked_rarely(reporting: Worker) -> None:
@@ -603,7 +615,7 @@ def test_a_broker_that_is_away_is_asked_rarely(reporting: Worker) -> None:
     assert broker.tried == 1
     assert "active=2 processed=120]" in reporting.said[0]
     broker.down = False
-    broker.depths = {"celery": 3}
+    broker.depths = {"celery": 3, "a b=1]": 1}
     reporting.turn(2)
     assert broker.tried == 2
     assert any("waiting:celery=3" in line for line in reporting.said)
@@ -621,6 +633,7 @@ def test_a_report_is_bounded(support: Any) -> None:
     report = support.report(1.0, lengths)
     assert len(report.encode()) < support.REPORT_BYTES + 100
     assert report.endswith("=1000000]")
+    assert " queues=200 " in report and report.count("waiting:") < 200
 
 
 def test_no_error_in_a_report_escapes(reporting: Worker, caplog: Any) -> None:

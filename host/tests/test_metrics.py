@@ -18,6 +18,7 @@ SAMPLE: Dict[str, Any] = {
     "unit": {"active": "active", "restarts": 2},
     "memory": {
         "current": 300,
+        "anon": 250,
         "peak": 400,
         "main": 100,
         "children": 200,
@@ -30,7 +31,7 @@ SAMPLE: Dict[str, Any] = {
     "worker": {"queues": {'a"\\\nb': 3, "celery": 0}, "active": 1, "processed": None},
     "disk": [{"path": "/", "free": 10, "inodesFree": 5}],
 }
-TOTALS = {"errors": 1, "tracebacks": 0, "rateLimited": 4, "dropped": 0}
+TOTALS = {"errors": 1, "tracebacks": 0, "rateLimited": 4, "dropped": 0, "unread": 0}
 NOTHING = {
     **SAMPLE,
     "unit": None,

@@ -14,7 +14,15 @@ from typing import Any, Dict, List, Sequence
 import pytest
 from celeriac_host.operations import start_sampler, stop_sampler
 from celeriac_host.sampler import failures, journal, reading, work
-from celeriac_host.state import guard_timer, sampler_timer, samples, sampling, textfile, webhook
+from celeriac_host.state import (
+    guard_timer,
+    lock_file,
+    sampler_timer,
+    samples,
+    sampling,
+    textfile,
+    webhook,
+)
 from celeriac_host.state.journal import Journal
 from celeriac_host.system import mounts, units
 from celeriac_host.system.errors import OperationError
@@ -38,6 +46,7 @@ def here(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         "cgroup.procs": f"{os.getpid()}\n",
         "inner/cgroup.procs": f"{os.getppid()}\n999999999\n",
         "memory.current": "300000\n",
+        "memory.stat": "anon 200000\nfile 90000\n",
         "memory.peak": "400000\n",
         "memory.swap.current": "0\n",
         "memory.high": "500000\n",
@@ -67,7 +76,7 @@ def show(host: Host, **more: str) -> None:
         "NRestarts": "0",
         "MainPID": str(os.getpid()),
         "ControlGroup": "/worker",
-        "StatusText": status(active="active=2", queues="waiting:celery=3"),
+        "StatusText": status(active="active=2", queues="queues=1 waiting:celery=3"),
         **more,
     }
     text = "".join(f"{name}={value}\n" for name, value in seen.items())
@@ -92,7 +101,14 @@ def test_a_sample_has_what_the_host_knows(here: Host) -> None:
     work.tick(here)
     first, second = lines(here)
     assert first["journal"] is None
-    assert second["journal"] == {"errors": 0, "tracebacks": 0, "rateLimited": 0, "dropped": 0}
+    assert second["journal"] == {
+        "errors": 0,
+        "tracebacks": 0,
+        "rateLimited": 0,
+        "dropped": 0,
+        "unread": False,
+    }
+    assert second["changing"] is False
     assert second["v"] == 1 and abs(second["at"] - time.time()) < 600
     assert second["boot"] == Path(reading.BOOT_ID).read_text().strip()
     assert second["uptime"] > 0
@@ -106,7 +122,14 @@ def test_a_sample_has_what_the_host_knows(here: Host) -> None:
     memory = second["memory"]
     assert memory["main"] > 0 and memory["children"] > 0
     del memory["main"], memory["children"]
-    assert memory == {"current": 300000, "peak": 400000, "swap": 0, "high": 500000, "max": None}
+    assert memory == {
+        "current": 300000,
+        "anon": 200000,
+        "peak": 400000,
+        "swap": 0,
+        "high": 500000,
+        "max": None,
+    }
     assert second["events"] == {"high": 3, "max": 0, "oom": 1, "oomKill": 1}
     assert second["pressure"] == {
         "memory": {"some": 12, "full": 3},
@@ -175,11 +198,19 @@ def test_memory_by_cgroup_v1(here: Host, tmp_path: Path, limit: int) -> None:
         "limit_in_bytes": limit,
     }.items():
         (group / f"memory.{name}").write_text(f"{value}\n")
+    (group / "memory.stat").write_text("rss 1\ntotal_rss 250000\n")
     work.tick(here)
     memory = lines(here)[0]["memory"]
     assert memory.pop("main") > 0 and memory.pop("children") > 0
     most = limit if limit == 700000 else None
-    assert memory == {"current": 300000, "peak": 400000, "swap": 10000, "high": None, "max": most}
+    assert memory == {
+        "current": 300000,
+        "anon": 250000,
+        "peak": 400000,
+        "swap": 10000,
+        "high": None,
+        "max": most,
+    }
 
 
 def test_memory_that_nobody_counts_is_summed(here: Host, tmp_path: Path) -> None:
@@ -187,7 +218,7 @@ def test_memory_that_nobody_counts_is_summed(here: Host, tmp_path: Path) -> None
     work.tick(here)
     memory = lines(here)[0]["memory"]
     assert memory["current"] == memory["main"] + memory["children"] > 0
-    assert [memory[name] for name in ("peak", "swap", "high", "max")] == [None] * 4
+    assert [memory[name] for name in ("anon", "peak", "swap", "high", "max")] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -224,6 +255,7 @@ def test_a_hostile_report_gives_numbers_of_queues_only() -> None:
             "waiting:z=" + "9" * 16,
             "waiting:../etc=4",
             *(f"waiting:q{number}=5" for number in range(100)),
+            f"queues={reading.MOST_QUEUES}",
         ]
     )
     found = reading.worker(status(queues=queues), time.monotonic())
@@ -235,7 +267,30 @@ def test_a_hostile_report_gives_numbers_of_queues_only() -> None:
     json.dumps(found).encode("ascii")
 
 
+@pytest.mark.parametrize("queues", ["", "waiting:a=1", "queues=2 waiting:a=1", "queues=x"])
+def test_a_part_of_the_queues_is_not_known(queues: str) -> None:
+    found = reading.worker(status(queues=queues), time.monotonic())
+    assert found == {"queues": None, "active": 2, "processed": 120}
+    none = reading.worker(status(queues="queues=0"), time.monotonic())
+    assert none is not None and none["queues"] == {}
+
+
 # --- ticks -------------------------------------------------------------------------------------
+
+
+def test_a_sample_says_that_a_run_changes_the_host(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = os.open(lock_file.path(here.state), os.O_RDWR | os.O_CREAT, 0o600)
+    assert lock_file.taken(handle, fcntl.LOCK_EX)
+    work.tick(here)
+    with monkeypatch.context() as patched:
+        # The run ends after systemd was asked.
+        usual = reading.unit_states
+        patched.setattr(reading, "unit_states", lambda *args: [usual(*args), os.close(handle)][0])
+        work.tick(here)
+    work.tick(here)
+    assert [each["changing"] for each in lines(here)] == [True, True, False]
 
 
 def test_two_samplers_do_not_run_at_once(here: Host) -> None:
@@ -452,7 +507,13 @@ def test_lines_are_counted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         b"[" * 5000,
         entry("the last"),
     )
-    assert counts == {"errors": 2, "tracebacks": 1, "rateLimited": 2, "dropped": 12}
+    assert counts == {
+        "errors": 2,
+        "tracebacks": 1,
+        "rateLimited": 2,
+        "dropped": 12,
+        "unread": False,
+    }
     assert cursor == "s=1;i=the last"
 
 
@@ -501,7 +562,13 @@ def test_a_flood_is_a_lower_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(journal, "follow", follow)
     counts, cursor = journal.count(host, UNIT, "s=1;i=1")
-    assert counts == {"errors": 1, "tracebacks": 1, "rateLimited": 0, "dropped": 1}
+    assert counts == {
+        "errors": 1,
+        "tracebacks": 1,
+        "rateLimited": 0,
+        "dropped": 0,
+        "unread": True,
+    }
     assert cursor == "end"
 
 

@@ -570,7 +570,7 @@ export const verifyInputs = {
   'rate-limit-max': maybeIntegerInput(
     {
       description:
-        "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts.",
+        "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts, and a soak only tells of them.",
     },
     { min: 0, max: 1_000_000 },
   ),

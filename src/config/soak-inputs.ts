@@ -21,7 +21,7 @@ export const soakInputs = {
   'failure-limit': integerInput(
     {
       description:
-        'With a soak: failing minutes that are allowed in all. In a failing minute the unit is not active, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax`, its queues grew while it ran no task, a disk is 95 % full, or its journal has more HTTP 429 responses or errors than allowed in a minute.',
+        'With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (`rate-limit-max`) or errors (`max-errors`) than allowed in a minute.',
       fallback: '0',
     },
     { min: 0, max: 10_080 },
@@ -37,7 +37,7 @@ export const soakInputs = {
   'soak-failure': choiceInput(
     {
       description:
-        'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one.',
+        'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
       fallback: 'report',
     },
     ['report', 'rollback'],
@@ -55,7 +55,6 @@ export interface SoakDesired {
 /** The inputs of a soak, in the action and on the command line. */
 export type SoakValues = ValuesOf<typeof soakInputs> & {
   readonly unit: string;
-  readonly 'max-429': number;
   readonly 'rate-limit-max': { readonly value: number | null };
   readonly 'max-errors': { readonly value: number | null };
 };
@@ -67,7 +66,7 @@ export const readSoakDesired = (inputs: SoakValues): SoakDesired => ({
     wanted: seconds(inputs['soak-hours'] * 3600),
     failureLimit: inputs['failure-limit'],
     consecutive: inputs.consecutive,
-    rateLimitMax: inputs['rate-limit-max'].value ?? inputs['max-429'],
+    rateLimitMax: inputs['rate-limit-max'].value,
     errorRateMax: inputs['max-errors'].value,
   },
   onFailure: inputs['soak-failure'],

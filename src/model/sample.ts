@@ -14,6 +14,8 @@ export interface Sample {
   readonly boot: string;
   /** Since that boot. Nobody can set this clock: where `at` and it disagree, `at` was set. */
   readonly uptime: Seconds;
+  /** Whether a run of Celeriac held the host's lock: what it stops, starts or breaks is its own. */
+  readonly changing: boolean | null;
   readonly unit: {
     readonly active: string;
     readonly sub: string;
@@ -26,6 +28,8 @@ export interface Sample {
   readonly memory: {
     /** By the kernel for the unit's cgroup; where it counts none, the sum of main and children. */
     readonly current: Bytes;
+    /** Of `current`, what is no cache of files, which the kernel drops before it kills. */
+    readonly anon: Bytes | null;
     readonly peak: Bytes | null;
     readonly main: Bytes | null;
     readonly children: Bytes | null;
@@ -48,8 +52,8 @@ export interface Sample {
   } | null;
   /** As the support module reports from inside the worker. */
   readonly worker: {
-    /** Messages that wait, by queue. */
-    readonly queues: Readonly<Record<string, number>>;
+    /** Messages that wait, by queue: of all that it consumes, or not known. */
+    readonly queues: Readonly<Record<string, number>> | null;
     readonly active: number;
     /** Tasks since the worker's start. */
     readonly processed: number | null;
@@ -59,8 +63,10 @@ export interface Sample {
     readonly errors: number;
     readonly tracebacks: number;
     readonly rateLimited: number;
-    /** Lines that journald dropped, or that were too many to read: the others are lower bounds. */
+    /** Lines that journald dropped: the others are lower bounds. */
     readonly dropped: number;
+    /** There were more lines than are read in a minute: the others are lower bounds. */
+    readonly unread: boolean | null;
   } | null;
   readonly disk: readonly {
     readonly path: string;

@@ -74,8 +74,8 @@ export interface SoakLimits {
   readonly failureLimit: number;
   /** This many failing minutes in a row fail the soak whatever `failureLimit` says; 0: never. */
   readonly consecutive: number;
-  /** HTTP 429 in one minute that are tolerated. */
-  readonly rateLimitMax: number;
+  /** HTTP 429 in one minute that are tolerated; `null`: any number. */
+  readonly rateLimitMax: number | null;
   /** Errors in one minute of the journal that are tolerated; `null`: any number. */
   readonly errorRateMax: number | null;
 }

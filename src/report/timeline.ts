@@ -64,7 +64,7 @@ function bucketOf(
         ? null
         : Object.fromEntries(
             queues.flatMap((name) => {
-              const range = rangeOf(workers.flatMap((worker) => worker.queues[name] ?? []));
+              const range = rangeOf(workers.flatMap((worker) => worker.queues?.[name] ?? []));
               return range === null ? [] : [[name, range]];
             }),
           ),

@@ -1,6 +1,7 @@
 import type { LedgerRelease } from '../model/facts.ts';
 import type { Sample, SamplesFact } from '../model/sample.ts';
 import type { SoakLimits } from '../model/soak.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
 
@@ -8,6 +9,8 @@ import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak
 export interface SoakSeen extends JudgedRelease {
   readonly releases: readonly LedgerRelease[];
   readonly sampling: boolean;
+  /** The host's clock. */
+  readonly now: EpochSeconds;
 }
 
 /** Far more than the host keeps: it would not end otherwise if it answered the same for ever. */
@@ -29,7 +32,8 @@ export async function lookAtSoak(
   const isJudged = currentRelease(releases)?.state === 'unproven';
   const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
   const memory = { releases, transactions: facts.transactions, samples, now: facts.host.now };
-  return { ...judgeRelease(memory, limits), releases, sampling: facts.samples.sampling };
+  const { sampling } = facts.samples;
+  return { ...judgeRelease(memory, limits), releases, sampling, now: memory.now };
 }
 
 async function readAll(

@@ -3,6 +3,7 @@ import { ConfigError, GateError } from '../model/errors.ts';
 import type { LedgerRelease } from '../model/facts.ts';
 import type { Proof, SoakReport } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
+import { formatDuration, formatInstant } from '../report/quantities.ts';
 import {
   describeSoakState,
   detailsOfSoak,
@@ -15,6 +16,9 @@ import { lookAtSoak, type SoakSeen } from './look-at-soak.ts';
 import { lookThrough } from './look-through.ts';
 import { rollBackTo } from './roll-back.ts';
 import type { Run } from './run.ts';
+
+/** A failure that an earlier run recorded is acted on for so long: that run may have been cut off. */
+const recentSeconds = 3 * 3600;
 
 /**
  * Judges the release that runs by what the host wrote down, records when it is proven or failed, and
@@ -51,12 +55,19 @@ export async function soakRelease(
     run.output('soak-report', JSON.stringify(end));
     return end;
   };
-  if (judged !== 'failed' || onFailure === 'report' || seen.release === null) {
+  const { release } = seen;
+  if (judged !== 'failed' || onFailure === 'report' || release === null || !isWanted) {
+    return publish(report);
+  }
+  if (!isRecent(release, seen)) {
+    run.warn(
+      `not rolled back: release ${release.release} failed at ${formatInstant(release.since)}, more than ${formatDuration(recentSeconds)} ago; \`roll-back: previous\` of deploy-worker goes back`,
+    );
     return publish(report);
   }
   let rolledBackTo: number | null = null;
   try {
-    rolledBackTo = await goBack(run, agent, unit, seen.release, seen.releases);
+    rolledBackTo = await goBack(run, agent, unit, release, seen.releases);
   } finally {
     // Also where the host could not go back.
     publish({ ...report, rolledBackTo });
@@ -74,6 +85,10 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
       ? 'deploy a release that mends it, or roll back with `roll-back: previous` of deploy-worker.'
       : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that mends it.`,
   );
+
+/** Whether this run found the failure, or one that was perhaps cut off before it could go back. */
+const isRecent = ({ state, since }: LedgerRelease, { now }: SoakSeen): boolean =>
+  state !== 'failed' || now - since <= recentSeconds;
 
 /** Whether a dry run found what another run would record. */
 const isUnrecorded = (run: Run, { verdict }: SoakSeen): boolean =>

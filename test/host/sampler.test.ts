@@ -110,7 +110,7 @@ test('it says what systemd, the kernel and the disk say', async () => {
   // Both paths are on one file system.
   const size = Number(await hand.shell('df -B1 --output=size / | tail -n 1'));
   expect(disk).toMatchObject([{ path: '/', size }]);
-  expect(journal).toEqual({ errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0 });
+  expect(journal).toEqual({ errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false });
 });
 
 test('the worker itself tells of its queues and tasks', async () => {

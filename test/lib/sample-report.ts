@@ -20,9 +20,11 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
     at: after(minute * 60),
     boot: 'b0',
     uptime: seconds(100_000 + minute * 60),
+    changing: false,
     unit: { active: 'active', sub: 'running', invocation: 'i0', restarts: 0, result: 'success' },
     memory: {
       current: mib(90 + children),
+      anon: null,
       peak: mib(420),
       main: mib(88),
       children: mib(children),
@@ -43,7 +45,7 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
       active: busy > 0 ? 1 : 0,
       processed: minute * 2,
     },
-    journal: { errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0 },
+    journal: { errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false },
     disk: [],
     ...changes,
   };

@@ -16,7 +16,7 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Budget, follow
 from celeriac_host.system.system import System
 
-NAMES = ("errors", "tracebacks", "rateLimited", "dropped")
+NAMES = ("errors", "tracebacks", "rateLimited", "dropped", "unread")
 # Of one tick; beyond it only the fact that there was more is kept.
 MOST = Budget(total_bytes=4 * 1024 * 1024, lines=4000)
 TIMEOUT_SECONDS = 10.0
@@ -36,7 +36,7 @@ MAY_COUNT = (
 )
 
 
-def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, str]:
+def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, Any] | None, str]:
     """The counts since the cursor, and the new cursor; no counts if there was none."""
     if not isinstance(cursor, str) or not 0 < len(cursor) <= CURSOR_LIMIT:
         return None, _end(host)
@@ -48,7 +48,7 @@ def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, int] | None, 
         ended = follow(host, argv, found.take, TIMEOUT_SECONDS, most=MOST)
     except OperationError:
         # A flood: the next tick goes on from the end of the journal.
-        found.dropped += 1
+        found.unread = True
         return found.counts(), _end(host) or found.cursor
     if ended.code is None or (ended.code != 0 and ended.err.strip()):
         # E.g. its files were damaged and are replaced by new ones.
@@ -71,6 +71,7 @@ class _Counts:
         self.groups = Groups()
         self.rate_limited = 0
         self.dropped = 0
+        self.unread = False
 
     def take(self, line: bytes) -> None:
         if CURSOR_KEY in line:
@@ -94,9 +95,10 @@ class _Counts:
         found = CURSOR.search(self.last)
         return found.group(1).decode("ascii", "replace") if found else self.before
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         self.groups.end()
-        values = (self.groups.errors, self.groups.tracebacks, self.rate_limited, self.dropped)
+        errors, tracebacks = self.groups.errors, self.groups.tracebacks
+        values = (errors, tracebacks, self.rate_limited, self.dropped, self.unread)
         return dict(zip(NAMES, values))
 
 

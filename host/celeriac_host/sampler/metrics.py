@@ -38,7 +38,7 @@ def _active(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[di
 
 
 def _queues(sample: dict[str, Any], totals: dict[str, int]) -> Iterable[tuple[dict[str, str], Any]]:
-    queues = {} if sample["worker"] is None else sample["worker"]["queues"]
+    queues = (sample["worker"] or {}).get("queues") or {}
     return [({"queue": name}, count) for name, count in sorted(queues.items())]
 
 
@@ -55,6 +55,9 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "memory_current_bytes", "gauge", "Memory of the unit's cgroup.", _one("memory", "current")
+    ),
+    Metric(
+        "memory_anon_bytes", "gauge", "Of it, what is no cache of files.", _one("memory", "anon")
     ),
     Metric("memory_peak_bytes", "gauge", "The most of it since its start.", _one("memory", "peak")),
     Metric(
@@ -116,6 +119,12 @@ METRICS: Sequence[Metric] = (
         "counter",
         "Lines of its journal that were dropped: the other counts are lower bounds.",
         _total("dropped"),
+    ),
+    Metric(
+        "journal_unread_total",
+        "counter",
+        "Minutes with more lines than are read: the other counts are lower bounds.",
+        _total("unread"),
     ),
     Metric("disk_free_bytes", "gauge", "Free space where the app writes.", _disk("free")),
     Metric("disk_free_inodes", "gauge", "Free inodes where the app writes.", _disk("inodesFree")),

@@ -38,6 +38,7 @@ FRESH_SECONDS = 150.0
 REPORT = re.compile(r" \[at=(\d{1,15})((?: [!-~]{1,300})*)\]\Z")
 ACTIVE = re.compile(r"active=(\d{1,9})")
 PROCESSED = re.compile(r"processed=(\d{1,15})")
+QUEUES = re.compile(r"queues=(\d{1,4})")
 WAITING = re.compile(r"waiting:([A-Za-z0-9_.~%-]{1,255})=(\d{1,15})")
 STATUS_LIMIT = 8192
 
@@ -62,9 +63,16 @@ def unit_states(host: System, names: Sequence[str]) -> dict[str, dict[str, str]]
 
 
 def sample(
-    host: System, unit: str, seen: dict[str, str] | None, before: dict[str, Any]
+    host: System,
+    unit: str,
+    seen: dict[str, str] | None,
+    before: dict[str, Any],
+    changing: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sample, and what the next tick needs of this one. `seen`: None if it is not known."""
+    """The sample, and what the next tick needs of this one. `seen`: None if it is not known.
+
+    `changing`: a run held the host's lock when systemd was asked.
+    """
     record = sampling.read(host.state, unit) or {}
     group = None if seen is None else units.cgroup_folder(seen.get("ControlGroup", ""))
     counted, cursor = journal.count(host, unit, before.get("cursor"))
@@ -73,6 +81,7 @@ def sample(
         "at": round(time.time(), 1),
         "boot": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),
         "uptime": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),
+        "changing": changing,
         "unit": None if seen is None else _unit(seen),
         "memory": None if seen is None else _memory(group, units.number(seen.get("MainPID"))),
         "host": _host(),
@@ -106,12 +115,18 @@ def worker(status: str, now: float) -> dict[str, Any] | None:
     active = _first(ACTIVE, words)
     if active is None:
         return None
-    matches = [match for match in map(WAITING.fullmatch, words) if match]
     return {
-        "queues": {_queue(match.group(1)): int(match.group(2)) for match in matches[:MOST_QUEUES]},
+        "queues": _lengths(words),
         "active": active,
         "processed": _first(PROCESSED, words),
     }
+
+
+def _lengths(words: Sequence[str]) -> dict[str, int] | None:
+    """None unless it says how many queues there are, and tells of all of them."""
+    matches = [match for match in map(WAITING.fullmatch, words) if match]
+    lengths = {_queue(match.group(1)): int(match.group(2)) for match in matches[:MOST_QUEUES]}
+    return lengths if _first(QUEUES, words) == len(lengths) else None
 
 
 def _queue(quoted: str) -> str:
@@ -183,6 +198,7 @@ def _counted(group: str) -> dict[str, int | None] | None:
         return None
     return {
         "current": current,
+        "anon": _rows(_text(group, "memory.stat")).get("anon"),
         "peak": _number(group, "memory.peak"),
         "swap": _number(group, "memory.swap.current"),
         "high": _number(group, "memory.high"),
@@ -200,6 +216,7 @@ def _counted_v1(group: str) -> dict[str, int | None] | None:
     limit = _number(folder, "memory.limit_in_bytes")
     return {
         "current": current,
+        "anon": _rows(_text(folder, "memory.stat")).get("total_rss"),
         "peak": _number(folder, "memory.max_usage_in_bytes"),
         "swap": None if with_swap is None else max(with_swap - current, 0),
         "high": None,
@@ -209,7 +226,7 @@ def _counted_v1(group: str) -> dict[str, int | None] | None:
 
 def _summed(sizes: dict[int, int] | None) -> dict[str, int | None] | None:
     """Where nobody counts for the unit, e.g. in a container: pages that two share count twice."""
-    unknown = dict.fromkeys(("peak", "swap", "high", "max"))
+    unknown = dict.fromkeys(("anon", "peak", "swap", "high", "max"))
     return {"current": sum(sizes.values()), **unknown} if sizes else None
 
 
@@ -282,7 +299,7 @@ def _disks(paths: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _totals(before: Any, counted: dict[str, int] | None) -> dict[str, int]:
+def _totals(before: Any, counted: dict[str, Any] | None) -> dict[str, int]:
     """Of the journal since the sampling began: Prometheus wants counters that only grow."""
     known = before if isinstance(before, dict) else {}
     return {

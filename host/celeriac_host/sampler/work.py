@@ -52,7 +52,11 @@ def _tick(host: System) -> None:
     known = {unit: sampling.seen(host.state, unit) for unit in sampling.wanted(host.state)}
     # Those that the last tick did not get to come first.
     wanted = sorted(known, key=lambda unit: _last(known[unit]))
+    # The host's lock is held while a run changes the host: what it stops has not failed. Before
+    # systemd is asked, and after: a run may end, or begin, in between.
+    held = lock_file.is_held(host.state)
     states = reading.unit_states(host, wanted)
+    held = held or lock_file.is_held(host.state)
     shown = []
     for unit in wanted:
         if time.monotonic() > end:
@@ -60,7 +64,7 @@ def _tick(host: System) -> None:
             continue
         seen = known[unit]
         try:
-            sample, now = reading.sample(host, unit, states.get(unit), seen)
+            sample, now = reading.sample(host, unit, states.get(unit), seen, held)
             shown.append((unit, sample, now["totals"]))
             _keep(host, unit, sample, now, seen)
         except Exception as error:
@@ -81,9 +85,7 @@ def _last(seen: dict[str, Any]) -> float:
 def _keep(
     host: System, unit: str, sample: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]
 ) -> None:
-    # The host's lock is held while a run changes the unit: what it stops has not failed.
-    changing = lock_file.is_held(host.state)
-    events, now["told"] = failures.find(sample, seen, changing)
+    events, now["told"] = failures.find(sample, seen, sample["changing"])
     try:
         os.makedirs(samples.folder(host.state), 0o700, exist_ok=True)
         samples.append(host.state, unit, sample)

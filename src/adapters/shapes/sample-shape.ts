@@ -3,6 +3,8 @@ import type { Sample, SampleCursor, SamplesFact, SamplingFact } from '../../mode
 import { bytes, epochSeconds, seconds, shapeOf, text } from './shape.ts';
 
 const count = z.number();
+/** `null` in lines that an earlier version wrote. */
+const flag = z.boolean().nullable().default(null);
 const pressure = z.object({ some: count, full: count });
 
 const sampleObject = z.object({
@@ -10,12 +12,14 @@ const sampleObject = z.object({
   at: epochSeconds,
   boot: text,
   uptime: seconds,
+  changing: flag,
   unit: z
     .object({ active: text, sub: text, result: text, invocation: text, restarts: count })
     .nullable(),
   memory: z
     .object({
       current: bytes,
+      anon: bytes.nullable().default(null),
       peak: bytes.nullable(),
       main: bytes.nullable(),
       children: bytes.nullable(),
@@ -29,13 +33,19 @@ const sampleObject = z.object({
   pressure: z.object({ memory: pressure, io: pressure }).nullable(),
   worker: z
     .object({
-      queues: z.record(text, count),
+      queues: z.record(text, count).nullable(),
       active: count,
       processed: count.nullable(),
     })
     .nullable(),
   journal: z
-    .object({ errors: count, tracebacks: count, rateLimited: count, dropped: count })
+    .object({
+      errors: count,
+      tracebacks: count,
+      rateLimited: count,
+      dropped: count,
+      unread: flag,
+    })
     .nullable(),
   disk: z.array(
     z.object({ path: text, free: bytes, size: bytes, inodesFree: count, inodes: count }),

@@ -1,7 +1,14 @@
 import type { Sample } from '../../model/sample.ts';
 import type { SoakFigures } from '../../model/soak.ts';
 import { median } from './leak.ts';
-import { countRestarts, elapsed, isSameRun, longestMinute, rise } from './minute.ts';
+import {
+  countRestarts,
+  elapsed,
+  isSameRun,
+  longestMinute,
+  rise,
+  waitingMessages,
+} from './minute.ts';
 
 /** What a soak measures; the ledger keeps them under these names. */
 export type FigureName =
@@ -66,7 +73,7 @@ export function figuresOf(samples: readonly Sample[], besides: FiguresBesides = 
     errorsPerHour: logged(({ errors }) => errors),
     tracebacksPerHour: logged(({ tracebacks }) => tracebacks),
     tasksPerHour: perHour(known(covered.map(processed)), hours),
-    longestQueue: highest(known(samples.map(waiting))),
+    longestQueue: highest(known(samples.map(waitingMessages))),
     latencySeconds: besides.latencySeconds ?? null,
     errorSignatures: besides.errorSignatures ?? null,
     oldestJobSeconds: besides.oldestJobSeconds ?? null,
@@ -88,9 +95,6 @@ function processed({ before, sample }: Step): number | null {
   const [from, to] = [before.worker?.processed ?? null, sample.worker?.processed ?? null];
   return from === null || to === null ? null : rise(from, to, isSameRun(before, sample));
 }
-
-const waiting = ({ worker }: Sample): number | null =>
-  worker === null ? null : Object.values(worker.queues).reduce((sum, length) => sum + length, 0);
 
 const known = (values: readonly (number | null)[]): readonly number[] =>
   values.filter((value) => value !== null);

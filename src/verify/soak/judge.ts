@@ -12,12 +12,16 @@ import { type EpochSeconds, epochSeconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration, formatInstant } from '../../report/quantities.ts';
 import { findLeak, type HourlyFloor } from './leak.ts';
 import {
+  type Down,
+  downNow,
   elapsed,
   faultsOf,
   growingMinutes,
   isForeignRestart,
   isSameRun,
   longestMinute,
+  notDown,
+  waitingMessages,
 } from './minute.ts';
 
 /** What a soak is judged by. */
@@ -94,6 +98,10 @@ class Soak {
   readonly #counts = new Map<SoakLimitId, number>();
   #minutes = 0;
   #dropped = 0;
+  #unread = 0;
+  #limited = 0;
+  #first: Sample | null = null;
+  #down: Down = notDown;
   #floors: HourlyFloor[] = [];
   #hour: { at: number; bytes: number } | null = null;
   #decided: { state: 'proven' | 'failed'; at: EpochSeconds; why: SoakFault | null } | null = null;
@@ -113,6 +121,7 @@ class Soak {
   take(sample: Sample): void {
     const before = this.#last;
     this.#last = sample;
+    this.#first ??= sample;
     const from = before?.at ?? this.#evidence.since;
     const span = before === null ? sample.at - from : elapsed(before, sample);
     this.#noteChanges(before ?? this.#earlier, sample);
@@ -121,6 +130,7 @@ class Soak {
     if (span > longestMinute || (!isKnown && span > 0)) {
       this.#addGap({ from, to: sample.at, why: whyGap(before, sample, span) }, span);
       this.#recent = [];
+      this.#down = notDown;
     } else if (span > 0) {
       this.#spend('covered', span, sample.at);
     }
@@ -169,6 +179,16 @@ class Soak {
           ? []
           : [
               `journald dropped ${formatCount(this.#dropped, 'line')}: errors and 429s are lower bounds.`,
+            ]),
+        ...(this.#unread === 0
+          ? []
+          : [
+              `The journal had more lines than are read in ${formatCount(this.#unread, 'minute')}: errors and 429s are lower bounds.`,
+            ]),
+        ...(this.#limited === 0 || this.#limits.rateLimitMax !== null
+          ? []
+          : [
+              `${formatCount(this.#limited, 'response')} with HTTP 429; no number fails the release, because \`rate-limit-max\` is not set.`,
             ]),
       ],
     };
@@ -225,24 +245,35 @@ class Soak {
   #remember(sample: Sample): void {
     this.#minutes += 1;
     this.#dropped += sample.journal?.dropped ?? 0;
+    this.#unread += sample.journal?.unread === true ? 1 : 0;
+    this.#limited += sample.journal?.rateLimited ?? 0;
     const know = (limit: SoakLimitId, known: boolean): void => {
       if (known) this.#known.set(limit, (this.#known.get(limit) ?? 0) + 1);
     };
     know('unit', sample.unit !== null);
     know('restarts', sample.unit !== null);
     know('oom', sample.events !== null);
-    know('memory', sample.memory !== null);
-    know('rate-limits', sample.journal !== null);
-    know('errors', sample.journal !== null);
-    know('queues', sample.worker !== null);
+    const { memory, journal, worker } = sample;
+    know('memory', memory !== null && (memory.max === null || memory.anon !== null));
+    const isRead = journal !== null && journal.unread !== true;
+    know('rate-limits', isRead);
+    know('errors', isRead);
+    know('queues', waitingMessages(sample) !== null && worker?.processed !== null);
     know('disk', sample.disk.length > 0);
-    const { memory } = sample;
-    know('leak', memory !== null && (memory.high ?? memory.max) !== null);
+    const hasOwn = memory !== null && memory.anon !== null;
+    know('leak', hasOwn && (memory.high ?? memory.max) !== null);
   }
 
   #judgeMinute(before: Sample, sample: Sample): void {
     const { transactions } = this.#evidence;
-    const scene = { before, sample, recent: this.#recent, transactions };
+    const change = { before, sample, transactions };
+    this.#down = downNow(this.#down, change);
+    const scene = {
+      ...change,
+      recent: this.#recent,
+      first: this.#first ?? sample,
+      down: this.#down,
+    };
     const found = faultsOf(scene, this.#limits);
     const leak = this.#followMemory(before, sample);
     for (const fault of [...found, ...leak]) {
@@ -263,13 +294,15 @@ class Soak {
   /** Closes an hour of the same run of the worker, and looks for a leak in all of them. */
   #followMemory(before: Sample, sample: Sample): readonly SoakFault[] {
     const { memory } = sample;
-    if (memory === null) return [];
+    // The cache of files grows with what the worker reads and writes, and goes when memory is short.
+    const own = memory?.anon ?? null;
+    if (memory === null || own === null) return [];
     if (!isSameRun(before, sample) && before !== sample) {
       this.#floors = [];
       this.#hour = null;
     }
-    this.#hour ??= { at: sample.at, bytes: memory.current };
-    this.#hour.bytes = Math.min(this.#hour.bytes, memory.current);
+    this.#hour ??= { at: sample.at, bytes: own };
+    this.#hour.bytes = Math.min(this.#hour.bytes, own);
     const age = sample.at - this.#hour.at;
     if (age >= 0 && age < 3600) return [];
     // A clock that was set back begins the hour anew.

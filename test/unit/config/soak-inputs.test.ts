@@ -18,7 +18,7 @@ it('a day without failure, reported only, is the default', () => {
       wanted: 86_400,
       failureLimit: 0,
       consecutive: 3,
-      rateLimitMax: 0,
+      rateLimitMax: null,
       errorRateMax: null,
     },
     onFailure: 'report',
@@ -31,7 +31,7 @@ it('every limit can be set, and hours may be parts of one', () => {
     'failure-limit': '5',
     consecutive: '2',
     'soak-failure': 'rollback',
-    'max-429': '4',
+    'rate-limit-max': '4',
     'max-errors': '7',
   });
   expect(desired.limits).toEqual({
@@ -42,7 +42,8 @@ it('every limit can be set, and hours may be parts of one', () => {
     errorRateMax: 7,
   });
   expect(desired.onFailure).toBe('rollback');
-  expect(read({ 'max-429': '4', 'rate-limit-max': '9' }).limits.rateLimitMax).toBe(9);
+  // Of the whole time, not of a minute.
+  expect(read({ 'max-429': '4' }).limits.rateLimitMax).toBeNull();
 });
 
 it.each(['-1', '169', '1e3', '.5', 'a day', '1.'])('soak-hours: %s is refused', (hours) => {

@@ -103,7 +103,7 @@ describe('timeline', () => {
       fc.property(fc.array(sample, { minLength: 1, maxLength: 80 }), (drawn) => {
         const samples = drawn.map(({ minute, errors, current }) => ({
           ...memoryOf(minute, current),
-          journal: { errors, tracebacks: 0, rateLimited: 0, dropped: 0 },
+          journal: { errors, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false },
         }));
         const fine = timelineOf(samples);
         if (fine === null) throw new Error('no timeline');

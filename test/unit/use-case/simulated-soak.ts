@@ -107,7 +107,8 @@ export class SimulatedHost {
     }
     this.proofs.push(proof);
     const { verdict: state, why: soakWhy, figures } = proof;
-    this.releases[at] = { ...found, state, soakWhy, figures, by: 'run 9' };
+    const since = found.state === state ? found.since : epochSeconds(begin + this.minute * 60);
+    this.releases[at] = { ...found, state, soakWhy, figures, since, by: 'run 9' };
     this.sampling = false;
     this.afterwards();
     return true;

@@ -128,6 +128,24 @@ describe('a release that failed', () => {
     expect(host.proofs).toHaveLength(1);
   });
 
+  it('stays if it failed long ago: a policy that is changed undoes nothing of the past', async () => {
+    const host = failing();
+    await soak(host, desired);
+    host.pass(3 * hour + 1);
+    const { report, log } = await soak(host, rollback);
+    expect(report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(log).toMatch(/warning: not rolled back: release 3 failed at .*, more than 3 h ago/);
+    expect(host.undone).toEqual([]);
+  });
+
+  it('stays with `soak-hours: 0`', async () => {
+    const host = failing();
+    await soak(host, desired);
+    const off = { ...rollback, limits: { ...limits, wanted: seconds(0) } };
+    expect((await soak(host, off)).report).toMatchObject({ state: 'failed', rolledBackTo: null });
+    expect(host.undone).toEqual([]);
+  });
+
   it('stays, with a warning, where no release is proven or the journals are gone', async () => {
     const host = new SimulatedHost(release(0), release(1));
     host.pass(hour, () => ({ unit: null }));

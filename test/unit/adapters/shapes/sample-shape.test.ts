@@ -8,6 +8,7 @@ const full = {
   at: 1795889577.4,
   boot: 'd3b07384-d9a0-4c9b-8f3e-3a5d3a1f0a11',
   uptime: 86_400.5,
+  changing: false,
   unit: {
     active: 'active',
     sub: 'running',
@@ -17,6 +18,7 @@ const full = {
   },
   memory: {
     current: 300_000_000,
+    anon: 250_000_000,
     peak: 400_000_000,
     main: 90_000_000,
     children: 210_000_000,
@@ -28,11 +30,12 @@ const full = {
   events: { high: 0, max: 0, oom: 0, oomKill: 0 },
   pressure: { memory: { some: 12, full: 3 }, io: { some: 0, full: 0 } },
   worker: { queues: { celery: 3 }, active: 1, processed: 120 },
-  journal: { errors: 1, tracebacks: 1, rateLimited: 0, dropped: 0 },
+  journal: { errors: 1, tracebacks: 1, rateLimited: 0, dropped: 0, unread: false },
   disk: [{ path: '/', free: 1e9, size: 2e10, inodesFree: 1e6, inodes: 2e6 }],
 };
 const empty = {
   ...full,
+  changing: null,
   unit: null,
   memory: null,
   events: null,
@@ -49,16 +52,38 @@ const answer = (samples: readonly unknown[]) => ({
   sampling: true,
 });
 
-test.each([[full], [empty]])('a sample is read completely', (sample) => {
+/** The lengths of its queues are not known. */
+const silent = { ...full, worker: { queues: null, active: 1, processed: null } };
+
+/** What lines of an earlier version lack. */
+const added = ['changing', 'memory.anon', 'journal.unread'];
+
+test.each([[full], [empty], [silent]])('a sample is read completely', (sample) => {
   expect(readShape(sampleShape, sample)).toEqual({ kind: 'read', value: sample });
 });
 
 test('each key of a sample is needed', () => {
-  const paths = keyPaths(full).filter((path) => path.join('.') !== 'worker.queues.celery');
+  const optional = ['worker.queues.celery', ...added];
+  const paths = keyPaths(full).filter((path) => !optional.includes(path.join('.')));
   for (const path of paths) {
     const problem = `${shownPath(path)} is missing`;
     expect(readShape(sampleShape, without(full, path))).toEqual({ kind: 'refused', problem });
   }
+});
+
+test('a line of an earlier version is read: what it lacks is not known', () => {
+  const { changing: _, ...rest } = full;
+  const { anon: __, ...memory } = full.memory;
+  const { unread: ___, ...journal } = full.journal;
+  expect(readShape(sampleShape, { ...rest, memory, journal })).toEqual({
+    kind: 'read',
+    value: {
+      ...full,
+      changing: null,
+      memory: { ...memory, anon: null },
+      journal: { ...journal, unread: null },
+    },
+  });
 });
 
 test('a key of a later version is dropped', () => {

@@ -171,7 +171,7 @@ describe('a failing minute', () => {
     ['OOM kill', { events: { ...events, oomKill: 1 } }, 'oom', /killed 1 process of the worker/],
     [
       'at MemoryMax',
-      { memory: { ...memory, current: bytes(1024 * MiB) } },
+      { memory: { ...memory, current: bytes(1024 * MiB), anon: bytes(1000 * MiB) } },
       'memory',
       /all that MemoryMax \(1 GiB\) allows/,
     ],
@@ -185,7 +185,7 @@ describe('a failing minute', () => {
       '429s',
       { journal: { ...journal, rateLimited: 12 } },
       'rate-limits',
-      /12 responses with HTTP 429/,
+      /12 responses with HTTP 429 in a minute of the journal; at most 0/,
     ],
     ['errors', { journal: { ...journal, errors: 6 } }, 'errors', /6 errors in a minute/],
     ['tracebacks', { journal: { ...journal, tracebacks: 6 } }, 'errors', /6 errors in a minute/],
@@ -237,6 +237,107 @@ describe('a failing minute', () => {
     expect(foreign.notes).toEqual([expect.stringContaining('by neither systemd nor Celeriac')]);
   });
 
+  const inState =
+    (active: string, which: (minute: number) => boolean, more: Partial<Sample> = {}) =>
+    (minute: number): Partial<Sample> =>
+      which(minute)
+        ? { unit: { ...unit, active, sub: active, result: 'success' }, worker: null, ...more }
+        : {};
+  const failureOf = (...args: Parameters<typeof inState>) =>
+    judge(minutes(0, 3 * hour, inState(...args))).failure;
+
+  it('is none while somebody stops or starts it, unless that lasts', () => {
+    for (const active of ['deactivating', 'activating', 'inactive']) {
+      expect(failureOf(active, (at) => at === 30 || at === 31)).toBeNull();
+      expect(failureOf(active, (at) => at % 10 < 2)).toBeNull();
+    }
+    expect(failureOf('activating', (at) => at >= 30)?.at).toBe(begin + 32 * 60);
+    expect(failureOf('inactive', (at) => at >= 30)?.at).toBe(begin + 32 * 60);
+    // A warm stop waits for tasks.
+    expect(failureOf('deactivating', (at) => at >= 30 && at < 80)).toBeNull();
+    expect(failureOf('deactivating', (at) => at >= 30)?.at).toBe(begin + 89 * 60);
+    expect(failureOf('failed', (at) => at === 30)?.at).toBe(begin + 30 * 60);
+  });
+
+  it('is none by what a run of Celeriac does, unless that lasts', () => {
+    const busy = (at: number) => at >= 30 && at < 40;
+    const run = { changing: true };
+    for (const active of ['deactivating', 'activating', 'inactive', 'failed']) {
+      expect(failureOf(active, busy, run)).toBeNull();
+    }
+    const left = minutes(0, hour, (at) => ({
+      ...inState('failed', (each) => each >= 30)(at),
+      ...(busy(at) && run),
+    }));
+    expect(judge(left).failure?.at).toBe(begin + 41 * 60);
+    // A release that did not start, and was undone: its restarts, kills and errors.
+    const other = { ...unit, invocation: 'b', restarts: 3 };
+    const full = { ...memory, current: bytes(1024 * MiB), anon: bytes(1024 * MiB) };
+    const undone = minutes(0, hour, (at) => {
+      if (at === 30) {
+        const events_ = { ...events, oomKill: 2 };
+        return { ...run, unit: other, events: events_, memory: full };
+      }
+      if (at < 31) return {};
+      const logged = at === 31 ? { journal: { ...journal, errors: 50, rateLimited: 9 } } : {};
+      return { unit: { ...unit, invocation: 'c' }, ...logged };
+    });
+    expect(judge(undone).failure).toBeNull();
+    // Between two samples.
+    const brief = undone.filter((_, minute) => minute !== 30);
+    expect(judge(brief, { transactions: [begin + 29.5 * 60] }).failure).toBeNull();
+    // What runs on was not started by that run.
+    const killed = minutes(0, hour, (at) =>
+      at >= 30 ? { ...run, events: { ...events, oomKill: 1 } } : {},
+    );
+    expect(judge(killed).failure?.limit).toBe('oom');
+  });
+
+  it('is none while the host comes up, unless the unit failed', () => {
+    const up = (active: string, restarts: number, lasts = 4) =>
+      judge([
+        ...minutes(0, 60),
+        ...minutes(62, 120, (at) => ({
+          boot: 'boot-2',
+          uptime: seconds(5 + (at - 62) * 60),
+          unit: {
+            ...unit,
+            invocation: 'b1',
+            restarts: Math.min(at - 61, restarts),
+            active: at - 62 < lasts ? active : 'active',
+          },
+        })),
+      ]).failure;
+    for (const active of ['inactive', 'activating', 'active']) expect(up(active, 3)).toBeNull();
+    expect(up('active', 9)?.limit).toBe('restarts');
+    expect(up('failed', 0)?.limit).toBe('unit');
+    expect(up('inactive', 0, 20)?.limit).toBe('unit');
+  });
+
+  it('is none by a disk that is large, or was full before', () => {
+    const size = bytes(2_000_000 * MiB);
+    const large = { ...disk, size, free: bytes(80_000 * MiB) };
+    const full = { ...disk, free: bytes(800 * MiB) };
+    const spent = { ...disk, inodesFree: 10 };
+    const judged = (...[before, after]: readonly [typeof disk, typeof disk]) =>
+      judge(minutes(0, hour, (at) => ({ disk: [at < 30 ? before : after] }))).failure?.limit;
+    expect(judged(disk, large)).toBeUndefined();
+    expect(judged(full, full)).toBeUndefined();
+    expect(judged(spent, spent)).toBeUndefined();
+    expect(judged(disk, full)).toBe('disk');
+    expect(judged(full, { ...full, inodesFree: 10 })).toBe('disk');
+  });
+
+  it('is none by the cache of files, which also stands at MemoryMax', () => {
+    const cached = (anon: typeof memory.anon) =>
+      judge(minutes(0, hour, () => ({ memory: { ...memory, current: bytes(1024 * MiB), anon } })));
+    expect(cached(bytes(300 * MiB)).failure).toBeNull();
+    const unknown = cached(null);
+    expect(unknown.failure).toBeNull();
+    const blind = unknown.aspects.filter(({ verdict }) => verdict === 'unknown');
+    expect(blind.map(({ limit }) => limit)).toEqual(['memory', 'leak']);
+  });
+
   it('is also one after a start by hand, whose count begins at 0', () => {
     const restarts = (at: number) => (at > 30 ? { restarts: 1, invocation: 'b' } : { restarts: 5 });
     const samples = minutes(0, hour, (at) => ({ unit: { ...unit, ...restarts(at) } }));
@@ -281,20 +382,39 @@ describe('over many minutes', () => {
       minutes(0, hour, (at) => ({
         worker: { queues: { celery: 3, batch: length(at) }, active, processed: 5 },
       }));
-    const stuck = judge(queue(0, (minute) => Math.floor(minute / 2)));
+    const stuck = judge(queue(0, (minute) => minute));
     expect(stuck.failure?.sentence).toBe(
-      'The queues grew from 3 to 8 messages in 10 min while the worker ran no task.',
+      'The queues grew from 3 to 13 messages in 10 min while the worker ran no task.',
     );
     expect(judge(queue(1, (minute) => minute)).failure).toBeNull();
     expect(judge(queue(0, (minute) => minute % 3)).failure).toBeNull();
-    expect(judge(queue(0, () => 7)).failure).toBeNull();
+    expect(judge(queue(0, () => 70)).failure).toBeNull();
+    // What came in since the worker last took some.
+    expect(judge(queue(0, (minute) => (minute === 30 ? 6 : 0))).failure).toBeNull();
+  });
+
+  it('a queue that a worker empties between two looks does not fail, nor one that is not known', () => {
+    const burst = (processed: (minute: number) => number | null, queues = true) =>
+      minutes(0, hour, (at) => ({
+        worker: {
+          queues: queues ? { celery: at === 30 ? 40 : 0 } : null,
+          active: 0,
+          processed: processed(at),
+        },
+      }));
+    expect(judge(burst(() => 5)).failure?.limit).toBe('queues');
+    expect(judge(burst((at) => at * 5)).failure).toBeNull();
+    for (const verdict of [judge(burst(() => null)), judge(burst(() => 5, false))]) {
+      expect(verdict.failure).toBeNull();
+      expect(verdict.aspects.find(({ limit }) => limit === 'queues')?.verdict).toBe('unknown');
+    }
   });
 
   const climbing = (perHour: number) => (minute: number) => ({
     // A load that comes and goes, on top of the climb.
     memory: {
       ...memory,
-      current: bytes((200 + (perHour * minute) / 60 + (minute % 20) * 5) * MiB),
+      anon: bytes((200 + (perHour * minute) / 60 + (minute % 20) * 5) * MiB),
     },
   });
 
@@ -309,12 +429,15 @@ describe('over many minutes', () => {
 
   it('is not a leak: warming up, a load that varies, a restart, a climb too slow to matter', () => {
     const warm = (minute: number) => ({
-      memory: { ...memory, current: bytes(Math.min(350, 150 + minute * 2) * MiB) },
+      memory: { ...memory, anon: bytes(Math.min(350, 150 + minute * 2) * MiB) },
     });
     const daily = (minute: number) => ({
-      memory: { ...memory, current: bytes((300 + 150 * Math.sin(minute / 115)) * MiB) },
+      memory: { ...memory, anon: bytes((300 + 150 * Math.sin(minute / 115)) * MiB) },
     });
-    for (const change of [warm, daily, climbing(0.2)]) {
+    const cache = (minute: number) => ({
+      memory: { ...memory, current: bytes(Math.min(1024, 250 + minute / 2) * MiB) },
+    });
+    for (const change of [warm, daily, cache, climbing(0.2)]) {
       expect(judge(minutes(0, 24 * hour, change)).failure).toBeNull();
     }
     const recycled = (minute: number) => ({
@@ -329,6 +452,39 @@ describe('over many minutes', () => {
   it('lines that journald dropped are noted', () => {
     const verdict = judge(minutes(0, 5, () => ({ journal: { ...journal, dropped: 2 } })));
     expect(verdict.notes).toEqual(['journald dropped 12 lines: errors and 429s are lower bounds.']);
+  });
+
+  it('minutes of the journal that were not read to the end are not known', () => {
+    const flood = (errors: number) =>
+      judge(minutes(0, 5, () => ({ journal: { ...journal, errors, unread: true } })));
+    const verdict = flood(3);
+    expect(verdict.notes).toEqual([
+      'The journal had more lines than are read in 6 minutes: errors and 429s are lower bounds.',
+    ]);
+    const unknown = verdict.aspects.filter((aspect) => aspect.verdict === 'unknown');
+    expect(unknown.map(({ limit }) => limit)).toEqual(['rate-limits', 'errors']);
+    // A lower bound beyond the limit is known.
+    expect(flood(6).failure?.limit).toBe('errors');
+  });
+
+  it('429s are a remark unless a number of them is allowed', () => {
+    const limited = minutes(0, 5, () => ({ journal: { ...journal, rateLimited: 2 } }));
+    const verdict = judge(limited, { rateLimitMax: null });
+    expect(verdict.failure).toBeNull();
+    expect(verdict.notes).toEqual([
+      '12 responses with HTTP 429; no number fails the release, because `rate-limit-max` is not set.',
+    ]);
+  });
+
+  it('what was logged during a gap is not of one minute', () => {
+    const after = (rateLimited: number) => [
+      ...minutes(0, 60),
+      ...minutes(120, 130, (at) => (at === 120 ? { journal: { ...journal, rateLimited } } : {})),
+    ];
+    expect(judge(after(40), { rateLimitMax: 5 }).failure).toBeNull();
+    expect(judge(after(301), { rateLimitMax: 5 }).failure?.sentence).toBe(
+      '301 responses with HTTP 429 in 1 h of the journal; at most 5 a minute are allowed.',
+    );
   });
 });
 

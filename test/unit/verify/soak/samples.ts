@@ -25,6 +25,7 @@ export const unit: Unit = {
 
 export const memory: NonNullable<Sample['memory']> = {
   current: bytes(300 * MiB),
+  anon: bytes(250 * MiB),
   peak: bytes(320 * MiB),
   main: bytes(60 * MiB),
   children: bytes(240 * MiB),
@@ -38,6 +39,7 @@ export const journal: NonNullable<Sample['journal']> = {
   tracebacks: 0,
   rateLimited: 0,
   dropped: 0,
+  unread: false,
 };
 
 export const events: NonNullable<Sample['events']> = { high: 0, max: 0, oom: 0, oomKill: 0 };
@@ -57,6 +59,7 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
     at: epochSeconds(begin + minute * 60),
     boot: 'boot-1',
     uptime: seconds(86_400 + minute * 60),
+    changing: false,
     unit,
     memory,
     host: { available: bytes(2000 * MiB), swapFree: bytes(2048 * MiB) },
