@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
@@ -166,6 +167,22 @@ def test_the_newest_file_of_the_schedule_counts(tmp_path: Path, suffix: str) -> 
     }
     found = schedule(tmp_path, beat_schedule=every)
     assert (found["advanced"], found["everySeconds"], found["problem"]) == (5000, 30.0, None)
+
+
+def test_a_schedule_in_sqlite_advances_in_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "celerybeat-schedule"
+    store = sqlite3.connect(path)
+    store.execute("PRAGMA journal_mode = wal")
+    store.execute("CREATE TABLE Dict (key BLOB, value BLOB)")
+    store.commit()
+    os.utime(path, (5000, 5000))
+    try:
+        store.execute("INSERT INTO Dict VALUES (x'00', x'00')")
+        store.commit()
+        assert path.stat().st_mtime == 5000
+        assert schedule(tmp_path)["advanced"] > 5000
+    finally:
+        store.close()
 
 
 def test_an_option_of_the_command_line_wins(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from celeriac_host.app.programs.app_side import (
     with_app,
 )
 
-# What a shelve may be called, by the library that Python found for it.
-SUFFIXES = ("", ".db", ".dat", ".dir")
+# What a shelve may be called, by the library that Python found for it. SQLite, which Python 3.13
+# prefers, writes to its log (-wal), and may leave the file itself as it is until beat ends.
+SUFFIXES = ("", ".db", ".dat", ".dir", "-wal")
 DJANGO_SCHEDULER = "django_celery_beat"
 
 
