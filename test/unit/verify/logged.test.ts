@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LoggedFact, UnitFact } from '../../../src/model/facts.ts';
-import { type Bytes, bytes, epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
+import { type Bytes, epochSeconds, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { failedChecks, judge } from '../../../src/verify/checks.ts';
 import type { GateRequest, VerifyEvidence } from '../../../src/verify/evidence.ts';
@@ -125,6 +125,7 @@ describe('errors', () => {
     expect(checks(broken(7))('new-errors')?.verdict).toBe('pass');
     expect(checks(broken(null, null))('new-errors')?.verdict).toBe('unknown');
     expect(checks(broken(0, 0))('new-errors')?.verdict).toBe('unknown');
+    expect(checks(broken(null))('new-errors')?.verdict).toBe('unknown');
     expect(checks(evidence())('new-errors')).toBeUndefined();
   });
 });
@@ -273,19 +274,42 @@ describe('the effects of the gate', () => {
     expect(tolerated('gate-rate-limits')?.verdict).toBe('pass');
   });
 
-  test.each([
-    ['new', signature('WorkError', 2, 0), 'fail'],
-    ['new, with nothing to compare with', signature('WorkError', 2, null), 'fail'],
-    ['known since the release', signature('WorkError', 3, 0), 'pass'],
-    ['known before the release', signature('WorkError', 2, 1), 'pass'],
-  ])('an error that is %s', (_, whole, verdict) => {
-    const seen = sent(
-      { memory: { ...unitFact().memory, currentBytes: bytes(MiB) } as UnitFact['memory'] },
+  const during = (whole: readonly LoggedFact['signatures'][number][], changes = {}) =>
+    sent(
+      {},
       {
-        logged: loggedFact({ errors: whole.count, signatures: [whole] }),
-        loggedMeanwhile: loggedFact({ signatures: [signature('WorkError', 2, null)] }),
+        logged: loggedFact({ errors: 2, signatures: whole, ...changes }),
+        loggedMeanwhile: loggedFact({ errors: 2, signatures: [signature('WorkError', 2, null)] }),
       },
     );
+
+  test.each([
+    ['new', [signature('WorkError', 2, 0)], {}, 'warn'],
+    ['new, with nothing to compare with', [signature('WorkError', 2, null)], {}, 'unknown'],
+    [
+      'new, without a journal before',
+      [signature('WorkError', 2, null)],
+      { earlier: null },
+      'unknown',
+    ],
+    ['new to an empty journal', [signature('WorkError', 2, 0)], { earlier: 0 }, 'unknown'],
+    ['beyond those listed', [], { moreSignatures: 3 }, 'unknown'],
+    ['known since the release', [signature('WorkError', 3, 0)], {}, 'pass'],
+    ['known before the release', [signature('WorkError', 2, 1)], {}, 'pass'],
+  ] as const)('an error that is %s', (_, whole, changes, verdict) => {
+    const seen = during(whole, changes);
     expect(checks(seen)('gate-errors')?.verdict).toBe(verdict);
+    expect(judge(seen, desired()).conclusion).toBe('healthy');
+  });
+
+  test('a new error fails only beyond max-errors', () => {
+    const seen = during([signature('WorkError', 2, 0)]);
+    expect(checks(seen, desired({ maxErrors: 1 }))('gate-errors')).toMatchObject({
+      verdict: 'fail',
+      seen: '1 signature: WorkError; 2 errors',
+      expected: 'only errors that occurred before; of others, at most 1',
+      evidence: [expect.stringContaining('WorkError: 2 times')],
+    });
+    expect(checks(seen, desired({ maxErrors: 2 }))('gate-errors')?.verdict).toBe('warn');
   });
 });
