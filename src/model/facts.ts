@@ -600,7 +600,10 @@ export type BrokerFact =
   | {
       readonly kind: 'told';
       readonly transport: string;
-      /** Messages that wait in each queue. */
+      /**
+       * Messages that wait in each queue, by its real name: `-Q` may name an alias. Neither here nor in
+       * `active` are those of Kombu's Broadcast, which each process names by itself.
+       */
       readonly lengths: Readonly<Record<string, number>>;
       /** Delivered and not acknowledged; with Redis, of all queues; `null`: it does not tell. */
       readonly unacked: number | null;

@@ -209,6 +209,7 @@ export const desired = (changes: Partial<VerifyDesired> = {}): VerifyDesired => 
 export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   app: 'celery_app',
   queues: ['celery', 'batch', 'links', 'variations'],
+  excludedQueues: [],
   children: { min: 1, max: 1 },
   forks: true,
   beat: false,
