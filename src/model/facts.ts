@@ -195,6 +195,8 @@ export interface HostFact {
   readonly now: EpochSeconds;
   readonly bootId: string;
   readonly uptime: Seconds;
+  /** The clock of systemd's `…TimestampMonotonic`: nobody sets it, and it stops in suspend. */
+  readonly monotonic: Seconds;
   readonly hostname: string;
   readonly python: string;
 }

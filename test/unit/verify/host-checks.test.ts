@@ -83,7 +83,7 @@ describe('the run of the unit', () => {
 });
 
 describe('the watchdog', () => {
-  /** 5 min is its time; it became active at 4040 s of the monotonic clock, 960 s ago. */
+  /** 5 min is its time. */
   const fed = (age: number) =>
     properties({ WatchdogTimestampMonotonic: String((5000 - age) * 1_000_000) });
 
@@ -98,6 +98,15 @@ describe('the watchdog', () => {
     const seen = withUnit(fed(age));
     expect(find('watchdog', seen)?.verdict).toBe(verdict);
     if (verdict === 'fail') expect(failed(seen)).toEqual(['watchdog']);
+  });
+
+  test('is not judged by a clock that somebody sets, or that goes on while the machine sleeps', () => {
+    const { host } = facts();
+    const set = { ...host, now: epochSeconds(host.now + 7200), uptime: seconds(90_000) };
+    expect(find('watchdog', withFacts({ host: set, unit: unitFact(fed(20)) }))).toMatchObject({
+      verdict: 'pass',
+      seen: 'fed 20 s ago; its limit is 5 min',
+    });
   });
 
   test('says whether it was fed during the gate', () => {
