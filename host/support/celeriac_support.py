@@ -449,7 +449,7 @@ def consumed(consumer: Any) -> List[Any]:
 
 def is_measured(queue: Any) -> bool:
     """A stream keeps what was consumed."""
-    return argument(queue, KIND) != 'stream'
+    return bool(argument(queue, KIND) != 'stream')
 
 
 def argument(queue: Any, name: str) -> Any:

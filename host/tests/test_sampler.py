@@ -285,9 +285,15 @@ def test_a_sample_says_that_a_run_changes_the_host(
     assert lock_file.taken(handle, fcntl.LOCK_EX)
     work.tick(here)
     with monkeypatch.context() as patched:
-        # The run ends after systemd was asked.
         usual = reading.unit_states
-        patched.setattr(reading, "unit_states", lambda *args: [usual(*args), os.close(handle)][0])
+
+        def states(*args: Any) -> Any:
+            found = usual(*args)
+            # The run ends after systemd was asked.
+            os.close(handle)
+            return found
+
+        patched.setattr(reading, "unit_states", states)
         work.tick(here)
     work.tick(here)
     assert [each["changing"] for each in lines(here)] == [True, True, False]
