@@ -41,17 +41,27 @@ describe('enabled at boot', () => {
     ['generated', {}, 'pass'],
     ['enabled-runtime', {}, 'warn'],
     ['transient', {}, 'warn'],
-    ['static', {}, 'fail'],
+    ['disabled', {}, 'fail'],
+    ['static', {}, 'warn'],
     ['static', { WantedBy: 'app.target' }, 'pass'],
     ['disabled', { RequiredBy: 'app.target' }, 'pass'],
     ['indirect', { TriggeredBy: 'worker.timer' }, 'pass'],
-    ['linked', { WantedBy: '' }, 'fail'],
+    ['disabled', { BoundBy: 'app.service' }, 'pass'],
+    ['linked', { WantedBy: '' }, 'warn'],
     ['masked', { WantedBy: 'app.target' }, 'fail'],
     ['', {}, 'unknown'],
   ])('%j with %j: %s', (unitFileState, changes, verdict) => {
     const seen = withUnit({ unitFileState, ...properties(changes) });
     expect(find('enabled', seen)?.verdict).toBe(verdict);
   });
+});
+
+test('a unit that no release enabled may be started by hand', () => {
+  for (const unitFileState of ['disabled', 'masked']) {
+    const seen = withFacts({ settings: null, unit: unitFact({ unitFileState }) });
+    expect(failed(seen)).toEqual([]);
+    expect(find('enabled', seen)?.verdict).toBe('warn');
+  }
 });
 
 describe('the run of the unit', () => {
