@@ -3,7 +3,9 @@
 A keeper (`keeper.py`) is root's. On a host with systemd it runs in a transient service, with the
 limits that protect the host from its programs; elsewhere it is a child of ours, and the programs
 have limits of their own. It serves one program after the other, since its start costs most of the
-time of a short one. Nothing that a program has started outlives the program, nor the agent.
+time of a short one. Nothing that a program has started outlives the program, nor the agent: the
+keeper ends it, and if somebody ends the keeper, systemd does. Without a service nobody would: then
+what a program has started may live on.
 """
 
 from __future__ import annotations
