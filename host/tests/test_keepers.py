@@ -563,3 +563,80 @@ def test_an_idle_service_that_has_ended_is_not_used(make_served: Callable[..., S
     assert keeper.serves(keeper.limits, True, 60)
     os.kill(keeper.pid, signal.SIGKILL)
     wait_for(lambda: not keeper.serves(keeper.limits, True, 60))
+
+
+# In place of a keeper: says that it runs so many programs, and ends when it is asked once more,
+# after it has read that or before.
+PRETENDER = """
+import json, select, socket, struct, sys
+control = socket.socket(fileno=0)
+stream = control.makefile("rb")
+stream.read(int(stream.readline()))
+
+def say(value):
+    text = json.dumps(value).encode("ascii")
+    control.sendall(struct.pack("!I", len(text)) + text)
+
+def hear():
+    stream.read(struct.unpack("!I", stream.read(4))[0])
+
+say({"hello": 1, "bounds": {"memory": True, "tasks": True}})
+for _ in range(int(sys.argv[1])):
+    hear()
+    say({"started": 1})
+    say({"code": 0, "left": 0, "ooms": 0})
+select.select([control], [], [])
+if sys.argv[2] == "reads":
+    hear()
+"""
+
+
+def pretending(programs: int, how: str) -> Callable[[List[str]], List[str]]:
+    return lambda argv: [sys.executable, "-I", "-S", "-c", PRETENDER, str(programs), how]
+
+
+@pytest.mark.parametrize("programs", [0, 1])
+def test_a_program_that_may_have_been_started_is_not_started_again(
+    make_served: Callable[..., Served], programs: int
+) -> None:
+    host = make_served(pretending(programs, "reads"))
+    for _ in range(programs):
+        run(host, "true")
+    with pytest.raises(OperationError) as failed:
+        run(host, "echo twice")
+    told = "could not see whether /bin/sh as app was started: its keeper ended"
+    assert failed.value.message == told
+    assert host.served == 1
+    # A service that does not serve even one is not tried again.
+    assert len(host.notes) == 1 - programs
+    assert run(host, "true").code == 0
+
+
+@pytest.mark.parametrize("programs", [0, 1])
+def test_a_program_that_its_keeper_has_not_read_is_started_by_another(
+    make_served: Callable[..., Served], programs: int
+) -> None:
+    host = make_served(pretending(programs, "leaves"))
+    for _ in range(programs + 1):
+        assert run(host, "true").code == 0
+    assert host.served == 1 + programs
+    assert len(host.notes) == 1 - programs
+
+
+def test_a_new_keeper_without_a_service_that_ends_is_not_replaced(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heard(keeper: keepers.Keeper, seconds: float) -> Any:
+        raise keepers.Lost("its keeper ended")
+
+    say = keepers.Keeper.say
+
+    def said(keeper: keepers.Keeper, *more: Any) -> None:
+        monkeypatch.setattr(keepers.Keeper, "hear", heard)
+        say(keeper, *more)
+
+    monkeypatch.setattr(keepers.Keeper, "say", said)
+    with pytest.raises(OperationError, match="could not see whether sleep as app was started"):
+        host.run(["sleep", "1000"], user=APP)
+    assert not host.keepers.known
+    wait_for(lambda: not of_app())

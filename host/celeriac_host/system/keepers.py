@@ -3,7 +3,9 @@
 A keeper (`keeper.py`) is root's. On a host with systemd it runs in a transient service, with the
 limits that protect the host from its programs; elsewhere it is a child of ours, and the programs
 have limits of their own. It serves one program after the other, since its start costs most of the
-time of a short one. Nothing that a program has started outlives the program, nor the agent.
+time of a short one. Nothing that a program has started outlives the program, nor the agent: the
+keeper ends it, and if somebody ends the keeper, systemd does. Without a service nobody would: then
+what a program has started may live on.
 """
 
 from __future__ import annotations
@@ -48,6 +50,10 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 class Lost(OSError):
     """The keeper ended, or does not answer."""
+
+
+class Unheard(Lost):
+    """It ended without having read what it was last told."""
 
 
 class Kept:
@@ -216,7 +222,11 @@ class Keeper:
             # Not a quarter of a second longer if it ends without closing the socket.
             left = max(end - time.monotonic(), 0.0)
             if select.select([self.control], [], [], min(left, 0.25))[0]:
-                piece = self._piece()
+                try:
+                    piece = self.control.recv(65536)
+                except ConnectionError:
+                    # Thus the kernel tells it from an end after all was read.
+                    raise Unheard(f"its keeper ended{self._reason()}") from None
                 if not piece or len(self.unread) > MESSAGE_LIMIT_BYTES:
                     raise Lost(f"its keeper ended{self._reason()}")
                 self.unread += piece
@@ -228,12 +238,6 @@ class Keeper:
     def _has_ended(self) -> bool:
         """By its process. A service tells it only by closing the socket."""
         return not self.outlives_process and self.process.poll() is not None
-
-    def _piece(self) -> bytes:
-        try:
-            return self.control.recv(65536)
-        except ConnectionError:
-            return b""
 
     def _reason(self) -> str:
         """The last line that it, or systemd-run, has written."""
@@ -324,12 +328,15 @@ class Keepers:
             except Lost as error:
                 keeper.destroy()
                 self.known.remove(keeper)
-                if is_new and not keeper.in_service:
-                    raise OperationError(
-                        f"could not start {argv[0]} as {whom.name}: {error}", ran=argv
-                    ) from None
-                if is_new:
+                if is_new and keeper.in_service:
                     self._do_without(str(error))
+                what = f"{argv[0]} as {whom.name}"
+                if not isinstance(error, Unheard):
+                    # Not twice.
+                    message = f"could not see whether {what} was started: {error}"
+                    raise OperationError(message, ran=argv) from None
+                if is_new and not keeper.in_service:
+                    raise OperationError(f"could not start {what}: {error}", ran=argv) from None
 
     @contextmanager
     def held(self, in_service: bool) -> Iterator[int | None]:
@@ -370,7 +377,7 @@ class Keepers:
             try:
                 keeper.say(request, [each for each, _ in pairs])
             except OSError as error:
-                raise Lost(f"its keeper does not listen: {error}") from None
+                raise Unheard(f"its keeper does not listen: {error}") from None
             said = keeper.hear(timeout + MARGIN_SECONDS)
             if said is None:
                 raise Lost("its keeper did not start it in time")
