@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+import sqlite3
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
@@ -46,6 +48,7 @@ class Side:
         self.active = active
         self.index: List[Any] = []
         self.conf: Dict[str, Any] = {}
+        self.queues = SimpleNamespace(aliases={}, consume_from={})
 
     def connection(self) -> Any:
         def declare(queue: str, passive: bool) -> Any:
@@ -84,7 +87,7 @@ class Side:
         monkeypatch.setattr(queues, "import_module", lambda name: redis)
         monkeypatch.setattr(queues, "connect", lambda app: self.connection())
         monkeypatch.setattr(queues, "delivery", lambda app: {"seconds": 3600.0})
-        app = SimpleNamespace(control=self, conf=SimpleNamespace(**self.conf))
+        app = SimpleNamespace(control=self, amqp=self, conf=SimpleNamespace(**self.conf))
         line = SimpleNamespace(tell=lambda *_: None)
         return queues.told(app, {**REQUEST, **request}, line)  # type: ignore[arg-type]
 
@@ -98,6 +101,23 @@ def test_lengths_unacked_and_the_queues_of_the_worker(monkeypatch: pytest.Monkey
     assert (found["unacked"], found["oldestUnackedSeconds"]) == (2, 60.0)
     assert (found["active"], found["silence"]) == (["celery"], None)
     assert found["redeliverySeconds"] == 3600.0
+
+
+def test_queues_that_each_process_names_by_itself_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As kombu.common.Broadcast names them; with a name of their own, they are as all others.
+    here, there = (f"bcast.{uuid.uuid4()}" for _ in range(2))
+    side = Side(["celery", "real", there, f"mine.{uuid.uuid4()}"], celery=7)
+    side.queues.aliases = {
+        "everyone": SimpleNamespace(name=here),
+        "alias": SimpleNamespace(name="real"),
+    }
+    found = side.run(monkeypatch, queues=["celery", "everyone", "alias"])
+    assert found["lengths"] == {"celery": 7, "real": 0}
+    assert found["active"] == ["celery", "real"]
+    side.queues.consume_from = {"celery": None, here: None}
+    assert side.run(monkeypatch, queues=None)["lengths"] == {"celery": 7}
 
 
 def test_a_worker_that_does_not_answer_is_not_one_without_queues(
@@ -166,6 +186,22 @@ def test_the_newest_file_of_the_schedule_counts(tmp_path: Path, suffix: str) -> 
     }
     found = schedule(tmp_path, beat_schedule=every)
     assert (found["advanced"], found["everySeconds"], found["problem"]) == (5000, 30.0, None)
+
+
+def test_a_schedule_in_sqlite_advances_in_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "celerybeat-schedule"
+    store = sqlite3.connect(path)
+    store.execute("PRAGMA journal_mode = wal")
+    store.execute("CREATE TABLE Dict (key BLOB, value BLOB)")
+    store.commit()
+    os.utime(path, (5000, 5000))
+    try:
+        store.execute("INSERT INTO Dict VALUES (x'00', x'00')")
+        store.commit()
+        assert path.stat().st_mtime == 5000
+        assert schedule(tmp_path)["advanced"] > 5000
+    finally:
+        store.close()
 
 
 def test_an_option_of_the_command_line_wins(tmp_path: Path) -> None:

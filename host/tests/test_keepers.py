@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, Callable, List, Sequence
 
 import pytest
-from celeriac_host.system import box, keepers, processes, services
+from celeriac_host.store import sqlite_child
+from celeriac_host.system import box, keeper, keepers, processes, services
+from celeriac_host.system.app_user import AppUser
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System
 from conftest import wait_for
 from hosts import Host
 
-# Nobody else's: limits of processes count all of a user.
-APP = Identity("app", 54871, 54871, (54872, 54873), "/nonexistent", "/bin/sh")
+# Nobody else's, nor of another run at the same time: limits of processes count all of a user.
+UID = 1_000_000 + os.getpid()
+APP = Identity("app", UID, UID, (UID + 1, UID + 2), "/nonexistent", "/bin/sh")
 # Prints its pid, in a session of its own, without a living parent.
 DAEMON = "(setsid sh -c 'echo $$; exec >/dev/null 2>&1; exec sleep 1000' &); sleep 0.3"
 
@@ -96,8 +99,8 @@ def test_a_program_is_only_its_user(host: Host) -> None:
     status = run(host, "umask; cat /proc/self/status").out.splitlines()
     found = dict(line.split(":\t", 1) for line in status[1:])
     assert status[0] == "0022"
-    assert found["Uid"].split() == found["Gid"].split() == ["54871"] * 4
-    assert found["Groups"].split() == ["54872", "54873"]
+    assert found["Uid"].split() == found["Gid"].split() == [str(UID)] * 4
+    assert found["Groups"].split() == [str(UID + 1), str(UID + 2)]
     assert found["NoNewPrivs"] == "1"
     assert int(found["CapEff"], 16) == int(found["CapPrm"], 16) == int(found["CapInh"], 16) == 0
     # Python ignores SIGPIPE, which is nothing for its children.
@@ -317,6 +320,67 @@ def test_nothing_survives_an_agent_that_is_killed(open_folder: Path) -> None:
     wait_for(lambda: not any(is_there(pid) for pid in pids))
 
 
+def test_a_program_may_clear_up_when_its_agent_is_killed(open_folder: Path) -> None:
+    os.chmod(open_folder, 0o777)
+    begun, cleared = open_folder / "begun", open_folder / "cleared"
+    # Its output leads nowhere once the agent is gone.
+    clear = f"exec 2>/dev/null; trap 'touch {cleared}; exit' TERM"
+    script = f"{clear}; touch {begun}; while :; do sleep 0.1; done"
+    agent = f"""
+        from celeriac_host.system.identities import Identity
+        from hosts import Host
+        Host({str(open_folder)!r}).run(["sh", "-c", {script!r}], user=Identity{tuple(APP)!r})
+    """
+    paths = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(agent)], env={**os.environ, "PYTHONPATH": paths}
+    )
+    try:
+        wait_for(begun.exists)
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(cleared.exists)
+
+
+def test_a_number_that_has_changed_hands_gets_no_signal() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        start = keeper._origin(str(other.pid))[1]
+        try:
+            keeper._send(other.pid, start + 1, signal.SIGKILL)
+            assert other.poll() is None
+            keeper._send(other.pid, start, signal.SIGKILL)
+            assert other.wait() == -signal.SIGKILL
+        finally:
+            other.kill()
+
+
+def test_children_of_a_number_that_has_changed_hands_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    me, born = os.getpid(), 10
+    origins = {str(me): (1, 5), "70": (me, born), "71": (70, 12), "80": (me, 11), "81": (80, 13)}
+    looks: List[str] = []
+
+    def origin(pid: str) -> "tuple[int, int]":
+        looks.append(pid)
+        # Root's process has the number 70 by the second look.
+        return (1, 99) if pid == "70" and looks.count(pid) > 1 else origins[pid]
+
+    monkeypatch.setattr(keeper, "_origin", origin)
+    monkeypatch.setattr(os, "listdir", lambda path: list(origins))
+    assert keeper._descendants() == {(70, born), (80, 11), (81, 13)}
+
+
+def test_a_program_keeps_its_end_where_what_it_left_cannot_be_ended(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepers, "CLEARING_ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(keepers, "CLEARING_SECONDS", 0.0)
+    done = run(make_served(), "setsid sleep 5 & exit 3", check=False)
+    assert done.code == 3
+
+
 def test_want_of_memory_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     hear = keepers.Keeper.hear
 
@@ -375,3 +439,127 @@ def test_a_unit_that_is_not_there_has_no_say() -> None:
     found = box.box({**UNIT, "LoadState": "not-found"})
     assert "Slice" not in dict(found.properties)
     assert box.box({}) == found
+
+
+@pytest.fixture
+def longest(monkeypatch: pytest.MonkeyPatch, make_served: Callable[..., Served]) -> List[Any]:
+    """After how many seconds systemd ends each service that was started."""
+    make_served()
+    found: List[Any] = []
+
+    def command(service: services.Service, argv: List[str], *more: Any) -> List[str]:
+        found.append(more[-1])
+        return argv
+
+    monkeypatch.setattr(services, "command", command)
+    return found
+
+
+def test_a_keeper_that_is_held_is_nobody_elses(make_served: Callable[..., Served]) -> None:
+    host = make_served()
+    first = run(host, "echo $PPID").out
+    with host.keepers.held(True) as pid:
+        assert pid is not None and is_there(pid)
+        assert run(host, "echo $PPID").out == first != f"{pid}\n"
+    assert not is_there(pid)
+    assert run(host, "echo $PPID").out == first
+    assert len(host.keepers.known) == 1 and not host.notes
+
+
+def test_systemd_does_not_end_who_waits_for_the_runner(
+    longest: List[Any], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Served(state, lambda argv: argv)
+    told, tell = os.pipe()
+    monkeypatch.setattr(box, "join", lambda pid: os.write(tell, b"%d" % pid))
+    whom = AppUser(APP, "the app")
+    work = sqlite_child.Work("/", lambda channel: None, files=[tell], own=False)
+    with sqlite_child.working(host, whom, work) as child:
+        assert child.receive() is None
+        joined = int(os.read(told, 20))
+        assert is_there(joined)
+    os.close(told)
+    os.close(tell)
+    assert longest == [None] and not is_there(joined)
+    run(host, "true")
+    assert longest[1] > 60
+
+
+def test_a_service_without_a_longest_time() -> None:
+    found = [
+        services.command(services.Service("x"), ["true"], None, "/", services.NONE, timeout)
+        for timeout in (60, None)
+    ]
+    assert ["RuntimeMaxSec=90s" in words for words in found] == [True, False]
+    assert "RuntimeMaxSec" not in " ".join(found[1])
+
+
+def test_nothing_is_held_without_a_service(make_served: Callable[..., Served]) -> None:
+    host = make_served(lambda argv: ["false"])
+    for in_service in (False, True, True):
+        with host.keepers.held(in_service) as pid:
+            assert pid is None
+    assert host.served == len(host.notes) == 1 and not host.keepers.known
+
+
+def beside(argv: List[str]) -> List[str]:
+    """As systemd does: what waits for the service is not what keeps it alive."""
+    # A shell takes the input of what it does not wait for from /dev/null.
+    return ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait', "sh", *argv]
+
+
+def lose_the_bus(keeper: keepers.Keeper) -> None:
+    keeper.process.kill()
+    keeper.process.wait()
+
+
+def test_a_service_lives_on_when_nobody_waits_for_it(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    kept = host.keepers.start(["cat"], APP, {}, "/", subprocess.PIPE, None, 60, True)
+    keeper = kept.keeper
+    lose_the_bus(keeper)
+    with pytest.raises(subprocess.TimeoutExpired):
+        kept.wait(0.6)
+    assert kept.stdin is not None
+    kept.stdin.close()
+    assert kept.wait(60.0) == 0
+    kept.finish()
+    assert run(host, "echo $PPID").out == f"{keeper.pid}\n"
+    assert host.served == 1 and not stopped
+    for _ in range(2):
+        keeper.destroy()
+        assert stopped == [keeper.service]
+    wait_for(lambda: not is_there(keeper.pid))
+
+
+def test_a_service_that_nobody_waits_for_is_ended_with_its_program(
+    make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_served(beside)
+    stopped: List[Any] = []
+    monkeypatch.setattr(services, "stop", stopped.append)
+    monkeypatch.setattr(keepers, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(keepers, "MARGIN_SECONDS", 0.1)
+    kept = host.keepers.start(["sleep", "1000"], APP, {}, "/", None, None, 60, True)
+    lose_the_bus(kept.keeper)
+    os.kill(kept.keeper.pid, signal.SIGSTOP)
+    try:
+        kept.finish()
+    finally:
+        os.kill(kept.keeper.pid, signal.SIGCONT)
+    assert kept.returncode == -signal.SIGKILL and "did not end it in time" in kept.why
+    assert stopped == [kept.keeper.service]
+    wait_for(lambda: not is_there(kept.keeper.pid) and not of_app())
+
+
+def test_an_idle_service_that_has_ended_is_not_used(make_served: Callable[..., Served]) -> None:
+    host = make_served(beside)
+    run(host, "true")
+    (keeper,) = host.keepers.known
+    assert keeper.serves(keeper.limits, True, 60)
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_for(lambda: not keeper.serves(keeper.limits, True, 60))

@@ -138,6 +138,16 @@ def test_what_does_not_fit_is_counted() -> None:
     assert found["errors"] == len(words)
 
 
+def test_an_error_that_the_days_before_may_not_list_is_not_new() -> None:
+    def seen_before(*words: str) -> Any:
+        before = grouped(*(f"[2026-1: ERROR/M] {each}" for each in words))
+        return described(grouped("[2026-1: ERROR/M] later"), before)["signatures"][0]["before"]
+
+    words = [a + b for a in "abcdefghijklm" for b in "abcdefghijklm"]
+    assert seen_before(*words) is None
+    assert (seen_before("other"), seen_before("other", "later")) == (0, 1)
+
+
 def test_lines_with_429_are_counted_by_form_and_minute() -> None:
     lines = [f'"GET /photos/{n} HTTP/1.1" 429 17' for n in range(130)]
     found = described(grouped(*lines, "row 429 of 4290 done", "4290 of 14291"), None)["numbered"]

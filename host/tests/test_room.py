@@ -7,6 +7,7 @@ from typing import Any, Dict, List
 
 import pytest
 from celeriac_host.facts import room
+from celeriac_host.system.mounts import all_mounts, mount_of
 from hosts import Host, make_state
 
 UNIT = "shop.service"
@@ -26,7 +27,7 @@ def look(
     """By mount point."""
     shown = {"WorkingDirectory": folder, "User": "root", "ReadWritePaths": "", **seen}
     out = "".join(f"{name}={value}\n" for name, value in shown.items())
-    monkeypatch.setattr(room, "_mountinfo", lambda: mounts)
+    monkeypatch.setattr(room, "mounted", lambda: all_mounts(mounts))
     host = Host(make_state(folder), {("systemctl", "show"): (0, out)})
     found = room.look({"unit": UNIT, "paths": paths or []}, host)
     return {each["mountPoint"]: each for each in found}
@@ -111,7 +112,7 @@ def test_a_file_system_that_may_not_answer_is_not_asked(
 
 
 def test_of_several_mounts_at_one_point_the_last_is_seen() -> None:
-    mounts = room.all_mounts(line("8:1", "/srv", "nfs4") + line("8:2", "/srv", "xfs") + "torn\n")
+    mounts = all_mounts(line("8:1", "/srv", "nfs4") + line("8:2", "/srv", "xfs") + "torn\n")
     assert [each.kind for each in mounts.values()] == ["xfs"]
-    assert room.mount_of("/srv/a/../b", mounts) == mounts["/srv"]
-    assert room.mount_of("/other", mounts) is None
+    assert mount_of("/srv/a/../b", mounts) == mounts["/srv"]
+    assert mount_of("/other", mounts) is None

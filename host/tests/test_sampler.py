@@ -24,7 +24,7 @@ from celeriac_host.state import (
     webhook,
 )
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import units
+from celeriac_host.system import mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Ended
 from hosts import Host
@@ -325,6 +325,36 @@ def test_a_unit_that_fails_does_not_stop_the_others(
     work.tick(here)
     assert [each["unit"]["active"] for each in lines(here)] == ["failed"]
     assert "<4>celeriac: no sample of a.service: " in capsys.readouterr().err
+
+
+def test_units_that_had_no_turn_are_first_next_time(
+    here: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sampler_timer.start(here, "other.service", PATHS)
+    monkeypatch.setattr(work, "TICK_SECONDS", -1.0)
+    work.tick(here)
+    assert "the others took" in capsys.readouterr().err
+    taken: List[str] = []
+
+    def sample(host: Host, unit: str, *args: Any) -> Any:
+        taken.append(unit)
+        raise OSError(errno.EIO, "slow")
+
+    sampling.see(here.state, UNIT, {"at": time.time()})
+    monkeypatch.setattr(work, "TICK_SECONDS", 30.0)
+    monkeypatch.setattr(reading, "sample", sample)
+    work.tick(here)
+    assert taken == ["other.service", UNIT]
+
+
+def test_a_file_system_that_may_never_answer_is_not_asked(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = mounts.all_mounts(
+        "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / /proc rw - nfs4 server:/a rw\n"
+    )
+    monkeypatch.setattr(mounts, "mounted", lambda: seen)
+    assert [each["path"] for each in reading._disks(PATHS)] == ["/"]
 
 
 def test_a_damaged_memory_of_the_last_tick_costs_nothing_more(here: Host) -> None:

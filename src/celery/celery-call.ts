@@ -29,6 +29,8 @@ export interface CeleryCall {
   readonly app: string | null;
   /** `null`: the app decides. */
   readonly queues: readonly string[] | null;
+  /** `-X`: of these queues, those that it does not consume. */
+  readonly excludedQueues: readonly string[];
   /** The text of `--concurrency`; `null` when not set: one child per CPU. */
   readonly concurrency: string | null;
   readonly autoscale: string | null;
@@ -65,6 +67,7 @@ export type CelerySearch =
 type ReadName =
   | 'app'
   | 'queues'
+  | 'exclude'
   | 'concurrency'
   | 'autoscale'
   | 'pool'
@@ -110,8 +113,8 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '--max-tasks-per-child': 'maxTasks',
   '--maxtasksperchild': 'maxTasks',
   '--max-memory-per-child': 'maxMemory',
-  '-X': 'other',
-  '--exclude-queues': 'other',
+  '-X': 'exclude',
+  '--exclude-queues': 'exclude',
   '--heartbeat-interval': 'other',
   '-s': 'file',
   '--schedule': 'file',
@@ -343,6 +346,7 @@ function readCall(
       program: argv.slice(program, start),
       app: last('app'),
       queues: list(last('queues')),
+      excludedQueues: list(last('exclude')) ?? [],
       concurrency: last('concurrency'),
       autoscale: last('autoscale'),
       pool: last('pool') ?? 'prefork',
@@ -370,6 +374,7 @@ function readOptions(
   const options: Record<ReadName, WorkerOption[]> = {
     app: [],
     queues: [],
+    exclude: [],
     concurrency: [],
     autoscale: [],
     pool: [],

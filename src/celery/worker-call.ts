@@ -11,6 +11,8 @@ export interface WorkerCall {
   readonly app: string | null;
   /** `default`: no `-Q`; `unknown`: it contains variables that systemd expands. */
   readonly queues: readonly string[] | 'default' | 'unknown';
+  /** `-X`: of the app's queues, those that it does not consume; `unknown`: as above. */
+  readonly excludedQueues: readonly string[] | 'unknown';
   /** Pool children, without beat; `null`: unknown. */
   readonly children: { readonly min: number; readonly max: number } | null;
   /** The pool forks children; the other pools work in the main process. */
@@ -46,7 +48,8 @@ function describeCall(
   const forks = ['prefork', 'processes'].includes(call.pool);
   return {
     app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
-    queues: describeQueues(call.queues, isUnknown),
+    queues: describeQueues(call, isUnknown),
+    excludedQueues: call.excludedQueues.some(isUnknown) ? 'unknown' : call.excludedQueues,
     children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
     forks,
     beat: call.beat,
@@ -59,11 +62,13 @@ function describeCall(
 }
 
 function describeQueues(
-  queues: readonly string[] | null,
+  { queues, excludedQueues }: CeleryCall,
   isUnknown: (text: string) => boolean,
 ): WorkerCall['queues'] {
   if (queues === null || queues.length === 0) return 'default';
-  return queues.some(isUnknown) ? 'unknown' : queues;
+  return queues.some(isUnknown)
+    ? 'unknown'
+    : queues.filter((name) => !excludedQueues.includes(name));
 }
 
 function childrenOf(call: CeleryCall, cpus: number): WorkerCall['children'] {

@@ -195,6 +195,8 @@ export interface HostFact {
   readonly now: EpochSeconds;
   readonly bootId: string;
   readonly uptime: Seconds;
+  /** The clock of systemd's `…TimestampMonotonic`: nobody sets it, and it stops in suspend. */
+  readonly monotonic: Seconds;
   readonly hostname: string;
   readonly python: string;
 }
@@ -600,7 +602,10 @@ export type BrokerFact =
   | {
       readonly kind: 'told';
       readonly transport: string;
-      /** Messages that wait in each queue. */
+      /**
+       * Messages that wait in each queue, by its real name: `-Q` may name an alias. Neither here nor in
+       * `active` are those of Kombu's Broadcast, which each process names by itself.
+       */
       readonly lengths: Readonly<Record<string, number>>;
       /** Delivered and not acknowledged; with Redis, of all queues; `null`: it does not tell. */
       readonly unacked: number | null;

@@ -44,6 +44,32 @@ export function newSignatures({
   return signatures.filter(({ before }) => before === 0);
 }
 
+/** Errors of the gate, by whether the worker logged such errors before. */
+export interface GateErrors {
+  /** The journal before the gate was read, and does not show them. */
+  readonly fresh: readonly Signature[];
+  /** There is nothing to compare them with. */
+  readonly unclear: readonly Signature[];
+}
+
+/** Compares what was logged during the gate with all since the release, which ends after it. */
+export function errorsOfGate(logged: LoggedFact, meanwhile: LoggedFact): GateErrors {
+  const whole = new Map(logged.signatures.map((each) => [each.signature, each]));
+  const isCompared = logged.earlier !== null && logged.earlier > 0;
+  const fresh: Signature[] = [];
+  const unclear: Signature[] = [];
+  for (const each of meanwhile.signatures) {
+    const known = whole.get(each.signature);
+    // What occurred more often than the gate shows, occurred before it.
+    if (known !== undefined && known.count > each.count) continue;
+    // Only so many signatures are listed.
+    const before = isCompared ? (known?.before ?? null) : null;
+    if (before === null) unclear.push(each);
+    else if (before === 0) fresh.push(each);
+  }
+  return { fresh, unclear };
+}
+
 /** `tasks.WorkError at /srv/app/tasks.py in link: 3 times, … (new): sample`. */
 export function describeSignature(each: Signature): string {
   const mark = each.before === 0 ? ', new' : '';

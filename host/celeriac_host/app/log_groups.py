@@ -247,6 +247,9 @@ def described(groups: Groups, before: Groups | None) -> dict[str, Any]:
     }
 
 
-def count_of(before: Groups, name: str) -> int:
+def count_of(before: Groups, name: str) -> int | None:
+    """None: nobody knows, as not all signatures of that time were kept."""
     group = before.signatures.get(name)
-    return group.count if group else 0
+    if group is None:
+        return None if before.more_signatures else 0
+    return group.count

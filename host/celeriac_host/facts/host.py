@@ -32,6 +32,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "now": time.time(),
         "bootId": _read("/proc/sys/kernel/random/boot_id").strip(),
         "uptime": float(_read("/proc/uptime").split()[0]),
+        # Of systemd's timestamps, which stand still while the machine sleeps.
+        "monotonic": time.clock_gettime(time.CLOCK_MONOTONIC),
         "hostname": machine.nodename,
         "python": platform.python_version(),
     }

@@ -7,11 +7,10 @@ does not answer. Those of networks and of FUSE are named, and not asked.
 from __future__ import annotations
 
 import os
-import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from celeriac_host.system import units
-from celeriac_host.system.swaps import unescaped
+from celeriac_host.system.mounts import DISTANT, UNREAL, Mount, below, mount_of, mounted
 from celeriac_host.system.system import System
 
 # Of the system, and of brokers and databases on the same host.
@@ -27,28 +26,12 @@ OWN = {
     "RuntimeDirectory": "/run",
 }
 PROPERTIES = ("WorkingDirectory", "User", "ReadWritePaths", *OWN)
-# They may wait for another machine or program.
-DISTANT = re.compile(
-    r"nfs|cifs|smb|9p|afs|ceph|gluster|lustre|ocfs|gfs|beegfs|fuse|autofs|virtiofs|davfs|vboxsf"
-)
-# Of the kernel.
-UNREAL = re.compile(
-    r"proc|sysfs|cgroup2?|devpts|devtmpfs|mqueue|tracefs|debugfs|securityfs|pstore|bpf|configfs"
-    r"|hugetlbfs|fusectl|binfmt_misc|efivarfs|rpc_pipefs|nsfs|ramfs"
-)
 MOST = 50
-
-
-class Mount(NamedTuple):
-    point: str
-    kind: str
-    device: str
-    writable: bool
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     seen = units.show(host, args["unit"], PROPERTIES)
-    mounts = all_mounts(_mountinfo())
+    mounts = mounted()
     folder = units.working_directory(seen)
     paths = [*USUAL, *_named(seen), *args["paths"]]
     found = [mount_of(path, mounts) for path in paths]
@@ -59,32 +42,6 @@ def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
         if mount is not None and mount.writable and not UNREAL.fullmatch(mount.kind):
             chosen.setdefault(mount.device, mount)
     return [_room(each) for each in list(chosen.values())[:MOST]]
-
-
-def all_mounts(text: str) -> dict[str, Mount]:
-    """proc(5), mountinfo: by mount point; of several there, the last one is seen."""
-    found: dict[str, Mount] = {}
-    for line in text.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, about = left.split(" "), right.split(" ")
-        if len(fields) < 6 or len(about) < 3:
-            continue
-        options = {*fields[5].split(","), *about[2].split(",")}
-        point = unescaped(fields[4])
-        found[point] = Mount(point, about[0], fields[2], "ro" not in options)
-    return found
-
-
-def mount_of(path: str, mounts: Mapping[str, Mount]) -> Mount | None:
-    """By its name alone."""
-    place = os.path.normpath(path)
-    while place not in mounts and place not in ("/", ""):
-        place = os.path.dirname(place)
-    return mounts.get(place)
-
-
-def below(folder: str, mounts: Mapping[str, Mount]) -> list[Mount]:
-    return [mount for point, mount in sorted(mounts.items()) if point.startswith(folder + "/")]
 
 
 def _named(seen: Mapping[str, str]) -> list[str]:
@@ -110,8 +67,3 @@ def _room(mount: Mount) -> dict[str, Any]:
         "bytes": {"used": used, "free": free} if room.f_blocks else None,
         "inodes": inodes if room.f_files else None,
     }
-
-
-def _mountinfo() -> str:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()

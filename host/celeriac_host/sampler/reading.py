@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 from celeriac_host.sampler import journal
 from celeriac_host.state import sampling
-from celeriac_host.system import files, units
+from celeriac_host.system import files, mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -94,6 +94,7 @@ def sample(
     ticks = before.get("ticks")
     return taken, {
         "cursor": cursor,
+        "at": taken["at"],
         "ticks": (ticks if isinstance(ticks, int) else 0) + 1,
         "totals": _totals(before.get("totals"), counted),
         "last": before.get("last") if seen is None else _last(taken),
@@ -266,10 +267,17 @@ def _pressure(text: str | None) -> dict[str, int] | None:
 
 
 def _disks(paths: Any) -> list[dict[str, Any]]:
-    """Each file system once, by the first of the paths on it. Nothing there is opened."""
+    """Each file system once, by the first of the paths on it. Nothing there is opened.
+
+    Without those of networks and of FUSE: one that never answers would end all samples.
+    """
     found = []
     known = set()
+    seen = mounts.mounted()
     for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():
+        mount = mounts.mount_of(path, seen) if isinstance(path, str) else None
+        if mount is not None and mounts.DISTANT.match(mount.kind):
+            continue
         try:
             about = os.statvfs(path)
         except (OSError, ValueError, TypeError):

@@ -24,6 +24,8 @@ from celeriac_host.system.system import System
 LOCK = "sampler.lock"
 # Eight days: nobody judged the release, so nobody reads its samples either.
 LONGEST_TICKS = 8 * 24 * 60
+# Below the TimeoutStartSec of the service by what one unit may take.
+TICK_SECONDS = 30.0
 
 
 def main(words: Sequence[str]) -> None:
@@ -46,7 +48,10 @@ def tick(host: System) -> None:
 
 
 def _tick(host: System) -> None:
-    wanted = sampling.wanted(host.state)
+    end = time.monotonic() + TICK_SECONDS
+    known = {unit: sampling.seen(host.state, unit) for unit in sampling.wanted(host.state)}
+    # Those that the last tick did not get to come first.
+    wanted = sorted(known, key=lambda unit: _last(known[unit]))
     # The host's lock is held while a run changes the host: what it stops has not failed. Before
     # systemd is asked, and after: a run may end, or begin, in between.
     held = lock_file.is_held(host.state)
@@ -54,7 +59,10 @@ def _tick(host: System) -> None:
     held = held or lock_file.is_held(host.state)
     shown = []
     for unit in wanted:
-        seen = sampling.seen(host.state, unit)
+        if time.monotonic() > end:
+            complain(f"no sample of {unit}: the others took {TICK_SECONDS:g} s")
+            continue
+        seen = known[unit]
         try:
             sample, now = reading.sample(host, unit, states.get(unit), seen, held)
             shown.append((unit, sample, now["totals"]))
@@ -67,6 +75,11 @@ def _tick(host: System) -> None:
         except (OSError, OperationError) as error:
             complain(f"no metrics: {describe(error)}")
     sampler_timer.disarm(host)
+
+
+def _last(seen: dict[str, Any]) -> float:
+    at = seen.get("at")
+    return at if isinstance(at, float) else 0.0
 
 
 def _keep(

@@ -239,7 +239,7 @@ def working(host: System, whom: AppUser, work: Work) -> Iterator[Conversation]:
 def _in_child(host: System, whom: AppUser | None, work: Work) -> Iterator[Conversation]:
     ours, theirs = socket.socketpair()
     is_other = os.geteuid() == 0 and whom is not None and whom.identity.uid != 0
-    with host.keepers.held(is_other and host.has_services(), work.longest_seconds) as group:
+    with host.keepers.held(is_other and host.has_services()) as group:
         child = os.fork()
         if child == 0:
             _be_child(whom, work, theirs, group)

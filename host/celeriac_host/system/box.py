@@ -31,7 +31,6 @@ FIXED = (
     # Of the keeper, which is root. Its programs have none.
     ("CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_RESOURCE"),
     ("KillMode", "control-group"),
-    ("KillSignal", "SIGKILL"),
     # The keeper survives the program that is too large, and tells of it.
     ("OOMPolicy", "continue"),
 )

@@ -24,9 +24,11 @@ import time
 from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 LENGTH = struct.Struct("!I")
 STEP_SECONDS = 0.05
+# For Git to remove its locks.
+PARTING_SECONDS = 5.0
 CODE_OF_CLEARING = 70
 # Where the memory of the host runs out, the kernel ends programs with this before the app.
 OOM_SCORE = 500
@@ -77,17 +79,20 @@ class Keeper:
             for each in files:
                 os.close(each)
         try:
-            failure = self.started(pid, told)
-            if failure is not None:
-                self.clear()
-                self.say(failure)
-                return
-            self.say({"started": pid})
-            code = self.followed(pid, time.monotonic() + float(asked["seconds"]))
+            ended = self.started(pid, told)
+            if ended is None:
+                self.say({"started": pid})
+                code = self.followed(pid, time.monotonic() + float(asked["seconds"]))
+        except (Gone, ConnectionError):
+            self.part(pid)
+            raise
         finally:
             os.close(told)
-            left = self.clear()
-        self.say({"code": code, "left": left, "ooms": _ooms() - ooms})
+        left, is_clear = self.clear()
+        self.say(ended or {"code": code, "left": left, "ooms": _ooms() - ooms})
+        if not is_clear:
+            # In a service, systemd ends the whole control group.
+            os._exit(CODE_OF_CLEARING)
 
     def started(self, pid: int, told: int) -> dict[str, Any] | None:
         """Waits until the program is executed; or why it is not."""
@@ -120,14 +125,22 @@ class Keeper:
                 deadline = min(deadline, time.monotonic() + float(asked["end"]))
                 _signal_group(pid, signal.SIGTERM)
 
-    def clear(self) -> int:
-        """Ends all that is left; returns how many processes that were."""
+    def part(self, pid: int) -> None:
+        """The agent is gone. What is killed in the middle may leave locks behind."""
+        _signal_group(pid, signal.SIGTERM)
+        end = time.monotonic() + PARTING_SECONDS
+        while not {pid, None} & set(_reaped()) and time.monotonic() < end:
+            select.select([self.woken], [], [], STEP_SECONDS)
+            self.rest()
+
+    def clear(self) -> tuple[int, bool]:
+        """Ends all that is left. How many processes that were, and whether they have ended."""
         stopped: set[tuple[int, int]] = set()
         end = time.monotonic() + self.clearing_seconds
         while None not in _reaped():
             if time.monotonic() > end:
-                # They hang in the kernel, or fork faster: systemd ends the whole control group.
-                os._exit(CODE_OF_CLEARING)
+                # They hang in the kernel, fork faster, or we may not see them in /proc.
+                return len(stopped), False
             found = _descendants()
             new = found - stopped
             # Until nobody forks any more: each that is stopped counts for the limit of processes.
@@ -136,15 +149,19 @@ class Keeper:
             if not new:
                 select.select([self.woken], [], [], STEP_SECONDS)
                 self.rest()
-        return len(stopped)
+        return len(stopped), True
 
     def signal(self, processes: set[tuple[int, int]], number: int) -> None:
-        """As the user: a number that has changed hands meanwhile is not somebody else's process."""
+        """Not to a process that has the number of another one by now.
+
+        As the user, but that does not protect root's: kill(2) also takes our real user id, and with
+        another one of those, the user could signal us.
+        """
         os.seteuid(self.uid)
         try:
-            for pid, _ in processes:
+            for pid, start in processes:
                 with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
+                    _send(pid, start, number)
         finally:
             os.seteuid(0)
 
@@ -182,6 +199,7 @@ class Keeper:
 def _be(asked: Mapping[str, Any], files: Sequence[int], tell: int) -> None:
     """In the child. Never returns."""
     where = "program"
+    keeper = os.getppid()
     try:
         # The user may not be allowed to read what Python would import for that.
         places = _places(asked["argv"][0], asked["env"])
@@ -199,6 +217,10 @@ def _be(asked: Mapping[str, Any], files: Sequence[int], tell: int) -> None:
         os.setgroups(asked["groups"])
         os.setgid(asked["gid"])
         os.setuid(asked["uid"])
+        # Outside a service nobody else ends it if the keeper is killed.
+        _control(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != keeper:
+            os._exit(127)
         where = "folder"
         # As the user: root would pass folders that the user may not enter.
         os.chdir(asked["cwd"])
@@ -271,8 +293,13 @@ def _descendants() -> set[tuple[int, int]]:
             children.setdefault(parent, []).append((int(name), start))
     found: set[tuple[int, int]] = set()
     left = [os.getpid()]
+    starts = dict(process for group in children.values() for process in group)
     while left:
-        each = set(children.pop(left.pop(), ()))
+        parent = left.pop()
+        each = set(children.pop(parent, ()))
+        # Another process may have got its number meanwhile, and children that are not ours.
+        if _origin(str(parent))[1] != starts.get(parent):
+            continue
         found |= each
         left.extend(pid for pid, _ in each)
     return found
@@ -287,6 +314,25 @@ def _origin(pid: str) -> tuple[int, int]:
         return int(words[1]), int(words[19])
     except (OSError, ValueError, IndexError):
         return 0, 0
+
+
+def _send(pid: int, start: int, number: int) -> None:
+    """Raises ProcessLookupError, PermissionError."""
+    handle = None
+    if sys.version_info >= (3, 9):
+        # Before Linux 5.3 there are none.
+        with suppress(OSError):
+            handle = os.pidfd_open(pid)
+    try:
+        if _origin(str(pid))[1] != start:
+            return
+        if handle is not None and sys.version_info >= (3, 9):
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid, number)
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -325,13 +371,18 @@ def _of_group(controller: str, name: str) -> str:
 
 def _prepare() -> None:
     """Orphans come to us, and nobody gains privileges. Raises OSError."""
+    for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):
+        _control(option, 1)
+
+
+def _control(option: int, value: int) -> None:
+    """prctl(2). Raises OSError."""
     import ctypes
 
-    control = ctypes.CDLL(None, use_errno=True).prctl
     none = ctypes.c_ulong(0)
-    for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):
-        if control(option, ctypes.c_ulong(1), none, none, none) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    control = ctypes.CDLL(None, use_errno=True).prctl
+    if control(option, ctypes.c_ulong(value), none, none, none) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def main() -> None:
@@ -342,7 +393,8 @@ def main() -> None:
     try:
         keeper.serve()
     except (Gone, ConnectionError):
-        keeper.clear()
+        if not keeper.clear()[1]:
+            os._exit(CODE_OF_CLEARING)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import importlib.util
 import json
+import math
 import os
 import select
 import signal
@@ -39,7 +40,7 @@ USUAL_SECONDS = 1800.0
 HELLO_SECONDS = 30.0
 # How long it tries to end what a program has left. A service ends it all, if it gives up.
 CLEARING_SECONDS = 5.0
-CLEARING_ALONE_SECONDS = 60.0
+CLEARING_ALONE_SECONDS = 30.0
 SEND_SECONDS = 30.0
 MESSAGE_LIMIT_BYTES = 64 * 1024
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -116,12 +117,16 @@ class Kept:
 class Keeper:
     """Our end of one."""
 
-    def __init__(self, limits: Restrictions, in_service: bool, seconds: float) -> None:
+    def __init__(self, limits: Restrictions, in_service: bool, seconds: float | None) -> None:
         self.limits = limits
         self.in_service = in_service
         self.busy = False
+        self.is_destroyed = False
+        # In a service that has said hello: systemd-run also ends when it loses the bus.
+        self.outlives_process = False
         self.unread = bytearray()
-        self.until = time.monotonic() + seconds
+        # A service ends then, whatever it does.
+        self.until = math.inf if seconds is None else time.monotonic() + seconds
         self.owner = os.getpid()
         self.control, theirs = socket.socketpair()
         self.service: services.Service | None = None
@@ -151,6 +156,7 @@ class Keeper:
             self.pid = int(said["hello"])
             # What its control group limits: of the others, each program has limits of its own.
             self.bounds: dict[str, bool] = said["bounds"]
+            self.outlives_process = in_service
         except Lost:
             theirs.close()
             self.destroy()
@@ -182,7 +188,9 @@ class Keeper:
             and self.limits == limits
             and (self.in_service or not in_service)
             and self.until >= time.monotonic() + timeout + MARGIN_SECONDS
-            and self.process.poll() is None
+            # An idle one says nothing: that would be its end.
+            and not self._has_ended()
+            and not select.select([self.control], [], [], 0.0)[0]
         )
 
     def say(self, value: dict[str, Any], files: Sequence[int]) -> None:
@@ -205,17 +213,21 @@ class Keeper:
                     del self.unread[:whole]
                     found: dict[str, Any] = json.loads(text)
                     return found
-            # Not a quarter of a second longer if the service ends without closing the socket.
+            # Not a quarter of a second longer if it ends without closing the socket.
             left = max(end - time.monotonic(), 0.0)
             if select.select([self.control], [], [], min(left, 0.25))[0]:
                 piece = self._piece()
                 if not piece or len(self.unread) > MESSAGE_LIMIT_BYTES:
                     raise Lost(f"its keeper ended{self._reason()}")
                 self.unread += piece
-            elif self.process.poll() is not None:
+            elif self._has_ended():
                 raise Lost(f"its keeper ended{self._reason()}")
             elif time.monotonic() >= end:
                 return None
+
+    def _has_ended(self) -> bool:
+        """By its process. A service tells it only by closing the socket."""
+        return not self.outlives_process and self.process.poll() is not None
 
     def _piece(self) -> bytes:
         try:
@@ -235,11 +247,15 @@ class Keeper:
 
     def destroy(self) -> None:
         """Ends it, and with it all its programs."""
-        if self.owner != os.getpid():
+        if self.owner != os.getpid() or self.is_destroyed:
             return
         self.busy = True
-        self.control.close()
         process = getattr(self, "process", None)
+        is_alone = self.outlives_process and process is not None and process.poll() is not None
+        self.control.close()
+        if is_alone:
+            # Nobody waits for its end.
+            self._stop()
         if process is not None:
             for step in (lambda: None, self._stop, process.kill):
                 with suppress(subprocess.TimeoutExpired, ProcessLookupError):
@@ -248,13 +264,16 @@ class Keeper:
                     break
             if process.stderr is not None:
                 process.stderr.close()
+        self.is_destroyed = True
 
     def __del__(self) -> None:
         self.destroy()
 
     def _stop(self) -> None:
         if self.service is not None:
-            services.stop(self.service)
+            # While the agent itself ends, Python may start nothing: then the keeper ends by itself.
+            with suppress(RuntimeError):
+                services.stop(self.service)
 
 
 class Keepers:
@@ -313,20 +332,25 @@ class Keepers:
                     self._do_without(str(error))
 
     @contextmanager
-    def held(self, in_service: bool, timeout: float) -> Iterator[int | None]:
-        """The pid of a keeper whose control group a process of ours can join; None without one."""
-        if not in_service:
+    def held(self, in_service: bool) -> Iterator[int | None]:
+        """The pid of a keeper whose control group a process of ours can join; None without one.
+
+        It ends with the block, and nothing else ends it: who works there waits for the runner,
+        which may take any time.
+        """
+        if not in_service or self.refusal:
             yield None
             return
-        keeper, _ = self._keeper(self.limits(), True, timeout)
-        if not keeper.in_service:
+        try:
+            keeper = Keeper(self.limits(), True, None)
+        except Lost as error:
+            self._do_without(str(error))
             yield None
             return
-        keeper.busy = True
         try:
             yield keeper.pid
         finally:
-            keeper.busy = False
+            keeper.destroy()
 
     def _start(self, keeper: Keeper, request: dict[str, Any], stdin: Any, timeout: float) -> Kept:
         pairs: list[tuple[int, int | None]] = []

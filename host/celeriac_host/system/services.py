@@ -200,9 +200,13 @@ def command(
     whom: Identity | None,
     cwd: str | None,
     asked: Restrictions,
-    timeout: float,
+    timeout: float | None,
 ) -> list[str]:
-    """The systemd-run that starts it, with its pipes, and waits for its end."""
+    """The systemd-run that starts it, with its pipes, and waits for its end.
+
+    Without a `timeout`, systemd does not end it by itself.
+    """
+    longest = "" if timeout is None else f"{timeout + MARGIN_SECONDS:.0f}s"
     tell = f'echo "$$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS" >{service.folder}/ended'
     told = [
         ("EnvironmentFile", os.path.join(service.folder, "environment")),
@@ -216,7 +220,7 @@ def command(
         ("WorkingDirectory", cwd or "/"),
         ("UMask", f"{asked.umask:04o}"),
         ("TimeoutStopSec", f"{END_GRACE_SECONDS}s"),
-        ("RuntimeMaxSec", f"{timeout + MARGIN_SECONDS:.0f}s"),
+        ("RuntimeMaxSec", longest),
         # Without a line in the journal for each start and stop.
         ("LogLevelMax", "notice"),
         *asked.properties,

@@ -28,6 +28,7 @@ export const hostShape = shapeOf<HostFact>()(
     now: epochSeconds,
     bootId: text,
     uptime: seconds,
+    monotonic: seconds,
     hostname: text,
     python: text,
   }),

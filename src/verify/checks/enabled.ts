@@ -11,6 +11,8 @@ import {
 } from '../check.ts';
 import { latest } from '../evidence.ts';
 
+/** States in which no release leaves a unit: deploy-worker enables what it can. */
+const changedSince = ['disabled', 'masked'];
 const expected = 'a unit that starts after a reboot';
 
 /** Whether the worker comes back after a reboot. */
@@ -18,17 +20,18 @@ export const enabled: CheckModule = {
   id: 'enabled',
   title: 'enabled at boot',
   proves: 'systemd starts the unit after a reboot: it is enabled, or another unit starts it.',
-  doesNotProve: 'That this other unit is started itself, and that the start succeeds.',
+  doesNotProve:
+    'That this other unit is started itself, and that the start succeeds. It fails only if a release enabled the unit; otherwise it is a warning.',
   judge(seen) {
-    const { unit } = latest(seen);
+    const { unit, settings: released } = latest(seen);
     if (unit.unitFileState === '') {
       return unknownCheck(enabled, 'systemd does not report whether it is enabled');
     }
-    return checkOf(enabled, [judgeState(unit)]);
+    return checkOf(enabled, [judgeState(unit, released !== null)]);
   },
 };
 
-function judgeState(unit: UnitFact): Remark {
+function judgeState(unit: UnitFact, isReleased: boolean): Remark {
   const { unitFileState: state, name } = unit;
   if (state === 'enabled' || state === 'generated') return fine(state);
   const next = `\`systemctl enable ${name}\`, or deploy again`;
@@ -39,12 +42,15 @@ function judgeState(unit: UnitFact): Remark {
   if (state !== 'masked' && starters.length > 0) {
     return fine(`${state}, started by ${formatList(starters)}`);
   }
-  return wrong(`${state}: after a reboot, no worker runs`, expected, next);
+  const remark = isReleased && changedSince.includes(state) ? wrong : doubtful;
+  return remark(`${state}: after a reboot, no worker runs`, expected, next);
 }
 
 /** Units that start it together with themselves. */
 function startersOf({ properties }: UnitFact): readonly string[] {
-  const lists = [properties.WantedBy, properties.RequiredBy, properties.UpheldBy];
+  // BoundBy is what BindsTo= of the other unit shows here.
+  const { WantedBy, RequiredBy, UpheldBy, BoundBy } = properties;
+  const lists = [WantedBy, RequiredBy, UpheldBy, BoundBy];
   const units = lists.flatMap((list) => (list ?? '').split(/\s+/)).filter((each) => each !== '');
   const triggers = (properties.TriggeredBy ?? '').split(/\s+/).filter((each) => each !== '');
   return [...new Set([...units, ...triggers])];

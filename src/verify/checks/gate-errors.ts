@@ -1,6 +1,17 @@
 import { formatCount } from '../../report/quantities.ts';
-import { type CheckModule, checkOf, fine, wrong } from '../check.ts';
-import { describeSignature } from '../logged.ts';
+import {
+  type CheckModule,
+  checkOf,
+  doubtful,
+  fine,
+  type Remark,
+  unclear,
+  wrong,
+} from '../check.ts';
+import { describeSignature, errorsOfGate, type Signature } from '../logged.ts';
+import { atMost } from '../unit-values.ts';
+
+const expected = 'only errors that occurred before';
 
 /** Kinds of errors that appeared while the probes of the gate ran. */
 export const gateErrors: CheckModule = {
@@ -8,22 +19,38 @@ export const gateErrors: CheckModule = {
   title: 'gate: new kinds of errors',
   proves:
     'Each error that the worker logged during the gate has a signature that it had logged before.',
-  doesNotProve: 'That a probe caused it: other jobs may run at the same time.',
-  judge({ logged, loggedMeanwhile }) {
+  doesNotProve:
+    'That a probe or the release caused it: other jobs may run at the same time. So it fails only beyond `max-errors`, and is a warning without it.',
+  judge({ logged, loggedMeanwhile }, { maxErrors }) {
     if (loggedMeanwhile === null) return [];
-    // `logged` ends after the gate; what it has more often than the gate, it had before.
-    const whole = new Map(logged.signatures.map((each) => [each.signature, each]));
-    const found = loggedMeanwhile.signatures.filter(({ signature, count }) => {
-      const known = whole.get(signature);
-      return known === undefined || ((known.before ?? 0) === 0 && known.count <= count);
-    });
-    if (found.length === 0) return checkOf(gateErrors, [fine('none')]);
-    const seen = `${formatCount(found.length, 'signature')}: ${found[0]?.signature ?? ''}`;
-    const next = 'check the evidence: the probes, or jobs beside them, failed in a new way';
-    return checkOf(
-      gateErrors,
-      [wrong(seen, 'only errors that occurred before', next)],
-      found.map(describeSignature),
-    );
+    const found = errorsOfGate(logged, loggedMeanwhile);
+    const remarks = [
+      ...judgeFresh(found.fresh, maxErrors),
+      ...judgeUnclear(found.unclear, loggedMeanwhile.moreSignatures),
+    ];
+    const shown = [...found.unclear, ...found.fresh].map(describeSignature);
+    return checkOf(gateErrors, remarks.length === 0 ? [fine('none')] : remarks, shown);
   },
 };
+
+function judgeFresh(fresh: readonly Signature[], allowed: number | null): readonly Remark[] {
+  if (fresh.length === 0) return [];
+  const seen = describeKinds(fresh);
+  const count = fresh.reduce((sum, each) => sum + each.count, 0);
+  const next = 'check the evidence: the probes, or jobs beside them, failed in a new way';
+  if (allowed === null || count <= allowed) return [doubtful(seen, expected, next)];
+  const limit = `of others, ${atMost(allowed)}`;
+  return [wrong(`${seen}; ${formatCount(count, 'error')}`, `${expected}; ${limit}`, next)];
+}
+
+function judgeUnclear(kinds: readonly Signature[], more: number): readonly Remark[] {
+  const known =
+    kinds.length === 0
+      ? []
+      : [unclear(`${describeKinds(kinds)}; nothing tells whether it occurred before`)];
+  if (more === 0) return known;
+  return [...known, unclear(`${formatCount(more, 'error')} of further signatures`)];
+}
+
+const describeKinds = (kinds: readonly Signature[]): string =>
+  `${formatCount(kinds.length, 'signature')}: ${kinds[0]?.signature ?? ''}`;

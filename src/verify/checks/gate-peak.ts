@@ -3,14 +3,15 @@ import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '
 import { aroundGate, notComparable, restartedIn } from '../gate-effects.ts';
 import { readLimit } from '../unit-values.ts';
 
-/** Of MemoryHigh; a cgroup that uses less by itself reaches it by its cache of files. */
-const cachedShare = 0.75;
+/** Percent of the last minute in which all processes waited for memory: throttling that costs. */
+const stalledPercent = 10;
 
 /** Memory while the probes of the gate ran, against MemoryHigh. */
 export const gatePeak: CheckModule = {
   id: 'gate-peak',
   title: 'gate: peak of memory',
-  proves: 'The unit stayed below its `MemoryHigh` during the gate.',
+  proves:
+    'The unit stayed below its `MemoryHigh` during the gate. It fails if its processes alone hold that much, or stood still for want of memory for 10 % of the last minute; otherwise it is a warning.',
   doesNotProve: 'That it does with larger jobs, or more of them at once.',
   judge(seen) {
     const around = aroundGate(seen);
@@ -32,9 +33,12 @@ export const gatePeak: CheckModule = {
     const count = throttled > 0 ? `, throttled ${formatCount(throttled, 'time')}` : '';
     const held = after.anonBytes ?? null;
     // Jobs that read and write large files fill their cgroup with cache, at the cost of nobody.
-    const isCache = held !== null && held < high * cachedShare;
     const kept = held === null ? '' : `, ${formatBytes(held)} of it no cache of files`;
-    const remark = isCache ? doubtful : wrong;
-    return checkOf(gatePeak, [remark(`${found}${count}${kept}`, 'a peak below MemoryHigh', next)]);
+    const stalled = around.after.pressure.unit.memory?.full.avg60 ?? 0;
+    const hasStalled = stalled > stalledPercent;
+    const stood = hasStalled ? `, at a standstill for ${stalled} % of the last minute` : '';
+    const remark = hasStalled || (held !== null && held >= high) ? wrong : doubtful;
+    const text = `${found}${count}${kept}${stood}`;
+    return checkOf(gatePeak, [remark(text, 'a peak below MemoryHigh', next)]);
   },
 };

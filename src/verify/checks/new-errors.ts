@@ -16,6 +16,11 @@ export const newErrors: CheckModule = {
     if (found === null) {
       return unknownCheck(newErrors, 'no journal from before the release to compare with');
     }
+    const untold = logged.signatures.filter(({ before }) => before === null).length;
+    if (found.length === 0 && untold > 0) {
+      const why = 'the days before show more signatures than are compared';
+      return unknownCheck(newErrors, `${formatCount(untold, 'signature')} not compared: ${why}`);
+    }
     if (found.length === 0) return checkOf(newErrors, [fine('none')]);
     const [first] = found;
     const more = found.length === 1 ? '' : ` and ${found.length - 1} more`;

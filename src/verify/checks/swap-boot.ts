@@ -16,6 +16,10 @@ type Area = SwapFact['active'][number];
 const expected = 'swap that is also there after a reboot';
 /** Sources of fstab(5) that name no path of a device as `/proc/swaps` does. */
 const byAnotherName = /^(?:(?:PART)?(?:UUID|LABEL)=|\/dev\/(?:disk|mapper)\/)/;
+const writeLine =
+  'write a line for it to /etc/fstab, unless a program (such as dphys-swapfile) enables it at boot';
+/** Where provision makes its own, unless `swap-path` says otherwise. */
+const ownPath = '/swapfile';
 const defaultSwappiness = '60';
 
 /** Whether the active swap, and its swappiness, outlive a reboot. */
@@ -24,8 +28,9 @@ export const swapBoot: CheckModule = {
   title: 'swap after a reboot',
   proves:
     'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the present swappiness.',
-  doesNotProve: 'That the line of fstab for a partition, which may name it otherwise, is right.',
-  judge(seen) {
+  doesNotProve:
+    'That the line of fstab for a partition, which may name it otherwise, is right. It fails only for `/swapfile`, with `swap-size` set: others may be enabled by a program at boot.',
+  judge(seen, { swapBytes }) {
     const { swap, sysctl, host } = latest(seen);
     // The check `swap` says that there is none.
     if (swap.active.length === 0) return [];
@@ -35,7 +40,8 @@ export const swapBoot: CheckModule = {
     }
     const entries = entriesOf(swap.fstab);
     if (entries === null) return unknownCheck(swapBoot, '/etc/fstab is not a regular text file');
-    const remarks = swap.active.map((area) => judgeArea(area, entries, swap.enabledUnits ?? []));
+    const isWanted = swapBytes !== null;
+    const remarks = swap.active.map((area) => judgeArea(area, { entries, swap, isWanted }));
     return checkOf(swapBoot, [...remarks, ...judgeSwappiness(sysctl)]);
   },
 };
@@ -57,22 +63,35 @@ function entriesOf(fstab: FileFact): readonly Entry[] | null {
   });
 }
 
-function judgeArea(
-  { path, type }: Area,
-  entries: readonly Entry[],
-  enabledUnits: readonly string[],
-): Remark {
+interface Around {
+  readonly entries: readonly Entry[];
+  readonly swap: SwapFact;
+  /** Verify was asked to require swap. */
+  readonly isWanted: boolean;
+}
+
+function judgeArea({ path, type }: Area, { entries, swap, isWanted }: Around): Remark {
   if (path.startsWith('/dev/zram')) return unclear(`${path} is made anew at each boot`);
   const own = entries.filter(({ source }) => source === path);
   if (own.some(({ automatic }) => automatic)) return fine(`${path} is in /etc/fstab`);
-  if (enabledUnits.includes(unitOf(path))) return fine(`${path} is in ${unitOf(path)}`);
-  const next = 'run provision, which writes the line';
-  if (own.length > 0) return wrong(`${path} has noauto in /etc/fstab`, expected, next);
-  if (type !== 'partition') return wrong(`${path} is not in /etc/fstab`, expected, next);
+  if (swap.enabledUnits?.includes(unitOf(path))) return fine(`${path} is in ${unitOf(path)}`);
+  const seen = own.length > 0 ? `${path} has noauto in /etc/fstab` : `${path} is not in /etc/fstab`;
+  if (own.length > 0 || type !== 'partition') {
+    if (path !== ownPath) return doubtful(seen, expected, writeLine);
+    const remark = isWanted && !mayBeLinked(entries, swap) ? wrong : doubtful;
+    return remark(seen, expected, 'run provision, which writes the line');
+  }
   const other = entries.find(({ source, automatic }) => automatic && byAnotherName.test(source));
   if (other !== undefined) return fine(`${path} is in /etc/fstab, as ${other.source}`);
-  const said = `${path} is not in /etc/fstab; systemd finds it only by the type of the partition`;
+  const said = `${seen}; systemd finds it only by the type of the partition`;
   return doubtful(said, expected, 'write a line for it');
+}
+
+/** A line of fstab may name a link; the kernel tells only where it leads. */
+function mayBeLinked(entries: readonly Entry[], { active }: SwapFact): boolean {
+  return entries.some(
+    ({ source, automatic }) => automatic && !active.some(({ path }) => path === source),
+  );
 }
 
 /** `/swap/file 1` → `swap-file\x201.swap`, as systemd-escape(1) does. */

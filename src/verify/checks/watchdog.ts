@@ -56,12 +56,10 @@ function limitOf({ properties }: UnitFact): number | null {
   return span === 0 || !Number.isFinite(span) ? null : span / microseconds(1);
 }
 
-/** Seconds since it was fed. Both timestamps are of the monotonic clock, which nobody can set. */
+/** Seconds since it was fed, by a clock that nobody sets and that rests when the machine does. */
 function ageOf({ unit, host }: { unit: UnitFact; host: HostFact }): number | null {
   const fed = monotonic(unit, 'WatchdogTimestampMonotonic');
-  const active = monotonic(unit, 'ActiveEnterTimestampMonotonic');
-  if (fed === null || active === null || unit.activeSince === null) return null;
-  return Math.max(0, host.now - unit.activeSince - (fed - active));
+  return fed === null ? null : Math.max(0, host.monotonic - fed);
 }
 
 function monotonic({ properties }: UnitFact, name: string): number | null {

@@ -15,6 +15,7 @@ describe('the running worker', () => {
     expect(workerCallOf(unitFact(), 2)).toEqual({
       app: 'celery_app',
       queues: ['celery', 'batch', 'links', 'variations'],
+      excludedQueues: [],
       children: { min: 1, max: 1 },
       forks: true,
       beat: false,
@@ -57,6 +58,9 @@ describe('the unit files', () => {
     ['-B', { beat: true }],
     ['-Q $QUEUES', { queues: 'unknown' }],
     ['-Q a,%i', { queues: 'unknown' }],
+    ['-Q a,b -X b', { queues: ['a'], excludedQueues: ['b'] }],
+    ['--exclude-queues=b,c', { queues: 'default', excludedQueues: ['b', 'c'] }],
+    ['-Q a -X %i', { queues: ['a'], excludedQueues: 'unknown' }],
   ])('%s', (options, expected) => {
     const unit = stopped(`/usr/bin/celery -A app worker ${options}`);
     expect(workerCallOf(unit, 4)).toMatchObject(expected);

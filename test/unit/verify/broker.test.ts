@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type OwnBeats, ownBeats, scheduleQuery } from '../../../src/celery/beat.ts';
+import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { BeatProcess, BeatSchedule, BeatUnit } from '../../../src/model/facts.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { failedChecks, judge } from '../../../src/verify/checks.ts';
@@ -82,6 +83,27 @@ describe('the consumed queues', () => {
     const seen = withBroker(brokerFact({ lengths: { celery: 0 }, active: ['celery'] }));
     const call = workerCall({ queues: 'default' });
     expect(check('active-queues', { ...seen, call })?.verdict).toBe('pass');
+  });
+
+  test('are without those that -X excludes', () => {
+    const looked = brokerFact({ lengths: { celery: 0, slow: 3 }, active: ['celery'] });
+    const excluding = (excludedQueues: WorkerCall['excludedQueues']) =>
+      check('active-queues', {
+        ...withBroker(looked),
+        call: workerCall({ queues: 'default', excludedQueues }),
+      })?.verdict;
+    expect(excluding(['slow'])).toBe('pass');
+    expect(excluding([])).toBe('fail');
+    expect(excluding('unknown')).toBe('unknown');
+  });
+
+  test('that each process names by itself are not compared', () => {
+    // The host leaves them out, and says the real name of `-Q alias`.
+    const call = workerCall({ queues: ['celery', 'everyone', 'alias'] });
+    const looked = brokerFact({ lengths: { celery: 0, real: 0 }, active: ['celery', 'real'] });
+    expect(check('active-queues', { ...withBroker(looked), call })?.verdict).toBe('pass');
+    const none = brokerFact({ lengths: {}, active: [] });
+    expect(check('active-queues', { ...withBroker(none), call })?.verdict).toBe('unknown');
   });
 
   test('of a worker that does not answer are unknown', () => {

@@ -61,8 +61,7 @@ export function unitFact(changes: Partial<UnitFact> = {}): UnitFact {
       Type: 'notify',
       Restart: 'always',
       WatchdogUSec: '5min',
-      // Fed 20 s ago: it became active 960 s ago.
-      ActiveEnterTimestampMonotonic: '4040000000',
+      // Fed 20 s ago.
       WatchdogTimestampMonotonic: '4980000000',
       InvocationID: '3f2c9e1ab0c84d6e9f7a5b4c3d2e1f00',
       MemoryMax: String(800 * MiB),
@@ -121,6 +120,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
       now: epochSeconds(now),
       bootId: 'boot',
       uptime: seconds(5000),
+      monotonic: seconds(5000),
       hostname: 'vps',
       python: '3.11.2',
     },
@@ -209,6 +209,7 @@ export const desired = (changes: Partial<VerifyDesired> = {}): VerifyDesired => 
 export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   app: 'celery_app',
   queues: ['celery', 'batch', 'links', 'variations'],
+  excludedQueues: [],
   children: { min: 1, max: 1 },
   forks: true,
   beat: false,

@@ -5,6 +5,7 @@ nothing. Python 3.6 and later, Celery 4.4 and later.
 """
 
 import os
+import re
 import time
 from datetime import timedelta
 from importlib import import_module
@@ -22,8 +23,11 @@ from celeriac_host.app.programs.app_side import (
     with_app,
 )
 
-# What a shelve may be called, by the library that Python found for it.
-SUFFIXES = ("", ".db", ".dat", ".dir")
+# What a shelve may be called, by the library that Python found for it. SQLite, which Python 3.13
+# prefers, writes to its log (-wal), and may leave the file itself as it is until beat ends.
+SUFFIXES = ("", ".db", ".dat", ".dir", "-wal")
+# Kombu's Broadcast: each process makes up a name of its own, `bcast.<uuid>`.
+OF_ONE_PROCESS = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 DJANGO_SCHEDULER = "django_celery_beat"
 
 
@@ -35,7 +39,7 @@ def told(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     except Problem as problem:
         return {"unreachable": masked(app, str(problem)), "beat": beat}
     line.tell("stage", "asking the broker")
-    names = request["queues"] or [str(name) for name in app.amqp.queues.consume_from]
+    names = asked(app, request)
     try:
         lengths = {name: length(connection, name) for name in names}
         count, oldest = unacked(connection, names)
@@ -56,6 +60,18 @@ def told(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
         "silence": silence and masked(app, silence),
         "beat": beat,
     }
+
+
+def asked(app: Any, request: Dict[str, Any]) -> List[str]:
+    """The queues by their real names; without those that each process names by itself."""
+    known = app.amqp.queues
+    names = request["queues"] or [str(name) for name in known.consume_from]
+    real = [str(getattr(known.aliases.get(name), "name", name)) for name in names]
+    return shared(real)
+
+
+def shared(names: List[str]) -> List[str]:
+    return [name for name in names if not OF_ONE_PROCESS.search(name)]
 
 
 def length(connection: Any, name: str) -> int:
@@ -100,7 +116,7 @@ def consumed(
     if not request["mainPid"]:
         return None, "the worker is not running"
     try:
-        return broker.find(broker.Control(app, connection), request).queues, None
+        return shared(broker.find(broker.Control(app, connection), request).queues), None
     except Problem as problem:
         return None, str(problem)
 
