@@ -314,6 +314,18 @@ describe('a failing minute', () => {
     expect(up('inactive', 0, 20)?.limit).toBe('unit');
   });
 
+  it('is none by restarts before the first sample after a boot', () => {
+    const late = (from: number, restarts: number) =>
+      minutes(from, 120, (at) => ({
+        boot: 'boot-2',
+        uptime: seconds(600 + (at - 90) * 60),
+        unit: { ...unit, invocation: 'b1', restarts: at < 100 ? 2 : restarts },
+      }));
+    const judged = (restarts: number) => judge([...minutes(0, 60), ...late(90, restarts)]).failure;
+    expect(judged(2)).toBeNull();
+    expect(judged(3)?.at).toBe(begin + 100 * 60);
+  });
+
   it('is none by a disk that is large, or was full before', () => {
     const size = bytes(2_000_000 * MiB);
     const large = { ...disk, size, free: bytes(80_000 * MiB) };
