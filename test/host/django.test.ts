@@ -21,7 +21,9 @@ const act = (action: ActionName, inputs: Inputs = {}): Promise<BundleRun> =>
   runBundle(action, inputsFor(machine, inputs));
 
 const gateOf = (run: BundleRun): readonly Check[] =>
-  (JSON.parse(run.outputs.checks ?? '[]') as Check[]).filter(({ id }) => id.startsWith('gate'));
+  (JSON.parse(run.outputs.checks ?? '[]') as Check[]).filter(({ id }) =>
+    ['gate-job', 'gate-batch'].includes(id),
+  );
 
 test('the release is confirmed: canaries return, and so do results that Django stores', async () => {
   const deploy = await act('deploy-worker', { ...taskListLimits, 'confirm-within': '1h' });

@@ -322,12 +322,12 @@ def _send(pid: int, start: int, number: int) -> None:
     if sys.version_info >= (3, 9):
         # Before Linux 5.3 there are none.
         with suppress(OSError):
-            handle = os.pidfd_open(pid)
+            handle = os.pidfd_open(pid)  # novm: guarded above
     try:
         if _origin(str(pid))[1] != start:
             return
         if handle is not None and sys.version_info >= (3, 9):
-            signal.pidfd_send_signal(handle, number)
+            signal.pidfd_send_signal(handle, number)  # novm: as is pidfd_open
         else:
             os.kill(pid, number)
     finally:
