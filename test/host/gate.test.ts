@@ -97,12 +97,12 @@ async function expectHealthy(times: number): Promise<void> {
   }
 }
 
-test('a healthy host passes, again and again', () => expectHealthy(4));
+test('a healthy host passes, again and again', { tags: ['nightly'] }, () => expectHealthy(4));
 
 test('a healthy host passes fifty times in a row', { tags: ['nightly'] }, () => expectHealthy(50));
 
 describe('the broker', () => {
-  test('stopped is named, and back it is forgotten', async () => {
+  test('stopped is named, and back it is forgotten', { tags: ['nightly'] }, async () => {
     await machine.run('systemctl stop redis-server');
     const red = await verify();
     expect(red.failed).toEqual(['broker']);
@@ -187,7 +187,7 @@ done`,
     expect(seenBy(run, 'rate-limits')).toMatch(/^none in 3\d\d lines/);
   });
 
-  test('an error of a new kind', async () => {
+  test('an error of a new kind', { tags: ['nightly'] }, async () => {
     await app(`app.send_task('tasks.process_job', kwargs={'seconds': 0, 'failure': 'error'})`);
     await waitUntil('it has failed', async () => (await logged('raised unexpected')) > 0);
     const run = await verify();
@@ -214,7 +214,7 @@ done`,
   });
 });
 
-test('an app that answers 503', async () => {
+test('an app that answers 503', { tags: ['nightly'] }, async () => {
   await machine.writeFile(
     '/tmp/sick.py',
     `from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -234,7 +234,7 @@ HTTPServer(('127.0.0.1', 8503), Sick).serve_forever()
   expect(seenBy(run, 'http')).toContain('503');
 });
 
-test('beat: dead, or twice', async () => {
+test('beat: dead, or twice', { tags: ['nightly'] }, async () => {
   const command = `/usr/bin/celery -A celery_app beat -s /var/tmp/schedule`;
   await machine.writeFile(
     '/etc/systemd/system/celery-beat.service',
