@@ -237,7 +237,7 @@ test('whatever a unit of the app tells systemd, root takes numbers of queues fro
   const says = `import os, socket, time
 link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 link.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
-report = "at=%d active=3 waiting:..%%2f..%%2fetc%%2fshadow=1 file=/etc/shadow waiting:x=y" % time.monotonic()
+report = "at=%d active=3 queues=1 waiting:..%%2f..%%2fetc%%2fshadow=1 file=/etc/shadow waiting:x=y" % time.monotonic()
 link.send(("READY=1\\nSTATUS=$(cat /etc/shadow) [" + report + "]").encode())
 time.sleep(3600)
 `;
