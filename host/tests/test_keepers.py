@@ -83,7 +83,9 @@ def python(host: System, script: str, **more: Any) -> Completed:
 
 
 def is_there(pid: int) -> bool:
-    return os.path.isdir(f"/proc/{pid}") and processes.read(pid) is not None
+    # One that has ended may wait for a parent that never asks for it.
+    found = processes.read(pid) if os.path.isdir(f"/proc/{pid}") else None
+    return found is not None and found.state not in "ZX"
 
 
 def of_app() -> List[int]:
