@@ -300,24 +300,29 @@ def _patient(hear: Any) -> Any:
     return heard
 
 
-def test_nothing_survives_an_agent_that_is_killed(open_folder: Path) -> None:
-    os.chmod(open_folder, 0o777)
-    told = open_folder / "pids"
-    script = f"(setsid sleep 1000 & echo $! >>{told}); echo $$ >>{told}; exec sleep 1000"
+def kill_agent_of(script: str, state: Path, has_begun: Callable[[], bool]) -> None:
+    """Kills an agent that runs a script as the app, once that has begun."""
     agent = f"""
         from celeriac_host.system.identities import Identity
         from hosts import Host
-        Host({str(open_folder)!r}).run(["sh", "-c", {script!r}], user=Identity{tuple(APP)!r})
+        Host({str(state)!r}).run(["sh", "-c", {script!r}], user=Identity{tuple(APP)!r})
     """
     paths = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(agent)], env={**os.environ, "PYTHONPATH": paths}
     )
     try:
-        wait_for(lambda: told.exists() and len(told.read_text().split()) == 2)
+        wait_for(has_begun)
     finally:
         process.kill()
         process.wait()
+
+
+def test_nothing_survives_an_agent_that_is_killed(open_folder: Path) -> None:
+    os.chmod(open_folder, 0o777)
+    told = open_folder / "pids"
+    script = f"(setsid sleep 1000 & echo $! >>{told}); echo $$ >>{told}; exec sleep 1000"
+    kill_agent_of(script, open_folder, lambda: told.exists() and len(told.read_text().split()) == 2)
     pids = [int(each) for each in told.read_text().split()]
     wait_for(lambda: not any(is_there(pid) for pid in pids))
 
@@ -328,20 +333,7 @@ def test_a_program_may_clear_up_when_its_agent_is_killed(open_folder: Path) -> N
     # Its output leads nowhere once the agent is gone.
     clear = f"exec 2>/dev/null; trap 'touch {cleared}; exit' TERM"
     script = f"{clear}; touch {begun}; while :; do sleep 0.1; done"
-    agent = f"""
-        from celeriac_host.system.identities import Identity
-        from hosts import Host
-        Host({str(open_folder)!r}).run(["sh", "-c", {script!r}], user=Identity{tuple(APP)!r})
-    """
-    paths = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(agent)], env={**os.environ, "PYTHONPATH": paths}
-    )
-    try:
-        wait_for(begun.exists)
-    finally:
-        process.kill()
-        process.wait()
+    kill_agent_of(script, open_folder, begun.exists)
     wait_for(cleared.exists)
 
 

@@ -8,7 +8,7 @@ import { restoreJobs } from '../use-case/restore-jobs.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy, type Person } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor, placeFlags, refuseFlag } from './flags.ts';
+import { type GivenFlags, inputsFor, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
 import { openHost } from './open-host.ts';
 import { TerminalRun } from './terminal-run.ts';
 
@@ -20,16 +20,7 @@ export const cleanup: Command = {
   usage: '[--host H] [--database F] [flags]',
   about: [],
   inputs: cleanupInputs,
-  own: [
-    ...placeFlags,
-    {
-      name: 'json',
-      takes: '',
-      fallback: '',
-      description: 'Print one JSON document instead of text; progress still goes to stderr.',
-      isSwitch: true,
-    },
-  ],
+  own: [...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'nothing to repair, or everything repaired',
     [exitCodes.host]: 'failed, and all changes were undone',

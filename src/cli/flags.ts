@@ -28,6 +28,15 @@ export const passphraseVariable = 'CELERIAC_SSH_KEY_PASSPHRASE';
 
 const isSwitch = (input: Input<unknown>): boolean => input.expected === '`true` or `false`';
 
+/** Of every command that has something to print for programs. */
+export const jsonFlag: Flag = {
+  name: 'json',
+  takes: '',
+  fallback: '',
+  description: 'Print one JSON document instead of text; progress still goes to stderr.',
+  isSwitch: true,
+};
+
 /** Where a command works: on this machine, or on a host over SSH. */
 export const placeFlags: readonly Flag[] = [
   {

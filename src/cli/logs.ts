@@ -5,8 +5,8 @@ import { rateLimitedIn } from '../verify/logged.ts';
 import { loggedSince } from '../verify/released-at.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-code.ts';
-import { placeFlags } from './flags.ts';
-import { jsonFlag, type Look, lookExits, lookWith, renderJson } from './look.ts';
+import { jsonFlag, placeFlags } from './flags.ts';
+import { type Look, lookExits, lookWith, renderJson } from './look.ts';
 
 /** `celeriac logs`. */
 export const logs: Command = {

@@ -9,20 +9,12 @@ import { escapeJson } from '../report/escape.ts';
 import type { CommandTools } from './command.ts';
 import { connectionOf, givenBy } from './connection.ts';
 import { exitCodes } from './exit-code.ts';
-import { type Flag, type GivenFlags, inputsFor } from './flags.ts';
+import { type GivenFlags, inputsFor } from './flags.ts';
 import { openHost } from './open-host.ts';
 
 /*
  * What the commands that only look have in common: `celeriac status`, `releases` and `logs`.
  */
-
-export const jsonFlag: Flag = {
-  name: 'json',
-  takes: '',
-  fallback: '',
-  description: 'Print one JSON document instead of text; progress still goes to stderr.',
-  isSwitch: true,
-};
 
 export const lookExits = {
   [exitCodes.done]: 'done',

@@ -4,8 +4,8 @@ import { renderReleases } from '../report/status-text.ts';
 import { releasesOf } from '../verify/report.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-code.ts';
-import { placeFlags } from './flags.ts';
-import { jsonFlag, lookExits, lookWith, renderJson } from './look.ts';
+import { jsonFlag, placeFlags } from './flags.ts';
+import { lookExits, lookWith, renderJson } from './look.ts';
 
 /** `celeriac releases`. */
 export const releases: Command = {

@@ -6,7 +6,7 @@ import { soakRelease } from '../use-case/soak-release.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor, placeFlags } from './flags.ts';
+import { type GivenFlags, inputsFor, jsonFlag, placeFlags } from './flags.ts';
 import { openHost } from './open-host.ts';
 import { TerminalRun } from './terminal-run.ts';
 
@@ -18,16 +18,7 @@ export const soak: Command = {
   usage: '[--host H] [--unit U] [flags]',
   about: [],
   inputs: soakCommandInputs,
-  own: [
-    ...placeFlags,
-    {
-      name: 'json',
-      takes: '',
-      fallback: '',
-      description: 'Print one JSON document instead of text; progress still goes to stderr.',
-      isSwitch: true,
-    },
-  ],
+  own: [...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'proven, or not yet',
     [exitCodes.host]: 'the host could not be reached, or a roll-back was not complete',

@@ -11,8 +11,8 @@ import { lookAtWorker } from '../use-case/look-at-worker.ts';
 import { emptyMemory } from '../use-case/verify-report.ts';
 import type { Command, CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, placeFlags, refuseFlag } from './flags.ts';
-import { jsonFlag, type Look, lookExits, lookWith, renderJson } from './look.ts';
+import { type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
+import { type Look, lookExits, lookWith, renderJson } from './look.ts';
 
 const everyInput = {
   every: durationInput({ description: 'With `--watch`: how often to look.', fallback: '15s' }),

@@ -1,4 +1,4 @@
-import type { ReleaseState, SoakVerdict } from './soak.ts';
+import type { ReleaseState, SoakComparison, SoakVerdict } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds } from './units.ts';
 import type { Check, Conclusion } from './verdict.ts';
 
@@ -54,7 +54,7 @@ export interface Report {
   /** This release beside the last proven one; `null`: there is none, or its numbers are not known. */
   readonly comparison: {
     readonly release: number;
-    readonly rows: readonly ReportComparison[];
+    readonly rows: readonly SoakComparison[];
   } | null;
 }
 
@@ -158,13 +158,4 @@ export interface ReportRepair {
   readonly rows: number;
   /** One line for each step. */
   readonly what: readonly string[];
-}
-
-export interface ReportComparison {
-  readonly title: string;
-  readonly unit: 'bytes' | 'seconds' | 'count' | 'per-hour';
-  readonly before: number | null;
-  readonly now: number | null;
-  /** Whether it is better than before; `same`: within one per cent; `null`: not known. */
-  readonly trend: 'better' | 'same' | 'worse' | null;
 }

@@ -1,4 +1,5 @@
-import type { Report, ReportComparison } from '../model/report.ts';
+import type { Report } from '../model/report.ts';
+import type { SoakComparison } from '../model/soak.ts';
 import type { Check } from '../model/verdict.ts';
 import { codeFence, escapeHtml } from './escape.ts';
 import { marksMermaid, memoryMermaid } from './mermaid.ts';
@@ -98,7 +99,7 @@ function unitDiff({ unitDiff: diff }: Report): string {
   return fold(`Changes of the unit by release ${diff.release}`, body, false);
 }
 
-function formatFigure(value: number | null, unit: ReportComparison['unit']): string {
+function formatFigure(value: number | null, unit: SoakComparison['unit']): string {
   if (value === null) return 'not known';
   const rounded = String(Math.round(value * 100) / 100);
   switch (unit) {

@@ -28,6 +28,16 @@ class NotOwn(OperationError):
         self.problem = problem
         self.fix = fix
 
+    def fact(self, user: str) -> dict[str, Any]:
+        """What a look says of it; `user` is the app's."""
+        return {
+            "kind": "not-own",
+            "path": self.path,
+            "user": user,
+            "problem": self.problem,
+            "fix": self.fix,
+        }
+
 
 def work(
     host: System,

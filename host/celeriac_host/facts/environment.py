@@ -20,13 +20,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any] | None:
     try:
         environments.find(host, full_name(args["unit"]), args["interpreter"], identity(user))
     except trees.NotOwn as error:
-        return {
-            "kind": "not-own",
-            "path": error.path,
-            "user": user,
-            "problem": error.problem,
-            "fix": error.fix,
-        }
+        return error.fact(user)
     except OperationError:
         return None
     return None

@@ -38,13 +38,7 @@ def _tree(kind: Any, path: str, args: dict[str, Any], host: System) -> dict[str,
         user = args.get("user") or app_user.name_of_unit(host, full_name(args["unit"]))
         found: dict[str, Any] = kind(path, identity(user), host)
     except trees.NotOwn as error:
-        return {
-            "kind": "not-own",
-            "path": error.path,
-            "user": user,
-            "problem": error.problem,
-            "fix": error.fix,
-        }
+        return error.fact(user)
     except OperationError as error:
         return {"kind": "unusable", "path": path, "problem": error.message}
     return found

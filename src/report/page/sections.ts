@@ -1,5 +1,5 @@
-import type { Report, ReportComparison, ReportRelease } from '../../model/report.ts';
-import type { SoakHour, SoakVerdict } from '../../model/soak.ts';
+import type { Report, ReportRelease } from '../../model/report.ts';
+import type { SoakComparison, SoakHour, SoakVerdict } from '../../model/soak.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { type Html, html, htmlLines, none } from './html.ts';
@@ -229,7 +229,7 @@ export function comparisonSection({ comparison }: Report): Html {
   )}`;
 }
 
-function figure({ unit }: ReportComparison, value: number | null): Html {
+function figure({ unit }: SoakComparison, value: number | null): Html {
   switch (unit) {
     case 'bytes':
       return bytesValue(value);
