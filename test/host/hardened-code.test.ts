@@ -8,11 +8,11 @@ import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
+import { CHECKOUT, moveToShop } from './lib/shop.ts';
 import { shell, show, UNIT, UNIT_PATH } from './lib/worker.ts';
 
 /** Which code a key in hardened mode can deploy: signed commits, uploaded folders. */
 
-const CHECKOUT = '/srv/shop';
 const BASE = '/srv/shop-code';
 const program = join(import.meta.dirname, '../../cli/dist/index.js');
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-hardened-code-'));
@@ -40,15 +40,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await machine.reset();
   clone.git('reset', '-q', '--hard', original);
-  await shell(
-    machine,
-    `systemctl stop ${UNIT}
-     useradd --system --create-home --shell /usr/sbin/nologin shop
-     cp -a /root/slideshow ${CHECKOUT}
-     chown -R shop: ${CHECKOUT}
-     sed -i 's#/root/slideshow#${CHECKOUT}#g; s#^User=.*#User=shop#' ${UNIT_PATH}
-     systemctl daemon-reload`,
-  );
+  await moveToShop(machine);
 });
 
 afterAll(async () => {

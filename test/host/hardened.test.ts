@@ -9,9 +9,9 @@ import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts'
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
-import { readRows, SUPPORT, shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
+import { CHECKOUT, moveToShop } from './lib/shop.ts';
+import { readRows, SUPPORT, shell, show, UNIT, waitUntil } from './lib/worker.ts';
 
-const CHECKOUT = '/srv/shop';
 const DATABASE = `${CHECKOUT}/backend/batch_processing.db`;
 const AGENT = '/usr/local/lib/celeriac/agent';
 const program = join(import.meta.dirname, '../../cli/dist/index.js');
@@ -28,16 +28,8 @@ beforeAll(async () => {
   for (const file of [keyFile, planKeyFile]) {
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'ci', '-f', file]);
   }
-  await shell(
-    machine,
-    `systemctl stop ${UNIT}
-     useradd --system --create-home --shell /usr/sbin/nologin shop
-     cp -a /root/slideshow ${CHECKOUT}
-     chown -R shop: ${CHECKOUT}
-     sed -i 's#/root/slideshow#${CHECKOUT}#g; s#^User=.*#User=shop#' ${UNIT_PATH}
-     systemctl daemon-reload
-     systemctl start ${UNIT}`,
-  );
+  await moveToShop(machine);
+  await shell(machine, `systemctl start ${UNIT}`);
   clone = await Clone.of(machine, CHECKOUT, 'shop');
 });
 

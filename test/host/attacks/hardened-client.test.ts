@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../../sandbox/machine.ts';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { takeFingerprint } from '../../lib/fingerprint.ts';
+import { CHECKOUT, moveToShop } from '../lib/shop.ts';
 import { SUPPORT, shell, UNIT, UNIT_PATH } from '../lib/worker.ts';
 import { AGENT, hardenByHand, type Line, POLICY, speak } from './lib/hardened-client.ts';
 
@@ -10,7 +11,6 @@ import { AGENT, hardenByHand, type Line, POLICY, speak } from './lib/hardened-cl
  * refuses it, or ends the session, and the host is as it was.
  */
 
-const CHECKOUT = '/srv/shop';
 const DATABASE = `${CHECKOUT}/backend/batch_processing.db`;
 const OTHERS = '20260101T000000-0001';
 
@@ -19,16 +19,8 @@ let unitText = '';
 
 beforeAll(async () => {
   machine = await startMachine({ name: 'hardened-client', state: 'environment' });
-  await shell(
-    machine,
-    `systemctl stop ${UNIT}
-     useradd --system --create-home --shell /usr/sbin/nologin shop
-     cp -a /root/slideshow ${CHECKOUT}
-     chown -R shop: ${CHECKOUT}
-     sed -i 's#/root/slideshow#${CHECKOUT}#g; s#^User=.*#User=shop#' ${UNIT_PATH}
-     systemctl daemon-reload && systemctl start ${UNIT}
-     ln -s /root /srv/linked`,
-  );
+  await moveToShop(machine);
+  await shell(machine, `systemctl start ${UNIT}; ln -s /root /srv/linked`);
   unitText = await machine.readFile(UNIT_PATH);
   await hardenByHand(machine, {
     version: 1,
