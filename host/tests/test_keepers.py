@@ -9,7 +9,7 @@ import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, Iterator, List, Sequence
 
 import pytest
 from celeriac_host.store import sqlite_child
@@ -62,14 +62,21 @@ class Served(System):
 
 
 @pytest.fixture
-def make_served(state: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Served]:
+def make_served(state: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
+    every: List[Served] = []
+
     def make(serve: Callable[[List[str]], List[str]] = lambda argv: argv) -> Served:
         served = Served(state, serve)
+        every.append(served)
         monkeypatch.setattr(services, "command", served._command)
         monkeypatch.setattr(services, "stop", lambda service: None)
         return served
 
-    return make
+    yield make
+    # Otherwise Python ends them at some time, in another test.
+    for served in every:
+        for each in served.keepers.known:
+            each.destroy()
 
 
 def run(host: System, script: str, *words: str, **more: Any) -> Completed:
@@ -98,7 +105,12 @@ def of_app() -> List[int]:
 
 
 def test_a_program_is_only_its_user(host: Host) -> None:
-    status = run(host, "umask; cat /proc/self/status").out.splitlines()
+    # As a shell starts what it ends with `&`.
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        status = run(host, "umask; cat /proc/self/status").out.splitlines()
+    finally:
+        signal.signal(signal.SIGQUIT, before)
     found = dict(line.split(":\t", 1) for line in status[1:])
     assert status[0] == "0022"
     assert found["Uid"].split() == found["Gid"].split() == [str(UID)] * 4

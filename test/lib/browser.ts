@@ -24,6 +24,8 @@ export async function openBrowser(): Promise<BrowserContext> {
       '--disable-sync',
     ],
   });
-  context.on('close', () => rmSync(profile, { recursive: true, force: true }));
+  // Its processes may still write there.
+  const patience = { maxRetries: 30, retryDelay: 100 };
+  context.on('close', () => rmSync(profile, { recursive: true, force: true, ...patience }));
   return context;
 }

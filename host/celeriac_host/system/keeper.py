@@ -208,8 +208,12 @@ def _be(asked: Mapping[str, Any], files: Sequence[int], tell: int) -> None:
         for number, each in enumerate([os.dup(each) for each in files]):
             os.dup2(each, number)
         signal.set_wakeup_fd(-1)
-        for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(name, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # What Python ignores, and what whoever started the agent has: `nohup`, a shell's `&`.
+        for number in signal.valid_signals():
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _rate()
         for name, (soft, hard) in asked["rlimits"].items():
             _limit(getattr(resource, "RLIMIT_" + name), soft, hard)

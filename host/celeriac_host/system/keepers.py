@@ -170,7 +170,7 @@ class Keeper:
         except OSError as error:
             # There is no systemd-run, or no memory for another process; or it has ended.
             theirs.close()
-            reason = self._reason() or f": {error.strerror or error}"
+            reason = self.reason() or f": {error.strerror or error}"
             self.destroy()
             raise Lost(f"a keeper did not start{reason}") from None
         except BaseException:
@@ -226,12 +226,12 @@ class Keeper:
                     piece = self.control.recv(65536)
                 except ConnectionError:
                     # Thus the kernel tells it from an end after all was read.
-                    raise Unheard(f"its keeper ended{self._reason()}") from None
+                    raise Unheard(f"its keeper ended{self.reason()}") from None
                 if not piece or len(self.unread) > MESSAGE_LIMIT_BYTES:
-                    raise Lost(f"its keeper ended{self._reason()}")
+                    raise Lost(f"its keeper ended{self.reason()}")
                 self.unread += piece
             elif self._has_ended():
-                raise Lost(f"its keeper ended{self._reason()}")
+                raise Lost(f"its keeper ended{self.reason()}")
             elif time.monotonic() >= end:
                 return None
 
@@ -239,7 +239,7 @@ class Keeper:
         """By its process. A service tells it only by closing the socket."""
         return not self.outlives_process and self.process.poll() is not None
 
-    def _reason(self) -> str:
+    def reason(self) -> str:
         """The last line that it, or systemd-run, has written."""
         said = b""
         process = getattr(self, "process", None)
@@ -376,6 +376,8 @@ class Keepers:
         try:
             try:
                 keeper.say(request, [each for each, _ in pairs])
+            except ConnectionError:
+                raise Unheard(f"its keeper ended{keeper.reason()}") from None
             except OSError as error:
                 raise Unheard(f"its keeper does not listen: {error}") from None
             said = keeper.hear(timeout + MARGIN_SECONDS)

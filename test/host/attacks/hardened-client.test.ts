@@ -20,7 +20,13 @@ let unitText = '';
 beforeAll(async () => {
   machine = await startMachine({ name: 'hardened-client', state: 'environment' });
   await moveToShop(machine);
-  await shell(machine, `systemctl start ${UNIT}; ln -s /root /srv/linked`);
+  // A worker that still starts makes processes and folders of its own.
+  await shell(
+    machine,
+    `systemctl start ${UNIT}
+     timeout 120 sh -c 'until journalctl -q -b -u ${UNIT} -o cat | grep -q " ready[.]$"; do sleep 0.2; done'
+     ln -s /root /srv/linked`,
+  );
   unitText = await machine.readFile(UNIT_PATH);
   await hardenByHand(machine, {
     version: 1,
