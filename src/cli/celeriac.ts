@@ -3,16 +3,23 @@ import { ConfigError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
+import { loginOf } from './connection.ts';
+import { deploy } from './deploy.ts';
+import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { logs } from './logs.ts';
 import { nearest } from './nearest.ts';
+import { provision } from './provision.ts';
 import { releases } from './releases.ts';
+import { rollback } from './rollback.ts';
 import { soak } from './soak.ts';
+import { Interrupted } from './standing.ts';
 import { status } from './status.ts';
 import { guardTerminal } from './terminal.ts';
+import { verify } from './verify.ts';
 
 /** Required by the bundled SQLite. */
 const oldestNode = 22;
@@ -20,8 +27,13 @@ const oldestNode = 22;
 /** Every command, in display order. */
 export const commands: readonly Command[] = [
   status,
+  doctor,
   releases,
   logs,
+  provision,
+  deploy,
+  verify,
+  rollback,
   cleanup,
   soak,
   harden,
@@ -52,12 +64,15 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
   try {
     if (command === undefined) throw unknownCommand(name);
-    return await command.run(parseFlags(command, rest), { ...tools, terminal });
+    const flags = parseFlags(command, rest);
+    if (flags.has('host')) for (const note of loginOf(flags).notes) terminal.note(note);
+    return await command.run(flags, { ...tools, terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {
-      terminal.note(
-        'interrupted; work that has begun on the host continues there until it is done',
-      );
+      // Work on the host says itself how far it is.
+      const state =
+        error instanceof Interrupted ? error.message : 'nothing was changed on the host';
+      terminal.note(`interrupted; ${state}`);
       return exitCodes.interrupted;
     }
     const told = error instanceof ConfigError ? asFlags(error) : error;

@@ -43,21 +43,30 @@ export const placeFlags: readonly Flag[] = [
     name: 'host',
     takes: 'a host name or an IP address',
     fallback: 'this machine',
-    description: 'Host to work on, over SSH.',
+    description: 'Host to work on, over SSH: a name, an address, or a `Host` of ~/.ssh/config.',
     isSwitch: false,
   },
   {
     name: 'ssh-key-file',
     takes: 'a path',
-    fallback: 'the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
+    fallback:
+      'IdentityFile of ~/.ssh/config, else the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
     description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },
   {
     name: 'known-hosts-file',
     takes: 'a path',
-    fallback: '~/.ssh/known_hosts',
+    fallback: 'UserKnownHostsFile of ~/.ssh/config, else ~/.ssh/known_hosts',
     description: "With `--host`: file with the server's host keys. The check cannot be disabled.",
+    isSwitch: false,
+  },
+  {
+    name: 'ssh-config-file',
+    takes: 'a path, or `none`',
+    fallback: '~/.ssh/config',
+    description:
+      'With `--host`: configuration of ssh, in which the host is looked up: HostName, User, Port, IdentityFile, IdentityAgent, ProxyJump, UserKnownHostsFile. Flags come first.',
     isSwitch: false,
   },
   {
@@ -114,6 +123,7 @@ const loginFlags: readonly string[] = [
   'proxy-jump',
   'ssh-key-file',
   'known-hosts-file',
+  'ssh-config-file',
   'connect-timeout',
 ];
 
