@@ -3,6 +3,7 @@ import { ConfigError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
+import { completionOf } from './completion.ts';
 import { loginOf } from './connection.ts';
 import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
@@ -38,6 +39,7 @@ export const commands: readonly Command[] = [
   soak,
   harden,
   unharden,
+  completionOf(() => commands),
 ];
 
 /**

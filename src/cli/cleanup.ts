@@ -62,7 +62,7 @@ async function cleanUp(flags: GivenFlags, tools: CommandTools): Promise<ExitCode
     ...(document !== undefined && { document }),
     interrupted,
   });
-  return documented(run, interrupted, async () => {
+  return await documented(run, interrupted, async () => {
     if (!isRestore) return judge(await cleanUpJobs(run, agent, desired));
     await restoreJobs(run, agent, inputs.restore, desired);
     return dryRun ? exitCodes.found : exitCodes.done;

@@ -83,6 +83,8 @@ export interface FlagSource {
   readonly name: string;
   /** Become flags, except those that come from files and the environment. */
   readonly inputs: Inputs;
+  /** A word that comes before the flags, and must be there. */
+  readonly argument?: { readonly name: string; readonly choices: readonly string[] };
   /** Flags that are no inputs; displayed after those of the command, before those of the login. */
   readonly own: readonly Flag[];
   /** Refuses flags that cannot be combined. */
@@ -134,12 +136,26 @@ const loginFlags: readonly string[] = [
  */
 export function parseFlags(command: FlagSource, words: readonly string[]): GivenFlags {
   const flags = flagsOf(command);
-  const joined = joinValues(flags, joinSwitches(flags, words));
-  const given = readWords(command, flags, joined);
+  const [argument, rest] = takeArgument(command, words);
+  const joined = joinValues(flags, joinSwitches(flags, rest));
+  const given = new Map([...argument, ...readWords(command, flags, joined)]);
   refuseEmpty(flags, given);
   refuseStrangers(given);
   command.refuse(given);
   return given;
+}
+
+/** @throws ConfigError when the word is missing, or is none of the choices */
+function takeArgument(
+  { name, argument }: FlagSource,
+  words: readonly string[],
+): readonly [GivenFlags, readonly string[]] {
+  if (argument === undefined) return [new Map(), words];
+  const [word = '', ...rest] = words;
+  if (argument.choices.includes(word)) return [new Map([[argument.name, word]]), rest];
+  const problem = word === '' ? `missing ${argument.name}` : `unknown ${argument.name} \`${word}\``;
+  const expected = `\`celeriac ${name} ${argument.choices.join('|')}\``;
+  throw new ConfigError('command line', problem, expected);
 }
 
 /** `--orphans false` and `--orphans=false` → `--no-orphans`: as inputs are written in workflows. */

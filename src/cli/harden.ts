@@ -173,7 +173,7 @@ async function work(
     ...(document !== undefined && { document }),
     interrupted,
   });
-  return documented(run, interrupted, async () => {
+  return await documented(run, interrupted, async () => {
     const plan = await makePlan(run, agent);
     const { length } = plan.operations;
     if (isPrint) {

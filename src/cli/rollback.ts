@@ -16,7 +16,8 @@ const rollBackInputs = {
   ...hostInputs,
   unit: {
     ...unit,
-    description: `${unit.description} If not set: the only one that Celeriac has deployed on the host.`,
+    description: `${unit.description} If not set: the only one that Celeriac has deployed on the host, else celery-worker.service.`,
+    fallback: '',
   },
   to: patternInput(
     {
