@@ -22,8 +22,8 @@ import { status } from './status.ts';
 import { guardTerminal } from './terminal.ts';
 import { verify } from './verify.ts';
 
-/** Required by the bundled SQLite. */
-const oldestNode = 22;
+/** The first one whose `parseArgs` negates switches. */
+const oldestNode = [20, 17] as const;
 
 /** Every command, in display order. */
 export const commands: readonly Command[] = [
@@ -51,8 +51,9 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   const terminal = guardTerminal(tools.terminal);
   const [name, ...rest] = words;
   const node = process.versions.node;
-  if (Number(node.split('.')[0]) < oldestNode) {
-    terminal.note(`celeriac requires Node.js ${oldestNode} or newer; this is ${node}`);
+  const [major = 0, minor = 0] = node.split('.').map(Number);
+  if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+    terminal.note(`celeriac requires Node.js ${oldestNode.join('.')} or newer; this is ${node}`);
     return exitCodes.usage;
   }
   const command = commands.find((each) => each.name === name);

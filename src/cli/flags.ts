@@ -91,14 +91,18 @@ export interface FlagSource {
   readonly refuse: (given: GivenFlags) => void;
 }
 
+/** A secret would be visible in the list of processes. */
+const isFlag = (name: string, { secret }: Input<unknown>): boolean =>
+  !elsewhere.has(name) && !secret;
+
 /** Every flag of a command, in display order. */
 export const flagsOf = ({ inputs, own }: FlagSource): readonly Flag[] => [
   ...Object.entries(inputs)
-    .filter(([name]) => !elsewhere.has(name) && !(name in hostInputs))
+    .filter(([name, input]) => isFlag(name, input) && !(name in hostInputs))
     .map(([name, input]) => flagOf(name, input)),
   ...own,
   ...Object.entries(inputs)
-    .filter(([name]) => !elsewhere.has(name) && name in hostInputs)
+    .filter(([name, input]) => isFlag(name, input) && name in hostInputs)
     .map(([name, input]) => flagOf(name, input)),
 ];
 

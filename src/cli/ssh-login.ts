@@ -1,4 +1,4 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
@@ -8,6 +8,7 @@ import { hostInputs } from '../config/action-inputs.ts';
 import type { Input, Jump } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { GivenFlags } from './flags.ts';
+import { listFiles } from './list-files.ts';
 import { chooseKey, type KeyChoice, type NamedFile } from './ssh-key.ts';
 import { expandTokens } from './ssh-tokens.ts';
 
@@ -98,7 +99,7 @@ function sourceOf(flags: GivenFlags): SshConfigSource {
     home: homedir(),
     localUser: localUser(),
     read: (file) => (file === 'none' ? null : readIfThere(file)),
-    list: (pattern) => globSync(pattern).sort(),
+    list: listFiles,
   };
 }
 

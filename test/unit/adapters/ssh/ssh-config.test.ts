@@ -1,17 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readSshConfig } from '../../../../src/adapters/ssh/ssh-config.ts';
+import { listFiles } from '../../../../src/cli/list-files.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'celeriac-ssh-config-'));
@@ -23,7 +16,7 @@ const source = (file: string) => ({
   home,
   localUser: userInfo().username,
   read: (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : null),
-  list: (pattern: string) => globSync(pattern).sort(),
+  list: listFiles,
 });
 
 /** What is read of one host: keyword → words. */
@@ -80,7 +73,10 @@ describe('agrees with ssh itself', () => {
   );
   writeFileSync(join(folder, '20.conf'), 'Host other\n  Port 2500\n');
   writeFileSync(join(folder, 'late'), 'Compression yes\nHost *\n  Port 2400\n');
-  writeFileSync(join(home, '.ssh', 'deeper'), 'User inside\nHost inner\n  IdentityFile ~/.ssh/in\n');
+  writeFileSync(
+    join(home, '.ssh', 'deeper'),
+    'User inside\nHost inner\n  IdentityFile ~/.ssh/in\n',
+  );
   const text = everything.replaceAll('AT', folder);
 
   test.each(['vps', 'shop-1', 'shop-old', 'inner', 'other', 'bastion-user', 'unknown.host'])(
