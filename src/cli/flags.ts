@@ -284,5 +284,7 @@ export const asFlags = (error: ConfigError): ConfigError => {
 
 function nameOnTerminal(input: string): string {
   if (input === 'ssh-key-passphrase') return passphraseVariable;
+  // `celeriac rollback` has no other input.
+  if (input === 'roll-back') return '--to';
   return input === 'ssh-key' || input === 'known-hosts' ? `--${input}-file` : `--${input}`;
 }

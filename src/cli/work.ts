@@ -96,7 +96,9 @@ function givenFor(
   flags: GivenFlags,
 ): Given {
   const byFlags = givenBy(flags);
-  return (name) => set[name] ?? (ignore?.has(name) === true ? '' : byFlags(name));
+  // What the file says has been read before.
+  const own: Readonly<Record<string, string>> = { 'fleet-file': '', ...set };
+  return (name) => own[name] ?? (ignore?.has(name) === true ? '' : byFlags(name));
 }
 
 function locating<Value>(given: Given, fleet: FleetValues, read: () => Value): Value {
