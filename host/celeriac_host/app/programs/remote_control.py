@@ -14,6 +14,9 @@ ROLL_CALL_SECONDS = (2.0, 5.0)
 ANSWER_SECONDS = 5.0
 # A worker that is too busy to answer so soon is found by the roll call.
 RUN_SECONDS = 1.0
+# Without a limit, Celery takes as many messages as there are nodes asked: one is not enough where
+# several have that name, or a late answer to another request comes first.
+MOST_ANSWERS = 10_000
 # A command of the support module.
 CONSUMERS = "celeriac_consumers"
 SUPPORT = "celeriac_support"
@@ -87,7 +90,7 @@ class Control:
 
     def count(self, node: str, command: str, seconds: float) -> List[Any]:
         """Every answer by this name within a time, at least."""
-        return list(self._broadcast(command, [node], timeout=seconds))
+        return list(self._broadcast(command, [node], timeout=seconds, limit=MOST_ANSWERS))
 
     def _first(
         self,
@@ -97,10 +100,7 @@ class Control:
         seconds: float,
         arguments: Dict[str, Any],
     ) -> Optional[Tuple[str, Any]]:
-        """The first such answer, and its node. Waits for no other; None: there is none.
-
-        Celery's own `limit` counts every message, also late answers to earlier requests.
-        """
+        """The first such answer, and its node. Waits for no other; None: there is none."""
         end = time.monotonic() + seconds
 
         def hear(answer: Dict[str, Any]) -> None:
@@ -110,10 +110,9 @@ class Control:
             if time.monotonic() >= end:
                 raise _Heard(None, None)
 
+        more = {"arguments": arguments, "timeout": seconds, "limit": MOST_ANSWERS, "callback": hear}
         try:
-            self._broadcast(
-                command, destination, arguments=arguments, timeout=seconds, callback=hear
-            )
+            self._broadcast(command, destination, **more)
         except _Heard as heard:
             return None if heard.node is None else (heard.node, heard.said)
         return None
