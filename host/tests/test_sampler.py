@@ -418,18 +418,21 @@ def test_the_timer_goes_with_the_last_unit(here: Host) -> None:
     )
 
 
-def operation(*paths: str) -> Dict[str, Any]:
-    return {"op": "start-sampler", "unit": UNIT, "paths": list(paths)}
+def operation(*paths: str, hours: float = 24) -> Dict[str, Any]:
+    wanted = hours * 3600
+    return {"op": "start-sampler", "unit": UNIT, "paths": list(paths), "soakSeconds": wanted}
 
 
 def test_an_undo_returns_to_the_release_before(here: Host, journal_folder: str) -> None:
     sampler_timer.stop(here, UNIT)
     journals = [Journal(journal_folder).step(index) for index in (0, 1)]
     start_sampler.do(operation("/"), here, journals[0])
-    start_sampler.do(operation("/", "/var"), here, journals[1])
+    start_sampler.do(operation("/", "/var", hours=168), here, journals[1])
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/", "/var"]
+    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 168 * 3600}
     assert start_sampler.undo(operation(), here, journals[1]) is not None
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/"]
+    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 24 * 3600}
     assert sampler_timer.is_armed()
     for _ in range(2):
         assert start_sampler.undo(operation(), here, journals[0]) is not None
@@ -441,6 +444,24 @@ def test_an_undo_of_what_did_not_begin(here: Host, journal_folder: str) -> None:
     step = Journal(journal_folder).step(0)
     assert start_sampler.undo(operation(), here, step) is None
     assert sampling.is_wanted(here.state, UNIT)
+
+
+def test_the_length_of_a_soak_that_is_not_recorded_is_not_known(here: Host) -> None:
+    path = os.path.join(here.state, "sampled", UNIT + ".json")
+    for record in ({}, {"soakSeconds": "24"}, {"soakSeconds": -1}, {"soakSeconds": True}):
+        with open(path, "w", encoding="ascii") as file:
+            json.dump({"unit": UNIT, "paths": ["/"], **record}, file)
+        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
+    sampling.forget(here.state, UNIT)
+    assert sampling.fact(here.state, UNIT) == {"sampling": False, "soakSeconds": None}
+
+
+def test_an_undo_of_what_an_earlier_version_kept(here: Host, journal_folder: str) -> None:
+    step = Journal(journal_folder).step(0)
+    step.keep("sampled", {"paths": ["/"]})
+    for undone in (start_sampler, stop_sampler):
+        assert undone.undo(operation(), here, step) is not None
+        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
 
 
 def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:

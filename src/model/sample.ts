@@ -93,6 +93,8 @@ export interface SamplesQuery {
 export interface SamplingFact {
   /** Whether the host is to write samples of the unit every minute. */
   readonly sampling: boolean;
+  /** How long the deploy wanted the soak to be; `null`: not recorded, or no samples are taken. */
+  readonly soakSeconds: Seconds | null;
 }
 
 /** Samples after the cursor, oldest first; at most about 700 KiB in one answer. */

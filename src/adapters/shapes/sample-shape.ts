@@ -57,7 +57,9 @@ export const sampleShape = shapeOf<Sample>()(sampleObject);
 
 const cursorShape = shapeOf<SampleCursor>()(z.object({ file: text, offset: count }));
 
-export const samplingShape = shapeOf<SamplingFact>()(z.object({ sampling: z.boolean() }));
+const sampling = { sampling: z.boolean(), soakSeconds: seconds.nullable() };
+
+export const samplingShape = shapeOf<SamplingFact>()(z.object(sampling));
 
 export const samplesShape = shapeOf<SamplesFact>()(
   z.object({
@@ -68,6 +70,6 @@ export const samplesShape = shapeOf<SamplesFact>()(
     cursor: cursorShape.nullable(),
     more: z.boolean(),
     restarted: z.boolean(),
-    sampling: z.boolean(),
+    ...sampling,
   }),
 );

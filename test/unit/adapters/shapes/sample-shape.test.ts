@@ -50,6 +50,7 @@ const answer = (samples: readonly unknown[]) => ({
   more: false,
   restarted: false,
   sampling: true,
+  soakSeconds: null,
 });
 
 /** The lengths of its queues are not known. */
