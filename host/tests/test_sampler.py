@@ -16,6 +16,7 @@ from celeriac_host.operations import start_sampler, stop_sampler
 from celeriac_host.sampler import failures, journal, reading, work
 from celeriac_host.state import (
     guard_timer,
+    ledger,
     lock_file,
     sampler_timer,
     samples,
@@ -28,6 +29,7 @@ from celeriac_host.system import mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Ended
 from hosts import Host
+from test_ledger import plan_of
 
 UNIT = "celery-worker.service"
 INVOCATION = "0123456789abcdef0123456789abcdef"
@@ -297,6 +299,38 @@ def test_a_sample_says_that_a_run_changes_the_host(
         work.tick(here)
     work.tick(here)
     assert [each["changing"] for each in lines(here)] == [True, True, False]
+
+
+def test_a_sample_names_the_release_that_runs(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(ident: str, unit: str = UNIT) -> None:
+        ledger.record(here.state, ident, plan_of(unit))
+        work.tick(here)
+
+    work.tick(here)
+    record("t1", "other.service")
+    record("t1")
+    record("t2")
+    with monkeypatch.context() as patched:
+        # What has not changed is not read again.
+        patched.setattr(ledger, "current", lambda state, unit: 99)
+        work.tick(here)
+    ledger.judge(here.state, UNIT, ["t2"], "rolled-back", "anna", "")
+    work.tick(here)
+    assert [each["release"] for each in lines(here)] == [None, None, 1, 2, 2, 1]
+
+
+def test_a_ledger_that_cannot_be_read_leaves_the_release_unknown(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(state: str, unit: str) -> None:
+        raise OSError(errno.EIO, "")
+
+    ledger.record(here.state, "t1", plan_of(UNIT))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "current", broken)
+        work.tick(here)
+    work.tick(here)
+    assert [each["release"] for each in lines(here)] == [None, 1]
 
 
 def test_two_samplers_do_not_run_at_once(here: Host) -> None:

@@ -16,6 +16,8 @@ export interface Sample {
   readonly uptime: Seconds;
   /** Whether a run of Celeriac held the host's lock: what it stops, starts or breaks is its own. */
   readonly changing: boolean | null;
+  /** The release that ran, by the ledger; `null` also: none of Celeriac's. */
+  readonly release: number | null;
   readonly unit: {
     readonly active: string;
     readonly sub: string;

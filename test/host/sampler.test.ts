@@ -97,7 +97,8 @@ test('a release arms it, and the first sample comes by itself', async () => {
 
 test('it says what systemd, the kernel and the disk say', async () => {
   await tick();
-  const { unit, memory, boot, disk, journal } = await last();
+  const { unit, memory, boot, disk, journal, release: running } = await last();
+  expect(running).toBe(1);
   const { MainPID, ...shown } = await show(
     hand.machine,
     ...(['ActiveState', 'SubState', 'Result', 'InvocationID', 'NRestarts', 'MainPID'] as const),

@@ -44,9 +44,7 @@ WantedBy=timers.target
 """
 
 
-def start(
-    host: System, unit: str, paths: Sequence[str], soak_seconds: float | None = None
-) -> None:
+def start(host: System, unit: str, paths: Sequence[str], soak_seconds: float | None = None) -> None:
     """Has the unit sampled from now on. Raises OSError, OperationError."""
     os.makedirs(os.path.join(host.state, sampling.FOLDER), 0o700, exist_ok=True)
     command = " ".join(program_file.command(host.state, ["sample"]))

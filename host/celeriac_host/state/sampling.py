@@ -47,7 +47,7 @@ def wanted(state: str) -> list[str]:
 def fact(state: str, unit: str) -> dict[str, Any]:
     """As in SamplingFact."""
     record = read(state, unit)
-    wanted = (record or {}).get("soakSeconds")
+    wanted: Any = (record or {}).get("soakSeconds")
     known = type(wanted) in (int, float) and wanted >= 0
     return {"sampling": record is not None, "soakSeconds": wanted if known else None}
 

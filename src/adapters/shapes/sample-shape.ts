@@ -13,6 +13,7 @@ const sampleObject = z.object({
   boot: text,
   uptime: seconds,
   changing: flag,
+  release: count.nullable().default(null),
   unit: z
     .object({ active: text, sub: text, result: text, invocation: text, restarts: count })
     .nullable(),

@@ -52,6 +52,7 @@ export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRele
   if (release.state !== 'unproven') return compared(null, release.figures);
   const undone = releases.filter(({ state }) => state === 'undone').map(({ since }) => since);
   const evidence = {
+    release: release.release,
     since: release.since,
     samples,
     // A roll-back restarts the worker, too.
