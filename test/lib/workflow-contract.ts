@@ -31,7 +31,7 @@ interface Step {
 interface Job {
   readonly needs?: string | readonly string[];
   readonly permissions?: Readonly<Record<string, string>>;
-  readonly environment?: unknown;
+  readonly environment?: string | { readonly name: string; readonly url?: string };
   readonly outputs?: Readonly<Record<string, string>>;
   readonly steps?: readonly Step[];
   readonly 'timeout-minutes'?: number;
@@ -167,13 +167,16 @@ function findReferenceFaults(
       if (fault !== null) faults.push(`${where}: ${fault}`);
     }
   };
-  const { steps = [], outputs, ...rest } = job;
-  judge(rest, 'job');
+  const { steps = [], outputs, environment = '', ...rest } = job;
+  const place = typeof environment === 'string' ? { name: environment } : environment;
+  judge([rest, place.name], 'job');
   for (const step of steps) {
     judge(step, nameOf(step));
     if (step.id !== undefined) earlier.set(step.id, step);
   }
+  // Both are read when the job ends.
   judge(outputs, 'outputs');
+  judge(place.url, 'environment');
   return faults;
 }
 
