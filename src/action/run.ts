@@ -28,6 +28,7 @@ import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
+import { KeptPlan } from './kept-plan.ts';
 
 /** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
@@ -39,11 +40,22 @@ export async function runAction<Name extends ActionName>(
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
   let fleet: FleetValues = new Map();
+  const kept = new KeptPlan(name, {
+    host: given('host'),
+    dryRun: given('dry-run').trim() === 'true',
+    secrets: givenSecrets(name),
+  });
+  const keepPlan = (failure?: string): void =>
+    reporter.attempt('the plan', () => {
+      const path = kept.write(failure);
+      if (path !== null) reporter.output('plan-path', path);
+    });
   try {
     fleet = readFleetValues(name);
     const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
     host = (inputs as unknown as HostValues).host;
-    await body(new GithubRun(name, inputs, reporter));
+    await body(new GithubRun(name, inputs, reporter, kept));
+    keepPlan();
   } catch (error) {
     const about = { action: name, ...(host !== undefined && { host }) };
     const failure = renderFailure(locateError(error, given, fleet), about);
@@ -57,6 +69,7 @@ export async function runAction<Name extends ActionName>(
       ...(column !== undefined && { startColumn: column }),
     });
     reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
+    keepPlan(view.message);
     process.exitCode = 1;
   }
   await reporter.flush();
@@ -69,14 +82,16 @@ const given = (input: string): string => core.getInput(input, { trimWhitespace: 
 
 /** What the fleet file says; secrets are masked first. */
 function readFleetValues(name: ActionName): FleetValues {
-  const set: Inputs = actions[name];
-  for (const [input, { secret }] of Object.entries(set)) {
-    if (secret && given(input) !== '') {
-      core.setSecret(given(input));
-    }
-  }
+  for (const secret of givenSecrets(name)) core.setSecret(secret);
   const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
   return readFleet(name, path, { required: given('fleet-file') !== '' });
+}
+
+function givenSecrets(name: ActionName): readonly string[] {
+  const set: Inputs = actions[name];
+  return Object.entries(set)
+    .filter(([input, { secret }]) => secret && given(input) !== '')
+    .map(([input]) => given(input));
 }
 
 function readFleet(
@@ -114,8 +129,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   #told: readonly Finding[] = [];
   #asBefore: readonly Finding[] = [];
   #agent: Agent | null = null;
+  readonly #kept: KeptPlan;
 
-  constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
+  constructor(
+    name: Name,
+    inputs: ValuesOf<(typeof actions)[Name]>,
+    reporter: GithubReporter,
+    kept: KeptPlan,
+  ) {
     this.inputs = inputs;
     this.reporter = reporter;
     this.secrets = secretsOf(actions[name], inputs);
@@ -125,6 +146,8 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.dryRun = this.#host['dry-run'];
     const { unit = '' } = inputs as { readonly unit?: string };
     this.#about = unit === '' ? name : `${name} of ${unit}`;
+    this.#kept = kept;
+    kept.of({ host: this.#host.host, dryRun: this.dryRun, secrets: this.secrets });
   }
 
   async openAgent(): Promise<Agent> {
@@ -146,6 +169,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       },
       (note) => this.reporter.info(note),
     );
+    this.#kept.lookedBy(this.#agent);
     return this.#agent;
   }
 
@@ -266,6 +290,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   report(agent: Agent, result: Result): void {
     this.#annotate(result.findings);
     this.reporter.info(result.sentence);
+    this.#kept.add(result);
     this.reporter.attempt('the report', () => this.#reportDetails(agent, result));
   }
 
