@@ -1,5 +1,6 @@
 import { type ActionName, actions } from './action-inputs.ts';
 import type { Inputs } from './input.ts';
+import { planCommentInputs } from './plan-comment-inputs.ts';
 import { soakIssueInputs } from './soak-issue-inputs.ts';
 
 /** Content of an `action.yml`. The files are generated from this (`npm run docs`). */
@@ -16,14 +17,22 @@ const commonOutputs = {
   transaction: 'Id of the transaction on the host; empty if nothing was changed.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifest>> = {
+/** Actions that know no host, only GitHub. */
+export type GithubAction = 'soak-issue' | 'plan-comment';
+
+const planOutput = {
+  'plan-path':
+    'With `dry-run`: folder on the runner with the plans of this job, for the action plan-comment.',
+} as const;
+
+export const manifests: Readonly<Record<ActionName | GithubAction, ActionManifest>> = {
   provision: {
     title: 'Celeriac: provision',
     description:
       'Sets up swap on a Celery host: the file, the kernel, fstab and swappiness, from any state.',
     icon: 'hard-drive',
     inputs: actions.provision,
-    outputs: commonOutputs,
+    outputs: { ...commonOutputs, ...planOutput },
   },
   'deploy-worker': {
     title: 'Celeriac: deploy worker',
@@ -38,6 +47,7 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
       settled:
         'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if they were not looked for, or could not be judged.',
       left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
+      ...planOutput,
     },
   },
   cleanup: {
@@ -49,6 +59,7 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
       ...commonOutputs,
       found: 'Number of stuck or orphaned rows.',
       repaired: 'Number of rows that were changed.',
+      ...planOutput,
     },
   },
   verify: {
@@ -75,5 +86,12 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
     icon: 'alert-circle',
     inputs: soakIssueInputs,
     outputs: { issue: 'Address of the issue; empty if none was opened or changed.' },
+  },
+  'plan-comment': {
+    title: 'Celeriac: plan comment',
+    description: 'Keeps one comment on a pull request that says what merging changes on each host.',
+    icon: 'message-square',
+    inputs: planCommentInputs,
+    outputs: { comment: 'Address of the comment; empty if none was written or changed.' },
   },
 };

@@ -19,6 +19,7 @@ export interface About {
   /** Between the plan and its application. */
   readonly pause?: Pause;
   readonly extra?: Result['extra'];
+  readonly code?: Result['code'];
   /** What to report besides the steps. */
   readonly tell?: (outcome: Outcome | null) => Told | Promise<Told>;
   /** The result for programs. */
@@ -62,6 +63,7 @@ export async function carryOut(
     outcome,
     findings: told?.findings ?? [],
     ...(about.extra !== undefined && { extra: about.extra }),
+    ...(about.code !== undefined && { code: about.code }),
     ...(about.data !== undefined && { data: about.data(outcome) }),
   });
   if (outcome !== null && !committed) throw outcomeToHostError(outcome, plan.operations);

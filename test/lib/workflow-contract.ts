@@ -98,7 +98,7 @@ function findPermissionFaults(workflow: Workflow): readonly string[] {
       if (scope === 'contents' && access === 'read') continue;
       // A job that knows no key of a host.
       const isAlone = job.environment === undefined && !JSON.stringify(job).includes('secrets.');
-      if (scope === 'issues' && access === 'write' && isAlone) continue;
+      if (['issues', 'pull-requests'].includes(scope) && access === 'write' && isAlone) continue;
       faults.push(`job ${id}: permission ${scope}: ${access} is more than contents: read`);
     }
   }
@@ -113,7 +113,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
   const faults: string[] = [];
   const shared = 'celeriac-${{ vars.CELERIAC_HOST }}';
   const { group = '' } = concurrency ?? {};
-  if (!/^celeriac-([a-z]+-)?\$\{\{ vars\.CELERIAC_HOST \}\}$/.test(group)) {
+  if (!/^celeriac-([a-z]+-)?\$\{\{ (inputs\.host \|\| )?vars\.CELERIAC_HOST \}\}$/.test(group)) {
     faults.push('concurrency: the group does not stand for the host alone');
   }
   if ('schedule' in on && group === shared) {

@@ -16,7 +16,10 @@ const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
 const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
 
 /** These work on the runner alone. */
-const writers = files.filter((file) => !['ci.yml', 'nightly.yml'].includes(file));
+const onRunner = ['ci.yml', 'nightly.yml'];
+/** This one only looks, so a newer run may cut it off. */
+const readers = ['plan.yml'];
+const writers = files.filter((file) => ![...onRunner, ...readers].includes(file));
 
 const actions = Object.fromEntries(
   readdirSync(join(root, 'actions')).map((name): [string, Manifest] => {
@@ -79,10 +82,11 @@ describe('the key', () => {
   const jobsOf = (file: string) =>
     Object.values((parse(read(file)) as { jobs: Record<string, { environment?: string }> }).jobs);
 
-  it.each(writers)('is read in %s only with an environment', (file) => {
+  it.each([...writers, ...readers])('is read in %s only with an environment', (file) => {
     for (const job of jobsOf(file)) {
       const usesKey = JSON.stringify(job).includes('secrets.');
-      if (usesKey) expect(job.environment).toMatch(/^production$|'production-scheduled'/);
+      const known = /^production$|^production-plan$|'production-scheduled'/;
+      if (usesKey) expect(job.environment).toMatch(known);
     }
   });
 
@@ -114,6 +118,67 @@ describe('the key', () => {
       const faults = (await findFaults('soak.yml', broken)).join('\n');
       expect(faults).toMatch(/issues: write is more than contents: read/);
     }
+  });
+});
+
+describe('plan.yml', () => {
+  const plan = parse(read('plan.yml')) as {
+    on: object;
+    concurrency: { group: string };
+    jobs: Record<
+      string,
+      {
+        if: string;
+        environment?: string;
+        permissions: object;
+        steps: { uses?: string; with?: Record<string, unknown> }[];
+      }
+    >;
+  };
+  const jobs = Object.entries(plan.jobs);
+  const withKey = jobs.filter(([, job]) => JSON.stringify(job).includes('secrets.'));
+
+  it('runs for pull requests as they are, one run for each', () => {
+    expect(Object.keys(plan.on)).toEqual(['pull_request']);
+    expect(plan.concurrency.group).toContain('github.event.pull_request.number');
+  });
+
+  it('has its key in one job, which runs for no fork, and the right to write in another', () => {
+    expect(withKey.map(([id, { environment }]) => [id, environment])).toEqual([
+      ['plan', 'production-plan'],
+    ]);
+    expect(plan.jobs.plan?.if).toContain(
+      '&& github.event.pull_request.head.repo.full_name == github.repository',
+    );
+    const writing = jobs.filter(([, { permissions }]) => /write/.test(JSON.stringify(permissions)));
+    expect(writing.map(([id]) => id)).toEqual(['comment']);
+    expect(plan.jobs.comment).not.toHaveProperty('environment');
+  });
+
+  it('only looks, by the user that may only look, at what deploy.yml changes', () => {
+    const deploy = parse(read('deploy.yml')) as typeof plan;
+    const stepsOf = (of: typeof plan) => Object.values(of.jobs).flatMap(({ steps }) => steps);
+    const actionsOfPlan = stepsOf(plan).filter((step) => 'host' in (step.with ?? {}));
+    expect(actionsOfPlan).toHaveLength(3);
+    for (const { uses, with: given } of actionsOfPlan) {
+      const own = { user: '${{ vars.CELERIAC_PLAN_USER }}', agent: 'installed', 'dry-run': true };
+      const applied = stepsOf(deploy).find((step) => step.uses === uses)?.with;
+      expect(given).toEqual({ ...applied, ...own });
+    }
+  });
+});
+
+describe('doctor.yml', () => {
+  it('changes nothing and sends nothing', () => {
+    const { jobs } = parse(read('doctor.yml')) as {
+      jobs: Record<string, { steps: { uses?: string; with?: Record<string, unknown> }[] }>;
+    };
+    const steps = Object.values(jobs)
+      .flatMap((job) => job.steps)
+      .filter((step) => 'host' in (step.with ?? {}));
+    expect(steps.map((step) => step.with?.['dry-run'])).toEqual(steps.map(() => true));
+    const verify = steps.filter(({ uses }) => uses === './actions/verify');
+    expect(verify.map((step) => step.with)).toMatchObject([{ gate: 'none', confirm: false }]);
   });
 });
 
