@@ -419,8 +419,6 @@ export interface StartFact {
   readonly group: string | null;
   /** What started it, nearest first; `name` is that of the kernel, of at most 15 letters. */
   readonly above: readonly { readonly pid: number; readonly name: string }[];
-  /** Memory of the process and its descendants, shared pages counted once; `null`: unknown. */
-  readonly treeBytes: Bytes | null;
 }
 
 export interface CodeFact {

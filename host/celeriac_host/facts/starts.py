@@ -21,23 +21,16 @@ LONGEST_NAME = 200
 MOST_ABOVE = 20
 OPEN_VARIABLES = ("HOME", "PATH", "VIRTUAL_ENV")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     """One for each of the processes `pids` that still runs."""
-    everyone = processes.read_all()
-    by_pid = {each.pid: each for each in everyone}
-    return [_start(by_pid[pid], by_pid, everyone) for pid in args["pids"][:MOST] if pid in by_pid]
+    found = (processes.read(pid) for pid in args["pids"][:MOST])
+    return [_start(process) for process in found if process is not None]
 
 
-def _start(
-    process: processes.Process,
-    by_pid: dict[int, processes.Process],
-    everyone: list[processes.Process],
-) -> dict[str, Any]:
+def _start(process: processes.Process) -> dict[str, Any]:
     environment = processes.environment(process.pid)
-    tree = [process, *processes.descendants(process.pid, everyone)]
     return {
         "pid": process.pid,
         "variables": sorted(
@@ -46,8 +39,7 @@ def _start(
         "open": {name: environment[name] for name in OPEN_VARIABLES if name in environment},
         "program": _program(process, environment.get("PATH", "")),
         "group": _group(process.pid),
-        "above": _above(process, by_pid),
-        "treeBytes": _proportional([each.pid for each in tree if each.state not in "ZX"]),
+        "above": _above(process),
     }
 
 
@@ -72,22 +64,12 @@ def _group(pid: int) -> str | None:
         return None
 
 
-def _above(
-    process: processes.Process, by_pid: dict[int, processes.Process]
-) -> list[dict[str, Any]]:
+def _above(process: processes.Process) -> list[dict[str, Any]]:
     """What started it, nearest first, up to and with process 1."""
     found: list[dict[str, Any]] = []
-    at = by_pid.get(process.parent)
+    at = processes.read(process.parent)
     while at is not None and len(found) < MOST_ABOVE:
         name = (text_of(f"/proc/{at.pid}/comm") or "").strip()
         found.append({"pid": at.pid, "name": name})
-        at = by_pid.get(at.parent)
+        at = processes.read(at.parent)
     return found
-
-
-def _proportional(pids: list[int]) -> int | None:
-    """The memory of the processes, shared pages divided among those that share them."""
-    texts = [text_of(f"/proc/{pid}/smaps_rollup") for pid in pids]
-    shares = [PROPORTIONAL.search(text) for text in texts if text]
-    known = [int(share.group(1)) * 1024 for share in shares if share]
-    return sum(known) if known and len(known) == len(pids) else None

@@ -124,7 +124,6 @@ export const startsShape = shapeOf<FactAnswers['starts']>()(
       program: text.nullable(),
       group: text.nullable(),
       above: z.array(z.object({ pid: z.number(), name: text })),
-      treeBytes: bytes.nullable(),
     }),
   ),
 );
