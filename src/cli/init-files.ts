@@ -44,14 +44,20 @@ export async function writeProposed(
       '`--force` to overwrite, or the file moved away',
     );
   }
-  const left = new Set<string>();
-  for (const { path } of isSet('force') || ask === null ? [] : differing) {
-    const answer = await ask(`Replace ${path}? (yes or no) `);
-    if (answer.trim() !== 'yes') left.add(path);
-  }
-  const chosen = changes.filter(({ path }) => !left.has(path));
+  const left = isSet('force') || ask === null ? [] : await declined(differing, ask);
+  const chosen = changes.filter(({ path }) => !left.includes(path));
   await repository.write(chosen);
   for (const { path } of chosen) show(`wrote ${path}`);
   for (const path of left) show(`left ${path} as it is`);
-  return left.size > 0 ? exitCodes.left : exitCodes.done;
+  return left.length > 0 ? exitCodes.left : exitCodes.done;
+}
+
+/** The files that a person does not want to be replaced. */
+async function declined(files: readonly RepositoryFile[], ask: Ask): Promise<readonly string[]> {
+  const left: string[] = [];
+  for (const { path } of files) {
+    const answer = await ask(`Replace ${path}? (yes or no) `);
+    if (answer.trim() !== 'yes') left.push(path);
+  }
+  return left;
 }
