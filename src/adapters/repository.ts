@@ -88,7 +88,7 @@ async function writeAll(root: string, files: readonly RepositoryFile[]): Promise
     const problem = `cannot be written: ${(cause as Error).message}`;
     throw new ConfigError(root, problem, 'a repository that you can write to', { cause });
   } finally {
-    for (const { temporary } of placed) await rm(temporary, { force: true });
+    for (const { temporary } of placed) await rm(temporary, { force: true }).catch(() => {});
   }
 }
 

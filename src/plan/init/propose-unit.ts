@@ -148,10 +148,10 @@ function stepsOf(
   const { pid } = worker.process;
   const login = `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
   // It never replaces a file that is there.
-  const write = `sh -c 'set -C; cat >${unitPath}'`;
-  const root = user === 'root' ? write : `sudo ${write}`;
+  const write = `set -C; cat >${unitPath}`;
+  const asRoot = user === 'root' ? write : `sudo sh -c ${quote(write)}`;
   return [
-    `copy the file to the server: \`${login} ${quote(root)} <${unitName}\``,
+    `copy the file to the server: \`${login} ${quote(asRoot)} <${unitName}\``,
     ...(variables.length === 0 ? [] : [copyVariables(pid, variables)]),
     `check it there: \`systemd-analyze verify ${unitPath}\``,
     stopOf(worker),
@@ -163,7 +163,8 @@ function stepsOf(
 /** Values go from the process to the file, and are shown nowhere. */
 function copyVariables(pid: number, variables: readonly string[]): string {
   const secret = variables.some(namesSecret) ? ', which may be secret' : '';
-  const command = `(umask 077; set -C; tr '\\0' '\\n' </proc/${pid}/environ | grep -E '^(${variables.join('|')})=' | sed -e 's/[\\\\"$\`]/\\\\&/g' -e 's/=/="/' -e 's/$/"/' >${variablesPath})`;
+  const escaped = `sed -z -e 's/[\\\\"$\`]/\\\\&/g' -e 's/=/="/' -e 's/$/"/'`;
+  const command = `(umask 077; set -C; grep -zE '^(${variables.join('|')})=' /proc/${pid}/environ | ${escaped} | tr '\\0' '\\n' >${variablesPath})`;
   return `as root, while the process still runs, keep its variables${secret}: \`${command}\`; then remove from ${variablesPath} what only the old start needed`;
 }
 

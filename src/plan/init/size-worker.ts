@@ -71,7 +71,7 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
   const high =
     memoryHighBytes === null
       ? 'no memory-high, because there is no swap'
-      : `memory-high ${formatBytes(memoryHighBytes)}, three quarters of it`;
+      : `memory-high ${inputSize(memoryHighBytes)}, three quarters of it`;
   return {
     concurrency: call.forks ? children : null,
     memoryMaxBytes,
@@ -80,7 +80,7 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
       ...sum,
       ...(children < most ? [`that is too much, so fewer: ${needOf(situation(children))}`] : []),
       ...(call.forks ? [`concurrency ${children}${children < most ? '' : ', as it is now'}`] : []),
-      `memory-max ${formatBytes(memoryMaxBytes)}; ${high}`,
+      `memory-max ${inputSize(memoryMaxBytes)}; ${high}`,
     ],
   };
 }

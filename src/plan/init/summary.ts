@@ -29,7 +29,7 @@ export function workerLines(facts: WorkerFacts): readonly (readonly [string, str
   return [
     ['worker', `${unit.name}, ${unit.activeState}, ${unit.unitFileState || 'not enabled'}`],
     ['app', `${call.app ?? 'not named by the command'}, in ${call.workingDirectory}`],
-    ['user', appUserOf(unit)],
+    ['user', describeUser(appUserOf(unit))],
     ['python', python.kind === 'known' ? python.process.interpreter.join(' ') : 'not known'],
     [
       'queues',
@@ -61,7 +61,7 @@ export function looseLines(
   return [
     ['worker', `${describeWorker(worker)}: no unit restarts it`],
     ['app', `${worker.call.app}, in ${worker.process.workingDirectory}`],
-    ['user', worker.process.user],
+    ['user', describeUser(worker.process.user)],
     ['queues', worker.call.queues?.join(', ') ?? 'those of the app (no -Q)'],
     ...(variables.length === 0
       ? []
@@ -69,6 +69,10 @@ export function looseLines(
     ...notes.map((note) => ['note', note] as const),
   ];
 }
+
+/** What the app's user can change, root would run. */
+const describeUser = (user: string): string =>
+  user === 'root' ? 'root; a user of its own would be safer (docs/how-to/harden.md)' : user;
 
 /** Lines with their labels in a column. */
 export const inColumns = (lines: readonly (readonly [string, string])[]): string =>
