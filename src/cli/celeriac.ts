@@ -7,6 +7,7 @@ import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
+import { init } from './init.ts';
 import { logs } from './logs.ts';
 import { nearest } from './nearest.ts';
 import { releases } from './releases.ts';
@@ -19,6 +20,7 @@ const oldestNode = 22;
 
 /** Every command, in display order. */
 export const commands: readonly Command[] = [
+  init,
   status,
   releases,
   logs,
