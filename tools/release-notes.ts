@@ -43,22 +43,30 @@ export function notesOf(changelog: string, version: string, home: string): strin
   return `${section.body.replace(/\]\((?!https?:|#)([^)\s]+)\)/g, `](${base}$1)`)}\n`;
 }
 
-function main(tag: string | undefined): void {
-  const version = /^v(\d+\.\d+\.\d+(?:-rc\.\d+)?)$/.exec(tag ?? '')?.[1];
+/**
+ * The notes of a tag, from the changelog of a work tree.
+ *
+ * @throws Error when the tag does not name the version of this work tree
+ */
+export function readNotes(root: string, tag: string): string {
+  const version = /^v(\d+\.\d+\.\d+(?:-rc\.\d+)?)$/.exec(tag)?.[1];
   if (version === undefined) {
-    throw new Error(`expected a tag such as v1.2.3, found ${JSON.stringify(tag ?? '')}`);
+    throw new Error(`expected a tag such as v1.2.3, found ${JSON.stringify(tag)}`);
   }
   if (version !== packageJson.version) {
     throw new Error(`the tag is ${tag}, but package.json has version ${packageJson.version}`);
   }
-  const changelog = readFileSync(join(import.meta.dirname, '..', 'CHANGELOG.md'), 'utf8');
-  const home = packageJson.repository.replace('github:', 'https://github.com/');
-  process.stdout.write(notesOf(changelog, version, home));
+  const changelog = readFileSync(join(root, 'CHANGELOG.md'), 'utf8');
+  return notesOf(
+    changelog,
+    version,
+    packageJson.repository.replace('github:', 'https://github.com/'),
+  );
 }
 
 if (import.meta.main) {
   try {
-    main(process.argv[2]);
+    process.stdout.write(readNotes(join(import.meta.dirname, '..'), process.argv[2] ?? ''));
   } catch (error) {
     console.error(`release-notes: ${(error as Error).message}`);
     process.exitCode = 1;

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { renderPipelineYml } from '../../../tools/action-yml.ts';
+import { movingTag } from '../../../tools/moving-tag.ts';
 import { compareVersions, nextSteps, planRelease, readRepository } from '../../../tools/release.ts';
+import { checksumsOf } from '../../../tools/release-files.ts';
 import { notesOf } from '../../../tools/release-notes.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
@@ -19,6 +21,7 @@ const files = new Map([
     '# Changelog\n\n## Unreleased\n\n### Added\n\n- owner/celeriac@v0.1.0 is old.\n',
   ],
   ['README.md', 'uses: owner/celeriac@v0.1.0\nuses: owner/celeriac/actions/verify@v0.1.0\n'],
+  ['test/a.test.ts', 'uses: owner/celeriac@v0.1.0\n'],
   ['other.yml', 'uses: owner/celeriac@v0.1.01\nuses: someone/else@v0.1.0\n'],
 ]);
 const clean = { files, tags: [] as string[], dirty: [] as string[] };
@@ -175,5 +178,38 @@ describe('the notes of a release', () => {
     expect(print('v98.0.0').stderr).toMatch(/the tag is v98.0.0, but package.json has version/);
     expect(print('main').stderr).toMatch(/expected a tag such as v1.2.3, found "main"/);
     expect(print('main').status).toBe(1);
+  });
+});
+
+describe('the moving tag', () => {
+  const tags = ['v0.9.0', 'v1.2.3', 'v1.10.0', 'v1', 'v2.0.0-rc.1', 'main'];
+
+  it.each([
+    ['v1.10.0', 'v1'],
+    ['v0.9.0', 'v0'],
+    ['v2.0.0', 'v2'],
+  ])('follows %s', (tag, moving) => {
+    expect(movingTag(tag, [...tags, tag])).toBe(moving);
+  });
+
+  it.each(['v1.2.4', 'v2.0.0-rc.1', 'main', ''])('does not follow %s', (tag) => {
+    expect(movingTag(tag, tags)).toBeNull();
+  });
+});
+
+describe('the checksums', () => {
+  it('are those that sha256sum reads', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'celeriac-sums-'));
+    const files = new Map([
+      ['b.tgz', Buffer.from('b')],
+      ['a.json', Buffer.from('a')],
+    ]);
+    for (const [name, content] of files) writeFileSync(join(folder, name), content);
+    const ended = spawnSync('sha256sum', ['--check'], {
+      cwd: folder,
+      input: checksumsOf(files),
+      encoding: 'utf8',
+    });
+    expect(ended.stdout).toBe('a.json: OK\nb.tgz: OK\n');
   });
 });
