@@ -25,6 +25,7 @@ interface Step {
   readonly id?: string;
   readonly name?: string;
   readonly uses?: string;
+  readonly run?: string;
   readonly with?: Readonly<Record<string, unknown>>;
 }
 
@@ -99,11 +100,27 @@ function findPermissionFaults(workflow: Workflow): readonly string[] {
       // A job that knows no key of a host.
       const isAlone = job.environment === undefined && !JSON.stringify(job).includes('secrets.');
       if (['issues', 'pull-requests'].includes(scope) && access === 'write' && isAlone) continue;
+      if (isRelease(workflow) && releaseScopes.includes(scope) && runsNoCode(job)) continue;
       faults.push(`job ${id}: permission ${scope}: ${access} is more than contents: read`);
     }
   }
   return faults;
 }
+
+/** What a release needs beyond reading: its page and tag, and to sign for the workflow. */
+const releaseScopes: readonly string[] = ['contents', 'id-token', 'attestations'];
+
+/** Started by a tag and nothing else. */
+const isRelease = ({ on }: Workflow): boolean =>
+  Object.keys(on).join() === 'push' && Object.keys(on.push ?? {}).join() === 'tags';
+
+/** No checkout, no package and no secret: nothing that a commit brings can use the rights. */
+const runsNoCode = (job: Job): boolean =>
+  !JSON.stringify(job).includes('secrets.') &&
+  (job.steps ?? []).every(
+    ({ uses = '', run = '' }) =>
+      !/^(\.\/|actions\/checkout@)/.test(uses) && !/\b(npm|npx|node|bash|make)\b/.test(run),
+  );
 
 /**
  * GitHub keeps one waiting run a group and cancels the one that waited before it: what comes by the

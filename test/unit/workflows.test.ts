@@ -16,7 +16,7 @@ const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
 const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
 
 /** These work on the runner alone. */
-const onRunner = ['ci.yml', 'nightly.yml'];
+const onRunner = ['ci.yml', 'nightly.yml', 'release.yml'];
 /** This one only looks, so a newer run may cut it off. */
 const readers = ['plan.yml'];
 const writers = files.filter((file) => ![...onRunner, ...readers].includes(file));
@@ -179,6 +179,39 @@ describe('doctor.yml', () => {
     expect(steps.map((step) => step.with?.['dry-run'])).toEqual(steps.map(() => true));
     const verify = steps.filter(({ uses }) => uses === './actions/verify');
     expect(verify.map((step) => step.with)).toMatchObject([{ gate: 'none', confirm: false }]);
+  });
+});
+
+describe('a release', () => {
+  const release = read('release.yml');
+
+  it.each([
+    ['by a branch as well', '  push:\n    tags:', '  push:\n    branches: [main]\n    tags:'],
+    [
+      'in a job that runs the repository',
+      '      - name: Create the release\n        run: |',
+      '      - name: Create the release\n        run: |\n          bash .ci/run',
+    ],
+    [
+      'in a job that checks it out',
+      '      - uses: actions/download-artifact@',
+      '      - uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd\n      - uses: actions/download-artifact@',
+    ],
+  ])('may not write to the repository %s', async (_, from, to) => {
+    const broken = release.replaceAll(from, to);
+    expect(broken).not.toBe(release);
+    expect((await findFaults('release.yml', broken)).join('\n')).toMatch(
+      /contents: write is more than contents: read/,
+    );
+  });
+
+  it('comes after every test and the comparison of bundles', () => {
+    const { jobs } = parse(release) as {
+      jobs: Record<string, { needs?: string[]; steps: object[] }>;
+    };
+    expect(JSON.stringify(jobs.tests?.steps)).toContain('bash .ci/run');
+    expect(jobs.attest?.needs).toContain('tests');
+    expect(jobs.publish?.needs).toContain('attest');
   });
 });
 
