@@ -67399,10 +67399,10 @@ function tryParse(key, passphrase) {
 /** The type of the public half stands in the file without encryption. */
 const isHardwareKey = (key) => /sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com/.test(Buffer.from(key.replaceAll(/-----.*-----|\s/g, ''), 'base64').toString('latin1'));
 function explainParse(key, passphrase, reason) {
-    if (key.startsWith(PUTTY) && !isEncrypted(key)) {
+    if (key.startsWith(PUTTY) && !isEncryptedKey(key)) {
         return new errors_ConfigError(KEY_INPUT, "`ssh-key` is in PuTTY's format, and is damaged or has an unsupported type", OPENSSH_OF_PUTTY);
     }
-    if (isEncrypted(key) && !isHardwareKey(key)) {
+    if (isEncryptedKey(key) && !isHardwareKey(key)) {
         if (passphrase === undefined) {
             return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
         }
@@ -67418,7 +67418,8 @@ function explainParse(key, passphrase, reason) {
     }
     return new errors_ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
 }
-function isEncrypted(key) {
+/** Whether this private key can only be used with a passphrase. */
+function isEncryptedKey(key) {
     if (/^(Proc-Type: 4,ENCRYPTED|Encryption: (?!none))/m.test(key))
         return true;
     const body = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([\s\S]*)\n-----END/.exec(key)?.[1];
@@ -67905,7 +67906,7 @@ async function openSession(options, onNote) {
     const { target, clock = systemClock } = options;
     const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
     const pins = pinnedKeys(target.knownHosts, target.host, target.port);
-    const login = await prepareLogin(target, process.env.SSH_AUTH_SOCK ?? '');
+    const login = await prepareLogin(target, target.agentSocket ?? process.env.SSH_AUTH_SOCK ?? '');
     const begun = clock.now();
     const where = address(target);
     const via = await openJump(options, onNote);
@@ -78630,6 +78631,7 @@ const transactionShape = object({
     id: shape_text,
     action: shape_text,
     holder: shape_text,
+    unit: shape_text.nullable().exactOptional(),
     startedAt: shape_epochSeconds,
     state: schemas_enum(['open', 'committed', 'undone', 'undo-failed']),
     undoneBy: shape_text,
@@ -80783,7 +80785,7 @@ const hostProgram = {
     "celeriac_host/facts/swap.py": "\"\"\"Swap: the file, the active areas, fstab, and the free disk space.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.facts.files import file_fact, octal_mode, what\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nMEBIBYTE = 1024 * 1024\nENABLED = \"/etc/systemd/system/swap.target.wants\"\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    path = args[\"path\"]\n    return {\n        \"file\": swap_file(path),\n        \"active\": active(),\n        \"fstab\": file_fact(\"/etc/fstab\"),\n        \"enabledUnits\": files.names(ENABLED),\n        \"filesystem\": filesystem(path),\n    }\n\n\ndef swap_file(path: str) -> dict[str, Any]:\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        formatted = is_formatted(path)\n        blank = not formatted and is_blank(path, about.st_size)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except OSError as error:\n        raise OperationError(f\"cannot read {path}: {error.strerror}\") from None\n    return {\n        \"kind\": \"file\",\n        \"sizeBytes\": about.st_size,\n        \"allocatedBytes\": about.st_blocks * 512,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"formatted\": formatted,\n        \"blank\": blank,\n        \"nocow\": swaps.nocow(path),\n    }\n\n\ndef is_formatted(path: str) -> bool:\n    \"\"\"The kernel looks for the signature in the last ten bytes of the first page.\"\"\"\n    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:\n        file.seek(swaps.PAGE_BYTES - len(swaps.SIGNATURE))\n        return file.read(len(swaps.SIGNATURE)) == swaps.SIGNATURE\n\n\ndef is_blank(path: str, size: int) -> bool:\n    \"\"\"Whether both ends are zeros: a swap file that mkswap has not formatted yet.\"\"\"\n    with files.regular(path, os.O_RDONLY | os.O_NOFOLLOW) as file:\n        for at in (0, max(size - MEBIBYTE, 0)):\n            file.seek(at)\n            piece = file.read(MEBIBYTE)\n            if piece.count(0) != len(piece):\n                return False\n    return True\n\n\ndef active() -> list[dict[str, Any]]:\n    \"\"\"/proc/swaps; its sizes are in KiB, its paths escaped.\"\"\"\n    try:\n        with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n            rows = [line.split() for line in file][1:]\n    except FileNotFoundError:\n        return []\n    return [\n        {\n            \"path\": swaps.unescaped(row[0]),\n            \"type\": row[1],\n            \"sizeBytes\": int(row[2]) * 1024,\n            \"usedBytes\": int(row[3]) * 1024,\n            \"priority\": int(row[4]),\n        }\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef filesystem(path: str) -> dict[str, Any]:\n    \"\"\"The file system of the path, or of its nearest existing parent.\"\"\"\n    place = os.path.realpath(path)\n    while not os.path.exists(place):\n        place = os.path.dirname(place)\n    room = os.statvfs(place)\n    point, kind = swaps.mount_of(place)\n    return {\n        \"type\": kind,\n        \"mountPoint\": point,\n        \"sizeBytes\": room.f_blocks * room.f_frsize,\n        \"freeBytes\": room.f_bavail * room.f_frsize,\n    }\n",
     "celeriac_host/facts/sysctl.py": "\"\"\"Kernel settings: their current values, and those for the next boot.\"\"\"\n\nfrom __future__ import annotations\n\nimport fnmatch\nimport os\nfrom typing import Any, Iterator\n\nfrom celeriac_host.system.files import text as text_of\nfrom celeriac_host.system.system import System\n\n# sysctl.d(5): a file in an earlier folder replaces files of the same name in later ones.\nFOLDERS = (\n    \"/etc/sysctl.d\",\n    \"/run/sysctl.d\",\n    \"/usr/local/lib/sysctl.d\",\n    \"/usr/lib/sysctl.d\",\n    \"/lib/sysctl.d\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    names = {as_path(name): name for name in args[\"names\"]}\n    return {\n        \"values\": {name: value(path) for path, name in names.items()},\n        \"readOnly\": [name for path, name in names.items() if is_read_only(path)],\n        \"settings\": [\n            {\"name\": name, \"value\": setting, \"path\": file, \"line\": line}\n            for file in files()\n            for line, key, setting in lines(file)\n            for path, name in names.items()\n            if fnmatch.fnmatchcase(path, as_path(key))\n        ],\n    }\n\n\ndef as_path(name: str) -> str:\n    \"\"\"`vm.swappiness` → `vm/swappiness`. If a slash comes first, dots are part of the names.\"\"\"\n    dot, slash = name.find(\".\"), name.find(\"/\")\n    if slash >= 0 and (dot < 0 or slash < dot):\n        return name\n    return name.translate(str.maketrans(\"./\", \"/.\"))\n\n\ndef value(path: str) -> str | None:\n    parts = path.split(\"/\")\n    if \"..\" in parts or \"\" in parts:\n        return None\n    try:\n        with open(f\"/proc/sys/{path}\", encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read().strip()\n    except OSError:\n        return None\n\n\ndef is_read_only(path: str) -> bool:\n    \"\"\"In a container, kernel settings are often read-only, even for root.\"\"\"\n    return value(path) is not None and not os.access(f\"/proc/sys/{path}\", os.W_OK)\n\n\ndef files() -> list[str]:\n    \"\"\"In the order in which systemd-sysctl reads them: by name, in any folder.\n\n    /etc/sysctl.conf is not read directly: Debian links to it as 99-sysctl.conf.\n    \"\"\"\n    by_name: dict[str, str] = {}\n    for folder in FOLDERS:\n        try:\n            names = os.listdir(folder)\n        except OSError:\n            continue\n        for name in names:\n            if name.endswith(\".conf\"):\n                by_name.setdefault(name, os.path.join(folder, name))\n    # A link to /dev/null hides a vendor's file; of any other link, return the target.\n    paths = (os.path.realpath(by_name[name]) for name in sorted(by_name))\n    return [path for path in paths if path != \"/dev/null\"]\n\n\ndef lines(path: str) -> Iterator[tuple[int, str, str]]:\n    \"\"\"Line number, key and value of each assignment.\"\"\"\n    try:\n        text = text_of(path)\n    except OSError:\n        return\n    for number, line in enumerate(text.splitlines(), 1):\n        key, equals, setting = line.partition(\"=\")\n        key = key.strip()\n        if equals and not key.startswith((\"#\", \";\")):\n            # `-`: systemd-sysctl ignores a failure to set it.\n            yield number, key.lstrip(\"-\").strip(), setting.strip()\n",
     "celeriac_host/facts/tasks.py": "\"\"\"Which tasks are still queued, and which a worker holds, by a process of the app.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import messages\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"LoadState\", \"ActiveState\", \"MainPID\", \"ControlGroup\")\nRESTING = (\"inactive\", \"failed\")\nRUNNING = (\"active\", \"reloading\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A TasksFact: `told`, or `unknown` with the reason. Never guesses.\"\"\"\n    unit = args[\"unit\"]\n    before = units.show(host, unit, PROPERTIES)\n    state, main = before[\"ActiveState\"], units.number(before[\"MainPID\"])\n    left = units.cgroup_processes(before[\"ControlGroup\"])\n    stopped = state in RESTING and not left\n    if not stopped and (state not in RUNNING or not main):\n        what = f\"{unit} is {state} with {len(left)} processes: cannot tell which tasks they hold\"\n        return _unknown(what)\n    said = messages.ask(args, host, \"trace\", ids=args[\"ids\"], mainPid=main)\n    if \"problem\" in said:\n        what = f\"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}\"\n        return {**_unknown(what), \"evidence\": said.get(\"evidence\", [])}\n    after = units.show(host, unit, PROPERTIES)\n    if (after[\"ActiveState\"] in RESTING, units.number(after[\"MainPID\"])) != (stopped, main):\n        return _unknown(f\"{unit} was started or stopped during the check\")\n    worker = \"stopped\" if stopped else \"answers\"\n    names = (\"owed\", \"held\", \"holding\", \"waiting\", \"hidden\")\n    begun = said.get(\"begun\", {})\n    return {\n        \"kind\": \"told\",\n        \"worker\": worker,\n        **{name: said[name] for name in names},\n        \"begun\": begun,\n    }\n\n\ndef _unknown(problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unknown\", \"problem\": problem}\n",
-    "celeriac_host/facts/transactions.py": "\"\"\"The transactions whose journals are still on this host.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
+    "celeriac_host/facts/transactions.py": "\"\"\"The transactions whose journals are still on this host.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"unit\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
     "celeriac_host/facts/unacked.py": "\"\"\"Messages that dead workers of a unit left unacknowledged: see UnackedFact.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.facts.unit import instant\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InactiveExitTimestampMonotonic\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    report = find(args, host)\n    message = leftovers.describe(report)\n    if \"problem\" in report:\n        return {\"kind\": \"unknown\", \"message\": message}\n    found = [\n        {name: str(each.get(name) or \"\") for name in (\"id\", \"task\", \"queue\")}\n        for each in report.get(\"messages\", ())\n    ]\n    return {\"kind\": \"looked\", \"message\": message, \"count\": report[\"count\"], \"messages\": found}\n\n\ndef find(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"The report of `programs/messages.py`, or a `problem`.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    running = seen[\"ActiveState\"] not in (\"inactive\", \"failed\")\n    # Messages that were delivered before this worker started belong to one that has ended.\n    started = instant(seen[\"InactiveExitTimestampMonotonic\"]) if running else None\n    main = units.number(seen[\"MainPID\"])\n    return messages.ask(args, host, \"look\", before=started, mainPid=main)\n",
     "celeriac_host/facts/undoing.py": "\"\"\"What the undo of transactions would do, from their journals: for a plan that people read.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state.journal import IDENT, Journal, read_plan, transactions_folder\nfrom celeriac_host.system.system import System\n\nDIFF_LIMIT = 16 * 1024\n# An answer is one line of at most 1 MiB.\nLIMIT = 400 * 1024\nROWS_LIMIT = 200\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    \"\"\"In the order of the undo: the steps that were done, the last first.\"\"\"\n    left = LIMIT\n    found = []\n    for ident in args[\"transactions\"]:\n        folder = os.path.join(transactions_folder(host.state), ident)\n        plan = read_plan(folder) if IDENT.fullmatch(ident) else None\n        if plan is None:\n            continue\n        done = {each.get(\"index\") for each in Journal(folder).entries() if each[\"event\"] == \"done\"}\n        steps = []\n        for index, operation in reversed(list(enumerate(plan[\"operations\"]))):\n            if index not in done:\n                continue\n            diff = operation.get(\"diff\") or \"\"\n            short = diff if len(diff) <= min(DIFF_LIMIT, left) else \"\"\n            rows = _rows(operation)[: max(left // 200, 0)]\n            left -= len(short) + sum(map(len, rows))\n            steps.append(\n                {\n                    \"op\": operation[\"op\"],\n                    \"title\": operation.get(\"title\", operation[\"op\"]),\n                    \"diff\": short,\n                    \"cut\": short != diff,\n                    \"rows\": rows,\n                }\n            )\n        found.append({\"id\": ident, \"steps\": steps})\n    return found\n\n\ndef _rows(operation: dict[str, Any]) -> list[str]:\n    \"\"\"Each row of a repair, as it will be again; those that changed since are skipped then.\"\"\"\n    if operation[\"op\"] != \"repair-jobs\":\n        return []\n    lines = []\n    for row in operation.get(\"rows\", []):\n        change = row[\"change\"]\n        name = f\"{row['table']} {row['id']}\"\n        if change[\"kind\"] == \"delete\":\n            lines.append(f\"{name}: written again\")\n        elif change[\"kind\"] != \"keep\":\n            columns = (f\"{each} back to {row['seen'].get(each)!r}\" for each in change[\"set\"])\n            lines.append(f\"{name}: {', '.join(columns)}\"[:500])\n    more = len(lines) - ROWS_LIMIT\n    return [*lines[:ROWS_LIMIT], *([f\"and {more} more rows\"] if more > 0 else [])]\n",
     "celeriac_host/facts/unit.py": "\"\"\"One systemd unit: its definition, its state, its processes, its memory.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nimport time\nfrom typing import Any, Iterable\n\nfrom celeriac_host.facts.files import file_fact\nfrom celeriac_host.system import app_user, files, limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.processes import Process, shown\nfrom celeriac_host.system.system import System\n\nSUFFIXES = (\"service\", \"socket\", \"timer\", \"target\", \"path\", \"mount\", \"slice\", \"scope\", \"swap\")\nFOLDERS = (\"/etc/systemd/system\", \"/run/systemd/system\", \"/usr/lib/systemd/system\")\nSCRIPT_LIMIT_BYTES = 1024\n# Of an answer, which has at most 1 MiB.\nARGUMENTS_BYTES = 128 * 1024\n# E.g. the mounts of a host with many containers.\nKERNEL_LIMIT_BYTES = 16 * 1024 * 1024\nEXEC_LINE = re.compile(r\"^\\s*Exec[A-Z]\\w*\\s*=(.*(?:\\\\\\n.*)*)\", re.MULTILINE)\nEXEC_PROPERTY = re.compile(r\"Exec(Start|Stop|Reload|Condition)(Pre|Post)?\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    name = full_name(args[\"name\"])\n    seen = show_all(host, name)\n    path = seen.get(\"FragmentPath\", \"\") or _masked_path(name)\n    fragment = file_fact(path) if path else {\"kind\": \"absent\"}\n    drop_ins = [\n        {\"path\": file, \"text\": text}\n        for file in units.split_words(seen.get(\"DropInPaths\", \"\"))\n        for text in [_drop_in(file)]\n        # The undo of an interrupted run comes first, and removes its own.\n        if text is not None and not limits.is_hold(file)\n    ]\n    texts = [fragment.get(\"text\") or \"\", *(drop_in[\"text\"] for drop_in in drop_ins)]\n    group = seen.get(\"ControlGroup\", \"\")\n    reader = _reader(seen)\n    return {\n        \"name\": seen.get(\"Id\") or name,\n        \"loadState\": seen.get(\"LoadState\", \"not-found\"),\n        \"activeState\": seen.get(\"ActiveState\", \"inactive\"),\n        \"subState\": seen.get(\"SubState\", \"dead\"),\n        \"unitFileState\": seen.get(\"UnitFileState\", \"\"),\n        \"needDaemonReload\": seen.get(\"NeedDaemonReload\") == \"yes\",\n        \"fragmentPath\": path,\n        \"fragment\": fragment,\n        \"dropIns\": drop_ins,\n        \"properties\": seen,\n        \"programs\": {\n            path: _program(path, host, reader)\n            for path in sorted({*_programs(seen, texts), *args.get(\"programs\", ())})\n        },\n        \"user\": units.user_of(seen),\n        \"variables\": _variables(host, name),\n        \"workingDirectory\": units.working_directory(seen),\n        \"mainPid\": units.number(seen.get(\"MainPID\")) or None,\n        \"processes\": _processes(group, units.number(seen.get(\"MainPID\"))),\n        \"memory\": _memory(group),\n        \"activeSince\": instant(seen.get(\"ActiveEnterTimestampMonotonic\")),\n        \"exposure\": units.exposure(host, name) if args.get(\"exposure\") else None,\n    }\n\n\ndef full_name(name: str) -> str:\n    \"\"\"The name with its suffix. Raises OperationError for a pattern.\"\"\"\n    if not name or re.search(r\"[*?\\[\\]/\\s]\", name):\n        raise OperationError(f\"invalid unit name {name!r}; expected e.g. celery-worker.service\")\n    return name if name.rpartition(\".\")[2] in SUFFIXES else name + \".service\"\n\n\ndef show_all(host: System, name: str) -> dict[str, str]:\n    \"\"\"Every property, even empty ones; a missing unit has a LoadState.\"\"\"\n    done = host.run([\"systemctl\", \"show\", \"--all\", \"--no-pager\", \"--\", name], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = units.PROPERTY.fullmatch(line)\n        if match is None:\n            # The value contains a line break: this line continues it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last = match.group(1)\n        found[last] = f\"{found[last]}\\n{match.group(2)}\" if last in found else match.group(2)\n    return found\n\n\ndef instant(monotonic_us: str | None) -> float | None:\n    \"\"\"A `…TimestampMonotonic` as seconds since 1970 by the current clock; None for never.\"\"\"\n    since_boot = units.number(monotonic_us) / 1e6\n    return time.time() - (time.monotonic() - since_boot) if since_boot else None\n\n\ndef _processes(group: str, main: int) -> list[dict[str, Any]]:\n    \"\"\"All of them, but not all of their arguments: the app may start thousands.\"\"\"\n    left = ARGUMENTS_BYTES\n    found = []\n    for process in units.cgroup_processes(group):\n        fact = process_fact(process)\n        left -= len(json.dumps(fact[\"argv\"]))\n        found.append(fact if left >= 0 or process.pid == main else {**fact, \"argv\": []})\n    return found\n\n\ndef process_fact(process: Process) -> dict[str, Any]:\n    return {\n        \"pid\": process.pid,\n        \"parentPid\": process.parent,\n        \"state\": process.state,\n        \"user\": process.user,\n        \"residentBytes\": process.resident_bytes,\n        \"argv\": shown(process.argv),\n        \"startTicks\": process.start_ticks,\n    }\n\n\ndef _masked_path(name: str) -> str:\n    \"\"\"Where a unit is masked: systemctl does not report it.\"\"\"\n    paths = (os.path.join(folder, name) for folder in FOLDERS)\n    return next((path for path in paths if os.path.lexists(path)), \"\")\n\n\ndef text_of(path: str) -> str | None:\n    \"\"\"The content of a file of the kernel; None if it cannot be read.\"\"\"\n    try:\n        return files.text(path, KERNEL_LIMIT_BYTES)\n    except OSError:\n        return None\n\n\ndef _drop_in(path: str) -> str | None:\n    \"\"\"Its text; None if it does not exist. Raises OperationError.\"\"\"\n    try:\n        return files.text(path)\n    except FileNotFoundError:\n        return None\n    except OSError as error:\n        raise OperationError(f\"cannot read the drop-in {path}: {error.strerror}\") from None\n\n\ndef _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:\n    \"\"\"Each absolute path in the Exec lines, as loaded and as written.\"\"\"\n    lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]\n    for text in texts:\n        lines += (match.replace(\"\\\\\\n\", \" \") for match in EXEC_LINE.findall(text))\n    words = re.findall(r\"[^\\s\\\"';=]+\", \" \".join(lines))\n    return {path for path in (word.lstrip(\"-@:+!\") for word in words) if path.startswith(\"/\")}\n\n\ndef _reader(seen: dict[str, str]) -> Identity | None:\n    \"\"\"Who reads programs for us: the unit's user, if that is not root or ours; None: we do.\"\"\"\n    try:\n        whom = app_user.of_properties(seen)\n    except OperationError:\n        # There is no such user: then a program that only root may read is not told either.\n        whom = identity(\"nobody\")\n    return None if os.geteuid() != 0 or whom.uid == 0 else whom\n\n\ndef _program(path: str, host: System, reader: Identity | None) -> dict[str, Any]:\n    \"\"\"A link of the unit's user may lead to what that user may not read.\"\"\"\n    try:\n        with files.regular(path) as file:\n            start = file.read(SCRIPT_LIMIT_BYTES)\n            is_open = reader is None or not start.startswith(b\"#!\") or _is_open(file.fileno())\n        if reader is not None and not is_open:\n            words = [\"head\", \"-c\", str(SCRIPT_LIMIT_BYTES), \"--\", path]\n            done = host.run(words, user=reader, timeout=10, check=False)\n            start = done.out.encode(\"utf-8\", \"replace\")\n    except OperationError:\n        return {\"exists\": True, \"shebang\": None, \"script\": None}\n    except (OSError, ValueError):\n        return {\"exists\": os.path.lexists(path), \"shebang\": None, \"script\": None}\n    if not start.startswith(b\"#!\"):\n        return {\"exists\": True, \"shebang\": None, \"script\": None}\n    script = start.decode(\"utf-8\", \"replace\")\n    return {\"exists\": True, \"shebang\": script.partition(\"\\n\")[0], \"script\": script}\n\n\ndef _is_open(handle: int) -> bool:\n    \"\"\"Whether every user can read the file, wherever the path that led to it belongs.\"\"\"\n    path = os.readlink(f\"/proc/self/fd/{handle}\")\n    folders = [path[:at] or \"/\" for at, letter in enumerate(path) if letter == \"/\"]\n    return bool(os.fstat(handle).st_mode & 0o004) and all(\n        os.lstat(folder).st_mode & 0o001 for folder in folders\n    )\n\n\ndef _variables(host: System, name: str) -> dict[str, str]:\n    \"\"\"HOME and PATH, which decide what a shell or env starts. No others: they may be secret.\"\"\"\n    try:\n        environment = units.context(host, name).environment\n    except OperationError:\n        # No such unit, user or EnvironmentFile: systemd would not start it either.\n        return {}\n    return {key: environment[key] for key in (\"HOME\", \"PATH\") if key in environment}\n\n\ndef _anonymous(stat: str | None) -> int | None:\n    \"\"\"What is no cache of files, which the kernel drops before it throttles or kills.\"\"\"\n    rows = (line.split() for line in (stat or \"\").splitlines())\n    return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == \"anon\"), None)\n\n\ndef _memory(group: str) -> dict[str, Any] | None:\n    \"\"\"The memory counters; None on cgroup version 1, or if nothing runs.\"\"\"\n    folder = units.cgroup_folder(group)\n    if folder is None:\n        return None\n    current = text_of(os.path.join(folder, \"memory.current\"))\n    if current is None:\n        return None\n    peak = text_of(os.path.join(folder, \"memory.peak\"))\n    events = text_of(os.path.join(folder, \"memory.events\")) or \"\"\n    rows = [line.split() for line in events.splitlines()]\n    return {\n        \"currentBytes\": int(current),\n        \"peakBytes\": None if peak is None else int(peak),\n        \"anonBytes\": _anonymous(text_of(os.path.join(folder, \"memory.stat\"))),\n        \"events\": {row[0]: int(row[1]) for row in rows if len(row) == 2},\n    }\n",
@@ -80929,108 +80931,6 @@ const hostProgram = {
     "celeriac_host/transaction/work.py": "\"\"\"The detached process: applies a transaction, and finishes what was interrupted.\n\ncarry-out ID LOCK     apply the operations of a transaction; LOCK is an open handle of the lock\ntend LOCK             undo interrupted transactions and finish a rollback, whoever started them\nguard                 the same for the timer, if nobody holds the lock; also rolls back what is due\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable, Dict, Sequence\n\nfrom celeriac_host.state import ledger, sweeping, webhook\nfrom celeriac_host.state.journal import HOST_ITSELF, read_plan, remembered, transactions_folder\nfrom celeriac_host.system.errors import GoingDown\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import guard, live, lock, runner\n\nTEND = \"tend\"\nSELF = {\"holder\": HOST_ITSELF, \"action\": \"guard\"}\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\ndef main(words: Sequence[str]) -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    with suppress(GoingDown):\n        if words[0] == \"carry-out\":\n            _carry_out(words[1], lock.Lock(int(words[2])), host)\n        elif words[0] == \"tend\":\n            _tend(lock.Lock(int(words[1])), host)\n        elif words[0] == \"guard\":\n            _guard(host)\n\n\ndef _carry_out(ident: str, held: lock.Lock, host: System) -> None:\n    said = live.Live(ident)\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = read_plan(folder)\n    held.label(plan[\"meta\"] if plan else SELF)\n    sweeping.sweep(host.state)\n    outcome = runner.carry_out(folder, host, said.tell)\n    runner.prune(host.state)\n    guard.disarm(host)\n    said.tell({\"kind\": \"outcome\", \"outcome\": outcome})\n    held.drop()\n\n\ndef _tend(held: lock.Lock, host: System) -> None:\n    held.label(SELF)\n    said = live.Live(TEND)\n    deeds = tend(host, said.tell)\n    guard.disarm(host)\n    said.tell({\"kind\": \"outcome\", \"outcome\": {\"deeds\": deeds}})\n    held.drop()\n\n\ndef _guard(host: System) -> None:\n    held = lock.try_take(host.state)\n    if held is None:\n        return\n    held.label(SELF)\n    deeds = tend(host, print)\n    for waiting in ledger.all_awaiting(host.state):\n        if ledger.is_due(waiting):\n            rollback = {\n                \"transactions\": waiting[\"transactions\"],\n                \"by\": SELF[\"holder\"],\n                \"why\": guard.overdue(waiting),\n            }\n            ledger.begin_rollback(host.state, rollback)\n            deeds += tend(host, print)\n    guard.disarm(host)\n    held.drop()\n    # Last: nobody waits for it, and nothing depends on it.\n    for event in _events(deeds, host):\n        webhook.tell(host, event)\n\n\ndef _events(deeds: list[dict[str, Any]], host: System) -> list[dict[str, Any]]:\n    \"\"\"What the host undid alone: one event for all transactions of a unit with the same reason.\"\"\"\n    found: dict[tuple[str, str], str] = {}\n    for deed in deeds:\n        folder = os.path.join(transactions_folder(host.state), deed[\"transaction\"])\n        meta = (read_plan(folder) or {}).get(\"meta\", {})\n        about = (str(meta.get(\"unit\") or \"the host\"), str(deed[\"why\"]))\n        if found.get(about) != \"undo-failed\":\n            found[about] = str(deed[\"result\"])\n    how = {\"undone\": \"was rolled back by the host itself\"}\n    return [\n        {\n            \"unit\": unit,\n            \"what\": f\"{how.get(result, 'could not be rolled back completely')}: {why}\",\n            \"at\": time.time(),\n        }\n        for (unit, why), result in found.items()\n    ]\n\n\ndef tend(host: System, emit: Emit) -> list[dict[str, Any]]:\n    \"\"\"Undoes open transactions and finishes a rollback; returns the outcome of each.\"\"\"\n    deeds = []\n    # First: a folder of ours with such a file in it would not be removed.\n    sweeping.sweep(host.state)\n    ledger.forget_settled(host.state)\n    rollback = ledger.current_rollback(host.state)\n    # A transaction whose rollback was interrupted is open again; it keeps who asked and why.\n    rolled = rollback[\"transactions\"] if rollback is not None else []\n    for known in remembered(host.state):\n        if known[\"state\"] == \"open\" and known[\"id\"] not in rolled:\n            why = f\"interrupted ({known['holder']})\"\n            deeds.append(_undo(known[\"id\"], SELF[\"holder\"], why, host, emit))\n    if rollback is not None:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in rollback[\"transactions\"]:\n            # Skip those that were already undone before an interruption.\n            if states.get(ident) not in (None, \"undone\"):\n                deeds.append(_undo(ident, rollback[\"by\"], rollback[\"why\"], host, emit))\n        ledger.end_rollback(host.state)\n    return deeds\n\n\ndef _undo(ident: str, by: str, why: str, host: System, emit: Emit) -> dict[str, Any]:\n    emit({\"kind\": \"note\", \"message\": f\"undoing transaction {ident}: {why}\"})\n    folder = os.path.join(transactions_folder(host.state), ident)\n    outcome = runner.undo(folder, host, emit, by, why)\n    return {**outcome, \"by\": by, \"why\": why}\n",
     "support/celeriac_support.py": "\"\"\"Module that a Celery worker loads besides its app: `celery -A app worker -I celeriac_support`.\n\nIt provides five features, none of which requires a change to the app:\n\n- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs\n  and it takes messages, STOPPING=1 when it begins to stop (sd_notify(3));\n- the repair of a worker that runs and takes no messages, if its watchdog does not have to bite;\n- once a minute, how many messages wait and how many tasks run, at the end of the unit's status;\n- a canary: a task that reports through the broker which process of which unit ran it;\n- remote control commands that make the worker consume cancelled queues again.\n\nIt runs inside the user's worker, so all errors in here are logged once and ignored. Outside systemd\n(no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.\n\nAs measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:\n\n- Broker down: the consumer's timers stop. Each retry pings, at increasing intervals of at most\n  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage.\n- Stopping: nothing pings while the main process waits for its children, and nothing has to.\n  systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec limits the wait. STOPPING=1\n  puts the unit into that state even if the stop did not come from systemd (`control shutdown`, a\n  manual TERM), so a drain longer than WatchdogSec succeeds, and Restart= applies afterwards.\n\"\"\"\n\nimport logging\nimport os\nimport socket\nimport threading\nimport time\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\nfrom urllib.parse import quote\n\nfrom celery import Task, bootsteps, shared_task, signals\nfrom celery.worker import state as requests\nfrom celery.worker.control import control_command\n\nlog = logging.getLogger(__name__)\n\n#: Maximum seconds between pings, however long WatchdogSec is.\nLONGEST_INTERVAL = 10.0\n#: Seconds without a message, while messages wait, after which a worker is deaf; 0: never.\nDEAF_AFTER = 'CELERIAC_DEAF_AFTER_SEC'\n#: WatchdogSec as assumed if there is none; the worker is then only reported, never ended.\nUSUAL_WATCHDOG = 300.0\n#: Limit in seconds of each step of a look at the queues, which the main loop waits for.\nLOOK_LIMIT = 2.0\n#: Options that apply it, by the driver; others do not tell how many messages wait.\nLIMITS = {\n    'redis': dict.fromkeys(('socket_timeout', 'socket_connect_timeout'), LOOK_LIMIT),\n    'amqp': dict.fromkeys(('read_timeout', 'write_timeout'), LOOK_LIMIT),\n}\nKIND = 'x-queue-type'\n#: Seconds between two reports in the unit's status.\nREPORT_EVERY = 60.0\n#: A queue is left out of a report beyond these numbers: systemd takes 4 KiB.\nREPORT_QUEUES, REPORT_BYTES = 50, 2000\n#: Seconds after which the broker drops an answer (if it supports expiry).\nANSWER_EXPIRES = 60\n\n_main_pid: Optional[int] = None\n_logged: Set[str] = set()\n\n\ndef _complain(what: str, error: BaseException) -> None:\n    \"\"\"Logs each kind of problem once, so that it cannot flood the log.\"\"\"\n    if what not in _logged:\n        _logged.add(what)\n        log.warning('celeriac: %s: %r (logged once)', what, error)\n\n\n# --- systemd -----------------------------------------------------------------------------------\n\n\ndef notify(*lines: str) -> None:\n    \"\"\"Sends the lines to systemd, from the main process only (children inherit the environment).\"\"\"\n    address = os.environ.get('NOTIFY_SOCKET')\n    if not address or os.getpid() != _main_pid:\n        return\n    if address.startswith('@'):  # an abstract socket\n        address = '\\0' + address[1:]\n    try:\n        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:\n            channel.settimeout(2)\n            channel.connect(address)\n            channel.sendall('\\n'.join(lines).encode('utf-8', 'replace'))\n    except Exception as error:\n        _complain('could not notify systemd', error)\n\n\ndef watchdog() -> Optional[float]:\n    \"\"\"WatchdogSec. None if the watchdog is not enabled.\"\"\"\n    try:\n        watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())\n        seconds = int(os.environ.get('WATCHDOG_USEC') or 0) / 1e6\n    except ValueError as error:\n        _complain('WATCHDOG_USEC or WATCHDOG_PID is not a number', error)\n        return None\n    return seconds if seconds > 0 and watched == os.getpid() else None\n\n\ndef interval() -> Optional[float]:\n    \"\"\"Seconds between pings: a quarter of WatchdogSec. None if the watchdog is not enabled.\"\"\"\n    seconds = watchdog()\n    return None if seconds is None else min(seconds / 4, LONGEST_INTERVAL)\n\n\ndef ping() -> None:\n    if not _hearing.deaf:\n        notify('WATCHDOG=1')\n\n\ndef _say(status: str, report: Optional[str] = None) -> None:\n    \"\"\"For people; a new report, for the sampler of the host, is also told by an old status.\"\"\"\n    if status != _hearing.status or report is not None:\n        _hearing.status = status\n        _hearing.report = _hearing.report if report is None else report\n        notify('STATUS=' + status + _hearing.report)\n\n\nclass Pulse(bootsteps.StartStopStep):  # type: ignore[misc]\n    \"\"\"Pings from the consumer's own timer, so a hung loop is noticed.\n\n    It is a step of the consumer because a reconnect clears all timers and restarts the consumer's\n    steps. While the broker is down the timer does not run; `Retries` pings then. A solo pool runs\n    its tasks in the loop itself, which blocks it: there a thread pings, which only proves that the\n    process is not stopped.\n    \"\"\"\n\n    name = 'celeriac_support.Pulse'\n    requires = ('celery.worker.consumer.connection:Connection',)\n    turn = 0\n\n    def start(self, consumer: Any) -> None:\n        try:\n            every = interval()\n            if every is not None:\n                ping()\n                if type(consumer.pool).__module__ == 'celery.concurrency.solo':\n                    _ping_from_thread(every)\n            _hearing.listen(consumer)\n            self._turn_with(consumer, min(every or LONGEST_INTERVAL, _hearing.pace.look))\n        except Exception as error:\n            _complain('could not start the watchdog', error)\n\n    def _turn_with(self, consumer: Any, every: float) -> None:\n        turn = self.turn\n\n        # Not call_repeatedly: with gevent it cannot be cancelled and runs beside its successor.\n        def beat() -> None:\n            if self.turn != turn:\n                return\n            consumer.timer.call_after(every, beat)\n            repair(consumer)\n            lost = _hearing.check(consumer)\n            ping()\n            if lost is not None:\n                raise lost  # the loop takes it as the loss of its connection, and reconnects\n\n        consumer.timer.call_after(0, beat)  # the first turn of its loop: its sockets must be there\n\n    def stop(self, consumer: Any) -> None:\n        # Reconnects also stop the steps, in state RUN. A shutdown gets here before the pool waits\n        # for its tasks, including one by remote control, which sends no signal.\n        try:\n            self.turn += 1\n            if consumer.blueprint.state != bootsteps.RUN:\n                _announce_stop()\n            elif not _hearing.deaf:\n                _say('Reconnecting to the broker')\n        except Exception as error:\n            _complain('could not announce the stop', error)\n\n    terminate = stop\n\n\ndef _ping_from_thread(every: float) -> None:\n    name = 'celeriac-watchdog'\n\n    def run() -> None:\n        while True:\n            ping()\n            time.sleep(every)\n\n    if not any(thread.name == name for thread in threading.enumerate()):\n        threading.Thread(target=run, name=name, daemon=True).start()\n\n\nclass Retries(logging.Handler):\n    \"\"\"Pings whenever the consumer tries to reconnect to its broker.\n\n    The retry loop blocks the main process and has no hook; its log line for every attempt (at most\n    32 s apart) shows that it is running. Without this, an outage of the broker longer than\n    WatchdogSec would kill the running tasks.\n    \"\"\"\n\n    def emit(self, record: logging.LogRecord) -> None:\n        if 'Cannot connect to' in str(record.msg):\n            _hearing.heard()  # it cannot take messages from a broker that is away\n            _say('Waiting for the broker')\n            if interval() is not None:\n                ping()\n\n\ndef _announce_stop(**_: Any) -> None:\n    notify('STOPPING=1', 'STATUS=Stopping: waiting for running tasks')\n\n\ndef _on_worker_init(sender: Any = None, **_: Any) -> None:\n    global _main_pid\n    try:\n        _main_pid = os.getpid()\n        if os.environ.get('NOTIFY_SOCKET'):\n            sender.app.steps['consumer'].add(Pulse)\n            logging.getLogger('celery.worker.consumer.consumer').addHandler(Retries(logging.ERROR))\n    except Exception as error:\n        _complain('could not set up the watchdog', error)\n\n\ndef _on_worker_ready(sender: Any = None, **_: Any) -> None:\n    status = 'Consuming'\n    try:\n        status = _consuming(sender.app.amqp.queues.consume_from)\n    except Exception as error:\n        _complain('could not list the queues', error)\n    notify('READY=1', 'STATUS=' + status + _hearing.report)\n\n\ndef _consuming(queues: Any) -> str:\n    return 'Consuming from ' + (', '.join(sorted(queues)) or 'no queue')\n\n\nsignals.worker_init.connect(_on_worker_init, weak=False)\nsignals.worker_ready.connect(_on_worker_ready, weak=False)\nsignals.worker_shutting_down.connect(_announce_stop, weak=False)\n\n\n# --- a worker that runs and takes nothing ------------------------------------------------------\n\n\nclass Pace(NamedTuple):\n    \"\"\"Seconds between looks, and of suspicion after which it is deaf, or must be ended.\"\"\"\n\n    look: float\n    deaf: float\n    hopeless: float\n\n\ndef pace(watchdog_seconds: float, deaf_after: Optional[float]) -> Pace:\n    \"\"\"Suspicion begins with a look: the messages may be older by one pause.\"\"\"\n    patience = watchdog_seconds / 2 if deaf_after is None else deaf_after\n    if patience <= 0:\n        return Pace(LONGEST_INTERVAL, float('inf'), float('inf'))\n    look = max(patience / 5, 1.0)\n    most = max(watchdog_seconds, 2 * patience)\n    return Pace(look, max(patience - look, 2 * look), max(most - 2 * look, 3 * look))\n\n\ndef suspicion(\n    since: Optional[float], last: float, now: float, waiting: Optional[int], look: float\n) -> Optional[float]:\n    \"\"\"When the worker was first seen to leave messages that it could take. None: not suspect.\n\n    `waiting` is None if the worker has no room or the broker did not tell. After a long pause, of a\n    busy loop or a host that was frozen, it starts again: the worker had no chance to take any.\n    \"\"\"\n    if not waiting:\n        return None\n    return now if since is None or now - last > 2 * look + LOOK_LIMIT else since\n\n\nclass Hearing:\n    \"\"\"Whether the worker takes messages, from looks at its queues while it takes none.\"\"\"\n\n    since: Optional[float] = None\n    last = 0.0\n    pace = pace(USUAL_WATCHDOG, 0)\n    deaf = silent = failed = sees_sockets = away = False\n    status = report = ''\n    reported = float('-inf')\n    own: Any = None\n\n    def heard(self) -> None:\n        self.since = None\n        self.deaf = self.silent = False\n\n    def listen(self, consumer: Any) -> None:\n        \"\"\"Notes each message that the consumer gets. Before its loop asks for the handler.\"\"\"\n        try:\n            after = os.environ.get(DEAF_AFTER)\n            self.pace = pace(watchdog() or USUAL_WATCHDOG, float(after) if after else None)\n            self.forget()  # it may have been lost with the consumer's\n            create = consumer.create_task_handler\n            if getattr(create, 'celeriac', False):\n                return\n\n            def create_task_handler(*args: Any, **kwargs: Any) -> Any:\n                handle = create(*args, **kwargs)\n\n                def on_message(message: Any) -> Any:\n                    self.heard()\n                    return handle(message)\n\n                return on_message\n\n            create_task_handler.celeriac = True  # type: ignore[attr-defined]\n            consumer.create_task_handler = create_task_handler\n        except Exception as error:\n            self.pace = pace(USUAL_WATCHDOG, 0)\n            _complain('cannot notice that the worker consumes nothing', error)\n\n    def check(self, consumer: Any) -> Optional[Exception]:\n        \"\"\"Looks, if it is time to. An error if the consumer is to reconnect.\"\"\"\n        try:\n            # A look that failed may have taken seconds.\n            if time.monotonic() - self.last >= self.pace.look * (10 if self.failed else 1):\n                waiting = self.look(consumer)\n                now, last = time.monotonic(), self.last\n                self.last, self.silent = now, True\n                self.since = suspicion(self.since, last, now, waiting, self.pace.look)\n                if self.since is not None and now - self.since >= self.pace.deaf:\n                    return self.give_up(consumer, waiting or 0, now - self.since)\n                self.deaf = False\n            report = self.news(consumer)\n            if not self.deaf:\n                _say(_consuming([queue.name for queue in consumed(consumer)]), report)\n        except Exception as error:\n            _complain('could not check whether the worker consumes', error)\n        return None\n\n    def look(self, consumer: Any) -> Optional[int]:\n        \"\"\"The messages that it could take and did not. None: unknown, or none that it must.\"\"\"\n        self.failed = False\n        try:\n            if self.silent and self.pace.deaf != float('inf') and has_room(consumer):\n                return self.count(consumer)\n        except Exception as error:\n            _complain('could not ask for the messages in its queues', error)\n            self.forget()\n            self.failed = True\n        return None\n\n    def news(self, consumer: Any) -> Optional[str]:\n        \"\"\"What is to be reported. None: it is not yet time to.\"\"\"\n        now = time.monotonic()\n        if now - self.reported < REPORT_EVERY * (10 if self.away else 1):\n            return None\n        self.reported = now\n        lengths: Optional[Dict[str, int]] = None\n        try:\n            self.away = False\n            queues = consumed(consumer)\n            lengths = self.lengths(consumer, queues[:REPORT_QUEUES])\n            # A part of them would pass for all.\n            if any(queue.name not in lengths for queue in queues if is_measured(queue)):\n                lengths = None\n        except Exception as error:\n            # Each attempt may have blocked the loop for seconds.\n            self.away = True\n            _complain('could not ask how many messages wait', error)\n            self.forget()\n        try:\n            return report(now, lengths)\n        except Exception as error:\n            _complain('could not report', error)\n            return None\n\n    def forget(self) -> None:\n        own, self.own, self.failed = self.own, None, False\n        if own is not None:\n            own.release()\n\n    def give_up(self, consumer: Any, waiting: int, seconds: float) -> Optional[Exception]:\n        \"\"\"Reconnects first, if it can. Then it must be ended, before the lack of pings does it.\"\"\"\n        what = '%d messages waited for %d s and it took none' % (waiting, seconds)\n        _say('Consumes nothing: ' + what)\n        log.error('celeriac: the worker consumes nothing: %s', what)\n        if self.deaf:\n            if seconds >= self.pace.hopeless and watchdog() is not None:\n                notify('WATCHDOG=trigger')\n            return None\n        self.deaf = True\n        lost = ConnectionResetError('celeriac: the worker consumes nothing, so it reconnects')\n        # Outside a hub the error would reach nobody; without retries it would end the worker.\n        caught = consumer.hub and isinstance(lost, consumer.connection_errors)\n        return lost if caught and consumer.app.conf.broker_connection_retry else None\n\n    def count(self, consumer: Any) -> int:\n        \"\"\"The messages that wait in its queues and that it must take.\"\"\"\n        # Of a single active consumer, others wait for its end.\n        alone = 'x-single-active-consumer'\n        asked = [queue for queue in consumed(consumer) if not argument(queue, alone)]\n        return sum(self.lengths(consumer, asked).values())\n\n    def lengths(self, consumer: Any, queues: List[Any]) -> Dict[str, int]:\n        \"\"\"The messages that wait, by queue, asked by a connection of its own; some may lack.\"\"\"\n        names = [queue.name for queue in queues if is_measured(queue)]\n        driver = consumer.connection.transport.driver_type\n        found: Dict[str, int] = {}\n        if driver not in LIMITS:\n            return found\n        if self.own is None:\n            self.own = consumer.app.connection_for_read(\n                heartbeat=0, connect_timeout=LOOK_LIMIT, transport_options=LIMITS[driver]\n            )\n        channel, end = None, time.monotonic() + LOOK_LIMIT\n        for name in names:\n            if time.monotonic() > end:\n                break\n            channel = channel or self.own.channel()\n            try:\n                found[name] = channel.queue_declare(queue=name, passive=True).message_count\n            except self.own.channel_errors:  # empty in Redis; AMQP also closes the channel\n                if driver == 'redis':\n                    found[name] = 0\n                channel = channel if getattr(channel, 'is_open', True) else None\n        if channel is not None:\n            channel.close()\n        return found\n\n\n_hearing = Hearing()\n\n\ndef report(now: float, lengths: Optional[Dict[str, int]]) -> str:\n    \"\"\"` [at=86400 active=2 processed=120 queues=1 waiting:celery=3]`, `at` in seconds since boot.\n\n    Without `queues`, the lengths are not known; if it says more than follow, the list is cut off.\n    Only digits, printable ASCII and single blanks: names are quoted as in URLs.\n    \"\"\"\n    words = ['at=%d' % now, 'active=%d' % len(requests.active_requests)]\n    words.append('processed=%d' % requests.all_total_count[0])\n    if lengths is None:\n        return ' [' + ' '.join(words) + ']'\n    words.append('queues=%d' % len(lengths))\n    room = REPORT_BYTES\n    for name, count in sorted(lengths.items()):\n        word = 'waiting:%s=%d' % (quote(name, safe=''), count)\n        room -= len(word) + 1\n        if room >= 0:\n            words.append(word)\n    return ' [' + ' '.join(words) + ']'\n\n\ndef consumed(consumer: Any) -> List[Any]:\n    \"\"\"The queues that it consumes: not those that were cancelled.\"\"\"\n    tasks = consumer.task_consumer\n    return [queue for queue in tasks.queues if tasks.consuming_from(queue.name)] if tasks else []\n\n\ndef is_measured(queue: Any) -> bool:\n    \"\"\"A stream keeps what was consumed.\"\"\"\n    return bool(argument(queue, KIND) != 'stream')\n\n\ndef argument(queue: Any, name: str) -> Any:\n    return (queue.queue_arguments or {}).get(name)\n\n\ndef has_room(consumer: Any) -> bool:\n    \"\"\"Whether it would take another task at once. False if there may be a reason to wait.\"\"\"\n    pool, qos = consumer.pool, consumer.qos\n    busy = len(set(requests.reserved_requests) | set(requests.active_requests))\n    slots = pool.limit if getattr(pool, 'is_green', False) else pool.num_processes\n    limited = any(bucket and bucket.contents for bucket in list(consumer.task_buckets.values()))\n    # Tasks with an ETA fill the prefetch if a setting limits it, or with quorum queues.\n    most = getattr(qos, 'max_prefetch', None)\n    if any(argument(queue, KIND) == 'quorum' for queue in consumed(consumer)):\n        most = consumer.initial_prefetch_count + 1\n    prefetch = getattr(consumer.task_consumer.channel, 'qos', None)\n    can_consume = getattr(prefetch, 'can_consume', lambda: True)\n    room = busy < slots and not limited and not (most and qos.value >= most)\n    return bool(room and can_consume())\n\n\ndef repair(consumer: Any) -> None:\n    \"\"\"Registers the consumer's sockets with its loop again if they have been lost.\n\n    An attempt to reach a Redis that is away leaves a connection behind. When the garbage collector\n    finds it, after the worker has reconnected, Kombu 5.2.3 to 5.3 takes that for the loss of the\n    new one, and the loop never reads from the broker again (celery#8030). A message on its way\n    then waits in the socket, and is lost in a restart.\n    \"\"\"\n    try:\n        hub, connection = consumer.hub, consumer.connection\n        if not hub or not connection or not connection.connected:\n            return\n        if _is_polled(hub, connection):\n            _hearing.sees_sockets = True\n        elif _hearing.sees_sockets:  # else Kombu keeps them in another way\n            connection.transport.register_with_event_loop(connection.connection, hub)\n            _hearing.sees_sockets = _is_polled(hub, connection)\n            log.warning('celeriac: the loop had lost its sockets to the broker; it has them again')\n    except Exception as error:\n        _complain('could not check the sockets', error)\n\n\ndef _is_polled(hub: Any, connection: Any) -> bool:\n    if connection.transport.driver_type != 'redis':\n        sock = getattr(connection.connection, 'sock', None)\n        return sock is not None and sock.fileno() in hub.readers\n    cycle = connection.transport.cycle\n    cells = [cell for poll in hub.on_tick for cell in getattr(poll, '__closure__', None) or ()]\n    return any(cell.cell_contents is cycle for cell in cells)\n\n\n# --- remote control ----------------------------------------------------------------------------\n\n\n@control_command(args=[('queues', list)], signature='<queues>')\ndef celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, str]:\n    \"\"\"Makes the worker consume these queues, also after every reconnect.\n\n    Celery's `cancel_consumer` removes a queue from the list that a reconnect starts from, and\n    before 5.7 its `add_consumer` does not add a queue back if the app already knows it.\n    \"\"\"\n    try:\n        known = state.consumer.app.amqp.queues\n        names: List[str] = [str(name) for name in queues]\n        known.select([*names, *(name for name in known.consume_from if name not in names)])\n        for name in names:\n            state.consumer.call_soon(state.consumer.add_task_queue, name)\n    except Exception as error:\n        _complain('could not consume queues again', error)\n        return {'error': repr(error)}\n    return {'ok': 'consumes ' + ', '.join(names)}\n\n\n@control_command(args=[('invocation', str)], signature='<invocation>')\ndef celeriac_consumers(\n    state: Any, invocation: str = '', cancel: Any = (), consume: Any = (), **_: Any\n) -> Dict[str, Any]:\n    \"\"\"Changes and returns the queues of the worker if it is this run of its unit; others ignore it.\n\n    For workers that share a node name: Celery's own commands would reach all of them.\n    \"\"\"\n    if not invocation or invocation != os.environ.get('INVOCATION_ID'):\n        return {'ok': 'ignored: meant for another worker'}\n    try:\n        consumer = state.consumer\n        for name in cancel:\n            consumer.call_soon(consumer.cancel_task_queue, str(name))\n        if consume:\n            celeriac_consume_again(state, queues=consume)\n        return {'queues': [queue.name for queue in consumer.task_consumer.queues]}\n    except Exception as error:\n        _complain('could not report the queues', error)\n        return {'error': repr(error)}\n\n\n# --- canary ------------------------------------------------------------------------------------\n\n\ndef identity() -> Dict[str, Any]:\n    \"\"\"Identity of this process. systemd's INVOCATION_ID is unique to one start of one unit.\"\"\"\n    boot = ''\n    try:\n        with open('/proc/sys/kernel/random/boot_id') as file:\n            boot = file.read().strip()\n    except OSError as error:\n        _complain('could not read the boot id', error)\n    return {\n        'host': socket.gethostname(),\n        'pid': os.getpid(),\n        'parentPid': os.getppid(),\n        'bootId': boot,\n        'invocation': os.environ.get('INVOCATION_ID', ''),\n    }\n\n\n# The plain Task class, not the app's: a canary must not run what an app attaches to its own tasks.\n@shared_task(\n    bind=True,\n    base=Task,\n    name='celeriac.canary',\n    ignore_result=True,\n    acks_late=False,\n    max_retries=0,\n    track_started=False,\n    expires=60,\n)\ndef canary(self: Any, nonce: str, reply_to: str, deadline: float) -> None:\n    \"\"\"Answers on the queue `reply_to`, unless it is later than `deadline` (epoch seconds).\"\"\"\n    if time.time() > deadline:  # the sender and its queue are gone\n        return\n    try:\n        answer = dict(identity(), nonce=nonce, node=self.request.hostname)\n        with self.app.producer_or_acquire() as producer:\n            producer.publish(\n                answer,\n                serializer='json',\n                compression=None,\n                exchange='',\n                routing_key=reply_to,\n                expiration=ANSWER_EXPIRES,\n                retry=True,\n                retry_policy={'max_retries': 3, 'interval_start': 0.1, 'interval_step': 0.5},\n            )\n    except Exception as error:\n        _complain('could not answer a canary', error)\n",
 };
-
-;// CONCATENATED MODULE: ./src/report/quantities.js
-/** Numbers formatted for people. */
-const quantities_sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
-function formatBytes(size) {
-    let value = size;
-    let unit = 0;
-    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
-        value /= 1024;
-        unit += 1;
-    }
-    return `${round(value)} ${quantities_sizeUnits[unit]}`;
-}
-const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
-const quantities_timeUnits = [
-    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
-    { name: 'h', size: 3600, next: 60, nextName: 'min' },
-    { name: 'min', size: 60, next: 1, nextName: 's' },
-];
-/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
-function quantities_formatDuration(duration) {
-    const total = Math.max(0, duration);
-    if (total > 0 && total < 0.1)
-        return `${Math.max(1, Math.round(total * 1000))} ms`;
-    if (total < 9.95)
-        return `${Math.round(total * 10) / 10} s`;
-    const whole = Math.round(total);
-    if (whole < 60)
-        return `${whole} s`;
-    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
-    const count = Math.floor(whole / unit.size);
-    // Seconds no longer matter after ten minutes.
-    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
-    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
-}
-/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
-function quantities_formatCount(count, singular, plural = `${singular}s`) {
-    return `${count} ${count === 1 ? singular : plural}`;
-}
-/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
-function formatInstant(epoch) {
-    const date = new Date(epoch * 1000);
-    if (Number.isNaN(date.getTime()))
-        return 'an unknown time';
-    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-/** `a, b and c`. */
-function formatList(words) {
-    if (words.length < 2)
-        return words[0] ?? '';
-    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
-}
-
-;// CONCATENATED MODULE: ./src/plan/past.js
-
-const warn = (message) => ({ level: 'warning', message });
-const note = (message) => ({ level: 'notice', message });
-/** A clean-up of jobs that was committed says nothing about the deploy before it. */
-const isOfWorker = ({ action, state }) => action !== 'cleanup' || state !== 'committed';
-/**
- * What happened on the host since the last report: what it undid alone, in its own order. A run that
- * does not wait for others, or finish what they left, also mentions that. A dry run mentions what may
- * change the host after it.
- *
- * @param how `works`: the run changes the host; `plans`: it is a dry run; `judges`: it is a verify
- */
-function describePast({ untold, open, working, awaiting }, how) {
-    const told = untold.map(({ state, undoneWhy, ...about }) => warn(state === 'undone'
-        ? `${nameOf(about)} was undone by the host itself: ${undoneWhy}`
-        : `${nameOf(about)} was undone by the host itself (${undoneWhy}), but not completely`));
-    if (how === 'works')
-        return told;
-    const unfinished = open.map((about) => working === null
-        ? warn(`${nameOf(about)} did not finish; the host undoes it, or the next run that changes the host`)
-        : warn(`${nameOf(about)} is at work right now: this run sees the host in the middle of it`));
-    if (how === 'judges')
-        return [...told, ...unfinished];
-    const pending = awaiting.map(({ unit, transactions, deadline }) => note(`a release of ${unit} awaits its verdict (transaction ${transactions.join(', ')}): unless verify confirms it by ${formatInstant(deadline)}, the host rolls back automatically`));
-    return [...told, ...unfinished, ...pending];
-}
-/**
- * A release that still awaits its verdict when another one of the unit is deployed.
- *
- * @param unit as the host names it, with its suffix
- */
-function describeSuperseded({ awaiting }, unit) {
-    return awaiting
-        .filter((one) => one.unit === unit)
-        .map(({ transactions, withinSeconds }) => note(`this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${formatDuration(withinSeconds)} yet: verify now judges both, and a roll-back undoes both`));
-}
-/** The newest change to this worker could not be undone: true until another one was made. */
-function describeUndoFailure(transactions) {
-    const newest = transactions.filter(isOfWorker).at(-1);
-    return newest?.state === 'undo-failed'
-        ? [warn(`the last change to this worker (${nameOf(newest)}) could not be undone completely`)]
-        : [];
-}
-function nameOf({ id, action, holder, startedAt, unit = null, }) {
-    const what = unit === null ? action : `${action} of ${unit}`;
-    return `transaction ${id} of ${formatInstant(startedAt)} (${what}, by ${holder})`;
-}
 
 ;// CONCATENATED MODULE: ./src/report/escape.js
 /**
@@ -81270,6 +81170,59 @@ function docsBase(env) {
     return server && isNamed && ref ? `${server}/${repository}/blob/${ref}/` : '';
 }
 
+;// CONCATENATED MODULE: ./src/report/quantities.js
+/** Numbers formatted for people. */
+const quantities_sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
+function formatBytes(size) {
+    let value = size;
+    let unit = 0;
+    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
+        value /= 1024;
+        unit += 1;
+    }
+    return `${round(value)} ${quantities_sizeUnits[unit]}`;
+}
+const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+const quantities_timeUnits = [
+    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
+    { name: 'h', size: 3600, next: 60, nextName: 'min' },
+    { name: 'min', size: 60, next: 1, nextName: 's' },
+];
+/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
+function quantities_formatDuration(duration) {
+    const total = Math.max(0, duration);
+    if (total > 0 && total < 0.1)
+        return `${Math.max(1, Math.round(total * 1000))} ms`;
+    if (total < 9.95)
+        return `${Math.round(total * 10) / 10} s`;
+    const whole = Math.round(total);
+    if (whole < 60)
+        return `${whole} s`;
+    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
+    const count = Math.floor(whole / unit.size);
+    // Seconds no longer matter after ten minutes.
+    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
+    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
+}
+/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
+function quantities_formatCount(count, singular, plural = `${singular}s`) {
+    return `${count} ${count === 1 ? singular : plural}`;
+}
+/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
+function formatInstant(epoch) {
+    const date = new Date(epoch * 1000);
+    if (Number.isNaN(date.getTime()))
+        return 'an unknown time';
+    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+/** `a, b and c`. */
+function formatList(words) {
+    if (words.length < 2)
+        return words[0] ?? '';
+    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
 ;// CONCATENATED MODULE: ./src/report/plan-view.js
 
 
@@ -81415,7 +81368,7 @@ function describeOutcome(plan, outcome) {
         return `Dry run: ${count} planned, nothing was changed.${unmet}`;
     switch (outcome.result) {
         case 'committed':
-            return `Done: ${count}, ${summary_nameOf(outcome)}.${describeWait(outcome)}${unmet}`;
+            return `Done: ${count}, ${nameOf(outcome)}.${describeWait(outcome)}${unmet}`;
         case 'undone':
             return describeUndone(outcome);
         case 'undo-failed':
@@ -81423,7 +81376,7 @@ function describeOutcome(plan, outcome) {
     }
 }
 /** `release 3 (transaction 2026…)`: a roll-back takes either. */
-const summary_nameOf = ({ release, transaction }) => release === undefined
+const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
 /** What people must still do, or what rightly stays of an undone step, in the steps' own words. */
@@ -81822,6 +81775,110 @@ function renderProgress(progress, plan) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/plan/past.js
+
+const warn = (message) => ({ level: 'warning', message });
+const note = (message) => ({ level: 'notice', message });
+/** A clean-up of jobs that was committed says nothing about the deploy before it. */
+const isOfWorker = ({ action, state }) => action !== 'cleanup' || state !== 'committed';
+/**
+ * What happened on the host since the last report: what it undid alone, in its own order. A run that
+ * does not wait for others, or finish what they left, also mentions that. A dry run mentions what may
+ * change the host after it.
+ *
+ * @param how `works`: the run changes the host; `plans`: it is a dry run; `judges`: it is a verify
+ */
+function describePast({ untold, open, working, awaiting }, how) {
+    const told = untold.map(({ state, undoneWhy, ...about }) => warn(state === 'undone'
+        ? `${past_nameOf(about)} was undone by the host itself: ${undoneWhy}`
+        : `${past_nameOf(about)} was undone by the host itself (${undoneWhy}), but not completely`));
+    if (how === 'works')
+        return told;
+    const unfinished = open.map((about) => working === null
+        ? warn(`${past_nameOf(about)} did not finish; the host undoes it, or the next run that changes the host`)
+        : warn(`${past_nameOf(about)} is at work right now: this run sees the host in the middle of it`));
+    if (how === 'judges')
+        return [...told, ...unfinished];
+    const pending = awaiting.map(({ unit, transactions, deadline }) => note(`a release of ${unit} awaits its verdict (transaction ${transactions.join(', ')}): unless verify confirms it by ${formatInstant(deadline)}, the host rolls back automatically`));
+    return [...told, ...unfinished, ...pending];
+}
+/**
+ * A release that still awaits its verdict when another one of the unit is deployed.
+ *
+ * @param unit as the host names it, with its suffix
+ */
+function describeSuperseded({ awaiting }, unit) {
+    return awaiting
+        .filter((one) => one.unit === unit)
+        .map(({ transactions, withinSeconds }) => note(`this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${formatDuration(withinSeconds)} yet: verify now judges both, and a roll-back undoes both`));
+}
+/** The newest change to this worker could not be undone: true until another one was made. */
+function describeUndoFailure(transactions) {
+    const newest = transactions.filter(isOfWorker).at(-1);
+    return newest?.state === 'undo-failed'
+        ? [warn(`the last change to this worker (${past_nameOf(newest)}) could not be undone completely`)]
+        : [];
+}
+function past_nameOf({ id, action, holder, startedAt, unit = null, }) {
+    const what = unit === null ? action : `${action} of ${unit}`;
+    return `transaction ${id} of ${formatInstant(startedAt)} (${what}, by ${holder})`;
+}
+
+;// CONCATENATED MODULE: ./src/use-case/first-look.js
+
+
+/** Looks at a host; the first look also tells what happened there, and finishes what was left unfinished. */
+class FirstLook {
+    #tools;
+    #past = null;
+    #told = [];
+    constructor(tools) {
+        this.#tools = tools;
+    }
+    /** `null`: not looked at yet. */
+    get past() {
+        return this.#past;
+    }
+    /** What it told of the past. */
+    get told() {
+        return this.#told;
+    }
+    /** @throws HostError */
+    async look(agent, query) {
+        if (this.#past !== null)
+            return agent.look(query);
+        const { action, dryRun, tell, delivered } = this.#tools;
+        const facts = await agent.look({ past: {}, ...query });
+        const { past } = facts;
+        this.#past = past;
+        // A verification judges the host as it finds it.
+        const mayRecover = !dryRun && action !== 'verify';
+        // An open transaction may also be another run at work: then this waits and recovers nothing.
+        const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
+        const recovered = unfinished && mayRecover ? await this.#recover(agent) : [];
+        const otherwise = action === 'verify' ? 'judges' : 'plans';
+        this.#told = describePast(past, mayRecover ? 'works' : otherwise);
+        tell(this.#told);
+        const told = [...past.untold.map(({ id }) => id), ...recovered];
+        if (told.length > 0 && !dryRun) {
+            // A run that dies before its report is out must not hide it from the next one.
+            await delivered();
+            await agent.acknowledge(told);
+        }
+        return unfinished && mayRecover ? agent.look(query) : facts;
+    }
+    /** Returns the transactions that were undone, and reported. */
+    async #recover(agent) {
+        const { group, meta, onProgress, tellDeed } = this.#tools;
+        const deeds = await group('an earlier run did not finish', () => agent.recover(meta(), onProgress()));
+        for (const deed of deeds) {
+            const { message, whole } = describeDeed(deed);
+            tellDeed(whole ? 'warning' : 'error', message);
+        }
+        return deeds.map(({ transaction }) => transaction);
+    }
+}
+
 ;// CONCATENATED MODULE: ./src/action/github-reporter.js
 
 
@@ -82014,11 +82071,10 @@ class GithubRun {
     #host;
     #begun = external_node_perf_hooks_.performance.now();
     #about;
-    /** `null`: not looked at yet. */
-    #past = null;
+    #first;
     #plans = 0;
-    /** What the summary shows below the plan, once. */
-    #told = [];
+    /** What was told of the past stands in the summary once: a run may report more than once. */
+    #isSummarized = false;
     #asBefore = [];
     #agent = null;
     constructor(name, inputs, reporter) {
@@ -82029,6 +82085,16 @@ class GithubRun {
         // Every action has the inputs of the host.
         this.#host = inputs;
         this.dryRun = this.#host['dry-run'];
+        this.#first = new FirstLook({
+            action: name,
+            dryRun: this.dryRun,
+            meta: () => this.meta(),
+            onProgress: () => this.onProgress(),
+            group: (title, work) => this.group(title, work),
+            tell: (findings) => this.#annotate(findings),
+            tellDeed: (level, message) => reporter[level](message, name),
+            delivered,
+        });
         const { unit = '' } = inputs;
         this.#about = unit === '' ? name : `${name} of ${unit}`;
     }
@@ -82064,36 +82130,8 @@ class GithubRun {
             ...(unit !== undefined && { unit }),
         };
     }
-    async look(agent, query) {
-        if (this.#past !== null)
-            return agent.look(query);
-        const facts = await agent.look({ past: {}, ...query });
-        const { past } = facts;
-        this.#past = past;
-        // A verification judges the host as it finds it.
-        const mayRecover = !this.dryRun && this.#name !== 'verify';
-        // An open transaction may also be another run at work: then this waits and recovers nothing.
-        const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
-        const recovered = unfinished && mayRecover ? await this.#recover(agent) : [];
-        const otherwise = this.#name === 'verify' ? 'judges' : 'plans';
-        this.#told = describePast(past, mayRecover ? 'works' : otherwise);
-        this.#annotate(this.#told);
-        const told = [...past.untold.map(({ id }) => id), ...recovered];
-        if (told.length > 0 && !this.dryRun) {
-            // A run that dies before its report is out must not hide it from the next one.
-            await delivered();
-            await agent.acknowledge(told);
-        }
-        return unfinished && mayRecover ? agent.look(query) : facts;
-    }
-    /** Returns the transactions that were undone, and reported. */
-    async #recover(agent) {
-        const deeds = await this.group('an earlier run did not finish', () => agent.recover(this.meta(), this.onProgress()));
-        for (const deed of deeds) {
-            const { message, whole } = describeDeed(deed);
-            this.reporter[whole ? 'warning' : 'error'](message, this.#name);
-        }
-        return deeds.map(({ transaction }) => transaction);
+    look(agent, query) {
+        return this.#first.look(agent, query);
     }
     onProgress(plan) {
         let last = null;
@@ -82127,13 +82165,13 @@ class GithubRun {
     async #showFindings(findings) {
         this.#plans += 1;
         const about = this.#plans === 1 ? this.#about : `${this.#about}, plan ${this.#plans}`;
-        const notices = this.dryRun ? {} : (this.#past?.notices ?? {});
+        const notices = this.dryRun ? {} : (this.#first.past?.notices ?? {});
         const { news, asBefore, told } = sortFindings(findings, about, notices);
         this.#annotate(news);
         this.#asBefore = asBefore;
         if (asBefore.length > 0)
             await this.showDetails(titleAsBefore(asBefore), asBefore.map(lineOf));
-        if (told === null || this.dryRun || this.#past === null || this.#agent === null)
+        if (told === null || this.dryRun || this.#first.past === null || this.#agent === null)
             return;
         await delivered();
         await this.#agent.acknowledge([], told);
@@ -82172,10 +82210,10 @@ class GithubRun {
     summarize(agent, content) {
         const seconds = (external_node_perf_hooks_.performance.now() - this.#begun) / 1000;
         const wire = agent.traffic;
-        const past = this.#told.length === 0 ? '' : renderFindings(this.#told);
+        const { told } = this.#first;
+        const past = told.length === 0 || this.#isSummarized ? '' : renderFindings(told);
         const markdown = [past, content.markdown ?? ''].filter((part) => part !== '').join('\n\n');
-        // A run may report more than once.
-        this.#told = [];
+        this.#isSummarized = true;
         this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
         this.reporter.summary(renderSummary({
             action: this.#name,
@@ -83273,7 +83311,7 @@ async function apply(run, agent, plan, about) {
     });
 }
 
-;// CONCATENATED MODULE: ./actions/provision/main.js
+;// CONCATENATED MODULE: ./src/use-case/provision-host.js
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -83328,8 +83366,13 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 });
 
 
-
-void runAction('provision', async (run) => {
+/**
+ * Gives the host its swap, in one transaction.
+ *
+ * @returns what was planned
+ * @throws ConfigError, HostError when it was undone
+ */
+async function provisionHost(run) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         const desired = {
@@ -83341,6 +83384,7 @@ void runAction('provision', async (run) => {
         const facts = await run.look(agent, provisionQuery(desired));
         const plan = planProvision(facts, desired);
         await carryOut(run, agent, plan, { subject: desired.path });
+        return plan;
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -83351,6 +83395,13 @@ void runAction('provision', async (run) => {
         if (result_1)
             await result_1;
     }
+}
+
+;// CONCATENATED MODULE: ./actions/provision/main.js
+
+
+void runAction('provision', async (run) => {
+    await provisionHost(run);
 });
 
 })();
