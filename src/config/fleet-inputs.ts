@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { hostInputs } from './action-inputs.ts';
-import { booleanInput, choiceInput, input, linesInput, listInput, patternInput } from './input.ts';
+import { booleanInput, choiceInput, input, listInput, patternInput } from './input.ts';
 import { fleetName, rolloutInputs } from './rollout-inputs.ts';
 
 const planShape = z.object({
@@ -31,13 +31,15 @@ export const fleetInputs = {
     'names of hosts separated by commas, with `*` and `?`',
     /^[A-Za-z0-9._*?-]{1,63}$/,
   ),
-  'known-hosts': linesInput(
+  'known-hosts': input(
     {
       description:
         'With `plan`: the host keys that the workflow gives. If not set, each host has its own in the fleet file.',
       fallback: '',
+      hidden: true,
     },
     'lines of an OpenSSH known_hosts file, or empty',
+    (text) => text,
   ),
   ...rolloutInputs,
   plan: jsonInput('The output `plan` of the task `plan`. Needed for all others.', planShape),
