@@ -45,7 +45,8 @@ export interface WorkflowOptions {
   readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
-  readonly onLine?: (line: string) => void;
+  /** @param cancel cancels the run, as a person does on GitHub */
+  readonly onLine?: (line: string, cancel: () => void) => void;
 }
 
 export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
@@ -72,7 +73,8 @@ export async function runWorkflow(
   process.once('exit', clear);
   try {
     const args = await prepare(folder, file, event, host, options);
-    const log = new ActLog(options.onLine ?? (() => {}));
+    const cancel = (): void => void act?.kill('SIGINT');
+    const log = new ActLog((line) => options.onLine?.(line, cancel));
     act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
     const artifacts = readArtifacts(join(folder, 'artifacts'));

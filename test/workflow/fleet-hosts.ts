@@ -22,6 +22,7 @@ jobs:
       contents: read
     uses: ${reusable}
     with:
+      hosts: \${{ vars.HOSTS }}
       dry-run: \${{ vars.DRY_RUN == 'true' }}
     secrets:
       CELERIAC_SSH_KEY: \${{ secrets.CELERIAC_SSH_KEY }}
@@ -77,10 +78,18 @@ export class FleetOfMachines {
     if (first === undefined) throw new Error('the fleet has no hosts');
     return await runWorkflow('deploy.yml', 'workflow_dispatch', first, {
       ...options,
-      variables: { DRY_RUN: '', ...options.variables },
+      variables: { DRY_RUN: '', HOSTS: '', ...options.variables },
       repository: this.#repository,
       uses: { [home]: this.#celeriac },
     });
+  }
+
+  /** Cleans up a host by hand, beside whatever else runs. */
+  async cleanUp(name: string): Promise<WorkflowRun> {
+    const machine = this.machines.get(name);
+    if (machine === undefined) throw new Error(`there is no ${name}`);
+    const inputs = { 'confirm-after': 'off', 'dry-run': 'false' };
+    return await runWorkflow('cleanup.yml', 'workflow_dispatch', machine, { inputs });
   }
 
   async stop(): Promise<void> {
