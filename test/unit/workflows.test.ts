@@ -186,6 +186,23 @@ describe('pipeline.yml', () => {
     expect(named.filter((name) => !(name in actions))).toEqual([]);
   });
 
+  it('is called in the docs with inputs and a secret that it has', () => {
+    const page = readFileSync(join(root, 'docs/how-to/fleet.md'), 'utf8');
+    const [, example = ''] = /^ {3}```yaml\n( {3}name: deploy\n.*?)^ {3}```/ms.exec(page) ?? [];
+    const caller = parse(example) as {
+      readonly jobs: { readonly fleet: { uses: string; with: object; secrets: object } };
+    };
+    const { on } = parse(text) as {
+      readonly on: { readonly workflow_call: { inputs: object; secrets: object } };
+    };
+    const { uses, with: given, secrets } = caller.jobs.fleet;
+    expect(uses).toBe(`${repository}/.github/workflows/pipeline.yml@${version}`);
+    expect(on.workflow_call.inputs).toMatchObject(
+      Object.fromEntries(Object.keys(given).map((name) => [name, expect.anything()])),
+    );
+    expect(Object.keys(secrets)).toEqual(Object.keys(on.workflow_call.secrets));
+  });
+
   it('passes inputs that the action of a host has', () => {
     const composite = parse(readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8')) as {
       readonly runs: { readonly steps: HostJob['steps'] };

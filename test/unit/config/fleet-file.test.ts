@@ -198,7 +198,9 @@ describe('the JSON Schema of the fleet file', () => {
     .filter((page) => page !== '' && existsSync(join(root, page)))
     .flatMap((page) => {
       const text = readFileSync(join(root, page), 'utf8');
-      const blocks = [...text.matchAll(/^```yaml\n(.*?)^```/gms)].map(([, block = '']) => block);
+      const blocks = [...text.matchAll(/^( *)```yaml\n(.*?)^\1```/gms)].map(
+        ([, indent = '', block = '']) => block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+      );
       return blocks
         .filter((block) => block.includes('yaml-language-server'))
         .map((block) => [page, block] as const);
@@ -214,7 +216,7 @@ describe('the JSON Schema of the fleet file', () => {
   it('is named in the first line of examples in the docs', () => {
     const home = `${packageJson.repository.replace('github:', '')}/v${packageJson.version}`;
     const url = `https://raw.githubusercontent.com/${home}/docs/reference/fleet.schema.json`;
-    expect(examples.length).toBeGreaterThan(1);
+    expect(examples.length).toBeGreaterThan(2);
     for (const [page, text] of examples) {
       expect(`${page}: ${text.split('\n')[0]}`).toBe(
         `${page}: # yaml-language-server: $schema=${url}`,
