@@ -121,7 +121,7 @@ function readFleet(
     const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
-  return parseFleetFile(path, text, name);
+  return parseFleetFile(path, text, name, given('host'));
 }
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {

@@ -15,7 +15,7 @@ export interface Manifest {
 }
 
 export interface ContractContext {
-  /** Local actions by the path after `uses:`, e.g. `./actions/verify`. */
+  /** Own actions by what stands after `uses:`, e.g. `./actions/verify` or `owner/name@v1.2.3`. */
   readonly actions: Readonly<Record<string, Manifest>>;
   /** The workflow writes to hosts: one run at a time for each, and none is cut off. */
   readonly writesToHosts: boolean;
@@ -145,7 +145,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
 function findUseFaults(step: Step, { actions }: ContractContext): readonly string[] {
   const { uses } = step;
   if (uses === undefined) return [];
-  if (!uses.startsWith('./')) {
+  if (!uses.startsWith('./') && actions[uses] === undefined) {
     return /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses) ? [] : [`${uses} is not pinned by a SHA`];
   }
   const manifest = actions[uses];
@@ -234,7 +234,7 @@ function judgeReference(
 export function listReferences(node: unknown): readonly Path[] {
   return listExpressions(node, '').flatMap((text) => {
     const contexts = ['github', 'env', 'vars', 'secrets', 'inputs', 'needs', 'steps', 'job'];
-    const more = ['runner', 'strategy', 'matrix'];
+    const more = ['runner', 'strategy', 'matrix', 'jobs'];
     const status = ['success', 'always', 'cancelled', 'failure', 'hashFiles'].map((name) => ({
       name,
       minArgs: 0,

@@ -79749,9 +79749,18 @@ const maybeDurationInput = (described) => input({ ...described, fallback: '' }, 
 });
 /** A duration, or `off` for 0 s. */
 const optionalDurationInput = (described) => input(described, 'a duration such as 5m, at most 24d, or `off`', (text) => text.trim() === 'off' ? units_seconds(0) : timer(text));
-const integerInput = (described, range) => input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
+const integerInput = (described, range) => inJson(integerJson(range), input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
+}));
+const integerJson = ({ min, max }) => ({
+    type: 'integer',
+    minimum: min,
+    maximum: max,
+});
+const inJson = (json, of) => ({
+    ...of,
+    json,
 });
 /** Hours, also a part of one. */
 const hoursInput = (described, range) => input(described, `a number of hours from ${range.min} to ${range.max}, such as 24 or 0.5`, (text) => {
@@ -79759,18 +79768,18 @@ const hoursInput = (described, range) => input(described, `a number of hours fro
     return value >= range.min && value <= range.max ? value : null;
 });
 /** An integer, or empty. */
-const maybeIntegerInput = (described, range) => input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
+const maybeIntegerInput = (described, range) => inJson(integerJson(range), input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
     if (text.trim() === '') {
         return { value: null };
     }
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? { value } : null;
-});
-const booleanInput = (described) => input(described, '`true` or `false`', (text) => {
+}));
+const booleanInput = (described) => inJson({ type: 'boolean' }, input(described, '`true` or `false`', (text) => {
     const word = text.trim().toLowerCase();
     return word === 'true' ? true : word === 'false' ? false : null;
-});
-const choiceInput = (described, choices) => input(described, `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`, (text) => choices.find((choice) => choice === text.trim()) ?? null);
+}));
+const choiceInput = (described, choices) => inJson({ enum: choices }, input(described, `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`, (text) => choices.find((choice) => choice === text.trim()) ?? null));
 /** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 const patternInput = (described, expected, pattern) => input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
 /**
@@ -80448,7 +80457,9 @@ const showValue = (text) => /^[A-Za-z0-9._/+,-](?:[A-Za-z0-9._/+, -]{0,58}[A-Za-
  * quotes are missing.
  */
 function shown_value_describeKey(key, known, all = known) {
-    const meant = known.find((name) => resembles(key, name));
+    const [meant] = known
+        .filter((name) => resembles(key, name))
+        .sort((one, other) => distance(key, one) - distance(key, other));
     if (meant !== undefined)
         return `unknown key \`${key}\`; did you mean \`${meant}\`?`;
     return all.some((name) => resembles(key, name)) ? `unknown key \`${key}\`` : 'unknown key';
@@ -80505,95 +80516,66 @@ const problems = {
     UNEXPECTED_TOKEN: 'something is out of place; put values with special characters in quotes',
 };
 
-;// CONCATENATED MODULE: ./src/config/fleet-file.js
-
+;// CONCATENATED MODULE: ./src/config/fleet-text.js
 
 
 
 
 /**
- * Reads the fleet file: inputs at the top level apply to every action, those in a section named after
- * an action apply to that action.
+ * Opens the YAML of a fleet file.
  *
- * ```yaml
- * host: 203.0.113.10
- * unit: celery-worker.service
- * deploy-worker:
- *   concurrency: 1
- * ```
- *
- * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
- * value
+ * @throws ConfigError with file, line and column when it is not valid YAML
  */
-function parseFleetFile(path, text, action) {
+function openFleetText(path, text) {
     const lines = new dist/* LineCounter */.HN();
     // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
     const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' };
     const document = (0,dist/* parseDocument */.Tp)(text, options);
-    const file = { text, lines };
-    const place = (offset) => {
-        const { line, col } = lines.linePos(offset ?? 0);
-        return `${path}:${line}:${col}`;
-    };
+    const file = { path, text, lines, contents: document.contents };
     const broken = document.errors[0];
     if (broken !== undefined) {
-        throw new errors_ConfigError(place(broken.pos[0]), describeYamlError(broken), 'valid YAML');
+        throw new errors_ConfigError(placeOf(file, broken.pos[0]), describeYamlError(broken), 'valid YAML');
     }
-    const values = new Map();
-    if (document.contents === null) {
-        return values;
-    }
-    const sections = [];
-    const everyInput = Object.assign({}, ...Object.values(actions));
-    for (const [name, node, where] of entriesOf(document.contents, place)) {
-        if (Object.hasOwn(actions, name)) {
-            const known = actions[name];
-            for (const [key, value, at] of entriesOf(node, place)) {
-                const input = checkKey(key, at, known, `an input of ${name}`);
-                readValue({ key, input, node: value, where: at }, file, place);
-            }
-            if (name === action && node !== null) {
-                sections.push(node);
-            }
-        }
-        else {
-            const expected = `an action (${Object.keys(actions).join(', ')}) or an input`;
-            const input = checkKey(name, where, everyInput, expected);
-            const value = readValue({ key: name, input, node, where }, file, place);
-            if (Object.hasOwn(actions[action], name)) {
-                values.set(name, value);
-            }
-        }
-    }
-    for (const section of sections) {
-        const known = actions[action];
-        for (const [key, node, where] of entriesOf(section, place)) {
-            const input = checkKey(key, where, known, `an input of ${action}`);
-            values.set(key, readValue({ key, input, node, where }, file, place));
-        }
-    }
-    return values;
+    return file;
 }
-function* entriesOf(node, place) {
-    if (node === null || ((0,dist/* isScalar */.jn)(node) && node.value === null)) {
-        return;
-    }
+/** `.github/fleet.yml:3:14`. */
+function placeOf({ path, lines }, offset) {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return `${path}:${line}:${col}`;
+}
+/** The place of a value, or `fallback` when there is none. */
+const placeOfNode = (file, node, fallback) => node === null ? fallback : placeOf(file, node.range?.[0]);
+/**
+ * The keys of a mapping; none when there is no value.
+ *
+ * @throws ConfigError when it is no mapping
+ */
+function entriesOf(file, node) {
+    if (node === null || ((0,dist/* isScalar */.jn)(node) && node.value === null))
+        return [];
     if (!(0,dist/* isMap */.jh)(node)) {
-        throw new errors_ConfigError(place(node.range?.[0]), 'not a mapping', '`name: value` lines');
+        throw new errors_ConfigError(placeOf(file, node.range?.[0]), 'not a mapping', '`name: value` lines');
     }
-    for (const { key, value } of node.items) {
+    return node.items.map(({ key, value }) => {
         if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
-            throw new errors_ConfigError(place(node.range?.[0]), 'the key is not a string', 'the name of an input');
+            throw new errors_ConfigError(placeOf(file, key?.range?.[0] ?? node.range?.[0]), 'the key is not a string', 'the name of an input');
         }
-        yield [key.value, (value ?? null), place(key.range?.[0])];
-    }
+        const where = placeOf(file, key.range?.[0]);
+        return { key: key.value, node: (value ?? null), where };
+    });
 }
-/** @returns the input of this name */
-function checkKey(key, where, known, expected) {
+/**
+ * The input of this name.
+ *
+ * @param names `beside`: what else may stand there; `all`: a key that resembles one of these may be
+ * repeated, what else is there may be secret
+ * @throws ConfigError when there is none, or it must not be in the file
+ */
+function checkKey({ key, where }, known, expected, names) {
     const input = Object.hasOwn(known, key) ? known[key] : undefined;
     if (input === undefined) {
-        const all = Object.values(actions).flatMap((set) => Object.keys(set));
-        throw new errors_ConfigError(where, shown_value_describeKey(key, Object.keys(known), all), expected);
+        const near = [...Object.keys(known), ...(names.beside ?? [])];
+        throw new errors_ConfigError(where, shown_value_describeKey(key, near, names.all), expected);
     }
     if (input.secret) {
         throw new errors_ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
@@ -80603,22 +80585,27 @@ function checkKey(key, where, known, expected) {
     }
     return input;
 }
-function readValue({ key, input, node, where }, file, place) {
+/**
+ * The value of an input.
+ *
+ * @throws ConfigError when it is a mapping, an empty list or nothing
+ */
+function readValue(file, { key, node, where }, input) {
     if ((0,dist/* isSeq */.oP)(node) && node.items.length === 0) {
         const expected = `at least one item, or no \`${key}\``;
-        throw new errors_ConfigError(place(node.range?.[0]), `\`${key}\` is an empty list`, expected);
+        throw new errors_ConfigError(placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
     }
-    return (input.yaml ? yamlValue(node, file, place) : null) ?? plainValue(node, where, place);
+    return (input.yaml ? yamlValue(file, node) : null) ?? plainValue(file, node, where);
 }
 /** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
-function yamlValue(node, { text, lines }, place) {
+function yamlValue(file, node) {
     if (node?.range == null)
         return null;
     const [start, end] = node.range;
-    const { line, col } = lines.linePos(start);
-    const at = place(start);
+    const { line, col } = file.lines.linePos(start);
+    const at = placeOf(file, start);
     if ((0,dist/* isSeq */.oP)(node)) {
-        const own = `${' '.repeat(col - 1)}${text.slice(start, end)}`;
+        const own = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
         return { text: own, where: at, firstLine: line };
     }
     if (!(0,dist/* isScalar */.jn)(node) || typeof node.value !== 'string')
@@ -80627,10 +80614,10 @@ function yamlValue(node, { text, lines }, place) {
     const isBlock = node.type === 'BLOCK_LITERAL';
     return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
 }
-function plainValue(node, where, place) {
-    const at = node === null ? where : place(node.range?.[0]);
+function plainValue(file, node, where) {
+    const at = placeOfNode(file, node, where);
     if ((0,dist/* isSeq */.oP)(node)) {
-        const items = node.items.map((item) => plainValue(item, where, place).text);
+        const items = node.items.map((item) => plainValue(file, item, where).text);
         return { text: items.join('\n'), where: at };
     }
     if ((0,dist/* isScalar */.jn)(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
@@ -80638,6 +80625,243 @@ function plainValue(node, where, place) {
         return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
     }
     throw new errors_ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
+}
+
+;// CONCATENATED MODULE: ./src/config/rollout-inputs.js
+
+/** The name of a host or a group; it is part of the names of jobs, artifacts and concurrency groups. */
+const fleetName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+/** The most hosts that GitHub takes as one matrix. */
+const mostLegs = 256;
+/** The matrices of pipeline.yml, one after the other. */
+const mostMatrices = 4;
+/** The most hosts of one run. */
+const mostHosts = mostMatrices * mostLegs;
+/** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
+const rolloutInputs = {
+    canary: listInput({
+        description: 'Hosts that are deployed first, side by side; the others are left alone if one of them fails. `none`: no host. If not set: the first host.',
+        fallback: '',
+    }, 'names of hosts separated by commas, or `none`', fleetName),
+    'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
+    'max-failures': integerInput({
+        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted.',
+        fallback: '1',
+    }, { min: 1, max: 10_000 }),
+    'on-failure': choiceInput({
+        description: 'What goes back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
+        fallback: 'host',
+    }, ['host', 'run']),
+};
+
+;// CONCATENATED MODULE: ./src/config/fleet-file.js
+
+
+
+
+
+
+const everyInput = Object.assign({}, ...Object.values(actions));
+const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
+const parts = ['defaults', 'groups', 'hosts', 'rollout'];
+const allKeys = [...levelKeys, ...parts];
+const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
+const nothing = { top: new Map(), sections: new Map() };
+/**
+ * Reads a fleet file. In its flat form, inputs at the top level apply to every action, those in a
+ * section named after an action apply to that action:
+ *
+ * ```yaml
+ * host: 203.0.113.10
+ * unit: celery-worker.service
+ * deploy-worker:
+ *   concurrency: 1
+ * ```
+ *
+ * With `hosts` it has any number of them, and `defaults` and `groups` for what they share; each of
+ * these is written as the flat form is.
+ *
+ * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
+ * value
+ */
+function parseFleet(path, text) {
+    const file = openFleetText(path, text);
+    const entries = file.contents === null ? [] : entriesOf(file, file.contents);
+    if (!entries.some(({ key }) => key === 'hosts')) {
+        const part = entries.find(({ key }) => parts.includes(key));
+        if (part !== undefined) {
+            const problem = `\`${part.key}\` without \`hosts\``;
+            throw new errors_ConfigError(part.where, problem, '`hosts` with a name for each host');
+        }
+        return { path, hosts: null, rollout: new Map(), flat: readLevel(file, entries) };
+    }
+    return { path, ...readFleet(file, entries), flat: nothing };
+}
+/**
+ * The values for an action on a host. Those of a stronger level replace those of a weaker one; within
+ * a level, the section of the action replaces what stands beside it.
+ *
+ * @param host the name of a host of the file, as the workflow gives it; `''`: the only one. A file in
+ * the flat form applies to every host
+ * @throws ConfigError when the file has no such host, or more than one and none is named
+ */
+function fleetValues(fleet, action, host) {
+    if (fleet.hosts === null)
+        return mergeLevels([fleet.flat], action);
+    const found = findHost(fleet, fleet.hosts, host);
+    const values = mergeLevels(found.levels, action);
+    const { text, where } = values.get('host') ?? { text: found.name, where: found.where };
+    return new Map(values).set('host', { text, where, namedBy: host });
+}
+/**
+ * {@link parseFleet} and {@link fleetValues} in one.
+ *
+ * @throws ConfigError as these do
+ */
+const parseFleetFile = (path, text, action, host = '') => fleetValues(parseFleet(path, text), action, host);
+function mergeLevels(levels, action) {
+    const values = new Map();
+    for (const { top, sections } of levels) {
+        for (const [key, value] of top) {
+            if (Object.hasOwn(actions[action], key))
+                values.set(key, value);
+        }
+        for (const [key, value] of sections.get(action) ?? [])
+            values.set(key, value);
+    }
+    return values;
+}
+function findHost({ path }, hosts, host) {
+    const [only] = hosts.values();
+    const found = host === '' && hosts.size === 1 ? only : hosts.get(host.trim());
+    if (found !== undefined)
+        return found;
+    const names = [...hosts.keys()];
+    const shown = names.length > 8 ? [...names.slice(0, 8), '…'] : names;
+    const expected = `the name of a host in ${path}: ${shown.join(', ')}`;
+    if (host === '')
+        throw new errors_ConfigError('input host', 'missing `host`', expected);
+    const value = showValue(host);
+    const problem = `${path} has no such host${value === '' ? '' : `: ${value}`}`;
+    throw new errors_ConfigError('input host', problem, expected);
+}
+function readFleet(file, entries) {
+    const nodes = new Map();
+    for (const entry of entries) {
+        if (!parts.includes(entry.key))
+            throw refusePart(entry);
+        nodes.set(entry.key, entry.node);
+    }
+    const part = (name) => entriesOf(file, nodes.get(name) ?? null);
+    const defaults = readLevel(file, part('defaults'));
+    const groups = new Map();
+    for (const entry of part('groups')) {
+        checkName(entry, 'group');
+        groups.set(entry.key, readLevel(file, entriesOf(file, entry.node)));
+    }
+    const hosts = new Map();
+    for (const entry of part('hosts'))
+        hosts.set(entry.key, readHost(file, entry, defaults, groups));
+    if (hosts.size === 0) {
+        const { where } = entries.find(({ key }) => key === 'hosts') ?? { where: file.path };
+        throw new errors_ConfigError(where, '`hosts` is empty', 'a name for each host');
+    }
+    return { hosts, rollout: readRollout(file, part('rollout'), hosts) };
+}
+/** A known key has its place elsewhere in the file. */
+function refusePart({ key, where }) {
+    if (!levelKeys.includes(key)) {
+        return new errors_ConfigError(where, shown_value_describeKey(key, parts, allKeys), `one of ${parts.join(', ')}`);
+    }
+    const problem = `\`${key}\` beside \`hosts\``;
+    return new errors_ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
+}
+function readHost(file, entry, defaults, groups) {
+    checkName(entry, 'host');
+    const entries = entriesOf(file, entry.node);
+    const own = entries.filter(({ key }) => key !== 'groups');
+    const joined = entries
+        .filter(({ key }) => key === 'groups')
+        .flatMap((each) => readNames(file, each))
+        .map(({ text, where }) => {
+        const group = groups.get(text);
+        if (group === undefined)
+            throw unknownName('group', text, where, [...groups.keys()]);
+        return group;
+    });
+    const levels = [defaults, ...joined, readLevel(file, own)];
+    return { name: entry.key, where: entry.where, levels };
+}
+/** The inputs and sections of one level. */
+function readLevel(file, entries) {
+    const top = new Map();
+    const sections = new Map();
+    for (const entry of entries) {
+        if (Object.hasOwn(actions, entry.key)) {
+            const name = entry.key;
+            const known = actions[name];
+            const values = entriesOf(file, entry.node).map((each) => {
+                const input = checkKey(each, known, `an input of ${name}`, { all: allKeys });
+                return [each.key, readValue(file, each, input)];
+            });
+            sections.set(name, new Map(values));
+        }
+        else {
+            const input = checkLevelKey(entry);
+            top.set(entry.key, readValue(file, entry, input));
+        }
+    }
+    return { top, sections };
+}
+function checkLevelKey(entry) {
+    if (parts.includes(entry.key)) {
+        const problem = `\`${entry.key}\` is in the wrong place`;
+        const place = entry.key === 'groups' ? 'at the top of the file or in a host' : 'at the top';
+        throw new errors_ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
+    }
+    return checkKey(entry, everyInput, inputOrAction, {
+        beside: Object.keys(actions),
+        all: allKeys,
+    });
+}
+function readRollout(file, entries, hosts) {
+    const known = rolloutInputs;
+    const names = Object.keys(known);
+    const values = entries.map((entry) => {
+        const input = checkKey(entry, known, `one of ${names.join(', ')}`, {
+            all: [...allKeys, ...names],
+        });
+        return [entry.key, readValue(file, entry, input)];
+    });
+    for (const { text, where } of entries
+        .filter(({ key }) => key === 'canary')
+        .flatMap((each) => readNames(file, each))) {
+        const isKnown = hosts.has(text) || text === 'none';
+        if (!isKnown)
+            throw unknownName('host', text, where, [...hosts.keys()]);
+    }
+    return new Map(values);
+}
+/** One name, or a list of names; each with its own place. */
+function readNames(file, { key, node, where }) {
+    return ((0,dist/* isSeq */.oP)(node) ? node.items : [node]).flatMap((each) => {
+        const item = each;
+        const at = placeOfNode(file, item, where);
+        if (!(0,dist/* isScalar */.jn)(item) || typeof item.value !== 'string') {
+            throw new errors_ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
+        }
+        const names = item.value.split(/[\s,]+/).filter((name) => name !== '');
+        return names.map((text) => ({ text, where: at }));
+    });
+}
+function checkName({ key, where }, kind) {
+    if (fleetName.test(key))
+        return;
+    throw new errors_ConfigError(where, `not a name of a ${kind}`, 'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it');
+}
+function unknownName(kind, name, where, known) {
+    const problem = shown_value_describeKey(name, known).replace('unknown key', `unknown ${kind}`);
+    return new errors_ConfigError(where, problem, `a ${kind} of this file`);
 }
 
 ;// CONCATENATED MODULE: ./src/config/read-inputs.js
@@ -80653,7 +80877,9 @@ function readInputs(inputs, given, fleet) {
     const values = {};
     for (const [name, input] of Object.entries(inputs)) {
         const direct = given(name);
-        const source = direct === '' ? fleet.get(name) : { text: direct, where: `input ${name}` };
+        const standing = fleet.get(name);
+        const isStanding = direct === '' || standing?.namedBy === direct;
+        const source = isStanding ? standing : { text: direct, where: `input ${name}` };
         const text = source?.text ?? input.fallback;
         const where = source?.where ?? `input ${name}`;
         if (text === null) {
@@ -80696,9 +80922,9 @@ function locateError(error, given, fleet) {
         return error;
     const { message, expected } = error;
     const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
-    return new errors_ConfigError(placeOf(value, line), named, expected, { cause: error });
+    return new errors_ConfigError(read_inputs_placeOf(value, line), named, expected, { cause: error });
 }
-function placeOf({ where, firstLine }, line) {
+function read_inputs_placeOf({ where, firstLine }, line) {
     if (line === undefined || firstLine === undefined)
         return where;
     return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
@@ -82045,9 +82271,9 @@ function readFleetValues(name) {
         }
     }
     const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
-    return readFleet(name, path, { required: given('fleet-file') !== '' });
+    return run_readFleet(name, path, { required: given('fleet-file') !== '' });
 }
-function readFleet(name, path, { required }) {
+function run_readFleet(name, path, { required }) {
     let text;
     try {
         text = (0,external_node_fs_namespaceObject.readFileSync)((0,external_node_path_namespaceObject.join)(process.env.GITHUB_WORKSPACE ?? process.cwd(), path), 'utf8');
@@ -82059,7 +82285,7 @@ function readFleet(name, path, { required }) {
         const problem = `cannot read \`${path}\``;
         throw new errors_ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
     }
-    return parseFleetFile(path, text, name);
+    return parseFleetFile(path, text, name, given('host'));
 }
 class GithubRun {
     dryRun;
@@ -83306,6 +83532,7 @@ async function apply(run, agent, plan, about) {
     return run.group('working on the host', async () => {
         for (const parcel of parcels)
             await agent.send(parcel, run.onProgress());
+        about.begin?.();
         const meta = { ...run.meta(unit), ...(release !== undefined && { release }) };
         return agent.apply(plan.operations, meta, run.onProgress(plan));
     });
