@@ -28,6 +28,8 @@ import { describeCost, renderSummary, type SummaryContent } from '../report/summ
 import { FirstLook } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
+import { KeptPlan } from './kept-plan.ts';
+import { Webhook } from './tell-webhook.ts';
 
 /** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
@@ -39,11 +41,31 @@ export async function runAction<Name extends ActionName>(
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
   let fleet: FleetValues = new Map();
+  let webhook: Webhook | null = null;
+  const kept = new KeptPlan(name, {
+    host: given('host'),
+    dryRun: given('dry-run').trim() === 'true',
+    secrets: givenSecrets(name),
+  });
+  const keepPlan = (failure?: string): void =>
+    reporter.attempt('the plan', () => {
+      const path = kept.write(failure);
+      if (path !== null) reporter.output('plan-path', path);
+    });
+  const tell = async (sentence: string, isProblem: boolean): Promise<void> => {
+    const news = { action: name, host: host ?? given('host'), unit: unitOf(name, fleet), sentence };
+    await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
+  };
   try {
+    webhook = Webhook.of(name, given, fleet);
     fleet = readFleetValues(name);
+    webhook = Webhook.of(name, given, fleet);
     const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
     host = (inputs as unknown as HostValues).host;
-    await body(new GithubRun(name, inputs, reporter));
+    const run = new GithubRun(name, inputs, reporter, kept);
+    await body(run);
+    keepPlan();
+    await tell(run.sentence, false);
   } catch (error) {
     const about = { action: name, ...(host !== undefined && { host }) };
     const failure = renderFailure(locateError(error, given, fleet), about);
@@ -57,6 +79,9 @@ export async function runAction<Name extends ActionName>(
       ...(column !== undefined && { startColumn: column }),
     });
     reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
+    keepPlan(view.message);
+    // The message names the action itself.
+    await tell(`${title.slice(name.length + 2)}. ${message}`, true);
     process.exitCode = 1;
   }
   await reporter.flush();
@@ -69,14 +94,16 @@ const given = (input: string): string => core.getInput(input, { trimWhitespace: 
 
 /** What the fleet file says; secrets are masked first. */
 function readFleetValues(name: ActionName): FleetValues {
-  const set: Inputs = actions[name];
-  for (const [input, { secret }] of Object.entries(set)) {
-    if (secret && given(input) !== '') {
-      core.setSecret(given(input));
-    }
-  }
+  for (const secret of givenSecrets(name)) core.setSecret(secret);
   const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
   return readFleet(name, path, { required: given('fleet-file') !== '' });
+}
+
+function givenSecrets(name: ActionName): readonly string[] {
+  const set: Inputs = actions[name];
+  return Object.entries(set)
+    .filter(([input, { secret }]) => secret && given(input) !== '')
+    .map(([input]) => given(input));
 }
 
 function readFleet(
@@ -94,7 +121,7 @@ function readFleet(
     const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
-  return parseFleetFile(path, text, name);
+  return parseFleetFile(path, text, name, given('host'));
 }
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
@@ -102,6 +129,8 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly docs = docsBase(process.env);
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
+  /** How it ended, as the last summary says it. */
+  sentence = '';
   readonly secrets: readonly string[];
   readonly #name: Name;
   readonly #host: HostValues;
@@ -113,8 +142,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   #isSummarized = false;
   #asBefore: readonly Finding[] = [];
   #agent: Agent | null = null;
+  readonly #kept: KeptPlan;
 
-  constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
+  constructor(
+    name: Name,
+    inputs: ValuesOf<(typeof actions)[Name]>,
+    reporter: GithubReporter,
+    kept: KeptPlan,
+  ) {
     this.inputs = inputs;
     this.reporter = reporter;
     this.secrets = secretsOf(actions[name], inputs);
@@ -134,6 +169,8 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     });
     const { unit = '' } = inputs as { readonly unit?: string };
     this.#about = unit === '' ? name : `${name} of ${unit}`;
+    this.#kept = kept;
+    kept.of({ host: this.#host.host, dryRun: this.dryRun, secrets: this.secrets });
   }
 
   async openAgent(): Promise<Agent> {
@@ -155,18 +192,15 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       },
       (note) => this.reporter.info(note),
     );
+    this.#kept.lookedBy(this.#agent);
     return this.#agent;
   }
 
   meta(unit?: string): TransactionMeta {
     const env = process.env;
-    const run =
-      env.GITHUB_RUN_ID === undefined
-        ? `${env.USER ?? 'someone'}@${hostname()}`
-        : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
     return {
       action: this.#name,
-      holder: run,
+      holder: runAddress(),
       sha: env.GITHUB_SHA ?? '',
       actor: env.GITHUB_ACTOR ?? env.USER ?? '',
       lockTimeoutSeconds: this.#host['lock-timeout'],
@@ -245,6 +279,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   report(agent: Agent, result: Result): void {
     this.#annotate(result.findings);
     this.reporter.info(result.sentence);
+    this.#kept.add(result);
     this.reporter.attempt('the report', () => this.#reportDetails(agent, result));
   }
 
@@ -268,6 +303,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     const past = told.length === 0 || this.#isSummarized ? '' : renderFindings(told);
     const markdown = [past, content.markdown ?? ''].filter((part) => part !== '').join('\n\n');
     this.#isSummarized = true;
+    this.sentence = content.sentence;
     this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
     this.reporter.summary(
       renderSummary({
@@ -279,6 +315,20 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       }),
     );
   }
+}
+
+/** The address of the run, or user and host. */
+function runAddress(): string {
+  const { env } = process;
+  return env.GITHUB_RUN_ID === undefined
+    ? `${env.USER ?? 'someone'}@${hostname()}`
+    : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
+}
+
+/** Also where the inputs could not be read; `''`: the action is not about a unit. */
+function unitOf(name: ActionName, fleet: FleetValues): string {
+  const set: Inputs = actions[name];
+  return given('unit') || (fleet.get('unit')?.text ?? set.unit?.fallback ?? '');
 }
 
 function secretsOf(set: Inputs, values: object): readonly string[] {

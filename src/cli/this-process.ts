@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
 import { openAgent } from '../adapters/agent/open-agent.ts';
 import type { CommandTools } from './command.ts';
 import type { Person } from './connection.ts';
@@ -23,11 +24,27 @@ export function toolsOfProcess(): CommandTools {
       ...(process.stdout.isTTY && {
         clear: () => void process.stdout.write('\u001b[H\u001b[2J\u001b[3J'),
       }),
+      // The question is no result, so that stdout may go to a file.
+      ...(process.stdin.isTTY &&
+        process.stderr.isTTY && { ask: (question) => askPerson(question, interrupt) }),
     },
     interrupted: interrupt.signal,
     person: whoTypes(),
     openAgent,
   };
+}
+
+async function askPerson(question: string, interrupt: AbortController): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  // The reader takes Ctrl+C from the terminal; at the end of the input there is no answer.
+  lines.once('SIGINT', () => interrupt.abort());
+  const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
+  try {
+    const { signal } = interrupt;
+    return await Promise.race([lines.question(question, { signal }), ended]);
+  } finally {
+    lines.close();
+  }
 }
 
 function whoTypes(): Person {

@@ -36,7 +36,8 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<Dep
   await refuseEnvironment(agent, plan);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const tell = (done: Outcome | null) => tellRestart(agent, plan, done);
-  const about = { subject: unit, unit, release, tell };
+  const begin = () => run.output('begun', 'true');
+  const about = { subject: unit, unit, release, tell, begin };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
   await settleAbandoned(run, agent, { plan, outcome }, desired);
   return { plan, outcome };

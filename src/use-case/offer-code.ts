@@ -26,7 +26,8 @@ export async function openRunCode(
   const brought = await offerCode(openRunClone(), desired, fact, runCommit);
   if (brought === null) return { offer: null, about: {} };
   const { offer, parcels } = brought;
-  return { offer, about: { parcels, extra: { details: renderCommitLog(offer) } } };
+  const change = { from: currentCommitOf(fact.tree), to: offer.commit, log: offer.log };
+  return { offer, about: { parcels, extra: { details: renderCommitLog(offer) }, code: change } };
 }
 
 /**
