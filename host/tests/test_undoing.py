@@ -17,7 +17,7 @@ FIRST, SECOND = "20260101T000000-0001", "20260101T000001-0002"
 
 def test_a_transaction_is_told_with_its_unit(host: Host) -> None:
     begin(host.state, [], FIRST, unit="one.service")
-    begin(host.state, [], SECOND)
+    begin(host.state, [], SECOND, unit=None)
     found = [(each["id"], each["unit"]) for each in transactions.look({}, host)]
     assert found == [(FIRST, "one.service"), (SECOND, None)]
     only = transactions.look({"unit": "one.service"}, host)
