@@ -23,7 +23,7 @@ export interface BundleOptions {
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
 export async function runBundle(
-  action: ActionName | 'soak-issue',
+  action: ActionName | 'fleet' | 'soak-issue',
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {
@@ -37,7 +37,7 @@ export async function runBundle(
 
 async function runIn(
   folder: string,
-  action: ActionName | 'soak-issue',
+  action: ActionName | 'fleet' | 'soak-issue',
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions,
 ): Promise<BundleRun> {
