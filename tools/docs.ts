@@ -16,6 +16,8 @@ import { reportSchema } from '../src/report/report-shape.ts';
 import { renderActionYml, renderPipelineYml } from './action-yml.ts';
 import { renderChecksPage } from './checks-page.ts';
 import { renderFatePage } from './fate-page.ts';
+import { allMessages } from './messages/all-messages.ts';
+import { withErrors } from './messages/troubleshooting-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -161,6 +163,8 @@ function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/fleet.schema.json', `${JSON.stringify(fleetSchema(), null, 2)}\n`];
   yield ['docs/reference/report.schema.json', `${JSON.stringify(reportSchema(), null, 2)}\n`];
   yield* unitRulePages();
+  const troubleshooting = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8');
+  yield ['docs/troubleshooting.md', withErrors(troubleshooting, allMessages())];
   yield [
     'docs/reference/policy.md',
     withTables(

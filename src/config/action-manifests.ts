@@ -1,6 +1,7 @@
 import { type ActionName, actions } from './action-inputs.ts';
 import { fleetInputs } from './fleet-inputs.ts';
 import type { Inputs } from './input.ts';
+import { planCommentInputs } from './plan-comment-inputs.ts';
 import { mostMatrices } from './rollout-inputs.ts';
 import { soakIssueInputs } from './soak-issue-inputs.ts';
 
@@ -18,14 +19,22 @@ const commonOutputs = {
   transaction: 'Id of the transaction on the host; empty if nothing was changed.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName | 'fleet' | 'soak-issue', ActionManifest>> = {
+/** Actions that know no host, only GitHub. */
+export type GithubAction = 'soak-issue' | 'plan-comment';
+
+const planOutput = {
+  'plan-path':
+    'With `dry-run`: folder on the runner with the plans of this job, for the action plan-comment.',
+} as const;
+
+export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', ActionManifest>> = {
   provision: {
     title: 'Celeriac: provision',
     description:
       'Sets up swap on a Celery host: the file, the kernel, fstab and swappiness, from any state.',
     icon: 'hard-drive',
     inputs: actions.provision,
-    outputs: commonOutputs,
+    outputs: { ...commonOutputs, ...planOutput },
   },
   'deploy-worker': {
     title: 'Celeriac: deploy worker',
@@ -44,6 +53,7 @@ export const manifests: Readonly<Record<ActionName | 'fleet' | 'soak-issue', Act
       settled:
         'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if they were not looked for, or could not be judged.',
       left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
+      ...planOutput,
     },
   },
   cleanup: {
@@ -55,6 +65,7 @@ export const manifests: Readonly<Record<ActionName | 'fleet' | 'soak-issue', Act
       ...commonOutputs,
       found: 'Number of stuck or orphaned rows.',
       repaired: 'Number of rows that were changed.',
+      ...planOutput,
     },
   },
   verify: {
@@ -103,6 +114,13 @@ export const manifests: Readonly<Record<ActionName | 'fleet' | 'soak-issue', Act
     icon: 'alert-circle',
     inputs: soakIssueInputs,
     outputs: { issue: 'Address of the issue; empty if none was opened or changed.' },
+  },
+  'plan-comment': {
+    title: 'Celeriac: plan comment',
+    description: 'Keeps one comment on a pull request that says what merging changes on each host.',
+    icon: 'message-square',
+    inputs: planCommentInputs,
+    outputs: { comment: 'Address of the comment; empty if none was written or changed.' },
   },
 };
 

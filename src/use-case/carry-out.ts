@@ -21,6 +21,7 @@ export interface About {
   /** Just before the host is asked to change something. */
   readonly begin?: () => void;
   readonly extra?: Result['extra'];
+  readonly code?: Result['code'];
   /** What to report besides the steps. */
   readonly tell?: (outcome: Outcome | null) => Told | Promise<Told>;
   /** The result for programs. */
@@ -64,6 +65,7 @@ export async function carryOut(
     outcome,
     findings: told?.findings ?? [],
     ...(about.extra !== undefined && { extra: about.extra }),
+    ...(about.code !== undefined && { code: about.code }),
     ...(about.data !== undefined && { data: about.data(outcome) }),
   });
   if (outcome !== null && !committed) throw outcomeToHostError(outcome, plan.operations);

@@ -16,8 +16,13 @@ const folder = join(root, '.github/workflows');
 const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
 const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
 
-/** The first two work on the runner alone; the last one is called by others, for many hosts. */
-const writers = files.filter((file) => !['ci.yml', 'nightly.yml', 'pipeline.yml'].includes(file));
+/** These work on the runner alone. */
+const onRunner = ['ci.yml', 'nightly.yml', 'release.yml'];
+/** This one is called by others, for many hosts. */
+const called = ['pipeline.yml'];
+/** This one only looks, so a newer run may cut it off. */
+const readers = ['plan.yml'];
+const writers = files.filter((file) => ![...onRunner, ...called, ...readers].includes(file));
 
 const repository = packageJson.repository.replace('github:', '');
 const version = `v${packageJson.version}`;
@@ -90,10 +95,11 @@ describe('the key', () => {
   const jobsOf = (file: string) =>
     Object.values((parse(read(file)) as { jobs: Record<string, { environment?: string }> }).jobs);
 
-  it.each(writers)('is read in %s only with an environment', (file) => {
+  it.each([...writers, ...readers])('is read in %s only with an environment', (file) => {
     for (const job of jobsOf(file)) {
       const usesKey = JSON.stringify(job).includes('secrets.');
-      if (usesKey) expect(job.environment).toMatch(/^production$|'production-scheduled'/);
+      const known = /^production$|^production-plan$|'production-scheduled'/;
+      if (usesKey) expect(job.environment).toMatch(known);
     }
   });
 
@@ -124,6 +130,53 @@ describe('the key', () => {
       expect(broken).not.toBe(soak);
       const faults = (await findFaults('soak.yml', broken)).join('\n');
       expect(faults).toMatch(/issues: write is more than contents: read/);
+    }
+  });
+});
+
+describe('plan.yml', () => {
+  const plan = parse(read('plan.yml')) as {
+    on: object;
+    concurrency: { group: string };
+    jobs: Record<
+      string,
+      {
+        if: string;
+        environment?: string;
+        permissions: object;
+        steps: { uses?: string; with?: Record<string, unknown> }[];
+      }
+    >;
+  };
+  const jobs = Object.entries(plan.jobs);
+  const withKey = jobs.filter(([, job]) => JSON.stringify(job).includes('secrets.'));
+
+  it('runs for pull requests as they are, one run for each', () => {
+    expect(Object.keys(plan.on)).toEqual(['pull_request']);
+    expect(plan.concurrency.group).toContain('github.event.pull_request.number');
+  });
+
+  it('has its key in one job, which runs for no fork, and the right to write in another', () => {
+    expect(withKey.map(([id, { environment }]) => [id, environment])).toEqual([
+      ['plan', 'production-plan'],
+    ]);
+    expect(plan.jobs.plan?.if).toContain(
+      '&& github.event.pull_request.head.repo.full_name == github.repository',
+    );
+    const writing = jobs.filter(([, { permissions }]) => /write/.test(JSON.stringify(permissions)));
+    expect(writing.map(([id]) => id)).toEqual(['comment']);
+    expect(plan.jobs.comment).not.toHaveProperty('environment');
+  });
+
+  it('only looks, by the user that may only look, at what deploy.yml changes', () => {
+    const deploy = parse(read('deploy.yml')) as typeof plan;
+    const stepsOf = (of: typeof plan) => Object.values(of.jobs).flatMap(({ steps }) => steps);
+    const actionsOfPlan = stepsOf(plan).filter((step) => 'host' in (step.with ?? {}));
+    expect(actionsOfPlan).toHaveLength(3);
+    for (const { uses, with: given } of actionsOfPlan) {
+      const own = { user: '${{ vars.CELERIAC_PLAN_USER }}', agent: 'installed', 'dry-run': true };
+      const applied = stepsOf(deploy).find((step) => step.uses === uses)?.with;
+      expect(given).toEqual({ ...applied, ...own });
     }
   });
 });
@@ -212,6 +265,53 @@ describe('pipeline.yml', () => {
       if (manifest === undefined) expect(uses).toMatch(/@[0-9a-f]{40}$/);
       else expect(Object.keys(manifest.inputs)).toEqual(expect.arrayContaining(Object.keys(given)));
     }
+  });
+});
+
+describe('doctor.yml', () => {
+  it('changes nothing and sends nothing', () => {
+    const { jobs } = parse(read('doctor.yml')) as {
+      jobs: Record<string, { steps: { uses?: string; with?: Record<string, unknown> }[] }>;
+    };
+    const steps = Object.values(jobs)
+      .flatMap((job) => job.steps)
+      .filter((step) => 'host' in (step.with ?? {}));
+    expect(steps.map((step) => step.with?.['dry-run'])).toEqual(steps.map(() => true));
+    const verify = steps.filter(({ uses }) => uses === './actions/verify');
+    expect(verify.map((step) => step.with)).toMatchObject([{ gate: 'none', confirm: false }]);
+  });
+});
+
+describe('a release', () => {
+  const release = read('release.yml');
+
+  it.each([
+    ['by a branch as well', '  push:\n    tags:', '  push:\n    branches: [main]\n    tags:'],
+    [
+      'in a job that runs the repository',
+      '      - name: Create the release\n        run: |',
+      '      - name: Create the release\n        run: |\n          bash .ci/run',
+    ],
+    [
+      'in a job that checks it out',
+      '      - uses: actions/download-artifact@',
+      '      - uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd\n      - uses: actions/download-artifact@',
+    ],
+  ])('may not write to the repository %s', async (_, from, to) => {
+    const broken = release.replaceAll(from, to);
+    expect(broken).not.toBe(release);
+    expect((await findFaults('release.yml', broken)).join('\n')).toMatch(
+      /contents: write is more than contents: read/,
+    );
+  });
+
+  it('comes after every test and the comparison of bundles', () => {
+    const { jobs } = parse(release) as {
+      jobs: Record<string, { needs?: string[]; steps: object[] }>;
+    };
+    expect(JSON.stringify(jobs.tests?.steps)).toContain('bash .ci/run');
+    expect(jobs.attest?.needs).toContain('tests');
+    expect(jobs.publish?.needs).toContain('attest');
   });
 });
 
