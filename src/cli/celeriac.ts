@@ -9,6 +9,7 @@ import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
+import { flagsByName, fleetFlag } from './fleet.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { init } from './init.ts';
@@ -69,7 +70,8 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
   try {
     if (command === undefined) throw unknownCommand(name);
-    const flags = parseFlags(command, rest);
+    const parsed = parseFlags(command, rest);
+    const flags = command.own.includes(fleetFlag) ? flagsByName(parsed) : parsed;
     if (flags.has('host')) for (const note of loginOf(flags).notes) terminal.note(note);
     return await command.run(flags, { ...tools, terminal });
   } catch (error) {

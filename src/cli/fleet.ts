@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type ActionName, hostInputs } from '../config/action-inputs.ts';
-import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
+import { type Fleet, type FleetValues, fleetValues, parseFleet } from '../config/fleet-file.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CommandTools } from './command.ts';
 import { loginOf } from './connection.ts';
@@ -42,7 +42,8 @@ export function readFleet(
   const given = flags.get('fleet-file');
   const path = given ?? hostInputs['fleet-file'].fallback ?? '';
   if (given === 'none' || (given === undefined && !existsSync(path))) return new Map();
-  const values = parseFleetFile(path, readText(path), action);
+  const fleet = parseFleet(path, readText(path));
+  const values = fleetValues(fleet, action, flags.get(namedHost) ?? flags.get('host') ?? '');
   const of = values.get('host')?.text ?? '';
   requireHost(flags, path, of);
   if (of !== '' && !isSame(flags, of)) {
@@ -54,12 +55,49 @@ export function readFleet(
   return new Map([...values].filter(([name]) => !login.has(name)));
 }
 
-function readText(path: string): string {
+/** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
+export const namedHost = 'host of the fleet file';
+
+/** What the fleet file says about reaching a host by its name. */
+const reach = ['host', 'port', 'user', 'agent', 'proxy-jump', 'connect-timeout'] as const;
+
+/** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
+export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): GivenFlags {
+  const values = fleetValues(fleet, 'deploy-worker', name);
+  const reached = reach.flatMap((key) => {
+    const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
+    return text === undefined ? [] : [[key, text] as const];
+  });
+  return new Map([...flags, ...reached, [namedHost, name]]);
+}
+
+/** The flags as they are, or those of the host whose name `--host` is in the fleet file. */
+export function flagsByName(flags: GivenFlags): GivenFlags {
+  const given = flags.get('fleet-file');
+  const path = given ?? hostInputs['fleet-file'].fallback ?? '';
+  const name = flags.get('host');
+  if (name === undefined || given === 'none' || !existsSync(path)) return flags;
+  const fleet = parseFleet(path, readText(path));
+  return fleet.hosts?.has(name) === true ? flagsOfHost(flags, fleet, name) : flags;
+}
+
+/**
+ * A file with several hosts.
+ *
+ * @throws ConfigError when there is none, or it is for one host
+ */
+export function readFleetOfHosts(path: string): Fleet {
+  const fleet = parseFleet(path, readText(path, '--fleet'));
+  if (fleet.hosts !== null) return fleet;
+  throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
+}
+
+function readText(path: string, flag = '--fleet-file'): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     const expected = 'the path of an existing file, or `none`';
-    throw new ConfigError('--fleet-file', `cannot read ${path}`, expected, { cause });
+    throw new ConfigError(flag, `cannot read ${path}`, expected, { cause });
   }
 }
 
