@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { openAgent } from '../adapters/agent/open-agent.ts';
 import type { CommandTools } from './command.ts';
 import type { Person } from './connection.ts';
+import { showsColour } from './paint.ts';
 
 /** The terminal, the user and Ctrl+C of this process. */
 export function toolsOfProcess(): CommandTools {
@@ -15,6 +16,10 @@ export function toolsOfProcess(): CommandTools {
     terminal: {
       out: (text) => void process.stdout.write(text),
       note: (line) => void process.stderr.write(`${line}\n`),
+      colours: {
+        out: showsColour(process.stdout, process.env),
+        note: showsColour(process.stderr, process.env),
+      },
       // Home, then everything below: without the flicker of an empty screen.
       ...(process.stdout.isTTY && {
         clear: () => void process.stdout.write('\u001b[H\u001b[2J\u001b[3J'),

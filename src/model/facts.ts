@@ -785,6 +785,8 @@ export interface TransactionFact {
   readonly id: string;
   readonly action: string;
   readonly holder: string;
+  /** The worker that it is about; `null`: the host. Absent: the agent is older than the question. */
+  readonly unit?: string | null;
   readonly startedAt: EpochSeconds;
   readonly state: 'open' | 'committed' | 'undone' | 'undo-failed';
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
