@@ -18,7 +18,12 @@ export interface SshLogin extends KeyChoice {
   readonly port: string;
   readonly user: string;
   readonly proxyJump: string;
-  /** The lines of the person's own known_hosts for these hosts. */
+  /**
+   * The lines of the person's own known_hosts for these hosts; read when it is asked for, because to
+   * `celeriac init` the host may be new.
+   *
+   * @throws ConfigError when there are none
+   */
   readonly knownHosts: string;
   readonly agentSocket: string;
 }
@@ -50,8 +55,7 @@ const read: readonly string[] = [
 ];
 
 /**
- * @throws ConfigError for a setting that cannot be followed, a file that cannot be read, or a host whose
- * key is not pinned
+ * @throws ConfigError for a setting that cannot be followed, or a file that cannot be read
  */
 export function readSshLogin(flags: GivenFlags): SshLogin {
   const alias = flags.get('host') ?? '';
@@ -83,8 +87,15 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
   const pins = [found, ...(via === null ? [] : [via.found])].flatMap((each) =>
     knownHostsFilesOf(flags, each, toFile),
   );
-  const knownHosts = readPins([...new Set(pins)], login.host, Number(tokens.p), via?.jump ?? null);
-  return { ...login, ...key, knownHosts, notes: [...notesOf(found), ...key.notes] };
+  const port = Number(tokens.p);
+  return {
+    ...login,
+    ...key,
+    get knownHosts() {
+      return readPins([...new Set(pins)], login.host, port, via?.jump ?? null);
+    },
+    notes: [...notesOf(found), ...key.notes],
+  };
 }
 
 function sourceOf(flags: GivenFlags): SshConfigSource {
