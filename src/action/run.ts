@@ -12,20 +12,20 @@ import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
+import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
-import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
-import { describeDeed, renderFailure } from '../report/failure.ts';
+import { renderFailure } from '../report/failure.ts';
 import { lineOf, sortFindings, titleAsBefore } from '../report/lasting.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { isNews, renderProbes } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
+import { FirstLook } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 import { KeptPlan } from './kept-plan.ts';
@@ -121,7 +121,7 @@ function readFleet(
     const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
-  return parseFleetFile(path, text, name);
+  return parseFleetFile(path, text, name, given('host'));
 }
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
@@ -136,11 +136,10 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly #host: HostValues;
   readonly #begun = performance.now();
   readonly #about: string;
-  /** `null`: not looked at yet. */
-  #past: PastFact | null = null;
+  readonly #first: FirstLook;
   #plans = 0;
-  /** What the summary shows below the plan, once. */
-  #told: readonly Finding[] = [];
+  /** What was told of the past stands in the summary once: a run may report more than once. */
+  #isSummarized = false;
   #asBefore: readonly Finding[] = [];
   #agent: Agent | null = null;
   readonly #kept: KeptPlan;
@@ -158,6 +157,16 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
     this.dryRun = this.#host['dry-run'];
+    this.#first = new FirstLook({
+      action: name,
+      dryRun: this.dryRun,
+      meta: () => this.meta(),
+      onProgress: () => this.onProgress(),
+      group: (title, work) => this.group(title, work),
+      tell: (findings) => this.#annotate(findings),
+      tellDeed: (level, message) => reporter[level](message, name),
+      delivered,
+    });
     const { unit = '' } = inputs as { readonly unit?: string };
     this.#about = unit === '' ? name : `${name} of ${unit}`;
     this.#kept = kept;
@@ -199,38 +208,8 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     };
   }
 
-  async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
-    if (this.#past !== null) return agent.look(query);
-    const facts = await agent.look({ past: {}, ...query });
-    const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
-    this.#past = past;
-    // A verification judges the host as it finds it.
-    const mayRecover = !this.dryRun && this.#name !== 'verify';
-    // An open transaction may also be another run at work: then this waits and recovers nothing.
-    const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
-    const recovered = unfinished && mayRecover ? await this.#recover(agent) : [];
-    const otherwise = this.#name === 'verify' ? 'judges' : 'plans';
-    this.#told = describePast(past, mayRecover ? 'works' : otherwise);
-    this.#annotate(this.#told);
-    const told = [...past.untold.map(({ id }) => id), ...recovered];
-    if (told.length > 0 && !this.dryRun) {
-      // A run that dies before its report is out must not hide it from the next one.
-      await delivered();
-      await agent.acknowledge(told);
-    }
-    return unfinished && mayRecover ? agent.look(query) : facts;
-  }
-
-  /** Returns the transactions that were undone, and reported. */
-  async #recover(agent: Agent): Promise<readonly string[]> {
-    const deeds = await this.group('an earlier run did not finish', () =>
-      agent.recover(this.meta(), this.onProgress()),
-    );
-    for (const deed of deeds) {
-      const { message, whole } = describeDeed(deed);
-      this.reporter[whole ? 'warning' : 'error'](message, this.#name);
-    }
-    return deeds.map(({ transaction }) => transaction);
+  look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
+    return this.#first.look(agent, query);
   }
 
   onProgress(plan?: Plan): OnProgress {
@@ -268,12 +247,12 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   async #showFindings(findings: readonly Finding[]): Promise<void> {
     this.#plans += 1;
     const about = this.#plans === 1 ? this.#about : `${this.#about}, plan ${this.#plans}`;
-    const notices = this.dryRun ? {} : (this.#past?.notices ?? {});
+    const notices = this.dryRun ? {} : (this.#first.past?.notices ?? {});
     const { news, asBefore, told } = sortFindings(findings, about, notices);
     this.#annotate(news);
     this.#asBefore = asBefore;
     if (asBefore.length > 0) await this.showDetails(titleAsBefore(asBefore), asBefore.map(lineOf));
-    if (told === null || this.dryRun || this.#past === null || this.#agent === null) return;
+    if (told === null || this.dryRun || this.#first.past === null || this.#agent === null) return;
     await delivered();
     await this.#agent.acknowledge([], told);
   }
@@ -320,10 +299,10 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
     const seconds = (performance.now() - this.#begun) / 1000;
     const wire = agent.traffic;
-    const past = this.#told.length === 0 ? '' : renderFindings(this.#told);
+    const { told } = this.#first;
+    const past = told.length === 0 || this.#isSummarized ? '' : renderFindings(told);
     const markdown = [past, content.markdown ?? ''].filter((part) => part !== '').join('\n\n');
-    // A run may report more than once.
-    this.#told = [];
+    this.#isSummarized = true;
     this.sentence = content.sentence;
     this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
     this.reporter.summary(

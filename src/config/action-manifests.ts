@@ -1,6 +1,8 @@
 import { type ActionName, actions } from './action-inputs.ts';
+import { fleetInputs } from './fleet-inputs.ts';
 import type { Inputs } from './input.ts';
 import { planCommentInputs } from './plan-comment-inputs.ts';
+import { mostMatrices } from './rollout-inputs.ts';
 import { soakIssueInputs } from './soak-issue-inputs.ts';
 
 /** Content of an `action.yml`. The files are generated from this (`npm run docs`). */
@@ -25,7 +27,7 @@ const planOutput = {
     'With `dry-run`: folder on the runner with the plans of this job, for the action plan-comment.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName | GithubAction, ActionManifest>> = {
+export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', ActionManifest>> = {
   provision: {
     title: 'Celeriac: provision',
     description:
@@ -42,6 +44,10 @@ export const manifests: Readonly<Record<ActionName | GithubAction, ActionManifes
     inputs: actions['deploy-worker'],
     outputs: {
       ...commonOutputs,
+      begun:
+        '`true` once the host was asked to change something; then empty outputs mean that the end was not seen.',
+      result:
+        'How the transaction ended: `committed`, `undone` or `undo-failed`. Empty if nothing was changed.',
       downtime:
         'Seconds without a worker that accepts tasks: from the last moment at which the old worker may have accepted one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
       settled:
@@ -80,6 +86,28 @@ export const manifests: Readonly<Record<ActionName | GithubAction, ActionManifes
         'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
   },
+  fleet: {
+    title: 'Celeriac: fleet',
+    description:
+      'Plans the deploy of many hosts as matrices, and says where it has left each of them.',
+    icon: 'server',
+    inputs: fleetInputs,
+    outputs: {
+      plan: 'With `plan`: the rollout as JSON, for the other tasks.',
+      'max-parallel': 'With `plan`: how many hosts are deployed at the same time.',
+      canary: 'With `plan`: names of the canaries as a JSON list.',
+      ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
+      go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
+      state: 'With `end`: `confirmed`, `taken-back`, `untouched` or `unknown`.',
+      artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
+      path: 'With `start` and `end`: folder with the record of the host.',
+      ...numbered(
+        'back',
+        'With `decide`: the next hosts to take back as a JSON list, at most 256, each with `host` and `transaction`.',
+      ),
+      states: 'With `conclude`: the state of every host as a JSON object.',
+    },
+  },
   'soak-issue': {
     title: 'Celeriac: soak issue',
     description: 'Opens one issue about a release that failed its soak, and updates it.',
@@ -95,3 +123,8 @@ export const manifests: Readonly<Record<ActionName | GithubAction, ActionManifes
     outputs: { comment: 'Address of the comment; empty if none was written or changed.' },
   },
 };
+
+function numbered(name: string, what: string): Readonly<Record<string, string>> {
+  const numbers = Array.from({ length: mostMatrices }, (_, index) => index + 1);
+  return Object.fromEntries(numbers.map((number) => [`${name}-${number}`, what]));
+}

@@ -66,6 +66,10 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
   ...outputsOf('jobs', 'cleanup'),
   ...withoutSoak(outputsOf('gate', 'verify')),
   ...outputsOf('worker', 'deploy-worker'),
+  'rolled-back': [
+    '`success` or `failure` of the roll-back after a failed gate; `skipped` or empty: there was none.',
+    'steps.back.outcome',
+  ],
   changed: [
     '`true` if anything on the host was changed.',
     "steps.swap.outputs.changed == 'true' || steps.worker.outputs.changed == 'true' || steps.jobs.outputs.changed == 'true'",

@@ -18,6 +18,8 @@ export interface About {
   readonly parcels?: readonly Parcel[];
   /** Between the plan and its application. */
   readonly pause?: Pause;
+  /** Just before the host is asked to change something. */
+  readonly begin?: () => void;
   readonly extra?: Result['extra'];
   readonly code?: Result['code'];
   /** What to report besides the steps. */
@@ -75,6 +77,7 @@ async function apply(run: Run, agent: Agent, plan: Plan, about: About): Promise<
   if (pause !== undefined) await run.pause(pause);
   return run.group('working on the host', async () => {
     for (const parcel of parcels) await agent.send(parcel, run.onProgress());
+    about.begin?.();
     const meta = { ...run.meta(unit), ...(release !== undefined && { release }) };
     return agent.apply(plan.operations, meta, run.onProgress(plan));
   });

@@ -46223,7 +46223,9 @@ const showValue = (text) => /^[A-Za-z0-9._/+,-](?:[A-Za-z0-9._/+, -]{0,58}[A-Za-
  * quotes are missing.
  */
 function describeKey(key, known, all = known) {
-    const meant = known.find((name) => resembles(key, name));
+    const [meant] = known
+        .filter((name) => resembles(key, name))
+        .sort((one, other) => distance(key, one) - distance(key, other));
     if (meant !== undefined)
         return `unknown key \`${key}\`; did you mean \`${meant}\`?`;
     return all.some((name) => resembles(key, name)) ? `unknown key \`${key}\`` : 'unknown key';
@@ -46261,7 +46263,9 @@ function readInputs(inputs, given, fleet) {
     const values = {};
     for (const [name, input] of Object.entries(inputs)) {
         const direct = given(name);
-        const source = direct === '' ? fleet.get(name) : { text: direct, where: `input ${name}` };
+        const standing = fleet.get(name);
+        const isStanding = direct === '' || standing?.namedBy === direct;
+        const source = isStanding ? standing : { text: direct, where: `input ${name}` };
         const text = source?.text ?? input.fallback;
         const where = source?.where ?? `input ${name}`;
         if (text === null) {
@@ -56125,9 +56129,18 @@ const maybeDurationInput = (described) => input({ ...described, fallback: '' }, 
 });
 /** A duration, or `off` for 0 s. */
 const optionalDurationInput = (described) => input(described, 'a duration such as 5m, at most 24d, or `off`', (text) => text.trim() === 'off' ? seconds(0) : timer(text));
-const integerInput = (described, range) => input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
+const integerInput = (described, range) => inJson(integerJson(range), input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
+}));
+const integerJson = ({ min, max }) => ({
+    type: 'integer',
+    minimum: min,
+    maximum: max,
+});
+const inJson = (json, of) => ({
+    ...of,
+    json,
 });
 /** Hours, also a part of one. */
 const hoursInput = (described, range) => input(described, `a number of hours from ${range.min} to ${range.max}, such as 24 or 0.5`, (text) => {
@@ -56135,18 +56148,18 @@ const hoursInput = (described, range) => input(described, `a number of hours fro
     return value >= range.min && value <= range.max ? value : null;
 });
 /** An integer, or empty. */
-const maybeIntegerInput = (described, range) => input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
+const maybeIntegerInput = (described, range) => inJson(integerJson(range), input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
     if (text.trim() === '') {
         return { value: null };
     }
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? { value } : null;
-});
-const booleanInput = (described) => input(described, '`true` or `false`', (text) => {
+}));
+const booleanInput = (described) => inJson({ type: 'boolean' }, input(described, '`true` or `false`', (text) => {
     const word = text.trim().toLowerCase();
     return word === 'true' ? true : word === 'false' ? false : null;
-});
-const choiceInput = (described, choices) => input(described, `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`, (text) => choices.find((choice) => choice === text.trim()) ?? null);
+}));
+const choiceInput = (described, choices) => inJson({ enum: choices }, input(described, `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`, (text) => choices.find((choice) => choice === text.trim()) ?? null));
 /** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 const patternInput = (described, expected, pattern) => input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
 /**
