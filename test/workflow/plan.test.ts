@@ -112,7 +112,7 @@ function steady(body: string): string {
   return (
     named
       .replaceAll(machine.host, 'vps.example.com')
-      .replace(/\(https?:[^)]*\/actions\/runs\/[^)]*\)/g, '(the run)')
+      .replace(/\(https?:[^)]*\/actions\/runs\/[^)]*\)/g, '(https://forge.test/the-run)')
       .replace(/https?:\S*\/docs\//g, 'docs/')
       .replace(/\b\d+(?:\.\d+)? (?:[KMG]i)?B to transfer/g, 'some bytes to transfer')
       .replace(/(lib\/celeriac\/)[0-9a-f]{12}/g, '$1(module)')
