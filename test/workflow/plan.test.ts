@@ -7,7 +7,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { Clone } from '../host/lib/clone.ts';
 import { CHECKOUT, moveToShop } from '../host/lib/shop.ts';
 import { shell, UNIT } from '../host/lib/worker.ts';
-import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
+import { runWorkflow, type WorkflowHost, type WorkflowRun } from '../lib/act.ts';
 import { CommentsApi } from '../lib/comments-api.ts';
 import { resultsOf } from './deploy-host.ts';
 
@@ -56,7 +56,7 @@ beforeAll(async () => {
   repository.git('checkout', '-q', '-b', 'trial');
   repository.git('merge', '-q', '--no-ff', '-m', 'Merge feature into main', 'feature');
   commits.trial = repository.git('rev-parse', 'HEAD');
-  for (const name of ['.github/workflows/plan.yml', 'actions']) {
+  for (const name of ['.github/workflows', 'actions']) {
     cpSync(join(root, name), join(repository.folder, name), { recursive: true });
   }
 });
@@ -67,39 +67,39 @@ afterAll(async () => {
   await machine?.stop();
 });
 
+/** With the key that may only look. */
+const planHost = (): WorkflowHost => {
+  const { host, sshPort, knownHosts } = machine;
+  return { host, sshPort, knownHosts, key: readFileSync(join(keys, 'plan'), 'utf8') };
+};
+
+const variables = {
+  CELERIAC_PLAN_USER: 'celeriac-plan',
+  CELERIAC_SOURCE: 'git',
+  CELERIAC_CONCURRENCY: '1',
+  CELERIAC_MEMORY_MAX: '800M',
+  CELERIAC_MEMORY_HIGH: '600M',
+};
+
 /** plan.yml for a pull request from a branch of this repository. */
 function plan(
   from = 'someone/slideshow',
   more: Readonly<Record<string, string>> = {},
 ): Promise<WorkflowRun> {
-  const key = readFileSync(join(keys, 'plan'), 'utf8');
-  const { host: name, sshPort, knownHosts } = machine;
-  return runWorkflow(
-    'plan.yml',
-    'pull_request',
-    { host: name, sshPort, key, knownHosts },
-    {
-      repository: repository.folder,
-      variables: {
-        CELERIAC_PLAN_USER: 'celeriac-plan',
-        CELERIAC_SOURCE: 'git',
-        CELERIAC_CONCURRENCY: '1',
-        CELERIAC_MEMORY_MAX: '800M',
-        CELERIAC_MEMORY_HIGH: '600M',
-        ...more,
+  return runWorkflow('plan.yml', 'pull_request', planHost(), {
+    repository: repository.folder,
+    variables: { ...variables, ...more },
+    event: {
+      pull_request: {
+        number: 7,
+        head: { sha: commits.head, ref: 'feature', repo: { full_name: from } },
+        base: { ref: 'main' },
+        user: { login: 'anna' },
       },
-      event: {
-        pull_request: {
-          number: 7,
-          head: { sha: commits.head, ref: 'feature', repo: { full_name: from } },
-          base: { ref: 'main' },
-          user: { login: 'anna' },
-        },
-      },
-      env: { GITHUB_REPOSITORY: 'someone/slideshow', GITHUB_API_URL: api.url },
-      token: api.token,
     },
-  );
+    env: { GITHUB_REPOSITORY: 'someone/slideshow', GITHUB_API_URL: api.url },
+    token: api.token,
+  });
 }
 
 /** Without what differs from run to run. */
@@ -160,4 +160,20 @@ it('runs no step with a key for a fork, and says why', async () => {
   expect(resultsOf(run)).toEqual({ 'Say why': 'success' });
   expect(run.summaries.join('\n')).toContain('Pull requests from forks');
   expect(api.requests).toHaveLength(before);
+});
+
+it('has a doctor that changes nothing, and says what to do', async () => {
+  const before = await state();
+  const run = await runWorkflow('doctor.yml', 'workflow_dispatch', planHost(), {
+    repository: repository.folder,
+    variables,
+  });
+  expect(await state()).toBe(before);
+  const log = run.lines.join('\n');
+  expect(resultsOf(run), log).toMatchObject({ Swap: 'success', Rules: 'success' });
+  expect(log).not.toMatch(/Confirmed|sent to/);
+  const advice = run.summaries.find((text) => text.includes('### What to do')) ?? '';
+  expect(advice.match(/^- .*$/gm), advice).toHaveLength(2);
+  expect(advice).toContain('run *deploy* to make the changes');
+  expect(advice).not.toContain('could not be judged');
 });
