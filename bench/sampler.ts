@@ -1,3 +1,4 @@
+import { seconds } from '../src/model/units.ts';
 import { Hand } from '../test/host/lib/hand.ts';
 import { startSupportedUnit, supportedUnit } from '../test/host/lib/units.ts';
 import { BACKEND, UNIT } from '../test/host/lib/worker.ts';
@@ -65,7 +66,9 @@ async function main(): Promise<void> {
     );
     const unit = supportedUnit('celery,batch,links,variations', CHATTY);
     await startSupportedUnit(hand.machine, unit);
-    await hand.commit([{ op: 'start-sampler', unit: UNIT, paths: ['/', '/var', BACKEND] }]);
+    const paths = ['/', '/var', BACKEND];
+    const soakSeconds = seconds(24 * 3600);
+    await hand.commit([{ op: 'start-sampler', unit: UNIT, paths, soakSeconds }]);
     // By hand alone, so that no other run is in the way.
     await hand.shell('systemctl stop celeriac-sampler.timer');
     console.log('lines a minute   median of a run   longest   share of one processor');

@@ -10,6 +10,7 @@ import { commands } from '../src/cli/celeriac.ts';
 import type { Command } from '../src/cli/command.ts';
 import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
+import { fleetSchema } from '../src/config/fleet-schema.ts';
 import { policySchema } from '../src/config/policy.ts';
 import { reportSchema } from '../src/report/report-shape.ts';
 import { renderActionYml, renderPipelineYml } from './action-yml.ts';
@@ -159,6 +160,7 @@ function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/checks.md', renderChecksPage()];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
   yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
+  yield ['docs/reference/fleet.schema.json', `${JSON.stringify(fleetSchema(), null, 2)}\n`];
   yield ['docs/reference/report.schema.json', `${JSON.stringify(reportSchema(), null, 2)}\n`];
   yield* unitRulePages();
   const troubleshooting = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8');

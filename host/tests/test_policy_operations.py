@@ -97,7 +97,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
             "expects": SHA,
         },
         "enable-unit": {"unit": UNIT},
-        "start-sampler": {"unit": UNIT, "paths": ["/", at.app]},
+        "start-sampler": {"unit": UNIT, "paths": ["/", at.app], "soakSeconds": 86400},
         "stop-sampler": {"unit": UNIT},
         "drain-worker": {
             **app,

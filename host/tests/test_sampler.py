@@ -16,6 +16,7 @@ from celeriac_host.operations import start_sampler, stop_sampler
 from celeriac_host.sampler import failures, journal, reading, work
 from celeriac_host.state import (
     guard_timer,
+    ledger,
     lock_file,
     sampler_timer,
     samples,
@@ -28,6 +29,7 @@ from celeriac_host.system import mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Ended
 from hosts import Host
+from test_ledger import plan_of
 
 UNIT = "celery-worker.service"
 INVOCATION = "0123456789abcdef0123456789abcdef"
@@ -299,6 +301,38 @@ def test_a_sample_says_that_a_run_changes_the_host(
     assert [each["changing"] for each in lines(here)] == [True, True, False]
 
 
+def test_a_sample_names_the_release_that_runs(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(ident: str, unit: str = UNIT) -> None:
+        ledger.record(here.state, ident, plan_of(unit))
+        work.tick(here)
+
+    work.tick(here)
+    record("t1", "other.service")
+    record("t1")
+    record("t2")
+    with monkeypatch.context() as patched:
+        # What has not changed is not read again.
+        patched.setattr(ledger, "current", lambda state, unit: 99)
+        work.tick(here)
+    ledger.judge(here.state, UNIT, ["t2"], "rolled-back", "anna", "")
+    work.tick(here)
+    assert [each["release"] for each in lines(here)] == [None, None, 1, 2, 2, 1]
+
+
+def test_a_ledger_that_cannot_be_read_leaves_the_release_unknown(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(state: str, unit: str) -> None:
+        raise OSError(errno.EIO, "")
+
+    ledger.record(here.state, "t1", plan_of(UNIT))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "current", broken)
+        work.tick(here)
+    work.tick(here)
+    assert [each["release"] for each in lines(here)] == [None, 1]
+
+
 def test_two_samplers_do_not_run_at_once(here: Host) -> None:
     handle = os.open(os.path.join(here.state, work.LOCK), os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -418,18 +452,21 @@ def test_the_timer_goes_with_the_last_unit(here: Host) -> None:
     )
 
 
-def operation(*paths: str) -> Dict[str, Any]:
-    return {"op": "start-sampler", "unit": UNIT, "paths": list(paths)}
+def operation(*paths: str, hours: float = 24) -> Dict[str, Any]:
+    wanted = hours * 3600
+    return {"op": "start-sampler", "unit": UNIT, "paths": list(paths), "soakSeconds": wanted}
 
 
 def test_an_undo_returns_to_the_release_before(here: Host, journal_folder: str) -> None:
     sampler_timer.stop(here, UNIT)
     journals = [Journal(journal_folder).step(index) for index in (0, 1)]
     start_sampler.do(operation("/"), here, journals[0])
-    start_sampler.do(operation("/", "/var"), here, journals[1])
+    start_sampler.do(operation("/", "/var", hours=168), here, journals[1])
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/", "/var"]
+    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 168 * 3600}
     assert start_sampler.undo(operation(), here, journals[1]) is not None
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/"]
+    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 24 * 3600}
     assert sampler_timer.is_armed()
     for _ in range(2):
         assert start_sampler.undo(operation(), here, journals[0]) is not None
@@ -441,6 +478,24 @@ def test_an_undo_of_what_did_not_begin(here: Host, journal_folder: str) -> None:
     step = Journal(journal_folder).step(0)
     assert start_sampler.undo(operation(), here, step) is None
     assert sampling.is_wanted(here.state, UNIT)
+
+
+def test_the_length_of_a_soak_that_is_not_recorded_is_not_known(here: Host) -> None:
+    path = os.path.join(here.state, "sampled", UNIT + ".json")
+    for record in ({}, {"soakSeconds": "24"}, {"soakSeconds": -1}, {"soakSeconds": True}):
+        with open(path, "w", encoding="ascii") as file:
+            json.dump({"unit": UNIT, "paths": ["/"], **record}, file)
+        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
+    sampling.forget(here.state, UNIT)
+    assert sampling.fact(here.state, UNIT) == {"sampling": False, "soakSeconds": None}
+
+
+def test_an_undo_of_what_an_earlier_version_kept(here: Host, journal_folder: str) -> None:
+    step = Journal(journal_folder).step(0)
+    step.keep("sampled", {"paths": ["/"]})
+    for undone in (start_sampler, stop_sampler):
+        assert undone.undo(operation(), here, step) is not None
+        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
 
 
 def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:

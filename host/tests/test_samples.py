@@ -49,6 +49,7 @@ def test_a_unit_without_samples(host: Host) -> None:
         "more": False,
         "restarted": False,
         "sampling": False,
+        "soakSeconds": None,
     }
     assert fact.look({"unit": UNIT, "after": None}, host) == expected
 

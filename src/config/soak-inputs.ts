@@ -9,7 +9,7 @@ const longestHours = 168;
 export const soakHours = hoursInput(
   {
     description:
-      'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. `168`: a week. `0`: no soak, no samples.',
+      'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
   },
   { min: 0, max: longestHours },

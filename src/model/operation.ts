@@ -191,6 +191,8 @@ export interface StartSampler extends Described {
   readonly unit: string;
   /** On each of their file systems the room is watched; at most 20. */
   readonly paths: readonly string[];
+  /** How long the release must run without failure: the host remembers it for whoever judges. */
+  readonly soakSeconds: Seconds;
 }
 
 /** Ends it before that: the release that comes is not to be soaked. */

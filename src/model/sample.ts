@@ -16,6 +16,8 @@ export interface Sample {
   readonly uptime: Seconds;
   /** Whether a run of Celeriac held the host's lock: what it stops, starts or breaks is its own. */
   readonly changing: boolean | null;
+  /** The release that ran, by the ledger; `null` also: none of Celeriac's. */
+  readonly release: number | null;
   readonly unit: {
     readonly active: string;
     readonly sub: string;
@@ -93,6 +95,8 @@ export interface SamplesQuery {
 export interface SamplingFact {
   /** Whether the host is to write samples of the unit every minute. */
   readonly sampling: boolean;
+  /** How long the deploy wanted the soak to be; `null`: not recorded, or no samples are taken. */
+  readonly soakSeconds: Seconds | null;
 }
 
 /** Samples after the cursor, oldest first; at most about 700 KiB in one answer. */

@@ -31,8 +31,9 @@ export async function lookAtSoak(
   const { releases } = facts.releases;
   const isJudged = currentRelease(releases)?.state === 'unproven';
   const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
-  const memory = { releases, transactions: facts.transactions, samples, now: facts.host.now };
-  const { sampling } = facts.samples;
+  const { sampling, soakSeconds } = facts.samples;
+  const { transactions, host } = facts;
+  const memory = { releases, transactions, samples, soakSeconds, now: host.now };
   return { ...judgeRelease(memory, limits), releases, sampling, now: memory.now };
 }
 

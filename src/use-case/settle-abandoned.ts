@@ -21,7 +21,8 @@ import type { OpenStore } from '../ports/store.ts';
 import { checklistOf } from '../report/checklist.ts';
 import { outcomeToHostError } from '../report/failure.ts';
 import { formatCount } from '../report/quantities.ts';
-import { copyStores, planCleanUp } from './clean-up.ts';
+import { planCleanUp } from './clean-up.ts';
+import { copyStores } from './copy-stores.ts';
 import type { Run } from './run.ts';
 
 /** What the use case needs besides the agent. */

@@ -4,6 +4,7 @@ import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
 import type { SoakLimits } from '../model/soak.ts';
+import type { Seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
 import { latest } from '../verify/evidence.ts';
@@ -30,9 +31,15 @@ const mostAnswers = 20;
 export interface SampleMemory {
   samples: Sample[];
   after: SampleCursor | null;
+  /** As the host has recorded it at the last look. */
+  soakSeconds: Seconds | null;
 }
 
-export const emptyMemory = (): SampleMemory => ({ samples: [], after: null });
+export const emptyMemory = (): SampleMemory => ({
+  samples: [],
+  after: null,
+  soakSeconds: null,
+});
 
 /**
  * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
@@ -56,6 +63,7 @@ export async function gatherReport(
     releases: releases.releases,
     transactions: ledger?.transactions ?? [],
     samples: samples ?? [],
+    soakSeconds: remembered.soakSeconds,
     now: latest(evidence).host.now,
   };
   const isSoaked = samples !== null && soakLimits.wanted > 0;
@@ -93,6 +101,7 @@ export async function readSamples(
     if (fact.restarted || fact.cursor === null) memory.samples = [];
     memory.samples.push(...fact.samples);
     memory.after = fact.cursor;
+    memory.soakSeconds = fact.soakSeconds;
     if (fact.cursor === null || !fact.more) break;
   }
   return memory.samples.length === 0 ? null : [...memory.samples];

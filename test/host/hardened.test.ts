@@ -116,7 +116,12 @@ const traces = () =>
 const head = () => shell(machine, `runuser -u shop -- git -C ${CHECKOUT} rev-parse HEAD`);
 
 const hardening = ['harden', '--units', UNIT, '--source', 'git'] as const;
-const deploying = { 'min-healthy-time': '2s', source: 'git', ...taskListLimits };
+const deploying = {
+  'min-healthy-time': '2s',
+  source: 'git',
+  'soak-hours': '0.001',
+  ...taskListLimits,
+};
 
 test('a key that is not root deploys, verifies, cleans up and rolls back, and nothing else', async () => {
   const before = await traces();

@@ -23,7 +23,13 @@ beforeAll(async () => {
 
 afterAll(() => hand?.stop());
 
-const startSampler: PlainOperation = { op: 'start-sampler', unit: UNIT, paths: ['/', BACKEND] };
+const soakSeconds = seconds(24 * 3600);
+const startSampler: PlainOperation = {
+  op: 'start-sampler',
+  unit: UNIT,
+  paths: ['/', BACKEND],
+  soakSeconds,
+};
 const stopSampler: PlainOperation = { op: 'stop-sampler', unit: UNIT };
 const look = async (after: SampleCursor | null = null, unit = UNIT): Promise<SamplesFact> =>
   (await hand.agent.look({ samples: { unit, after } })).samples;
@@ -73,12 +79,17 @@ async function release(...operations: readonly PlainOperation[]): Promise<string
 let soaked: string;
 
 test('a release arms it, and the first sample comes by itself', async () => {
-  expect(await look()).toMatchObject({ samples: [], cursor: null, sampling: false });
+  expect(await look()).toMatchObject({
+    samples: [],
+    cursor: null,
+    sampling: false,
+    soakSeconds: null,
+  });
   soaked = await release(startSampler);
   expect(await timerState()).toBe('enabled\nactive');
   await waitUntil('the first sample', async () => (await look()).samples.length > 0);
-  const { samples, sampling, more, restarted } = await look();
-  expect({ sampling, more, restarted }).toEqual({ sampling: true, more: false, restarted: false });
+  const { samples, ...about } = await look();
+  expect(about).toMatchObject({ sampling: true, soakSeconds, more: false, restarted: false });
   // Nobody knows yet where the journal was a minute ago.
   expect(samples[0]?.journal).toBeNull();
   await byHand();
@@ -86,7 +97,8 @@ test('a release arms it, and the first sample comes by itself', async () => {
 
 test('it says what systemd, the kernel and the disk say', async () => {
   await tick();
-  const { unit, memory, boot, disk, journal } = await last();
+  const { unit, memory, boot, disk, journal, release: running } = await last();
+  expect(running).toBe(1);
   const { MainPID, ...shown } = await show(
     hand.machine,
     ...(['ActiveState', 'SubState', 'Result', 'InvocationID', 'NRestarts', 'MainPID'] as const),
@@ -113,7 +125,7 @@ test('it says what systemd, the kernel and the disk say', async () => {
   expect(journal).toEqual({ errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false });
 });
 
-test('the worker itself tells of its queues and tasks', async () => {
+test('the worker itself tells of its queues and tasks', { tags: ['nightly'] }, async () => {
   await sendJobs(hand.machine, [makeJob(1)]);
   const { worker } = await sampled(
     'the report after the job',
@@ -249,7 +261,7 @@ time.sleep(3600)
   await hand.shell(`systemctl daemon-reload; systemctl start ${unit}`);
   await asApp('ln -s /proc/1/root /home/deploy/link; ln -s loop /home/deploy/loop');
   const paths = ['/home/deploy/link', '/home/deploy/loop', '/proc/1/mem'];
-  await hand.commit([{ op: 'start-sampler', unit, paths }]);
+  await hand.commit([{ op: 'start-sampler', unit, paths, soakSeconds }]);
   await tick();
   const { samples } = await look(null, unit);
   expect(samples.at(-1)?.worker).toEqual({

@@ -58,7 +58,7 @@ const isSampled = async () =>
   ).includes('celeriac-sampler.timer');
 
 test('a release is proven by real samples; the sampler is gone, its samples stay', async () => {
-  await deploy({ concurrency: '2' });
+  await deploy({ concurrency: '2', 'soak-hours': SCALED });
   expect(await states()).toEqual(['0 before', '1 unproven']);
   expect(await isSampled()).toBe(true);
   await sample();
@@ -86,6 +86,11 @@ test('a release whose worker dies fails, and goes back to the last proven one', 
   await deploy({ concurrency: '1' });
   expect(await states()).toEqual(['0 before', '1 proven', '2 unproven']);
   await sample();
+  await sample();
+  // The deploy wanted a day, and a run cannot have it shorter.
+  const hasty = await soak();
+  expect(hasty.report).toMatchObject({ state: 'unproven', verdict: { wantedSeconds: 86_400 } });
+  expect(hasty.log).toContain('The deploy wanted a soak of 24 h, this run one of 3 s');
   await shell(machine, `systemctl kill --kill-who=main --signal=KILL ${UNIT}`);
   const isBack = async () =>
     (await shell(machine, `systemctl show -p NRestarts -p ActiveState ${UNIT}`)).includes(

@@ -21,6 +21,7 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
     boot: 'b0',
     uptime: seconds(100_000 + minute * 60),
     changing: false,
+    release: null,
     unit: { active: 'active', sub: 'running', invocation: 'i0', restarts: 0, result: 'success' },
     memory: {
       current: mib(90 + children),

@@ -15,7 +15,7 @@ export interface Manifest {
 }
 
 export interface ContractContext {
-  /** Local actions by the path after `uses:`, e.g. `./actions/verify`. */
+  /** Own actions by what stands after `uses:`, e.g. `./actions/verify` or `owner/name@v1.2.3`. */
   readonly actions: Readonly<Record<string, Manifest>>;
   /** The workflow writes to hosts: one run at a time for each, and none is cut off. */
   readonly writesToHosts: boolean;
@@ -32,7 +32,7 @@ interface Step {
 interface Job {
   readonly needs?: string | readonly string[];
   readonly permissions?: Readonly<Record<string, string>>;
-  readonly environment?: unknown;
+  readonly environment?: string | { readonly name: string; readonly url?: string };
   readonly outputs?: Readonly<Record<string, string>>;
   readonly steps?: readonly Step[];
   readonly 'timeout-minutes'?: number;
@@ -99,7 +99,7 @@ function findPermissionFaults(workflow: Workflow): readonly string[] {
       if (scope === 'contents' && access === 'read') continue;
       // A job that knows no key of a host.
       const isAlone = job.environment === undefined && !JSON.stringify(job).includes('secrets.');
-      if (scope === 'issues' && access === 'write' && isAlone) continue;
+      if (['issues', 'pull-requests'].includes(scope) && access === 'write' && isAlone) continue;
       if (isRelease(workflow) && releaseScopes.includes(scope) && runsNoCode(job)) continue;
       faults.push(`job ${id}: permission ${scope}: ${access} is more than contents: read`);
     }
@@ -130,7 +130,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
   const faults: string[] = [];
   const shared = 'celeriac-${{ vars.CELERIAC_HOST }}';
   const { group = '' } = concurrency ?? {};
-  if (!/^celeriac-([a-z]+-)?\$\{\{ vars\.CELERIAC_HOST \}\}$/.test(group)) {
+  if (!/^celeriac-([a-z]+-)?\$\{\{ (inputs\.host \|\| )?vars\.CELERIAC_HOST \}\}$/.test(group)) {
     faults.push('concurrency: the group does not stand for the host alone');
   }
   if ('schedule' in on && group === shared) {
@@ -145,7 +145,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
 function findUseFaults(step: Step, { actions }: ContractContext): readonly string[] {
   const { uses } = step;
   if (uses === undefined) return [];
-  if (!uses.startsWith('./')) {
+  if (!uses.startsWith('./') && actions[uses] === undefined) {
     return /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses) ? [] : [`${uses} is not pinned by a SHA`];
   }
   const manifest = actions[uses];
@@ -184,13 +184,16 @@ function findReferenceFaults(
       if (fault !== null) faults.push(`${where}: ${fault}`);
     }
   };
-  const { steps = [], outputs, ...rest } = job;
-  judge(rest, 'job');
+  const { steps = [], outputs, environment = '', ...rest } = job;
+  const place = typeof environment === 'string' ? { name: environment } : environment;
+  judge([rest, place.name], 'job');
   for (const step of steps) {
     judge(step, nameOf(step));
     if (step.id !== undefined) earlier.set(step.id, step);
   }
+  // Both are read when the job ends.
   judge(outputs, 'outputs');
+  judge(place.url, 'environment');
   return faults;
 }
 
@@ -231,7 +234,7 @@ function judgeReference(
 export function listReferences(node: unknown): readonly Path[] {
   return listExpressions(node, '').flatMap((text) => {
     const contexts = ['github', 'env', 'vars', 'secrets', 'inputs', 'needs', 'steps', 'job'];
-    const more = ['runner', 'strategy', 'matrix'];
+    const more = ['runner', 'strategy', 'matrix', 'jobs'];
     const status = ['success', 'always', 'cancelled', 'failure', 'hashFiles'].map((name) => ({
       name,
       minArgs: 0,

@@ -12,7 +12,12 @@ let machine: Machine;
 
 beforeAll(async () => {
   machine = await startMachine({ name: 'workflow-soak', state: 'healthy' });
-  const inputs = { 'min-healthy-time': '1s', 'confirm-within': 'off', concurrency: '2' };
+  const inputs = {
+    'min-healthy-time': '1s',
+    'confirm-within': 'off',
+    concurrency: '2',
+    'soak-hours': '0.001',
+  };
   const deployed = await runBundle('deploy-worker', inputsFor(machine, inputs));
   expect(deployed.code, deployed.log).toBe(0);
 });

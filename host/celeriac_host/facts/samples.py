@@ -16,4 +16,4 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         raise OperationError(str(error)) from None
     except OSError as error:
         raise OperationError(f"cannot read the samples: {error.strerror}") from None
-    return {**found, "sampling": sampling.is_wanted(host.state, args["unit"])}
+    return {**found, **sampling.fact(host.state, args["unit"])}

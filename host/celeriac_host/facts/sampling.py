@@ -1,4 +1,4 @@
-"""Whether samples of a unit are taken: see SamplingFact."""
+"""Whether samples of a unit are taken, and for how long a soak: see SamplingFact."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from celeriac_host.system.system import System
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    return {"sampling": sampling.is_wanted(host.state, args["unit"])}
+    return sampling.fact(host.state, args["unit"])

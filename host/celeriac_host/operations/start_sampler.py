@@ -22,8 +22,10 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit = args["unit"]
     before = sampling.read(host.state, unit)
-    journal.keep("sampled", {"paths": None if before is None else before.get("paths", [])})
-    sampler_timer.start(host, unit, args["paths"])
+    wanted = sampling.fact(host.state, unit)["soakSeconds"]
+    paths = None if before is None else before.get("paths", [])
+    journal.keep("sampled", {"paths": paths, "soakSeconds": wanted})
+    sampler_timer.start(host, unit, args["paths"], args["soakSeconds"])
     with suppress(OSError):
         sampling.see(host.state, unit, {**sampling.seen(host.state, unit), "ticks": 0})
     return f"a sample of {unit} every minute"
@@ -36,5 +38,5 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if kept["paths"] is None:
         sampler_timer.stop(host, unit)
         return f"no more samples of {unit}"
-    sampler_timer.start(host, unit, kept["paths"])
+    sampler_timer.start(host, unit, kept["paths"], kept.get("soakSeconds"))
     return f"samples of {unit} go on for the release before"

@@ -19,7 +19,9 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit = args["unit"]
-    journal.keep("sampled", {"paths": (sampling.read(host.state, unit) or {}).get("paths", [])})
+    paths = (sampling.read(host.state, unit) or {}).get("paths", [])
+    wanted = sampling.fact(host.state, unit)["soakSeconds"]
+    journal.keep("sampled", {"paths": paths, "soakSeconds": wanted})
     sampler_timer.stop(host, unit)
     return f"no more samples of {unit}"
 
@@ -28,5 +30,5 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     unit, kept = args["unit"], journal.get("sampled")
     if kept is None:
         return None
-    sampler_timer.start(host, unit, kept["paths"])
+    sampler_timer.start(host, unit, kept["paths"], kept.get("soakSeconds"))
     return f"samples of {unit} go on for the release before"

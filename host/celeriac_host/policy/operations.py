@@ -18,6 +18,7 @@ from celeriac_host.policy.shape import (
     listing,
     matching,
     maybe,
+    number,
     relative,
     seconds,
     table,
@@ -43,6 +44,8 @@ EXPECTED = maybe(shape.sha256)
 OPTION = matching(re.compile(r"-{1,2}[A-Za-z][A-Za-z-]{0,40}"), "an option")
 VARIABLE = matching(re.compile(r"[A-Z][A-Z0-9_]{0,60}"), "the name of a variable")
 SESSION = re.compile(r"/user\.slice/(?:.*/)?session-[0-9]+\.scope(?:/.*)?")
+# The host keeps samples of eight days.
+SOAK = number(0, 8 * 24 * 3600)
 RENEWAL = choice("restart", "reload")
 # Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.
 WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
@@ -328,7 +331,9 @@ _BARE: Mapping[str, Rule] = {
     ),
     "enable-unit": Rule("units", {"unit": unit}),
     # Of these paths it learns how much room their file systems have.
-    "start-sampler": Rule("units", {"unit": unit, "paths": listing(_watched, 20)}),
+    "start-sampler": Rule(
+        "units", {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": SOAK}
+    ),
     "stop-sampler": Rule("units", {"unit": unit}),
     "drain-worker": Rule(
         "interpreter",

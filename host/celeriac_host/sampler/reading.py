@@ -8,7 +8,7 @@ import time
 from typing import Any, Sequence
 
 from celeriac_host.sampler import journal
-from celeriac_host.state import sampling
+from celeriac_host.state import ledger, sampling
 from celeriac_host.system import files, mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -76,12 +76,14 @@ def sample(
     record = sampling.read(host.state, unit) or {}
     group = None if seen is None else units.cgroup_folder(seen.get("ControlGroup", ""))
     counted, cursor = journal.count(host, unit, before.get("cursor"))
+    release = _release(host, unit, before.get("ledger"))
     taken = {
         "v": 1,
         "at": round(time.time(), 1),
         "boot": files.text(BOOT_ID, KERNEL_LIMIT_BYTES).strip(),
         "uptime": round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),
         "changing": changing,
+        "release": None if release is None else release["release"],
         "unit": None if seen is None else _unit(seen),
         "memory": None if seen is None else _memory(group, units.number(seen.get("MainPID"))),
         "host": _host(),
@@ -95,10 +97,25 @@ def sample(
     return taken, {
         "cursor": cursor,
         "at": taken["at"],
+        "ledger": release,
         "ticks": (ticks if isinstance(ticks, int) else 0) + 1,
         "totals": _totals(before.get("totals"), counted),
         "last": before.get("last") if seen is None else _last(taken),
     }
+
+
+def _release(host: System, unit: str, kept: Any) -> dict[str, Any] | None:
+    """The release that runs, by the ledger, which is read only if it has changed since.
+
+    `kept`: what this returned for the sample before. None if it is not known.
+    """
+    try:
+        mark = ledger.mark(host.state)
+        if isinstance(kept, dict) and "release" in kept and kept.get("mark") == mark:
+            return kept
+        return {"mark": mark, "release": ledger.current(host.state, unit)}
+    except OSError:
+        return None
 
 
 def _last(taken: dict[str, Any]) -> dict[str, Any]:

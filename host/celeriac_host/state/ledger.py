@@ -113,6 +113,25 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
     return [found[release] for release in sorted(found)]
 
 
+def current(state: str, unit: str) -> int | None:
+    """The newest release that was not rolled back; None: there is none. Raises OSError."""
+    standing = (
+        int(each["release"])
+        for each in of_unit(state, unit)
+        if each["transaction"] is not None and each["verdict"] != "rolled-back"
+    )
+    return max(standing, default=None)
+
+
+def mark(state: str) -> list[int] | None:
+    """Another one once the ledger has changed; None: there is no ledger. Raises OSError."""
+    try:
+        about = os.stat(os.path.join(state, LEDGER))
+    except FileNotFoundError:
+        return None
+    return [about.st_ino, about.st_size, about.st_mtime_ns]
+
+
 def units(state: str) -> list[str]:
     """The units that have releases."""
     return sorted({line["unit"] for line in _lines(state)})

@@ -1,7 +1,8 @@
 """Which units are sampled, as `sampled/<unit>.json` says, and where the sampler's timer is.
 
 A unit is sampled from the release on that changed it until that release is proven or undone. The
-record names the file systems to watch. What the last tick saw is in `sampled/<unit>.seen`; without
+record names the file systems to watch, and how long the soak is to be (`soakSeconds`; older records
+lack it). What the last tick saw is in `sampled/<unit>.seen`; without
 it, the next sample lacks what needs two ticks.
 """
 
@@ -43,10 +44,19 @@ def wanted(state: str) -> list[str]:
     return [match.group(1) for match in matches if match and is_wanted(state, match.group(1))]
 
 
-def want(state: str, unit: str, paths: Sequence[str]) -> None:
+def fact(state: str, unit: str) -> dict[str, Any]:
+    """As in SamplingFact."""
+    record = read(state, unit)
+    wanted: Any = (record or {}).get("soakSeconds")
+    known = type(wanted) in (int, float) and wanted >= 0
+    return {"sampling": record is not None, "soakSeconds": wanted if known else None}
+
+
+def want(state: str, unit: str, paths: Sequence[str], soak_seconds: float | None = None) -> None:
     """Has a unit sampled, durably. Raises OSError."""
     os.makedirs(os.path.join(state, FOLDER), 0o700, exist_ok=True)
-    content = json.dumps({"unit": unit, "paths": list(paths)}).encode("ascii")
+    record = {"unit": unit, "paths": list(paths), "soakSeconds": soak_seconds}
+    content = json.dumps(record).encode("ascii")
     files.write(_path(state, unit + ".json"), content, 0o600, os.geteuid(), os.getegid())
 
 

@@ -13,6 +13,7 @@ const sampleObject = z.object({
   boot: text,
   uptime: seconds,
   changing: flag,
+  release: count.nullable().default(null),
   unit: z
     .object({ active: text, sub: text, result: text, invocation: text, restarts: count })
     .nullable(),
@@ -57,7 +58,9 @@ export const sampleShape = shapeOf<Sample>()(sampleObject);
 
 const cursorShape = shapeOf<SampleCursor>()(z.object({ file: text, offset: count }));
 
-export const samplingShape = shapeOf<SamplingFact>()(z.object({ sampling: z.boolean() }));
+const sampling = { sampling: z.boolean(), soakSeconds: seconds.nullable() };
+
+export const samplingShape = shapeOf<SamplingFact>()(z.object(sampling));
 
 export const samplesShape = shapeOf<SamplesFact>()(
   z.object({
@@ -68,6 +71,6 @@ export const samplesShape = shapeOf<SamplesFact>()(
     cursor: cursorShape.nullable(),
     more: z.boolean(),
     restarted: z.boolean(),
-    sampling: z.boolean(),
+    ...sampling,
   }),
 );

@@ -31,6 +31,7 @@ export function planSampler(
     op: 'start-sampler',
     unit,
     paths,
+    soakSeconds,
     title: `sample ${unit} every minute`,
     why: `the release is proven after ${time} without failure, and the host remembers them`,
   };

@@ -26,6 +26,8 @@ import {
 
 /** What a soak is judged by. */
 export interface SoakEvidence {
+  /** The number of the release. */
+  readonly release: number;
   /** Since when the release is unproven, by the host's clock. */
   readonly since: EpochSeconds;
   /** In the order in which the host wrote them. Lines that could not be read are left out. */
@@ -62,15 +64,23 @@ export function judgeSoak(evidence: SoakEvidence, limits: SoakLimits): SoakVerdi
 }
 
 /** From the first sample of the soak on, in the host's order: its clock may have been set back. */
-export function samplesSince({ samples, since }: SoakEvidence): readonly Sample[] {
-  const first = samples.findIndex(({ at }) => at >= since);
-  return first < 0 ? [] : samples.slice(first);
+export function samplesSince(evidence: SoakEvidence): readonly Sample[] {
+  const own = ownSamples(evidence);
+  const first = own.findIndex(({ at }) => at >= evidence.since);
+  return first < 0 ? [] : own.slice(first);
 }
 
-/** The last sample before the soak: what the first one is compared with. */
-function sampleBefore({ samples, since }: SoakEvidence): Sample | null {
-  return samples[samples.findIndex(({ at }) => at >= since) - 1] ?? null;
+/** The last sample of this release before the soak: what the first one is compared with. */
+function sampleBefore(evidence: SoakEvidence): Sample | null {
+  const own = ownSamples(evidence);
+  return own[own.findIndex(({ at }) => at >= evidence.since) - 1] ?? null;
 }
+
+/** Those after the last one of another release. Earlier versions did not write which one it is of. */
+const ownSamples = ({ release, samples }: SoakEvidence): readonly Sample[] =>
+  samples.slice(
+    samples.findLastIndex((each) => each.release !== null && each.release !== release) + 1,
+  );
 
 /** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
 function clockJump(before: Sample, sample: Sample): number {

@@ -1,10 +1,10 @@
 import type { LedgerRelease, TransactionFact } from '../../model/facts.ts';
 import type { Sample } from '../../model/sample.ts';
 import type { SoakFigures, SoakLimits, SoakReport, SoakVerdict } from '../../model/soak.ts';
-import type { EpochSeconds } from '../../model/units.ts';
+import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
 import { compareFigures, lastProven } from './compare.ts';
 import { figuresOf } from './figures.ts';
-import { judgeSoak, samplesSince } from './judge.ts';
+import { hoursOf, judgeSoak, samplesSince } from './judge.ts';
 
 /** What the host remembers of a unit. */
 export interface SoakMemory {
@@ -12,6 +12,8 @@ export interface SoakMemory {
   readonly transactions: readonly Pick<TransactionFact, 'startedAt'>[];
   /** In the order in which the host wrote them. */
   readonly samples: readonly Sample[];
+  /** How long the deploy wanted the soak to be; `null`: not recorded. */
+  readonly soakSeconds: Seconds | null;
   /** The host's clock. */
   readonly now: EpochSeconds;
 }
@@ -30,7 +32,11 @@ export interface JudgedRelease {
 export const currentRelease = (releases: readonly LedgerRelease[]): LedgerRelease | null =>
   releases.findLast(({ state }) => state !== 'before' && state !== 'undone') ?? null;
 
-/** Judges the release that runs if it is unproven, and compares it with the last proven one. */
+/**
+ * Judges the release that runs if it is unproven, and compares it with the last proven one.
+ *
+ * @param limits of this run; it can have the soak longer than the deploy wanted it, and not shorter
+ */
 export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRelease {
   const { releases, samples, now } = memory;
   const release = currentRelease(releases);
@@ -46,13 +52,18 @@ export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRele
   if (release.state !== 'unproven') return compared(null, release.figures);
   const undone = releases.filter(({ state }) => state === 'undone').map(({ since }) => since);
   const evidence = {
+    release: release.release,
     since: release.since,
     samples,
     // A roll-back restarts the worker, too.
     transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
     now,
   };
-  const verdict = judgeSoak(evidence, limits);
+  const promised = memory.soakSeconds ?? seconds(0);
+  const isShorter = limits.wanted < promised;
+  const said = judgeSoak(evidence, isShorter ? { ...limits, wanted: promised } : limits);
+  const remark = `The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(limits.wanted)}: the longer one counts.`;
+  const verdict = isShorter ? { ...said, notes: [remark, ...said.notes] } : said;
   const { decidedAt } = verdict;
   const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
   return compared(verdict, judged.length === 0 ? null : figuresOf(judged));

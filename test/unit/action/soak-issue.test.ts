@@ -15,6 +15,7 @@ const path = '/repos/someone/slideshow/issues';
 
 const verdict = judgeSoak(
   {
+    release: 3,
     since: begin,
     samples: minutes(0, 90, (at) => ({ events: { ...events, oomKill: at >= 60 ? 1 : 0 } })),
     transactions: [],

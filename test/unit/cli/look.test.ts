@@ -35,6 +35,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
       more: false,
       restarted: false,
       sampling: true,
+      soakSeconds: null,
     };
   };
   const agent = {

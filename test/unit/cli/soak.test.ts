@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
+import { seconds } from '../../../src/model/units.ts';
 import { release, SimulatedHost } from '../use-case/simulated-soak.ts';
 import { events } from '../verify/soak/samples.ts';
 
@@ -44,6 +45,16 @@ describe('celeriac soak', () => {
     const { code, out } = await soak(host, '--soak-hours', '1.5');
     expect([code, host.proofs.length]).toEqual([0, 1]);
     expect(out).toContain('Proven: 1.5 h of 1.5 h without a failure.');
+  });
+
+  test('does not shorten what the deploy wanted', async () => {
+    const host = new SimulatedHost(release(1));
+    host.soakSeconds = seconds(24 * 3600);
+    host.pass(90);
+    const { out, err } = await soak(host, '--soak-hours', '1');
+    expect(out).toBe('Release 1: Unproven: 1.5 h of 24 h.\n');
+    expect(err).toContain('The deploy wanted a soak of 24 h, this run one of 1 h');
+    expect(host.proofs).toEqual([]);
   });
 
   test('has an exit code of its own for a release that failed', async () => {

@@ -19,7 +19,7 @@ const samples = [
   ...minutes(260, 400, () => ({ worker: null })),
 ];
 const verdict = judgeSoak(
-  { since: begin, samples, transactions: [], now: epochSeconds(begin + 400 * 60) },
+  { release: 3, since: begin, samples, transactions: [], now: epochSeconds(begin + 400 * 60) },
   { ...limits, failureLimit: 3 },
 );
 

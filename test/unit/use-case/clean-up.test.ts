@@ -9,7 +9,8 @@ import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { OpenStore } from '../../../src/ports/store.ts';
 import { describeOutcome } from '../../../src/report/summary.ts';
-import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { lookForStuckRows } from '../../../src/use-case/look-for-stuck-rows.ts';
 import { configRefusal } from '../../lib/refusals.ts';
 import { openStoreHere } from '../../lib/store-here.ts';
 import {

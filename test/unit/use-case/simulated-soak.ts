@@ -1,7 +1,7 @@
 import type { FactQuery, LedgerRelease } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
 import type { Proof } from '../../../src/model/soak.ts';
-import { epochSeconds } from '../../../src/model/units.ts';
+import { epochSeconds, type Seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { realFact } from '../../lib/real-facts.ts';
 import { begin, sampleAt } from '../verify/soak/samples.ts';
@@ -35,6 +35,8 @@ export class SimulatedHost {
   releases: LedgerRelease[];
   readonly samples: Sample[] = [];
   sampling = true;
+  /** As the deploy recorded it. */
+  soakSeconds: Seconds | null = null;
   access: 'change' | 'read' = 'change';
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
@@ -95,6 +97,7 @@ export class SimulatedHost {
       more: offset < this.samples.length,
       restarted: false,
       sampling: this.sampling,
+      soakSeconds: this.soakSeconds,
     };
   }
 

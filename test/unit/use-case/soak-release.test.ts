@@ -84,6 +84,48 @@ describe('24 simulated hours', () => {
   });
 });
 
+describe('a soak whose length the deploy recorded', () => {
+  const wanting = (hours: number): SoakDesired => ({
+    ...desired,
+    limits: { ...limits, wanted: seconds(hours * 3600) },
+  });
+
+  it('is not made shorter by a run that asks for less, which says so', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.soakSeconds = seconds(24 * 3600);
+    host.pass(2 * hour);
+    const early = await soak(host, wanting(1));
+    expect(early.report).toMatchObject({ state: 'unproven', verdict: { wantedSeconds: 86_400 } });
+    expect(early.log).toContain(
+      'The deploy wanted a soak of 24 h, this run one of 1 h: the longer one counts.',
+    );
+    expect(host.proofs).toEqual([]);
+    host.pass(22 * hour);
+    expect((await soak(host, wanting(1))).report.state).toBe('proven');
+    expect(host.proofs[0]?.why).toContain('24 h of 24 h');
+  });
+
+  it('is made longer by a run that asks for more', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.soakSeconds = seconds(3600);
+    host.pass(2 * hour);
+    const { report } = await soak(host, wanting(24));
+    expect(report).toMatchObject({
+      state: 'unproven',
+      verdict: { wantedSeconds: 86_400, notes: [] },
+    });
+  });
+
+  it('is still not judged with `soak-hours: 0`', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.soakSeconds = seconds(3600);
+    host.pass(2 * hour);
+    const { report } = await soak(host, wanting(0));
+    expect(report).toMatchObject({ state: 'unproven', verdict: null });
+    expect(host.proofs).toEqual([]);
+  });
+});
+
 describe('a release that failed', () => {
   const failing = () => {
     const before = release(1, { state: 'proven', figures: { memoryMedianBytes: 1500 * MiB } });

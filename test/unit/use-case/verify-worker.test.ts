@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { verifyInputs } from '../../../src/config/action-inputs.ts';
+import { actions } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { GateError, HostError } from '../../../src/model/errors.ts';
 import type {
@@ -59,6 +59,7 @@ const pageOf = (one: number, more: boolean, restarted = false): SamplesFact => (
   more,
   restarted,
   sampling: true,
+  soakSeconds: null,
 });
 
 interface Given {
@@ -142,7 +143,7 @@ function setUp(given: Given = {}) {
     'ssh-key': secret,
   };
   const inputs = readInputs(
-    verifyInputs,
+    actions.verify,
     (name) => (values as Readonly<Record<string, string>>)[name] ?? '',
     new Map(),
   );
@@ -266,7 +267,12 @@ describe('samples', () => {
   });
 
   test('that the host does not have are not known', async () => {
-    const none = { samples: [], cursor: null, more: false, restarted: false, sampling: false };
+    const none = {
+      ...pageOf(0, false),
+      samples: [],
+      cursor: null,
+      sampling: false,
+    };
     const { run, report } = setUp({ samples: [none] });
     await verifyWorker(run);
     expect(report().timeline).toBeNull();
@@ -344,6 +350,16 @@ describe('mode: soak', () => {
       verdict: { conclusion: 'healthy', sentence: expect.stringContaining('Release 1: Unproven') },
       soak: { state: 'unproven' },
       probes: null,
+    });
+  });
+
+  test('is as long as the deploy wanted it, on the page, too', async () => {
+    const page = { ...pageOf(0, false), soakSeconds: seconds(168 * 3600) };
+    const { run, report } = soaked({ state: 'unproven', samples: [page, page] });
+    await verifyWorker(run);
+    expect(report().soak).toMatchObject({
+      wantedSeconds: 168 * 3600,
+      notes: ['The deploy wanted a soak of 168 h, this run one of 24 h: the longer one counts.'],
     });
   });
 

@@ -9,6 +9,7 @@ const full = {
   boot: 'd3b07384-d9a0-4c9b-8f3e-3a5d3a1f0a11',
   uptime: 86_400.5,
   changing: false,
+  release: 12,
   unit: {
     active: 'active',
     sub: 'running',
@@ -36,6 +37,7 @@ const full = {
 const empty = {
   ...full,
   changing: null,
+  release: null,
   unit: null,
   memory: null,
   events: null,
@@ -50,13 +52,14 @@ const answer = (samples: readonly unknown[]) => ({
   more: false,
   restarted: false,
   sampling: true,
+  soakSeconds: null,
 });
 
 /** The lengths of its queues are not known. */
 const silent = { ...full, worker: { queues: null, active: 1, processed: null } };
 
 /** What lines of an earlier version lack. */
-const added = ['changing', 'memory.anon', 'journal.unread'];
+const added = ['changing', 'release', 'memory.anon', 'journal.unread'];
 
 test.each([[full], [empty], [silent]])('a sample is read completely', (sample) => {
   expect(readShape(sampleShape, sample)).toEqual({ kind: 'read', value: sample });
@@ -72,7 +75,7 @@ test('each key of a sample is needed', () => {
 });
 
 test('a line of an earlier version is read: what it lacks is not known', () => {
-  const { changing: _, ...rest } = full;
+  const { changing: _, release: ____, ...rest } = full;
   const { anon: __, ...memory } = full.memory;
   const { unread: ___, ...journal } = full.journal;
   expect(readShape(sampleShape, { ...rest, memory, journal })).toEqual({
@@ -80,6 +83,7 @@ test('a line of an earlier version is read: what it lacks is not known', () => {
     value: {
       ...full,
       changing: null,
+      release: null,
       memory: { ...memory, anon: null },
       journal: { ...journal, unread: null },
     },

@@ -26,6 +26,7 @@ function judge(
   const { now = samples.at(-1)?.at ?? begin, transactions = [], ...changed } = more;
   return judgeSoak(
     {
+      release: 2,
       since: begin,
       samples,
       now: epochSeconds(now),
@@ -122,6 +123,35 @@ describe('24 hours', () => {
     // Also to before the release.
     const early = judge([...minutes(0, 100), ...clockSet(minutes(101, 200), -600)]);
     expect(early.coveredSeconds).toBe(200 * 60);
+  });
+
+  it('do not count those of the release before, whose clock was ahead', () => {
+    const killed = { events: { ...events, oomKill: 1 } };
+    const before = (release: number | null) =>
+      clockSet(
+        minutes(-100, -1, () => ({ release, ...killed })),
+        180,
+      );
+    const own = minutes(0, 60, () => ({ release: 2 }));
+    const verdict = judge([...before(1), ...own]);
+    expect(verdict).toMatchObject({ coveredSeconds: 3600, gapSeconds: 0, faults: [], notes: [] });
+    // An earlier version did not write which release it was.
+    expect(judge([...before(null), ...minutes(0, 60)]).coveredSeconds).toBeGreaterThan(3600);
+  });
+
+  it('begin anew after another release that did not last, whatever its clock', () => {
+    const of = (release: number) => () => ({ release });
+    const samples = [
+      ...clockSet(minutes(-300, -200, of(2)), 600),
+      ...clockSet(minutes(-199, -100, of(3)), 600),
+      ...minutes(-99, 30, of(2)),
+    ];
+    expect(judge(samples)).toMatchObject({ coveredSeconds: 30 * 60, gapSeconds: 0, faults: [] });
+  });
+
+  it('count where the release that ran is not known', () => {
+    const samples = minutes(0, 60, (at) => ({ release: at % 2 === 0 ? 2 : null }));
+    expect(judge(samples).coveredSeconds).toBe(3600);
   });
 
   it('are no shorter where the clock is set forward, and have no gap', () => {

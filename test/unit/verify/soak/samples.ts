@@ -60,6 +60,7 @@ export function sampleAt(minute: number, changes: Partial<Sample> = {}): Sample 
     boot: 'boot-1',
     uptime: seconds(86_400 + minute * 60),
     changing: false,
+    release: null,
     unit,
     memory,
     host: { available: bytes(2000 * MiB), swapFree: bytes(2048 * MiB) },
