@@ -2,12 +2,13 @@
  * Writes the files of a release into a folder: `node tools/release-files.ts v1.2.3 FOLDER`.
  *
  * The npm package, the bill of materials of what is in the bundles (CycloneDX), the notes from the
- * changelog, and the checksums of all.
+ * changelog, and the checksums of all, also of what is in the folder already: archives of platforms.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { packNpm } from './package.ts';
 import { readNotes } from './release-notes.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -21,19 +22,13 @@ export const checksumsOf = (files: ReadonlyMap<string, Buffer>): string =>
 
 function main(tag: string, folder: string): void {
   const notes = readNotes(root, tag);
-  mkdirSync(folder);
-  const npm = (...words: string[]): string =>
-    execFileSync('npm', words, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
-  npm('pack', '--ignore-scripts', '--pack-destination', folder);
+  mkdirSync(folder, { recursive: true });
+  packNpm(folder);
   // Tools of development are in no bundle.
-  const sbom = npm(
-    'sbom',
-    '--sbom-format',
-    'cyclonedx',
-    '--sbom-type',
-    'application',
-    '--omit',
-    'dev',
+  const sbom = execFileSync(
+    'npm',
+    ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--omit', 'dev'],
+    { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
   );
   writeFileSync(join(folder, 'sbom.cdx.json'), sbom);
   const files = readdirSync(folder).map(
