@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
 import { packNpm } from './package.ts';
 import { readNotes } from './release-notes.ts';
 
@@ -20,6 +21,13 @@ export const checksumsOf = (files: ReadonlyMap<string, Buffer>): string =>
     .map(([name, content]) => `${createHash('sha256').update(content).digest('hex')}  ${name}\n`)
     .join('');
 
+/** npm names the program after the folder of the clone. */
+function named(sbom: string): string {
+  const bill = JSON.parse(sbom) as { metadata: { component: { name: string } } };
+  bill.metadata.component.name = packageJson.name;
+  return `${JSON.stringify(bill, null, 2)}\n`;
+}
+
 function main(tag: string, folder: string): void {
   const notes = readNotes(root, tag);
   mkdirSync(folder, { recursive: true });
@@ -30,7 +38,7 @@ function main(tag: string, folder: string): void {
     ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--omit', 'dev'],
     { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
   );
-  writeFileSync(join(folder, 'sbom.cdx.json'), sbom);
+  writeFileSync(join(folder, 'sbom.cdx.json'), named(sbom));
   const files = readdirSync(folder).map(
     (name) => [name, readFileSync(join(folder, name))] as const,
   );
