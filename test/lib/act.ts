@@ -45,6 +45,8 @@ export interface WorkflowOptions {
   readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
+  /** Stands in for GitHub's API, for the actions of the workflow. */
+  readonly api?: { readonly url: string; readonly repository: string; readonly token: string };
   readonly onLine?: (line: string) => void;
 }
 
@@ -104,7 +106,9 @@ async function prepare(
   };
   const inputs = options.inputs ?? {};
   await writeFile(files.variables, dotenv(variables));
-  await writeFile(files.secrets, dotenv({ CELERIAC_SSH_KEY: host.key }), { mode: 0o600 });
+  const token = options.api === undefined ? {} : { GITHUB_TOKEN: options.api.token };
+  const secrets = { CELERIAC_SSH_KEY: host.key, ...token };
+  await writeFile(files.secrets, dotenv(secrets), { mode: 0o600 });
   await writeFile(files.event, JSON.stringify({ ref: 'refs/heads/main', inputs }));
   return [
     event,
@@ -113,6 +117,7 @@ async function prepare(
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
     ...['--env', `CELERIAC_TEST_ARTIFACTS=${join(folder, 'artifacts')}`],
+    ...apiOf(options),
     ...(await standIns(join(options.repository ?? root, '.github/workflows', file))),
     ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
       '--local-repository',
@@ -120,6 +125,16 @@ async function prepare(
     ]),
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
+  ];
+}
+
+function apiOf({ api }: WorkflowOptions): readonly string[] {
+  if (api === undefined) return [];
+  const preload = join(root, 'test/fixtures/issues-api.mjs');
+  return [
+    ...['--env', `NODE_OPTIONS=--import=${preload}`],
+    ...['--env', `CELERIAC_TEST_API=${api.url}`],
+    ...['--env', `CELERIAC_TEST_REPOSITORY=${api.repository}`],
   ];
 }
 

@@ -27,6 +27,7 @@ export class IssuesApi implements AsyncDisposable {
   readonly issues: StoredIssue[] = [];
   readonly requests: SeenRequest[] = [];
   readonly token = token;
+  readonly repository = 'someone/slideshow';
   /** What it answers to everything instead. */
   failure: { readonly status: number; readonly message: string } | null = null;
   readonly #server: Server;
