@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../src/cli/older-node.ts';
 import { servesStore } from '../src/adapters/sqlite-process.ts';
 import { runCommand } from '../src/cli/celeriac.ts';
 import { exitCodes } from '../src/cli/exit-code.ts';

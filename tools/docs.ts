@@ -10,11 +10,14 @@ import { commands } from '../src/cli/celeriac.ts';
 import type { Command } from '../src/cli/command.ts';
 import { flagsOf } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
+import { fleetSchema } from '../src/config/fleet-schema.ts';
 import { policySchema } from '../src/config/policy.ts';
 import { reportSchema } from '../src/report/report-shape.ts';
 import { renderActionYml, renderPipelineYml } from './action-yml.ts';
 import { renderChecksPage } from './checks-page.ts';
 import { renderFatePage } from './fate-page.ts';
+import { allMessages } from './messages/all-messages.ts';
+import { withErrors } from './messages/troubleshooting-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -157,8 +160,11 @@ function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/checks.md', renderChecksPage()];
   yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
   yield ['docs/reference/policy.schema.json', `${JSON.stringify(policySchema(), null, 2)}\n`];
+  yield ['docs/reference/fleet.schema.json', `${JSON.stringify(fleetSchema(), null, 2)}\n`];
   yield ['docs/reference/report.schema.json', `${JSON.stringify(reportSchema(), null, 2)}\n`];
   yield* unitRulePages();
+  const troubleshooting = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8');
+  yield ['docs/troubleshooting.md', withErrors(troubleshooting, allMessages())];
   yield [
     'docs/reference/policy.md',
     withTables(

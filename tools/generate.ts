@@ -16,11 +16,13 @@ export function generate(): void {
 export default generate;
 
 function versionModule(): string {
-  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const { version, repository } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   return [
     '// Generated from package.json by tools/generate.ts.\n',
     '/** The version of Celeriac. */\n',
     `export const version = '${version}';\n`,
+    '/** The repository of Celeriac, as workflows name it. */\n',
+    `export const repository = '${repository.replace(/^github:/, '')}';\n`,
   ].join('');
 }
 

@@ -6,7 +6,10 @@ import { rollBack } from '../../src/use-case/roll-back.ts';
 // The process that opens a copy of a database is this program, too.
 if (!servesStore())
   void runAction('deploy-worker', async (run) => {
-    if (run.inputs['roll-back'] === '') return await deployWorker(run);
+    if (run.inputs['roll-back'] === '') {
+      await deployWorker(run);
+      return;
+    }
     await using agent = await run.openAgent();
     await rollBack(run, agent);
   });

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, cast
 
 import pytest
 from celeriac_host.app import listener
-from celeriac_host.app.programs import broker
+from celeriac_host.app.programs import broker, remote_control
 from celeriac_host.app.programs.app_side import Problem
 from celeriac_host.facts import consuming
 from celeriac_host.system.system import System
@@ -100,7 +100,7 @@ class Side:
             conf=SimpleNamespace(worker_enable_remote_control=self.remote_control),
             amqp=SimpleNamespace(queues=Queues(queues)),
         )
-        control = broker.Control(app, connection)
+        control = remote_control.Control(app, connection)
         return broker.consuming(app, control, {**REQUEST, **request})
 
     def broadcast(self, command: str, **more: Any) -> List[Dict[str, Any]]:
@@ -108,7 +108,10 @@ class Side:
         if self.answers is None:
             return []
         answer = self.answers[command]
-        return [{HERE: answer() if callable(answer) else answer}]
+        said = {HERE: answer() if callable(answer) else answer}
+        if more.get("callback"):
+            more["callback"](said)
+        return [said]
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,17 @@ import time
 from typing import Any, Callable, Dict, List
 
 import pytest
-from celeriac_host.app.programs import broker
+from celeriac_host.app.programs import broker, remote_control
 from celeriac_host.app.programs.app_side import Problem
-from celeriac_host.app.programs.broker import Control, Drain, Worker
+from celeriac_host.app.programs.broker import Drain
+from celeriac_host.app.programs.remote_control import Control, Worker
 
 HERE = f"celery@{socket.gethostname()}"
 REQUEST: Dict[str, Any] = {
     "mainPid": 812,
     "children": [],
     "argv": ["celery", "worker"],
+    "invocation": "f00d",
     "policy": "kill",
     "timeoutSeconds": 600,
     "stuckSeconds": 600,
@@ -44,12 +46,17 @@ class Workers:
     def broadcast(self, command: str, **more: Any) -> List[Dict[str, Any]]:
         self.broken()
         self.said.append((command, more.get("arguments")))
-        found = []
+        found: List[Dict[str, Any]] = []
         for node, answers in self.nodes:
             wanted = more["destination"]
+            # As Kombu: without a limit, as many as nodes were asked.
+            if len(found) == (more.get("limit") or (len(wanted) if wanted else None)):
+                break
             if command in answers and (wanted is None or node in wanted):
                 answer = answers[command]
-                found.append({node: answer() if callable(answer) else answer})
+                found.append({node: answer(more) if callable(answer) else answer})
+                if more.get("callback"):
+                    more["callback"](found[-1])
         return found if more["reply"] else []
 
 
@@ -59,7 +66,7 @@ def node(name: str = HERE, pid: int = 812, **more: Any) -> tuple[str, Dict[str, 
 
 
 def find(workers: Workers, **request: Any) -> Worker:
-    return broker.find(Control(workers, Connection()), {**REQUEST, **request})
+    return remote_control.find(Control(workers, Connection()), {**REQUEST, **request})
 
 
 def test_the_worker_is_found_by_its_main_process() -> None:
@@ -83,8 +90,8 @@ def test_a_host_name_in_its_arguments_counts() -> None:
 )
 def test_reported_children_must_match(told: List[int], children: List[int], is_it: bool) -> None:
     said = {"pid": 812, "pool": {"processes": told}}
-    assert broker.is_it(said, {**REQUEST, "children": children}) == is_it
-    assert not broker.is_it("no idea", REQUEST)
+    assert remote_control.is_it(said, {**REQUEST, "children": children}) == is_it
+    assert not remote_control.is_it("no idea", REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +146,10 @@ def drain(workers: Workers, line: Line, **request: Any) -> Dict[str, Any]:
 
 def test_every_queue_is_cancelled_after_the_agent_recorded_them() -> None:
     line = Line()
-    queues = iter([[{"name": "celery"}, {"name": "links"}], [{"name": "links"}]])
+    queues = iter([[{"name": "celery"}, {"name": "links"}], [{"name": "links"}], []])
     tasks = iter([[{"id": "a", "name": "t"}], [], []])
     _, answers = node(cancel_consumer={"ok": "gone"}, reserved=[])
-    answers.update(active_queues=lambda: next(queues), active=lambda: next(tasks))
+    answers.update(active_queues=lambda _: next(queues), active=lambda _: next(tasks))
     workers = Workers((HERE, answers))
     ended = drain(workers, line)
     assert line.asked == [("found", {"node": HERE, "queues": ["celery", "links"]})]
@@ -161,13 +168,84 @@ def test_every_queue_is_cancelled_after_the_agent_recorded_them() -> None:
 )
 def test_remaining_tasks_are_reported_after_the_timeout(wish: Any, end: str) -> None:
     tasks = [{"id": "0123456789", "name": "app.tasks.process_link", "time_start": time.time()}]
+    queues = iter([[{"name": "celery"}], []])
     _, answers = node(cancel_consumer={"ok": ""}, active=tasks, reserved=[{"id": "b"}, tasks[0]])
+    answers.update(active_queues=lambda _: next(queues, []))
     ended = drain(Workers((HERE, answers)), Line(), **wish)
     assert ended["end"] == end
     assert ended["seen"] == 2
     first, second = ended["left"]
     assert first.startswith("process_link 0123… ")
     assert second == "? b (waits)"
+
+
+class Loaded:
+    """A worker that loads the support module; `name` may be that of others, too."""
+
+    def __init__(self, invocation: str = "f00d", tasks: Any = ()) -> None:
+        self.queues = ["celery", "links"]
+        self.invocation = invocation
+        self.tasks = list(tasks)
+
+    def consumers(self, more: Dict[str, Any]) -> Dict[str, Any]:
+        asked = more["arguments"]
+        if asked["invocation"] != self.invocation:
+            return {"ok": "ignored: meant for another worker"}
+        told = list(self.queues)
+        # Celery does it a moment later.
+        self.queues = [name for name in self.queues if name not in asked.get("cancel", ())]
+        return {"queues": told}
+
+    def answers(self) -> Dict[str, Any]:
+        consumers, active = self.consumers, lambda _: self.tasks
+        return {"celeriac_consumers": consumers, "active": active, "reserved": []}
+
+
+LOADED = ["celery", "worker", "-I", "celeriac_support"]
+
+
+def test_a_worker_with_the_support_module_is_found_without_waiting_for_all() -> None:
+    ours, other = Loaded(), Loaded("beef")
+    workers = Workers((HERE, other.answers()), (HERE[:-1], ours.answers()))
+    line = Line()
+    assert drain(Workers((HERE, ours.answers())), line, argv=LOADED)["end"] == "drained"
+    found = {"node": HERE, "queues": ["celery", "links"], "byRun": True}
+    assert line.asked == [("found", found)]
+    assert drain(workers, line, argv=LOADED)["end"] == "drained"
+    assert (ours.queues, other.queues) == ([], ["celery", "links"])
+    # No roll call, and no command by a node name that another worker may have.
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
+
+
+def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
+    ours, other = Loaded(), Loaded("beef", [{"id": "a", "name": "t"}])
+    workers = Workers((HERE, other.answers()), (HERE, ours.answers()))
+    with pytest.raises(Problem) as problem:
+        drain(workers, Line(), argv=LOADED)
+    assert "2 workers share the node name" in str(problem.value)
+    assert (ours.queues, other.queues) == ([], ["celery", "links"])
+
+
+def test_a_support_module_that_does_not_answer_is_no_problem() -> None:
+    queues = iter([[{"name": "celery"}], []])
+    _, answers = node(cancel_consumer={"ok": "gone"}, reserved=[], active=[])
+    answers.update(active_queues=lambda _: next(queues, []))
+    answers["celeriac_consumers"] = {"error": "no such control command"}
+    line = Line()
+    assert drain(Workers((HERE, answers)), line, argv=LOADED)["end"] == "drained"
+    assert line.asked == [("found", {"node": HERE, "queues": ["celery"]})]
+
+
+def test_a_late_answer_to_another_request_is_no_answer() -> None:
+    def broadcast(command: str, **more: Any) -> List[Dict[str, Any]]:
+        # As Kombu: each message counts, and only those of this request are passed on.
+        assert more["limit"] > 1000
+        more["callback"]({HERE: "yes"})
+        raise AssertionError("waits for more")
+
+    workers = Workers()
+    workers.broadcast = broadcast  # type: ignore[method-assign]
+    assert Control(workers, Connection()).ask(HERE, "active") == "yes"
 
 
 @pytest.mark.parametrize(

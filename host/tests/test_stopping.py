@@ -120,7 +120,7 @@ def test_cancelled_then_stopped(
     host, app = Unit(state), App(tmp_path, journal, GOOD % (["a", "b"], {}))
     stopped = stopping.stop(app.args, host, journal.step(0), 60)
     assert (stopped.remark, host.told, app.asked()) == ("", ["stop"], ["cancel "])
-    worker = {"node": "w@h", "queues": ["a", "b"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a", "b"], "byRun": False, "invocation": RUN}
     assert kept(journal) == [worker]
     # The consumers of the same run are not cancelled again.
     assert stopping.restart(app.args, host, journal.step(1), 60).remark == ""
@@ -270,7 +270,7 @@ def test_the_undo_without_a_stop_makes_the_worker_consume_again(
     app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
     host = Unit(state)
     assert stopping.take_back(app.args, host, journal.step(0)) is None
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
     assert said == f"{UNIT} consumes a again (main {os.getpid()})"
@@ -290,7 +290,7 @@ def test_an_idle_worker_that_would_lose_its_queues_is_left_for_a_restart(
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"lasting": False, "given": False}))
     host = Unit(state)
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(1).keep("worker", worker)
     plan_of(journal, "guard-unit", "drain-worker")
     said = stopping.take_back(app.args, host, journal.step(1), idle=True)
@@ -319,7 +319,7 @@ def test_an_idle_worker_whose_code_does_not_import_any_more_is_not_restarted(
     )
     app = App(tmp_path, journal, unsound % ([], {"lasting": False}))
     host = Unit(state)
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(1).keep("worker", worker)
     plan_of(journal, "guard-unit", "drain-worker")
     said = stopping.take_back(app.args, host, journal.step(1), idle=True)
@@ -336,7 +336,7 @@ def test_a_worker_with_tasks_or_without_a_guard_is_never_left_idle(
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
     host = Unit(state)
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(1).keep("worker", worker)
     plan_of(journal, *verbs)
     said = stopping.take_back(app.args, host, journal.step(1), idle=idle)
@@ -350,7 +350,7 @@ def test_a_worker_that_cannot_consume_again_is_stopped(
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
     host = Unit(state)
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
     assert said is not None and "stopped to be started again" in said
@@ -370,7 +370,7 @@ def test_an_undo_waits_as_long_as_the_plan_says(
     app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
     host = Unit(state)
     args = {**app.args, **more}
-    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    worker = {"node": "w@h", "queues": ["a"], "byRun": False, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     stopping.take_back(args, host, journal.step(0))
     journal.step(1).keep("was", "inactive")

@@ -12,22 +12,24 @@ import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
+import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
-import { describePast } from '../plan/past.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
-import { describeDeed, renderFailure } from '../report/failure.ts';
+import { renderFailure } from '../report/failure.ts';
 import { lineOf, sortFindings, titleAsBefore } from '../report/lasting.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { isNews, renderProbes } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
+import { FirstLook } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
+import { KeptPlan } from './kept-plan.ts';
+import { Webhook } from './tell-webhook.ts';
 
 /** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
@@ -39,11 +41,31 @@ export async function runAction<Name extends ActionName>(
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
   let fleet: FleetValues = new Map();
+  let webhook: Webhook | null = null;
+  const kept = new KeptPlan(name, {
+    host: given('host'),
+    dryRun: given('dry-run').trim() === 'true',
+    secrets: givenSecrets(name),
+  });
+  const keepPlan = (failure?: string): void =>
+    reporter.attempt('the plan', () => {
+      const path = kept.write(failure);
+      if (path !== null) reporter.output('plan-path', path);
+    });
+  const tell = async (sentence: string, isProblem: boolean): Promise<void> => {
+    const news = { action: name, host: host ?? given('host'), unit: unitOf(name, fleet), sentence };
+    await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
+  };
   try {
+    webhook = Webhook.of(name, given, fleet);
     fleet = readFleetValues(name);
+    webhook = Webhook.of(name, given, fleet);
     const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
     host = (inputs as unknown as HostValues).host;
-    await body(new GithubRun(name, inputs, reporter));
+    const run = new GithubRun(name, inputs, reporter, kept);
+    await body(run);
+    keepPlan();
+    await tell(run.sentence, false);
   } catch (error) {
     const about = { action: name, ...(host !== undefined && { host }) };
     const failure = renderFailure(locateError(error, given, fleet), about);
@@ -57,6 +79,9 @@ export async function runAction<Name extends ActionName>(
       ...(column !== undefined && { startColumn: column }),
     });
     reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
+    keepPlan(view.message);
+    // The message names the action itself.
+    await tell(`${title.slice(name.length + 2)}. ${message}`, true);
     process.exitCode = 1;
   }
   await reporter.flush();
@@ -69,14 +94,16 @@ const given = (input: string): string => core.getInput(input, { trimWhitespace: 
 
 /** What the fleet file says; secrets are masked first. */
 function readFleetValues(name: ActionName): FleetValues {
-  const set: Inputs = actions[name];
-  for (const [input, { secret }] of Object.entries(set)) {
-    if (secret && given(input) !== '') {
-      core.setSecret(given(input));
-    }
-  }
+  for (const secret of givenSecrets(name)) core.setSecret(secret);
   const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
   return readFleet(name, path, { required: given('fleet-file') !== '' });
+}
+
+function givenSecrets(name: ActionName): readonly string[] {
+  const set: Inputs = actions[name];
+  return Object.entries(set)
+    .filter(([input, { secret }]) => secret && given(input) !== '')
+    .map(([input]) => given(input));
 }
 
 function readFleet(
@@ -94,7 +121,7 @@ function readFleet(
     const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
-  return parseFleetFile(path, text, name);
+  return parseFleetFile(path, text, name, given('host'));
 }
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
@@ -102,20 +129,27 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly docs = docsBase(process.env);
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
+  /** How it ended, as the last summary says it. */
+  sentence = '';
   readonly secrets: readonly string[];
   readonly #name: Name;
   readonly #host: HostValues;
   readonly #begun = performance.now();
   readonly #about: string;
-  /** `null`: not looked at yet. */
-  #past: PastFact | null = null;
+  readonly #first: FirstLook;
   #plans = 0;
-  /** What the summary shows below the plan, once. */
-  #told: readonly Finding[] = [];
+  /** What was told of the past stands in the summary once: a run may report more than once. */
+  #isSummarized = false;
   #asBefore: readonly Finding[] = [];
   #agent: Agent | null = null;
+  readonly #kept: KeptPlan;
 
-  constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
+  constructor(
+    name: Name,
+    inputs: ValuesOf<(typeof actions)[Name]>,
+    reporter: GithubReporter,
+    kept: KeptPlan,
+  ) {
     this.inputs = inputs;
     this.reporter = reporter;
     this.secrets = secretsOf(actions[name], inputs);
@@ -123,8 +157,20 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
     this.dryRun = this.#host['dry-run'];
+    this.#first = new FirstLook({
+      action: name,
+      dryRun: this.dryRun,
+      meta: () => this.meta(),
+      onProgress: () => this.onProgress(),
+      group: (title, work) => this.group(title, work),
+      tell: (findings) => this.#annotate(findings),
+      tellDeed: (level, message) => reporter[level](message, name),
+      delivered,
+    });
     const { unit = '' } = inputs as { readonly unit?: string };
     this.#about = unit === '' ? name : `${name} of ${unit}`;
+    this.#kept = kept;
+    kept.of({ host: this.#host.host, dryRun: this.dryRun, secrets: this.secrets });
   }
 
   async openAgent(): Promise<Agent> {
@@ -146,18 +192,15 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       },
       (note) => this.reporter.info(note),
     );
+    this.#kept.lookedBy(this.#agent);
     return this.#agent;
   }
 
   meta(unit?: string): TransactionMeta {
     const env = process.env;
-    const run =
-      env.GITHUB_RUN_ID === undefined
-        ? `${env.USER ?? 'someone'}@${hostname()}`
-        : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
     return {
       action: this.#name,
-      holder: run,
+      holder: runAddress(),
       sha: env.GITHUB_SHA ?? '',
       actor: env.GITHUB_ACTOR ?? env.USER ?? '',
       lockTimeoutSeconds: this.#host['lock-timeout'],
@@ -165,38 +208,8 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     };
   }
 
-  async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
-    if (this.#past !== null) return agent.look(query);
-    const facts = await agent.look({ past: {}, ...query });
-    const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
-    this.#past = past;
-    // A verification judges the host as it finds it.
-    const mayRecover = !this.dryRun && this.#name !== 'verify';
-    // An open transaction may also be another run at work: then this waits and recovers nothing.
-    const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
-    const recovered = unfinished && mayRecover ? await this.#recover(agent) : [];
-    const otherwise = this.#name === 'verify' ? 'judges' : 'plans';
-    this.#told = describePast(past, mayRecover ? 'works' : otherwise);
-    this.#annotate(this.#told);
-    const told = [...past.untold.map(({ id }) => id), ...recovered];
-    if (told.length > 0 && !this.dryRun) {
-      // A run that dies before its report is out must not hide it from the next one.
-      await delivered();
-      await agent.acknowledge(told);
-    }
-    return unfinished && mayRecover ? agent.look(query) : facts;
-  }
-
-  /** Returns the transactions that were undone, and reported. */
-  async #recover(agent: Agent): Promise<readonly string[]> {
-    const deeds = await this.group('an earlier run did not finish', () =>
-      agent.recover(this.meta(), this.onProgress()),
-    );
-    for (const deed of deeds) {
-      const { message, whole } = describeDeed(deed);
-      this.reporter[whole ? 'warning' : 'error'](message, this.#name);
-    }
-    return deeds.map(({ transaction }) => transaction);
+  look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
+    return this.#first.look(agent, query);
   }
 
   onProgress(plan?: Plan): OnProgress {
@@ -234,12 +247,12 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   async #showFindings(findings: readonly Finding[]): Promise<void> {
     this.#plans += 1;
     const about = this.#plans === 1 ? this.#about : `${this.#about}, plan ${this.#plans}`;
-    const notices = this.dryRun ? {} : (this.#past?.notices ?? {});
+    const notices = this.dryRun ? {} : (this.#first.past?.notices ?? {});
     const { news, asBefore, told } = sortFindings(findings, about, notices);
     this.#annotate(news);
     this.#asBefore = asBefore;
     if (asBefore.length > 0) await this.showDetails(titleAsBefore(asBefore), asBefore.map(lineOf));
-    if (told === null || this.dryRun || this.#past === null || this.#agent === null) return;
+    if (told === null || this.dryRun || this.#first.past === null || this.#agent === null) return;
     await delivered();
     await this.#agent.acknowledge([], told);
   }
@@ -266,6 +279,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   report(agent: Agent, result: Result): void {
     this.#annotate(result.findings);
     this.reporter.info(result.sentence);
+    this.#kept.add(result);
     this.reporter.attempt('the report', () => this.#reportDetails(agent, result));
   }
 
@@ -285,10 +299,11 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
     const seconds = (performance.now() - this.#begun) / 1000;
     const wire = agent.traffic;
-    const past = this.#told.length === 0 ? '' : renderFindings(this.#told);
+    const { told } = this.#first;
+    const past = told.length === 0 || this.#isSummarized ? '' : renderFindings(told);
     const markdown = [past, content.markdown ?? ''].filter((part) => part !== '').join('\n\n');
-    // A run may report more than once.
-    this.#told = [];
+    this.#isSummarized = true;
+    this.sentence = content.sentence;
     this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
     this.reporter.summary(
       renderSummary({
@@ -300,6 +315,20 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
       }),
     );
   }
+}
+
+/** The address of the run, or user and host. */
+function runAddress(): string {
+  const { env } = process;
+  return env.GITHUB_RUN_ID === undefined
+    ? `${env.USER ?? 'someone'}@${hostname()}`
+    : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
+}
+
+/** Also where the inputs could not be read; `''`: the action is not about a unit. */
+function unitOf(name: ActionName, fleet: FleetValues): string {
+  const set: Inputs = actions[name];
+  return given('unit') || (fleet.get('unit')?.text ?? set.unit?.fallback ?? '');
 }
 
 function secretsOf(set: Inputs, values: object): readonly string[] {

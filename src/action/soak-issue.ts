@@ -1,11 +1,9 @@
 import * as core from '@actions/core';
-import { getOctokit } from '@actions/github';
 import { readInputs } from '../config/read-inputs.ts';
 import { soakIssueInputs } from '../config/soak-issue-inputs.ts';
-import { ConfigError } from '../model/errors.ts';
 import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
-import { renderFailure } from '../report/failure.ts';
 import { openedBody, type SoakIssue, soakIssueOf, updatedBody } from '../report/soak-issue.ts';
+import { type GithubRepository, openRepository, runGithubAction } from './github-repository.ts';
 
 /** Issues of one page, and the most pages that are searched for the one about a release. */
 const perPage = 100;
@@ -22,8 +20,8 @@ interface FoundIssue {
 }
 
 /** Opens an issue about a release that failed its soak, or updates the one that there is. */
-export async function reportSoakIssue(): Promise<void> {
-  try {
+export const reportSoakIssue = (): Promise<void> =>
+  runGithubAction('soak-issue', '`issues: write`, and the repository issues', async () => {
     const inputs = readInputs(
       soakIssueInputs,
       (name) => core.getInput(name, { trimWhitespace: false }),
@@ -37,25 +35,17 @@ export async function reportSoakIssue(): Promise<void> {
       return;
     }
     const since = (report.release?.since ?? 0) - searchMarginSeconds;
-    await new Issues(inputs['github-token'].trim()).publish(issue, since);
-  } catch (error) {
-    const shown = error instanceof ConfigError ? error : new Error(describe(error));
-    const { message, annotation } = renderFailure(shown, { action: 'soak-issue' });
-    core.info(sanitizeLogLine(message));
-    core.error(annotation.message, { title: annotation.title });
-    process.exitCode = 1;
-  }
-}
+    await new Issues(openRepository(inputs['github-token'].trim())).publish(issue, since);
+  });
 
 /** The issues of the repository that the run belongs to. */
 class Issues {
-  readonly #rest: ReturnType<typeof getOctokit>['rest'];
-  readonly #at: { readonly owner: string; readonly repo: string };
+  readonly #rest: GithubRepository['rest'];
+  readonly #at: GithubRepository['at'];
 
-  constructor(token: string) {
-    const [owner = '', repo = ''] = (process.env.GITHUB_REPOSITORY ?? '').split('/');
-    this.#at = { owner, repo };
-    this.#rest = getOctokit(token).rest;
+  constructor({ rest, at }: GithubRepository) {
+    this.#rest = rest;
+    this.#at = at;
   }
 
   async publish(issue: SoakIssue, since: number): Promise<void> {
@@ -104,14 +94,4 @@ class Issues {
     core.info(sanitizeLogLine(`${what} ${url}`));
     core.setOutput('issue', toOneLine(url));
   }
-}
-
-/** Without the request, which carries the token. */
-function describe(error: unknown): string {
-  const { status, message } = error as { readonly status?: unknown; readonly message?: unknown };
-  const text = toOneLine(typeof message === 'string' ? message : String(error));
-  if (status === 403 || status === 404) {
-    return `GitHub refused with status ${status}: ${text}; the job needs \`issues: write\`, and the repository issues`;
-  }
-  return typeof status === 'number' ? `GitHub answered with status ${status}: ${text}` : text;
 }

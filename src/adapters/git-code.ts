@@ -42,6 +42,13 @@ class GitCode implements Code {
     throw new ConfigError('input commit', `${CLONE} has no commit ${short(commit)}`, WHOLE_CLONE);
   }
 
+  async head(): Promise<{ readonly commit: CommitId; readonly changed: boolean }> {
+    await this.#commonFolder();
+    const commit = (await this.#text(['rev-parse', '--verify', 'HEAD^{commit}'])).trim();
+    const status = await this.#text(['status', '--porcelain', '--untracked-files=no']);
+    return { commit, changed: status !== '' };
+  }
+
   async has(commit: CommitId): Promise<boolean> {
     return (await this.#present([commit])).length > 0;
   }

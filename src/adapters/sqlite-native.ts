@@ -11,6 +11,9 @@ import type { Database, Options } from 'better-sqlite3';
 import DatabaseArm64 from 'better-sqlite3/linux-arm64';
 import DatabaseX64 from 'better-sqlite3/linux-x64';
 
+/** Of the addon. */
+const oldestNode = 22;
+
 /**
  * Opens a SQLite database.
  *
@@ -19,6 +22,10 @@ import DatabaseX64 from 'better-sqlite3/linux-x64';
  * @throws SqliteError when the file cannot be opened.
  */
 export function openDatabase(path: string, options: Options = {}): Database {
+  // An older one does not refuse the addon, but crashes.
+  if (Number(process.versions.node.split('.')[0]) < oldestNode) {
+    throw new Error(`SQLite requires Node.js ${oldestNode} or newer; this is ${process.version}`);
+  }
   if (process.platform === 'linux' && process.arch === 'x64') return new DatabaseX64(path, options);
   if (process.platform === 'linux' && process.arch === 'arm64') {
     return new DatabaseArm64(path, options);

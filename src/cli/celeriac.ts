@@ -3,29 +3,45 @@ import { ConfigError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
+import { completionOf } from './completion.ts';
+import { deploy } from './deploy.ts';
+import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
+import { fleetFlag, withFleetHost } from './fleet.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
+import { init } from './init.ts';
 import { logs } from './logs.ts';
 import { nearest } from './nearest.ts';
+import { provision } from './provision.ts';
 import { releases } from './releases.ts';
+import { rollback } from './rollback.ts';
 import { soak } from './soak.ts';
+import { Interrupted } from './standing.ts';
 import { status } from './status.ts';
 import { guardTerminal } from './terminal.ts';
+import { verify } from './verify.ts';
 
-/** Required by the bundled SQLite. */
-const oldestNode = 22;
+/** The first one whose `parseArgs` negates switches. */
+const oldestNode = [20, 17] as const;
 
 /** Every command, in display order. */
 export const commands: readonly Command[] = [
+  init,
   status,
+  doctor,
   releases,
   logs,
+  provision,
+  deploy,
+  verify,
+  rollback,
   cleanup,
   soak,
   harden,
   unharden,
+  completionOf(() => commands),
 ];
 
 /**
@@ -37,8 +53,9 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   const terminal = guardTerminal(tools.terminal);
   const [name, ...rest] = words;
   const node = process.versions.node;
-  if (Number(node.split('.')[0]) < oldestNode) {
-    terminal.note(`celeriac requires Node.js ${oldestNode} or newer; this is ${node}`);
+  const [major = 0, minor = 0] = node.split('.').map(Number);
+  if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+    terminal.note(`celeriac requires Node.js ${oldestNode.join('.')} or newer; this is ${node}`);
     return exitCodes.usage;
   }
   const command = commands.find((each) => each.name === name);
@@ -52,12 +69,15 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
   try {
     if (command === undefined) throw unknownCommand(name);
-    return await command.run(parseFlags(command, rest), { ...tools, terminal });
+    const given = parseFlags(command, rest);
+    const flags = command.own.includes(fleetFlag) ? withFleetHost(given) : given;
+    return await command.run(flags, { ...tools, terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {
-      terminal.note(
-        'interrupted; work that has begun on the host continues there until it is done',
-      );
+      // Work on the host says itself how far it is.
+      const state =
+        error instanceof Interrupted ? error.message : 'nothing was changed on the host';
+      terminal.note(`interrupted; ${state}`);
       return exitCodes.interrupted;
     }
     const told = error instanceof ConfigError ? asFlags(error) : error;

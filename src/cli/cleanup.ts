@@ -7,9 +7,11 @@ import { type CleanedUp, cleanUpJobs } from '../use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../use-case/restore-jobs.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy, type Person } from './connection.ts';
+import { documented } from './documented.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
+import { type GivenFlags, inputsFor, jsonFlag, placeFlags } from './flags.ts';
 import { openHost } from './open-host.ts';
+import { RunDocument } from './run-document.ts';
 import { TerminalRun } from './terminal-run.ts';
 
 /** `celeriac cleanup`. */
@@ -29,11 +31,7 @@ export const cleanup: Command = {
     [exitCodes.left]: 'some rows were skipped',
     [exitCodes.interrupted]: 'interrupted',
   },
-  refuse: (given) => {
-    if (given.has('restore') && given.get('json') === 'true') {
-      refuseFlag('json', '`--restore` does not support `--json`', '`--restore` without `--json`');
-    }
-  },
+  refuse: () => {},
   run: cleanUp,
 };
 
@@ -49,18 +47,26 @@ async function cleanUp(flags: GivenFlags, tools: CommandTools): Promise<ExitCode
   const desired = cleanUpDesired(inputs, holder);
   await using agent = await openHost(connectionOf(flags, inputs, person), tools);
   interrupted.addEventListener('abort', () => void agent.close());
+  const json = flags.has('json');
+  const host = flags.get('host') ?? hostname();
+  const { dryRun } = desired;
+  const isRestore = inputs.restore !== '';
+  // A clean-up has a document of its own.
+  const document =
+    json && isRestore ? new RunDocument({ command: 'cleanup', host, dryRun }) : undefined;
   const run = new TerminalRun({
     terminal,
     meta: metaOf(inputs, holder, person),
-    dryRun: desired.dryRun,
-    json: flags.has('json'),
+    dryRun,
+    json,
+    ...(document !== undefined && { document }),
     interrupted,
   });
-  if (inputs.restore !== '') {
+  return await documented(run, interrupted, async () => {
+    if (!isRestore) return judge(await cleanUpJobs(run, agent, desired));
     await restoreJobs(run, agent, inputs.restore, desired);
-    return desired.dryRun ? exitCodes.found : exitCodes.done;
-  }
-  return judge(await cleanUpJobs(run, agent, desired));
+    return dryRun ? exitCodes.found : exitCodes.done;
+  });
 }
 
 function judge({ outcome, found, skipped }: CleanedUp): ExitCode {

@@ -1,18 +1,34 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
-import { linesForHost } from '../adapters/ssh/known-hosts.ts';
-import { type HostValues, hostInputs } from '../config/action-inputs.ts';
+import type { HostValues } from '../config/action-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type GivenFlags, passphraseVariable } from './flags.ts';
+import { readSshLogin, type SshLogin } from './ssh-login.ts';
 
 /** The user at the terminal; `uid` 0 is root. */
 export interface Person {
   readonly name: string;
   readonly uid: number;
+}
+
+const notes = new WeakMap<AgentOptions, readonly string[]>();
+
+/** What people should know about a connection before it is made. */
+export const notesOf = (options: AgentOptions): readonly string[] => notes.get(options) ?? [];
+
+/** Read once for each set of flags. */
+const logins = new WeakMap<GivenFlags, SshLogin>();
+
+/**
+ * How the flags and `~/.ssh/config` log in to the host.
+ *
+ * @throws ConfigError as `readSshLogin`
+ */
+export function loginOf(flags: GivenFlags): SshLogin {
+  const login = logins.get(flags) ?? readSshLogin(flags);
+  logins.set(flags, login);
+  return login;
 }
 
 /**
@@ -23,53 +39,23 @@ export interface Person {
 export function givenBy(flags: GivenFlags): (name: string) => string {
   return (name) => {
     if (!flags.has('host')) return flags.get(name) ?? '';
-    if (name === 'ssh-key') return readKey(flags.get('ssh-key-file'));
-    if (name === 'known-hosts') return readKnownHosts(flags);
-    if (name === 'ssh-key-passphrase') return process.env[passphraseVariable] ?? '';
-    return flags.get(name) ?? '';
+    switch (name) {
+      case 'host':
+      case 'port':
+      case 'user':
+        return loginOf(flags)[name];
+      case 'proxy-jump':
+        return loginOf(flags).proxyJump;
+      case 'ssh-key':
+        return loginOf(flags).key;
+      case 'known-hosts':
+        return loginOf(flags).knownHosts();
+      case 'ssh-key-passphrase':
+        return process.env[passphraseVariable] ?? '';
+      default:
+        return flags.get(name) ?? '';
+    }
   };
-}
-
-function readKey(given: string | undefined): string {
-  if (given === undefined && hasAgent()) return '';
-  // Without any key, the error names the usual file.
-  const chosen = given ?? presentKeys()[0] ?? standardKeys()[0] ?? '';
-  return readFile('ssh-key-file', chosen);
-}
-
-/** Like ssh: an agent first, then the usual files. */
-function readSpareKey(flags: GivenFlags): string {
-  const [path] = presentKeys();
-  if (flags.has('ssh-key-file') || !hasAgent() || path === undefined) return '';
-  return readFile('ssh-key-file', path);
-}
-
-const hasAgent = (): boolean => (process.env.SSH_AUTH_SOCK ?? '') !== '';
-
-const standardKeys = (): readonly string[] =>
-  ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
-
-const presentKeys = (): readonly string[] => standardKeys().filter((file) => existsSync(file));
-
-function readKnownHosts(flags: GivenFlags): string {
-  const path = flags.get('known-hosts-file') ?? join(homedir(), '.ssh', 'known_hosts');
-  const port = Number(flags.get('port') ?? hostInputs.port.fallback);
-  const text = readFile('known-hosts-file', path);
-  const lines = linesForHost(text, flags.get('host') ?? '', port);
-  const { jump } = hostInputs['proxy-jump'].schema.safeParse(flags.get('proxy-jump') ?? '')
-    .data ?? {
-    jump: null,
-  };
-  return jump === null ? lines : `${lines}\n${linesForHost(text, jump.host, jump.port)}`;
-}
-
-function readFile(flag: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const problem = `cannot read ${path}`;
-    throw new ConfigError(`--${flag}`, problem, 'the path of an existing file', { cause });
-  }
 }
 
 /**
@@ -87,11 +73,15 @@ export function connectionOf(
     const { host, port, user } = inputs;
     const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
     const { jump } = inputs['proxy-jump'];
-    const keyWithoutAgent = readSpareKey(flags);
+    const { keyWithoutAgent, agentSocket } = loginOf(flags);
     const knownHosts = inputs['known-hosts'];
-    const target = { host, port, user, ...login, keyWithoutAgent, knownHosts, jump };
+    const spare = { keyWithoutAgent, agentSocket };
+    const target = { host, port, user, ...login, ...spare, knownHosts, jump };
     const policy = { connectTimeout: inputs['connect-timeout'] };
-    return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
+    const kind = inputs.agent ?? 'streamed';
+    const options = { target, policy, program: hostProgram, kind };
+    notes.set(options, loginOf(flags).notes);
+    return options;
   }
   const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
   if (person.uid !== 0 && !bySudo && (onlyRoot || !inputs['dry-run'])) {

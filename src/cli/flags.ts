@@ -43,21 +43,30 @@ export const placeFlags: readonly Flag[] = [
     name: 'host',
     takes: 'a host name or an IP address',
     fallback: 'this machine',
-    description: 'Host to work on, over SSH.',
+    description: 'Host to work on, over SSH: a name, an address, or a `Host` of ~/.ssh/config.',
     isSwitch: false,
   },
   {
     name: 'ssh-key-file',
     takes: 'a path',
-    fallback: 'the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
+    fallback:
+      'IdentityFile of ~/.ssh/config, else the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
     description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },
   {
     name: 'known-hosts-file',
     takes: 'a path',
-    fallback: '~/.ssh/known_hosts',
+    fallback: 'UserKnownHostsFile of ~/.ssh/config, else ~/.ssh/known_hosts',
     description: "With `--host`: file with the server's host keys. The check cannot be disabled.",
+    isSwitch: false,
+  },
+  {
+    name: 'ssh-config-file',
+    takes: 'a path, or `none`',
+    fallback: '~/.ssh/config',
+    description:
+      'With `--host`: configuration of ssh, in which the host is looked up: HostName, User, Port, IdentityFile, IdentityAgent, ProxyJump, UserKnownHostsFile. Flags come first.',
     isSwitch: false,
   },
   {
@@ -74,20 +83,26 @@ export interface FlagSource {
   readonly name: string;
   /** Become flags, except those that come from files and the environment. */
   readonly inputs: Inputs;
+  /** A word that comes before the flags, and must be there. */
+  readonly argument?: { readonly name: string; readonly choices: readonly string[] };
   /** Flags that are no inputs; displayed after those of the command, before those of the login. */
   readonly own: readonly Flag[];
   /** Refuses flags that cannot be combined. */
   readonly refuse: (given: GivenFlags) => void;
 }
 
+/** A secret would be visible in the list of processes. */
+const isFlag = (name: string, { secret }: Input<unknown>): boolean =>
+  !elsewhere.has(name) && !secret;
+
 /** Every flag of a command, in display order. */
 export const flagsOf = ({ inputs, own }: FlagSource): readonly Flag[] => [
   ...Object.entries(inputs)
-    .filter(([name]) => !elsewhere.has(name) && !(name in hostInputs))
+    .filter(([name, input]) => isFlag(name, input) && !(name in hostInputs))
     .map(([name, input]) => flagOf(name, input)),
   ...own,
   ...Object.entries(inputs)
-    .filter(([name]) => !elsewhere.has(name) && name in hostInputs)
+    .filter(([name, input]) => isFlag(name, input) && name in hostInputs)
     .map(([name, input]) => flagOf(name, input)),
 ];
 
@@ -114,6 +129,7 @@ const loginFlags: readonly string[] = [
   'proxy-jump',
   'ssh-key-file',
   'known-hosts-file',
+  'ssh-config-file',
   'connect-timeout',
 ];
 
@@ -124,12 +140,26 @@ const loginFlags: readonly string[] = [
  */
 export function parseFlags(command: FlagSource, words: readonly string[]): GivenFlags {
   const flags = flagsOf(command);
-  const joined = joinValues(flags, joinSwitches(flags, words));
-  const given = readWords(command, flags, joined);
+  const [argument, rest] = takeArgument(command, words);
+  const joined = joinValues(flags, joinSwitches(flags, rest));
+  const given = new Map([...argument, ...readWords(command, flags, joined)]);
   refuseEmpty(flags, given);
   refuseStrangers(given);
   command.refuse(given);
   return given;
+}
+
+/** @throws ConfigError when the word is missing, or is none of the choices */
+function takeArgument(
+  { name, argument }: FlagSource,
+  words: readonly string[],
+): readonly [GivenFlags, readonly string[]] {
+  if (argument === undefined) return [new Map(), words];
+  const [word = '', ...rest] = words;
+  if (argument.choices.includes(word)) return [new Map([[argument.name, word]]), rest];
+  const problem = word === '' ? `missing ${argument.name}` : `unknown ${argument.name} \`${word}\``;
+  const expected = `\`celeriac ${name} ${argument.choices.join('|')}\``;
+  throw new ConfigError('command line', problem, expected);
 }
 
 /** `--orphans false` and `--orphans=false` → `--no-orphans`: as inputs are written in workflows. */
@@ -254,5 +284,7 @@ export const asFlags = (error: ConfigError): ConfigError => {
 
 function nameOnTerminal(input: string): string {
   if (input === 'ssh-key-passphrase') return passphraseVariable;
+  // `celeriac rollback` has no other input.
+  if (input === 'roll-back') return '--to';
   return input === 'ssh-key' || input === 'known-hosts' ? `--${input}-file` : `--${input}`;
 }

@@ -19,9 +19,18 @@ import { carryOut } from '../use-case/carry-out.ts';
 import { type HardenFiles, lookAndHarden, lookAndUnharden } from '../use-case/harden.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy } from './connection.ts';
+import { documented } from './documented.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type Flag, type GivenFlags, inputsFor, placeFlags, refuseFlag } from './flags.ts';
+import {
+  type Flag,
+  type GivenFlags,
+  inputsFor,
+  jsonFlag,
+  placeFlags,
+  refuseFlag,
+} from './flags.ts';
 import { openHost } from './open-host.ts';
+import { RunDocument } from './run-document.ts';
 import { TerminalRun } from './terminal-run.ts';
 
 const keyFlags: readonly Flag[] = [
@@ -77,9 +86,10 @@ export const harden: Command = {
     'What is not given stays as the policy on the host has it; at first, it is what the units need at least.',
   ],
   inputs: hardenInputs,
-  own: [...keyFlags, printFlag, ...placeFlags],
+  own: [...keyFlags, printFlag, ...placeFlags, jsonFlag],
   exits,
   refuse: (given) => {
+    refusePrintedJson(given);
     if (given.has('read-key-file') && !given.has('read-user')) {
       const expected = '`--read-user`, or neither of them';
       refuseFlag('read-key-file', '`--read-key-file` requires `--read-user`', expected);
@@ -109,9 +119,9 @@ export const unharden: Command = {
     'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',
   ],
   inputs: unhardenInputs,
-  own: [printFlag, ...placeFlags],
+  own: [printFlag, ...placeFlags, jsonFlag],
   exits,
-  refuse: () => {},
+  refuse: refusePrintedJson,
   run: (flags, tools) => {
     const set = inputsFor(unhardenInputs, flags.has('host'));
     const inputs = readInputs(set, givenBy(flags), new Map());
@@ -152,18 +162,36 @@ async function work(
     actor: person.name,
     lockTimeoutSeconds: inputs['lock-timeout'],
   };
-  const run = new TerminalRun({ terminal, meta, dryRun, json: false, interrupted });
-  const plan = await makePlan(run, agent);
-  const { length } = plan.operations;
-  if (isPrint) {
-    for (const { level, message } of plan.findings) terminal.note(`${level}: ${message}`);
-    terminal.out(renderCommands(plan.operations, (python) => installedText(hostProgram, python)));
-    return length > 0 ? exitCodes.found : exitCodes.done;
-  }
-  await carryOut(run, agent, plan, { subject });
-  if (dryRun) return length > 0 ? exitCodes.found : exitCodes.done;
-  for (const line of length > 0 ? next : []) terminal.note(line);
-  return exitCodes.done;
+  const json = flags.get('json') === 'true';
+  const host = flags.get('host') ?? hostname();
+  const document = json ? new RunDocument({ command: command.name, host, dryRun }) : undefined;
+  const run = new TerminalRun({
+    terminal,
+    meta,
+    dryRun,
+    json,
+    ...(document !== undefined && { document }),
+    interrupted,
+  });
+  return await documented(run, interrupted, async () => {
+    const plan = await makePlan(run, agent);
+    const { length } = plan.operations;
+    if (isPrint) {
+      for (const { level, message } of plan.findings) terminal.note(`${level}: ${message}`);
+      terminal.out(renderCommands(plan.operations, (python) => installedText(hostProgram, python)));
+      return length > 0 ? exitCodes.found : exitCodes.done;
+    }
+    await carryOut(run, agent, plan, { subject });
+    if (dryRun) return length > 0 ? exitCodes.found : exitCodes.done;
+    for (const line of length > 0 ? next : []) terminal.note(line);
+    return exitCodes.done;
+  });
+}
+
+/** Both print to stdout. */
+function refusePrintedJson(given: GivenFlags): void {
+  if (given.get('print') !== 'true' || given.get('json') !== 'true') return;
+  refuseFlag('json', '`--print` does not support `--json`', '`--print` without `--json`');
 }
 
 function readFiles(flags: GivenFlags): HardenFiles {

@@ -43,8 +43,10 @@ export function renderHelp(command: Command): string {
       }),
     ];
   });
-  const exits = Object.entries(command.exits).map(
-    ([code, meaning]) => `  ${code.padEnd(4)} ${meaning}`,
+  const exits = Object.entries(command.exits).flatMap(([code, meaning]) =>
+    wrap(meaning, columns - 7).map(
+      (line, index) => `  ${(index === 0 ? code : '').padEnd(4)} ${line}`,
+    ),
   );
   return [
     `Usage: celeriac ${command.name} ${command.usage}`,

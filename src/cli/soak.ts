@@ -8,6 +8,7 @@ import { connectionOf, givenBy } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, inputsFor, jsonFlag, placeFlags } from './flags.ts';
 import { openHost } from './open-host.ts';
+import { standingBy } from './standing.ts';
 import { TerminalRun } from './terminal-run.ts';
 
 /** `celeriac soak`. */
@@ -46,6 +47,8 @@ async function judge(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> 
   };
   const dryRun = inputs['dry-run'];
   const run = new TerminalRun({ terminal, meta, dryRun, json: flags.has('json'), interrupted });
-  const { state } = await soakRelease(run, agent, readSoakDesired(inputs));
+  const { state } = await standingBy(run, interrupted, () =>
+    soakRelease(run, agent, readSoakDesired(inputs)),
+  );
   return state === 'failed' ? exitCodes.found : exitCodes.done;
 }

@@ -4,13 +4,12 @@ import { statusInputs } from '../config/look-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
-import type { Report } from '../model/report.ts';
 import { renderProgress } from '../report/progress.ts';
 import { renderStatus } from '../report/status-text.ts';
 import { lookAtWorker } from '../use-case/look-at-worker.ts';
 import { emptyMemory } from '../use-case/verify-report.ts';
 import type { Command, CommandTools } from './command.ts';
-import { type ExitCode, exitCodes } from './exit-code.ts';
+import { codeOfReport, type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
 import { type Look, lookExits, lookWith, renderJson } from './look.ts';
 
@@ -73,16 +72,7 @@ async function show(look: Look, flags: GivenFlags, tools: CommandTools): Promise
     const report = await lookAtWorker(look.agent, tell, desired, subject, memory);
     if (isWatch && !isJson) terminal.clear?.();
     terminal.out(isJson ? renderJson(report, { isSeries: isWatch }) : renderStatus(report));
-    if (!isWatch) return codeOf(report);
+    if (!isWatch) return codeOfReport(report);
     await wait(every * 1000, undefined, { signal: interrupted });
   }
-}
-
-function codeOf({ verdict }: Report): ExitCode {
-  const codes = {
-    healthy: exitCodes.done,
-    unhealthy: exitCodes.found,
-    inconclusive: exitCodes.left,
-  } as const;
-  return codes[verdict.conclusion];
 }

@@ -7,6 +7,8 @@ import { escapeJson } from '../report/escape.ts';
 import { describeIdle, renderPlanText } from '../report/plan-view.ts';
 import { renderProgress } from '../report/progress.ts';
 import type { Pause, Result, Run } from '../use-case/run.ts';
+import type { RunDocument } from './run-document.ts';
+import { Standing } from './standing.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface TerminalRunOptions {
@@ -15,6 +17,8 @@ export interface TerminalRunOptions {
   readonly dryRun: boolean;
   /** Print the result as one JSON document, and nothing else to stdout. */
   readonly json: boolean;
+  /** Collects what is printed at the end (`--json`); absent: results that have data print it. */
+  readonly document?: RunDocument;
   /** Ends a pause immediately. */
   readonly interrupted: AbortSignal;
 }
@@ -24,23 +28,28 @@ export class TerminalRun implements Run {
   /** Whoever runs it here has the pages. */
   readonly docs = '';
   readonly dryRun: boolean;
+  /** How far it is on the host. */
+  readonly standing = new Standing();
   readonly #terminal: Terminal;
   readonly #meta: TransactionMeta;
   readonly #json: boolean;
+  /** What `--json` prints at the end; `undefined`: nothing does. */
+  readonly document: RunDocument | undefined;
   readonly #interrupted: AbortSignal;
   /** Why there is nothing to do, if the plan that was shown says so. */
   #idle = '';
 
-  constructor({ terminal, meta, dryRun, json, interrupted }: TerminalRunOptions) {
+  constructor({ terminal, meta, dryRun, json, document, interrupted }: TerminalRunOptions) {
     this.dryRun = dryRun;
     this.#terminal = terminal;
     this.#meta = meta;
     this.#json = json;
+    this.document = document;
     this.#interrupted = interrupted;
   }
 
-  meta(): TransactionMeta {
-    return this.#meta;
+  meta(unit?: string): TransactionMeta {
+    return unit === undefined ? this.#meta : { ...this.#meta, unit };
   }
 
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
@@ -49,24 +58,28 @@ export class TerminalRun implements Run {
 
   onProgress(plan?: Plan): OnProgress {
     return (progress) => {
+      if (progress.kind === 'opened') this.standing.open(progress.transactions);
       const line = renderProgress(progress, plan);
       if (line !== null) this.#terminal.note(line);
     };
   }
 
+  /** What a use case groups is work on the host. */
   group<T>(_title: string, body: () => Promise<T>): Promise<T> {
+    this.standing.ask();
     return body();
   }
 
   async showDetails(title: string, lines: readonly string[]): Promise<void> {
-    if (this.#json) return;
     for (const line of [title, ...lines.map((line) => `  ${line}`)]) this.#terminal.note(line);
   }
 
   async showPlan(plan: Plan): Promise<void> {
-    if (this.#json) return;
+    this.document?.showPlan(plan);
     if (plan.operations.length === 0) this.#idle = describeIdle(plan);
-    this.#terminal.out(`${renderPlanText(plan)}\n`);
+    const text = renderPlanText(plan);
+    if (this.#json) this.#terminal.note(text);
+    else this.#terminal.out(`${text}\n`);
   }
 
   async pause({ seconds, why }: Pause): Promise<void> {
@@ -75,16 +88,41 @@ export class TerminalRun implements Run {
   }
 
   warn(message: string): void {
+    this.document?.warn(message);
     this.#terminal.note(`warning: ${message}`);
   }
 
-  /** There are no later steps on a terminal. */
-  output(): void {}
+  /** There are no later steps on a terminal, but programs read it. */
+  output(name: string, value: string): void {
+    this.document?.output(name, value);
+  }
 
-  report(_agent: Agent, { sentence, data }: Result): void {
+  report(_agent: Agent, result: Result): void {
+    const { sentence, data, outcome } = result;
+    this.standing.end(outcome);
+    this.document?.report(result);
     if (!this.#json) this.#say(sentence);
-    else if (data === undefined) this.#terminal.note(sentence);
-    else this.#terminal.out(`${escapeJson(JSON.stringify(data, null, 2))}\n`);
+    else if (data === undefined || this.document !== undefined) this.#terminal.note(sentence);
+    else this.printJson(data);
+  }
+
+  /** A result: on stdout, unless that is for the document. */
+  say(text: string): void {
+    if (this.#json) this.#terminal.note(text);
+    else this.#terminal.out(`${text}\n`);
+  }
+
+  note(line: string): void {
+    this.#terminal.note(line);
+  }
+
+  /** To stdout, as it is. */
+  print(text: string): void {
+    this.#terminal.out(text);
+  }
+
+  printJson(data: object): void {
+    this.print(`${escapeJson(JSON.stringify(data, null, 2))}\n`);
   }
 
   /** What the plan has said is not said again below it. */

@@ -30,6 +30,7 @@ import {
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
 import { soakHours, soakInputs } from './soak-inputs.ts';
+import { webhookInputs } from './webhook-inputs.ts';
 
 /** Inputs of every action: where the host is and how to log in. */
 export const hostInputs = {
@@ -609,9 +610,9 @@ export type VerifyValues = ValuesOf<typeof verifyInputs>;
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 export const actions = {
   provision: provisionInputs,
-  'deploy-worker': deployWorkerInputs,
+  'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
   cleanup: cleanupInputs,
-  verify: verifyInputs,
+  verify: { ...verifyInputs, ...webhookInputs },
 } as const;
 
 export type ActionName = keyof typeof actions;

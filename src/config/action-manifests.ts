@@ -1,5 +1,8 @@
 import { type ActionName, actions } from './action-inputs.ts';
+import { fleetInputs } from './fleet-inputs.ts';
 import type { Inputs } from './input.ts';
+import { planCommentInputs } from './plan-comment-inputs.ts';
+import { mostMatrices } from './rollout-inputs.ts';
 import { soakIssueInputs } from './soak-issue-inputs.ts';
 
 /** Content of an `action.yml`. The files are generated from this (`npm run docs`). */
@@ -16,14 +19,22 @@ const commonOutputs = {
   transaction: 'Id of the transaction on the host; empty if nothing was changed.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifest>> = {
+/** Actions that know no host, only GitHub. */
+export type GithubAction = 'soak-issue' | 'plan-comment';
+
+const planOutput = {
+  'plan-path':
+    'With `dry-run`: folder on the runner with the plans of this job, for the action plan-comment.',
+} as const;
+
+export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', ActionManifest>> = {
   provision: {
     title: 'Celeriac: provision',
     description:
       'Sets up swap on a Celery host: the file, the kernel, fstab and swappiness, from any state.',
     icon: 'hard-drive',
     inputs: actions.provision,
-    outputs: commonOutputs,
+    outputs: { ...commonOutputs, ...planOutput },
   },
   'deploy-worker': {
     title: 'Celeriac: deploy worker',
@@ -33,11 +44,16 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
     inputs: actions['deploy-worker'],
     outputs: {
       ...commonOutputs,
+      begun:
+        '`true` once the host was asked to change something; then empty outputs mean that the end was not seen.',
+      result:
+        'How the transaction ended: `committed`, `undone` or `undo-failed`. Empty if nothing was changed.',
       downtime:
         'Seconds without a worker that accepts tasks: from the last moment at which the old worker may have accepted one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
       settled:
         'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if they were not looked for, or could not be judged.',
       left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
+      ...planOutput,
     },
   },
   cleanup: {
@@ -49,6 +65,7 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
       ...commonOutputs,
       found: 'Number of stuck or orphaned rows.',
       repaired: 'Number of rows that were changed.',
+      ...planOutput,
     },
   },
   verify: {
@@ -69,6 +86,28 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
         'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
   },
+  fleet: {
+    title: 'Celeriac: fleet',
+    description:
+      'Plans the deploy of many hosts as matrices, and says where it has left each of them.',
+    icon: 'server',
+    inputs: fleetInputs,
+    outputs: {
+      plan: 'With `plan`: the rollout as JSON, for the other tasks.',
+      'max-parallel': 'With `plan`: how many hosts are deployed at the same time.',
+      canary: 'With `plan`: names of the canaries as a JSON list.',
+      ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
+      go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
+      state: 'With `end`: `confirmed`, `taken-back`, `untouched` or `unknown`.',
+      artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
+      path: 'With `start` and `end`: folder with the record of the host.',
+      ...numbered(
+        'back',
+        'With `decide`: the next hosts to take back as a JSON list, at most 256, each with `host` and `transaction`.',
+      ),
+      states: 'With `conclude`: the state of every host as a JSON object.',
+    },
+  },
   'soak-issue': {
     title: 'Celeriac: soak issue',
     description: 'Opens one issue about a release that failed its soak, and updates it.',
@@ -76,4 +115,16 @@ export const manifests: Readonly<Record<ActionName | 'soak-issue', ActionManifes
     inputs: soakIssueInputs,
     outputs: { issue: 'Address of the issue; empty if none was opened or changed.' },
   },
+  'plan-comment': {
+    title: 'Celeriac: plan comment',
+    description: 'Keeps one comment on a pull request that says what merging changes on each host.',
+    icon: 'message-square',
+    inputs: planCommentInputs,
+    outputs: { comment: 'Address of the comment; empty if none was written or changed.' },
+  },
 };
+
+function numbered(name: string, what: string): Readonly<Record<string, string>> {
+  const numbers = Array.from({ length: mostMatrices }, (_, index) => index + 1);
+  return Object.fromEntries(numbers.map((number) => [`${name}-${number}`, what]));
+}

@@ -1,24 +1,60 @@
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { isScalar, isSeq, type Node } from 'yaml';
 import { ConfigError } from '../model/errors.ts';
 import { type ActionName, actions } from './action-inputs.ts';
-import type { Input, Inputs } from './input.ts';
-import { describeKey } from './shown-value.ts';
-import { describeYamlError } from './yaml-problem.ts';
+import {
+  checkKey,
+  type Entry,
+  entriesOf,
+  type FleetText,
+  type FleetValue,
+  openFleetText,
+  placeOfNode,
+  readValue,
+} from './fleet-text.ts';
+import type { Inputs } from './input.ts';
+import { fleetName, rolloutInputs } from './rollout-inputs.ts';
+import { describeKey, showValue } from './shown-value.ts';
 
-/** A value from the fleet file and its position: `.github/fleet.yml:3:14`. */
-export interface FleetValue {
-  readonly text: string;
-  readonly where: string;
-  /** Where the value is YAML of its own: the line of the file with its first line. */
-  readonly firstLine?: number;
-}
+export type { FleetValue } from './fleet-text.ts';
 
-/** Values for one action: from its own section, otherwise from the top level. */
+/** Values for one action on one host. */
 export type FleetValues = ReadonlyMap<string, FleetValue>;
 
+/** Inputs for every action, and those in a section named after an action. */
+interface Level {
+  readonly top: FleetValues;
+  readonly sections: ReadonlyMap<ActionName, FleetValues>;
+}
+
+/** A host of a fleet file. */
+export interface FleetHost {
+  readonly name: string;
+  /** Of its name. */
+  readonly where: string;
+  /** From the weakest to the strongest: defaults, its groups in order, its own. */
+  readonly levels: readonly Level[];
+}
+
+/** A fleet file. */
+export interface Fleet {
+  readonly path: string;
+  /** In the order of the file; `null`: the flat form, which knows no hosts by name. */
+  readonly hosts: ReadonlyMap<string, FleetHost> | null;
+  readonly rollout: FleetValues;
+  /** Of the flat form. */
+  readonly flat: Level;
+}
+
+const everyInput: Inputs = Object.assign({}, ...Object.values(actions));
+const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
+const parts = ['defaults', 'groups', 'hosts', 'rollout'];
+const allKeys = [...levelKeys, ...parts];
+const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
+const nothing: Level = { top: new Map(), sections: new Map() };
+
 /**
- * Reads the fleet file: inputs at the top level apply to every action, those in a section named after
- * an action apply to that action.
+ * Reads a fleet file. In its flat form, inputs at the top level apply to every action, those in a
+ * section named after an action apply to that action:
  *
  * ```yaml
  * host: 203.0.113.10
@@ -27,148 +63,216 @@ export type FleetValues = ReadonlyMap<string, FleetValue>;
  *   concurrency: 1
  * ```
  *
+ * With `hosts` it has any number of them, and `defaults` and `groups` for what they share; each of
+ * these is written as the flat form is.
+ *
  * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
  * value
  */
-export function parseFleetFile(path: string, text: string, action: ActionName): FleetValues {
-  const lines = new LineCounter();
-  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
-  const document = parseDocument(text, options);
-  const file: FleetText = { text, lines };
-  const place = (offset: number | undefined): string => {
-    const { line, col } = lines.linePos(offset ?? 0);
-    return `${path}:${line}:${col}`;
-  };
-  const broken = document.errors[0];
-  if (broken !== undefined) {
-    throw new ConfigError(place(broken.pos[0]), describeYamlError(broken), 'valid YAML');
+export function parseFleet(path: string, text: string): Fleet {
+  const file = openFleetText(path, text);
+  const entries = file.contents === null ? [] : entriesOf(file, file.contents);
+  if (!entries.some(({ key }) => key === 'hosts')) {
+    const part = entries.find(({ key }) => parts.includes(key));
+    if (part !== undefined) {
+      const problem = `\`${part.key}\` without \`hosts\``;
+      throw new ConfigError(part.where, problem, '`hosts` with a name for each host');
+    }
+    return { path, hosts: null, rollout: new Map(), flat: readLevel(file, entries) };
   }
+  return { path, ...readFleet(file, entries), flat: nothing };
+}
+
+/**
+ * The values for an action on a host. Those of a stronger level replace those of a weaker one; within
+ * a level, the section of the action replaces what stands beside it.
+ *
+ * @param host the name of a host of the file, as the workflow gives it; `''`: the only one. A file in
+ * the flat form applies to every host
+ * @throws ConfigError when the file has no such host, or more than one and none is named
+ */
+export function fleetValues(fleet: Fleet, action: ActionName, host: string): FleetValues {
+  if (fleet.hosts === null) return mergeLevels([fleet.flat], action);
+  const found = findHost(fleet, fleet.hosts, host);
+  const values = mergeLevels(found.levels, action);
+  const { text, where } = values.get('host') ?? { text: found.name, where: found.where };
+  return new Map(values).set('host', { text, where, namedBy: host });
+}
+
+/**
+ * {@link parseFleet} and {@link fleetValues} in one.
+ *
+ * @throws ConfigError as these do
+ */
+export const parseFleetFile = (
+  path: string,
+  text: string,
+  action: ActionName,
+  host = '',
+): FleetValues => fleetValues(parseFleet(path, text), action, host);
+
+function mergeLevels(levels: readonly Level[], action: ActionName): FleetValues {
   const values = new Map<string, FleetValue>();
-  if (document.contents === null) {
-    return values;
-  }
-  const sections: Node[] = [];
-  const everyInput: Inputs = Object.assign({}, ...Object.values(actions));
-  for (const [name, node, where] of entriesOf(document.contents, place)) {
-    if (Object.hasOwn(actions, name)) {
-      const known: Inputs = actions[name as ActionName];
-      for (const [key, value, at] of entriesOf(node, place)) {
-        const input = checkKey(key, at, known, `an input of ${name}`);
-        readValue({ key, input, node: value, where: at }, file, place);
-      }
-      if (name === action && node !== null) {
-        sections.push(node);
-      }
-    } else {
-      const expected = `an action (${Object.keys(actions).join(', ')}) or an input`;
-      const input = checkKey(name, where, everyInput, expected);
-      const value = readValue({ key: name, input, node, where }, file, place);
-      if (Object.hasOwn(actions[action], name)) {
-        values.set(name, value);
-      }
+  for (const { top, sections } of levels) {
+    for (const [key, value] of top) {
+      if (Object.hasOwn(actions[action], key)) values.set(key, value);
     }
-  }
-  for (const section of sections) {
-    const known: Inputs = actions[action];
-    for (const [key, node, where] of entriesOf(section, place)) {
-      const input = checkKey(key, where, known, `an input of ${action}`);
-      values.set(key, readValue({ key, input, node, where }, file, place));
-    }
+    for (const [key, value] of sections.get(action) ?? []) values.set(key, value);
   }
   return values;
 }
 
-type Place = (offset: number | undefined) => string;
+function findHost({ path }: Fleet, hosts: ReadonlyMap<string, FleetHost>, host: string): FleetHost {
+  const [only] = hosts.values();
+  const found = host === '' && hosts.size === 1 ? only : hosts.get(host.trim());
+  if (found !== undefined) return found;
+  const names = [...hosts.keys()];
+  const shown = names.length > 8 ? [...names.slice(0, 8), '…'] : names;
+  const expected = `the name of a host in ${path}: ${shown.join(', ')}`;
+  if (host === '') throw new ConfigError('input host', 'missing `host`', expected);
+  const value = showValue(host);
+  const problem = `${path} has no such host${value === '' ? '' : `: ${value}`}`;
+  throw new ConfigError('input host', problem, expected);
+}
 
-function* entriesOf(node: Node | null, place: Place): Generator<[string, Node | null, string]> {
-  if (node === null || (isScalar(node) && node.value === null)) {
-    return;
+function readFleet(file: FleetText, entries: readonly Entry[]): Pick<Fleet, 'hosts' | 'rollout'> {
+  const nodes = new Map<string, Node | null>();
+  for (const entry of entries) {
+    if (!parts.includes(entry.key)) throw refusePart(entry);
+    nodes.set(entry.key, entry.node);
   }
-  if (!isMap(node)) {
-    throw new ConfigError(place(node.range?.[0]), 'not a mapping', '`name: value` lines');
+  const part = (name: string): readonly Entry[] => entriesOf(file, nodes.get(name) ?? null);
+  const defaults = readLevel(file, part('defaults'));
+  const groups = new Map<string, Level>();
+  for (const entry of part('groups')) {
+    checkName(entry, 'group');
+    groups.set(entry.key, readLevel(file, entriesOf(file, entry.node)));
   }
-  for (const { key, value } of node.items) {
-    if (!isScalar(key) || typeof key.value !== 'string') {
-      throw new ConfigError(
-        place(node.range?.[0]),
-        'the key is not a string',
-        'the name of an input',
-      );
+  const hosts = new Map<string, FleetHost>();
+  for (const entry of part('hosts')) hosts.set(entry.key, readHost(file, entry, defaults, groups));
+  if (hosts.size === 0) {
+    const { where } = entries.find(({ key }) => key === 'hosts') ?? { where: file.path };
+    throw new ConfigError(where, '`hosts` is empty', 'a name for each host');
+  }
+  return { hosts, rollout: readRollout(file, part('rollout'), hosts) };
+}
+
+/** A known key has its place elsewhere in the file. */
+function refusePart({ key, where }: Entry): ConfigError {
+  if (!levelKeys.includes(key)) {
+    return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${parts.join(', ')}`);
+  }
+  const problem = `\`${key}\` beside \`hosts\``;
+  return new ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
+}
+
+function readHost(
+  file: FleetText,
+  entry: Entry,
+  defaults: Level,
+  groups: ReadonlyMap<string, Level>,
+): FleetHost {
+  checkName(entry, 'host');
+  const entries = entriesOf(file, entry.node);
+  const own = entries.filter(({ key }) => key !== 'groups');
+  const joined = entries
+    .filter(({ key }) => key === 'groups')
+    .flatMap((each) => readNames(file, each))
+    .map(({ text, where }) => {
+      const group = groups.get(text);
+      if (group === undefined) throw unknownName('group', text, where, [...groups.keys()]);
+      return group;
+    });
+  const levels = [defaults, ...joined, readLevel(file, own)];
+  return { name: entry.key, where: entry.where, levels };
+}
+
+/** The inputs and sections of one level. */
+function readLevel(file: FleetText, entries: readonly Entry[]): Level {
+  const top = new Map<string, FleetValue>();
+  const sections = new Map<ActionName, FleetValues>();
+  for (const entry of entries) {
+    if (Object.hasOwn(actions, entry.key)) {
+      const name = entry.key as ActionName;
+      const known: Inputs = actions[name];
+      const values = entriesOf(file, entry.node).map((each) => {
+        const input = checkKey(each, known, `an input of ${name}`, { all: allKeys });
+        return [each.key, readValue(file, each, input)] as const;
+      });
+      sections.set(name, new Map(values));
+    } else {
+      const input = checkLevelKey(entry);
+      top.set(entry.key, readValue(file, entry, input));
     }
-    yield [key.value, (value ?? null) as Node | null, place(key.range?.[0])];
   }
+  return { top, sections };
 }
 
-/** @returns the input of this name */
-function checkKey(key: string, where: string, known: Inputs, expected: string): Input<unknown> {
-  const input: Input<unknown> | undefined = Object.hasOwn(known, key) ? known[key] : undefined;
-  if (input === undefined) {
-    const all = Object.values(actions).flatMap((set) => Object.keys(set));
-    throw new ConfigError(where, describeKey(key, Object.keys(known), all), expected);
+function checkLevelKey(entry: Entry) {
+  if (parts.includes(entry.key)) {
+    const problem = `\`${entry.key}\` is in the wrong place`;
+    const place = entry.key === 'groups' ? 'at the top of the file or in a host' : 'at the top';
+    throw new ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
   }
-  if (input.secret) {
-    throw new ConfigError(
-      where,
-      `\`${key}\` is a secret`,
-      'a repository secret passed by the workflow',
-    );
-  }
-  if (key === 'fleet-file') {
-    throw new ConfigError(
-      where,
-      'a fleet file cannot name another fleet file',
-      'no `fleet-file` key',
-    );
-  }
-  return input;
+  return checkKey(entry, everyInput, inputOrAction, {
+    beside: Object.keys(actions),
+    all: allKeys,
+  });
 }
 
-interface FleetText {
-  readonly text: string;
-  readonly lines: LineCounter;
+function readRollout(
+  file: FleetText,
+  entries: readonly Entry[],
+  hosts: ReadonlyMap<string, FleetHost>,
+): FleetValues {
+  const known: Inputs = rolloutInputs;
+  const names = Object.keys(known);
+  const values = entries.map((entry) => {
+    const input = checkKey(entry, known, `one of ${names.join(', ')}`, {
+      all: [...allKeys, ...names],
+    });
+    return [entry.key, readValue(file, entry, input)] as const;
+  });
+  for (const { text, where } of entries
+    .filter(({ key }) => key === 'canary')
+    .flatMap((each) => readNames(file, each))) {
+    const isKnown = hosts.has(text) || text === 'none';
+    if (!isKnown) throw unknownName('host', text, where, [...hosts.keys()]);
+  }
+  return new Map(values);
 }
 
-interface Entry {
-  readonly key: string;
-  readonly input: Input<unknown>;
-  readonly node: Node | null;
-  readonly where: string;
+/** One name, or a list of names; each with its own place. */
+function readNames(
+  file: FleetText,
+  { key, node, where }: Entry,
+): readonly { readonly text: string; readonly where: string }[] {
+  return (isSeq(node) ? node.items : [node]).flatMap((each) => {
+    const item = each as Node | null;
+    const at = placeOfNode(file, item, where);
+    if (!isScalar(item) || typeof item.value !== 'string') {
+      throw new ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
+    }
+    const names = item.value.split(/[\s,]+/).filter((name) => name !== '');
+    return names.map((text) => ({ text, where: at }));
+  });
 }
 
-function readValue({ key, input, node, where }: Entry, file: FleetText, place: Place): FleetValue {
-  if (isSeq(node) && node.items.length === 0) {
-    const expected = `at least one item, or no \`${key}\``;
-    throw new ConfigError(place(node.range?.[0]), `\`${key}\` is an empty list`, expected);
-  }
-  return (input.yaml ? yamlValue(node, file, place) : null) ?? plainValue(node, where, place);
+function checkName({ key, where }: Entry, kind: 'host' | 'group'): void {
+  if (fleetName.test(key)) return;
+  throw new ConfigError(
+    where,
+    `not a name of a ${kind}`,
+    'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it',
+  );
 }
 
-/** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
-function yamlValue(node: Node | null, { text, lines }: FleetText, place: Place): FleetValue | null {
-  if (node?.range == null) return null;
-  const [start, end] = node.range;
-  const { line, col } = lines.linePos(start);
-  const at = place(start);
-  if (isSeq(node)) {
-    const own = `${' '.repeat(col - 1)}${text.slice(start, end)}`;
-    return { text: own, where: at, firstLine: line };
-  }
-  if (!isScalar(node) || typeof node.value !== 'string') return null;
-  // A block (`|`) begins on the line after its header.
-  const isBlock = node.type === 'BLOCK_LITERAL';
-  return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
-}
-
-function plainValue(node: Node | null, where: string, place: Place): FleetValue {
-  const at = node === null ? where : place(node.range?.[0]);
-  if (isSeq(node)) {
-    const items = node.items.map((item) => plainValue(item as Node, where, place).text);
-    return { text: items.join('\n'), where: at };
-  }
-  if (isScalar(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
-    // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
-    return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
-  }
-  throw new ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
+function unknownName(
+  kind: 'host' | 'group',
+  name: string,
+  where: string,
+  known: readonly string[],
+): ConfigError {
+  const problem = describeKey(name, known).replace('unknown key', `unknown ${kind}`);
+  return new ConfigError(where, problem, `a ${kind} of this file`);
 }

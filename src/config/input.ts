@@ -22,6 +22,8 @@ export interface Input<T> {
   /** Inputs that have no effect beside it, so that both cannot be given at once. */
   readonly overrides: readonly string[];
   readonly schema: z.ZodType<T, string>;
+  /** What a fleet file may hold, as a JSON Schema; absent: text. */
+  readonly json?: Readonly<Record<string, unknown>>;
 }
 
 export type Inputs = Readonly<Record<string, Input<unknown>>>;
@@ -131,10 +133,24 @@ export const integerInput = (
   described: Described,
   range: { readonly min: number; readonly max: number },
 ): Input<number> =>
-  input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
-    const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
-    return value >= range.min && value <= range.max ? value : null;
-  });
+  inJson(
+    integerJson(range),
+    input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
+      const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+      return value >= range.min && value <= range.max ? value : null;
+    }),
+  );
+
+const integerJson = ({ min, max }: { readonly min: number; readonly max: number }) => ({
+  type: 'integer',
+  minimum: min,
+  maximum: max,
+});
+
+const inJson = <T>(json: Readonly<Record<string, unknown>>, of: Input<T>): Input<T> => ({
+  ...of,
+  json,
+});
 
 /** Hours, also a part of one. */
 export const hoursInput = (
@@ -155,32 +171,41 @@ export const maybeIntegerInput = (
   described: Described,
   range: { readonly min: number; readonly max: number },
 ): Input<{ readonly value: number | null }> =>
-  input(
-    { ...described, fallback: '' },
-    `an integer from ${range.min} to ${range.max}, or empty`,
-    (text) => {
-      if (text.trim() === '') {
-        return { value: null };
-      }
-      const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
-      return value >= range.min && value <= range.max ? { value } : null;
-    },
+  inJson(
+    integerJson(range),
+    input(
+      { ...described, fallback: '' },
+      `an integer from ${range.min} to ${range.max}, or empty`,
+      (text) => {
+        if (text.trim() === '') {
+          return { value: null };
+        }
+        const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+        return value >= range.min && value <= range.max ? { value } : null;
+      },
+    ),
   );
 
 export const booleanInput = (described: Described): Input<boolean> =>
-  input(described, '`true` or `false`', (text) => {
-    const word = text.trim().toLowerCase();
-    return word === 'true' ? true : word === 'false' ? false : null;
-  });
+  inJson(
+    { type: 'boolean' },
+    input(described, '`true` or `false`', (text) => {
+      const word = text.trim().toLowerCase();
+      return word === 'true' ? true : word === 'false' ? false : null;
+    }),
+  );
 
 export const choiceInput = <const Choice extends string>(
   described: Described,
   choices: readonly Choice[],
 ): Input<Choice> =>
-  input(
-    described,
-    `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`,
-    (text) => choices.find((choice) => choice === text.trim()) ?? null,
+  inJson(
+    { enum: choices },
+    input(
+      described,
+      `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`,
+      (text) => choices.find((choice) => choice === text.trim()) ?? null,
+    ),
   );
 
 /** A regular expression, or one with a further condition. */

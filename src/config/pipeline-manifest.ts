@@ -1,6 +1,7 @@
 import type { ActionName } from './action-inputs.ts';
 import { manifests } from './action-manifests.ts';
 import type { Inputs } from './input.ts';
+import { webhookInputs } from './webhook-inputs.ts';
 
 /** A step of the whole pipeline: one of the actions, with inputs of the same names. */
 export interface PipelineStep {
@@ -65,6 +66,10 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
   ...outputsOf('jobs', 'cleanup'),
   ...withoutSoak(outputsOf('gate', 'verify')),
   ...outputsOf('worker', 'deploy-worker'),
+  'rolled-back': [
+    '`success` or `failure` of the roll-back after a failed gate; `skipped` or empty: there was none.',
+    'steps.back.outcome',
+  ],
   changed: [
     '`true` if anything on the host was changed.',
     "steps.swap.outputs.changed == 'true' || steps.worker.outputs.changed == 'true' || steps.jobs.outputs.changed == 'true'",
@@ -83,10 +88,11 @@ function withoutSoak<Value>(of: Readonly<Record<string, Value>>): Readonly<Recor
   return Object.fromEntries(Object.entries(of).filter(([name]) => !notOfPipeline.has(name)));
 }
 
-/** What a roll-back needs to know. */
+/** What a roll-back needs to know, and whom to tell if it fails. */
 function hostValues(): Readonly<Record<string, string>> {
   const names = Object.keys(manifests.provision.inputs).filter((name) => !name.startsWith('swap'));
-  return Object.fromEntries([...names, 'unit'].map((name) => [name, `inputs.${name}`]));
+  const own = ['unit', ...Object.keys(webhookInputs)];
+  return Object.fromEntries([...names, ...own].map((name) => [name, `inputs.${name}`]));
 }
 
 function outputsOf(id: string, action: ActionName): Record<string, readonly [string, string]> {

@@ -17,7 +17,9 @@ export function readInputs<const Set extends Inputs>(
   const values: Record<string, unknown> = {};
   for (const [name, input] of Object.entries(inputs)) {
     const direct = given(name);
-    const source = direct === '' ? fleet.get(name) : { text: direct, where: `input ${name}` };
+    const standing = fleet.get(name);
+    const isStanding = direct === '' || standing?.namedBy === direct;
+    const source = isStanding ? standing : { text: direct, where: `input ${name}` };
     const text = source?.text ?? input.fallback;
     const where = source?.where ?? `input ${name}`;
     if (text === null) {

@@ -12,7 +12,9 @@ export const showValue = (text: string): string =>
  * quotes are missing.
  */
 export function describeKey(key: string, known: readonly string[], all = known): string {
-  const meant = known.find((name) => resembles(key, name));
+  const [meant] = known
+    .filter((name) => resembles(key, name))
+    .sort((one, other) => distance(key, one) - distance(key, other));
   if (meant !== undefined) return `unknown key \`${key}\`; did you mean \`${meant}\`?`;
   return all.some((name) => resembles(key, name)) ? `unknown key \`${key}\`` : 'unknown key';
 }

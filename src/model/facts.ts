@@ -83,6 +83,10 @@ export interface FactArguments {
   /** Units that run code of the app beside its worker. */
   readonly companions: CompanionsQuery;
   readonly hardening: HardeningQuery;
+  /** Services whose command matches, whether they are loaded or not; see WorkerSearch. */
+  readonly services: Pick<WorkerSearch, 'command'>;
+  /** How processes were started. */
+  readonly starts: { readonly pids: readonly number[] };
   readonly samples: SamplesQuery;
   readonly sampling: { readonly unit: string };
 }
@@ -123,6 +127,8 @@ export interface FactAnswers {
   readonly environment: NotOwnTree | null;
   readonly companions: CompanionsFact;
   readonly hardening: HardeningFact;
+  readonly services: readonly ServiceFact[];
+  readonly starts: readonly StartFact[];
   readonly samples: SamplesFact;
   readonly sampling: SamplingFact;
 }
@@ -385,6 +391,34 @@ export interface WorkerProcess extends ProcessFact {
   readonly cgroup: string;
   readonly workingDirectory: string | null;
   readonly startedAt: EpochSeconds;
+}
+
+/** A service, but no template. */
+export interface ServiceFact {
+  readonly unit: string;
+  readonly activeState: string;
+  readonly unitFileState: string;
+  /** Of its `ExecStart`, without its quotes. */
+  readonly argv: readonly string[];
+}
+
+/** How a process was started, whatever started it. */
+export interface StartFact {
+  readonly pid: number;
+  /** The names of its variables: their values may be secret. */
+  readonly variables: readonly string[];
+  /** Those that lead to its program. */
+  readonly open: {
+    readonly HOME?: string;
+    readonly PATH?: string;
+    readonly VIRTUAL_ENV?: string;
+  };
+  /** The path of its program, as it was called; `null`: not known. */
+  readonly program: string | null;
+  /** Its group, by name; `null`: it has no name. */
+  readonly group: string | null;
+  /** What started it, nearest first; `name` is that of the kernel, of at most 15 letters. */
+  readonly above: readonly { readonly pid: number; readonly name: string }[];
 }
 
 export interface CodeFact {
@@ -753,6 +787,8 @@ export interface TransactionFact {
   readonly id: string;
   readonly action: string;
   readonly holder: string;
+  /** The worker that it is about; `null`: the host. Absent: the agent is older than the question. */
+  readonly unit?: string | null;
   readonly startedAt: EpochSeconds;
   readonly state: 'open' | 'committed' | 'undone' | 'undo-failed';
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */

@@ -7,7 +7,6 @@ import type { UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
-import type { UnitContext } from '../systemd/unit-rules.ts';
 import { describeRoot, fileUserOf } from './app-user.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
@@ -30,11 +29,12 @@ import {
 import { describeHost, describeMemory, describeMode, describeSatisfied } from './deploy/summary.ts';
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
-import { chooseLimits, hasSwap } from './limits/choose-limits.ts';
-import { childBaseline, judgePerChild } from './limits/per-child.ts';
+import { chooseLimits } from './limits/choose-limits.ts';
+import { judgePerChild } from './limits/per-child.ts';
 import { compareTogether } from './limits/together.ts';
 import { measureWorker } from './limits/worker-size.ts';
 import { describeSuperseded, describeUndoFailure } from './past.ts';
+import { unitContext } from './unit/unit-context.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/worker-unit.ts';
 
@@ -58,7 +58,10 @@ export function planDeployWorker(
   const { memoryMaxBytes, memoryHighBytes } = limits;
   const desired = { ...asked, memoryMaxBytes, memoryHighBytes };
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
-  const unit = explainLimit(change(source, desired, unitContext(facts, desired)), limits.why);
+  const unit = explainLimit(
+    change(source, desired, unitContext(facts, desired.longestTaskSeconds)),
+    limits.why,
+  );
   const perChild = judgePerChild(
     unit.line,
     desired,
@@ -199,24 +202,6 @@ function foldAccepted(findings: readonly Finding[], rewritten: boolean) {
 }
 
 /** What the unit rules need to know about the host. */
-function unitContext(
-  { host, unit, swap }: DeployWorkerFacts,
-  desired: DeployWorkerDesired,
-): UnitContext {
-  const size = measureWorker(unit);
-  return {
-    swapActive: hasSwap({ host, swap }),
-    longestTaskSeconds: desired.longestTaskSeconds,
-    cpus: host.cpus,
-    hostMemoryBytes: host.memory.totalBytes,
-    processes: size && {
-      mainBytes: size.mainBytes,
-      childBytes: bytes(Math.max(0, ...size.childrenBytes)),
-      baselineBytes: childBaseline(size),
-    },
-  };
-}
-
 /** The arithmetic of a limit that nobody asked for is part of the reason of the change. */
 function explainLimit(unit: WorkerUnit, why: string | null): WorkerUnit {
   if (why === null) return unit;

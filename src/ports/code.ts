@@ -17,6 +17,8 @@ export interface HostHistory {
 export interface Code {
   /** The full hash of a commit that the clone contains. */
   require(commit: string): Promise<CommitId>;
+  /** The commit that is checked out, and whether tracked files differ from it. */
+  head(): Promise<{ readonly commit: CommitId; readonly changed: boolean }>;
   /** Whether the clone contains a commit. */
   has(commit: CommitId): Promise<boolean>;
   /** A Git bundle of the commits that the host lacks, in memory; `null`: it lacks none. */

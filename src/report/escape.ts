@@ -56,6 +56,23 @@ export function escapeMarkdown(text: string): string {
     .replace(/^(\d+)([.)])(?=\s|$)/, '$1\\$2');
 }
 
+/**
+ * Escaped text that calls nobody by `@name` and refers to no issue, wherever GitHub shows it: also in
+ * titles of a `<details>`. In code it needs none of that.
+ */
+const silence = (escaped: string): string =>
+  escaped
+    .replaceAll('@', '@<!-- -->')
+    .replace(/(?<!&)#(?=\d)/g, '#<!-- -->')
+    .replace(/\bGH-(?=\d)/gi, (found) => `${found}<!-- -->`)
+    .replace(/\/(?:issues|pull|discussions)\/(?=\d)/gi, (found) => `${found}<!-- -->`);
+
+/** {@link escapeMarkdown} for a comment or an issue: it calls nobody and refers to nothing. */
+export const silentMarkdown = (text: string): string => silence(escapeMarkdown(text));
+
+/** {@link escapeHtml} for a comment or an issue. */
+export const silentHtml = (text: string): string => silence(escapeHtml(text));
+
 /** Text inside an HTML element or a quoted attribute, on one line. */
 export const escapeHtml = (text: string): string => escapeHtmlLines(toOneLine(text));
 
@@ -99,11 +116,15 @@ export const summaryLimitBytes = 1024 * 1024;
 /**
  * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
  * the last line says that the report was cut.
+ *
+ * @param note Markdown that says so
  */
-export function capMarkdown(markdown: string, limitBytes = summaryLimitBytes): string {
+export function capMarkdown(
+  markdown: string,
+  limitBytes = summaryLimitBytes,
+  note = 'This report is longer than GitHub allows and was cut here; the full report is in the log.',
+): string {
   if (byteLength(markdown) <= limitBytes) return markdown;
-  const note =
-    'This report is longer than GitHub allows and was cut here; the full report is in the log.';
   const kept: string[] = [];
   const open: string[] = [];
   let used = 0;
@@ -135,4 +156,4 @@ function trackOpen(line: string, open: string[]): void {
   else if (line === '</details>') open.pop();
 }
 
-const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+export const byteLength = (text: string): number => new TextEncoder().encode(text).length;

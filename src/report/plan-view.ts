@@ -85,8 +85,12 @@ interface Detail {
   readonly language: string;
 }
 
-/** The text that changes, or the rows: a dry run shows everything that apply does. */
-function detailOf(operation: Operation): Detail | null {
+/**
+ * The text that changes, or the rows: a dry run shows everything that apply does.
+ *
+ * @returns `null`: neither
+ */
+export function detailOf(operation: Operation): Detail | null {
   if (operation.diff !== undefined && operation.diff !== '') {
     return { text: operation.diff, language: 'diff' };
   }

@@ -95,5 +95,5 @@ const removeEmpty = (home: string): string =>
   `rmdir ${quote(`${home}/.ssh`)} ${quote(home)} || true`;
 
 /** A word for a shell. */
-const quote = (word: string): string =>
+export const quote = (word: string): string =>
   /^[A-Za-z0-9/_.-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

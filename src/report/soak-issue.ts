@@ -1,5 +1,5 @@
 import type { IssueReport } from '../config/soak-issue-inputs.ts';
-import { codeFence, codeSpan, escapeMarkdown, toOneLine } from './escape.ts';
+import { codeFence, codeSpan, silentMarkdown, toOneLine } from './escape.ts';
 import { formatInstant } from './quantities.ts';
 import { formatFigure } from './soak-view.ts';
 
@@ -16,9 +16,6 @@ export interface SoakIssue {
   readonly status: string;
 }
 
-/** What comes from a host calls nobody by `@name`. */
-const plain = (text: string): string => escapeMarkdown(text).replaceAll('@', '@<!-- -->');
-
 const statusMarker = '<!-- celeriac-soak-status -->';
 /** GitHub refuses longer ones. */
 const bodyLimit = 65_536;
@@ -31,11 +28,11 @@ export function soakIssueOf(report: IssueReport): SoakIssue | null {
   const sha = release.sha === '' ? '' : ` (${codeSpan(release.sha.slice(0, 12))})`;
   const run = runLink(by);
   const parts = [
-    plain(sentence),
+    silentMarkdown(sentence),
     `Release ${release.number}${sha} of ${codeSpan(unit)}, deployed by ${codeSpan(release.actor === '' ? 'somebody' : release.actor)}, transaction ${codeSpan(release.transaction)}, failed at ${formatInstant(release.since)}.`,
     evidence.length === 0 ? '' : codeFence(evidence.map(toOneLine).join('\n'), 'text'),
     comparisonOf(report),
-    (verdict?.notes ?? []).map((note) => `- ${plain(note)}`).join('\n'),
+    (verdict?.notes ?? []).map((note) => `- ${silentMarkdown(note)}`).join('\n'),
   ];
   return {
     marker: `<!-- celeriac-soak: ${release.transaction} -->`,
@@ -75,7 +72,7 @@ function assemble({ marker, status }: SoakIssue, account: string): string {
 function comparisonOf({ comparison }: IssueReport): string {
   if (comparison === null || comparison.rows.length === 0) return '';
   const rows = comparison.rows.map(({ title, unit, before, now, trend }) =>
-    [title, formatFigure(before, unit), formatFigure(now, unit), trend ?? ''].map(plain),
+    [title, formatFigure(before, unit), formatFigure(now, unit), trend ?? ''].map(silentMarkdown),
   );
   return [
     `| | release ${comparison.release}, proven | this release | |`,

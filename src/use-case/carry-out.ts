@@ -18,7 +18,10 @@ export interface About {
   readonly parcels?: readonly Parcel[];
   /** Between the plan and its application. */
   readonly pause?: Pause;
+  /** Just before the host is asked to change something. */
+  readonly begin?: () => void;
   readonly extra?: Result['extra'];
+  readonly code?: Result['code'];
   /** What to report besides the steps. */
   readonly tell?: (outcome: Outcome | null) => Told | Promise<Told>;
   /** The result for programs. */
@@ -62,6 +65,7 @@ export async function carryOut(
     outcome,
     findings: told?.findings ?? [],
     ...(about.extra !== undefined && { extra: about.extra }),
+    ...(about.code !== undefined && { code: about.code }),
     ...(about.data !== undefined && { data: about.data(outcome) }),
   });
   if (outcome !== null && !committed) throw outcomeToHostError(outcome, plan.operations);
@@ -73,6 +77,7 @@ async function apply(run: Run, agent: Agent, plan: Plan, about: About): Promise<
   if (pause !== undefined) await run.pause(pause);
   return run.group('working on the host', async () => {
     for (const parcel of parcels) await agent.send(parcel, run.onProgress());
+    about.begin?.();
     const meta = { ...run.meta(unit), ...(release !== undefined && { release }) };
     return agent.apply(plan.operations, meta, run.onProgress(plan));
   });

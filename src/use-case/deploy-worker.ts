@@ -1,4 +1,5 @@
 import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
+import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';
 import { carryOut } from './carry-out.ts';
@@ -11,24 +12,33 @@ import { settleAbandoned } from './settle-abandoned.ts';
 import { supportModuleText } from './support-module.ts';
 import { tellRestart } from './tell-restart.ts';
 
+/** What a deploy planned, and what became of it. */
+export interface Deployed {
+  readonly plan: Plan;
+  /** `null`: nothing was applied. */
+  readonly outcome: Outcome | null;
+}
+
 /**
  * Gives the host its worker, in one transaction that becomes a release; then settles the jobs that the
  * restart left behind, in another.
  *
  * @throws ConfigError, HostError when the release was not made; what becomes of the jobs changes nothing
  */
-export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<void> {
+export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<Deployed> {
   const { inputs } = run;
   const desired = deployWorkerDesired(inputs, supportModuleText(), run.meta().holder);
   const { unit } = desired;
   await using agent = await run.openAgent();
   const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
-  const code = await openRunCode(desired.release, facts.release);
+  const code = await openRunCode(desired.release, facts.release, run.meta().sha);
   const plan = await planAndLook(agent, facts, desired, code.offer);
   await refuseEnvironment(agent, plan);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const tell = (done: Outcome | null) => tellRestart(agent, plan, done);
-  const about = { subject: unit, unit, release, tell };
+  const begin = () => run.output('begun', 'true');
+  const about = { subject: unit, unit, release, tell, begin };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
   await settleAbandoned(run, agent, { plan, outcome }, desired);
+  return { plan, outcome };
 }

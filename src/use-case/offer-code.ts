@@ -14,16 +14,20 @@ export interface Brought {
   readonly parcels: readonly Parcel[];
 }
 
+/** The clone of this run: of a workflow, or the folder of a person. */
+export const openRunClone = (): Code => openGitCode(process.env.GITHUB_WORKSPACE ?? process.cwd());
+
 /** What the clone of this run provides, and what the report says about it. */
 export async function openRunCode(
   desired: ReleaseDesired | null | undefined,
   fact: ReleaseFact,
+  runCommit: string,
 ): Promise<{ readonly offer: CodeOffer | null; readonly about: Partial<About> }> {
-  const code = openGitCode(process.env.GITHUB_WORKSPACE ?? process.cwd());
-  const brought = await offerCode(code, desired, fact, process.env.GITHUB_SHA ?? '');
+  const brought = await offerCode(openRunClone(), desired, fact, runCommit);
   if (brought === null) return { offer: null, about: {} };
   const { offer, parcels } = brought;
-  return { offer, about: { parcels, extra: { details: renderCommitLog(offer) } } };
+  const change = { from: currentCommitOf(fact.tree), to: offer.commit, log: offer.log };
+  return { offer, about: { parcels, extra: { details: renderCommitLog(offer) }, code: change } };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { ValuesOf } from '../config/input.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome, TransactionMeta } from '../model/outcome.ts';
+import type { CodeChange } from '../model/plan-report.ts';
 import type { Seconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { Reporter } from '../ports/reporter.ts';
@@ -52,6 +53,8 @@ export interface Result {
   /** Findings besides those of the plan. */
   readonly findings: readonly Finding[];
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
+  /** The commits that are deployed. */
+  readonly code?: CodeChange;
   /** The result for programs (`--json`). */
   readonly data?: object;
 }

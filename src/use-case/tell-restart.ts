@@ -17,10 +17,12 @@ export async function tellRestart(
   plan: Plan,
   outcome: Outcome | null,
 ): Promise<Told> {
-  if (outcome === null) return { sentence: '', findings: [], outputs: { downtime: '' } };
+  if (outcome === null)
+    return { sentence: '', findings: [], outputs: { downtime: '', result: '' } };
   const unacked = mayHaveLeft(outcome) ? await lookForUnacked(agent, plan) : null;
   const { downtimeSeconds, sentence, findings } = describeRestart(outcome, unacked);
-  return { sentence, findings, outputs: { downtime: String(downtimeSeconds ?? '') } };
+  const downtime = String(downtimeSeconds ?? '');
+  return { sentence, findings, outputs: { downtime, result: outcome.result } };
 }
 
 /** By the app of the plan's own step; `null`: the plan has none. */

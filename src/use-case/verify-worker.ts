@@ -1,4 +1,5 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
+import type { VerifyValues } from '../config/action-inputs.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
@@ -37,7 +38,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     onProgress: run.onProgress(),
     pause: (pause: Pause) => run.pause(pause),
     findStrays: straysOf,
-    findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run, since),
+    findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run.inputs, since),
   };
   const { verdict, evidence } = await reporter.group('verify: working on the host', () =>
     verifyHost(ports, desired),
@@ -107,12 +108,11 @@ async function judgeRelease(
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */
-async function searchStuckRows(
+export async function searchStuckRows(
   agent: Agent,
-  run: ActionRun<'verify'>,
+  inputs: VerifyValues,
   releasedAt: EpochSeconds | null,
 ): Promise<StuckSearch> {
-  const { inputs } = run;
   const { path, none } = inputs.database;
   if (none) return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
   try {

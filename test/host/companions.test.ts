@@ -150,7 +150,9 @@ test('a unit that fails with the new code takes the release back', async () => {
   await completeJob(machine);
 });
 
-test('a command that fails leaves the old code, and the worker serves', async () => {
+test('a command that fails leaves the old code, and the worker serves', {
+  tags: ['nightly'],
+}, async () => {
   const before = await mainOf('shop-web.service');
   clone.commit('Bad migration', {
     'backend/web.py': web('two'),

@@ -78,7 +78,7 @@ async function isGrown(): Promise<boolean> {
 const verify = () => runBundle('verify', inputsFor(machine, { unit: UNIT, gate: 'none' }));
 const cause = 'it runs and consumes nothing: 2 messages wait in celery';
 
-test('verify names the cause', async () => {
+test('verify names the cause', { tags: ['nightly'] }, async () => {
   // It is to stay deaf meanwhile.
   await startDeafWorker(machine, { watchdogSeconds: 1200 });
   await waitUntil('the worker is as old as one that should consume', isGrown);

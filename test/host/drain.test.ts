@@ -210,7 +210,9 @@ describe('a worker without the support module, before Celery 5.7', () => {
 
   afterAll(() => hand.machine.writeFile(UNIT_PATH, unitText('-Q celery,links')));
 
-  test('idle after a failed deploy: restarted, so that it also consumes after a reconnect', async () => {
+  test('idle after a failed deploy: restarted, so that it also consumes after a reconnect', {
+    tags: ['nightly'],
+  }, async () => {
     const main = await mainPid();
     const outcome = await hand.apply([guard, drain(), fails]);
     expect(outcome.result).toBe('undone');

@@ -220,7 +220,7 @@ def hang(state):
 });
 
 describe('what it logs', () => {
-  test('a storm of 429s', async () => {
+  test('a storm of 429s', { tags: ['nightly'] }, async () => {
     const calls = `for _ in range(5):
     app.send_task('tasks.process_job', kwargs={'seconds': 0, 'failure': 'rate-limit'})`;
     await app(calls);

@@ -114,7 +114,9 @@ test('with signers, a commit that none of them has signed changes nothing; a sig
   expect(uploaded.log).toContain('refused by /etc/celeriac/policy.json');
 });
 
-test('uploaded code goes to the folder of the policy, as the user of the app, and nowhere else', async () => {
+test('uploaded code goes to the folder of the policy, as the user of the app, and nowhere else', {
+  tags: ['nightly'],
+}, async () => {
   await shell(
     machine,
     `install -d -o shop -g shop ${BASE} ${BASE}/shared ${BASE}/shared/backend

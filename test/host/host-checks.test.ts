@@ -73,7 +73,7 @@ test('a healthy worker passes, with what systemd says of its watchdog and its ru
   expect(find('clock')?.verdict).toBe('pass');
 });
 
-test('a unit that does not start after a reboot', async () => {
+test('a unit that does not start after a reboot', { tags: ['nightly'] }, async () => {
   await shell(machine, `systemctl -q disable ${UNIT}`);
   const { failed, find } = await verify();
   expect(failed).toEqual(['enabled']);
@@ -113,7 +113,9 @@ test('a child that is stopped', async () => {
   expect(find('progress')?.seen).toBe(`stopped by a signal: pid ${child}`);
 });
 
-test('a file system of the app at 96 %, and one without inodes', async () => {
+test('a file system of the app at 96 %, and one without inodes', {
+  tags: ['nightly'],
+}, async () => {
   const folder = `${BACKEND}/uploads`;
   await shell(
     machine,
@@ -132,7 +134,9 @@ test('a file system of the app at 96 %, and one without inodes', async () => {
   expect(inodes.find('disk')?.seen).toMatch(/uploads 0 % full, 100 MiB free, 98(\.\d)? % of its/);
 });
 
-test('a clock that differs by 5 min from the one of the runner', async () => {
+test('a clock that differs by 5 min from the one of the runner', {
+  tags: ['nightly'],
+}, async () => {
   // A container has the clock of its machine: here the runner's is wrong.
   const shift = join(makeTemporaryFolder(), 'shift.mjs');
   await writeFile(shift, 'const now = Date.now; Date.now = () => now() - 300_000;\n');
@@ -141,7 +145,7 @@ test('a clock that differs by 5 min from the one of the runner', async () => {
   expect(find('clock')?.seen).toMatch(/^(?:5 min|4 min 59 s|5 min 1 s) ahead of the runner's, ±/);
 });
 
-test('swap that is not in fstab', async () => {
+test('swap that is not in fstab', { tags: ['nightly'] }, async () => {
   // A container shows no swap of its own, and its swap would be its machine's business.
   await machine.writeFile(
     '/root/swaps',

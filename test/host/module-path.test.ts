@@ -126,7 +126,9 @@ test('a path that must not be extended is seen before anything stops', async () 
 const ITS_OWN =
   /^(?:INVOCATION_ID|JOURNAL_STREAM|NOTIFY_SOCKET|WATCHDOG_\w+|SYSTEMD_EXEC_PID|PYTHONDONTWRITEBYTECODE|FORKED_BY_MULTIPROCESSING|CELERY_\w+|MP_\w+|_MP_\w+)$/;
 
-test('the app is tried in exactly the environment of the worker', async () => {
+test('the app is tried in exactly the environment of the worker', {
+  tags: ['nightly'],
+}, async () => {
   const files = {
     '10.env': "A=1\r\nB='x y' z\r\n# C=3 \\\nD=4\n; E=5\n",
     '20.env': 'A=2\nF="a\\\nb \\$x"\nG=it\'s\n  H = i \nexport I=1\nJ=a\\\r\nK=1\rL=2\n',

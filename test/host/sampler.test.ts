@@ -125,7 +125,7 @@ test('it says what systemd, the kernel and the disk say', async () => {
   expect(journal).toEqual({ errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false });
 });
 
-test('the worker itself tells of its queues and tasks', async () => {
+test('the worker itself tells of its queues and tasks', { tags: ['nightly'] }, async () => {
   await sendJobs(hand.machine, [makeJob(1)]);
   const { worker } = await sampled(
     'the report after the job',

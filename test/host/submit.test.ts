@@ -124,7 +124,7 @@ describe('canaries', () => {
     expect(await left()).toBe('0\n0');
   });
 
-  test('answers of another worker do not count', async () => {
+  test('answers of another worker do not count', { tags: ['nightly'] }, async () => {
     await machine.run(`
       cd ${BACKEND}
       PYTHONPATH=${SUPPORT_FOLDER} setsid nohup celery -A celery_app worker -I celeriac_support -l info \

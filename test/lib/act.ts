@@ -1,5 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -47,7 +47,8 @@ export interface WorkflowOptions {
   readonly inputs?: Readonly<Record<string, string>>;
   /** Stands in for GitHub's API, for the actions of the workflow. */
   readonly api?: { readonly url: string; readonly repository: string; readonly token: string };
-  readonly onLine?: (line: string) => void;
+  /** @param cancel cancels the run, as a person does on GitHub */
+  readonly onLine?: (line: string, cancel: () => void) => void;
 }
 
 export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
@@ -74,7 +75,8 @@ export async function runWorkflow(
   process.once('exit', clear);
   try {
     const args = await prepare(folder, file, event, host, options);
-    const log = new ActLog(options.onLine ?? (() => {}));
+    const cancel = (): void => void act?.kill('SIGINT');
+    const log = new ActLog((line) => options.onLine?.(line, cancel));
     act = startAct(folder, args, options.repository ?? root);
     const code = await follow(act, log);
     const artifacts = readArtifacts(join(folder, 'artifacts'));
@@ -138,12 +140,15 @@ function apiOf({ api }: WorkflowOptions): readonly string[] {
   ];
 }
 
-/** There is no GitHub to fetch this action from, and none to upload to. */
+/** There is no GitHub to fetch these actions from, and none to upload to. */
 async function standIns(workflow: string): Promise<readonly string[]> {
-  const text = await readFile(workflow, 'utf8');
-  const pins = new Set(text.match(/actions\/upload-artifact@[0-9a-f]{40}/g));
-  const standIn = join(root, 'test/fixtures/upload-artifact');
-  return [...pins].flatMap((pin) => ['--local-repository', `${pin}=${standIn}`]);
+  const own = globSync(join(root, '.github/workflows/*.yml'));
+  const texts = await Promise.all([workflow, ...own].map((file) => readFile(file, 'utf8')));
+  const pins = new Set(texts.join('\n').match(/actions\/(?:up|down)load-artifact@[0-9a-f]{40}/g));
+  return [...pins].flatMap((pin) => {
+    const [name = ''] = pin.replace('actions/', '').split('@');
+    return ['--local-repository', `${pin}=${join(root, 'test/fixtures', name)}`];
+  });
 }
 
 function readArtifacts(folder: string): Artifacts {

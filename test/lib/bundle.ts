@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ActionName } from '../../src/config/action-inputs.ts';
+import type { GithubAction } from '../../src/config/action-manifests.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -23,7 +24,7 @@ export interface BundleOptions {
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
 export async function runBundle(
-  action: ActionName | 'soak-issue',
+  action: ActionName | GithubAction,
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {
@@ -37,7 +38,7 @@ export async function runBundle(
 
 async function runIn(
   folder: string,
-  action: ActionName | 'soak-issue',
+  action: ActionName | GithubAction,
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions,
 ): Promise<BundleRun> {

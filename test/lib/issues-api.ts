@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type Answer, GithubApi, type SeenRequest } from './github-api.ts';
 
 export interface StoredIssue {
   readonly number: number;
@@ -11,53 +11,17 @@ export interface StoredIssue {
   readonly isChange: boolean;
 }
 
-/** One request as it arrived. */
-export interface SeenRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly query: Readonly<Record<string, string>>;
-  readonly body: unknown;
-}
-
 const repository = '/repos/someone/slideshow/issues';
-const token = 'ghs_of-this-run';
 
-/** The part of GitHub's API about issues, on loopback. It refuses what GitHub refuses. */
-export class IssuesApi implements AsyncDisposable {
+/** The part of GitHub's API about issues. */
+export class IssuesApi extends GithubApi {
   readonly issues: StoredIssue[] = [];
-  readonly requests: SeenRequest[] = [];
-  readonly token = token;
   readonly repository = 'someone/slideshow';
-  /** What it answers to everything instead. */
-  failure: { readonly status: number; readonly message: string } | null = null;
-  readonly #server: Server;
-
-  private constructor() {
-    this.#server = createServer((request, response) => {
-      this.#serve(request, response).catch((error: unknown) => {
-        this.#answer(response, 500, { message: String(error) });
-      });
-    });
-  }
 
   static async open(): Promise<IssuesApi> {
     const api = new IssuesApi();
-    await new Promise<void>((resolve) => {
-      api.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await api.listen();
     return api;
-  }
-
-  get url(): string {
-    const address = this.#server.address();
-    return `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
   }
 
   add(issue: Partial<StoredIssue> = {}): StoredIssue {
@@ -76,37 +40,19 @@ export class IssuesApi implements AsyncDisposable {
     return added;
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '', this.url);
-    const pieces: Buffer[] = [];
-    for await (const piece of request) pieces.push(piece as Buffer);
-    const text = Buffer.concat(pieces).toString('utf8');
-    const { method = '' } = request;
-    const body: unknown = text === '' ? null : JSON.parse(text);
-    const query = Object.fromEntries(url.searchParams);
-    this.requests.push({ method, path: url.pathname, query, body });
-    const refusal = this.failure ?? refuse(request, method, body);
-    if (refusal !== null) {
-      this.#answer(response, refusal.status, { message: refusal.message });
-      return;
-    }
-    this.#route({ method, path: url.pathname, query, body }, response);
-  }
-
-  #route({ method, path, query, body }: SeenRequest, response: ServerResponse): void {
+  protected override answer({ method, path, query, body }: SeenRequest): Answer {
     const number = Number(path.slice(repository.length + 1));
     const found = this.issues.find((issue) => issue.number === number);
-    const content = body as { readonly title: string; readonly body: string };
-    if (method === 'GET' && path === repository) {
-      this.#answer(response, 200, this.#list(query));
-    } else if (method === 'POST' && path === repository) {
-      this.#answer(response, 201, this.#shown(this.add({ ...content })));
-    } else if (method === 'PATCH' && found !== undefined) {
-      Object.assign(found, content);
-      this.#answer(response, 200, this.#shown(found));
-    } else {
-      this.#answer(response, 404, { message: 'Not Found' });
+    if (method === 'GET' && path === repository) return { status: 200, body: this.#list(query) };
+    if (!isWhole(body)) return { status: 422, body: { message: 'Validation Failed' } };
+    if (method === 'POST' && path === repository) {
+      return { status: 201, body: this.#shown(this.add({ ...body })) };
     }
+    if (method === 'PATCH' && found !== undefined) {
+      Object.assign(found, body);
+      return { status: 200, body: this.#shown(found) };
+    }
+    return { status: 404, body: { message: 'Not Found' } };
   }
 
   #list(query: Readonly<Record<string, string>>): readonly object[] {
@@ -126,33 +72,17 @@ export class IssuesApi implements AsyncDisposable {
     const html_url = `https://forge.test/someone/slideshow/issues/${number}`;
     return { number, title, body, state, html_url, ...(isChange && { pull_request: {} }) };
   }
-
-  #answer(response: ServerResponse, status: number, body: unknown): void {
-    response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
-    response.end(JSON.stringify(body));
-  }
 }
 
-function refuse(
-  { headers }: IncomingMessage,
-  method: string,
-  body: unknown,
-): { readonly status: number; readonly message: string } | null {
-  if (headers.authorization !== `token ${token}`)
-    return { status: 401, message: 'Bad credentials' };
-  if (headers['user-agent'] === undefined) return { status: 403, message: 'no user agent' };
-  if (!/json/.test(headers.accept ?? '')) return { status: 415, message: 'Unsupported Media Type' };
-  if (method === 'GET') return null;
-  if (!/^application\/json/.test(headers['content-type'] ?? '')) {
-    return { status: 400, message: 'Problems parsing JSON' };
-  }
-  const { title, body: text, ...others } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  const isWhole =
+/** Title and body, and nothing else. */
+function isWhole(content: unknown): content is { readonly title: string; readonly body: string } {
+  const { title, body, ...others } = (content ?? {}) as Readonly<Record<string, unknown>>;
+  return (
     typeof title === 'string' &&
     title !== '' &&
     title.length <= 256 &&
-    typeof text === 'string' &&
-    text.length <= 65_536 &&
-    Object.keys(others).length === 0;
-  return isWhole ? null : { status: 422, message: 'Validation Failed' };
+    typeof body === 'string' &&
+    body.length <= 65_536 &&
+    Object.keys(others).length === 0
+  );
 }

@@ -15,7 +15,7 @@ export interface Manifest {
 }
 
 export interface ContractContext {
-  /** Local actions by the path after `uses:`, e.g. `./actions/verify`. */
+  /** Own actions by what stands after `uses:`, e.g. `./actions/verify` or `owner/name@v1.2.3`. */
   readonly actions: Readonly<Record<string, Manifest>>;
   /** The workflow writes to hosts: one run at a time for each, and none is cut off. */
   readonly writesToHosts: boolean;
@@ -25,6 +25,7 @@ interface Step {
   readonly id?: string;
   readonly name?: string;
   readonly uses?: string;
+  readonly run?: string;
   readonly with?: Readonly<Record<string, unknown>>;
 }
 
@@ -98,12 +99,28 @@ function findPermissionFaults(workflow: Workflow): readonly string[] {
       if (scope === 'contents' && access === 'read') continue;
       // A job that knows no key of a host.
       const isAlone = job.environment === undefined && !JSON.stringify(job).includes('secrets.');
-      if (scope === 'issues' && access === 'write' && isAlone) continue;
+      if (['issues', 'pull-requests'].includes(scope) && access === 'write' && isAlone) continue;
+      if (isRelease(workflow) && releaseScopes.includes(scope) && runsNoCode(job)) continue;
       faults.push(`job ${id}: permission ${scope}: ${access} is more than contents: read`);
     }
   }
   return faults;
 }
+
+/** What a release needs beyond reading: its page and tag, and to sign for the workflow. */
+const releaseScopes: readonly string[] = ['contents', 'id-token', 'attestations'];
+
+/** Started by a tag and nothing else. */
+const isRelease = ({ on }: Workflow): boolean =>
+  Object.keys(on).join() === 'push' && Object.keys(on.push ?? {}).join() === 'tags';
+
+/** No checkout, no package and no secret: nothing that a commit brings can use the rights. */
+const runsNoCode = (job: Job): boolean =>
+  !JSON.stringify(job).includes('secrets.') &&
+  (job.steps ?? []).every(
+    ({ uses = '', run = '' }) =>
+      !/^(\.\/|actions\/checkout@)/.test(uses) && !/\b(npm|npx|node|bash|make)\b/.test(run),
+  );
 
 /**
  * GitHub keeps one waiting run a group and cancels the one that waited before it: what comes by the
@@ -113,7 +130,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
   const faults: string[] = [];
   const shared = 'celeriac-${{ vars.CELERIAC_HOST }}';
   const { group = '' } = concurrency ?? {};
-  if (!/^celeriac-([a-z]+-)?\$\{\{ vars\.CELERIAC_HOST \}\}$/.test(group)) {
+  if (!/^celeriac-([a-z]+-)?\$\{\{ (inputs\.host \|\| )?vars\.CELERIAC_HOST \}\}$/.test(group)) {
     faults.push('concurrency: the group does not stand for the host alone');
   }
   if ('schedule' in on && group === shared) {
@@ -128,7 +145,7 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
 function findUseFaults(step: Step, { actions }: ContractContext): readonly string[] {
   const { uses } = step;
   if (uses === undefined) return [];
-  if (!uses.startsWith('./')) {
+  if (!uses.startsWith('./') && actions[uses] === undefined) {
     return /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses) ? [] : [`${uses} is not pinned by a SHA`];
   }
   const manifest = actions[uses];
@@ -217,7 +234,7 @@ function judgeReference(
 export function listReferences(node: unknown): readonly Path[] {
   return listExpressions(node, '').flatMap((text) => {
     const contexts = ['github', 'env', 'vars', 'secrets', 'inputs', 'needs', 'steps', 'job'];
-    const more = ['runner', 'strategy', 'matrix'];
+    const more = ['runner', 'strategy', 'matrix', 'jobs'];
     const status = ['success', 'always', 'cancelled', 'failure', 'hashFiles'].map((name) => ({
       name,
       minArgs: 0,

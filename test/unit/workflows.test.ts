@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import packageJson from '../../package.json' with { type: 'json' };
 import {
   type ContractContext,
   findPins,
@@ -16,14 +17,26 @@ const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
 const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
 
 /** These work on the runner alone. */
-const writers = files.filter((file) => !['ci.yml', 'nightly.yml'].includes(file));
+const onRunner = ['ci.yml', 'nightly.yml', 'release.yml'];
+/** This one is called by others, for many hosts. */
+const called = ['pipeline.yml'];
+/** This one only looks, so a newer run may cut it off. */
+const readers = ['plan.yml'];
+const writers = files.filter((file) => ![...onRunner, ...called, ...readers].includes(file));
 
-const actions = Object.fromEntries(
-  readdirSync(join(root, 'actions')).map((name): [string, Manifest] => {
-    const text = readFileSync(join(root, 'actions', name, 'action.yml'), 'utf8');
-    return [`./actions/${name}`, parse(text) as Manifest];
-  }),
-);
+const repository = packageJson.repository.replace('github:', '');
+const version = `v${packageJson.version}`;
+const manifestOf = (path: string): Manifest =>
+  parse(readFileSync(join(root, path, 'action.yml'), 'utf8')) as Manifest;
+
+/** By their path, and as a workflow names them that others call: there, `./` is not this repository. */
+const actions = Object.fromEntries([
+  ...readdirSync(join(root, 'actions')).flatMap((name): [string, Manifest][] => [
+    [`./actions/${name}`, manifestOf(`actions/${name}`)],
+    [`${repository}/actions/${name}@${version}`, manifestOf(`actions/${name}`)],
+  ]),
+  [`${repository}@${version}`, manifestOf('.')],
+]);
 
 const findFaults = (file: string, text: string): Promise<readonly string[]> => {
   const context: ContractContext = { actions, writesToHosts: writers.includes(file) };
@@ -38,7 +51,10 @@ describe.each(files)('%s', (file) => {
 
 it('pins an action to the same commit everywhere', () => {
   const pins = new Map<string, Set<string>>();
-  for (const [action, commit] of files.flatMap((file) => findPins(read(file)))) {
+  const composite = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
+  const { runs } = parse(composite) as { runs: object };
+  const texts = [...files.map(read), JSON.stringify({ jobs: { runs } })];
+  for (const [action, commit] of texts.flatMap(findPins)) {
     pins.set(action, (pins.get(action) ?? new Set()).add(commit));
   }
   expect([...pins].filter(([, commits]) => commits.size > 1)).toEqual([]);
@@ -79,10 +95,11 @@ describe('the key', () => {
   const jobsOf = (file: string) =>
     Object.values((parse(read(file)) as { jobs: Record<string, { environment?: string }> }).jobs);
 
-  it.each(writers)('is read in %s only with an environment', (file) => {
+  it.each([...writers, ...readers])('is read in %s only with an environment', (file) => {
     for (const job of jobsOf(file)) {
       const usesKey = JSON.stringify(job).includes('secrets.');
-      if (usesKey) expect(job.environment).toMatch(/^production$|'production-scheduled'/);
+      const known = /^production$|^production-plan$|'production-scheduled'/;
+      if (usesKey) expect(job.environment).toMatch(known);
     }
   });
 
@@ -114,6 +131,187 @@ describe('the key', () => {
       const faults = (await findFaults('soak.yml', broken)).join('\n');
       expect(faults).toMatch(/issues: write is more than contents: read/);
     }
+  });
+});
+
+describe('plan.yml', () => {
+  const plan = parse(read('plan.yml')) as {
+    on: object;
+    concurrency: { group: string };
+    jobs: Record<
+      string,
+      {
+        if: string;
+        environment?: string;
+        permissions: object;
+        steps: { uses?: string; with?: Record<string, unknown> }[];
+      }
+    >;
+  };
+  const jobs = Object.entries(plan.jobs);
+  const withKey = jobs.filter(([, job]) => JSON.stringify(job).includes('secrets.'));
+
+  it('runs for pull requests as they are, one run for each', () => {
+    expect(Object.keys(plan.on)).toEqual(['pull_request']);
+    expect(plan.concurrency.group).toContain('github.event.pull_request.number');
+  });
+
+  it('has its key in one job, which runs for no fork, and the right to write in another', () => {
+    expect(withKey.map(([id, { environment }]) => [id, environment])).toEqual([
+      ['plan', 'production-plan'],
+    ]);
+    expect(plan.jobs.plan?.if).toContain(
+      '&& github.event.pull_request.head.repo.full_name == github.repository',
+    );
+    const writing = jobs.filter(([, { permissions }]) => /write/.test(JSON.stringify(permissions)));
+    expect(writing.map(([id]) => id)).toEqual(['comment']);
+    expect(plan.jobs.comment).not.toHaveProperty('environment');
+  });
+
+  it('only looks, by the user that may only look, at what deploy.yml changes', () => {
+    const deploy = parse(read('deploy.yml')) as typeof plan;
+    const stepsOf = (of: typeof plan) => Object.values(of.jobs).flatMap(({ steps }) => steps);
+    const actionsOfPlan = stepsOf(plan).filter((step) => 'host' in (step.with ?? {}));
+    expect(actionsOfPlan).toHaveLength(3);
+    for (const { uses, with: given } of actionsOfPlan) {
+      const own = { user: '${{ vars.CELERIAC_PLAN_USER }}', agent: 'installed', 'dry-run': true };
+      const applied = stepsOf(deploy).find((step) => step.uses === uses)?.with;
+      expect(given).toEqual({ ...applied, ...own });
+    }
+  });
+});
+
+describe('pipeline.yml', () => {
+  interface HostJob {
+    readonly if?: string;
+    readonly needs?: string | readonly string[];
+    readonly strategy?: { readonly 'fail-fast'?: unknown; readonly matrix?: object };
+    readonly concurrency?: unknown;
+    readonly environment?: { readonly name: string };
+    readonly steps: readonly { readonly uses?: string; readonly with?: Record<string, string> }[];
+  }
+  const text = read('pipeline.yml');
+  const { jobs } = parse(text) as { readonly jobs: Readonly<Record<string, HostJob>> };
+  const ofHosts = Object.entries(jobs).filter(([, job]) => job.strategy !== undefined);
+
+  it('cuts off no job of a host: neither a failure beside it nor another run', () => {
+    expect(ofHosts.map(([name]) => name)).toEqual([
+      'canary',
+      ...[1, 2, 3, 4].map((number) => `batch-${number}`),
+      ...[1, 2, 3, 4].map((number) => `back-${number}`),
+    ]);
+    for (const [, { strategy, concurrency }] of ofHosts) {
+      expect(strategy?.['fail-fast']).toBe(false);
+      expect(concurrency).toEqual({
+        group: 'celeriac-host-${{ matrix.host }}',
+        'cancel-in-progress': false,
+      });
+    }
+  });
+
+  it('gives the key to jobs of the environment, and to no other', () => {
+    for (const job of Object.values(jobs)) {
+      const usesKey = JSON.stringify(job).includes('secrets.');
+      expect(job.environment?.name).toBe(usesKey ? '${{ inputs.environment }}' : undefined);
+    }
+  });
+
+  it('begins no matrix before the one ahead of it has ended, and none after a failed canary', () => {
+    for (const number of [1, 2, 3, 4]) {
+      const job = jobs[`batch-${number}`];
+      const ahead = number === 1 ? [] : [`batch-${number - 1}`];
+      expect(job?.needs).toEqual(['plan', 'canary', ...ahead]);
+      expect(job?.if).toContain("needs.canary.result != 'failure'");
+      expect(job?.if).toContain('!cancelled()');
+    }
+  });
+
+  it('names the end of every host also after a cancelled run', () => {
+    expect(jobs.conclude?.if).toContain('always()');
+    expect(jobs.conclude?.needs).toEqual(Object.keys(jobs).filter((name) => name !== 'conclude'));
+  });
+
+  it('names this version of this repository, also in the action of a host', () => {
+    const own = /owner\/celeriac[\w/.-]*@\S+/g;
+    const composite = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
+    const named = [...text.matchAll(own), ...composite.matchAll(own)].map(([name]) => name);
+    expect(named.length).toBeGreaterThan(12);
+    expect(named.filter((name) => !(name in actions))).toEqual([]);
+  });
+
+  it('is called in the docs with inputs and a secret that it has', () => {
+    const page = readFileSync(join(root, 'docs/how-to/fleet.md'), 'utf8');
+    const [, example = ''] = /^ {3}```yaml\n( {3}name: deploy\n.*?)^ {3}```/ms.exec(page) ?? [];
+    const caller = parse(example) as {
+      readonly jobs: { readonly fleet: { uses: string; with: object; secrets: object } };
+    };
+    const { on } = parse(text) as {
+      readonly on: { readonly workflow_call: { inputs: object; secrets: object } };
+    };
+    const { uses, with: given, secrets } = caller.jobs.fleet;
+    expect(uses).toBe(`${repository}/.github/workflows/pipeline.yml@${version}`);
+    expect(on.workflow_call.inputs).toMatchObject(
+      Object.fromEntries(Object.keys(given).map((name) => [name, expect.anything()])),
+    );
+    expect(Object.keys(secrets)).toEqual(Object.keys(on.workflow_call.secrets));
+  });
+
+  it('passes inputs that the action of a host has', () => {
+    const composite = parse(readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8')) as {
+      readonly runs: { readonly steps: HostJob['steps'] };
+    };
+    for (const { uses = '', with: given = {} } of composite.runs.steps) {
+      const manifest = actions[uses];
+      if (manifest === undefined) expect(uses).toMatch(/@[0-9a-f]{40}$/);
+      else expect(Object.keys(manifest.inputs)).toEqual(expect.arrayContaining(Object.keys(given)));
+    }
+  });
+});
+
+describe('doctor.yml', () => {
+  it('changes nothing and sends nothing', () => {
+    const { jobs } = parse(read('doctor.yml')) as {
+      jobs: Record<string, { steps: { uses?: string; with?: Record<string, unknown> }[] }>;
+    };
+    const steps = Object.values(jobs)
+      .flatMap((job) => job.steps)
+      .filter((step) => 'host' in (step.with ?? {}));
+    expect(steps.map((step) => step.with?.['dry-run'])).toEqual(steps.map(() => true));
+    const verify = steps.filter(({ uses }) => uses === './actions/verify');
+    expect(verify.map((step) => step.with)).toMatchObject([{ gate: 'none', confirm: false }]);
+  });
+});
+
+describe('a release', () => {
+  const release = read('release.yml');
+
+  it.each([
+    ['by a branch as well', '  push:\n    tags:', '  push:\n    branches: [main]\n    tags:'],
+    [
+      'in a job that runs the repository',
+      '      - name: Create the release\n        run: |',
+      '      - name: Create the release\n        run: |\n          bash .ci/run',
+    ],
+    [
+      'in a job that checks it out',
+      '      - uses: actions/download-artifact@',
+      '      - uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd\n      - uses: actions/download-artifact@',
+    ],
+  ])('may not write to the repository %s', async (_, from, to) => {
+    const broken = release.replaceAll(from, to);
+    expect(broken).not.toBe(release);
+    expect((await findFaults('release.yml', broken)).join('\n')).toMatch(
+      /contents: write is more than contents: read/,
+    );
+  });
+
+  it('comes after every test and the comparison of bundles', () => {
+    const { jobs } = parse(release) as {
+      jobs: Record<string, { needs?: string[]; steps: object[] }>;
+    };
+    expect(JSON.stringify(jobs.tests?.steps)).toContain('bash .ci/run');
+    expect(jobs.attest?.needs).toContain('tests');
+    expect(jobs.publish?.needs).toContain('attest');
   });
 });
 

@@ -130,7 +130,7 @@ function uploaded({ artifacts }: WorkflowRun): { readonly json: Report; readonly
   return { json: json as Report, page: files['report.html'] ?? '' };
 }
 
-it('rolls the worker back if the gate fails', async () => {
+it('rolls the worker back if the gate fails', { tags: ['nightly'] }, async () => {
   const run = await push({
     CELERIAC_HTTP_PROBES: 'http://127.0.0.1/no-such-page',
     CELERIAC_DATABASE: 'none',

@@ -16,9 +16,10 @@ PACKAGE = "celeriac_host.app.programs"
 SHARED = "app_side"
 # What else a program imports; what these import themselves comes first.
 IMPORTS = {
+    "broker": ("remote_control",),
     "messages": ("rabbitmq",),
-    "probe": ("broker", "probe_places"),
-    "queues": ("rabbitmq", "broker"),
+    "probe": ("remote_control", "probe_places"),
+    "queues": ("rabbitmq", "remote_control"),
 }
 EVIDENCE_LINES = 12
 # A report of every task in a large broker has some megabytes.

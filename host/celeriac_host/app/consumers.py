@@ -145,7 +145,8 @@ def give_back(
         GIVE_BACK_SECONDS + MARGIN_SECONDS,
         node=worker["node"],
         queues=worker["queues"],
-        sharedBy=worker.get("sharedBy", 1),
+        # Of an older version: how many workers have its name.
+        byRun=worker.get("byRun", worker.get("sharedBy", 1) > 1),
         timeoutSeconds=GIVE_BACK_SECONDS,
         orRestart=or_restart,
     )
@@ -170,5 +171,4 @@ def _found(said: Any) -> dict[str, Any]:
         raise OperationError(
             "the program that talks to the worker reported no valid worker and queues"
         )
-    shared = found.get("sharedBy")
-    return {"node": node, "queues": queues, "sharedBy": shared if type(shared) is int else 1}
+    return {"node": node, "queues": queues, "byRun": found.get("byRun") is True}

@@ -7,7 +7,7 @@ from typing import Any
 from celeriac_host.state.journal import remembered
 from celeriac_host.system.system import System
 
-FIELDS = ("id", "action", "holder", "startedAt", "state", "undoneBy", "undoneWhy")
+FIELDS = ("id", "action", "holder", "unit", "startedAt", "state", "undoneBy", "undoneWhy")
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:

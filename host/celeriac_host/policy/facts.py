@@ -224,8 +224,8 @@ RULES: Mapping[str, Rule] = {
     name: rule._replace(optional={"user": app_user, **rule.optional}, reads=True)
     for name, rule in _BARE.items()
 }
-# It tells who may log in, and what they own.
-OWNERS = ("hardening",)
+# They tell who may log in and what they own, and what runs besides the units of the policy.
+OWNERS = ("hardening", "services", "starts")
 
 
 def judge(query: Any, scene: Scene) -> None:

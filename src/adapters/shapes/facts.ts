@@ -39,6 +39,8 @@ import {
   kernelShape,
   limitsShape,
   loggedShape,
+  servicesShape,
+  startsShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -78,6 +80,8 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   environment: environmentShape,
   companions: companionsShape,
   hardening: hardeningShape,
+  services: servicesShape,
+  starts: startsShape,
   samples: samplesShape,
   sampling: samplingShape,
 };

@@ -7,6 +7,7 @@ const transactionShape = z.object({
   id: text,
   action: text,
   holder: text,
+  unit: text.nullable().exactOptional(),
   startedAt: epochSeconds,
   state: z.enum(['open', 'committed', 'undone', 'undo-failed']),
   undoneBy: text,

@@ -107,6 +107,27 @@ export const workersShape = shapeOf<FactAnswers['workers']>()(
   ),
 );
 
+export const servicesShape = shapeOf<FactAnswers['services']>()(
+  z.array(z.object({ unit: text, activeState: text, unitFileState: text, argv: texts })),
+);
+
+export const startsShape = shapeOf<FactAnswers['starts']>()(
+  z.array(
+    z.object({
+      pid: z.number(),
+      variables: texts,
+      open: z.object({
+        HOME: text.exactOptional(),
+        PATH: text.exactOptional(),
+        VIRTUAL_ENV: text.exactOptional(),
+      }),
+      program: text.nullable(),
+      group: text.nullable(),
+      above: z.array(z.object({ pid: z.number(), name: text })),
+    }),
+  ),
+);
+
 export const codeShape = shapeOf<CodeFact>()(
   z.object({
     newest: z.object({ path: text, modified: epochSeconds }).nullable(),

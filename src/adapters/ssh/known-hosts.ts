@@ -22,7 +22,7 @@ export interface HostPins {
 const WHERE = 'input known-hosts';
 
 /** The name of a host in known_hosts: `[host]:port`, plain on port 22. */
-function hostEntryName(host: string, port: number): string {
+export function hostEntryName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;
 }

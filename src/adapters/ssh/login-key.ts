@@ -150,14 +150,14 @@ const isHardwareKey = (key: string): boolean =>
   );
 
 function explainParse(key: string, passphrase: string | undefined, reason: string): ConfigError {
-  if (key.startsWith(PUTTY) && !isEncrypted(key)) {
+  if (key.startsWith(PUTTY) && !isEncryptedKey(key)) {
     return new ConfigError(
       KEY_INPUT,
       "`ssh-key` is in PuTTY's format, and is damaged or has an unsupported type",
       OPENSSH_OF_PUTTY,
     );
   }
-  if (isEncrypted(key) && !isHardwareKey(key)) {
+  if (isEncryptedKey(key) && !isHardwareKey(key)) {
     if (passphrase === undefined) {
       return new ConfigError(
         PASSPHRASE_INPUT,
@@ -194,7 +194,8 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
   );
 }
 
-function isEncrypted(key: string): boolean {
+/** Whether this private key can only be used with a passphrase. */
+export function isEncryptedKey(key: string): boolean {
   if (/^(Proc-Type: 4,ENCRYPTED|Encryption: (?!none))/m.test(key)) return true;
   const body = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([\s\S]*)\n-----END/.exec(key)?.[1];
   if (body === undefined) return false;

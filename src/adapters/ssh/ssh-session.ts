@@ -34,7 +34,7 @@ export async function openSession(options: SessionOptions, onNote: OnNote): Prom
   const { target, clock = systemClock } = options;
   const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
   const pins = pinnedKeys(target.knownHosts, target.host, target.port);
-  const login = await prepareLogin(target, process.env.SSH_AUTH_SOCK ?? '');
+  const login = await prepareLogin(target, target.agentSocket ?? process.env.SSH_AUTH_SOCK ?? '');
   const begun = clock.now();
   const where = address(target);
   const via = await openJump(options, onNote);

@@ -10,6 +10,8 @@ export interface SshTarget {
   readonly passphrase?: string;
   /** Like `key`: used if the ssh-agent has no key that can be used. */
   readonly keyWithoutAgent?: string;
+  /** Of the ssh-agent; absent: SSH_AUTH_SOCK. */
+  readonly agentSocket?: string;
   /** Text in the format of known_hosts. */
   readonly knownHosts: string;
   /** The host through which it is reached, with the same login and known hosts. */

@@ -172,7 +172,11 @@ function childrenToBe(
 }
 
 /** Other services that run Celery without a limit of their own. */
-function countSharers({ unit, workers, limits }: Facts): number {
+export function countSharers({
+  unit,
+  workers,
+  limits,
+}: Pick<Facts, 'unit' | 'workers' | 'limits'>): number {
   const services = workers.flatMap(({ cgroup }) => {
     const parts = cgroup.split('/');
     const name = parts.findLast((part) => part.endsWith('.service')) ?? '';

@@ -28,7 +28,7 @@ export type Proposal =
   | { readonly kind: 'none'; readonly why: string };
 
 /** A worker needs room to grow: its tasks differ, and its present size is a sample. */
-const growth = 1.5;
+export const growthFactor = 1.5;
 const systemShare = 0.1;
 const smallestSystemBytes = 128 * MiB;
 /** The soft limit leaves the kernel time to reclaim memory before the hard one. */
@@ -40,24 +40,12 @@ const step = 16 * MiB;
  * workers, but never less than the worker needs.
  */
 export function proposeLimit(situation: Situation): Proposal {
-  const { host, size, children, reservations, sharers, swapActive } = situation;
-  const largest = Math.max(0, ...size.childrenBytes);
-  const present = size.mainBytes + children * largest;
-  const needed = roundUp(growth * present);
-  const system = Math.max(host.totalBytes * systemShare, smallestSystemBytes);
-  const spare = host.totalBytes - system - host.othersBytes;
-  // A limit above the host's memory reserves nothing.
-  const held = reservations
-    .filter(({ memoryMaxBytes }) => memoryMaxBytes < host.totalBytes)
-    .map(({ name, memoryMaxBytes, currentBytes }) => ({
-      name,
-      more: Math.max(0, memoryMaxBytes - currentBytes),
-    }))
-    .filter(({ more }) => more > 0);
+  const { host, size, children, sharers, swapActive } = situation;
+  const { system, spare, held, largest, needed } = weigh(situation);
   const share = (spare - held.reduce((sum, { more }) => sum + more, 0)) / (1 + sharers);
 
   const below = children === 0 ? '' : ` + ${children} × ${formatBytes(largest)}`;
-  const floor = `${growth} × (${formatBytes(size.mainBytes)}${below}) = ${formatBytes(needed)}`;
+  const floor = `${growthFactor} × (${formatBytes(size.mainBytes)}${below}) = ${formatBytes(needed)}`;
   const sum = [
     `${formatBytes(host.totalBytes)} of memory − ${formatBytes(system)} for the system − ${formatBytes(host.othersBytes)} in use by others`,
     ...(held.length > 0
@@ -83,6 +71,41 @@ export function proposeLimit(situation: Situation): Proposal {
     memoryMaxBytes,
     memoryHighBytes: swapActive ? soft : null,
     why: `${sum}${shared}; at least ${floor}`,
+  };
+}
+
+/** What the limit is calculated from. */
+export interface Weights {
+  /** Kept for the system. */
+  readonly system: number;
+  /** What is left without the system and what others use now. */
+  readonly spare: number;
+  /** What others may still use by their own limits. */
+  readonly held: readonly { readonly name: string; readonly more: number }[];
+  /** The largest child. */
+  readonly largest: number;
+  /** What the worker may need, with room to grow. */
+  readonly needed: Bytes;
+}
+
+/** Weighs what the host has against what the worker needs. */
+export function weigh({ host, size, children, reservations }: Situation): Weights {
+  const largest = Math.max(0, ...size.childrenBytes);
+  const system = Math.max(host.totalBytes * systemShare, smallestSystemBytes);
+  // A limit above the host's memory reserves nothing.
+  const held = reservations
+    .filter(({ memoryMaxBytes }) => memoryMaxBytes < host.totalBytes)
+    .map(({ name, memoryMaxBytes, currentBytes }) => ({
+      name,
+      more: Math.max(0, memoryMaxBytes - currentBytes),
+    }))
+    .filter(({ more }) => more > 0);
+  return {
+    system,
+    spare: host.totalBytes - system - host.othersBytes,
+    held,
+    largest,
+    needed: bytes(roundUp(growthFactor * (size.mainBytes + children * largest))),
   };
 }
 

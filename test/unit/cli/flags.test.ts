@@ -73,7 +73,6 @@ describe('flags', () => {
     [['--user', 'deploy'], '`--user` requires `--host`'],
     [['--ssh-key-file', 'key', '--dry-run'], '`--ssh-key-file` requires `--host`'],
     [['--host', 'vps', '--sudo'], '`--sudo` cannot be combined with `--host`'],
-    [['--restore', 'latest', '--json'], '`--restore` does not support `--json`'],
   ])('%j is ambiguous and is refused', (words, problem) => {
     expect(() => parseFlags(words)).toThrow(ConfigError);
     expect(() => parseFlags(words)).toThrow(problem);

@@ -78,6 +78,22 @@ describe('carrying out a plan', () => {
     ]);
   });
 
+  it('tells that it begins when all that the host needs is there, and not before', async () => {
+    const run = new RecordedRun();
+    const begin = () => void run.log.push('begun');
+    await carryOut(run, agentFor(run, outcomeOf('committed')), plan, { ...about, begin });
+    const at = run.log.indexOf('begun');
+    expect(run.log.slice(at - 1, at + 2)).toEqual([
+      'sent the bundle',
+      'begun',
+      'applied 1 for w.service',
+    ]);
+    const dry = new RecordedRun({ dryRun: true });
+    const never = () => void dry.log.push('begun');
+    await carryOut(dry, agentFor(dry, outcomeOf('committed')), plan, { ...about, begin: never });
+    expect(dry.log).not.toContain('begun');
+  });
+
   it.each([
     ['a dry run', new RecordedRun({ dryRun: true }), plan, 'Dry run: 1 operation planned'],
     ['a plan with nothing to do', new RecordedRun(), nothing, 'Nothing to do'],

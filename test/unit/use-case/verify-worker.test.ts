@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { verifyInputs } from '../../../src/config/action-inputs.ts';
+import { actions } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { GateError, HostError } from '../../../src/model/errors.ts';
 import type {
@@ -143,7 +143,7 @@ function setUp(given: Given = {}) {
     'ssh-key': secret,
   };
   const inputs = readInputs(
-    verifyInputs,
+    actions.verify,
     (name) => (values as Readonly<Record<string, string>>)[name] ?? '',
     new Map(),
   );

@@ -5,10 +5,9 @@ The app's interpreter runs it, as the unit's user in its directory (see `app_sid
 Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
 """
 
-import socket
 import time
 from importlib import import_module
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from celeriac_host.app.programs.app_side import (
     Line,
@@ -19,10 +18,14 @@ from celeriac_host.app.programs.app_side import (
     serve,
     with_app,
 )
+from celeriac_host.app.programs.remote_control import (
+    Control,
+    SameName,
+    Worker,
+    find,
+    find_run,
+)
 
-# How long to wait for the answers of all workers; longer at the second attempt.
-ROLL_CALL_SECONDS = (2.0, 5.0)
-ANSWER_SECONDS = 5.0
 POLL_SECONDS = 1.0
 # A look loads worker and host while it lasts: at most a third of the time.
 POLL_LOOKS = 2.0
@@ -31,10 +34,8 @@ NOTE_SECONDS = 5.0
 SILENT_SECONDS = 30.0
 # A message may be on its way from the broker when the queue is cancelled.
 EMPTY_POLLS = 2
-# Commands of the support module.
+# A command of the support module.
 CONSUME_AGAIN = "celeriac_consume_again"
-CONSUMERS = "celeriac_consumers"
-SUPPORT = "celeriac_support"
 # Each attempt checks the result, and cancels once more if needed.
 CANCEL_TRIES = 10
 # An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
@@ -46,144 +47,37 @@ APART_SECONDS = 5.0
 BACK_SECONDS = 45.0
 
 
-class Worker(NamedTuple):
-    node: str
-    queues: List[str]
-
-
-class SameName(Problem):
-    """Several workers have this node name: a command to one reaches all."""
-
-    def __init__(self, node: str, count: int) -> None:
-        super().__init__(
-            "%d workers share the node name %s; start each with its own --hostname (-n)"
-            % (count, node)
-        )
-        self.node = node
-        self.count = count
-
-
-class Control:
-    """Celery's remote control, one request at a time."""
-
-    def __init__(self, app: Any, connection: Any) -> None:
-        self.app = app
-        self.connection = connection
-
-    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:
-        """Every answer as {node: answer}; two nodes with the same name are two answers."""
-        answers = self._broadcast(command, None, timeout=seconds)
-        return [{node: said} for each in answers for node, said in each.items()]
-
-    def ask(self, node: str, command: str, **arguments: Any) -> Any:
-        """The node's answer. Raises Problem if there is none, or an error."""
-        answers = self._broadcast(
-            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1
-        )
-        if not answers:
-            raise Problem("%s does not answer" % node)
-        said = answers[0].get(node)
-        if isinstance(said, dict) and "error" in said:
-            raise Problem("%s failed on %s: %s" % (command, node, said["error"]))
-        return said
-
-    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:
-        """The queues of this run of the unit, among workers with the same name. Raises Problem."""
-        answers = self._broadcast(
-            CONSUMERS,
-            [same.node],
-            arguments=dict(arguments, invocation=invocation),
-            timeout=ANSWER_SECONDS,
-            limit=same.count,
-        )
-        for said in (said for each in answers for said in each.values()):
-            if isinstance(said, dict) and isinstance(said.get("queues"), list):
-                return [str(queue) for queue in said["queues"]]
-        raise Problem("%s: none of them reports this invocation" % same)
-
-    def tell(self, node: str, command: str, **arguments: Any) -> None:
-        """Sends a command without waiting for an answer. Raises Problem if the broker fails."""
-        self._broadcast(command, [node], arguments=arguments, reply=False)
-
-    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:
-        try:
-            return (
-                self.app.control.broadcast(
-                    command,
-                    destination=destination,
-                    connection=self.connection,
-                    **{"reply": True, **more},
-                )
-                or []
-            )
-        except Exception as error:
-            # The next request uses a new connection.
-            self.connection.close()
-            raise Problem("the request to the broker failed: " + line_of(error)) from error
-
-    def queues(self, node: str) -> List[str]:
-        return [queue["name"] for queue in self.ask(node, "active_queues") or []]
-
-
-def find(control: Control, request: Dict[str, Any]) -> Worker:
-    """The worker with the main process of the unit. Raises Problem, SameName."""
-    answers: List[Dict[str, Any]] = []
-    for seconds in ROLL_CALL_SECONDS:
-        answers = control.everybody("stats", seconds)
-        nodes = [node for each in answers for node in each]
-        found = [node for each in answers for node, said in each.items() if is_it(said, request)]
-        ours = [node for node in found if is_here(node, request)]
-        if ours:
-            break
-    else:
-        others = ", ".join(sorted({node for each in answers for node in each})[:5])
-        raise Problem(
-            "it does not answer Celery's remote control (%s)"
-            % ("only these workers do: " + others if others else "no worker does")
-        )
-    if len(ours) > 1 or nodes.count(ours[0]) > 1:
-        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
-    return Worker(ours[0], control.queues(ours[0]))
-
-
-def is_it(said: Any, request: Dict[str, Any]) -> bool:
-    """Compares its pid, and those of its children if its pool reports them."""
-    if not isinstance(said, dict) or said.get("pid") != request["mainPid"]:
-        return False
-    told = (said.get("pool") or {}).get("processes")
-    children = set(request["children"])
-    return not told or not children or bool(children & set(told))
-
-
-def is_here(node: str, request: Dict[str, Any]) -> bool:
-    """Pids do not identify the host: compare its name, also with the worker's arguments."""
-    host = node.partition("@")[2]
-    name = socket.gethostname()
-    named = any(host and host in word for word in request["argv"])
-    return host in (name, name.split(".")[0], socket.getfqdn()) or named
-
-
 # --- cancelling --------------------------------------------------------------------------------
 
 
 def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     """Stops the worker from consuming, and waits for messages on their way to it."""
+    stop_consuming(control, request, line)
+    time.sleep(ON_ITS_WAY_SECONDS)
+    return {}
+
+
+def stop_consuming(control: Control, request: Dict[str, Any], line: Line) -> Tuple[str, bool]:
+    """Returns its node, and whether others may have the same name. Raises Problem.
+
+    The agent records the worker on disk before anything is cancelled.
+    """
+    run = find_run(control, request)
+    if run is not None:
+        line.ask("found", {"node": run.node, "queues": run.queues, "byRun": True})
+        cancel_run(control, request["invocation"], run)
+        return run.node, True
     try:
         worker = find(control, request)
     except SameName as same:
-        cancel_run(control, request, line, same)
-    else:
-        # The agent records it on disk before anything is cancelled.
-        line.ask("found", {"node": worker.node, "queues": worker.queues})
-        for _ in range(CANCEL_TRIES):
-            cancel_all(control, worker)
-            left = control.queues(worker.node)
-            if not left:
-                break
-        else:
-            raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
-    time.sleep(ON_ITS_WAY_SECONDS)
-    return {}
+        raise Problem("%s, or load Celeriac's support module in it" % same) from same
+    line.ask("found", {"node": worker.node, "queues": worker.queues})
+    for _ in range(CANCEL_TRIES):
+        cancel_all(control, worker)
+        left = control.queues(worker.node)
+        if not left:
+            return worker.node, False
+    raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
@@ -194,19 +88,15 @@ def cancel_all(control: Control, worker: Worker) -> None:
         control.ask(worker.node, "cancel_consumer", queue=queue)
 
 
-def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:
-    """Cancels the worker of this run among several with its name, by its support module."""
-    if not any(SUPPORT in word for word in request["argv"]):
-        raise Problem("%s, or load Celeriac's support module in it" % same)
-    run = request["invocation"]
-    left = control.ask_run(same, run)
-    line.ask("found", {"node": same.node, "queues": left, "sharedBy": same.count})
+def cancel_run(control: Control, invocation: str, run: Worker) -> None:
+    """Cancels the worker of this run, whoever else has its node name, by its support module."""
+    left = run.queues
     for turn in range(CANCEL_TRIES):
         if not left:
             return
         time.sleep(0.1 if turn else 0)
-        left = control.ask_run(same, run, cancel=left)
-    raise Problem("%s still consumes %s" % (same.node, ", ".join(left)))
+        left = control.ask_run(run.node, invocation, cancel=left)
+    raise Problem("%s still consumes %s" % (run.node, ", ".join(left)))
 
 
 # --- draining ----------------------------------------------------------------------------------
@@ -226,12 +116,11 @@ class Drain:
         self.known: Set[str] = set()
 
     def run(self) -> Dict[str, Any]:
-        worker = find(self.control, self.request)
-        # The agent records it on disk before anything is cancelled.
-        self.line.ask("found", {"node": worker.node, "queues": worker.queues})
-        cancel_all(self.control, worker)
+        node, shared = stop_consuming(self.control, self.request, self.line)
         self.begun = self.progressed = time.monotonic()
-        end = self.wait(worker.node)
+        # Meanwhile, what was on its way arrives.
+        empty = self.count(node) if shared else 0
+        end = self.wait(node, empty)
         return {
             "end": end,
             "left": [described(task) for task in self.tasks],
@@ -239,8 +128,14 @@ class Drain:
             "seconds": time.monotonic() - self.begun,
         }
 
-    def wait(self, node: str) -> str:
-        empty = 0
+    def count(self, node: str) -> int:
+        """Whether it is idle, 1 or 0. Raises SameName if another one answers to its name, too."""
+        answers = self.control.count(node, "active", POLL_SECONDS)
+        if len(answers) > 1:
+            raise SameName(node, len(answers))
+        return 1 if answers and answers[0].get(node) == [] else 0
+
+    def wait(self, node: str, empty: int) -> str:
         note_at = time.monotonic() + NOTE_SECONDS
         while True:
             looking = time.monotonic()
@@ -317,9 +212,9 @@ def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str
     With `orRestart`, a worker that would lose them at a reconnect is left as it is.
     """
     node = request["node"]
-    if request.get("orRestart") and request["sharedBy"] == 1 and not lasts(control, node, []):
+    if request.get("orRestart") and not request["byRun"] and not lasts(control, node, []):
         return {"lasting": False, "given": False}
-    again = consume_run if request["sharedBy"] > 1 else consume_again
+    again = consume_run if request["byRun"] else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
     while True:
         try:
@@ -361,11 +256,10 @@ def lasts(control: Control, node: str, queues: List[str]) -> bool:
 
 
 def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
-    """The same for one of several workers with this name."""
-    node, queues = request["node"], request["queues"]
-    same = SameName(node, request["sharedBy"])
-    control.ask_run(same, request["invocation"], consume=queues)
-    return set(queues) - set(control.ask_run(same, request["invocation"])), True
+    """The same for a worker that its support module names, whoever else has its node name."""
+    node, queues, run = request["node"], request["queues"], request["invocation"]
+    control.ask_run(node, run, consume=queues)
+    return set(queues) - set(control.ask_run(node, run)), True
 
 
 # --- looking whether it consumes ---------------------------------------------------------------

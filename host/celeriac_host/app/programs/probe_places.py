@@ -7,7 +7,7 @@ later, Celery 4.4 and later.
 import time
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from celeriac_host.app.programs.broker import is_here
+from celeriac_host.app.programs.remote_control import is_here
 
 # Of the first look; a healthy worker has answered by then. Each look then takes at most a third of
 # the time, and waits for the answers of all workers.

@@ -11,7 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any, Dict, List, Optional, Tuple
 
-from celeriac_host.app.programs import broker, rabbitmq
+from celeriac_host.app.programs import rabbitmq
 from celeriac_host.app.programs.app_side import (
     Line,
     Problem,
@@ -22,6 +22,7 @@ from celeriac_host.app.programs.app_side import (
     serve,
     with_app,
 )
+from celeriac_host.app.programs.remote_control import Control, find, find_run
 
 # What a shelve may be called, by the library that Python found for it. SQLite, which Python 3.13
 # prefers, writes to its log (-wal), and may leave the file itself as it is until beat ends.
@@ -116,7 +117,8 @@ def consumed(
     if not request["mainPid"]:
         return None, "the worker is not running"
     try:
-        return shared(broker.find(broker.Control(app, connection), request).queues), None
+        control = Control(app, connection)
+        return shared((find_run(control, request) or find(control, request)).queues), None
     except Problem as problem:
         return None, str(problem)
 

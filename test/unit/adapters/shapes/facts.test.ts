@@ -16,7 +16,7 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 
 /** Keys that may be missing. */
 const optional =
-  /(?:^|\.)(?:begun|exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits)$/;
+  /(?:^|\.)(?:begun|exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits|HOME|PATH|VIRTUAL_ENV)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   broker: /^lengths\./,
@@ -31,6 +31,8 @@ const data: Partial<Record<FactName, RegExp>> = {
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
   tasks: /^begun\./,
+  // An older agent does not tell it.
+  transactions: /^\d+\.unit$/,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
 };
 /** A list from which the shape drops what it cannot read. */

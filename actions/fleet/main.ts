@@ -1,0 +1,3 @@
+import { runFleet } from '../../src/action/fleet.ts';
+
+void runFleet();

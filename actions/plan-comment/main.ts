@@ -1,0 +1,3 @@
+import { commentOnPlan } from '../../src/action/plan-comment.ts';
+
+void commentOnPlan();

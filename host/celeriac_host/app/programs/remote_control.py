@@ -1,0 +1,190 @@
+"""Celery's remote control, one request at a time; and which node is the worker of a unit.
+
+Python 3.6 and later, Celery 4.4 and later.
+"""
+
+import socket
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from celeriac_host.app.programs.app_side import Problem, line_of
+
+# How long to wait for the answers of all workers; longer at the second attempt.
+ROLL_CALL_SECONDS = (2.0, 5.0)
+ANSWER_SECONDS = 5.0
+# A worker that is too busy to answer so soon is found by the roll call.
+RUN_SECONDS = 1.0
+# Without a limit, Celery takes as many messages as there are nodes asked: one is not enough where
+# several have that name, or a late answer to another request comes first.
+MOST_ANSWERS = 10_000
+# A command of the support module.
+CONSUMERS = "celeriac_consumers"
+SUPPORT = "celeriac_support"
+
+
+class Worker(NamedTuple):
+    node: str
+    queues: List[str]
+
+
+class SameName(Problem):
+    """Several workers have this node name: a command to one reaches all."""
+
+    def __init__(self, node: str, count: int) -> None:
+        super().__init__(
+            "%d workers share the node name %s; start each with its own --hostname (-n)"
+            % (count, node)
+        )
+        self.node = node
+        self.count = count
+
+
+class _Heard(Exception):
+    """What was waited for has been heard."""
+
+    def __init__(self, node: Optional[str], said: Any) -> None:
+        super().__init__()
+        self.node = node
+        self.said = said
+
+
+def _has_queues(said: Any) -> bool:
+    return isinstance(said, dict) and isinstance(said.get("queues"), list)
+
+
+class Control:
+    """Celery's remote control, one request at a time."""
+
+    def __init__(self, app: Any, connection: Any) -> None:
+        self.app = app
+        self.connection = connection
+
+    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:
+        """Every answer as {node: answer}; two nodes with the same name are two answers."""
+        answers = self._broadcast(command, None, timeout=seconds)
+        return [{node: said} for each in answers for node, said in each.items()]
+
+    def ask(self, node: str, command: str, **arguments: Any) -> Any:
+        """The node's answer. Raises Problem if there is none, or an error."""
+        heard = self._first(command, [node], lambda said: True, ANSWER_SECONDS, arguments)
+        if heard is None:
+            raise Problem("%s does not answer" % node)
+        said = heard[1]
+        if isinstance(said, dict) and "error" in said:
+            raise Problem("%s failed on %s: %s" % (command, node, said["error"]))
+        return said
+
+    def ask_run(self, node: str, invocation: str, **arguments: Any) -> List[str]:
+        """The queues of this run of the unit, whoever else has its node name. Raises Problem."""
+        more = dict(arguments, invocation=invocation)
+        heard = self._first(CONSUMERS, [node], _has_queues, ANSWER_SECONDS, more)
+        if heard is None:
+            raise Problem("no worker with the node name %s reports this invocation" % node)
+        return [str(queue) for queue in heard[1]["queues"]]
+
+    def find_run(self, invocation: str) -> Optional[Worker]:
+        """The worker of this run of the unit, if its support module answers soon."""
+        wish = {"invocation": invocation}
+        heard = self._first(CONSUMERS, None, _has_queues, RUN_SECONDS, wish)
+        return None if heard is None else Worker(heard[0], list(map(str, heard[1]["queues"])))
+
+    def count(self, node: str, command: str, seconds: float) -> List[Any]:
+        """Every answer by this name within a time, at least."""
+        return list(self._broadcast(command, [node], timeout=seconds, limit=MOST_ANSWERS))
+
+    def _first(
+        self,
+        command: str,
+        destination: Optional[List[str]],
+        is_wanted: Callable[[Any], bool],
+        seconds: float,
+        arguments: Dict[str, Any],
+    ) -> Optional[Tuple[str, Any]]:
+        """The first such answer, and its node. Waits for no other; None: there is none."""
+        end = time.monotonic() + seconds
+
+        def hear(answer: Dict[str, Any]) -> None:
+            for node, said in answer.items():
+                if is_wanted(said):
+                    raise _Heard(node, said)
+            if time.monotonic() >= end:
+                raise _Heard(None, None)
+
+        more = {"arguments": arguments, "timeout": seconds, "limit": MOST_ANSWERS, "callback": hear}
+        try:
+            self._broadcast(command, destination, **more)
+        except _Heard as heard:
+            return None if heard.node is None else (heard.node, heard.said)
+        return None
+
+    def tell(self, node: str, command: str, **arguments: Any) -> None:
+        """Sends a command without waiting for an answer. Raises Problem if the broker fails."""
+        self._broadcast(command, [node], arguments=arguments, reply=False)
+
+    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:
+        try:
+            return (
+                self.app.control.broadcast(
+                    command,
+                    destination=destination,
+                    connection=self.connection,
+                    **{"reply": True, **more},
+                )
+                or []
+            )
+        except _Heard:
+            raise
+        except Exception as error:
+            # The next request uses a new connection.
+            self.connection.close()
+            raise Problem("the request to the broker failed: " + line_of(error)) from error
+
+    def queues(self, node: str) -> List[str]:
+        return [queue["name"] for queue in self.ask(node, "active_queues") or []]
+
+
+def find(control: Control, request: Dict[str, Any]) -> Worker:
+    """The worker with the main process of the unit. Raises Problem, SameName."""
+    answers: List[Dict[str, Any]] = []
+    for seconds in ROLL_CALL_SECONDS:
+        answers = control.everybody("stats", seconds)
+        nodes = [node for each in answers for node in each]
+        found = [node for each in answers for node, said in each.items() if is_it(said, request)]
+        ours = [node for node in found if is_here(node, request)]
+        if ours:
+            break
+    else:
+        others = ", ".join(sorted({node for each in answers for node in each})[:5])
+        raise Problem(
+            "it does not answer Celery's remote control (%s)"
+            % ("only these workers do: " + others if others else "no worker does")
+        )
+    if len(ours) > 1 or nodes.count(ours[0]) > 1:
+        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
+    return Worker(ours[0], control.queues(ours[0]))
+
+
+def find_run(control: Control, request: Dict[str, Any]) -> Optional[Worker]:
+    """The worker of this run of the unit, if it loads the support module and answers.
+
+    Much faster than to wait for the answers of all; but others may have the same node name.
+    """
+    loads = any(SUPPORT in word for word in request["argv"])
+    return control.find_run(request["invocation"]) if loads and request["invocation"] else None
+
+
+def is_it(said: Any, request: Dict[str, Any]) -> bool:
+    """Compares its pid, and those of its children if its pool reports them."""
+    if not isinstance(said, dict) or said.get("pid") != request["mainPid"]:
+        return False
+    told = (said.get("pool") or {}).get("processes")
+    children = set(request["children"])
+    return not told or not children or bool(children & set(told))
+
+
+def is_here(node: str, request: Dict[str, Any]) -> bool:
+    """Pids do not identify the host: compare its name, also with the worker's arguments."""
+    host = node.partition("@")[2]
+    name = socket.gethostname()
+    named = any(host and host in word for word in request["argv"])
+    return host in (name, name.split(".")[0], socket.getfqdn()) or named

@@ -1,0 +1,54 @@
+import { postWebhook } from '../adapters/webhook.ts';
+import { type ActionName, actions } from '../config/action-inputs.ts';
+import type { FleetValues } from '../config/fleet-file.ts';
+import { type Given, readInputs } from '../config/read-inputs.ts';
+import { webhookInputs } from '../config/webhook-inputs.ts';
+import { seconds } from '../model/units.ts';
+import type { Reporter } from '../ports/reporter.ts';
+import { hideSecrets } from '../report/hide-secrets.ts';
+import { type WebhookNews, webhookText } from '../report/webhook-text.ts';
+
+/** The step waits for it; nothing else does. */
+const timeout = seconds(10);
+
+/** Tells somebody how a step ended, if the workflow wants that. */
+export class Webhook {
+  readonly #url: string;
+  readonly #isAlways: boolean;
+
+  private constructor(url: string, isAlways: boolean) {
+    this.#url = url;
+    this.#isAlways = isAlways;
+  }
+
+  /**
+   * @returns `null`: nobody wants to be told
+   * @throws ConfigError for an address that is not acceptable
+   */
+  static of(name: ActionName, given: Given, fleet: FleetValues): Webhook | null {
+    if (!Object.hasOwn(actions[name], 'webhook')) return null;
+    const { webhook, 'webhook-when': when } = readInputs(webhookInputs, given, fleet);
+    return webhook.url === null ? null : new Webhook(webhook.url, when === 'always');
+  }
+
+  /**
+   * Sends a message, unless all is well and nobody wants to hear that. Never throws: what goes wrong
+   * is one warning.
+   *
+   * @param secrets values that must not be in it
+   */
+  async tell(
+    news: WebhookNews & { readonly isProblem: boolean },
+    secrets: readonly string[],
+    reporter: Reporter,
+  ): Promise<void> {
+    if (!news.isProblem && !this.#isAlways) return;
+    const text = hideSecrets(webhookText(news), [...secrets, this.#url]);
+    const problem = await postWebhook(this.#url, { text }, timeout);
+    if (problem === null) return;
+    reporter.warning(
+      `the webhook was not told: ${problem}; this does not affect the result of the run`,
+      news.action,
+    );
+  }
+}

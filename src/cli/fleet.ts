@@ -1,0 +1,138 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { type ActionName, hostInputs } from '../config/action-inputs.ts';
+import { type Fleet, type FleetValues, fleetValues, parseFleet } from '../config/fleet-file.ts';
+import { ConfigError } from '../model/errors.ts';
+import type { CommandTools } from './command.ts';
+import { loginOf } from './connection.ts';
+import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
+import { knowsHost } from './ssh-login.ts';
+
+/** The file that the workflows read, too. */
+export const fleetFlag: Flag = {
+  name: 'fleet-file',
+  takes: 'a path, or `none`',
+  fallback: `${hostInputs['fleet-file'].fallback} if it is there`,
+  description:
+    'File with values for what no flag sets, as the workflows read it; how to log in is not taken from it.',
+  isSwitch: false,
+};
+
+/** How to log in is a matter of the person at the terminal. */
+const login: ReadonlySet<string> = new Set([
+  'host',
+  'port',
+  'user',
+  'agent',
+  'proxy-jump',
+  'known-hosts',
+  'connect-timeout',
+]);
+
+/**
+ * What the fleet file says for an action.
+ *
+ * @param changes the command changes the host: then the file must be that of this host
+ * @throws ConfigError with file, line and column; or when the file is that of another host
+ */
+export function readFleet(
+  flags: GivenFlags,
+  action: ActionName,
+  { terminal }: Pick<CommandTools, 'terminal'>,
+  { changes, quiet = false }: { readonly changes: boolean; readonly quiet?: boolean },
+): FleetValues {
+  const fleet = openFleet(flags);
+  if (fleet === null) return new Map();
+  const { path } = fleet;
+  const known = hostsOf(fleet);
+  requireHost(flags, path, known);
+  const found = known.find((each) => isMeant(flags, each));
+  if (known.length > 0 && found === undefined) {
+    const problem = `${path} is for ${listOf(known)}, not for ${flags.get('host')}`;
+    if (changes) refuseFlag('host', problem, `one of these, or \`--fleet-file none\``);
+    if (!quiet) terminal.note(`warning: ${problem}`);
+    // Settings of several others are nobody's.
+    if (fleet.hosts !== null) return new Map();
+  }
+  if (!quiet) terminal.note(`settings: ${path}`);
+  const values = fleetValues(fleet, action, found?.name ?? '');
+  return new Map([...values].filter(([name]) => !login.has(name)));
+}
+
+/**
+ * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
+ * the name itself.
+ *
+ * @throws ConfigError for a fleet file that cannot be read
+ */
+export function withFleetHost(flags: GivenFlags): GivenFlags {
+  const host = flags.get('host') ?? '';
+  const fleet = host === '' ? null : openFleet(flags);
+  const found = fleet?.hosts?.get(host);
+  if (fleet === null || found === undefined || knowsHost(flags)) return flags;
+  const values = fleetValues(fleet, 'provision', host);
+  const reaching = ['host', 'port', 'proxy-jump'].flatMap((name) => {
+    const value = values.get(name)?.text;
+    return value === undefined || (name !== 'host' && flags.has(name))
+      ? []
+      : [[name, value] as const];
+  });
+  return new Map([...flags, ...reaching]);
+}
+
+interface KnownHost {
+  readonly name: string;
+  readonly address: string;
+}
+
+function openFleet(flags: GivenFlags): Fleet | null {
+  const given = flags.get('fleet-file');
+  const path = given ?? hostInputs['fleet-file'].fallback ?? '';
+  if (given === 'none' || (given === undefined && !existsSync(path))) return null;
+  return parseFleet(path, readText(path));
+}
+
+/** The hosts that a file is for; none, if it does not say. */
+function hostsOf(fleet: Fleet): readonly KnownHost[] {
+  if (fleet.hosts === null) {
+    const address = fleetValues(fleet, 'provision', '').get('host')?.text ?? '';
+    return address === '' ? [] : [{ name: '', address }];
+  }
+  return [...fleet.hosts.keys()].map((name) => ({
+    name,
+    address: fleetValues(fleet, 'provision', name).get('host')?.text ?? name,
+  }));
+}
+
+const listOf = (known: readonly KnownHost[]): string => {
+  const names = known.map(({ name, address }) => (name === '' ? address : name));
+  return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
+};
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const expected = 'the path of an existing file, or `none`';
+    throw new ConfigError('--fleet-file', `cannot read ${path}`, expected, { cause });
+  }
+}
+
+/** Without `--host` a command works on this machine, which the file may not mean. */
+function requireHost(flags: GivenFlags, path: string, known: readonly KnownHost[]): void {
+  if (known.length === 0 || flags.has('host')) return;
+  const problem = `no \`--host\`, which would be this machine, but ${path} is for ${listOf(known)}`;
+  refuseFlag(
+    'host',
+    problem,
+    '`--host` with one of these; or `--fleet-file none` for this machine',
+  );
+}
+
+function isMeant(flags: GivenFlags, { name, address }: KnownHost): boolean {
+  const given = flags.get('host')?.toLowerCase();
+  const named = [name, address].map((each) => each.toLowerCase());
+  return (given !== undefined && named.includes(given)) || isAlias(flags, address);
+}
+
+const isAlias = (flags: GivenFlags, address: string): boolean =>
+  flags.has('host') && loginOf(flags).host.toLowerCase() === address.toLowerCase();

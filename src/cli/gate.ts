@@ -1,0 +1,59 @@
+import type { FleetValues } from '../config/fleet-file.ts';
+import { renderFailure } from '../report/failure.ts';
+import { deployWorker } from '../use-case/deploy-worker.ts';
+import { rollBackTo } from '../use-case/roll-back.ts';
+import { verifyWorker } from '../use-case/verify-worker.ts';
+import type { CommandTools } from './command.ts';
+import { type ExitCode, exitCodes } from './exit-code.ts';
+import type { GivenFlags } from './flags.ts';
+import { wishes } from './gate-flags.ts';
+import type { RunDocument } from './run-document.ts';
+import type { TerminalAction } from './terminal-action.ts';
+import { prepareRun } from './work.ts';
+
+type Deploy = TerminalAction<'deploy-worker'>;
+type Gate = TerminalAction<'verify'>;
+
+/**
+ * The verification after a deploy.
+ *
+ * @throws ConfigError when its inputs are invalid
+ */
+export const prepareGate = (
+  flags: GivenFlags,
+  tools: CommandTools,
+  fleet: FleetValues,
+  document: RunDocument | undefined,
+): Gate => {
+  const others = new Map([...fleet].filter(([name]) => !wishes.has(name)));
+  const set = { mode: 'checks', confirm: 'true' };
+  const work = { command: 'deploy', action: 'verify', fleet: others, set, ignore: wishes } as const;
+  return prepareRun(flags, tools, work, document);
+};
+
+/**
+ * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does.
+ *
+ * @throws ConfigError, HostError; GateError when nothing had been deployed
+ */
+export async function deployAndVerify(
+  run: Deploy,
+  gate: Gate,
+  { interrupted }: CommandTools,
+): Promise<ExitCode> {
+  const { plan, outcome } = await deployWorker(run);
+  if (run.dryRun) return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
+  try {
+    await verifyWorker(gate);
+    return exitCodes.done;
+  } catch (error) {
+    // Whoever interrupts leaves the release to its timer, as the message says.
+    if (outcome === null || interrupted.aborted) throw error;
+    run.note(renderFailure(error, { action: 'verify', host: run.inputs.host }).message);
+    await using agent = await run.openAgent();
+    const { unit } = run.inputs;
+    const folder = run.inputs['deploy-to'].path;
+    await rollBackTo(run, agent, { unit, target: outcome.transaction, folder });
+    return exitCodes.back;
+  }
+}

@@ -1,0 +1,51 @@
+import { ConfigError } from '../model/errors.ts';
+import { type ActionName, actions } from './action-inputs.ts';
+import { type Fleet, type FleetHost, type FleetValues, fleetValues } from './fleet-file.ts';
+import type { Inputs } from './input.ts';
+import { readInputs } from './read-inputs.ts';
+
+/**
+ * Judges every value of every host before the first one is deployed: what is wrong for the last host
+ * should not stop a rollout in the middle.
+ *
+ * @param hasKnownHosts the workflow gives the host keys
+ * @throws ConfigError with the place of a value that is not right, a host without host keys, or two
+ * hosts that are the same unit
+ */
+export function checkFleet(
+  fleet: Fleet,
+  hosts: readonly FleetHost[],
+  { hasKnownHosts }: { readonly hasKnownHosts: boolean },
+): void {
+  const workers = new Map<string, string>();
+  for (const { name, where } of hosts) {
+    for (const action of Object.keys(actions) as ActionName[]) {
+      const values = fleetValues(fleet, action, name);
+      checkValues(action, values);
+      if (!hasKnownHosts && !values.has('known-hosts')) {
+        const problem = `${name} has no \`known-hosts\` for ${action}`;
+        throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
+      }
+    }
+    const values = fleetValues(fleet, 'deploy-worker', name);
+    const worker = ['host', 'port', 'unit'].map((key) => textOf(values, key)).join(' ');
+    const other = workers.get(worker);
+    if (other !== undefined) {
+      const problem = `${name} and ${other} are the same unit of the same host`;
+      throw new ConfigError(where, problem, 'another `host`, `port` or `unit`');
+    }
+    workers.set(worker, name);
+  }
+}
+
+function checkValues(action: ActionName, values: FleetValues): void {
+  const known: Inputs = actions[action];
+  const present = Object.entries(known).filter(([name]) => values.has(name));
+  readInputs(Object.fromEntries(present), () => '', values);
+}
+
+const textOf = (values: FleetValues, key: string): string => {
+  const inputs: Inputs = actions['deploy-worker'];
+  const text = values.get(key)?.text ?? inputs[key]?.fallback ?? '';
+  return key === 'unit' ? text.replace(/\.service$/, '') : text;
+};

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { choiceInput, patternInput, secretInput, type ValuesOf } from './input.ts';
+
+/** Of the action plan-comment, which knows no host. */
+export const planCommentInputs = {
+  'github-token': secretInput(
+    { description: 'The token of the run, in a job with `pull-requests: write`.' },
+    'the token of the run',
+  ),
+  plans: patternInput(
+    {
+      description:
+        'Folder on the runner with the plans of dry runs: what was uploaded from the output `plan-path` of provision, deploy-worker and cleanup, also of several hosts.',
+    },
+    'the path of a folder',
+    /^[^\0\n]{1,4096}$/,
+  ),
+  'plan-result': choiceInput(
+    {
+      description:
+        'How the job that planned ended: `needs.<job>.result`. A plan that is not whole says so. Empty: not known.',
+      fallback: '',
+    },
+    ['', 'success', 'failure', 'cancelled', 'skipped'],
+  ),
+} as const;
+
+export type PlanCommentValues = ValuesOf<typeof planCommentInputs>;
+
+const eventShape = z.object({
+  pull_request: z.object({
+    number: z.number().int().positive(),
+    head: z.object({ sha: z.string().regex(/^[0-9a-f]{40,64}$/) }),
+    base: z.object({ ref: z.string().max(1000) }),
+  }),
+});
+
+/** The pull request of a run. */
+export interface PullRequest {
+  readonly number: number;
+  /** Its newest commit. */
+  readonly head: string;
+  /** The branch that it would be merged into. */
+  readonly base: string;
+}
+
+/** The pull request of an event of GitHub, as JSON; `null`: the event is not about one. */
+export function readPullRequest(event: string): PullRequest | null {
+  try {
+    const { data } = eventShape.safeParse(JSON.parse(event));
+    if (data === undefined) return null;
+    const { number, head, base } = data.pull_request;
+    return { number, head: head.sha, base: base.ref };
+  } catch {
+    return null;
+  }
+}

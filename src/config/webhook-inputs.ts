@@ -1,0 +1,36 @@
+import { choiceInput, input } from './input.ts';
+
+/** Where to tell somebody at once, and when; of the actions that judge or change a worker. */
+export const webhookInputs = {
+  webhook: input(
+    {
+      description:
+        'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
+      fallback: '',
+      secret: true,
+    },
+    'a URL with https:// (http:// only to this machine) and without user or password, or empty',
+    (text): { readonly url: string | null } | null => {
+      const url = text.trim();
+      if (url === '') return { url: null };
+      return isWebhook(url) ? { url } : null;
+    },
+  ),
+  'webhook-when': choiceInput(
+    {
+      description:
+        'When to send a message: `problems`: when this step failed, so that a person has to look; or `always`.',
+      fallback: 'problems',
+    },
+    ['problems', 'always'],
+  ),
+} as const;
+
+const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
+
+function isWebhook(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
+  return isSafe && username === '' && password === '';
+}

@@ -1,0 +1,65 @@
+import {
+  type HostEnd,
+  type LegRecord,
+  type PlannedRollout,
+  type RolloutEnd,
+  recordKinds,
+} from '../../model/fleet.ts';
+
+/** Why no further host may be begun, by what has been written down so far; `null`: one may. */
+export function stopReason(maxFailures: number, records: readonly LegRecord[]): string | null {
+  const failed = new Set(records.filter((each) => each.failed).map(({ host }) => host));
+  const names = [...failed].sort();
+  return names.length < maxFailures ? null : `not begun: ${names.join(', ')} had failed`;
+}
+
+/**
+ * Judges a rollout by what its legs wrote down: where each host is, and which go back. A host about
+ * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
+ * in any state.
+ */
+export function concludeRollout(plan: PlannedRollout, records: readonly LegRecord[]): RolloutEnd {
+  const legs = plan.hosts.map((host) => legOf(host, records));
+  const canaryFailed = legs.slice(0, plan.canaries).some(({ failed }) => failed);
+  const failures = legs.filter(({ failed }) => failed).length;
+  const isStopped = canaryFailed || failures >= plan.maxFailures;
+  const back =
+    isStopped && plan.onFailure === 'run'
+      ? legs.filter(({ state, transaction }) => state === 'confirmed' && transaction !== '')
+      : [];
+  return {
+    hosts: legs.map(({ host, state, why }) => ({ host, state, why })),
+    back: back.map(({ host, transaction }) => ({ host, transaction })),
+    ok: legs.every(({ last, failed }) => last === 'ended' && !failed),
+  };
+}
+
+interface Leg extends HostEnd {
+  readonly host: string;
+  readonly last: LegRecord['kind'] | null;
+  readonly transaction: string;
+}
+
+const notBegun: HostEnd = {
+  state: 'untouched',
+  failed: false,
+  why: 'not begun: hosts before it had failed, the run was cancelled, or its job could not start',
+};
+
+const lost: HostEnd = {
+  state: 'unknown',
+  failed: true,
+  why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
+};
+
+function legOf(host: string, all: readonly LegRecord[]): Leg {
+  const own = all.filter((record) => record.host === host).sort(inOrder);
+  const record = own.at(-1);
+  const { state, failed, why } =
+    record === undefined ? notBegun : record.kind === 'begun' ? lost : record;
+  const { transaction = '' } = own.findLast(({ kind }) => kind === 'ended') ?? {};
+  return { host, state, failed, why, last: record?.kind ?? null, transaction };
+}
+
+const inOrder = (one: LegRecord, other: LegRecord): number =>
+  one.attempt - other.attempt || recordKinds.indexOf(one.kind) - recordKinds.indexOf(other.kind);

@@ -1,0 +1,52 @@
+import type { HostEnd, HostState } from '../../model/fleet.ts';
+
+/** What is known of the deploy of one host when it has ended, or was ended. */
+export interface DeployResult {
+  /** Whether every step succeeded. */
+  readonly ok: boolean;
+  readonly dryRun: boolean;
+  /** The host was asked to change its worker. */
+  readonly begun: boolean;
+  /** How that transaction ended; `null`: there was none, or nobody has seen its end. */
+  readonly result: 'committed' | 'undone' | 'undo-failed' | null;
+  readonly healthy: boolean;
+  /** How the roll-back after a failed gate ended; `null`: there was none. */
+  readonly rolledBack: 'success' | 'failure' | null;
+}
+
+/** Where a deploy leaves its host. */
+export function endOfDeploy(deploy: DeployResult): HostEnd {
+  const { ok, dryRun, begun, result, healthy, rolledBack } = deploy;
+  const end = (state: HostState, why: string): HostEnd => ({ state, failed: !ok, why });
+  if (dryRun) return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+  if (healthy) {
+    const what = result === 'committed' ? 'the new release' : 'nothing to change';
+    return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
+  }
+  switch (result) {
+    case 'committed':
+      if (rolledBack === 'success') return end('taken-back', 'its gate failed');
+      return rolledBack === 'failure'
+        ? end('unknown', 'its gate failed, and so did its roll-back: see its job')
+        : end('unknown', `its gate did not end. ${guarded}`);
+    case 'undone':
+      return end('taken-back', 'the deploy failed and was undone: see its job');
+    case 'undo-failed':
+      return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
+    case null:
+      if (begun) return end('unknown', `the end of its transaction was not seen. ${guarded}`);
+      return end(
+        'untouched',
+        ok ? 'nothing was changed' : 'it failed before a change: see its job',
+      );
+  }
+}
+
+const guarded =
+  'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
+
+/** Where a roll-back by policy leaves a host. */
+export const endOfRollBack = (ok: boolean): HostEnd =>
+  ok
+    ? { state: 'taken-back', failed: false, why: 'other hosts had failed' }
+    : { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };

@@ -1,0 +1,194 @@
+import { stringify } from 'yaml';
+import { ownBeats } from '../../celery/beat.ts';
+import { identityOf } from '../../celery/strays.ts';
+import { actions } from '../../config/action-inputs.ts';
+import { holdJobs } from '../../jobs/tables/job-tables.ts';
+import type { FactAnswers } from '../../model/facts.ts';
+import type { CodeTree } from '../../model/release.ts';
+import { formatList } from '../../report/quantities.ts';
+import type { UnitWorker } from './find-workers.ts';
+import { inputSize, type Sizing } from './size-worker.ts';
+
+/** How the pipeline reaches the host, as far as it is not by default. */
+export interface Reach {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** The text of `proxy-jump`; `''`: none. */
+  readonly jump: string;
+}
+
+/** Where Celeriac itself is: `owner/celeriac`, and the version without its `v`. */
+export interface Home {
+  readonly repository: string;
+  readonly version: string;
+}
+
+/** What the host showed about the worker that was chosen. */
+export interface WorkerFacts extends Pick<FactAnswers, 'stores' | 'companions' | 'beats'> {
+  readonly worker: UnitWorker;
+  readonly sizing: Sizing;
+  readonly tree: CodeTree;
+  /** Whether this repository has the commit of the checkout from which the worker runs. */
+  readonly isThisRepository: boolean;
+}
+
+/**
+ * The fleet file of one host. A line that is no comment is known; what is only likely is a comment.
+ */
+export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string {
+  const { repository, version } = home;
+  const { host, port, user, jump } = reach;
+  const docs = `https://github.com/${repository}/blob/v${version}/docs/reference/fleet-file.md`;
+  return [
+    `# yaml-language-server: $schema=https://raw.githubusercontent.com/${repository}/v${version}/docs/reference/fleet.schema.json`,
+    comment('Written by `celeriac init` from what the server showed; yours to edit.'),
+    comment(`Every key: ${docs}`),
+    entry('host', host),
+    ...(port === 22 ? [] : [entry('port', port)]),
+    ...(user === 'root' ? [] : [entry('user', user)]),
+    ...(jump === '' ? [] : [entry('proxy-jump', jump)]),
+    entry('unit', facts.worker.unit.name),
+    '',
+    ...databaseLines(facts),
+    '',
+    ...deploySection([
+      ...facts.sizing.lines.map(comment),
+      ...sizeLines(facts.sizing),
+      ...codeLines(facts),
+      ...companionLines(facts),
+    ]),
+    '',
+  ].join('\n');
+}
+
+/** What comes from a host must not end the comment. */
+export const comment = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+  `# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
+
+const entry = (key: string, value: string | number): string =>
+  stringify({ [key]: value }, { lineWidth: 0 }).trimEnd();
+
+/** Databases with tables of jobs, by the schemas that were found. */
+export const jobDatabases = (stores: FactAnswers['stores']): readonly string[] =>
+  stores.flatMap((store) => ('tables' in store && holdJobs(store.tables) ? [store.path] : []));
+
+function databaseLines({ stores }: WorkerFacts): readonly string[] {
+  const found = jobDatabases(stores);
+  const [only] = found;
+  if (only !== undefined && !actions.cleanup.database.schema.safeParse(only).success) {
+    return [
+      comment(
+        `Tables of jobs are in ${only}, and \`database\` takes no such path: it is searched for`,
+      ),
+      comment('by each run.'),
+    ];
+  }
+  if (only !== undefined && found.length === 1) {
+    return [comment('Its tables hold jobs, by their columns:'), entry('database', only)];
+  }
+  if (found.length > 1) {
+    return [
+      comment(`These databases have tables of jobs: ${formatList(found)}.`),
+      comment('All of them are cleaned up; `database` would name one of them alone.'),
+    ];
+  }
+  const unread = stores.flatMap((store) =>
+    store.kind === 'unreadable' ? [`${store.path} (${store.problem})`] : [],
+  );
+  if (unread.length > 0) {
+    return [
+      comment(`What could not be read may have tables of jobs: ${formatList(unread)}.`),
+      comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
+    ];
+  }
+  const seen = stores.map(({ path }) => path);
+  return [
+    comment(
+      seen.length === 0
+        ? "No SQLite file below the worker's directory, and no postgresql:// URL in its environment."
+        : `No tables of jobs in ${formatList(seen)}.`,
+    ),
+    comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
+    entry('database', 'none'),
+  ];
+}
+
+function sizeLines({ concurrency, memoryMaxBytes, memoryHighBytes }: Sizing): readonly string[] {
+  return [
+    ...(concurrency === null ? [] : [entry('concurrency', concurrency)]),
+    ...(memoryMaxBytes === null ? [] : [entry('memory-max', inputSize(memoryMaxBytes))]),
+    ...(memoryHighBytes === null ? [] : [entry('memory-high', inputSize(memoryHighBytes))]),
+  ];
+}
+
+/** Settings of deploy-worker alone: to verify, limits would be requirements. */
+function deploySection(lines: readonly string[]): readonly string[] {
+  const isEmpty = lines.every((line) => line.startsWith('#'));
+  return isEmpty
+    ? [comment('deploy-worker:'), ...lines.map((line) => line.replace(/^# /, '#   '))]
+    : ['deploy-worker:', ...lines.map((line) => `  ${line}`)];
+}
+
+function codeLines({ tree, isThisRepository }: WorkerFacts): readonly string[] {
+  if (tree.kind !== 'checkout') return [];
+  if (isThisRepository) {
+    return [
+      comment(
+        `The worker runs from ${tree.path}, a checkout of this repository: each deploy moves`,
+      ),
+      comment('it to the commit that was merged.'),
+      entry('source', 'git'),
+    ];
+  }
+  const head = tree.head.slice(0, 7);
+  return [
+    comment(
+      `The worker runs from the checkout ${tree.path}, at a commit that this repository does`,
+    ),
+    comment(`not have (${head}). If it is one of this repository, deploys can move it:`),
+    comment('source: git'),
+  ];
+}
+
+function companionLines(facts: WorkerFacts): readonly string[] {
+  const beside = besideWorker(facts).map(({ unit }) => unit);
+  if (beside.length === 0) return [];
+  return [
+    comment('These run code of the app, too. To restart them with the worker:'),
+    comment(`also-restart: ${beside.join(', ')}`),
+  ];
+}
+
+/** A unit that runs code of the app beside the worker. */
+export interface Beside {
+  readonly unit: string;
+  /** `beat`, or the beginning of its command. */
+  readonly what: string;
+}
+
+/** The companions that were found: beats of the app, and services in its folder. */
+export function besideWorker({ worker, beats, companions }: WorkerFacts): readonly Beside[] {
+  const { unit, call } = worker;
+  const own =
+    call.app === null
+      ? []
+      : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory)).units;
+  const names = new Set(own.map((beat) => beat.unit));
+  return [
+    ...own.map((beat) => ({ unit: beat.unit, what: 'beat' })),
+    ...companions.beside
+      .filter((each) => !names.has(each.unit))
+      .map((each) => ({ unit: each.unit, what: programOf(each.argv) })),
+  ];
+}
+
+/** `gunicorn` of `/srv/app/venv/bin/python /srv/app/venv/bin/gunicorn …`; no arguments: they may be secret. */
+function programOf(argv: readonly string[]): string {
+  const names = argv.slice(0, 3).map((word) => word.slice(word.lastIndexOf('/') + 1));
+  const isPython = /^(?:python|pypy)[0-9.]*$/.test(names[0] ?? '');
+  const [first = '?', second, third] = names;
+  if (!isPython) return first;
+  return (second === '-m' ? third : second?.startsWith('-') ? first : second) ?? first;
+}

@@ -1,0 +1,71 @@
+import { quote } from '../../report/shell-commands.ts';
+import type { Reach } from './fleet-text.ts';
+
+/** What only a person can do after `celeriac init`. */
+export interface NextSteps {
+  readonly reach: Reach;
+  /** Lines for the variable CELERIAC_KNOWN_HOSTS. */
+  readonly knownHosts: string;
+  readonly branch: string;
+  readonly files: readonly string[];
+  readonly unit: string;
+  /** The user of the worker. */
+  readonly appUser: string;
+}
+
+/** Two environments, so that nobody has to approve what the clock starts. */
+const environments = ['production', 'production-scheduled'] as const;
+const keys = {
+  production: 'celeriac-key',
+  'production-scheduled': 'celeriac-scheduled-key',
+} as const;
+
+/** The steps, each with its title and its commands. */
+export function nextSteps(given: NextSteps): readonly (readonly [string, readonly string[]])[] {
+  const { reach, knownHosts, branch, files, unit, appUser } = given;
+  const { host, port, user } = reach;
+  const at = `${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
+  return [
+    [
+      'Make two keys for the pipeline, and let them log in:',
+      environments.flatMap((name) => [
+        `ssh-keygen -t ed25519 -N '' -C ${keys[name]} -f ~/.ssh/${keys[name]}`,
+        `ssh-copy-id -f -i ~/.ssh/${keys[name]}.pub ${at}`,
+      ]),
+    ],
+    [
+      `Make the environments, for the branch ${branch} alone, and give each its key:`,
+      environments.flatMap((name) => [
+        `gh api -X PUT 'repos/{owner}/{repo}/environments/${name}' -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'`,
+        `gh api -X POST 'repos/{owner}/{repo}/environments/${name}/deployment-branch-policies' -f ${quote(`name=${branch}`)}`,
+        `gh secret set CELERIAC_SSH_KEY --env ${name} < ~/.ssh/${keys[name]}`,
+      ]),
+    ],
+    [
+      'Pin the host key of the server:',
+      [`gh variable set CELERIAC_KNOWN_HOSTS --body ${quote(knownHosts)}`],
+    ],
+    [
+      'Commit the files; this push alone starts no run:',
+      [
+        `git add ${files.map(quote).join(' ')}`,
+        "git commit -m 'Deploy with Celeriac [skip ci]'",
+        `git push origin ${quote(branch)}`,
+      ],
+    ],
+    [
+      'Let it show what it would do, then let it do it; from then on each push deploys:',
+      ['gh workflow run celeriac.yml', 'gh workflow run celeriac.yml -f dry-run=false'],
+    ],
+    ...(appUser === 'root'
+      ? []
+      : [
+          [
+            'With these keys the pipeline is root on the server. To bind them to what it needs:',
+            [
+              `celeriac harden --host ${host}${port === 22 ? '' : ` --port ${port}`}${user === 'root' ? '' : ` --user ${user}`} --units ${unit} --public-key-file ~/.ssh/${keys.production}.pub --dry-run`,
+            ],
+          ] as const,
+        ]),
+  ];
+}

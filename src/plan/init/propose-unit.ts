@@ -1,0 +1,191 @@
+import type { WorkerOption } from '../../celery/celery-call.ts';
+import { quote } from '../../report/shell-commands.ts';
+import { quoteExecWord, quoteWord } from '../../systemd/exec-line.ts';
+import { holdsPassword, namesSecret } from '../../systemd/secrets.ts';
+import { describeStarter, type LooseWorker } from './find-workers.ts';
+import type { Reach } from './fleet-text.ts';
+
+/** A unit for a worker that runs without one, and how to go over to it. */
+export interface UnitProposal {
+  /** `celery-worker.service`. */
+  readonly name: string;
+  readonly text: string;
+  /** Variables of the process that the unit has to read from a file, by their names. */
+  readonly variables: readonly string[];
+  /** What was left out of the command line, and why. */
+  readonly notes: readonly string[];
+  /** For a person at the server, one step each. */
+  readonly steps: readonly string[];
+}
+
+/** Why no unit can be proposed; completes "no unit can be proposed for process 12: …". */
+export interface NoProposal {
+  readonly problem: string;
+}
+
+const unitName = 'celery-worker.service';
+const unitPath = `/etc/systemd/system/${unitName}`;
+const variablesPath = '/etc/celery-worker.env';
+
+/**
+ * Variables that a login, a shell, a multiplexer or systemd sets, and those of the user and the program
+ * search path, which the unit has by other settings.
+ */
+const ofTheSession =
+  /^(?:_|PWD|OLDPWD|SHLVL|SHELL|TERM(?:_.*|INFO)?|COLORTERM|COLUMNS|LINES|DISPLAY|XAUTHORITY|MAIL|LOGNAME|USER|USERNAME|HOME|PATH|LANG|LANGUAGE|LC_.*|LS_COLORS|LESS.*|PAGER|EDITOR|VISUAL|HIST.*|PS1|PS2|MOTD_SHOWN|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|TMUX.*|STY|WINDOW|SCREENDIR|VIRTUAL_ENV.*|INVOCATION_ID|JOURNAL_STREAM|MANAGERPID|SYSTEMD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|SUPERVISOR_.*|FORKED_BY_MULTIPROCESSING|CELERY_LOG_.*|_MP_FORK_.*)$/;
+
+/**
+ * Proposes a unit from the running process; nothing about it is made up.
+ *
+ * @param reach how a person logs in, to copy it there
+ */
+export function proposeUnit(worker: LooseWorker, reach: Reach): UnitProposal | NoProposal {
+  const { process, call, start, starter } = worker;
+  if (start === null) return { problem: 'it has ended meanwhile' };
+  const directory = process.workingDirectory;
+  if (directory === null || / \(deleted\)$/.test(directory)) {
+    return {
+      problem: 'the folder in which it was started is gone; restart it from the new one first',
+    };
+  }
+  if (call.app === null) return { problem: 'its command does not name the app (-A)' };
+  const program = start.program ?? (isPath(process.argv[0]) ? process.argv[0] : null);
+  if (program === null) {
+    return {
+      problem: `its program, ${process.argv[0]}, is not a path, and its environment does not show where it is`,
+    };
+  }
+  const { argv, notes } = commandOf(worker, program);
+  const secret = argv.find((word) => holdsPassword(word));
+  if (secret !== undefined) {
+    return {
+      problem:
+        'its command line contains a password, which every user of the server can read; move it to the settings of the app or to a variable, and restart it',
+    };
+  }
+  if ([directory, process.user, ...argv].some(breaksLine)) {
+    return { problem: 'its command line or its folder contains characters that no unit can have' };
+  }
+  const variables = start.variables.filter((name) => !ofTheSession.test(name));
+  const { group } = start;
+  const text = [
+    `# Proposed by \`celeriac init\` from process ${process.pid}, ${describeStarter(starter)}.`,
+    '[Unit]',
+    `Description=Celery worker of ${call.app.replace(/%/g, '%%')}`,
+    'Wants=network-online.target',
+    'After=network-online.target redis-server.service redis.service rabbitmq-server.service postgresql.service',
+    '# Beyond it, systemd gives up.',
+    'StartLimitIntervalSec=300',
+    'StartLimitBurst=5',
+    '',
+    '[Service]',
+    'Type=simple',
+    `User=${process.user}`,
+    ...(group === null || group === process.user ? [] : [`Group=${group}`]),
+    `WorkingDirectory=${directory.replace(/%/g, '%%')}`,
+    ...(variables.length === 0
+      ? []
+      : [`# Holds the variables ${variables.join(', ')}.`, `EnvironmentFile=${variablesPath}`]),
+    ...pathLine(start.open.PATH),
+    `ExecStart=${argv.map(quoteExecWord).join(' ')}`,
+    'Restart=always',
+    'RestartSec=10',
+    '# TERM goes to the main process alone: it stops once its tasks are done.',
+    'KillMode=mixed',
+    '# The longest task (15 min) and a minute.',
+    'TimeoutStopSec=960',
+    '',
+    '[Install]',
+    'WantedBy=multi-user.target',
+    '',
+  ].join('\n');
+  return { name: unitName, text, variables, notes, steps: stepsOf(worker, variables, reach) };
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+const breaksLine = (text: string): boolean => /[\u0000-\u001f\u007f\u2028\u2029]/.test(text);
+
+const isPath = (word: string | undefined): word is string => word?.startsWith('/') === true;
+
+/** Programs that tasks start are found as they are now. */
+const pathLine = (path: string | undefined): readonly string[] =>
+  path === undefined || !/^[A-Za-z0-9_./:+-]+$/.test(path)
+    ? []
+    : [`Environment=${quoteWord(`PATH=${path}`)}`];
+
+/** The command without what only a worker without a unit needs. */
+function commandOf(
+  { process, call }: LooseWorker,
+  program: string,
+): { readonly argv: readonly string[]; readonly notes: readonly string[] } {
+  const dropped = call.options.file.filter(({ prefix }) => prefix.startsWith('--pidfile'));
+  const isDropped = (at: number): boolean =>
+    dropped.some(({ first, last }: WorkerOption) => at >= first && at <= last);
+  const purges = process.argv.some((word) => word === '--purge' || word === '--discard');
+  const argv = process.argv.filter(
+    (word, at) => !isDropped(at) && word !== '--purge' && word !== '--discard',
+  );
+  return {
+    argv: [program, ...argv.slice(1)],
+    notes: [
+      ...(dropped.length > 0
+        ? [
+            '--pidfile is left out: systemd knows the process, and a file that a crash left would keep the worker from starting',
+          ]
+        : []),
+      ...(purges
+        ? ['--purge is left out: with a unit, each restart would throw away all tasks that wait']
+        : []),
+    ],
+  };
+}
+
+function stepsOf(
+  worker: LooseWorker,
+  variables: readonly string[],
+  { host, port, user }: Reach,
+): readonly string[] {
+  const { pid } = worker.process;
+  const login = `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
+  // It never replaces a file that is there.
+  const write = `set -C; cat >${unitPath}`;
+  const asRoot = user === 'root' ? write : `sudo sh -c ${quote(write)}`;
+  return [
+    `copy the file to the server: \`${login} ${quote(asRoot)} <${unitName}\``,
+    ...(variables.length === 0 ? [] : [copyVariables(pid, variables)]),
+    `check it there: \`systemd-analyze verify ${unitPath}\``,
+    stopOf(worker),
+    `\`systemctl daemon-reload && systemctl enable --now ${unitName}\`, then \`systemctl status ${unitName}\``,
+    'run `celeriac init` again: it finds the unit, and writes the rest',
+  ];
+}
+
+/** Values go from the process to the file, and are shown nowhere. */
+function copyVariables(pid: number, variables: readonly string[]): string {
+  const secret = variables.some(namesSecret) ? ', which may be secret' : '';
+  const escaped = `sed -z -e 's/[\\\\"$\`]/\\\\&/g' -e 's/=/="/' -e 's/$/"/'`;
+  const command = `(umask 077; set -C; grep -zE '^(${variables.join('|')})=' /proc/${pid}/environ | ${escaped} | tr '\\0' '\\n' >${variablesPath})`;
+  return `as root, while the process still runs, keep its variables${secret}: \`${command}\`; then remove from ${variablesPath} what only the old start needed`;
+}
+
+/** How the worker that runs now is stopped, after its tasks, so that it does not come back. */
+function stopOf({ process, starter }: LooseWorker): string {
+  const { pid } = process;
+  const stop = `\`kill -TERM ${pid}\` stops it once its tasks are done; wait until \`ps -p ${pid}\` lists nothing`;
+  switch (starter.kind) {
+    case 'login':
+      return stop;
+    case 'terminal':
+      return `${stop}; then end the session in ${starter.program}, if nothing else runs there`;
+    case 'cron':
+      return `remove its line (\`@reboot …\`) from the crontab: \`crontab -e -u ${process.user}\`, or a file in /etc/cron.d; then ${stop}`;
+    case 'rc-local':
+      return `remove its line from /etc/rc.local; then ${stop}`;
+    case 'supervisor':
+      return '`supervisorctl status` names it: `supervisorctl stop NAME`, then remove its section from the configuration of supervisor, and `supervisorctl update`';
+    case 'service':
+      return `\`systemctl disable --now ${starter.unit}\`, if it runs nothing else (\`systemctl status ${starter.unit}\` lists its processes)`;
+    case 'user-service':
+      return `as user ${process.user}: \`systemctl --user disable --now ${starter.unit}\``;
+  }
+}

@@ -1,0 +1,103 @@
+import type { Home } from './fleet-text.ts';
+
+/** The version of actions/checkout that workflows use, as in those of this repository. */
+const checkout = 'actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2';
+
+/**
+ * The workflow of one host: deploys on each push to the branch, clean-ups and the soak by the clock.
+ *
+ * @param branch the one that is deployed
+ */
+export function workflowText(branch: string, { repository, version }: Home): string {
+  const action = (name: string): string => `${repository}${name}@v${version}`;
+  const login = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
+          known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}`;
+  return `# Written by \`celeriac init\`; yours to edit. The server and its settings: .github/fleet.yml.
+# Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys, and
+# runs by hand) and \`production-scheduled\` (runs by the clock): the secret CELERIAC_SSH_KEY.
+name: celeriac
+
+on:
+  push:
+    branches: [${JSON.stringify(branch)}]
+  schedule:
+    # Stuck jobs.
+    - cron: '*/30 * * * *'
+    # The soak. Not on the hour, when GitHub has the most to start.
+    - cron: '23 * * * *'
+  workflow_dispatch:
+    inputs:
+      dry-run:
+        description: Show what would be done without changing anything
+        type: boolean
+        default: true
+
+permissions: {}
+
+jobs:
+  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; and back if they fail.
+  deploy:
+    if: github.event_name != 'schedule'
+    environment: production
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    # One at a time; a run in progress is never cancelled.
+    concurrency:
+      group: celeriac-deploy
+      cancel-in-progress: false
+    permissions:
+      contents: read
+    steps:
+      - uses: ${checkout}
+        with:
+          persist-credentials: false
+          # With \`source: git\`, the commits that the server lacks are sent from this clone.
+          fetch-depth: 0
+      - uses: ${action('')}
+        with:
+          ${login}
+          dry-run: \${{ inputs.dry-run }}
+
+  # Jobs that no worker will ever finish.
+  cleanup:
+    if: github.event_name == 'schedule' && github.event.schedule == '*/30 * * * *'
+    environment: production-scheduled
+    runs-on: ubuntu-latest
+    timeout-minutes: 30
+    concurrency:
+      group: celeriac-cleanup
+      cancel-in-progress: false
+    permissions:
+      contents: read
+    steps:
+      - uses: ${checkout}
+        with:
+          persist-credentials: false
+      - uses: ${action('/actions/cleanup')}
+        with:
+          ${login}
+          # A deploy may wait for tasks to finish.
+          lock-timeout: 25m
+
+  # Whether the release that runs has proven itself; if it failed, this run fails.
+  soak:
+    if: github.event_name == 'schedule' && github.event.schedule == '23 * * * *'
+    environment: production-scheduled
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    concurrency:
+      group: celeriac-soak
+      cancel-in-progress: false
+    permissions:
+      contents: read
+    steps:
+      - uses: ${checkout}
+        with:
+          persist-credentials: false
+      - uses: ${action('/actions/verify')}
+        with:
+          ${login}
+          mode: soak
+          lock-timeout: 25m
+`;
+}

@@ -1,0 +1,23 @@
+import type { Plan } from '../model/operation.ts';
+import { planProvision, provisionQuery } from '../plan/swap.ts';
+import { carryOut } from './carry-out.ts';
+import type { ActionRun } from './run.ts';
+
+/**
+ * Gives the host its swap, in one transaction.
+ *
+ * @returns what was planned
+ * @throws ConfigError, HostError when it was undone
+ */
+export async function provisionHost(run: ActionRun<'provision'>): Promise<Plan> {
+  const desired = {
+    path: run.inputs['swap-path'],
+    sizeBytes: run.inputs['swap-size'],
+    swappiness: run.inputs.swappiness,
+  };
+  await using agent = await run.openAgent();
+  const facts = await run.look(agent, provisionQuery(desired));
+  const plan = planProvision(facts, desired);
+  await carryOut(run, agent, plan, { subject: desired.path });
+  return plan;
+}

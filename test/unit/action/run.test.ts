@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { readFiles } from '../../../src/adapters/read-files.ts';
+import { readPlanReport } from '../../../src/report/plan-report.ts';
+
+const root = join(import.meta.dirname, '../../..');
+/** Of a webhook: nobody but its owner may know it. */
+const secretPath = '/services/T0/B0/0a1b2c3d';
+const key = 'not a key, but nobody may see it';
+
+let receiver: Server;
+let address: string;
+let status = 200;
+let told: string[] = [];
+
+beforeAll(async () => {
+  receiver = createServer((request, response) => {
+    let text = '';
+    request.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece;
+    });
+    request.on('end', () => {
+      told.push(text);
+      response.writeHead(status, { connection: 'close' });
+      response.end();
+    });
+  });
+  await new Promise<void>((resolve) => {
+    receiver.listen(0, '127.0.0.1', resolve);
+  });
+  const at = receiver.address();
+  address = `http://127.0.0.1:${typeof at === 'object' && at ? at.port : 0}${secretPath}`;
+});
+afterAll(() => void receiver.close());
+beforeEach(() => {
+  told = [];
+});
+
+/** The action's own program, as a runner starts it. Its key is refused before it connects. */
+async function run(action: string, inputs: Readonly<Record<string, string>>) {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-run-'));
+  const [output, summary] = ['output', 'summary'].map((name) => join(folder, name)) as [
+    string,
+    string,
+  ];
+  for (const file of [output, summary]) writeFileSync(file, '');
+  const given = { host: 'vps.example.com', 'known-hosts': 'x', 'ssh-key': key, ...inputs };
+  const env = Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]);
+  try {
+    const child = spawn(process.execPath, [join(root, 'actions', action, 'main.ts')], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        RUNNER_TEMP: folder,
+        GITHUB_OUTPUT: output,
+        GITHUB_STEP_SUMMARY: summary,
+        GITHUB_SERVER_URL: 'https://forge.test',
+        GITHUB_REPOSITORY: 'someone/slideshow',
+        GITHUB_RUN_ID: '4711',
+        ...Object.fromEntries(env),
+      },
+    });
+    let log = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        log += text;
+      });
+    }
+    const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+    const plans = readFiles(join(folder, 'celeriac-plan'), 'plan.json', { files: 9, bytes: 1e6 });
+    const shown = log.replaceAll(/^::add-mask::.*$/gm, '') + readFileSync(summary, 'utf8');
+    return { code, shown, plans, output: readFileSync(output, 'utf8') };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+it('tells the webhook of a step that failed', async () => {
+  status = 200;
+  const { code, shown } = await run('verify', { webhook: address });
+  expect(code).toBe(1);
+  expect(told).toHaveLength(1);
+  const { text, ...others } = JSON.parse(told[0] ?? '') as { readonly text: string };
+  expect(others).toEqual({});
+  expect(text).toMatch(
+    /^Celeriac: verify of celery-worker\.service on vps\.example\.com: (?!verify).*ssh-key/,
+  );
+  expect(text).toMatch(/\nhttps:\/\/forge\.test\/someone\/slideshow\/actions\/runs\/4711$/);
+  expect(text).not.toContain(key);
+  expect(shown).not.toContain(secretPath);
+});
+
+it('only warns when the webhook cannot be told, without its address', async () => {
+  status = 500;
+  const { code, shown } = await run('deploy-worker', { webhook: address });
+  expect([code, told.length]).toEqual([1, 1]);
+  const warnings = shown.match(/^::warning.*$/gm) ?? [];
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain('the webhook was not told: it answered with status 500');
+  expect(shown).not.toContain(secretPath);
+});
+
+it('keeps why there is no plan, of a dry run alone', async () => {
+  const dry = await run('cleanup', { 'dry-run': 'true' });
+  expect(dry.code).toBe(1);
+  expect(dry.plans.map(readPlanReport)).toMatchObject([
+    {
+      action: 'cleanup',
+      host: 'vps.example.com',
+      access: 'change',
+      parts: [],
+      failure: expect.stringContaining('ssh-key'),
+    },
+  ]);
+  expect(dry.plans.join('')).not.toContain(key);
+  expect(dry.output).toMatch(/^plan-path<</m);
+  const wet = await run('cleanup', {});
+  expect([wet.code, wet.plans, wet.output]).toEqual([1, [], '']);
+});

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { checkFleet } from '../../../src/config/check-fleet.ts';
+import { parseFleet } from '../../../src/config/fleet-file.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+
+function check(text: string, hasKnownHosts = true): string {
+  const fleet = parseFleet('fleet.yml', text);
+  try {
+    checkFleet(fleet, [...(fleet.hosts?.values() ?? [])], { hasKnownHosts });
+  } catch (error) {
+    if (error instanceof ConfigError) return `${error.where} ${error.message}`;
+    throw error;
+  }
+  return '';
+}
+
+describe('before the first host is deployed', () => {
+  it.each([
+    ['hosts: { a: , b: }'],
+    ['hosts: { a: { host: vps.test }, b: { host: vps.test, unit: beat } }'],
+    ['hosts: { a: { host: vps.test }, b: { host: vps.test, port: 2222 } }'],
+  ])('%j is well', (text) => {
+    expect(check(text)).toBe('');
+  });
+
+  it.each([
+    [
+      'hosts:\n  a:\n  b:\n    deploy-worker: { concurrency: many }',
+      'fleet.yml:4:35 invalid `concurrency`: "many"',
+    ],
+    ['groups: { g: { port: ssh } }\nhosts: { a: { groups: g } }', 'fleet.yml:1:22 invalid `port`'],
+    // `off` is a limit to deploy, but none that verify could require.
+    ['defaults: { memory-max: off }\nhosts: { a: }', 'fleet.yml:1:25 invalid `memory-max`'],
+    [
+      'hosts:\n  a: { host: vps.test }\n  b: { host: vps.test, unit: celery-worker }',
+      'fleet.yml:3:3 b and a are the same unit of the same host',
+    ],
+  ])('%j is refused', (text, problem) => {
+    expect(check(text)).toContain(problem);
+  });
+
+  it('every host has keys to know it by', () => {
+    const text = 'hosts: { a: { known-hosts: x }, b: }';
+    expect(check(text)).toBe('');
+    expect(check(text, false)).toContain('fleet.yml:1:33 b has no `known-hosts`');
+  });
+});

@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { actions } from '../../../src/config/action-inputs.ts';
+import { pipelineInputs, pipelineSteps } from '../../../src/config/pipeline-manifest.ts';
+import { readInputs } from '../../../src/config/read-inputs.ts';
+import { webhookInputs } from '../../../src/config/webhook-inputs.ts';
+
+const read = (webhook: string) =>
+  readInputs(webhookInputs, (name) => (name === 'webhook' ? webhook : ''), new Map()).webhook.url;
+
+it.each([
+  'https://hooks.example.com/services/T0/B0/x',
+  'https://127.0.0.1/x',
+  'http://localhost:8000/x',
+  'http://127.0.0.1/x',
+  'http://[::1]:8000/x',
+])('accepts %s', (url) => {
+  expect(read(` ${url}\n`)).toBe(url);
+});
+
+it.each([
+  'http://hooks.example.com/x',
+  'http://127.0.0.1.example.com/x',
+  'http://localhost.example.com/x',
+  'https://user:password@hooks.example.com/x',
+  'ftp://127.0.0.1/x',
+  'hooks.example.com/x',
+  'https://',
+])('refuses %s, without showing it', (url) => {
+  expect(() => read(url)).toThrow(/^invalid `webhook`$/);
+});
+
+it('is a secret of the actions that judge or change a worker, and of the pipeline', () => {
+  const having = Object.entries(actions).filter(([, inputs]) => 'webhook' in inputs);
+  expect(having.map(([name]) => name)).toEqual(['deploy-worker', 'verify']);
+  expect(webhookInputs.webhook.secret).toBe(true);
+  expect(pipelineInputs).toHaveProperty('webhook');
+  const steps = pipelineSteps.filter((step) => 'webhook' in step.with);
+  expect(steps.map(({ id }) => id)).toEqual(['worker', 'gate', 'back']);
+});

@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import type { LegRecord, PlannedRollout } from '../../../../src/model/fleet.ts';
+import { concludeRollout, stopReason } from '../../../../src/plan/fleet/conclude-rollout.ts';
+import {
+  type DeployResult,
+  endOfDeploy,
+  endOfRollBack,
+} from '../../../../src/plan/fleet/host-state.ts';
+
+const green: DeployResult = {
+  ok: true,
+  dryRun: false,
+  begun: true,
+  result: 'committed',
+  healthy: true,
+  rolledBack: null,
+};
+const failedGate: DeployResult = { ...green, ok: false, healthy: false, rolledBack: 'success' };
+
+const record = (
+  host: string,
+  kind: LegRecord['kind'],
+  more: Partial<LegRecord> = {},
+): LegRecord => ({
+  host,
+  kind,
+  attempt: 1,
+  state: 'untouched',
+  failed: false,
+  why: '',
+  transaction: '',
+  ...more,
+});
+const begun = (host: string) => record(host, 'begun');
+const ended = (host: string, deploy: DeployResult, attempt = 1): LegRecord =>
+  record(host, 'ended', {
+    ...endOfDeploy(deploy),
+    attempt,
+    transaction: deploy.result === 'committed' ? `of-${host}` : '',
+  });
+const deployed = (host: string, deploy = green) => [begun(host), ended(host, deploy)];
+
+const plan: PlannedRollout = {
+  hosts: ['web1', 'web2', 'web3', 'web4'],
+  canaries: 1,
+  maxFailures: 1,
+  onFailure: 'host',
+};
+const statesOf = ({ hosts }: ReturnType<typeof concludeRollout>) => hosts.map(({ state }) => state);
+
+describe('the end of a deploy', () => {
+  it.each<[string, Partial<DeployResult>, string, RegExp]>([
+    ['a new release that passed its gate', {}, 'confirmed', /the new release/],
+    ['nothing to change, and healthy', { begun: false, result: null }, 'confirmed', /nothing to/],
+    ['a dry run', { dryRun: true, healthy: false }, 'untouched', /dry run/],
+    ['a clean-up that failed beside it', { ok: false }, 'confirmed', /another step failed/],
+    ['a failed gate', failedGate, 'taken-back', /gate failed/],
+    ['a roll-back that failed', { ...failedGate, rolledBack: 'failure' }, 'unknown', /so did/],
+    ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /goes back unless/],
+    ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
+    ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
+    ['a lost connection', { ...failedGate, result: null }, 'unknown', /was not seen/],
+    [
+      'a host that cannot be reached',
+      { ...failedGate, begun: false, result: null },
+      'untouched',
+      /before a change/,
+    ],
+  ])('%s', (_, more, state, why) => {
+    const deploy = { ...green, ...more };
+    const end = endOfDeploy(deploy);
+    expect(end).toMatchObject({ state, failed: !deploy.ok });
+    expect(end.why).toMatch(why);
+  });
+});
+
+describe('a host before it is begun', () => {
+  const two = [ended('web1', failedGate), ended('web2', failedGate), ended('web3', green)];
+  it('is begun while fewer have failed than are too many', () => {
+    expect(stopReason(3, two)).toBeNull();
+    expect(stopReason(1, [])).toBeNull();
+  });
+  it('is not begun after that, and says which have failed', () => {
+    expect(stopReason(2, two)).toBe('not begun: web1, web2 had failed');
+  });
+  it('counts a host once', () => {
+    expect(stopReason(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
+  });
+});
+
+describe('a rollout', () => {
+  it('is well when every host was reached and none failed', () => {
+    const end = concludeRollout(
+      plan,
+      plan.hosts.flatMap((host) => deployed(host)),
+    );
+    expect(end).toMatchObject({ ok: true, back: [] });
+    expect(statesOf(end)).toEqual(Array(4).fill('confirmed'));
+  });
+
+  it('is not well when a host was not reached, and says so', () => {
+    const end = concludeRollout(plan, deployed('web1', failedGate));
+    expect(end.ok).toBe(false);
+    expect(statesOf(end)).toEqual(['taken-back', 'untouched', 'untouched', 'untouched']);
+    expect(end.hosts[3]?.why).toContain('not begun');
+  });
+
+  const third = [
+    ...deployed('web1'),
+    ...deployed('web2'),
+    ...deployed('web3', failedGate),
+    record('web4', 'stopped', { why: 'not begun: web3 had failed' }),
+  ];
+
+  it('leaves what was deployed before a failure, unless the policy says otherwise', () => {
+    const end = concludeRollout(plan, third);
+    expect(end).toMatchObject({ ok: false, back: [] });
+    expect(statesOf(end)).toEqual(['confirmed', 'confirmed', 'taken-back', 'untouched']);
+  });
+
+  it('takes all back by policy, but not before too many have failed', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    expect(concludeRollout(run, third).back).toEqual([
+      { host: 'web1', transaction: 'of-web1' },
+      { host: 'web2', transaction: 'of-web2' },
+    ]);
+    expect(concludeRollout({ ...run, maxFailures: 2 }, third).back).toEqual([]);
+  });
+
+  it('takes all back by policy after one failed canary, however many may fail', () => {
+    const run = { ...plan, onFailure: 'run', canaries: 2, maxFailures: 10 } as const;
+    const records = [...deployed('web1'), ...deployed('web2', failedGate)];
+    expect(concludeRollout(run, records).back.map(({ host }) => host)).toEqual(['web1']);
+  });
+
+  it('takes no host back that had nothing to change', () => {
+    const idle = { ...green, begun: false, result: null };
+    const records = [
+      ...deployed('web1', idle),
+      ...deployed('web2'),
+      ...deployed('web3', failedGate),
+    ];
+    const run = { ...plan, onFailure: 'run' } as const;
+    expect(concludeRollout(run, records).back.map(({ host }) => host)).toEqual(['web2']);
+  });
+
+  it('tells the end after the way back, and of one that could not go', () => {
+    const records = [
+      ...third,
+      record('web1', 'back', endOfRollBack(true)),
+      record('web2', 'back', endOfRollBack(false)),
+    ];
+    const end = concludeRollout({ ...plan, onFailure: 'run' }, records);
+    expect(statesOf(end)).toEqual(['taken-back', 'unknown', 'taken-back', 'untouched']);
+    expect(end).toMatchObject({ ok: false, back: [] });
+  });
+
+  it('does not know where a host is whose job was lost, and counts it as failed', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    const end = concludeRollout(run, [...deployed('web1'), begun('web2')]);
+    expect(end.hosts[1]).toMatchObject({ state: 'unknown' });
+    expect(end.hosts[1]?.why).toContain('goes back unless');
+    expect(end.back.map(({ host }) => host)).toEqual(['web1']);
+  });
+
+  it('believes the latest attempt', () => {
+    const again = [
+      ...deployed('web1', failedGate),
+      record('web1', 'begun', { attempt: 2 }),
+      ended('web1', green, 2),
+    ];
+    const end = concludeRollout({ ...plan, hosts: ['web1'] }, again.reverse());
+    expect(end).toMatchObject({ ok: true, hosts: [{ state: 'confirmed' }] });
+  });
+});

@@ -1,0 +1,99 @@
+/** The texts of the errors that a TypeScript module throws, read from its syntax tree. */
+import { parseAst } from 'rolldown/parseAst';
+import {
+  fieldOf,
+  isNode,
+  isPhrase,
+  isSentence,
+  type Node,
+  nameOf,
+  Reader,
+  type Scope,
+  tidy,
+  visit,
+} from './text-reader.ts';
+
+/** An error as the sources write it. Values known only at run time are names in angle brackets. */
+export interface Message {
+  readonly file: string;
+  readonly text: string;
+  /** What the code itself tells the user to do. */
+  readonly next: string;
+}
+
+/** Which argument is the text, and which says what to do: an argument, or a field of it. */
+const kinds: Readonly<
+  Record<string, { text: number; next: (args: readonly Node[]) => Node | undefined }>
+> = {
+  ConfigError: { text: 1, next: (args) => args[2] },
+  HostError: { text: 0, next: (args) => args[1] && fieldOf(args[1], 'next') },
+  GateError: { text: 1, next: (args) => args[3] },
+};
+
+/**
+ * Each text of a ConfigError, HostError or GateError in a module. A text that a helper puts together
+ * is followed to its callers in the module; one that only repeats another error's is left out.
+ */
+export function messagesOf(file: string, source: string): Message[] {
+  const program = parseAst(source, { lang: 'ts', sourceType: 'module' }, file) as unknown as Node;
+  const reader = new Reader(program);
+  const found: Message[] = [];
+  visit(program, null, (node, scope) => {
+    const told = tellingOf(node, scope);
+    if (told === null) return;
+    const nexts = reader.texts(told.next, scope).filter(isSentence).map(tidy);
+    const texts = reader
+      .texts(told.text, scope)
+      .filter(told.isWhole ? isSentence : isPhrase)
+      .map(tidy);
+    // Texts and advice of one place come in the same order, where both have as many variants.
+    const isPaired = nexts.length === texts.length;
+    texts.forEach((text, index) => {
+      const next = nexts.length === 1 ? nexts[0] : isPaired ? nexts[index] : undefined;
+      found.push({ file, text, next: next === undefined ? '' : told.lead + next });
+    });
+  });
+  const seen = new Set<string>();
+  return found.filter(({ text }) => !seen.has(text) && seen.add(text));
+}
+
+/** A text for the user, and what it says to do. `isWhole`: not a part of another error's text. */
+interface Telling {
+  readonly text: Node | undefined;
+  readonly next: Node | undefined;
+  /** What an error prints before `next`. */
+  readonly lead: 'expected: ' | '';
+  readonly isWhole: boolean;
+}
+
+/**
+ * The three errors; and what they pass on: objects with a `problem`, and the pairs that a function
+ * returns as `[problem, expected]`.
+ */
+function tellingOf(node: Node, scope: Scope): Telling | null {
+  if (node.type === 'NewExpression') {
+    const kind = nameOf(node.callee);
+    const shape = kinds[kind];
+    const args = node.arguments as readonly Node[];
+    const lead = kind === 'ConfigError' ? 'expected: ' : '';
+    return shape === undefined
+      ? null
+      : { text: args[shape.text], next: shape.next(args), lead, isWhole: true };
+  }
+  if (node.type === 'ObjectExpression') {
+    const text = fieldOf(node, 'problem');
+    const next = ['fix', 'expected', 'hint', 'next']
+      .map((name) => fieldOf(node, name))
+      .find(isNode);
+    const lead = next !== undefined && next === fieldOf(node, 'expected') ? 'expected: ' : '';
+    return text === undefined ? null : { text, next, lead, isWhole: false };
+  }
+  if (node.type === 'ArrayExpression' && returnsProblem(scope.node)) {
+    const [text, next] = node.elements as readonly Node[];
+    return { text, next, lead: 'expected: ', isWhole: true };
+  }
+  return null;
+}
+
+const returnsProblem = (node: Node): boolean =>
+  JSON.stringify(node.returnType ?? null).includes('"name":"problem"');
