@@ -10,7 +10,9 @@ from celeriac_host.app import log_groups
 from celeriac_host.app.log_groups import Groups, Line, described
 from celeriac_host.facts import journal, logged
 from celeriac_host.system.errors import OperationError
+from celeriac_host.system.following import Ended
 from celeriac_host.system.system import System
+from hosts import Host
 
 AT = 1_768_734_000.0
 TASK = "0b7c9a52-8c1e-4b52-9d2f-6a1f0e9c2d11"
@@ -37,6 +39,31 @@ def grouped(*texts: str, pid: str = "7", apart: float = 1.0) -> Groups:
 
 def signatures(groups: Groups) -> dict[str, int]:
     return {name: each.count for name, each in groups.signatures.items()}
+
+
+def test_systemd_is_asked_why_it_restarted_a_unit_and_only_then(
+    monkeypatch: pytest.MonkeyPatch, host: Host
+) -> None:
+    def look(restarts: str) -> Any:
+        host.answers[("systemctl", "show")] = (
+            0,
+            f"InvocationID={'a' * 32}\nNRestarts={restarts}\n",
+        )
+        return journal.look({"unit": "w.service"}, host)
+
+    def follow(host: System, words: List[str], on_line: Any, timeout: float) -> Ended:
+        asked.append(words[-5:])
+        said = "Watchdog timeout" if "_PID=1" in words else "ready"
+        on_line(json.dumps({"MESSAGE": said}).encode())
+        return Ended(0, "")
+
+    asked: List[List[str]] = []
+    monkeypatch.setattr(journal, "follow", follow)
+    assert (look("0")["ends"], len(asked)) == ([], 1)
+    assert look("1")["ends"] == ["Watchdog timeout"]
+    assert look("1")["tail"] == ["ready"]
+    # What the app says in the name of systemd has another number of a process.
+    assert asked[2] == ["UNIT=w.service", "-p", "warning", "-n", "10"]
 
 
 def test_an_error_and_its_traceback_are_one_and_its_ids_do_not_matter() -> None:

@@ -9,9 +9,11 @@ from typing import Any, Dict, List
 import pytest
 from celeriac_host.app import probe, reports
 from celeriac_host.app.programs import probe_places
-from celeriac_host.app.programs.probe import Job, queue_of
+from celeriac_host.app.programs.probe import Job, Runs, queue_of
 from celeriac_host.app.programs.probe_places import Places
+from hosts import Host
 
+UNIT = "celery-worker.service"
 HERE = f"celery@{socket.gethostname()}"
 
 
@@ -61,6 +63,34 @@ class Side:
     def broadcast(self, command: str, arguments: Any, **_: Any) -> Any:
         self.asked.append((command, arguments))
         return self.said
+
+
+def test_answers_of_a_worker_that_somebody_restarts_meanwhile_are_the_units() -> None:
+    asked: List[str] = []
+    now = ["one"]
+
+    def ask(kind: str, what: Any) -> str:
+        asked.append(kind)
+        return now[0]
+
+    runs = Runs({"invocation": "one"}, SimpleNamespace(ask=ask))  # type: ignore[arg-type]
+    assert runs.has("one")
+    assert not asked
+    # Another host's worker: systemd is asked once about it.
+    assert [runs.has(each) for each in ("other", "other", None, 7)] == [False] * 4
+    assert asked == ["run"]
+    now[0] = "two"
+    assert [runs.has(each) for each in ("two", "two", "one", "other")] == [True, True, True, False]
+    assert asked == ["run", "run"]
+    now[0] = ""
+    assert [runs.has(each) for each in ("", "three")] == [False, False]
+
+
+def test_the_run_of_a_unit_is_what_systemd_says_when_it_is_asked(host: Host) -> None:
+    host.answers[("systemctl", "show")] = (0, "InvocationID=two\n")
+    assert probe._told({"run": ""}, host, UNIT) == "two"
+    host.answers[("systemctl", "show")] = (1, "Failed to connect to bus")
+    assert probe._told({"run": ""}, host, UNIT) == ""
 
 
 def test_each_place() -> None:
@@ -154,13 +184,13 @@ def test_what_the_program_tells_is_checked() -> None:
     told: List[Any] = []
     host: Any = SimpleNamespace(probes=told.append)
     row = {"where": "links", "place": "queued", "detail": "", "more": 1}
-    probe._told({"probes": {"seconds": 3.5, "probes": [row, "no row"]}}, host)
+    probe._told({"probes": {"seconds": 3.5, "probes": [row, "no row"]}}, host, UNIT)
     assert told == [
         {"seconds": 3.5, "probes": [{"where": "links", "place": "queued", "detail": ""}]}
     ]
     for bad in ("x", {"seconds": 1, "probes": [{**row, "place": "gone"}]}, {"probes": [row]}):
-        probe._told({"probes": bad}, host)
-    probe._told({"note": "x"}, host)
+        probe._told({"probes": bad}, host, UNIT)
+    assert probe._told({"note": "x"}, host, UNIT) is None
     assert len(told) == 1
     with pytest.raises(reports.Invalid):
         reports.places({"seconds": 1})

@@ -439,6 +439,8 @@ export interface JournalFact {
   /** Lines that may matter (429, error, traceback), newest last, limited; verify judges them. */
   readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
   readonly tail: readonly string[];
+  /** Warnings of systemd about the unit, if it restarted it: why the runs before ended. */
+  readonly ends: readonly string[];
 }
 
 export interface LoggedQuery {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { Check } from '../../src/model/verdict.ts';
-import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
-import { startSupportedUnit, supportedUnit } from './lib/units.ts';
-import { BACKEND, shell, UNIT, waitUntil } from './lib/worker.ts';
+import { SUPPORT_FOLDER, startSupportedUnit, supportedUnit } from './lib/units.ts';
+import { BACKEND, shell, show, UNIT, waitUntil } from './lib/worker.ts';
 
 /*
  * What goes wrong on a host after a deploy, each caught by the right check while nothing else turns
@@ -47,8 +47,9 @@ interface Verified extends BundleRun {
   readonly failed: readonly string[];
 }
 
-async function verify(inputs: Inputs = {}): Promise<Verified> {
-  const run = await runBundle('verify', inputsFor(machine, { database: 'none', ...inputs }));
+async function verify(inputs: Inputs = {}, options: BundleOptions = {}): Promise<Verified> {
+  const given = inputsFor(machine, { database: 'none', ...inputs });
+  const run = await runBundle('verify', given, options);
   const checks = JSON.parse(run.outputs.checks ?? '[]') as Check[];
   expect(run.outputs['failed-checks'], run.log).toBeDefined();
   const failed = checks.flatMap(({ id, verdict }) => (verdict === 'fail' ? [id] : []));
@@ -161,6 +162,61 @@ test('a worker that answers and consumes nothing from a queue is caught, with wh
   // A log that stays gets few lines, however long it waits.
   expect(run.log.match(/probes? done; /g)?.length, run.log).toBeLessThan(4);
   expect(run.log).toMatch(/^ {2}2 of 3 probes done; queued: links \(after /m);
+});
+
+test('a restart by somebody during the gate is named, and no failure', {
+  tags: ['nightly'],
+}, async () => {
+  // The probes wait behind it, so that the gate is at work when the worker is restarted.
+  await app(`app.send_task('tasks.process_job', kwargs={'seconds': 20})`);
+  await waitUntil('the job runs', async () =>
+    (await app('print(app.control.inspect().active())')).includes('process_job'),
+  );
+  let restarted: Promise<unknown> | null = null;
+  const onLog = (text: string) => {
+    if (/ probes? done; /.test(text)) restarted ??= machine.run(`systemctl restart ${UNIT}`);
+  };
+  const run = await verify({ 'gate-timeout': '5m' }, { onLog });
+  expect(restarted, run.log).not.toBeNull();
+  await restarted;
+  expect(run.failed, run.log).toEqual([]);
+  expect(open(run)).toContain('invocation: warn');
+  expect(seenBy(run, 'invocation')).toMatch(
+    /^started anew during the gate: run [0-9a-f]{8} became [0-9a-f]{8}$/,
+  );
+  // By nobody's fault of the release: systemd itself restarted nothing.
+  expect(seenBy(run, 'restarts')).toBe('none');
+  expect(open(await verify())).toEqual([]);
+});
+
+test('a main process that hangs is ended by its watchdog, which is named', {
+  tags: ['nightly'],
+}, async () => {
+  await machine.writeFile(
+    `${SUPPORT_FOLDER}/hang.py`,
+    `import time
+from celery.worker.control import control_command
+
+@control_command()
+def hang(state):
+    time.sleep(3600)
+`,
+  );
+  const text = supportedUnit('celery,batch,links,variations', service)
+    .replace('-I celeriac_support', '-I celeriac_support,hang')
+    .replace('WatchdogSec=120', 'WatchdogSec=10');
+  await startSupportedUnit(machine, text);
+  expect((await verify()).failed).toEqual([]);
+  await app(`app.control.broadcast('hang')`);
+  await waitUntil('systemd has started it anew', async () => {
+    const { NRestarts, ActiveState } = await show(machine, 'NRestarts', 'ActiveState');
+    return NRestarts === '1' && ActiveState === 'active';
+  });
+  const run = await verify();
+  expect(run.failed, run.log).toEqual(['restarts']);
+  expect(seenBy(run, 'restarts')).toBe('1 restart');
+  const restarts = run.checks.find(({ id }) => id === 'restarts');
+  expect(restarts?.evidence.join('\n')).toContain('Watchdog timeout');
 });
 
 describe('what it logs', () => {

@@ -90,7 +90,7 @@ test('a release whose worker dies fails, and goes back to the last proven one', 
   // The deploy wanted a day, and a run cannot have it shorter.
   const hasty = await soak();
   expect(hasty.report).toMatchObject({ state: 'unproven', verdict: { wantedSeconds: 86_400 } });
-  expect(hasty.log).toContain('The deploy wanted a soak of 24 h, this run one of 3 s');
+  expect(hasty.log).toContain('The deploy wanted a soak of 24 h, this run one of 3.6 s');
   await shell(machine, `systemctl kill --kill-who=main --signal=KILL ${UNIT}`);
   const isBack = async () =>
     (await shell(machine, `systemctl show -p NRestarts -p ActiveState ${UNIT}`)).includes(

@@ -16,6 +16,7 @@ const repository = '/repos/someone/slideshow/issues';
 /** The part of GitHub's API about issues. */
 export class IssuesApi extends GithubApi {
   readonly issues: StoredIssue[] = [];
+  readonly repository = 'someone/slideshow';
 
   static async open(): Promise<IssuesApi> {
     const api = new IssuesApi();

@@ -1,27 +1,29 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { inputsFor } from '../host/lib/inputs.ts';
-import { waitUntil } from '../host/lib/worker.ts';
+import { type Inputs, inputsFor } from '../host/lib/inputs.ts';
+import { shell, UNIT, waitUntil } from '../host/lib/worker.ts';
 import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
 import { runBundle } from '../lib/bundle.ts';
+import { IssuesApi } from '../lib/issues-api.ts';
 import { outputsOf, resultsOf } from './deploy-host.ts';
 
 const step = 'The release that runs';
+const preload = join(import.meta.dirname, '../fixtures/issues-api.mjs');
 
 let machine: Machine;
 
 beforeAll(async () => {
   machine = await startMachine({ name: 'workflow-soak', state: 'healthy' });
-  const inputs = {
-    'min-healthy-time': '1s',
-    'confirm-within': 'off',
-    concurrency: '2',
-    'soak-hours': '0.001',
-  };
-  const deployed = await runBundle('deploy-worker', inputsFor(machine, inputs));
-  expect(deployed.code, deployed.log).toBe(0);
+  await deploy({ concurrency: '2', 'soak-hours': '0.001' });
 });
 afterAll(() => machine?.stop());
+
+async function deploy(more: Inputs): Promise<void> {
+  const inputs = { 'min-healthy-time': '1s', 'confirm-within': 'off', ...more };
+  const deployed = await runBundle('deploy-worker', inputsFor(machine, inputs));
+  expect(deployed.code, deployed.log).toBe(0);
+}
 
 const onSchedule = (hours: string): Promise<WorkflowRun> =>
   runWorkflow('soak.yml', 'schedule', machine, { variables: { CELERIAC_SOAK_HOURS: hours } });
@@ -50,6 +52,47 @@ it('judges on schedule until the release is proven, and opens no issue', async (
   });
   expect(last.summaries.join('\n')).toContain('Proven: ');
 }, 300_000);
+
+it('opens one issue for a release that failed, and keeps it up to date', {
+  tags: ['nightly'],
+  timeout: 600_000,
+}, async () => {
+  await using api = await IssuesApi.open();
+  await deploy({ concurrency: '1' });
+  const sample = () => machine.run('systemctl start celeriac-sampler.service');
+  await sample();
+  await machine.run(`systemctl kill --kill-who=main --signal=KILL ${UNIT}`);
+  await waitUntil('systemd has restarted it', async () =>
+    (await shell(machine, `systemctl show -p NRestarts -p ActiveState ${UNIT}`)).includes(
+      'NRestarts=1\nActiveState=active',
+    ),
+  );
+  await sample();
+  for (const [asked, round] of [
+    [['GET', 'POST'], 1],
+    [['GET'], 2],
+  ] as const) {
+    const run = await runWorkflow('soak.yml', 'schedule', machine, {
+      env: {
+        NODE_OPTIONS: `--import=${preload}`,
+        CELERIAC_TEST_API: api.url,
+        CELERIAC_TEST_REPOSITORY: api.repository,
+      },
+      token: api.token,
+    });
+    expect(run.code, run.lines.join('\n')).toBe(1);
+    const results = resultsOf(run);
+    expect([results[step], results['The release that failed']]).toEqual(['failure', 'success']);
+    expect(api.issues).toMatchObject([
+      { title: `Release 2 of ${UNIT} failed its soak`, state: 'open' },
+    ]);
+    expect(
+      api.requests.splice(0).map(({ method }) => method),
+      `round ${round}`,
+    ).toEqual(asked);
+  }
+  expect(api.issues[0]?.body).toContain('systemd restarted the worker');
+});
 
 it('has nothing to do without a soak', async () => {
   const run = await onSchedule('0');

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Sequence
 
 from celeriac_host.app import http_probe, listener, probe_rows, reports
 from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 # In addition to the probes' timeout: importing the app, connecting, cleaning up.
@@ -24,7 +26,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},
         request["timeoutSeconds"] + MARGIN_SECONDS,
-        lambda message: _told(message, host),
+        lambda message: _told(message, host, request["unit"]),
     )
     if "jobs" not in report:
         return failed(report["problem"], report["evidence"])
@@ -41,14 +43,22 @@ def _clean(request: dict[str, Any], task: str) -> str | None:
     return probe_rows.clean(request, {"task_id": task}, "")
 
 
-def _told(message: dict[str, Any], host: System) -> None:
-    if "probes" not in message:
-        return
+def _told(message: dict[str, Any], host: System, unit: str) -> str | None:
+    if "run" in message:
+        return _run_now(host, unit)
+    # Its report will be judged; this is only for people who wait.
+    if "probes" in message:
+        with suppress(reports.Invalid):
+            host.probes(reports.places(message["probes"]))
+    return None
+
+
+def _run_now(host: System, unit: str) -> str:
+    """Empty if systemd does not tell: nobody's answer is taken for the unit's then."""
     try:
-        host.probes(reports.places(message["probes"]))
-    except reports.Invalid:
-        # Its report will be judged; this is only for people who wait.
-        return
+        return units.show(host, unit, ["InvocationID"]).get("InvocationID", "")
+    except OperationError:
+        return ""
 
 
 def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:

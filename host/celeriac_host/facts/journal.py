@@ -17,6 +17,7 @@ ENTRY_LIMIT = 100_000
 SUSPECT_LIMIT = 200
 TAIL_LIMIT = 30
 MESSAGE_LIMIT = 500
+ENDS_LIMIT = 10
 TIMEOUT_SECONDS = 40.0
 # Broad on purpose: the runner judges these lines.
 SUSPECT = re.compile(
@@ -27,9 +28,9 @@ SUSPECT = re.compile(
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    seen = units.show(
-        host, full_name(args["unit"]), ["InvocationID", "InactiveExitTimestampMonotonic"]
-    )
+    unit = full_name(args["unit"])
+    wanted = ["InvocationID", "InactiveExitTimestampMonotonic", "NRestarts"]
+    seen = units.show(host, unit, wanted)
     invocation = seen.get("InvocationID", "")
     reader = _Reader()
     if re.fullmatch(r"[0-9a-f]{32}", invocation):
@@ -42,7 +43,16 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             for entry in reader.suspects
         ],
         "tail": reader.tail(),
+        "ends": _ends(host, unit) if units.number(seen.get("NRestarts")) > 0 else [],
     }
+
+
+def _ends(host: System, unit: str) -> list[str]:
+    """What systemd says of how the runs before ended; the app cannot write as process 1."""
+    reader = _Reader()
+    words = ["_PID=1", f"UNIT={unit}", "-p", "warning", "-n", str(ENDS_LIMIT)]
+    read(host, words, reader.take)
+    return reader.tail()
 
 
 def read(host: System, words: list[str], on_line: Any, fields: str = "MESSAGE") -> None:

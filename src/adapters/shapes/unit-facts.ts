@@ -144,6 +144,7 @@ export const journalShape = shapeOf<JournalFact>()(
     entries: z.number(),
     suspects: lines,
     tail: texts,
+    ends: texts,
   }),
 );
 

@@ -23,7 +23,10 @@ export const restarts: CheckModule = {
     return checkOf(
       restarts,
       [wrong(seen, atMost(desired.maxRestarts), next)],
-      lastLines(journal.tail, shownTail),
+      // The lines of the worker are those of the run that follows.
+      journal.ends.length > 0
+        ? ['systemd said:', ...journal.ends]
+        : lastLines(journal.tail, shownTail),
     );
   },
 };

@@ -218,7 +218,13 @@ describe('celeriac logs', () => {
     ],
   };
   const changes = {
-    journal: { since: epochSeconds(now - 960), entries: 9, suspects: [], tail: ['one', hostile] },
+    journal: {
+      since: epochSeconds(now - 960),
+      entries: 9,
+      suspects: [],
+      tail: ['one', hostile],
+      ends: [],
+    },
   };
 
   test('groups the errors, names what is new, and hides secrets', async () => {

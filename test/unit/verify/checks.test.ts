@@ -95,7 +95,7 @@ describe('the unit', () => {
           subState: 'auto-restart',
           properties: { ...unitFact().properties, Result: 'exit-code' },
         }),
-        journal: { since: null, entries: 30, suspects: [], tail },
+        journal: { since: null, entries: 30, suspects: [], tail, ends: [] },
       }),
     });
     expect(check('unit', seen)).toMatchObject({
@@ -183,7 +183,7 @@ describe('restart and watchdog', () => {
   test('restarts beyond the limit fail, with the journal', () => {
     const before = facts({
       unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '3' } }),
-      journal: { since: null, entries: 1, suspects: [], tail: ['it died'] },
+      journal: { since: null, entries: 1, suspects: [], tail: ['it died'], ends: [] },
     });
     expect(check('restarts', evidence({ before }))).toMatchObject({
       verdict: 'fail',
@@ -191,6 +191,13 @@ describe('restart and watchdog', () => {
       expected: 'none',
       evidence: ['it died'],
     });
+    const ends = ['celery-worker.service: Watchdog timeout (limit 10s)!'];
+    const named = { ...before, journal: { ...before.journal, ends } };
+    // The new run's own lines say nothing about the end of the one before.
+    expect(check('restarts', evidence({ before: named })).evidence).toEqual([
+      'systemd said:',
+      ...ends,
+    ]);
     expect(check('restarts', evidence({ before }), desired({ maxRestarts: 2 }))).toMatchObject({
       verdict: 'fail',
       expected: 'at most 2',

@@ -170,7 +170,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
       machine: { memory: stall(0), io: stall(1.5) },
       unit: { memory: stall(0), io: stall(0) },
     },
-    journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
+    journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [], ends: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
     releases: { releases: [], awaiting: null, guarded: false },
     beats: { units: [], processes: [] },

@@ -101,6 +101,29 @@ def queue_options(app: Any, name: str) -> Dict[str, Any]:
 # --- canaries ----------------------------------------------------------------------------------
 
 
+class Runs:
+    """Which runs of a unit (InvocationID) answer for it: somebody may restart it meanwhile."""
+
+    def __init__(self, request: Dict[str, Any], line: Line) -> None:
+        self.line = line
+        self.own = {request["invocation"]}
+        self.others: Set[str] = set()
+
+    def has(self, run: Any) -> bool:
+        if not isinstance(run, str) or not run or run in self.others:
+            return False
+        if run in self.own:
+            return True
+        # One that was not seen before: the agent asks systemd what runs now.
+        now = self.line.ask("run", "")
+        if now:
+            self.own.add(now)
+        if run == now:
+            return True
+        self.others.add(run)
+        return False
+
+
 class Canaries:
     """One canary per queue, sent again while only other workers answer."""
 
@@ -114,6 +137,7 @@ class Canaries:
         self.again: List[Job] = []
         self.withdrawn: Set[str] = set()
         self.places = Places(session.app)
+        self.runs = Runs(session.request, session.line)
         name = "celeriac.reply." + uuid.uuid4().hex
         self.deadline = time.time() + session.left()
         self.replies = self.kombu.Queue(
@@ -177,7 +201,7 @@ class Canaries:
         if job is None or not job.waiting:
             return
         who = "pid %s on %s" % (body.get("pid"), body.get("host"))
-        if body.get("invocation") == self.session.request["invocation"]:
+        if self.runs.has(body.get("invocation")):
             job.end("done", "answered by " + who)
             return
         known = self.strangers.setdefault(job.id, [])
