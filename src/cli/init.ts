@@ -125,7 +125,7 @@ async function initHost(flags: GivenFlags, tools: CommandTools): Promise<ExitCod
 function readSubject(flags: GivenFlags) {
   const { host, port, 'proxy-jump': jump, 'connect-timeout': timeout } = hostInputs;
   const inputs = { host, port, 'proxy-jump': jump, 'connect-timeout': timeout };
-  const read = readInputs(inputs, (name) => flags.get(name) ?? '', new Map());
+  const read = readInputs(inputs, givenBy(flags), new Map());
   const isJump = read['proxy-jump'].jump !== null;
   return { host: read.host, port: read.port, timeout: read['connect-timeout'], isJump };
 }

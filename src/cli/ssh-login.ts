@@ -18,8 +18,12 @@ export interface SshLogin extends KeyChoice {
   readonly port: string;
   readonly user: string;
   readonly proxyJump: string;
-  /** The lines of the person's own known_hosts for these hosts. */
-  readonly knownHosts: string;
+  /**
+   * The lines of the person's own known_hosts for these hosts.
+   *
+   * @throws ConfigError when no file can be read, or none of them pins the hosts
+   */
+  readonly knownHosts: () => string;
   readonly agentSocket: string;
 }
 
@@ -50,8 +54,7 @@ const read: readonly string[] = [
 ];
 
 /**
- * @throws ConfigError for a setting that cannot be followed, a file that cannot be read, or a host whose
- * key is not pinned
+ * @throws ConfigError for a setting that cannot be followed, or a file that cannot be read
  */
 export function readSshLogin(flags: GivenFlags): SshLogin {
   const alias = flags.get('host') ?? '';
@@ -83,8 +86,16 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
   const pins = [found, ...(via === null ? [] : [via.found])].flatMap((each) =>
     knownHostsFilesOf(flags, each, toFile),
   );
-  const knownHosts = readPins([...new Set(pins)], login.host, Number(tokens.p), via?.jump ?? null);
+  const { p: port } = tokens;
+  const knownHosts = () =>
+    readPins([...new Set(pins)], login.host, Number(port), via?.jump ?? null);
   return { ...login, ...key, knownHosts, notes: [...notesOf(found), ...key.notes] };
+}
+
+/** Whether `~/.ssh/config` says where the host is. */
+export function knowsHost(flags: GivenFlags): boolean {
+  const { values } = lookUp(sourceOf(flags), flags.get('host') ?? '', flags.get('user'));
+  return values.has('hostname');
 }
 
 function sourceOf(flags: GivenFlags): SshConfigSource {
@@ -287,7 +298,6 @@ function knownHostsFilesOf(
     .map((word) => toFile(word, directive.where).path);
 }
 
-/** @throws ConfigError when no file can be read, or none of them pins the hosts */
 function readPins(files: readonly string[], host: string, port: number, jump: Jump | null): string {
   const present = files.filter((file) => existsSync(file));
   const [first = 'a file with the keys of your hosts'] = files;

@@ -37,7 +37,8 @@ const pins = (names: readonly string[], file = 'known_hosts'): void =>
 
 function login(config: string, ...words: readonly string[]) {
   writeFileSync(join(ssh, 'config'), config);
-  return readSshLogin(parseFlags(rollback, ['--host', 'vps', ...words]));
+  const found = readSshLogin(parseFlags(rollback, ['--host', 'vps', ...words]));
+  return { ...found, knownHosts: found.knownHosts() };
 }
 
 function refusal(config: string, ...words: readonly string[]): ConfigError {
