@@ -45,7 +45,9 @@ export function readFleet(
   const { path } = fleet;
   const known = hostsOf(fleet);
   requireHost(flags, path, known);
-  const found = known.find((each) => isMeant(flags, each));
+  // An address may be that of several: two units of one machine.
+  const named = known.find(({ name }) => name !== '' && name === flags.get(namedHost));
+  const found = named ?? known.find((each) => isMeant(flags, each));
   if (known.length > 0 && found === undefined) {
     const problem = `${path} is for ${listOf(known)}, not for ${flags.get('host')}`;
     if (changes) refuseFlag('host', problem, `one of these, or \`--fleet-file none\``);
@@ -56,6 +58,20 @@ export function readFleet(
   if (!quiet) terminal.note(`settings: ${path}`);
   const values = fleetValues(fleet, action, found?.name ?? '');
   return new Map([...values].filter(([name]) => !login.has(name)));
+}
+
+/**
+ * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
+ * the name itself.
+ *
+ * @throws ConfigError for a fleet file that cannot be read
+ */
+export function withFleetHost(flags: GivenFlags): GivenFlags {
+  const host = flags.get('host') ?? '';
+  const fleet = host === '' ? null : openFleet(flags);
+  const found = fleet?.hosts?.get(host);
+  if (fleet === null || found === undefined || knowsHost(flags)) return flags;
+  return flagsOfHost(flags, fleet, host);
 }
 
 /** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
@@ -72,19 +88,6 @@ export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): Give
     return text === undefined ? [] : [[key, text] as const];
   });
   return new Map([...flags, ...reached, [namedHost, name]]);
-}
-
-/**
- * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
- * the name itself.
- *
- * @throws ConfigError for a fleet file that cannot be read
- */
-export function withFleetHost(flags: GivenFlags): GivenFlags {
-  const host = flags.get('host') ?? '';
-  const fleet = host === '' ? null : openFleet(flags);
-  if (fleet?.hosts?.has(host) !== true || knowsHost(flags)) return flags;
-  return flagsOfHost(flags, fleet, host);
 }
 
 /**
@@ -148,9 +151,6 @@ function requireHost(flags: GivenFlags, path: string, known: readonly KnownHost[
 }
 
 function isMeant(flags: GivenFlags, { name, address }: KnownHost): boolean {
-  // Two units of one machine have one address.
-  const chosen = flags.get(namedHost);
-  if (chosen !== undefined) return chosen === name;
   const given = flags.get('host')?.toLowerCase();
   const named = [name, address].map((each) => each.toLowerCase());
   return (given !== undefined && named.includes(given)) || isAlias(flags, address);

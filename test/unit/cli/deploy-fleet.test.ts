@@ -194,10 +194,4 @@ describe('a host of the fleet file by its name', () => {
     expect(undone()).toEqual(['web2']);
     expect(err).toContain('celeriac status --host web2');
   });
-
-  test('is none that the file does not know', async () => {
-    const { code, err } = await run(['rollback', '--host', '203.0.113.2', '--fleet-file', 'FILE']);
-    expect([code, logins]).toEqual([2, []]);
-    expect(err).toContain('has no such host');
-  });
 });
