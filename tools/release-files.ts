@@ -1,13 +1,14 @@
 /**
  * Writes the files of a release into a folder: `node tools/release-files.ts v1.2.3 FOLDER`.
  *
- * The npm package, the bill of materials of what is in the bundles (CycloneDX), the notes from the
+ * The npm package, the archive with Node.js for this platform, the bill of materials of what is in the bundles (CycloneDX), the notes from the
  * changelog, and the checksums of all.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { packNpm, packSingle } from './package.ts';
 import { readNotes } from './release-notes.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -24,7 +25,8 @@ function main(tag: string, folder: string): void {
   mkdirSync(folder);
   const npm = (...words: string[]): string =>
     execFileSync('npm', words, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
-  npm('pack', '--ignore-scripts', '--pack-destination', folder);
+  packNpm(folder);
+  packSingle(folder);
   // Tools of development are in no bundle.
   const sbom = npm(
     'sbom',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from celeriac_host.facts import undoing
+from celeriac_host.facts import transactions, undoing
 from celeriac_host.operations import guard_unit
 from celeriac_host.state.journal import Journal
 from celeriac_host.system.errors import OperationError
@@ -13,6 +13,15 @@ from hosts import Answers, Host
 from transactions import begin
 
 FIRST, SECOND = "20260101T000000-0001", "20260101T000001-0002"
+
+
+def test_a_transaction_is_told_with_its_unit(host: Host) -> None:
+    begin(host.state, [], FIRST, unit="one.service")
+    begin(host.state, [], SECOND, unit=None)
+    found = [(each["id"], each["unit"]) for each in transactions.look({}, host)]
+    assert found == [(FIRST, "one.service"), (SECOND, None)]
+    only = transactions.look({"unit": "one.service"}, host)
+    assert [each["id"] for each in only] == [FIRST]
 
 
 def test_only_done_steps_are_told_in_the_order_of_the_undo(host: Host) -> None:

@@ -4,11 +4,11 @@ import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
 import { completionOf } from './completion.ts';
-import { loginOf } from './connection.ts';
 import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, parseFlags } from './flags.ts';
+import { fleetFlag, withFleetHost } from './fleet.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { init } from './init.ts';
@@ -69,8 +69,8 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
   try {
     if (command === undefined) throw unknownCommand(name);
-    const flags = parseFlags(command, rest);
-    if (flags.has('host')) for (const note of loginOf(flags).notes) terminal.note(note);
+    const given = parseFlags(command, rest);
+    const flags = command.own.includes(fleetFlag) ? withFleetHost(given) : given;
     return await command.run(flags, { ...tools, terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {

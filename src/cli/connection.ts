@@ -12,6 +12,11 @@ export interface Person {
   readonly uid: number;
 }
 
+const notes = new WeakMap<AgentOptions, readonly string[]>();
+
+/** What people should know about a connection before it is made. */
+export const notesOf = (options: AgentOptions): readonly string[] => notes.get(options) ?? [];
+
 /** Read once for each set of flags. */
 const logins = new WeakMap<GivenFlags, SshLogin>();
 
@@ -44,7 +49,7 @@ export function givenBy(flags: GivenFlags): (name: string) => string {
       case 'ssh-key':
         return loginOf(flags).key;
       case 'known-hosts':
-        return loginOf(flags).knownHosts;
+        return loginOf(flags).knownHosts();
       case 'ssh-key-passphrase':
         return process.env[passphraseVariable] ?? '';
       default:
@@ -73,7 +78,10 @@ export function connectionOf(
     const spare = { keyWithoutAgent, agentSocket };
     const target = { host, port, user, ...login, ...spare, knownHosts, jump };
     const policy = { connectTimeout: inputs['connect-timeout'] };
-    return { target, policy, program: hostProgram, kind: inputs.agent ?? 'streamed' };
+    const kind = inputs.agent ?? 'streamed';
+    const options = { target, policy, program: hostProgram, kind };
+    notes.set(options, loginOf(flags).notes);
+    return options;
   }
   const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
   if (person.uid !== 0 && !bySudo && (onlyRoot || !inputs['dry-run'])) {

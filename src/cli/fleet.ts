@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type ActionName, hostInputs } from '../config/action-inputs.ts';
-import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
+import { type Fleet, type FleetValues, fleetValues, parseFleet } from '../config/fleet-file.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CommandTools } from './command.ts';
 import { loginOf } from './connection.ts';
 import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
+import { knowsHost } from './ssh-login.ts';
 
 /** The file that the workflows read, too. */
 export const fleetFlag: Flag = {
@@ -36,41 +37,124 @@ const login: ReadonlySet<string> = new Set([
 export function readFleet(
   flags: GivenFlags,
   action: ActionName,
-  { terminal }: CommandTools,
+  { terminal }: Pick<CommandTools, 'terminal'>,
   { changes, quiet = false }: { readonly changes: boolean; readonly quiet?: boolean },
 ): FleetValues {
-  const given = flags.get('fleet-file');
-  const path = given ?? hostInputs['fleet-file'].fallback ?? '';
-  if (given === 'none' || (given === undefined && !existsSync(path))) return new Map();
-  const values = parseFleetFile(path, readText(path), action);
-  const of = values.get('host')?.text ?? '';
-  requireHost(flags, path, of);
-  if (of !== '' && !isSame(flags, of)) {
-    const problem = `${path} is for ${of}, not for ${flags.get('host')}`;
-    if (changes) refuseFlag('host', problem, `\`--host ${of}\`, or \`--fleet-file none\``);
+  const fleet = openFleet(flags);
+  if (fleet === null) return new Map();
+  const { path } = fleet;
+  const known = hostsOf(fleet);
+  requireHost(flags, path, known);
+  const found = known.find((each) => isMeant(flags, each));
+  if (known.length > 0 && found === undefined) {
+    const problem = `${path} is for ${listOf(known)}, not for ${flags.get('host')}`;
+    if (changes) refuseFlag('host', problem, `one of these, or \`--fleet-file none\``);
     if (!quiet) terminal.note(`warning: ${problem}`);
+    // Settings of several others are nobody's.
+    if (fleet.hosts !== null) return new Map();
   }
   if (!quiet) terminal.note(`settings: ${path}`);
+  const values = fleetValues(fleet, action, found?.name ?? '');
   return new Map([...values].filter(([name]) => !login.has(name)));
 }
 
-function readText(path: string): string {
+/** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
+export const namedHost = 'host of the fleet file';
+
+/** What the fleet file says about reaching a host by its name. */
+const reach = ['host', 'port', 'user', 'agent', 'proxy-jump', 'connect-timeout'] as const;
+
+/** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
+export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): GivenFlags {
+  const values = fleetValues(fleet, 'deploy-worker', name);
+  const reached = reach.flatMap((key) => {
+    const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
+    return text === undefined ? [] : [[key, text] as const];
+  });
+  return new Map([...flags, ...reached, [namedHost, name]]);
+}
+
+/**
+ * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
+ * the name itself.
+ *
+ * @throws ConfigError for a fleet file that cannot be read
+ */
+export function withFleetHost(flags: GivenFlags): GivenFlags {
+  const host = flags.get('host') ?? '';
+  const fleet = host === '' ? null : openFleet(flags);
+  if (fleet?.hosts?.has(host) !== true || knowsHost(flags)) return flags;
+  return flagsOfHost(flags, fleet, host);
+}
+
+/**
+ * A file with several hosts.
+ *
+ * @throws ConfigError when there is none, or it is for one host
+ */
+export function readFleetOfHosts(path: string): Fleet {
+  const fleet = parseFleet(path, readText(path, '--fleet'));
+  if (fleet.hosts !== null) return fleet;
+  throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
+}
+
+interface KnownHost {
+  readonly name: string;
+  readonly address: string;
+}
+
+function openFleet(flags: GivenFlags): Fleet | null {
+  const given = flags.get('fleet-file');
+  const path = given ?? hostInputs['fleet-file'].fallback ?? '';
+  if (given === 'none' || (given === undefined && !existsSync(path))) return null;
+  return parseFleet(path, readText(path));
+}
+
+/** The hosts that a file is for; none, if it does not say. */
+function hostsOf(fleet: Fleet): readonly KnownHost[] {
+  if (fleet.hosts === null) {
+    const address = fleetValues(fleet, 'provision', '').get('host')?.text ?? '';
+    return address === '' ? [] : [{ name: '', address }];
+  }
+  return [...fleet.hosts.keys()].map((name) => ({
+    name,
+    address: fleetValues(fleet, 'provision', name).get('host')?.text ?? name,
+  }));
+}
+
+const listOf = (known: readonly KnownHost[]): string => {
+  const names = known.map(({ name, address }) => (name === '' ? address : name));
+  return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
+};
+
+function readText(path: string, flag = '--fleet-file'): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     const expected = 'the path of an existing file, or `none`';
-    throw new ConfigError('--fleet-file', `cannot read ${path}`, expected, { cause });
+    throw new ConfigError(flag, `cannot read ${path}`, expected, { cause });
   }
 }
 
 /** Without `--host` a command works on this machine, which the file may not mean. */
-function requireHost(flags: GivenFlags, path: string, host: string): void {
-  if (host === '' || flags.has('host')) return;
-  const problem = `no \`--host\`, which would be this machine, but ${path} is for ${host}`;
-  refuseFlag('host', problem, `\`--host ${host}\`; or \`--fleet-file none\` for this machine`);
+function requireHost(flags: GivenFlags, path: string, known: readonly KnownHost[]): void {
+  if (known.length === 0 || flags.has('host')) return;
+  const problem = `no \`--host\`, which would be this machine, but ${path} is for ${listOf(known)}`;
+  refuseFlag(
+    'host',
+    problem,
+    '`--host` with one of these; or `--fleet-file none` for this machine',
+  );
 }
 
-const isSame = (flags: GivenFlags, host: string): boolean =>
-  [flags.get('host'), loginOf(flags).host].some(
-    (each) => each?.toLowerCase() === host.toLowerCase(),
-  );
+function isMeant(flags: GivenFlags, { name, address }: KnownHost): boolean {
+  // Two units of one machine have one address.
+  const chosen = flags.get(namedHost);
+  if (chosen !== undefined) return chosen === name;
+  const given = flags.get('host')?.toLowerCase();
+  const named = [name, address].map((each) => each.toLowerCase());
+  return (given !== undefined && named.includes(given)) || isAlias(flags, address);
+}
+
+const isAlias = (flags: GivenFlags, address: string): boolean =>
+  flags.has('host') && loginOf(flags).host.toLowerCase() === address.toLowerCase();

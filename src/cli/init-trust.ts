@@ -68,7 +68,7 @@ function ownLines(flags: GivenFlags): string | null {
     refuseFlag('known-hosts-file', `cannot read ${path}`, 'the path of an existing file');
   }
   try {
-    return loginOf(flags).knownHosts;
+    return loginOf(flags).knownHosts();
   } catch (error) {
     if (error instanceof ConfigError) return null;
     throw error;

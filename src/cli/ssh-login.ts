@@ -19,12 +19,11 @@ export interface SshLogin extends KeyChoice {
   readonly user: string;
   readonly proxyJump: string;
   /**
-   * The lines of the person's own known_hosts for these hosts; read when it is asked for, because to
-   * `celeriac init` the host may be new.
+   * The lines of the person's own known_hosts for these hosts.
    *
-   * @throws ConfigError when there are none
+   * @throws ConfigError when no file can be read, or none of them pins the hosts
    */
-  readonly knownHosts: string;
+  readonly knownHosts: () => string;
   readonly agentSocket: string;
 }
 
@@ -87,15 +86,16 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
   const pins = [found, ...(via === null ? [] : [via.found])].flatMap((each) =>
     knownHostsFilesOf(flags, each, toFile),
   );
-  const port = Number(tokens.p);
-  return {
-    ...login,
-    ...key,
-    get knownHosts() {
-      return readPins([...new Set(pins)], login.host, port, via?.jump ?? null);
-    },
-    notes: [...notesOf(found), ...key.notes],
-  };
+  const { p: port } = tokens;
+  const knownHosts = () =>
+    readPins([...new Set(pins)], login.host, Number(port), via?.jump ?? null);
+  return { ...login, ...key, knownHosts, notes: [...notesOf(found), ...key.notes] };
+}
+
+/** Whether `~/.ssh/config` says where the host is. */
+export function knowsHost(flags: GivenFlags): boolean {
+  const { values } = lookUp(sourceOf(flags), flags.get('host') ?? '', flags.get('user'));
+  return values.has('hostname');
 }
 
 function sourceOf(flags: GivenFlags): SshConfigSource {
@@ -298,7 +298,6 @@ function knownHostsFilesOf(
     .map((word) => toFile(word, directive.where).path);
 }
 
-/** @throws ConfigError when no file can be read, or none of them pins the hosts */
 function readPins(files: readonly string[], host: string, port: number, jump: Jump | null): string {
   const present = files.filter((file) => existsSync(file));
   const [first = 'a file with the keys of your hosts'] = files;

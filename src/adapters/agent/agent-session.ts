@@ -265,6 +265,8 @@ export class AgentSession implements Agent {
       let toSkip = told;
       const listen = (progress: Progress): void => {
         if (progress.kind === 'opened') {
+          // Whoever is interrupted says what continues.
+          if (opened === null) onProgress(progress);
           opened = { transactions: progress.transactions, live: progress.live };
         } else if (opened !== null && toSkip > 0) {
           toSkip -= 1;

@@ -37,13 +37,13 @@ const pins = (names: readonly string[], file = 'known_hosts'): void =>
 
 function login(config: string, ...words: readonly string[]) {
   writeFileSync(join(ssh, 'config'), config);
-  return readSshLogin(parseFlags(rollback, ['--host', 'vps', ...words]));
+  const found = readSshLogin(parseFlags(rollback, ['--host', 'vps', ...words]));
+  return { ...found, knownHosts: found.knownHosts() };
 }
 
 function refusal(config: string, ...words: readonly string[]): ConfigError {
   try {
-    // The pins are read when they are asked for.
-    void login(config, ...words).knownHosts;
+    login(config, ...words);
   } catch (error) {
     if (error instanceof ConfigError) return error;
   }

@@ -9,7 +9,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../../package.json' with { type: 'json' };
 import {
@@ -90,7 +90,7 @@ describe('the npm package', () => {
   });
 
   test('runs by npx from the file', () => {
-    const { code, out } = run('npx', ['--yes', tarball, '--version']);
+    const { code, out } = run('npx', ['--yes', `./${basename(tarball)}`, '--version']);
     expect([code, out]).toEqual([0, `celeriac ${packageJson.version}\n`]);
   }, 300_000);
 });

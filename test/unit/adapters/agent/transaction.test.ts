@@ -92,7 +92,9 @@ describe('a transaction', () => {
     expect(asks.map(({ ask }) => ask)).toEqual(['apply', 'follow']);
     expect(asks[1]).toMatchObject({ opened });
     // Each once, though the second connection told them again.
-    expect(seen.map((each) => each.kind === 'step-started' && each.title)).toEqual(titles);
+    const [begun, ...steps] = seen;
+    expect(begun).toEqual({ kind: 'opened', ...opened });
+    expect(steps.map((each) => each.kind === 'step-started' && each.title)).toEqual(titles);
   });
 
   test('closes the connection whose agent died, which would keep the action alive', async () => {

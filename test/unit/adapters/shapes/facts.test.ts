@@ -31,6 +31,8 @@ const data: Partial<Record<FactName, RegExp>> = {
   stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
   tasks: /^begun\./,
+  // An older agent does not tell it.
+  transactions: /^\d+\.unit$/,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
 };
 /** A list from which the shape drops what it cannot read. */
