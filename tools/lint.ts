@@ -35,7 +35,10 @@ function pythonFolders(files: readonly string[]): string[] {
 }
 
 function linters(files: readonly string[]): Linter[] {
-  const workflows = files.filter((file) => /^\.github\/workflows\/[^/]+\.ya?ml$/.test(file));
+  // And the one that `celeriac init` writes.
+  const workflows = files.filter((file) =>
+    /^(?:\.github\/workflows|test\/fixtures\/init)\/[^/]+\.ya?ml$/.test(file),
+  );
   const actions = files.filter((file) => /^(actions\/[^/]+\/)?action\.yml$/.test(file));
   const biome = path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
   return [

@@ -1,14 +1,15 @@
 /**
  * Writes the files of a release into a folder: `node tools/release-files.ts v1.2.3 FOLDER`.
  *
- * The npm package, the archive with Node.js for this platform, the bill of materials of what is in the bundles (CycloneDX), the notes from the
- * changelog, and the checksums of all.
+ * The npm package, the bill of materials of what is in the bundles (CycloneDX), the notes from the
+ * changelog, and the checksums of all, also of what is in the folder already: archives of platforms.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { packNpm, packSingle } from './package.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { packNpm } from './package.ts';
 import { readNotes } from './release-notes.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -20,24 +21,24 @@ export const checksumsOf = (files: ReadonlyMap<string, Buffer>): string =>
     .map(([name, content]) => `${createHash('sha256').update(content).digest('hex')}  ${name}\n`)
     .join('');
 
+/** npm names the program after the folder of the clone. */
+function named(sbom: string): string {
+  const bill = JSON.parse(sbom) as { metadata: { component: { name: string } } };
+  bill.metadata.component.name = packageJson.name;
+  return `${JSON.stringify(bill, null, 2)}\n`;
+}
+
 function main(tag: string, folder: string): void {
   const notes = readNotes(root, tag);
-  mkdirSync(folder);
-  const npm = (...words: string[]): string =>
-    execFileSync('npm', words, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  mkdirSync(folder, { recursive: true });
   packNpm(folder);
-  packSingle(folder);
   // Tools of development are in no bundle.
-  const sbom = npm(
-    'sbom',
-    '--sbom-format',
-    'cyclonedx',
-    '--sbom-type',
-    'application',
-    '--omit',
-    'dev',
+  const sbom = execFileSync(
+    'npm',
+    ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--omit', 'dev'],
+    { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
   );
-  writeFileSync(join(folder, 'sbom.cdx.json'), sbom);
+  writeFileSync(join(folder, 'sbom.cdx.json'), named(sbom));
   const files = readdirSync(folder).map(
     (name) => [name, readFileSync(join(folder, name))] as const,
   );

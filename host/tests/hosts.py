@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Sequence, Tuple
 
+from celeriac_host.state import version
 from celeriac_host.system.services import Restrictions
 from celeriac_host.system.system import Completed, System
 
@@ -44,4 +45,5 @@ def make_state(folder: str) -> str:
     state = os.path.join(folder, "state")
     for name in ("transactions", "backups"):
         os.makedirs(os.path.join(state, name), 0o700)
+    version.mark(state)
     return state

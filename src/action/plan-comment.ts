@@ -35,6 +35,7 @@ export const commentOnPlan = (): Promise<void> =>
       base: pull?.base ?? process.env.GITHUB_REF_NAME ?? '',
       trial: process.env.GITHUB_SHA ?? '',
       run: `${process.env.GITHUB_SERVER_URL}/${process.env.GITHUB_REPOSITORY}/actions/runs/${process.env.GITHUB_RUN_ID}`,
+      hosts: inputs.hosts,
       result: inputs['plan-result'],
       keyPage: `${docsBase(process.env)}docs/how-to/harden.md#a-second-key-that-may-only-look`,
     });

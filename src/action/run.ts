@@ -170,7 +170,9 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     const { unit = '' } = inputs as { readonly unit?: string };
     this.#about = unit === '' ? name : `${name} of ${unit}`;
     this.#kept = kept;
-    kept.of({ host: this.#host.host, dryRun: this.dryRun, secrets: this.secrets });
+    // Of a fleet, its name.
+    const host = given('host') || this.#host.host;
+    kept.of({ host, dryRun: this.dryRun, secrets: this.secrets });
   }
 
   async openAgent(): Promise<Agent> {

@@ -1,7 +1,9 @@
 import { deployWorkerInputs } from '../config/action-inputs.ts';
+import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
-import { openRunClone } from '../use-case/offer-code.ts';
 import type { Command, CommandTools } from './command.ts';
+import { commitOf } from './commit.ts';
+import { deployFleet, fleetFlags, refuseFleetFlags } from './deploy-fleet.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type Flag, type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
 import { fleetFlag, readFleet } from './fleet.ts';
@@ -27,13 +29,14 @@ export const deploy: Command = {
   name: 'deploy',
   summary:
     'Gives a worker a correct unit, its code and a restart that loses no task, or undoes everything: the same as the action deploy-worker.',
-  usage: '[--host H] [--unit U] [--verify] [flags]',
+  usage: '[--host H | --fleet FILE [--hosts NAMES]] [--unit U] [--verify] [flags]',
   about: [
     'The release then awaits its verdict: unless `celeriac verify` confirms it within `--confirm-within`, the host rolls back by itself. `--verify` does both.',
+    'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. Ctrl+C begins no further host, and takes none back.',
     'With `--source`, the code is that of the Git repository in the current folder: `--commit`, or what is checked out.',
   ],
-  inputs: { ...ownInputs, ...gateInputs },
-  own: [verifyFlag, fleetFlag, ...placeFlags, jsonFlag],
+  inputs: { ...ownInputs, ...gateInputs, ...rolloutInputs },
+  own: [verifyFlag, ...fleetFlags, fleetFlag, ...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'deployed, or nothing to do; with --verify: and healthy',
     [exitCodes.host]: 'the host could not be reached, or the transaction failed and was undone',
@@ -44,7 +47,8 @@ export const deploy: Command = {
     [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
   },
   refuse: (given) => {
-    if (given.get('verify') === 'true') return;
+    refuseFleetFlags(given);
+    if (given.get('verify') === 'true' || given.has('fleet')) return;
     const stray = Object.keys(gateInputs).find((name) => given.has(name));
     if (stray === undefined) return;
     refuseFlag(stray, `\`--${stray}\` requires \`--verify\``, '`--verify`, or neither of them');
@@ -53,10 +57,9 @@ export const deploy: Command = {
 };
 
 async function deployIt(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
+  if (flags.has('fleet')) return deployFleet(flags, tools);
   const fleet = readFleet(flags, 'deploy-worker', tools, { changes: true });
-  const source = flags.get('source') ?? fleet.get('source')?.text ?? 'none';
-  const named = flags.get('commit') ?? fleet.get('commit')?.text ?? '';
-  const sha = source === 'none' ? '' : named || (await commitHere(tools));
+  const sha = await commitOf(flags, fleet, tools);
   const work = { command: 'deploy', action: 'deploy-worker', fleet, sha } as const;
   if (flags.get('verify') !== 'true') {
     return workOnHost(flags, tools, { ...work, body: (run) => deployAlone(run, flags) });
@@ -85,14 +88,4 @@ async function deployAlone(
   }
   run.note(`to take it back: ${describeNext('rollback', flags, unit)}`);
   return exitCodes.done;
-}
-
-/** Without a workflow run, the commit is what the person has in front of them. */
-async function commitHere({ terminal }: CommandTools): Promise<string> {
-  const { commit, changed } = await openRunClone().head();
-  terminal.note(`commit: ${commit}, which is checked out in ${process.cwd()}`);
-  if (changed) {
-    terminal.note('warning: this folder has changes that are not committed: they are not deployed');
-  }
-  return commit;
 }

@@ -213,12 +213,13 @@ function refuseEmpty(flags: readonly Flag[], given: GivenFlags): void {
 /** A login flag without `--host` means that `--host` was forgotten. */
 function refuseStrangers(given: GivenFlags): void {
   const login = loginFlags.find((name) => given.has(name));
-  if (!given.has('host') && login !== undefined) {
+  if (!given.has('host') && !given.has('fleet') && login !== undefined) {
     refuseFlag(login, `\`--${login}\` requires \`--host\``, '`--host`, or neither of them');
   }
-  if (given.has('host') && given.get('sudo') === 'true') {
-    const expected = '`--host` alone; sudo is used there if needed';
-    refuseFlag('sudo', '`--sudo` cannot be combined with `--host`', expected);
+  const over = ['host', 'fleet'].find((name) => given.has(name));
+  if (over !== undefined && given.get('sudo') === 'true') {
+    const expected = `\`--${over}\` alone; sudo is used there if needed`;
+    refuseFlag('sudo', `\`--sudo\` cannot be combined with \`--${over}\``, expected);
   }
 }
 

@@ -58,6 +58,22 @@ export function readFleet(
   return new Map([...values].filter(([name]) => !login.has(name)));
 }
 
+/** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
+export const namedHost = 'host of the fleet file';
+
+/** What the fleet file says about reaching a host by its name. */
+const reach = ['host', 'port', 'user', 'agent', 'proxy-jump', 'connect-timeout'] as const;
+
+/** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
+export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): GivenFlags {
+  const values = fleetValues(fleet, 'deploy-worker', name);
+  const reached = reach.flatMap((key) => {
+    const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
+    return text === undefined ? [] : [[key, text] as const];
+  });
+  return new Map([...flags, ...reached, [namedHost, name]]);
+}
+
 /**
  * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
  * the name itself.
@@ -67,16 +83,19 @@ export function readFleet(
 export function withFleetHost(flags: GivenFlags): GivenFlags {
   const host = flags.get('host') ?? '';
   const fleet = host === '' ? null : openFleet(flags);
-  const found = fleet?.hosts?.get(host);
-  if (fleet === null || found === undefined || knowsHost(flags)) return flags;
-  const values = fleetValues(fleet, 'provision', host);
-  const reaching = ['host', 'port', 'proxy-jump'].flatMap((name) => {
-    const value = values.get(name)?.text;
-    return value === undefined || (name !== 'host' && flags.has(name))
-      ? []
-      : [[name, value] as const];
-  });
-  return new Map([...flags, ...reaching]);
+  if (fleet?.hosts?.has(host) !== true || knowsHost(flags)) return flags;
+  return flagsOfHost(flags, fleet, host);
+}
+
+/**
+ * A file with several hosts.
+ *
+ * @throws ConfigError when there is none, or it is for one host
+ */
+export function readFleetOfHosts(path: string): Fleet {
+  const fleet = parseFleet(path, readText(path, '--fleet'));
+  if (fleet.hosts !== null) return fleet;
+  throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
 }
 
 interface KnownHost {
@@ -108,12 +127,12 @@ const listOf = (known: readonly KnownHost[]): string => {
   return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
 };
 
-function readText(path: string): string {
+function readText(path: string, flag = '--fleet-file'): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     const expected = 'the path of an existing file, or `none`';
-    throw new ConfigError('--fleet-file', `cannot read ${path}`, expected, { cause });
+    throw new ConfigError(flag, `cannot read ${path}`, expected, { cause });
   }
 }
 
@@ -129,6 +148,9 @@ function requireHost(flags: GivenFlags, path: string, known: readonly KnownHost[
 }
 
 function isMeant(flags: GivenFlags, { name, address }: KnownHost): boolean {
+  // Two units of one machine have one address.
+  const chosen = flags.get(namedHost);
+  if (chosen !== undefined) return chosen === name;
   const given = flags.get('host')?.toLowerCase();
   const named = [name, address].map((each) => each.toLowerCase());
   return (given !== undefined && named.includes(given)) || isAlias(flags, address);

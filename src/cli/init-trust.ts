@@ -1,11 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { linesForHost, pinnedKeys } from '../adapters/ssh/known-hosts.ts';
+import { existsSync } from 'node:fs';
+import { pinnedKeys } from '../adapters/ssh/known-hosts.ts';
 import { hostKeyTypes, type PresentedKey, readHostKey } from '../adapters/ssh/read-host-key.ts';
 import type { SshTarget } from '../adapters/ssh/ssh-target.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Seconds } from '../model/units.ts';
+import { loginOf } from './connection.ts';
 import { type GivenFlags, refuseFlag } from './flags.ts';
 import type { Ask, Terminal } from './terminal.ts';
 
@@ -45,7 +44,7 @@ export async function trustHost(
       '`SHA256:` and 43 letters, as `ssh-keygen -lf` prints it',
     );
   }
-  const known = ownLines(subject, flags);
+  const known = ownLines(flags);
   if (known !== null) return await fromOwnFile(subject, known, wanted);
   if (subject.isJump) {
     const expected = 'its line and that of the host in between: log in once with `ssh -J`';
@@ -63,19 +62,13 @@ export async function trustHost(
 }
 
 /** The lines of a person's own file; `null`: it does not name the host. */
-function ownLines({ host, port }: Subject, flags: GivenFlags): string | null {
-  const given = flags.get('known-hosts-file');
-  const path = given ?? join(homedir(), '.ssh', 'known_hosts');
-  if (given === undefined && !existsSync(path)) return null;
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const problem = `cannot read ${path}`;
-    throw new ConfigError('--known-hosts-file', problem, 'the path of an existing file', { cause });
+function ownLines(flags: GivenFlags): string | null {
+  const path = flags.get('known-hosts-file');
+  if (path !== undefined && !existsSync(path)) {
+    refuseFlag('known-hosts-file', `cannot read ${path}`, 'the path of an existing file');
   }
   try {
-    return linesForHost(text, host, port);
+    return loginOf(flags).knownHosts();
   } catch (error) {
     if (error instanceof ConfigError) return null;
     throw error;

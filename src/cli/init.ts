@@ -22,7 +22,7 @@ import { workflowText } from '../plan/init/workflow-text.ts';
 import type { Agent } from '../ports/agent.ts';
 import { type FirstLook, lookAtChosen, lookForWorkers } from '../use-case/look-for-workers.ts';
 import type { Command, CommandTools } from './command.ts';
-import { connectionOf, givenBy } from './connection.ts';
+import { connectionOf, givenBy, loginOf } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
 import { writeProposed } from './init-files.ts';
@@ -134,7 +134,7 @@ const reachOf = ({ host, port, user }: ValuesOf<typeof loginInputs>, flags: Give
   host,
   port,
   user,
-  jump: flags.get('proxy-jump') ?? '',
+  jump: loginOf(flags).proxyJump,
 });
 
 interface Proposed {

@@ -1,4 +1,5 @@
 import type { GivenFlags } from './flags.ts';
+import { namedHost } from './fleet.ts';
 
 /** Flags without which the next command would be about another host, or log in differently. */
 const carried = [
@@ -16,7 +17,7 @@ const carried = [
 /** A command that a person can paste, for the same host. */
 export function describeNext(command: string, flags: GivenFlags, unit: string): string {
   const words = carried.flatMap((name) => {
-    const value = flags.get(name);
+    const value = (name === 'host' ? flags.get(namedHost) : undefined) ?? flags.get(name);
     return value === undefined ? [] : [`--${name}`, quote(value)];
   });
   const sudo = flags.get('sudo') === 'true' ? ['--sudo'] : [];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { choiceInput, patternInput, secretInput, type ValuesOf } from './input.ts';
+import { choiceInput, input, patternInput, secretInput, type ValuesOf } from './input.ts';
 
 /** Of the action plan-comment, which knows no host. */
 export const planCommentInputs = {
@@ -15,6 +15,15 @@ export const planCommentInputs = {
     'the path of a folder',
     /^[^\0\n]{1,4096}$/,
   ),
+  hosts: input(
+    {
+      description:
+        'The hosts that were to be planned, as a JSON list. The comment names those without a plan. Empty: not known.',
+      fallback: '',
+    },
+    'a JSON list of names, or empty',
+    readHosts,
+  ),
   'plan-result': choiceInput(
     {
       description:
@@ -26,6 +35,15 @@ export const planCommentInputs = {
 } as const;
 
 export type PlanCommentValues = ValuesOf<typeof planCommentInputs>;
+
+function readHosts(text: string): readonly string[] | null {
+  if (text.trim() === '') return [];
+  try {
+    return z.array(z.string().max(1000)).max(10_000).safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
+  }
+}
 
 const eventShape = z.object({
   pull_request: z.object({

@@ -28,6 +28,8 @@ export interface PlanContext {
   readonly trial: string;
   /** The address of the run. */
   readonly run: string;
+  /** Hosts that were to be planned; empty: not known. */
+  readonly hosts: readonly string[];
   /** How the job that planned ended, as GitHub says it; `''`: not known. */
   readonly result: string;
   /** Where to read about a key that may only look. */
@@ -68,12 +70,14 @@ export function renderPlanComment(
 }
 
 function render(reports: readonly PlanReport[], context: PlanContext, lines: number): string {
-  const hosts = [...new Set(reports.map(({ host }) => host))].sort();
+  const hosts = [...new Set([...reports.map(({ host }) => host), ...context.hosts])].sort();
   const about = hosts.map((host) => {
     const own = plannedActions.flatMap((action) =>
       reports.filter((report) => report.host === host && report.action === action),
     );
-    return renderHost(host, own, context, lines);
+    return own.length === 0
+      ? renderUnplanned(host, context)
+      : renderHost(host, own, context, lines);
   });
   const intro = `Merging ${codeSpan(context.head.slice(0, 7))} into ${codeSpan(context.base)} would do this; ${runLink(context, 'this run')} changed nothing.`;
   return ['## What merging changes', intro, incomplete(reports, context), ...about]
@@ -84,12 +88,17 @@ function render(reports: readonly PlanReport[], context: PlanContext, lines: num
 /** What is missing is said: nothing found is not the same as nothing looked at. */
 function incomplete(reports: readonly PlanReport[], context: PlanContext): string {
   const { result } = context;
-  if (reports.length === 0) return `**There is no plan: ${runLink(context, 'the run')} says why.**`;
+  if (reports.length === 0 && context.hosts.length === 0) {
+    return `**There is no plan: ${runLink(context, 'the run')} says why.**`;
+  }
   const isTold = result === '' || result === 'success' || reports.some(({ failure }) => failure);
   return isTold
     ? ''
     : `**The plan is not whole: its job ended with ${codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
+
+const renderUnplanned = (host: string, context: PlanContext): string =>
+  `### ${silentMarkdown(host)}\n\n**There is no plan: ${runLink(context, 'the run')} says why.**`;
 
 function renderHost(
   host: string,

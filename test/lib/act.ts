@@ -1,5 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { existsSync, globSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -45,13 +45,17 @@ export interface WorkflowOptions {
   readonly uses?: Readonly<Record<string, string>>;
   /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
-  /** Stands in for GitHub's API, for the actions of the workflow. */
-  readonly api?: { readonly url: string; readonly repository: string; readonly token: string };
+  /** More of the event, such as its pull request. */
+  readonly event?: object;
+  /** The runner's own variables, such as the address of GitHub's API. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** `github.token`. */
+  readonly token?: string;
   /** @param cancel cancels the run, as a person does on GitHub */
   readonly onLine?: (line: string, cancel: () => void) => void;
 }
 
-export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
+export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule' | 'pull_request';
 
 /**
  * Runs a workflow by act in host mode: the YAML as it is and the work tree as it is (what Git
@@ -108,10 +112,13 @@ async function prepare(
   };
   const inputs = options.inputs ?? {};
   await writeFile(files.variables, dotenv(variables));
-  const token = options.api === undefined ? {} : { GITHUB_TOKEN: options.api.token };
-  const secrets = { CELERIAC_SSH_KEY: host.key, ...token };
+  const secrets = {
+    CELERIAC_SSH_KEY: host.key,
+    ...(options.token !== undefined && { GITHUB_TOKEN: options.token }),
+  };
   await writeFile(files.secrets, dotenv(secrets), { mode: 0o600 });
-  await writeFile(files.event, JSON.stringify({ ref: 'refs/heads/main', inputs }));
+  const payload = { ref: 'refs/heads/main', inputs, ...options.event };
+  await writeFile(files.event, JSON.stringify(payload));
   return [
     event,
     ...['--workflows', join('.github/workflows', file)],
@@ -119,7 +126,7 @@ async function prepare(
     ...['--var-file', files.variables, '--secret-file', files.secrets],
     ...['--eventpath', files.event],
     ...['--env', `CELERIAC_TEST_ARTIFACTS=${join(folder, 'artifacts')}`],
-    ...apiOf(options),
+    ...Object.entries(options.env ?? {}).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...(await standIns(join(options.repository ?? root, '.github/workflows', file))),
     ...Object.entries(options.uses ?? {}).flatMap(([name, where]) => [
       '--local-repository',
@@ -127,16 +134,6 @@ async function prepare(
     ]),
     ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
-  ];
-}
-
-function apiOf({ api }: WorkflowOptions): readonly string[] {
-  if (api === undefined) return [];
-  const preload = join(root, 'test/fixtures/issues-api.mjs');
-  return [
-    ...['--env', `NODE_OPTIONS=--import=${preload}`],
-    ...['--env', `CELERIAC_TEST_API=${api.url}`],
-    ...['--env', `CELERIAC_TEST_REPOSITORY=${api.repository}`],
   ];
 }
 
@@ -154,7 +151,9 @@ async function standIns(workflow: string): Promise<readonly string[]> {
 function readArtifacts(folder: string): Artifacts {
   if (!existsSync(folder)) return {};
   const read = (name: string): Readonly<Record<string, string>> => {
-    const files = readdirSync(join(folder, name));
+    const files = readdirSync(join(folder, name), { recursive: true, encoding: 'utf8' }).filter(
+      (file) => statSync(join(folder, name, file)).isFile(),
+    );
     return Object.fromEntries(
       files.map((file) => [file, readFileSync(join(folder, name, file), 'utf8')]),
     );

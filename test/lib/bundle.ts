@@ -24,7 +24,7 @@ export interface BundleOptions {
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
 export async function runBundle(
-  action: ActionName | GithubAction,
+  action: ActionName | GithubAction | 'fleet',
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {
@@ -38,7 +38,7 @@ export async function runBundle(
 
 async function runIn(
   folder: string,
-  action: ActionName | GithubAction,
+  action: ActionName | GithubAction | 'fleet',
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions,
 ): Promise<BundleRun> {

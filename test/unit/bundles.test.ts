@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,8 @@ import { openDatabase } from '../../src/adapters/sqlite-native.ts';
 import { openSqliteStore, storeProgram } from '../../src/adapters/sqlite-store.ts';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
 import type { FactName } from '../../src/model/facts.ts';
-import { runBundle } from '../lib/bundle.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { CommentsApi } from '../lib/comments-api.ts';
 import { IssuesApi } from '../lib/issues-api.ts';
 import { realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
@@ -119,6 +120,35 @@ describe('soak-issue, as its committed bundle', () => {
     const run = await runBundle('soak-issue', {});
     expect(run.code).toBe(1);
     expect(run.log).toContain('soak-issue: missing `github-token`');
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
+  });
+});
+
+describe('plan-comment, as its committed bundle', () => {
+  it('writes a comment by GraphQL and REST, and the job summary', async () => {
+    await using api = await CommentsApi.open();
+    const folder = mkdtempSync(join(tmpdir(), 'celeriac-event-'));
+    try {
+      const event = join(folder, 'event.json');
+      const pull = { number: 7, head: { sha: 'c'.repeat(40) }, base: { ref: 'main' } };
+      writeFileSync(event, JSON.stringify({ pull_request: pull }));
+      const run = await runBundle(
+        'plan-comment',
+        { 'github-token': api.token, plans: folder },
+        { env: { GITHUB_API_URL: api.url, GITHUB_EVENT_PATH: event } },
+      );
+      expect(run.code, run.log).toBe(0);
+      expect(api.comments[0]?.body).toContain('There is no plan');
+      expect(run.summary).toContain('There is no plan');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('says what is missing, in one annotation', async () => {
+    const run = await runBundle('plan-comment', {});
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('plan-comment: missing `github-token`');
     expect(run.log.match(/^::error/gm)).toHaveLength(1);
   });
 });
@@ -240,6 +270,12 @@ describe('a job summary that cannot be written', () => {
     );
   }
 
+  /** Each run has a folder of its own. */
+  const comparable = ({ outputs: { 'plan-path': path, ...others } }: BundleRun) => ({
+    ...others,
+    hasPlan: path !== undefined,
+  });
+
   it.each<[ActionName, Record<string, string>, code: number]>([
     ['provision', {}, 1],
     ['deploy-worker', { 'dry-run': 'true' }, 0],
@@ -253,7 +289,7 @@ describe('a job summary that cannot be written', () => {
     const errors = (log: string): readonly string[] => log.match(/^::error.*$/gm) ?? [];
     for (const [kind, path] of Object.entries(places)) {
       const other = await run(action, own, path);
-      expect([kind, other.code, other.outputs]).toEqual([kind, code, usual.outputs]);
+      expect([kind, other.code, comparable(other)]).toEqual([kind, code, comparable(usual)]);
       expect(errors(other.log)).toEqual(errors(usual.log));
       const warnings = other.log.match(/^::warning.*could not write the job summary.*$/gm) ?? [];
       expect([kind, warnings.length]).toEqual([kind, path === '' ? 0 : 1]);

@@ -100,8 +100,7 @@ describe('four hosts', { tags: ['nightly'] }, () => {
     expect(cancelled).toBe(true);
     expect(run.code).not.toBe(0);
     expect(statesOf(run)).not.toHaveProperty('web2');
-    const busy = 'pgrep -f "celeriac.*transaction" >/dev/null';
-    await ask(machineOf('web1'), `for _ in $(seq 120); do ${busy} || break; sleep 1; done`);
+    // The host goes on alone; a job that comes in the drain waits for the worker that follows.
     expect(await serveJob(machineOf('web1'))).toBe('completed');
     for (const name of ['web2', 'web3', 'web4']) expect(await unitOf(name)).toBe(original);
 

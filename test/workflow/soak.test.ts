@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type Inputs, inputsFor } from '../host/lib/inputs.ts';
@@ -56,6 +57,11 @@ it('opens one issue for a release that failed, and keeps it up to date', {
   timeout: 600_000,
 }, async () => {
   await using api = await IssuesApi.open();
+  const env = {
+    NODE_OPTIONS: `--import=${join(import.meta.dirname, '../fixtures/issues-api.mjs')}`,
+    CELERIAC_TEST_API: api.url,
+    CELERIAC_TEST_REPOSITORY: api.repository,
+  };
   await deploy({ concurrency: '1' });
   const sample = () => machine.run('systemctl start celeriac-sampler.service');
   await sample();
@@ -70,7 +76,7 @@ it('opens one issue for a release that failed, and keeps it up to date', {
     [['GET', 'POST'], 1],
     [['GET'], 2],
   ] as const) {
-    const run = await runWorkflow('soak.yml', 'schedule', machine, { api });
+    const run = await runWorkflow('soak.yml', 'schedule', machine, { env, token: api.token });
     expect(run.code, run.lines.join('\n')).toBe(1);
     const results = resultsOf(run);
     expect([results[step], results['The release that failed']]).toEqual(['failure', 'success']);

@@ -2,6 +2,7 @@
  * docs/troubleshooting.md: topics written by hand, each with the list of the errors that belong to
  * it, generated from the sources. A topic names the files whose errors it takes.
  */
+import { createHash } from 'node:crypto';
 import type { Message } from './source-messages.ts';
 
 const from = /^<!-- errors of: (.*?) -->$/;
@@ -18,7 +19,14 @@ export function withErrors(page: string, messages: readonly Message[]): string {
   const patterns = topics.flatMap((topic) => topic.split(' '));
   const taken = Map.groupBy(messages, ({ file }) => longestMatch(file, patterns));
   refuseUnsorted(taken, patterns);
-  const anchors = new Set<string>();
+  const lists = new Map(
+    topics.map((topic) => [
+      topic,
+      textsOf(topic.split(' ').flatMap((each) => taken.get(each) ?? [])),
+    ]),
+  );
+  const slugs = [...lists.values()].flatMap((list) => list.map(([text]) => slugOf(text)));
+  const shared = new Set(slugs.filter((slug, at) => slugs.indexOf(slug) !== at));
   const kept: string[] = [];
   let isList = false;
   for (const line of lines) {
@@ -28,14 +36,7 @@ export function withErrors(page: string, messages: readonly Message[]): string {
     const topic = from.exec(line)?.[1];
     if (topic === undefined) continue;
     isList = true;
-    kept.push(
-      '',
-      ...listOf(
-        topic.split(' ').flatMap((each) => taken.get(each) ?? []),
-        anchors,
-      ),
-      '',
-    );
+    kept.push('', ...listOf(topic, lists.get(topic) ?? [], shared), '');
   }
   if (isList) throw new Error(`troubleshooting: a list of errors lacks its line ${end}`);
   return kept.join('\n');
@@ -62,17 +63,30 @@ function refuseUnsorted(
   }
 }
 
-/** Each text once, by alphabet, so that a change of the code moves no other line. */
-function listOf(messages: readonly Message[], anchors: Set<string>): string[] {
+/** Each text once, with its advice, by alphabet, so that a change of the code moves no other line. */
+function textsOf(messages: readonly Message[]): (readonly [text: string, next: string])[] {
   const byText = new Map<string, string>();
   for (const { text, next } of messages) byText.set(text, byText.get(text) || next);
-  return [...byText]
-    .toSorted(([a], [b]) => compare(a, b))
-    .map(([text, next]) => {
-      const advice = next === '' ? '' : ` → ${markdownOf(next)}`;
-      return `- <a id="${anchorOf(text, anchors)}"></a>${code(text)}${advice}`;
-    });
+  return [...byText].toSorted(([a], [b]) => compare(a, b));
 }
+
+const listOf = (
+  topic: string,
+  texts: readonly (readonly [text: string, next: string])[],
+  shared: ReadonlySet<string>,
+): string[] =>
+  texts.map(([text, next]) => {
+    const slug = slugOf(text);
+    // Where two errors begin alike, a number would change with the order of the page.
+    const anchor = shared.has(slug)
+      ? `${slug}-${shortHash(`${topic.split(' ')[0]} ${text}`)}`
+      : slug;
+    const advice = next === '' ? '' : ` → ${markdownOf(next)}`;
+    return `- <a id="${anchor}"></a>${code(text)}${advice}`;
+  });
+
+const shortHash = (text: string): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 6);
 
 function compare(a: string, b: string): number {
   const [left, right] = [a, b].map((text) => text.replace(/[^a-zA-Z ]/g, '').toLowerCase());
@@ -80,18 +94,14 @@ function compare(a: string, b: string): number {
   return (left ?? '') < (right ?? '') ? -1 : 1;
 }
 
-/** Of the words that do not change; numbered where two errors begin alike. */
-function anchorOf(text: string, anchors: Set<string>): string {
+/** Of the words that do not change. */
+function slugOf(text: string): string {
   const words =
     text
       .replace(/<[^>]*>/g, '')
       .toLowerCase()
       .match(/[a-z0-9]+/g) ?? [];
-  const slug = `error-${words.slice(0, 9).join('-')}`;
-  let anchor = slug;
-  for (let count = 2; anchors.has(anchor); count += 1) anchor = `${slug}-${count}`;
-  anchors.add(anchor);
-  return anchor;
+  return `error-${words.slice(0, 9).join('-')}`;
 }
 
 /** As code, with as many backticks as the text requires. */

@@ -100,8 +100,10 @@ def parse(content: bytes) -> Policy:
         raise Unusable(f"not JSON: {error}") from None
     whole = _Reader(found, "the policy")
     whole.text("$schema", re.compile(r".*"), optional=True)
-    if whole.take("version") != 1 or isinstance(whole.at.get("version"), bool):
-        raise Unusable("version: expected 1")
+    version = whole.take("version")
+    if version != 1 or isinstance(version, bool):
+        told = f", found {version}" if isinstance(version, int) else ""
+        raise Unusable(f"version: expected 1{told}")
     access = whole.take("access")
     if access not in ("change", "read"):
         raise Unusable("access: expected change or read")

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Protocol
 
 from celeriac_host.session.wire import Wire, take_over
+from celeriac_host.state import version
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe
 from celeriac_host.system.identities import user_name
 from celeriac_host.system.system import System
@@ -135,6 +136,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
 
     host.note = lambda text: progress({"kind": "note", "message": text})
     host.unit = _unit_of(message)
+    version.require(host.state)
     host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
     if ask == "look":

@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Callable, Dict, Sequence
 
-from celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping
+from celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping, version
 from celeriac_host.state.journal import (
     BACKUPS,
     IDENT,
@@ -233,6 +233,10 @@ def _make_state(state: str) -> None:
             raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
         if stat.S_IMODE(about.st_mode) != 0o700:
             os.chmod(folder, 0o700)
+    try:
+        version.mark(state)
+    except OSError as error:
+        raise _unwritable(state, error) from None
 
 
 def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:

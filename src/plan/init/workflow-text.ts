@@ -37,6 +37,7 @@ permissions: {}
 jobs:
   # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; and back if they fail.
   deploy:
+    name: Deploy
     if: github.event_name != 'schedule'
     environment: production
     runs-on: ubuntu-latest
@@ -60,6 +61,7 @@ jobs:
 
   # Jobs that no worker will ever finish.
   cleanup:
+    name: Clean up
     if: github.event_name == 'schedule' && github.event.schedule == '*/30 * * * *'
     environment: production-scheduled
     runs-on: ubuntu-latest
@@ -81,6 +83,7 @@ jobs:
 
   # Whether the release that runs has proven itself; if it failed, this run fails.
   soak:
+    name: Soak
     if: github.event_name == 'schedule' && github.event.schedule == '23 * * * *'
     environment: production-scheduled
     runs-on: ubuntu-latest

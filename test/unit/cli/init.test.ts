@@ -273,6 +273,19 @@ describe('several workers', () => {
   });
 });
 
+test('--json prints one document, and the files are written', async () => {
+  const at = initAt(hostCase('unit-with-venv'), server);
+  const { code, out } = await at.run([...trusting, '--json']);
+  const document = JSON.parse(out);
+  expect([code, document.host]).toEqual([0, '127.0.0.1']);
+  expect(document.knownHosts).toContain(publicPart(KEYS.ed25519));
+  const written = document.files.map(({ path, text }: { path: string; text: string }) => [
+    path,
+    text,
+  ]);
+  expect(written).toEqual([fleetPath, workflowPath].map((path) => [path, at.read(path)]));
+});
+
 test('--host is required', async () => {
   const { runCommand } = await import('../../../src/cli/celeriac.ts');
   let err = '';

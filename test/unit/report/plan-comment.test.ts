@@ -15,6 +15,7 @@ const context: PlanContext = {
   base: 'main',
   trial,
   run: 'https://forge.test/someone/slideshow/actions/runs/4711',
+  hosts: [],
   result: 'success',
   keyPage: 'https://forge.test/owner/celeriac/blob/v1/docs/how-to/harden.md',
 };
@@ -154,7 +155,7 @@ const cases: Readonly<Record<string, readonly [readonly PlanReport[], Partial<Pl
   everything: [[jobs, worker, swap]],
   nothing: [[idle, report({ action: 'cleanup' }, part({ subject: 'jobs' }))]],
   'no-code-and-a-key-that-may-change': [[report({ access: 'change' }, part())]],
-  'two-hosts-one-failed': [
+  'three-hosts-one-failed-one-lost': [
     [
       { ...worker, host: 'web2' },
       report({
@@ -163,7 +164,7 @@ const cases: Readonly<Record<string, readonly [readonly PlanReport[], Partial<Pl
       }),
       { ...swap, host: 'web1' },
     ],
-    { result: 'failure' },
+    { result: 'failure', hosts: ['web1', 'web2', 'web3'] },
   ],
   hostile: [[hostile]],
   'no-plan': [[], { result: 'failure' }],

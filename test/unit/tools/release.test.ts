@@ -101,26 +101,27 @@ describe('a release', () => {
   });
 });
 
-describe('in a clone of this repository', () => {
+describe('of this repository', () => {
   const clone = mkdtempSync(join(tmpdir(), 'celeriac-release-'));
   execFileSync('git', ['clone', '--quiet', '--shared', root, clone]);
 
-  it('the action names the new version just as `npm run docs` would', () => {
-    const changes = planRelease(readRepository(clone), '99.0.0', '2026-11-29');
+  it('names the new version in the action just as `npm run docs` would', () => {
+    // The work tree as it is, which may be ahead of the clone.
+    const changes = planRelease({ ...readRepository(root), dirty: [] }, '99.0.0', '2026-11-29');
     const action = changes.find(({ path }) => path === 'action.yml');
     expect(action?.text).toBe(renderPipelineYml({ repository: 'owner/celeriac', ref: 'v99.0.0' }));
     expect(changes.map(({ path }) => path)).toEqual(
       expect.arrayContaining(['package.json', 'package-lock.json', 'CHANGELOG.md', 'README.md']),
     );
     const lock = changes.find(({ path }) => path === 'package-lock.json');
-    const before = readFileSync(join(clone, 'package-lock.json'), 'utf8');
+    const before = readFileSync(join(root, 'package-lock.json'), 'utf8');
     expect(lock?.text.split('\n').filter((line, at) => line !== before.split('\n')[at])).toEqual([
       '  "version": "99.0.0",',
       '      "version": "99.0.0",',
     ]);
   });
 
-  it('the command writes nothing while the tree is dirty', () => {
+  it('writes nothing while the tree is dirty', () => {
     writeFileSync(join(clone, 'README.md'), 'changed\n');
     symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
     const tool = join(root, 'tools/release.ts');

@@ -1,0 +1,25 @@
+import type { FleetValues } from '../config/fleet-file.ts';
+import { openRunClone } from '../use-case/offer-code.ts';
+import type { CommandTools } from './command.ts';
+import type { GivenFlags } from './flags.ts';
+
+/** The commit that a deploy brings to the host; empty: it brings no code. */
+export async function commitOf(
+  flags: GivenFlags,
+  fleet: FleetValues,
+  tools: CommandTools,
+): Promise<string> {
+  const source = flags.get('source') ?? fleet.get('source')?.text ?? 'none';
+  const named = flags.get('commit') ?? fleet.get('commit')?.text ?? '';
+  return source === 'none' ? '' : named || (await commitHere(tools));
+}
+
+/** Without a workflow run, the commit is what the person has in front of them. */
+async function commitHere({ terminal }: CommandTools): Promise<string> {
+  const { commit, changed } = await openRunClone().head();
+  terminal.note(`commit: ${commit}, which is checked out in ${process.cwd()}`);
+  if (changed) {
+    terminal.note('warning: this folder has changes that are not committed: they are not deployed');
+  }
+  return commit;
+}

@@ -1,0 +1,191 @@
+import { setMaxListeners } from 'node:events';
+import { checkFleet } from '../config/check-fleet.ts';
+import type { Fleet } from '../config/fleet-file.ts';
+import { readInputs } from '../config/read-inputs.ts';
+import { rolloutInputs } from '../config/rollout-inputs.ts';
+import type { HostEnd, RolloutEnd } from '../model/fleet.ts';
+import { endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
+import { planRollout } from '../plan/fleet/plan-rollout.ts';
+import { renderFailure } from '../report/failure.ts';
+import { describeFleet, fleetLines } from '../report/fleet-summary.ts';
+import { rollBackTo } from '../use-case/roll-back.ts';
+import { type DeployEnd, rollOut } from '../use-case/roll-out.ts';
+import type { CommandTools } from './command.ts';
+import { commitOf } from './commit.ts';
+import { type ExitCode, exitCodes } from './exit-code.ts';
+import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
+import { flagsOfHost, readFleet, readFleetOfHosts } from './fleet.ts';
+import { deployAndVerify, prepareGate } from './gate.ts';
+import type { Terminal } from './terminal.ts';
+import type { TerminalAction } from './terminal-action.ts';
+import { prepareRun } from './work.ts';
+
+/** Flags of `celeriac deploy` for many hosts. */
+export const fleetFlags: readonly Flag[] = [
+  {
+    name: 'fleet',
+    takes: 'a path',
+    fallback: '',
+    description: 'Deploy and verify the hosts of this fleet file, instead of one host.',
+    isSwitch: false,
+  },
+  {
+    name: 'hosts',
+    takes: 'names separated by commas, with `*` and `?`',
+    fallback: 'all',
+    description: 'With `--fleet`: which of its hosts.',
+    isSwitch: false,
+  },
+];
+
+const ofFleet: readonly string[] = ['hosts', ...Object.keys(rolloutInputs)];
+
+/** @throws ConfigError for flags that need `--fleet`, or cannot be combined with it */
+export function refuseFleetFlags(given: GivenFlags): void {
+  const isFleet = given.has('fleet');
+  const stray = ofFleet.find((name) => given.has(name));
+  if (!isFleet && stray !== undefined) {
+    refuseFlag(stray, `\`--${stray}\` requires \`--fleet\``, '`--fleet`, or neither of them');
+  }
+  const other = ['host', 'fleet-file', 'verify'].find((name) => given.has(name));
+  if (isFleet && other !== undefined) {
+    const expected = '`--fleet` alone: it names the hosts, and verifies each';
+    refuseFlag(other, `\`--${other}\` cannot be combined with \`--fleet\``, expected);
+  }
+}
+
+/**
+ * Deploys the hosts of a fleet file, by the rules of pipeline.yml.
+ *
+ * @throws ConfigError before the first host is begun
+ */
+export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
+  const { terminal, interrupted } = tools;
+  const fleet = readFleetOfHosts(flags.get('fleet') ?? '');
+  const all = [...(fleet.hosts?.values() ?? [])];
+  const rollout = readInputs(rolloutInputs, (name) => flags.get(name) ?? '', fleet.rollout);
+  const order = planRollout({
+    names: all.map(({ name }) => name),
+    patterns: (flags.get('hosts') ?? '').split(/[\s,]+/).filter((name) => name !== ''),
+    canary: rollout.canary,
+  });
+  const hosts = [...order.canary, ...order.matrices.flat()];
+  // The host keys are those of the person.
+  const chosen = all.filter(({ name }) => hosts.includes(name));
+  checkFleet(fleet, chosen, { hasKnownHosts: true });
+  const plan = {
+    hosts,
+    canaries: order.canary.length,
+    maxFailures: rollout['max-failures'],
+    onFailure: rollout['on-failure'],
+  };
+  terminal.note(`${hosts.length} hosts; canaries: ${order.canary.join(', ') || 'none'}`);
+  // Each host listens.
+  setMaxListeners(0, interrupted);
+  const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
+  const end = await rollOut(options, {
+    deploy: (host) => new HostOfFleet(fleet, host, flags, tools).deploy(),
+    takeBack: (host, transaction) =>
+      new HostOfFleet(fleet, host, flags, tools).takeBack(transaction),
+  });
+  tell(end, flags, terminal);
+  return interrupted.aborted ? exitCodes.interrupted : codeOf(end);
+}
+
+function tell(end: RolloutEnd, flags: GivenFlags, terminal: Terminal): void {
+  const { hosts, ok } = end;
+  if (flags.get('json') === 'true') {
+    terminal.out(`${JSON.stringify({ command: 'deploy', ok, hosts }, null, 2)}\n`);
+    return;
+  }
+  terminal.out(`${[...fleetLines(hosts), describeFleet(hosts)].join('\n')}\n`);
+}
+
+function codeOf({ ok, hosts }: RolloutEnd): ExitCode {
+  if (ok) return exitCodes.done;
+  const states = hosts.map(({ state }) => state);
+  const isBack = states.includes('taken-back') && !states.includes('unknown');
+  return isBack ? exitCodes.back : exitCodes.host;
+}
+
+/** The work on one host of the fleet; its lines begin with its name. */
+class HostOfFleet {
+  readonly #flags: GivenFlags;
+  readonly #tools: CommandTools;
+
+  constructor(fleet: Fleet, host: string, flags: GivenFlags, tools: CommandTools) {
+    const notOfHost = ['fleet', 'json', ...ofFleet];
+    const own = new Map([...flags].filter(([name]) => !notOfHost.includes(name)));
+    this.#flags = flagsOfHost(own.set('fleet-file', fleet.path), fleet, host);
+    const { out, note } = tools.terminal;
+    const each = (text: string, say: (line: string) => void): void => {
+      for (const line of text.replace(/\n$/, '').split('\n')) say(`${host}: ${line}`);
+    };
+    const isJson = flags.get('json') === 'true';
+    const terminal = {
+      out: (text: string) => each(text, isJson ? note : (line) => out(`${line}\n`)),
+      note: (text: string) => each(text, note),
+    };
+    this.#tools = { ...tools, terminal };
+  }
+
+  async deploy(): Promise<DeployEnd> {
+    let run: TerminalAction<'deploy-worker'> | undefined;
+    let gate: TerminalAction<'verify'> | undefined;
+    let code: ExitCode | null = null;
+    try {
+      run = await this.#prepare();
+      const fleet = readFleet(this.#flags, 'verify', this.#tools, { changes: true, quiet: true });
+      gate = prepareGate(this.#flags, this.#tools, fleet, undefined);
+      code = await deployAndVerify(run, gate, this.#tools);
+    } catch (error) {
+      this.#say(error);
+    }
+    const isWell = code === exitCodes.done || (code === exitCodes.found && run?.dryRun === true);
+    const results = ['committed', 'undone', 'undo-failed'] as const;
+    const result = results.find((each) => each === run?.outputOf('result')) ?? null;
+    const wentBack = result === 'committed' && code === exitCodes.back;
+    const isStuck =
+      result === 'committed' && code === null && gate?.outputOf('healthy') === 'false';
+    const end = endOfDeploy({
+      ok: isWell,
+      dryRun: run?.dryRun === true,
+      begun: run?.outputOf('begun') === 'true',
+      result,
+      healthy: gate?.outputOf('healthy') === 'true',
+      rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
+    });
+    const transaction = run?.outputOf('transaction') ?? '';
+    // Whoever interrupts is told how far the host is.
+    if (code !== null || !this.#tools.interrupted.aborted || run === undefined) {
+      return { ...end, transaction };
+    }
+    return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };
+  }
+
+  async takeBack(transaction: string): Promise<HostEnd> {
+    try {
+      const run = await this.#prepare();
+      await using agent = await run.openAgent();
+      const { unit, 'deploy-to': deployTo } = run.inputs;
+      await rollBackTo(run, agent, { unit, target: transaction, folder: deployTo.path });
+      return endOfRollBack(true);
+    } catch (error) {
+      this.#say(error);
+      return endOfRollBack(false);
+    }
+  }
+
+  async #prepare(): Promise<TerminalAction<'deploy-worker'>> {
+    const how = { changes: true, quiet: true };
+    const fleet = readFleet(this.#flags, 'deploy-worker', this.#tools, how);
+    const sha = await commitOf(this.#flags, fleet, this.#tools);
+    const work = { command: 'deploy', action: 'deploy-worker', fleet, sha } as const;
+    return prepareRun(this.#flags, this.#tools, work);
+  }
+
+  #say(error: unknown): void {
+    const host = this.#flags.get('host') ?? '';
+    this.#tools.terminal.note(renderFailure(error, { action: 'deploy', host }).message);
+  }
+}

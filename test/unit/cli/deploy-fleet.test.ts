@@ -1,0 +1,203 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ssh2 from 'ssh2';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
+import { runCommand } from '../../../src/cli/celeriac.ts';
+import type { FactName } from '../../../src/model/facts.ts';
+import { factsFolder, realFact } from '../../lib/real-facts.ts';
+import { facts, unitFact } from '../verify/facts.ts';
+import { closed, TerminalHost, transaction } from './terminal-host.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const key = join(folder, 'key');
+writeFileSync(key, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
+
+const { files } = JSON.parse(
+  readFileSync(
+    join(import.meta.dirname, '../plan/fixtures/deploy-worker/hosts/healthy.json'),
+    'utf8',
+  ),
+) as Record<string, unknown>;
+
+/** A host with a worker that a deploy changes. */
+function worker(): TerminalHost {
+  const host = new TerminalHost();
+  const known = new Set([...Object.keys(facts()), 'past', 'releases', 'transactions', 'undoing']);
+  const more = ['logged', 'broker', 'consuming', 'stores', 'samples'];
+  const names = readdirSync(factsFolder)
+    .map((file) => file.replace('.json', '') as FactName)
+    .filter((name) => !known.has(name) && !more.includes(name));
+  host.answers = { ...Object.fromEntries(names.map((name) => [name, realFact(name)])), files };
+  return host;
+}
+
+/** Fails its gate once it was deployed. */
+function broken(): TerminalHost {
+  const host = worker();
+  host.apply = async () => {
+    host.answers.unit = unitFact({ activeState: 'failed' });
+    return { transaction, result: 'committed', steps: [] };
+  };
+  return host;
+}
+
+let hosts: Record<string, TerminalHost>;
+let interrupt: AbortController;
+/** Address and user of each connection, in order. */
+let logins: string[];
+beforeEach(() => {
+  hosts = { web1: worker(), web2: worker(), web3: worker() };
+  interrupt = new AbortController();
+  logins = [];
+});
+
+const addressOf = (name: string): string => name.replace('web', '203.0.113.');
+
+async function run(words: readonly string[], rollout = '{ max-parallel: 1 }') {
+  const file = join(folder, 'fleet.yml');
+  const lines = Object.keys(hosts).map((name) => `  ${name}: { host: ${addressOf(name)} }\n`);
+  const defaults =
+    'defaults: { user: deploy, concurrency: 3, verify: { gate: none, database: none } }';
+  writeFileSync(file, `${defaults}\nrollout: ${rollout}\nhosts:\n${lines.join('')}`);
+  const pins = join(folder, 'known_hosts');
+  const names = Object.keys(hosts).map((name) => `${addressOf(name)} ssh-ed25519 AAAA\n`);
+  writeFileSync(pins, names.join(''));
+  const login = ['--ssh-key-file', key, '--known-hosts-file', pins, '--ssh-config-file', 'none'];
+  let out = '';
+  let err = '';
+  const tools = {
+    terminal: {
+      out: (text: string) => {
+        out += text;
+      },
+      note: (line: string) => {
+        err += `${line}\n`;
+      },
+    },
+    interrupted: interrupt.signal,
+    person: { name: 'nika', uid: 1000 },
+    openAgent: async (options: AgentOptions) => {
+      const target = 'target' in options ? options.target : undefined;
+      const name = target?.host.replace('203.0.113.', 'web') ?? '';
+      logins.push(`${target?.user}@${name}`);
+      const host = hosts[name];
+      if (host === undefined) throw new Error(`there is no ${target?.host}`);
+      return host.agent;
+    },
+  };
+  const [command = '', ...rest] = words.map((word) => (word === 'FILE' ? file : word));
+  const code = await runCommand([command, ...rest, ...login], tools);
+  return { code, out, err };
+}
+
+const deployed = () =>
+  Object.entries(hosts).flatMap(([name, { applied }]) => (applied.length > 0 ? [name] : []));
+const undone = () =>
+  Object.entries(hosts).flatMap(([name, each]) => (each.undone.length > 0 ? [name] : []));
+
+describe('celeriac deploy --fleet', () => {
+  test('deploys and verifies every host, and says which line is of which', async () => {
+    const { code, out, err } = await run(['deploy', '--fleet', 'FILE']);
+    expect(err).not.toContain('unexpected');
+    expect([code, deployed()]).toEqual([0, ['web1', 'web2', 'web3']]);
+    expect(out).toContain('web2: Healthy');
+    expect(out).toContain('web3: deployed and confirmed; the new release');
+    expect(out).toContain('3 hosts: 3 deployed and confirmed.');
+    expect(logins[0]).toBe('deploy@web1');
+  });
+
+  test('deploys the hosts that a pattern names', async () => {
+    expect((await run(['deploy', '--fleet', 'FILE', '--hosts', '*3,web2'])).code).toBe(0);
+    expect(deployed()).toEqual(['web2', 'web3']);
+  });
+
+  test('takes back a host whose gate fails, and begins no other', async () => {
+    hosts.web2 = broken();
+    const { code, out } = await run(['deploy', '--fleet', 'FILE']);
+    expect([code, deployed(), undone()]).toEqual([5, ['web1', 'web2'], ['web2']]);
+    expect(out).toContain('web2: taken back; its gate failed');
+    expect(out).toContain('web3: untouched; not begun: web2 had failed');
+  });
+
+  test('takes all back by policy; a flag wins over the file', async () => {
+    hosts.web3 = broken();
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
+    expect([code, undone()]).toEqual([5, ['web1', 'web2', 'web3']]);
+    expect(out).toContain('3 hosts: 3 taken back.');
+  });
+
+  test('--json prints the end of every host, and nothing else, to stdout', async () => {
+    hosts.web1 = broken();
+    const { code, out, err } = await run(['deploy', '--fleet', 'FILE', '--json']);
+    expect(code).toBe(5);
+    expect(JSON.parse(out)).toMatchObject({
+      command: 'deploy',
+      ok: false,
+      hosts: [
+        { host: 'web1', state: 'taken-back' },
+        { state: 'untouched' },
+        { state: 'untouched' },
+      ],
+    });
+    expect(err).toContain('web1: ');
+  });
+
+  test('Ctrl+C begins no further host, and says how far each is', async () => {
+    const { web1 } = hosts;
+    if (web1 !== undefined) {
+      web1.apply = async (onProgress) => {
+        onProgress({ kind: 'opened', transactions: [transaction], live: '/x' });
+        interrupt.abort();
+        throw closed();
+      };
+    }
+    const { code, out } = await run(['deploy', '--fleet', 'FILE']);
+    expect([code, deployed()]).toEqual([130, ['web1']]);
+    expect(out).toContain(
+      `web1: unknown; interrupted; transaction ${transaction} continues on the`,
+    );
+    expect(out).toContain('web2: untouched; not begun: interrupted');
+  });
+
+  test('a dry run changes no host', async () => {
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--dry-run']);
+    expect([code, deployed()]).toEqual([0, []]);
+    expect(out).toContain('3 hosts: 3 untouched.');
+  });
+
+  test.each([
+    [['--hosts', 'db*'], 'no host matches `db*`'],
+    [['--canary', 'web9'], '`canary` names no host'],
+    [['--max-parallel', '0'], 'invalid `max-parallel`'],
+    [['--host', 'web1'], 'cannot be combined with `--fleet`'],
+    [['--sudo'], 'cannot be combined with `--fleet`'],
+  ])('%j is refused before the first host', async (words, problem) => {
+    const { code, err } = await run(['deploy', '--fleet', 'FILE', ...words]);
+    expect([code, logins]).toEqual([2, []]);
+    expect(err).toContain(problem);
+  });
+
+  test('its flags need it', async () => {
+    const { code, err } = await run(['deploy', '--host', '203.0.113.1', '--hosts', 'web1']);
+    expect(code).toBe(2);
+    expect(err).toContain('`--hosts` requires `--fleet`');
+  });
+});
+
+describe('a host of the fleet file by its name', () => {
+  test('is reached as the file says, and named so in what is next', async () => {
+    const { code, err } = await run(['rollback', '--host', 'web2', '--fleet-file', 'FILE']);
+    expect([code, logins]).toEqual([0, ['deploy@web2']]);
+    expect(undone()).toEqual(['web2']);
+    expect(err).toContain('celeriac status --host web2');
+  });
+
+  test('is none that the file does not know', async () => {
+    const { code, err } = await run(['rollback', '--host', '203.0.113.2', '--fleet-file', 'FILE']);
+    expect([code, logins]).toEqual([2, []]);
+    expect(err).toContain('has no such host');
+  });
+});

@@ -1,0 +1,156 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { LegRecord } from '../../src/model/fleet.ts';
+import { runBundle } from '../lib/bundle.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const run = (inputs: Readonly<Record<string, string>>) =>
+  runBundle('fleet', inputs, {
+    env: { GITHUB_WORKSPACE: folder, RUNNER_TEMP: folder, GITHUB_RUN_ATTEMPT: '2' },
+  });
+
+const write = (text: string): void => writeFileSync(join(folder, 'fleet.yml'), text);
+const file = { 'fleet-file': 'fleet.yml' };
+const three = 'hosts: { a: , b: , c: }\nrollout: { canary: b, max-failures: 2 }\n';
+const known = { 'known-hosts': 'x' };
+const plan = JSON.stringify({ hosts: ['b', 'a'], canaries: 1, maxFailures: 1, onFailure: 'run' });
+
+/** As the workflow downloads it. */
+function keep(record: Partial<LegRecord>): void {
+  const whole = { attempt: 2, kind: 'ended', why: '', transaction: '', failed: false, ...record };
+  const name = `leg-${whole.attempt}-${whole.kind}-${whole.host}.json`;
+  writeFileSync(join(folder, name), JSON.stringify(whole));
+}
+
+describe('fleet, as its committed bundle', () => {
+  it('plans the hosts of the file; inputs win over it', async () => {
+    write(three);
+    const { code, outputs, log } = await run({
+      task: 'plan',
+      ...file,
+      ...known,
+      'max-parallel': '7',
+    });
+    expect(code, log).toBe(0);
+    expect(outputs).toMatchObject({
+      canary: '["b"]',
+      'batch-1': '["a","c"]',
+      'batch-2': '[]',
+      'max-parallel': '7',
+    });
+    expect(JSON.parse(outputs.plan ?? '')).toEqual({
+      hosts: ['b', 'a', 'c'],
+      canaries: 1,
+      maxFailures: 2,
+      onFailure: 'host',
+    });
+  });
+
+  it.each([
+    [
+      'a value that is not right for the last host',
+      `${three.replace('c: }', 'c: { port: x } }')}`,
+      'fleet.yml:1:31',
+    ],
+    ['a canary that is not there', 'hosts: { a: }\nrollout: { canary: b }', 'fleet.yml:2:20'],
+    ['a file for one host', 'host: a', 'fleet.yml:1:1'],
+  ])('names the place of %s, in one annotation', async (_, text, where) => {
+    write(text);
+    const { code, log } = await run({ task: 'plan', ...file, ...known });
+    expect(code).toBe(1);
+    expect(log).toContain(where);
+    expect(log.match(/^::error/gm)).toHaveLength(1);
+    expect(log).not.toMatch(/^\s+at .*:\d+:\d+/m);
+  });
+
+  it('begins a host, and writes that down for upload', async () => {
+    const { code, outputs } = await run({ task: 'start', plan, host: 'a', results: folder });
+    expect([code, outputs.go, outputs.artifact]).toEqual([0, 'true', 'celeriac-leg-2-begun-a']);
+    expect(readdirSync(outputs.path ?? '')).toEqual(['leg-2-begun-a.json']);
+  });
+
+  it('begins no host once too many have failed', async () => {
+    keep({ host: 'b', state: 'taken-back', failed: true });
+    const { code, outputs } = await run({ task: 'start', plan, host: 'a', results: folder });
+    expect([code, outputs.go, outputs.artifact]).toEqual([0, 'false', 'celeriac-leg-2-stopped-a']);
+  });
+
+  it('begins no host when it cannot read which have failed', async () => {
+    writeFileSync(join(folder, 'leg-2-failed-b.json'), '{');
+    const { code, outputs, log } = await run({ task: 'start', plan, host: 'a', results: folder });
+    expect([code, outputs.go]).toEqual([1, undefined]);
+    expect(log).toContain('cannot read the record leg-2-failed-b.json');
+  });
+
+  it('writes down how a deploy ended, a failure in the name', async () => {
+    const given = {
+      begun: 'true',
+      result: 'committed',
+      transaction: '20260111T000000-00ff',
+      healthy: 'false',
+      'rolled-back': 'success',
+    };
+    const { outputs } = await run({
+      task: 'end',
+      plan,
+      host: 'a',
+      outcome: 'failure',
+      outputs: JSON.stringify(given),
+    });
+    expect([outputs.state, outputs.artifact]).toEqual(['taken-back', 'celeriac-leg-2-failed-a']);
+    const text = readFileSync(join(outputs.path ?? '', 'leg-2-failed-a.json'), 'utf8');
+    expect(JSON.parse(text)).toMatchObject({
+      host: 'a',
+      attempt: 2,
+      kind: 'ended',
+      failed: true,
+      transaction: '20260111T000000-00ff',
+    });
+  });
+
+  it('decides which hosts go back, with the transaction of each', async () => {
+    keep({ host: 'b', state: 'confirmed', transaction: '20260111T000000-00ff' });
+    keep({ host: 'a', state: 'taken-back', failed: true });
+    const { code, outputs } = await run({ task: 'decide', plan, results: folder });
+    expect(code).toBe(0);
+    expect(outputs).toMatchObject({
+      'back-1': '[{"host":"b","transaction":"20260111T000000-00ff"}]',
+      'back-2': '[]',
+    });
+  });
+
+  it('names the end of every host, and fails unless all are well', async () => {
+    keep({ host: 'b', state: 'confirmed' });
+    const part = await run({ task: 'conclude', plan, results: folder });
+    expect(part.code).toBe(1);
+    expect(part.outputs.states).toBe('{"b":"confirmed","a":"untouched"}');
+    expect(part.log).toContain('2 hosts: 1 deployed and confirmed, 1 untouched.');
+    expect(part.summary).toMatch(
+      /\| a \| untouched \| not begun.*\n\| b \| deployed and confirmed/,
+    );
+
+    keep({ host: 'a', state: 'confirmed' });
+    const whole = await run({ task: 'conclude', plan, results: folder });
+    expect([whole.code, whole.outputs.states]).toEqual([0, '{"b":"confirmed","a":"confirmed"}']);
+  });
+
+  it('says what to do about a host whose end nobody has seen', async () => {
+    keep({ host: 'b', state: 'confirmed' });
+    keep({ host: 'a', state: 'untouched', kind: 'begun' });
+    const { code, outputs, summary } = await run({ task: 'conclude', plan, results: folder });
+    expect([code, outputs.states]).toEqual([1, '{"b":"confirmed","a":"unknown"}']);
+    expect(summary).toContain('Look at the hosts whose end is unknown');
+  });
+
+  it.each(['start', 'decide', 'conclude'])('%s says that it needs the plan', async (task) => {
+    const { code, log } = await run({ task, host: 'a', results: folder });
+    expect([code, log]).toEqual([1, expect.stringContaining(`missing \`plan\` for \`${task}\``)]);
+  });
+});
