@@ -9,7 +9,6 @@ import { IssuesApi } from '../lib/issues-api.ts';
 import { outputsOf, resultsOf } from './deploy-host.ts';
 
 const step = 'The release that runs';
-const preload = join(import.meta.dirname, '../fixtures/issues-api.mjs');
 
 let machine: Machine;
 
@@ -58,6 +57,11 @@ it('opens one issue for a release that failed, and keeps it up to date', {
   timeout: 600_000,
 }, async () => {
   await using api = await IssuesApi.open();
+  const env = {
+    NODE_OPTIONS: `--import=${join(import.meta.dirname, '../fixtures/issues-api.mjs')}`,
+    CELERIAC_TEST_API: api.url,
+    CELERIAC_TEST_REPOSITORY: api.repository,
+  };
   await deploy({ concurrency: '1' });
   const sample = () => machine.run('systemctl start celeriac-sampler.service');
   await sample();
@@ -72,14 +76,7 @@ it('opens one issue for a release that failed, and keeps it up to date', {
     [['GET', 'POST'], 1],
     [['GET'], 2],
   ] as const) {
-    const run = await runWorkflow('soak.yml', 'schedule', machine, {
-      env: {
-        NODE_OPTIONS: `--import=${preload}`,
-        CELERIAC_TEST_API: api.url,
-        CELERIAC_TEST_REPOSITORY: api.repository,
-      },
-      token: api.token,
-    });
+    const run = await runWorkflow('soak.yml', 'schedule', machine, { env, token: api.token });
     expect(run.code, run.lines.join('\n')).toBe(1);
     const results = resultsOf(run);
     expect([results[step], results['The release that failed']]).toEqual(['failure', 'success']);
