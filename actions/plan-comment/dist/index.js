@@ -51152,11 +51152,25 @@ const planCommentInputs = {
     plans: patternInput({
         description: 'Folder on the runner with the plans of dry runs: what was uploaded from the output `plan-path` of provision, deploy-worker and cleanup, also of several hosts.',
     }, 'the path of a folder', /^[^\0\n]{1,4096}$/),
+    hosts: input({
+        description: 'The hosts that were to be planned, as a JSON list. The comment names those without a plan. Empty: not known.',
+        fallback: '',
+    }, 'a JSON list of names, or empty', readHosts),
     'plan-result': choiceInput({
         description: 'How the job that planned ended: `needs.<job>.result`. A plan that is not whole says so. Empty: not known.',
         fallback: '',
     }, ['', 'success', 'failure', 'cancelled', 'skipped']),
 };
+function readHosts(text) {
+    if (text.trim() === '')
+        return [];
+    try {
+        return array(schemas_string().max(1000)).max(10_000).safeParse(JSON.parse(text)).data ?? null;
+    }
+    catch {
+        return null;
+    }
+}
 const eventShape = object({
     pull_request: object({
         number: schemas_number().int().positive(),
@@ -51589,10 +51603,12 @@ function renderPlanComment(reports, context) {
     return { marker, body: `${marker}\n${body.trimEnd()}\n`, summary: escape_capMarkdown(`${whole}\n`) };
 }
 function render(reports, context, lines) {
-    const hosts = [...new Set(reports.map(({ host }) => host))].sort();
+    const hosts = [...new Set([...reports.map(({ host }) => host), ...context.hosts])].sort();
     const about = hosts.map((host) => {
         const own = plannedActions.flatMap((action) => reports.filter((report) => report.host === host && report.action === action));
-        return renderHost(host, own, context, lines);
+        return own.length === 0
+            ? renderUnplanned(host, context)
+            : renderHost(host, own, context, lines);
     });
     const intro = `Merging ${escape_codeSpan(context.head.slice(0, 7))} into ${escape_codeSpan(context.base)} would do this; ${runLink(context, 'this run')} changed nothing.`;
     return ['## What merging changes', intro, incomplete(reports, context), ...about]
@@ -51602,13 +51618,15 @@ function render(reports, context, lines) {
 /** What is missing is said: nothing found is not the same as nothing looked at. */
 function incomplete(reports, context) {
     const { result } = context;
-    if (reports.length === 0)
+    if (reports.length === 0 && context.hosts.length === 0) {
         return `**There is no plan: ${runLink(context, 'the run')} says why.**`;
+    }
     const isTold = result === '' || result === 'success' || reports.some(({ failure }) => failure);
     return isTold
         ? ''
         : `**The plan is not whole: its job ended with ${escape_codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
+const renderUnplanned = (host, context) => `### ${silentMarkdown(host)}\n\n**There is no plan: ${runLink(context, 'the run')} says why.**`;
 function renderHost(host, reports, context, lines) {
     const parts = reports.flatMap((report) => report.parts);
     const sections = sectionsOf(reports);
@@ -57505,6 +57523,7 @@ const commentOnPlan = () => runGithubAction('plan-comment', '`pull-requests: wri
         base: pull?.base ?? process.env.GITHUB_REF_NAME ?? '',
         trial: process.env.GITHUB_SHA ?? '',
         run: `${process.env.GITHUB_SERVER_URL}/${process.env.GITHUB_REPOSITORY}/actions/runs/${process.env.GITHUB_RUN_ID}`,
+        hosts: inputs.hosts,
         result: inputs['plan-result'],
         keyPage: `${docsBase(process.env)}docs/how-to/harden.md#a-second-key-that-may-only-look`,
     });
