@@ -58,13 +58,14 @@ function refusal(work: () => unknown): ConfigError {
 }
 
 describe('a fleet with several hosts', () => {
-  test('gives a host its address and its own settings, and leaves the login to the person', () => {
+  test('gives a host its address and its own settings, and its user unless a flag says so', () => {
     const flags = flagsOf(hosts, '--host', 'web1', '--known-hosts-file', '/none');
-    expect([flags.get('host'), flags.get('port'), flags.has('user')]).toEqual([
+    expect([flags.get('host'), flags.get('port'), flags.get('user')]).toEqual([
       '203.0.113.7',
       '2222',
-      false,
+      'deploy',
     ]);
+    expect(flagsOf(hosts, '--host', 'web1', '--user', 'root').get('user')).toBe('root');
     expect(flagsOf(hosts, '--host', 'web1', '--port', '22').get('port')).toBe('22');
     const { notes, ...values } = read(hosts, ['--host', '203.0.113.7']);
     expect(values).toEqual({ unit: 'shop.service', concurrency: '2' });
