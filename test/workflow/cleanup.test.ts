@@ -60,7 +60,13 @@ async function look(): Promise<void> {
   const before = await takeFingerprint(machine);
   const run = await byHand({ action: 'delete', threshold: '30m', ids: '', 'dry-run': 'true' });
   expect(run.code).toBe(0);
-  expect(outputsOf(run)).toEqual({ found: '20', repaired: '0', changed: 'false', transaction: '' });
+  expect(outputsOf(run)).toEqual({
+    found: '20',
+    repaired: '0',
+    changed: 'false',
+    transaction: '',
+    'plan-path': expect.stringContaining('celeriac'),
+  });
   expect(run.lines.join('\n')).toMatch(/jobs +77cfa3cd +processing +deleted/);
   expect(await takeFingerprint(machine)).toEqual(before);
 }
