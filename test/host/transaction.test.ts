@@ -297,7 +297,7 @@ test('two at once: one waits and names the holder, or gives up and names it', as
 });
 
 test('a full disk: no journal, no change; full in the middle: undone anyway', async () => {
-  await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=4M none /mnt/full
+  await hand.shell(`mkdir -p -m 700 /mnt/full ${STATE} && mount -t tmpfs -o size=4M none /mnt/full
     mount --bind /mnt/full ${STATE} && head -c 8M /dev/zero >/mnt/full/ballast || true`);
   const full = await hostRefusal(hand.apply([write('/srv/h', 'h')]));
   expect(full.message).toContain('No space left on device; nothing was changed');
@@ -330,7 +330,7 @@ test('a full disk: no journal, no change; full in the middle: undone anyway', as
   expect(small.failure?.message).toContain('No space left on device: /mnt/full/big');
   expect(small.result).toBe('undone');
   expect(await hand.shell('ls /srv; ls -A /mnt/full')).toBe(
-    'old\nbackups\nballast\nlock\nprogram.py\ntransactions',
+    'old\nbackups\nballast\nlock\nprogram.py\ntransactions\nversion',
   );
 });
 
