@@ -222,7 +222,7 @@ async function choose(
 }
 
 function refuseNone({ others }: FoundWorkers): never {
-  const seen = others.map(({ pid, reason }) => `process ${pid}: ${reason}`);
+  const seen = others.map(({ name, reason }) => `${name}: ${reason}`);
   throw new ConfigError(
     '--host',
     seen.length === 0

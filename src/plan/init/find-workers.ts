@@ -1,6 +1,7 @@
 import { type CeleryCall, findCeleryCall } from '../../celery/celery-call.ts';
 import { ownerOf } from '../../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../../celery/worker-call.ts';
+import { unitName } from '../../config/input.ts';
 import type { FactAnswers, StartFact, UnitFact, WorkerProcess } from '../../model/facts.ts';
 
 /** What started a worker that no unit of its own runs. */
@@ -38,7 +39,13 @@ export interface FoundWorkers {
   readonly units: readonly UnitWorker[];
   readonly processes: readonly LooseWorker[];
   /** Workers for which nothing can be proposed, each with the reason. */
-  readonly others: readonly { readonly pid: number; readonly reason: string }[];
+  readonly others: readonly OtherWorker[];
+}
+
+export interface OtherWorker {
+  /** `process 70`, or its unit. */
+  readonly name: string;
+  readonly reason: string;
 }
 
 type Facts = Pick<FactAnswers, 'host' | 'workers' | 'starts'> & {
@@ -54,7 +61,7 @@ export const unitsToLookAt = ({
     ...services.map(({ unit }) => unit),
     ...workers.flatMap(({ cgroup }) => {
       const owner = ownerOf(cgroup);
-      return owner !== null && /^[^\s()]+\.service$/.test(owner) ? [owner] : [];
+      return owner !== null && unitName.test(owner) ? [owner] : [];
     }),
   ]),
 ];
@@ -70,24 +77,30 @@ export function mainWorkers(workers: readonly WorkerProcess[]): readonly WorkerP
 
 /** Sorts the workers of a host: those of units, those without one, and those of others. */
 export function findWorkers({ host, workers, starts, units }: Facts): FoundWorkers {
+  const others: OtherWorker[] = [];
   const found = units.flatMap((unit): readonly UnitWorker[] => {
     if (unit.loadState !== 'loaded') return [];
     const call = workerCallOf(unit, host.cpus);
-    return call === null ? [] : [{ kind: 'unit', unit, call }];
+    if (call === null) return [];
+    if (unitName.test(unit.name)) return [{ kind: 'unit', unit, call }];
+    others.push({ name: `unit ${JSON.stringify(unit.name)}`, reason: notTaken });
+    return [];
   });
   const names = new Set(found.map(({ unit }) => unit.name));
   const processes: LooseWorker[] = [];
-  const others: { pid: number; reason: string }[] = [];
   for (const process of mainWorkers(workers)) {
     const owner = ownerOf(process.cgroup);
     if (owner !== null && names.has(owner)) continue;
     const start = starts.find(({ pid }) => pid === process.pid) ?? null;
     const read = readLoose(process, start, owner);
-    if ('reason' in read) others.push({ pid: process.pid, reason: read.reason });
+    if ('reason' in read) others.push({ name: `process ${process.pid}`, reason: read.reason });
     else processes.push(read);
   }
   return { units: found, processes, others };
 }
+
+/** Commands to paste contain the name, and no input takes another one. */
+const notTaken = 'the name of its service contains characters that Celeriac does not accept';
 
 function readLoose(
   process: WorkerProcess,
@@ -102,6 +115,7 @@ function readLoose(
     return { reason: `its command line does not show how it was started: it ${found.problem}` };
   }
   const starter = starterOf(process, start, owner);
+  if ('unit' in starter && !unitName.test(starter.unit)) return { reason: notTaken };
   return { kind: 'process', process, call: found.call, start, starter };
 }
 

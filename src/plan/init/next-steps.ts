@@ -63,7 +63,7 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
           [
             'With these keys the pipeline is root on the server. To bind them to what it needs:',
             [
-              `celeriac harden --host ${host}${port === 22 ? '' : ` --port ${port}`}${user === 'root' ? '' : ` --user ${user}`} --units ${unit} --public-key-file ~/.ssh/${keys.production}.pub --dry-run`,
+              `celeriac harden --host ${host}${port === 22 ? '' : ` --port ${port}`}${user === 'root' ? '' : ` --user ${user}`} --units ${quote(unit)} --public-key-file ~/.ssh/${keys.production}.pub --dry-run`,
             ],
           ] as const,
         ]),

@@ -178,14 +178,14 @@ function stopOf({ process, starter }: LooseWorker): string {
     case 'terminal':
       return `${stop}; then end the session in ${starter.program}, if nothing else runs there`;
     case 'cron':
-      return `remove its line (\`@reboot …\`) from the crontab: \`crontab -e -u ${process.user}\`, or a file in /etc/cron.d; then ${stop}`;
+      return `remove its line (\`@reboot …\`) from the crontab: \`crontab -e -u ${quote(process.user)}\`, or a file in /etc/cron.d; then ${stop}`;
     case 'rc-local':
       return `remove its line from /etc/rc.local; then ${stop}`;
     case 'supervisor':
       return '`supervisorctl status` names it: `supervisorctl stop NAME`, then remove its section from the configuration of supervisor, and `supervisorctl update`';
     case 'service':
-      return `\`systemctl disable --now ${starter.unit}\`, if it runs nothing else (\`systemctl status ${starter.unit}\` lists its processes)`;
+      return `\`systemctl disable --now ${quote(starter.unit)}\`, if it runs nothing else (\`systemctl status ${quote(starter.unit)}\` lists its processes)`;
     case 'user-service':
-      return `as user ${process.user}: \`systemctl --user disable --now ${starter.unit}\``;
+      return `as user ${process.user}: \`systemctl --user disable --now ${quote(starter.unit)}\``;
   }
 }

@@ -86,6 +86,6 @@ export function otherLines(
   const more = [...units, ...processes].filter((worker) => nameOf(worker) !== chosen);
   return [
     ...more.map((worker) => `also found: ${describeWorker(worker)}`),
-    ...others.map(({ pid, reason }) => `also found: process ${pid}: ${reason}`),
+    ...others.map(({ name, reason }) => `also found: ${name}: ${reason}`),
   ];
 }

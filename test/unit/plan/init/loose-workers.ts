@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { StartFact, WorkerProcess } from '../../../../src/model/facts.ts';
+import { findWorkers, type LooseWorker } from '../../../../src/plan/init/find-workers.ts';
+import type { Reach } from '../../../../src/plan/init/fleet-text.ts';
+import { proposeUnit, type UnitProposal } from '../../../../src/plan/init/propose-unit.ts';
+import { realFact } from '../../../lib/real-facts.ts';
+
+export const reach: Reach = { host: 'vps.example.com', port: 22, user: 'root', jump: '' };
+
+interface Given extends Partial<WorkerProcess> {
+  readonly pid: number;
+  /** Programs above it. */
+  readonly above?: readonly string[];
+}
+
+const file = join(import.meta.dirname, '../fixtures/init/nohup.json');
+
+/** The facts of a host on which these run, all as `nohup` starts one but for what is given. */
+export function factsOf(given: readonly Given[]) {
+  const { workers, starts } = JSON.parse(readFileSync(file, 'utf8')) as {
+    readonly workers: readonly [WorkerProcess];
+    readonly starts: readonly [StartFact];
+  };
+  return {
+    host: realFact('host'),
+    units: [],
+    workers: given.map(({ above: _above, ...own }) => ({ ...workers[0], ...own })),
+    starts: given.map(({ pid, above = [] }) => ({
+      ...starts[0],
+      pid,
+      above: [...above, 'systemd'].map((name, at) => ({ pid: at + 1, name })),
+    })),
+  };
+}
+
+export function looseWorker(given: Given): LooseWorker {
+  const [worker] = findWorkers(factsOf([given])).processes;
+  if (worker === undefined) throw new Error('no worker was found');
+  return worker;
+}
+
+/** @throws Error if none is proposed */
+export function proposalFor(...given: Parameters<typeof proposeUnit>): UnitProposal {
+  const proposal = proposeUnit(...given);
+  if ('problem' in proposal) throw new Error(proposal.problem);
+  return proposal;
+}
+
+export const stepsFor = (worker: LooseWorker): string =>
+  proposalFor(worker, reach).steps.join('\n');
