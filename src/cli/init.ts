@@ -7,20 +7,25 @@ import { repository as home, version } from '../generated/version.ts';
 import { ConfigError } from '../model/errors.ts';
 import {
   chooseWorker,
+  copiesOf,
   describeWorker,
   type FoundWorker,
   type FoundWorkers,
-  type LooseWorker,
   nameOf,
   type UnitWorker,
 } from '../plan/init/find-workers.ts';
 import { fleetText, type Reach } from '../plan/init/fleet-text.ts';
 import { nextSteps } from '../plan/init/next-steps.ts';
-import { proposeUnit } from '../plan/init/propose-unit.ts';
+import { proposeUnit, type UnitRequest } from '../plan/init/propose-unit.ts';
 import { hostLine, inColumns, looseLines, otherLines, workerLines } from '../plan/init/summary.ts';
 import { workflowText } from '../plan/init/workflow-text.ts';
 import type { Agent } from '../ports/agent.ts';
-import { type FirstLook, lookAtChosen, lookForWorkers } from '../use-case/look-for-workers.ts';
+import {
+  type FirstLook,
+  findFreeUnit,
+  lookAtChosen,
+  lookForWorkers,
+} from '../use-case/look-for-workers.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy, loginOf } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
@@ -106,7 +111,12 @@ async function initHost(flags: GivenFlags, tools: CommandTools): Promise<ExitCod
   const proposal =
     worker.kind === 'unit'
       ? await proposeFiles(agent, first, worker, repository, reach, trust)
-      : proposeFirstUnit(worker, reach);
+      : proposeFirstUnit({
+          worker,
+          copies: copiesOf(worker, first.found),
+          name: await findFreeUnit(agent),
+          reach,
+        });
   const other = otherLines(first.found, nameOf(worker));
   await agent.close();
   if (flags.get('json') === 'true') {
@@ -176,10 +186,10 @@ async function proposeFiles(
   };
 }
 
-function proposeFirstUnit(worker: LooseWorker, reach: Reach): Proposed {
-  const proposal = proposeUnit(worker, reach);
+function proposeFirstUnit(request: UnitRequest): Proposed {
+  const proposal = proposeUnit(request);
   if ('problem' in proposal) {
-    const problem = `no unit can be proposed for ${describeWorker(worker)}: ${proposal.problem}`;
+    const problem = `no unit can be proposed for ${describeWorker(request.worker)}: ${proposal.problem}`;
     throw new ConfigError(
       '--worker',
       problem,
@@ -188,7 +198,7 @@ function proposeFirstUnit(worker: LooseWorker, reach: Reach): Proposed {
   }
   const { name, text, steps } = proposal;
   return {
-    found: looseLines(worker, proposal),
+    found: looseLines(request.worker, proposal),
     files: [{ path: name, text }],
     next: [['Celeriac manages units. To go over to this one:', steps]],
   };

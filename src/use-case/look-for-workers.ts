@@ -9,6 +9,7 @@ import {
   unitsToLookAt,
 } from '../plan/init/find-workers.ts';
 import type { WorkerFacts } from '../plan/init/fleet-text.ts';
+import { proposedNames } from '../plan/init/propose-unit.ts';
 import { sizeWorker } from '../plan/init/size-worker.ts';
 import type { Agent } from '../ports/agent.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
@@ -43,6 +44,20 @@ export async function lookForWorkers(agent: Looker): Promise<FirstLook> {
     .slice(0, mostProcesses);
   const starts = pids.length === 0 ? [] : (await agent.look({ starts: { pids } })).starts;
   return { ...facts, found: findWorkers({ ...facts, starts, units }) };
+}
+
+/**
+ * A name for a new unit that no unit of the host has: no file anywhere, no alias, and none that still
+ * runs without its file. `null`: none of those that are tried.
+ *
+ * @throws HostError
+ */
+export async function findFreeUnit(agent: Looker): Promise<string | null> {
+  for (const name of proposedNames) {
+    const { unit } = await agent.look({ unit: { name } });
+    if (unit.loadState === 'not-found' && unit.activeState === 'inactive') return name;
+  }
+  return null;
 }
 
 /**

@@ -173,6 +173,12 @@ const isSameApp = (one: LooseWorker, other: LooseWorker): boolean =>
   one.process.workingDirectory === other.process.workingDirectory &&
   String(one.call.queues) === String(other.call.queues);
 
+/** It and its copies, which a unit for it replaces. */
+export const copiesOf = (
+  worker: LooseWorker,
+  { processes }: FoundWorkers,
+): readonly LooseWorker[] => processes.filter((other) => isSameApp(worker, other));
+
 /** How `--worker` names it: its unit, or the number of its process. */
 export const nameOf = (worker: FoundWorker): string =>
   worker.kind === 'unit' ? worker.unit.name : String(worker.process.pid);

@@ -23,9 +23,24 @@ export interface NoProposal {
   readonly problem: string;
 }
 
-const unitName = 'celery-worker.service';
-const unitPath = `/etc/systemd/system/${unitName}`;
-const variablesPath = '/etc/celery-worker.env';
+/** What a proposed unit may be called: the first that is free on the host. */
+export const proposedNames: readonly string[] = ['', '-2', '-3', '-4', '-5'].map(
+  (suffix) => `celery-worker${suffix}.service`,
+);
+
+/** What a unit is proposed for. */
+export interface UnitRequest {
+  readonly worker: LooseWorker;
+  /** It, and its copies: one unit replaces them all. */
+  readonly copies: readonly LooseWorker[];
+  /** One of `proposedNames` that is free; `null`: all are taken. */
+  readonly name: string | null;
+  /** How a person logs in, to copy it there. */
+  readonly reach: Reach;
+}
+
+const pathOf = (name: string): string => `/etc/systemd/system/${name}`;
+const variablesOf = (name: string): string => `/etc/${name.replace(/\.service$/, '.env')}`;
 
 /**
  * Variables that a login, a shell, a multiplexer or systemd sets, and those of the user and the program
@@ -34,13 +49,13 @@ const variablesPath = '/etc/celery-worker.env';
 const ofTheSession =
   /^(?:_|PWD|OLDPWD|SHLVL|SHELL|TERM(?:_.*|INFO)?|COLORTERM|COLUMNS|LINES|DISPLAY|XAUTHORITY|MAIL|LOGNAME|USER|USERNAME|HOME|PATH|LANG|LANGUAGE|LC_.*|LS_COLORS|LESS.*|PAGER|EDITOR|VISUAL|HIST.*|PS1|PS2|MOTD_SHOWN|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|TMUX.*|STY|WINDOW|SCREENDIR|VIRTUAL_ENV.*|INVOCATION_ID|JOURNAL_STREAM|MANAGERPID|SYSTEMD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|SUPERVISOR_.*|FORKED_BY_MULTIPROCESSING|CELERY_LOG_.*|_MP_FORK_.*)$/;
 
-/**
- * Proposes a unit from the running process; nothing about it is made up.
- *
- * @param reach how a person logs in, to copy it there
- */
-export function proposeUnit(worker: LooseWorker, reach: Reach): UnitProposal | NoProposal {
+/** Proposes a unit from the running process; nothing about it is made up. */
+export function proposeUnit(request: UnitRequest): UnitProposal | NoProposal {
+  const { worker, name } = request;
   const { process, call, start, starter } = worker;
+  if (name === null) {
+    return { problem: `units of the names ${proposedNames.join(', ')} are there already` };
+  }
   if (start === null) return { problem: 'it has ended meanwhile' };
   const directory = process.workingDirectory;
   if (directory === null || / \(deleted\)$/.test(directory)) {
@@ -85,7 +100,7 @@ export function proposeUnit(worker: LooseWorker, reach: Reach): UnitProposal | N
     `WorkingDirectory=${directory.replace(/%/g, '%%')}`,
     ...(variables.length === 0
       ? []
-      : [`# Holds the variables ${variables.join(', ')}.`, `EnvironmentFile=${variablesPath}`]),
+      : [`# Holds the variables ${variables.join(', ')}.`, `EnvironmentFile=${variablesOf(name)}`]),
     ...pathLine(start.open.PATH),
     `ExecStart=${argv.map(quoteExecWord).join(' ')}`,
     'Restart=always',
@@ -99,7 +114,7 @@ export function proposeUnit(worker: LooseWorker, reach: Reach): UnitProposal | N
     'WantedBy=multi-user.target',
     '',
   ].join('\n');
-  return { name: unitName, text, variables, notes, steps: stepsOf(worker, variables, reach) };
+  return { name, text, variables, notes, steps: stepsOf(request, name, variables) };
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
@@ -141,37 +156,51 @@ function commandOf(
 }
 
 function stepsOf(
-  worker: LooseWorker,
+  { worker, copies, reach }: UnitRequest,
+  name: string,
   variables: readonly string[],
-  { host, port, user }: Reach,
 ): readonly string[] {
+  const { host, port, user } = reach;
   const { pid } = worker.process;
   const login = `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
   // It never replaces a file that is there.
-  const write = `set -C; cat >${unitPath}`;
+  const write = `set -C; cat >${pathOf(name)}`;
   const asRoot = user === 'root' ? write : `sudo sh -c ${quote(write)}`;
   return [
-    `copy the file to the server: \`${login} ${quote(asRoot)} <${unitName}\``,
-    ...(variables.length === 0 ? [] : [copyVariables(pid, variables)]),
-    `check it there: \`systemd-analyze verify ${unitPath}\``,
-    stopOf(worker),
-    `\`systemctl daemon-reload && systemctl enable --now ${unitName}\`, then \`systemctl status ${unitName}\``,
+    `copy the file to the server: \`${login} ${quote(asRoot)} <${name}\``,
+    ...(variables.length === 0 ? [] : [copyVariables(pid, variables, variablesOf(name))]),
+    `check it there: \`systemd-analyze verify ${pathOf(name)}\``,
+    ...stopsOf(copies),
+    `\`systemctl daemon-reload && systemctl enable --now ${name}\`, then \`systemctl status ${name}\``,
     'run `celeriac init` again: it finds the unit, and writes the rest',
   ];
 }
 
 /** Values go from the process to the file, and are shown nowhere. */
-function copyVariables(pid: number, variables: readonly string[]): string {
+function copyVariables(pid: number, variables: readonly string[], path: string): string {
   const secret = variables.some(namesSecret) ? ', which may be secret' : '';
   const escaped = `sed -z -e 's/[\\\\"$\`]/\\\\&/g' -e 's/=/="/' -e 's/$/"/'`;
-  const command = `(umask 077; set -C; grep -zE '^(${variables.join('|')})=' /proc/${pid}/environ | ${escaped} | tr '\\0' '\\n' >${variablesPath})`;
-  return `as root, while the process still runs, keep its variables${secret}: \`${command}\`; then remove from ${variablesPath} what only the old start needed`;
+  const command = `(umask 077; set -C; grep -zE '^(${variables.join('|')})=' /proc/${pid}/environ | ${escaped} | tr '\\0' '\\n' >${path})`;
+  return `as root, while the process still runs, keep its variables${secret}: \`${command}\`; then remove from ${path} what only the old start needed`;
 }
 
-/** How the worker that runs now is stopped, after its tasks, so that it does not come back. */
-function stopOf({ process, starter }: LooseWorker): string {
-  const { pid } = process;
-  const stop = `\`kill -TERM ${pid}\` stops it once its tasks are done; wait until \`ps -p ${pid}\` lists nothing`;
+/** One step for each way in which copies were started. */
+function stopsOf(copies: readonly LooseWorker[]): readonly string[] {
+  const byStarter = new Map<string, LooseWorker[]>();
+  for (const copy of copies) {
+    const key = describeStarter(copy.starter);
+    byStarter.set(key, [...(byStarter.get(key) ?? []), copy]);
+  }
+  return [...byStarter.values()].flatMap(([first, ...more]) =>
+    first === undefined ? [] : [stopOf(first, [first, ...more])],
+  );
+}
+
+/** How what runs now is stopped, after its tasks, so that it does not come back. */
+function stopOf({ process, starter }: LooseWorker, copies: readonly LooseWorker[]): string {
+  const pids = copies.map((copy) => copy.process.pid);
+  const once = pids.length === 1 ? 'it once its tasks are' : 'each copy once its tasks are';
+  const stop = `\`kill -TERM ${pids.join(' ')}\` stops ${once} done; wait until \`ps -p ${pids.join(',')}\` lists nothing`;
   switch (starter.kind) {
     case 'login':
       return stop;

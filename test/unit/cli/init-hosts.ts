@@ -38,6 +38,8 @@ export function hostCase(name: string): HostCase {
   return found;
 }
 
+const noUnit = { loadState: 'not-found', activeState: 'inactive' };
+
 /** An agent that answers with these facts, and can do nothing else. */
 function agentOf(given: HostCase, asked: string[]): Agent {
   const look = async (query: FactQuery) => {
@@ -47,7 +49,13 @@ function agentOf(given: HostCase, asked: string[]): Agent {
       ...given,
       host: { ...realFact('host'), ...(given.host as object) },
       swap: { ...realFact('swap'), active: [] },
-      unit: { ...known, ...given.units.find((unit) => unit.name === query.unit?.name) },
+      unit: {
+        ...known,
+        ...(given.units.find((unit) => unit.name === query.unit?.name) ?? {
+          name: query.unit?.name,
+          ...noUnit,
+        }),
+      },
     };
     return Object.fromEntries(Object.keys(query).map((name) => [name, facts[name]]));
   };

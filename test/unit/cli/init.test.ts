@@ -7,6 +7,7 @@ import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { type ActionName, actions } from '../../../src/config/action-inputs.ts';
 import { parseFleetFile } from '../../../src/config/fleet-file.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
+import type { UnitFact } from '../../../src/model/facts.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
@@ -111,6 +112,24 @@ describe('what init writes', () => {
       processes: null,
     });
     expect(faults.map(({ rule }) => rule.id)).toEqual(['type-simple']);
+  });
+
+  test('a proposed unit takes the name of none that is there', async () => {
+    const taken = { ...hostCase('supervisor').units[0], name: 'celery-worker.service' } as UnitFact;
+    const given = hostCase('nohup');
+    const workers = (given.workers as readonly object[]).map((worker) => ({
+      ...worker,
+      cgroup: `/system.slice/${taken.name}`,
+    }));
+    const at = initAt({ ...given, workers, units: [taken] }, server);
+    const { code, out } = await at.run([...trusting, '--yes']);
+    expect([code, existsSync(join(at.repository, taken.name))]).toEqual([0, false]);
+    const unit = at.read('celery-worker-2.service');
+    expect(unit).toContain('EnvironmentFile=/etc/celery-worker-2.env\n');
+    expect(out).toContain('systemctl enable --now celery-worker-2.service');
+    expect(out).toContain('systemctl disable --now celery-worker.service');
+    expect(out).toContain('>/etc/celery-worker-2.env');
+    expect(out).toContain('cat >/etc/systemd/system/celery-worker-2.service');
   });
 
   test('the variables of a process get to their file as they are, and nowhere else', async () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { findWorkers, unitsToLookAt } from '../../../../src/plan/init/find-workers.ts';
 import { nextSteps } from '../../../../src/plan/init/next-steps.ts';
 import { realFact } from '../../../lib/real-facts.ts';
-import { factsOf, looseWorker, reach, stepsFor } from './loose-workers.ts';
+import { factsOf, reach, stepsFor } from './loose-workers.ts';
 
 test.each([
   ['/system.slice/x;reboot.service'],
@@ -26,8 +26,9 @@ test('a unit with such a name is refused, and named', () => {
 
 test('names with signs of the shell are quoted in what is to be pasted', () => {
   const unit = 'app\\x2dworker@1.service';
-  const starter = looseWorker({ pid: 70, cgroup: `/system.slice/${unit}` });
-  expect(stepsFor(starter)).toContain(`\`systemctl disable --now '${unit}'\``);
+  expect(stepsFor([{ pid: 70, cgroup: `/system.slice/${unit}` }])).toContain(
+    `\`systemctl disable --now '${unit}'\``,
+  );
   const given = { reach, knownHosts: 'x', branch: 'main', files: [], appUser: 'shop' };
   const lines = nextSteps({ ...given, unit }).flatMap(([, commands]) => commands);
   expect(lines.join('\n')).toContain(`--units '${unit}' `);

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StartFact, WorkerProcess } from '../../../../src/model/facts.ts';
-import { findWorkers, type LooseWorker } from '../../../../src/plan/init/find-workers.ts';
+import { copiesOf, findWorkers } from '../../../../src/plan/init/find-workers.ts';
 import type { Reach } from '../../../../src/plan/init/fleet-text.ts';
-import { proposeUnit, type UnitProposal } from '../../../../src/plan/init/propose-unit.ts';
+import { proposeUnit, type UnitRequest } from '../../../../src/plan/init/propose-unit.ts';
 import { realFact } from '../../../lib/real-facts.ts';
 
 export const reach: Reach = { host: 'vps.example.com', port: 22, user: 'root', jump: '' };
@@ -34,18 +34,13 @@ export function factsOf(given: readonly Given[]) {
   };
 }
 
-export function looseWorker(given: Given): LooseWorker {
-  const [worker] = findWorkers(factsOf([given])).processes;
+/** The steps that init proposes for the first of them. @throws Error if it proposes no unit */
+export function stepsFor(given: readonly Given[], more: Partial<UnitRequest> = {}): string {
+  const found = findWorkers(factsOf(given));
+  const [worker] = found.processes;
   if (worker === undefined) throw new Error('no worker was found');
-  return worker;
-}
-
-/** @throws Error if none is proposed */
-export function proposalFor(...given: Parameters<typeof proposeUnit>): UnitProposal {
-  const proposal = proposeUnit(...given);
+  const copies = copiesOf(worker, found);
+  const proposal = proposeUnit({ worker, copies, name: 'celery-worker.service', reach, ...more });
   if ('problem' in proposal) throw new Error(proposal.problem);
-  return proposal;
+  return proposal.steps.join('\n');
 }
-
-export const stepsFor = (worker: LooseWorker): string =>
-  proposalFor(worker, reach).steps.join('\n');
