@@ -4,6 +4,7 @@ import { quoteExecWord, quoteWord } from '../../systemd/exec-line.ts';
 import { holdsPassword, namesSecret } from '../../systemd/secrets.ts';
 import { describeStarter, type LooseWorker } from './find-workers.ts';
 import type { Reach } from './fleet-text.ts';
+import { stopSteps } from './stop-steps.ts';
 
 /** A unit for a worker that runs without one, and how to go over to it. */
 export interface UnitProposal {
@@ -114,7 +115,7 @@ export function proposeUnit(request: UnitRequest): UnitProposal | NoProposal {
     'WantedBy=multi-user.target',
     '',
   ].join('\n');
-  return { name, text, variables, notes, steps: stepsOf(request, name, variables) };
+  return { name, text, variables, notes, steps: stepsOf(request, name, { variables, program }) };
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
@@ -158,7 +159,7 @@ function commandOf(
 function stepsOf(
   { worker, copies, reach }: UnitRequest,
   name: string,
-  variables: readonly string[],
+  { variables, program }: { readonly variables: readonly string[]; readonly program: string },
 ): readonly string[] {
   const { host, port, user } = reach;
   const { pid } = worker.process;
@@ -166,14 +167,30 @@ function stepsOf(
   // It never replaces a file that is there.
   const write = `set -C; cat >${pathOf(name)}`;
   const asRoot = user === 'root' ? write : `sudo sh -c ${quote(write)}`;
+  const ask = askOf(worker, program, variables.length === 0 ? null : variablesOf(name));
   return [
     `copy the file to the server: \`${login} ${quote(asRoot)} <${name}\``,
     ...(variables.length === 0 ? [] : [copyVariables(pid, variables, variablesOf(name))]),
     `check it there: \`systemd-analyze verify ${pathOf(name)}\``,
-    ...stopsOf(copies),
+    ...stopSteps(copies, ask),
     `\`systemctl daemon-reload && systemctl enable --now ${name}\`, then \`systemctl status ${name}\``,
     'run `celeriac init` again: it finds the unit, and writes the rest',
   ];
+}
+
+/** Runs Celery's own commands as the worker runs: a command to which their words are added. */
+function askOf({ process, call }: LooseWorker, program: string, variables: string | null): string {
+  const properties = [
+    `User=${process.user}`,
+    `WorkingDirectory=${process.workingDirectory}`,
+    ...(variables === null ? [] : [`EnvironmentFile=${variables}`]),
+  ];
+  const before = call.wrapper.length + call.program.length;
+  return [
+    'systemd-run --quiet --pipe --wait --collect',
+    ...properties.map((property) => `-p ${quote(property)}`),
+    ...[program, ...process.argv.slice(1, before), '-A', call.app ?? ''].map(quote),
+  ].join(' ');
 }
 
 /** Values go from the process to the file, and are shown nowhere. */
@@ -182,39 +199,4 @@ function copyVariables(pid: number, variables: readonly string[], path: string):
   const escaped = `sed -z -e 's/[\\\\"$\`]/\\\\&/g' -e 's/=/="/' -e 's/$/"/'`;
   const command = `(umask 077; set -C; grep -zE '^(${variables.join('|')})=' /proc/${pid}/environ | ${escaped} | tr '\\0' '\\n' >${path})`;
   return `as root, while the process still runs, keep its variables${secret}: \`${command}\`; then remove from ${path} what only the old start needed`;
-}
-
-/** One step for each way in which copies were started. */
-function stopsOf(copies: readonly LooseWorker[]): readonly string[] {
-  const byStarter = new Map<string, LooseWorker[]>();
-  for (const copy of copies) {
-    const key = describeStarter(copy.starter);
-    byStarter.set(key, [...(byStarter.get(key) ?? []), copy]);
-  }
-  return [...byStarter.values()].flatMap(([first, ...more]) =>
-    first === undefined ? [] : [stopOf(first, [first, ...more])],
-  );
-}
-
-/** How what runs now is stopped, after its tasks, so that it does not come back. */
-function stopOf({ process, starter }: LooseWorker, copies: readonly LooseWorker[]): string {
-  const pids = copies.map((copy) => copy.process.pid);
-  const once = pids.length === 1 ? 'it once its tasks are' : 'each copy once its tasks are';
-  const stop = `\`kill -TERM ${pids.join(' ')}\` stops ${once} done; wait until \`ps -p ${pids.join(',')}\` lists nothing`;
-  switch (starter.kind) {
-    case 'login':
-      return stop;
-    case 'terminal':
-      return `${stop}; then end the session in ${starter.program}, if nothing else runs there`;
-    case 'cron':
-      return `remove its line (\`@reboot …\`) from the crontab: \`crontab -e -u ${quote(process.user)}\`, or a file in /etc/cron.d; then ${stop}`;
-    case 'rc-local':
-      return `remove its line from /etc/rc.local; then ${stop}`;
-    case 'supervisor':
-      return '`supervisorctl status` names it: `supervisorctl stop NAME`, then remove its section from the configuration of supervisor, and `supervisorctl update`';
-    case 'service':
-      return `\`systemctl disable --now ${quote(starter.unit)}\`, if it runs nothing else (\`systemctl status ${quote(starter.unit)}\` lists its processes)`;
-    case 'user-service':
-      return `as user ${process.user}: \`systemctl --user disable --now ${quote(starter.unit)}\``;
-  }
 }
