@@ -1,5 +1,6 @@
 import { quote } from '../../report/shell-commands.ts';
 import type { Reach } from './fleet-text.ts';
+import { celeriacWords, sshWords } from './reach-words.ts';
 
 /** What only a person can do after `celeriac init`. */
 export interface NextSteps {
@@ -23,8 +24,7 @@ const keys = {
 /** The steps, each with its title and its commands. */
 export function nextSteps(given: NextSteps): readonly (readonly [string, readonly string[]])[] {
   const { reach, knownHosts, branch, files, unit, appUser } = given;
-  const { host, port, user } = reach;
-  const at = `${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
+  const at = sshWords(reach);
   return [
     [
       'Make two keys for the pipeline, and let them log in:',
@@ -63,7 +63,8 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
           [
             'With these keys the pipeline is root on the server. To bind them to what it needs:',
             [
-              `celeriac harden --host ${host}${port === 22 ? '' : ` --port ${port}`}${user === 'root' ? '' : ` --user ${user}`} --units ${quote(unit)} --public-key-file ~/.ssh/${keys.production}.pub --dry-run`,
+              `cat ${environments.map((name) => `~/.ssh/${keys[name]}.pub`).join(' ')} >~/.ssh/celeriac-keys.pub`,
+              `celeriac harden ${celeriacWords(reach)} --units ${quote(unit)} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,
             ],
           ] as const,
         ]),

@@ -4,6 +4,7 @@ import { quoteExecWord, quoteWord } from '../../systemd/exec-line.ts';
 import { holdsPassword, namesSecret } from '../../systemd/secrets.ts';
 import { describeStarter, type LooseWorker } from './find-workers.ts';
 import type { Reach } from './fleet-text.ts';
+import { sshWords } from './reach-words.ts';
 import { stopSteps } from './stop-steps.ts';
 
 /** A unit for a worker that runs without one, and how to go over to it. */
@@ -161,15 +162,13 @@ function stepsOf(
   name: string,
   { variables, program }: { readonly variables: readonly string[]; readonly program: string },
 ): readonly string[] {
-  const { host, port, user } = reach;
   const { pid } = worker.process;
-  const login = `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${host}`;
   // It never replaces a file that is there.
   const write = `set -C; cat >${pathOf(name)}`;
-  const asRoot = user === 'root' ? write : `sudo sh -c ${quote(write)}`;
+  const asRoot = reach.user === 'root' ? write : `sudo sh -c ${quote(write)}`;
   const ask = askOf(worker, program, variables.length === 0 ? null : variablesOf(name));
   return [
-    `copy the file to the server: \`${login} ${quote(asRoot)} <${name}\``,
+    `copy the file to the server: \`ssh ${sshWords(reach)} ${quote(asRoot)} <${name}\``,
     ...(variables.length === 0 ? [] : [copyVariables(pid, variables, variablesOf(name))]),
     `check it there: \`systemd-analyze verify ${pathOf(name)}\``,
     ...stopSteps(copies, ask),
