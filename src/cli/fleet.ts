@@ -45,15 +45,21 @@ export function readFleet(
   const { path } = fleet;
   const known = hostsOf(fleet);
   requireHost(flags, path, known);
-  // An address may be that of several: two units of one machine.
   const named = known.find(({ name }) => name !== '' && name === flags.get(namedHost));
-  const found = named ?? known.find((each) => isMeant(flags, each));
-  if (known.length > 0 && found === undefined) {
-    const problem = `${path} is for ${listOf(known)}, not for ${flags.get('host')}`;
-    if (changes) refuseFlag('host', problem, `one of these, or \`--fleet-file none\``);
-    if (!quiet) terminal.note(`warning: ${problem}`);
-    // Settings of several others are nobody's.
-    if (fleet.hosts !== null) return new Map();
+  const meant = named === undefined ? known.filter((each) => isMeant(flags, each)) : [named];
+  const [found] = meant;
+  if (known.length > 0 && meant.length !== 1) {
+    const given = flags.get('host') ?? '';
+    // An address may be that of several: two units of one machine.
+    const problem =
+      found === undefined
+        ? `${path} is for ${listOf(known)}, not for ${addressOf(loginOf(flags))}`
+        : `in ${path}, ${given} is ${listOf(meant)}`;
+    const expected =
+      found === undefined ? 'one of these, or `--fleet-file none`' : 'one of these names';
+    if (changes) refuseFlag('host', problem, expected);
+    if (!quiet) terminal.note(`warning: ${problem}; its settings do not apply`);
+    return new Map();
   }
   if (!quiet) terminal.note(`settings: ${path}`);
   const values = fleetValues(fleet, action, found?.name ?? '');
@@ -104,6 +110,7 @@ export function readFleetOfHosts(path: string): Fleet {
 interface KnownHost {
   readonly name: string;
   readonly address: string;
+  readonly port: string;
 }
 
 function openFleet(flags: GivenFlags): Fleet | null {
@@ -115,18 +122,28 @@ function openFleet(flags: GivenFlags): Fleet | null {
 
 /** The hosts that a file is for; none, if it does not say. */
 function hostsOf(fleet: Fleet): readonly KnownHost[] {
-  if (fleet.hosts === null) {
-    const address = fleetValues(fleet, 'provision', '').get('host')?.text ?? '';
-    return address === '' ? [] : [{ name: '', address }];
-  }
-  return [...fleet.hosts.keys()].map((name) => ({
-    name,
-    address: fleetValues(fleet, 'provision', name).get('host')?.text ?? name,
-  }));
+  const known = (name: string, address: string): KnownHost => {
+    const port = fleetValues(fleet, 'provision', name).get('port')?.text ?? usualPort;
+    return { name, address, port };
+  };
+  const addressIn = (name: string): string =>
+    fleetValues(fleet, 'provision', name).get('host')?.text ?? name;
+  if (fleet.hosts !== null)
+    return [...fleet.hosts.keys()].map((name) => known(name, addressIn(name)));
+  return addressIn('') === '' ? [] : [known('', addressIn(''))];
 }
 
+const usualPort = '22';
+
+/** `203.0.113.7`, or `203.0.113.7 port 2222` */
+const addressOf = ({ host, port }: { readonly host: string; readonly port: string }): string =>
+  port === '' || port === usualPort ? host : `${host} port ${port}`;
+
 const listOf = (known: readonly KnownHost[]): string => {
-  const names = known.map(({ name, address }) => (name === '' ? address : name));
+  const names = known.map(({ name, address, port }) => {
+    const where = addressOf({ host: address, port });
+    return name === '' || name === where ? where : `${name} (${where})`;
+  });
   return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
 };
 
@@ -150,11 +167,12 @@ function requireHost(flags: GivenFlags, path: string, known: readonly KnownHost[
   );
 }
 
-function isMeant(flags: GivenFlags, { name, address }: KnownHost): boolean {
-  const given = flags.get('host')?.toLowerCase();
-  const named = [name, address].map((each) => each.toLowerCase());
-  return (given !== undefined && named.includes(given)) || isAlias(flags, address);
+/** By its address and port: the same name may be another machine's in `~/.ssh/config`. */
+function isMeant(flags: GivenFlags, { address, port }: KnownHost): boolean {
+  if (!flags.has('host')) return false;
+  const reached = loginOf(flags);
+  const isSame = [flags.get('host'), reached.host].some(
+    (each) => each?.toLowerCase() === address.toLowerCase(),
+  );
+  return isSame && (reached.port || usualPort) === port;
 }
-
-const isAlias = (flags: GivenFlags, address: string): boolean =>
-  flags.has('host') && loginOf(flags).host.toLowerCase() === address.toLowerCase();

@@ -21,8 +21,8 @@ export function describeNext(command: string, flags: GivenFlags, unit: string): 
     return value === undefined ? [] : [`--${name}`, quote(value)];
   });
   const sudo = flags.get('sudo') === 'true' ? ['--sudo'] : [];
-  const named = unit === 'celery-worker.service' ? [] : ['--unit', quote(unit)];
-  return ['celeriac', command, ...words, ...sudo, ...named].join(' ');
+  // Always: without it, a fleet file may name another one.
+  return ['celeriac', command, ...words, ...sudo, '--unit', quote(unit)].join(' ');
 }
 
 const quote = (word: string): string =>

@@ -37,7 +37,7 @@ export const verify: Command = {
 };
 
 function check(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
-  const fleet = readFleet(flags, 'verify', tools, { changes: false });
+  const fleet = readFleet(flags, 'verify', tools, { changes: flags.get('dry-run') !== 'true' });
   return workOnHost(flags, tools, {
     command: 'verify',
     action: 'verify',

@@ -97,7 +97,9 @@ test('deploy leaves a release that awaits its verdict, and says what comes next'
   const { code, out, err } = await celeriac(['deploy', ...worker]);
   expect(code, err).toBe(0);
   expect(out).toContain('It awaits its verdict');
-  expect(err).toContain('next: celeriac verify --host prod, which confirms the release');
+  expect(err).toContain(
+    'next: celeriac verify --host prod --unit celery-worker.service, which confirms the release',
+  );
   const next = await celeriac(['verify', '--host', 'prod', ...gate, '--json']);
   expect(next.code, next.err).toBe(0);
   expect(JSON.parse(next.out)).toMatchObject({ host: 'prod', verdict: { conclusion: 'healthy' } });
@@ -114,7 +116,7 @@ test('rollback needs the host alone', async () => {
   expect(again.err).toContain('nothing was released on this host');
 });
 
-test('deploy --verify goes back when the gate fails', async () => {
+test('deploy --verify goes back when the gate fails', { tags: ['nightly'] }, async () => {
   const failing = ['--gate', 'task', '--gate-task', 'tasks.process_job'];
   const args = ['--gate-args', '[null, 0, 0, "error"]'];
   const words = ['deploy', ...worker, '--verify', ...gate, ...failing, ...args, '--json'];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseFlags } from '../../../src/cli/flags.ts';
 import { readFleet, withFleetHost } from '../../../src/cli/fleet.ts';
+import { describeNext } from '../../../src/cli/next-command.ts';
 import { rollback } from '../../../src/cli/rollback.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
@@ -67,22 +68,54 @@ describe('a fleet with several hosts', () => {
     ]);
     expect(flagsOf(hosts, '--host', 'web1', '--user', 'root').get('user')).toBe('root');
     expect(flagsOf(hosts, '--host', 'web1', '--port', '22').get('port')).toBe('22');
-    const { notes, ...values } = read(hosts, ['--host', '203.0.113.7']);
+    const { notes, ...values } = read(hosts, ['--host', '203.0.113.7', '--port', '2222']);
     expect(values).toEqual({ unit: 'shop.service', concurrency: '2' });
     expect(notes).toEqual([expect.stringContaining('settings: ')]);
   });
 
   test('is known by an alias of ssh, which comes first', () => {
-    writeFileSync(join(home, '.ssh', 'config'), 'Host web1 other\n  HostName 203.0.113.7\n');
+    writeFileSync(
+      join(home, '.ssh', 'config'),
+      'Host web1 other\n  HostName 203.0.113.7\n  Port 2222\n',
+    );
     expect(flagsOf(hosts, '--host', 'web1').get('host')).toBe('web1');
     expect(read(hosts, ['--host', 'other'])).toMatchObject({ concurrency: '2' });
     rmSync(join(home, '.ssh', 'config'));
   });
 
+  test('is not for another machine that ssh knows by the same name', () => {
+    writeFileSync(join(home, '.ssh', 'config'), 'Host web1\n  HostName 198.51.100.9\n');
+    expect(refusal(() => read(hosts, ['--host', 'web1'])).message).toContain(
+      'not for 198.51.100.9',
+    );
+    rmSync(join(home, '.ssh', 'config'));
+  });
+
+  test('is not for another port of the same address', () => {
+    expect(refusal(() => read(hosts, ['--host', '203.0.113.7'])).message).toContain(
+      'not for 203.0.113.7',
+    );
+  });
+
+  test('does not choose between two units of one machine', () => {
+    const two =
+      'hosts:\n  a:\n    host: 203.0.113.7\n    unit: a.service\n  b:\n    host: 203.0.113.7\n';
+    const words = ['--host', '203.0.113.7'];
+    const { message, expected } = refusal(() => read(two, words));
+    expect(message).toContain('203.0.113.7 is a (203.0.113.7), b (203.0.113.7)');
+    expect(expected).toContain('one of these names');
+    const { notes, ...values } = read(two, words, false);
+    expect(values).toEqual({});
+    expect(notes).toEqual([expect.stringContaining('its settings do not apply')]);
+    expect(read(two, ['--host', 'a'])).toMatchObject({ unit: 'a.service' });
+  });
+
   test('is for no other host', () => {
     const words = ['--host', '198.51.100.9'];
     const { message, expected } = refusal(() => read(hosts, words));
-    expect(message).toContain('is for web1, web2, not for 198.51.100.9');
+    expect(message).toContain(
+      'is for web1 (203.0.113.7 port 2222), web2 (203.0.113.8), not for 198.51.100.9',
+    );
     expect(expected).toContain('--fleet-file none');
     const { notes, ...values } = read(hosts, words, false);
     expect(values).toEqual({});
@@ -92,6 +125,21 @@ describe('a fleet with several hosts', () => {
   test('is not for this machine unless that is said', () => {
     expect(refusal(() => read(hosts, [])).message).toContain('no `--host`');
   });
+});
+
+test('a file for one host says nothing of another, not even its unit', () => {
+  const one = 'host: 203.0.113.8\nunit: a.service\n';
+  expect(read(one, ['--host', '203.0.113.8'])).toMatchObject({ unit: 'a.service' });
+  const { notes, ...values } = read(one, ['--host', '198.51.100.9'], false);
+  expect(values).toEqual({});
+  expect(notes).toEqual([expect.stringContaining('is for 203.0.113.8, not for 198.51.100.9')]);
+});
+
+test('the next command names its unit, whatever a fleet file says', () => {
+  const flags = flagsOf(hosts, '--host', '198.51.100.9');
+  expect(describeNext('verify', flags, 'celery-worker.service')).toContain(
+    ' --unit celery-worker.service',
+  );
 });
 
 test('a file that names no host is for every host', () => {
