@@ -279,6 +279,13 @@ def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
     assert (ours.queues, other.queues) == ([], ["celery", "links"])
 
 
+def test_workers_with_one_name_and_without_the_module_have_one_readable_line() -> None:
+    with pytest.raises(Problem, match="2 workers share .*, or load Celeriac's support") as problem:
+        drain(Workers(node(), node(pid=900)), Line())
+    # The traceback of a cause would be shown as evidence.
+    assert problem.value.__cause__ is None
+
+
 def test_a_support_module_that_does_not_answer_is_no_problem() -> None:
     queues = iter([[{"name": "celery"}], []])
     _, answers = node(cancel_consumer={"ok": "gone"}, reserved=[], active=[])

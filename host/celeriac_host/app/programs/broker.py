@@ -70,7 +70,7 @@ def stop_consuming(control: Control, request: Dict[str, Any], line: Line) -> Tup
     try:
         worker = find(control, request)
     except SameName as same:
-        raise Problem("%s, or load Celeriac's support module in it" % same) from same
+        raise Problem("%s, or load Celeriac's support module in it" % same) from None
     line.ask("found", {"node": worker.node, "queues": worker.queues})
     for _ in range(CANCEL_TRIES):
         cancel_all(control, worker)
