@@ -280,7 +280,7 @@ def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
 
 
 def test_workers_with_one_name_and_without_the_module_have_one_readable_line() -> None:
-    with pytest.raises(Problem, match="2 workers share .*, or load Celeriac's support") as problem:
+    with pytest.raises(Problem, match=r"2 workers share .*, or load Celeriac's support") as problem:
         drain(Workers(node(), node(pid=900)), Line())
     # The traceback of a cause would be shown as evidence.
     assert problem.value.__cause__ is None
