@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -204,9 +206,60 @@ class Loaded:
 LOADED = ["celery", "worker", "-I", "celeriac_support"]
 
 
+@pytest.fixture(autouse=True)
+def nodenames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's, which is not installed here."""
+    host = socket.gethostname()
+
+    def default_nodename(given: str | None) -> str:
+        name, _, rest = (given or "").rpartition("@")
+        return f"{name or 'celery'}@{rest or host}"
+
+    def host_format(name: str) -> str:
+        if "%d" in name:
+            raise ValueError("no such key")
+        return name.replace("%h", host)
+
+    names = SimpleNamespace(default_nodename=default_nodename, host_format=host_format)
+    monkeypatch.setitem(sys.modules, "celery.utils.nodenames", names)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("celery -A app worker", HERE),
+        ("celery -A app worker -n links@%h -c 2", f"links@{HERE[7:]}"),
+        ("celery -A worker_app worker -nlinks@%h", f"links@{HERE[7:]}"),
+        ("celery -A app worker --hostname=a@b --hostname c@d", "c@d"),
+        ("celery -A app worker -n x@%d", None),
+        # As its title shows it, with setproctitle.
+        ("[celeryd: w@h:MainProcess] -active- (worker -n w@h)", "w@h"),
+    ],
+)
+def test_the_node_name_is_that_of_the_command_line(line: str, name: str | None) -> None:
+    assert remote_control.name_of(line.split()) == name
+    assert remote_control.name_of([line]) == name
+
+
+def test_a_worker_without_the_module_gets_no_unknown_command() -> None:
+    asked: List[Any] = []
+    workers = Workers(node())
+    told = workers.broadcast
+
+    def broadcast(command: str, **more: Any) -> List[Dict[str, Any]]:
+        asked.append((command, more["destination"]))
+        return told(command, **more)
+
+    workers.broadcast = broadcast  # type: ignore[method-assign]
+    request = {**REQUEST, "argv": [*LOADED, "-n", "links@%h"]}
+    control = Control(workers, Connection())
+    assert remote_control.find_run(control, request) is None
+    assert asked == [("celeriac_consumers", [f"links@{HERE[7:]}"])]
+
+
 def test_a_worker_with_the_support_module_is_found_without_waiting_for_all() -> None:
     ours, other = Loaded(), Loaded("beef")
-    workers = Workers((HERE, other.answers()), (HERE[:-1], ours.answers()))
+    workers = Workers((f"other@{HERE[7:]}", other.answers()), (HERE, ours.answers()))
     line = Line()
     assert drain(Workers((HERE, ours.answers())), line, argv=LOADED)["end"] == "drained"
     found = {"node": HERE, "queues": ["celery", "links"], "byRun": True}

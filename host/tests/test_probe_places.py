@@ -84,6 +84,9 @@ def test_answers_of_a_worker_that_somebody_restarts_meanwhile_are_the_units() ->
     assert asked == ["run", "run"]
     now[0] = ""
     assert [runs.has(each) for each in ("", "three")] == [False, False]
+    # systemd did not answer then.
+    now[0] = "three"
+    assert runs.has("three")
 
 
 def test_the_run_of_a_unit_is_what_systemd_says_when_it_is_asked(host: Host) -> None:

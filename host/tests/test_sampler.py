@@ -500,9 +500,18 @@ def test_an_undo_of_what_an_earlier_version_kept(here: Host, journal_folder: str
 
 def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:
     work.tick(here)
-    start_sampler.do(operation("/"), here, Journal(journal_folder).step(0))
-    assert sampling.seen(here.state, UNIT)["ticks"] == 0
-    assert sampling.seen(here.state, UNIT)["cursor"]
+    work.tick(here)
+    step = Journal(journal_folder).step(0)
+    start_sampler.do(operation("/"), here, step)
+    before = sampling.seen(here.state, UNIT)
+    assert (before["ticks"], bool(before["cursor"])) == (2, True)
+    work.tick(here)
+    assert sampling.seen(here.state, UNIT)["ticks"] == 1
+    work.tick(here)
+    # So does the one before, if it comes back: its soak begins anew.
+    start_sampler.undo(operation("/"), here, step)
+    work.tick(here)
+    assert sampling.seen(here.state, UNIT)["ticks"] == 1
 
 
 def test_a_release_that_is_not_soaked_ends_them_and_its_undo_goes_on(
@@ -517,7 +526,8 @@ def test_a_release_that_is_not_soaked_ends_them_and_its_undo_goes_on(
     assert not sampler_timer.is_armed()
     for _ in range(2):
         assert stop_sampler.undo(args, here, step) is not None
-        assert sampling.read(here.state, UNIT) == before
+        again = sampling.read(here.state, UNIT)
+        assert before and again and {**again, "begun": before["begun"]} == before
         assert sampler_timer.is_armed()
 
 

@@ -116,7 +116,7 @@ test('rollback needs the host alone', async () => {
   expect(again.err).toContain('nothing was released on this host');
 });
 
-test('deploy --verify goes back when the gate fails', async () => {
+test('deploy --verify goes back when the gate fails', { tags: ['nightly'] }, async () => {
   const failing = ['--gate', 'task', '--gate-task', 'tasks.process_job'];
   const args = ['--gate-args', '[null, 0, 0, "error"]'];
   const words = ['deploy', ...worker, '--verify', ...gate, ...failing, ...args, '--json'];

@@ -6,7 +6,6 @@ Undo: samples go on for the release before, or end; those that were taken stay.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from celeriac_host.state import sampler_timer, sampling
@@ -26,8 +25,6 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     paths = None if before is None else before.get("paths", [])
     journal.keep("sampled", {"paths": paths, "soakSeconds": wanted})
     sampler_timer.start(host, unit, args["paths"], args["soakSeconds"])
-    with suppress(OSError):
-        sampling.see(host.state, unit, {**sampling.seen(host.state, unit), "ticks": 0})
     return f"a sample of {unit} every minute"
 
 

@@ -93,11 +93,14 @@ def sample(
         "journal": counted,
         "disk": _disks(record.get("paths")),
     }
-    ticks = before.get("ticks")
+    begun = record.get("begun")
+    # The release before has its own.
+    ticks = before.get("ticks") if before.get("begun") == begun else 0
     return taken, {
         "cursor": cursor,
         "at": taken["at"],
         "ledger": release,
+        "begun": begun,
         "ticks": (ticks if isinstance(ticks, int) else 0) + 1,
         "totals": _totals(before.get("totals"), counted),
         "last": before.get("last") if seen is None else _last(taken),

@@ -2,8 +2,8 @@
 
 A unit is sampled from the release on that changed it until that release is proven or undone. The
 record names the file systems to watch, and how long the soak is to be (`soakSeconds`; older records
-lack it). What the last tick saw is in `sampled/<unit>.seen`; without
-it, the next sample lacks what needs two ticks.
+lack it), and which beginning it is (`begun`). What the last tick saw is in `sampled/<unit>.seen`;
+without it, the next sample lacks what needs two ticks.
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def fact(state: str, unit: str) -> dict[str, Any]:
 def want(state: str, unit: str, paths: Sequence[str], soak_seconds: float | None = None) -> None:
     """Has a unit sampled, durably. Raises OSError."""
     os.makedirs(os.path.join(state, FOLDER), 0o700, exist_ok=True)
-    record = {"unit": unit, "paths": list(paths), "soakSeconds": soak_seconds}
+    record = {
+        "unit": unit,
+        "paths": list(paths),
+        "soakSeconds": soak_seconds,
+        # Its samples are counted anew, by the sampler alone: it may be at work now.
+        "begun": os.urandom(8).hex(),
+    }
     content = json.dumps(record).encode("ascii")
     files.write(_path(state, unit + ".json"), content, 0o600, os.geteuid(), os.getegid())
 

@@ -12,6 +12,8 @@ from celeriac_host.system import files
 from celeriac_host.system.errors import Fault
 
 VERSION = 1
+# Those before it, too.
+READABLE = tuple(str(each) for each in range(1, VERSION + 1))
 NAME = "version"
 
 
@@ -25,7 +27,7 @@ def require(state: str) -> None:
         return
     except OSError as error:
         raise Fault(f"cannot read {path}: {error.strerror}; nothing was changed") from None
-    if found != str(VERSION):
+    if found not in READABLE:
         raise Fault(
             f"the state in {state} has version {found[:20]!r}, and this Celeriac reads version"
             f" {VERSION}; nothing was changed",

@@ -3,8 +3,10 @@
 Python 3.6 and later, Celery 4.4 and later.
 """
 
+import re
 import socket
 import time
+from importlib import import_module
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from celeriac_host.app.programs.app_side import Problem, line_of
@@ -82,10 +84,10 @@ class Control:
             raise Problem("no worker with the node name %s reports this invocation" % node)
         return [str(queue) for queue in heard[1]["queues"]]
 
-    def find_run(self, invocation: str) -> Optional[Worker]:
-        """The worker of this run of the unit, if its support module answers soon."""
+    def find_run(self, node: str, invocation: str) -> Optional[Worker]:
+        """The worker of this run of the unit with this name, if its support module answers soon."""
         wish = {"invocation": invocation}
-        heard = self._first(CONSUMERS, None, _has_queues, RUN_SECONDS, wish)
+        heard = self._first(CONSUMERS, [node], _has_queues, RUN_SECONDS, wish)
         return None if heard is None else Worker(heard[0], list(map(str, heard[1]["queues"])))
 
     def count(self, node: str, command: str, seconds: float) -> List[Any]:
@@ -167,10 +169,26 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
 def find_run(control: Control, request: Dict[str, Any]) -> Optional[Worker]:
     """The worker of this run of the unit, if it loads the support module and answers.
 
-    Much faster than to wait for the answers of all; but others may have the same node name.
+    Much faster than to wait for the answers of all; but others may have the same node name. Only
+    they are asked: a worker without the module logs an unknown command as an error.
     """
-    loads = any(SUPPORT in word for word in request["argv"])
-    return control.find_run(request["invocation"]) if loads and request["invocation"] else None
+    if not any(SUPPORT in word for word in request["argv"]) or not request["invocation"]:
+        return None
+    node = name_of(request["argv"])
+    return None if node is None else control.find_run(node, request["invocation"])
+
+
+def name_of(argv: List[str]) -> Optional[str]:
+    """The node name that Celery gives a worker with this command line; None: it is not sure."""
+    words = " ".join(argv).partition("worker")[2]
+    given = re.findall(r"(?:^|\s)(?:-n\s*|--hostname[=\s])(\S+)", words)
+    try:
+        names = import_module("celery.utils.nodenames")
+        return str(
+            names.host_format(names.default_nodename(given[-1].rstrip(")") if given else None))
+        )
+    except Exception:
+        return None
 
 
 def is_it(said: Any, request: Dict[str, Any]) -> bool:
