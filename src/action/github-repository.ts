@@ -48,10 +48,18 @@ export async function runGithubAction(
 }
 
 function describe(error: unknown, needs: string): string {
-  const { status, message } = error as { readonly status?: unknown; readonly message?: unknown };
+  const { status, message, errors } = error as {
+    readonly status?: unknown;
+    readonly message?: unknown;
+    readonly errors?: unknown;
+  };
   const text = toOneLine(typeof message === 'string' ? message : String(error));
   if (status === 403 || status === 404) {
     return `GitHub refused with status ${status}: ${text}; the job needs ${needs}`;
+  }
+  // GraphQL refuses with status 200.
+  if (Array.isArray(errors) && errors.some(({ type }) => type === 'FORBIDDEN')) {
+    return `GitHub refused: ${text}; the job needs ${needs}`;
   }
   return typeof status === 'number' ? `GitHub answered with status ${status}: ${text}` : text;
 }

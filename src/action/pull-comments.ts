@@ -1,17 +1,11 @@
 import type { PlanComment } from '../report/plan-comment.ts';
 import type { GithubRepository } from './github-repository.ts';
-
-/** Comments of one page, and the most pages that are searched. */
-const perPage = 100;
-const mostPages = 30;
+import { findOwn, type PageOfPosts, type Post, postFields } from './own-posts.ts';
 
 /** A comment as GitHub lists it. */
-interface ListedComment {
+interface ListedComment extends Post {
   readonly databaseId: number;
   readonly url: string;
-  readonly body: string;
-  readonly viewerDidAuthor: boolean;
-  readonly author: { readonly __typename: string; readonly login: string } | null;
 }
 
 /** One page of the comments of a pull request. */
@@ -19,22 +13,18 @@ interface CommentPage {
   readonly viewer: { readonly login: string };
   readonly repository: {
     readonly pullRequest: {
-      readonly comments: {
-        readonly nodes: readonly ListedComment[];
-        readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
-      };
+      readonly comments: Omit<PageOfPosts<ListedComment>, 'viewer'>;
     } | null;
   } | null;
 }
 
-/** GitHub alone can tell whose a comment is: REST does not tell the token who it is. */
 const pageQuery = `
   query ($owner: String!, $repo: String!, $number: Int!, $first: Int!, $after: String) {
     viewer { login }
     repository(owner: $owner, name: $repo) {
       pullRequest(number: $number) {
         comments(first: $first, after: $after) {
-          nodes { databaseId url body viewerDidAuthor author { __typename login } }
+          nodes { databaseId url ${postFields} }
           pageInfo { hasNextPage endCursor }
         }
       }
@@ -55,7 +45,7 @@ export async function keepComment(
   { marker, body }: Pick<PlanComment, 'marker' | 'body'>,
 ): Promise<KeptComment> {
   const { rest, at } = github;
-  const found = await findOwn(github, pull, marker);
+  const found = await findComment(github, pull, marker);
   if (found === null) {
     const made = await rest.issues.createComment({ ...at, issue_number: pull, body });
     return { did: 'wrote', url: made.data.html_url };
@@ -67,32 +57,14 @@ export async function keepComment(
   return { did: 'updated', url };
 }
 
-/** The oldest of this token's own: anybody may write the marker into a comment of theirs. */
-async function findOwn(
+const findComment = (
   { graphql, at }: GithubRepository,
   pull: number,
   marker: string,
-): Promise<ListedComment | null> {
-  let after: string | null = null;
-  for (let page = 0; page < mostPages; page += 1) {
-    const found: CommentPage = await graphql<CommentPage>(pageQuery, {
-      ...at,
-      number: pull,
-      first: perPage,
-      after,
-    });
+): Promise<ListedComment | null> =>
+  findOwn('comments', marker, async (page) => {
+    const found = await graphql<CommentPage>(pageQuery, { ...at, number: pull, ...page });
     const comments = found.repository?.pullRequest?.comments;
     if (comments === undefined) throw new Error(`there is no pull request ${pull}`);
-    const own = comments.nodes.find(
-      (comment) => isOwn(comment, found.viewer.login) && comment.body.startsWith(marker),
-    );
-    if (own !== undefined) return own;
-    if (!comments.pageInfo.hasNextPage) return null;
-    after = comments.pageInfo.endCursor;
-  }
-  throw new Error(`searched ${mostPages * perPage} comments; wrote none, to write no second one`);
-}
-
-/** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
-const isOwn = ({ viewerDidAuthor, author }: ListedComment, viewer: string): boolean =>
-  viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
+    return { ...comments, viewer: found.viewer.login };
+  });

@@ -11,7 +11,7 @@ import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
-import { ConfigError } from '../model/errors.ts';
+import { ConfigError, GateError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
@@ -81,7 +81,9 @@ export async function runAction<Name extends ActionName>(
     reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
     keepPlan(view.message);
     // The message names the action itself.
-    await tell(`${title.slice(name.length + 2)}. ${message}`, true);
+    // A problem that an earlier run told of is told again only to those who want to hear each end.
+    const isNew = !(error instanceof GateError && error.isOld);
+    await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
     process.exitCode = 1;
   }
   await reporter.flush();

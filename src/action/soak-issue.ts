@@ -4,20 +4,39 @@ import { soakIssueInputs } from '../config/soak-issue-inputs.ts';
 import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
 import { openedBody, type SoakIssue, soakIssueOf, updatedBody } from '../report/soak-issue.ts';
 import { type GithubRepository, openRepository, runGithubAction } from './github-repository.ts';
+import { findOwn, type PageOfPosts, type Post, postFields } from './own-posts.ts';
 
-/** Issues of one page, and the most pages that are searched for the one about a release. */
-const perPage = 100;
-const mostPages = 20;
 /** The runner's clock and GitHub's may differ. */
 const searchMarginSeconds = 86_400;
 
 /** An issue as GitHub lists it. */
-interface FoundIssue {
+interface ListedIssue extends Post {
   readonly number: number;
   readonly url: string;
   readonly title: string;
-  readonly body: string;
 }
+
+/** One page of the issues of a repository. */
+interface IssuePage {
+  readonly viewer: { readonly login: string };
+  readonly repository: { readonly issues: Omit<PageOfPosts<ListedIssue>, 'viewer'> } | null;
+}
+
+/** Open and closed ones, without pull requests. */
+const pageQuery = `
+  query ($owner: String!, $repo: String!, $since: DateTime!, $first: Int!, $after: String) {
+    viewer { login }
+    repository(owner: $owner, name: $repo) {
+      issues(
+        first: $first, after: $after, filterBy: { since: $since }
+        orderBy: { field: CREATED_AT, direction: ASC }
+      ) {
+        nodes { number url title ${postFields} }
+        pageInfo { hasNextPage endCursor }
+      }
+    }
+  }
+`;
 
 /** Opens an issue about a release that failed its soak, or updates the one that there is. */
 export const reportSoakIssue = (): Promise<void> =>
@@ -41,10 +60,12 @@ export const reportSoakIssue = (): Promise<void> =>
 /** The issues of the repository that the run belongs to. */
 class Issues {
   readonly #rest: GithubRepository['rest'];
+  readonly #graphql: GithubRepository['graphql'];
   readonly #at: GithubRepository['at'];
 
-  constructor({ rest, at }: GithubRepository) {
+  constructor({ rest, graphql, at }: GithubRepository) {
     this.#rest = rest;
+    this.#graphql = graphql;
     this.#at = at;
   }
 
@@ -71,23 +92,17 @@ class Issues {
   }
 
   /** The oldest, if two runs opened one at the same time. Closed ones, too: somebody has seen it. */
-  async #find(marker: string, since: number): Promise<FoundIssue | null> {
-    for (let page = 1; page <= mostPages; page += 1) {
-      const { data } = await this.#rest.issues.listForRepo({
+  #find(marker: string, since: number): Promise<ListedIssue | null> {
+    return findOwn('issues', marker, async (page) => {
+      const found = await this.#graphql<IssuePage>(pageQuery, {
         ...this.#at,
-        state: 'all',
         since: new Date(since * 1000).toISOString(),
-        sort: 'created',
-        direction: 'asc',
-        per_page: perPage,
-        page,
+        ...page,
       });
-      for (const { number, html_url: url, title, body, pull_request: change } of data) {
-        if (change === undefined && body?.startsWith(marker)) return { number, url, title, body };
-      }
-      if (data.length < perPage) return null;
-    }
-    throw new Error(`searched ${mostPages * perPage} issues; opened none, to open no second one`);
+      const { issues } = found.repository ?? {};
+      if (issues === undefined) throw new Error('the token cannot read the repository');
+      return { ...issues, viewer: found.viewer.login };
+    });
   }
 
   #tell(what: string, url: string): void {

@@ -52,11 +52,20 @@ export class GateError extends Error {
   readonly check: string;
   readonly evidence: readonly string[];
   readonly next: string;
+  /** An earlier run found the same and told of it; this one only fails again. */
+  readonly isOld: boolean;
 
-  constructor(check: string, problem: string, evidence: readonly string[], next: string) {
+  constructor(
+    check: string,
+    problem: string,
+    evidence: readonly string[],
+    next: string,
+    { isOld = false }: { readonly isOld?: boolean } = {},
+  ) {
     super(problem);
     this.check = check;
     this.evidence = evidence;
     this.next = next;
+    this.isOld = isOld;
   }
 }

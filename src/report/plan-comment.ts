@@ -1,5 +1,6 @@
 import {
   type CodeChange,
+  type PlannedAction,
   type PlannedPart,
   type PlannedStep,
   type PlanReport,
@@ -71,13 +72,14 @@ export function renderPlanComment(
 
 function render(reports: readonly PlanReport[], context: PlanContext, lines: number): string {
   const hosts = [...new Set([...reports.map(({ host }) => host), ...context.hosts])].sort();
+  const wanted = plannedActions.filter((action) => reports.some((each) => each.action === action));
   const about = hosts.map((host) => {
     const own = plannedActions.flatMap((action) =>
       reports.filter((report) => report.host === host && report.action === action),
     );
     return own.length === 0
       ? renderUnplanned(host, context)
-      : renderHost(host, own, context, lines);
+      : renderHost(host, own, wanted, context, lines);
   });
   const intro = `Merging ${codeSpan(context.head.slice(0, 7))} into ${codeSpan(context.base)} would do this; ${runLink(context, 'this run')} changed nothing.`;
   return ['## What merging changes', intro, incomplete(reports, context), ...about]
@@ -91,31 +93,44 @@ function incomplete(reports: readonly PlanReport[], context: PlanContext): strin
   if (reports.length === 0 && context.hosts.length === 0) {
     return `**There is no plan: ${runLink(context, 'the run')} says why.**`;
   }
-  const isTold = result === '' || result === 'success' || reports.some(({ failure }) => failure);
+  const isTold = isWhole(context) || reports.some(({ failure }) => failure !== null);
   return isTold
     ? ''
     : `**The plan is not whole: its job ended with ${codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
 
+/** As far as GitHub says. */
+const isWhole = ({ result }: PlanContext): boolean => result === '' || result === 'success';
+
 const renderUnplanned = (host: string, context: PlanContext): string =>
   `### ${silentMarkdown(host)}\n\n**There is no plan: ${runLink(context, 'the run')} says why.**`;
 
+/**
+ * @param wanted the actions of which any host has a plan: a host that lacks one lost it, such as by the
+ * end of its process
+ */
 function renderHost(
   host: string,
   reports: readonly PlanReport[],
+  wanted: readonly PlannedAction[],
   context: PlanContext,
   lines: number,
 ): string {
   const parts = reports.flatMap((report) => report.parts);
   const sections = sectionsOf(reports);
   const failed = reports.filter(({ failure }) => failure !== null);
+  const own = new Set(reports.map(({ action }) => action));
+  const lost = wanted.filter((action) => !own.has(action));
+  // All hosts may have lost the same one; which the workflow plans is not known here.
+  const mayLack = !isWhole(context) && own.size < plannedActions.length;
   const text = [
     `### ${silentMarkdown(host)}`,
     headline(
       sections.map(({ title }) => title),
-      failed.length > 0,
+      failed.length > 0 || lost.length > 0 || mayLack,
     ),
     ...failed.map(renderFailed),
+    ...lost.map((action) => `**No plan of ${action}: ${runLink(context, 'the run')} says why.**`),
     reports.some(({ access }) => access === 'change')
       ? `**The key of this plan may also change the host.** Give the plan [a key that may only look](${context.keyPage}).`
       : '',

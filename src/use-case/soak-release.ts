@@ -84,6 +84,8 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
     rolledBackTo === null
       ? 'deploy a release that mends it, or roll back with `roll-back: previous` of deploy-worker.'
       : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that mends it.`,
+    // Without a verdict of this run, an earlier one recorded it. That it went back now is news.
+    { isOld: verdict === null && rolledBackTo === null },
   );
 
 /** Whether this run found the failure, or one that was perhaps cut off before it could go back. */

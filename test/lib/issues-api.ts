@@ -1,3 +1,4 @@
+import { itself } from './comments-api.ts';
 import { type Answer, GithubApi, type SeenRequest } from './github-api.ts';
 
 export interface StoredIssue {
@@ -9,6 +10,8 @@ export interface StoredIssue {
   readonly updatedAt: number;
   /** A pull request is listed among the issues. */
   readonly isChange: boolean;
+  /** As GraphQL names an author; an app is without `[bot]`. */
+  readonly author: { readonly __typename: 'User' | 'Bot'; readonly login: string } | null;
 }
 
 const repository = '/repos/someone/slideshow/issues';
@@ -17,6 +20,8 @@ const repository = '/repos/someone/slideshow/issues';
 export class IssuesApi extends GithubApi {
   readonly issues: StoredIssue[] = [];
   readonly repository = 'someone/slideshow';
+  /** What GraphQL answers instead. */
+  refusal: object | null = null;
 
   static async open(): Promise<IssuesApi> {
     const api = new IssuesApi();
@@ -34,16 +39,17 @@ export class IssuesApi extends GithubApi {
       createdAt: now,
       updatedAt: now,
       isChange: false,
+      author: itself,
       ...issue,
     };
     this.issues.push(added);
     return added;
   }
 
-  protected override answer({ method, path, query, body }: SeenRequest): Answer {
+  protected override answer({ method, path, body }: SeenRequest): Answer {
     const number = Number(path.slice(repository.length + 1));
     const found = this.issues.find((issue) => issue.number === number);
-    if (method === 'GET' && path === repository) return { status: 200, body: this.#list(query) };
+    if (method === 'POST' && path === '/graphql') return this.#list(body as GraphqlRequest);
     if (!isWhole(body)) return { status: 422, body: { message: 'Validation Failed' } };
     if (method === 'POST' && path === repository) {
       return { status: 201, body: this.#shown(this.add({ ...body })) };
@@ -55,24 +61,51 @@ export class IssuesApi extends GithubApi {
     return { status: 404, body: { message: 'Not Found' } };
   }
 
-  #list(query: Readonly<Record<string, string>>): readonly object[] {
-    const size = Number(query.per_page ?? 30);
-    const from = (Number(query.page ?? 1) - 1) * size;
-    const since = query.since === undefined ? 0 : Date.parse(query.since) / 1000;
-    return this.issues
-      .filter(
-        ({ state, updatedAt }) => (query.state === 'all' || state === 'open') && updatedAt >= since,
-      )
-      .toSorted((a, b) => (query.direction === 'asc' ? 1 : -1) * (a.createdAt - b.createdAt))
-      .slice(from, from + size)
-      .map((issue) => this.#shown(issue));
+  #list({ query, variables }: GraphqlRequest): Answer {
+    if (this.refusal !== null) return { status: 200, body: this.refusal };
+    const { owner, repo, since, first, after } = variables;
+    const isHere = `${owner}/${repo}` === this.repository;
+    const listed = this.issues
+      .filter(({ updatedAt, isChange }) => !isChange && updatedAt >= Date.parse(since) / 1000)
+      .toSorted(
+        (a, b) => (query.includes('direction: ASC') ? 1 : -1) * (a.createdAt - b.createdAt),
+      );
+    const from = Number(after ?? 0);
+    const issues = {
+      nodes: listed.slice(from, from + first).map(({ number, title, body, author }) => ({
+        number,
+        url: urlOf(number),
+        title,
+        body,
+        viewerDidAuthor: author === itself,
+        author,
+      })),
+      pageInfo: { hasNextPage: from + first < listed.length, endCursor: String(from + first) },
+    };
+    const data = {
+      viewer: { login: 'github-actions[bot]' },
+      repository: isHere ? { issues } : null,
+    };
+    return { status: 200, body: { data } };
   }
 
-  #shown({ number, title, body, state, isChange }: StoredIssue): object {
-    const html_url = `https://forge.test/someone/slideshow/issues/${number}`;
-    return { number, title, body, state, html_url, ...(isChange && { pull_request: {} }) };
+  #shown({ number, title, body, state }: StoredIssue): object {
+    return { number, title, body, state, html_url: urlOf(number) };
   }
 }
+
+interface GraphqlRequest {
+  readonly query: string;
+  readonly variables: {
+    readonly owner: string;
+    readonly repo: string;
+    readonly since: string;
+    readonly first: number;
+    readonly after: string | null;
+  };
+}
+
+const urlOf = (number: number): string => `https://forge.test/someone/slideshow/issues/${number}`;
 
 /** Title and body, and nothing else. */
 function isWhole(content: unknown): content is { readonly title: string; readonly body: string } {

@@ -112,7 +112,10 @@ describe('soak-issue, as its committed bundle', () => {
     const given = { 'github-token': api.token, 'soak-report': JSON.stringify(failed) };
     const run = await runBundle('soak-issue', given, { env: { GITHUB_API_URL: api.url } });
     expect(run.code, run.log).toBe(0);
-    expect(api.requests.map(({ method }) => method)).toEqual(['GET', 'POST']);
+    expect(api.requests.map(({ path }) => path)).toEqual([
+      '/graphql',
+      '/repos/someone/slideshow/issues',
+    ]);
     expect(run.outputs.issue).toBe('https://forge.test/someone/slideshow/issues/1');
   });
 

@@ -60,6 +60,19 @@ it('pins an action to the same commit everywhere', () => {
   expect([...pins].filter(([, commits]) => commits.size > 1)).toEqual([]);
 });
 
+// A group has one pending run: a second one that waits cancels it.
+it('lets no workflow push out a waiting run of another', () => {
+  const groups = writers.map((file) => {
+    const { concurrency } = parse(read(file)) as { readonly concurrency: { group: string } };
+    return concurrency.group.replace('inputs.host || ', '');
+  });
+  expect(groups).toHaveLength(new Set(groups).size);
+});
+
+it('has a roll-back and a soak wait on the host for a deploy that takes long', () => {
+  for (const file of ['rollback.yml', 'soak.yml']) expect(read(file)).toMatch(/lock-timeout: 25m/);
+});
+
 it('confirms a release by checks, whatever the fleet file says', () => {
   const whole = parse(readFileSync(join(root, 'action.yml'), 'utf8')) as {
     readonly inputs: object;

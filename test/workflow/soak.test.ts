@@ -73,8 +73,8 @@ it('opens one issue for a release that failed, and keeps it up to date', {
   );
   await sample();
   for (const [asked, round] of [
-    [['GET', 'POST'], 1],
-    [['GET'], 2],
+    [['/graphql', `/repos/${api.repository}/issues`], 1],
+    [['/graphql'], 2],
   ] as const) {
     const run = await runWorkflow('soak.yml', 'schedule', machine, { env, token: api.token });
     expect(run.code, run.lines.join('\n')).toBe(1);
@@ -84,7 +84,7 @@ it('opens one issue for a release that failed, and keeps it up to date', {
       { title: `Release 2 of ${UNIT} failed its soak`, state: 'open' },
     ]);
     expect(
-      api.requests.splice(0).map(({ method }) => method),
+      api.requests.splice(0).map(({ path }) => path),
       `round ${round}`,
     ).toEqual(asked);
   }

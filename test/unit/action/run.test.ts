@@ -41,7 +41,11 @@ beforeEach(() => {
 });
 
 /** The action's own program, as a runner starts it. Its key is refused before it connects. */
-async function run(action: string, inputs: Readonly<Record<string, string>>) {
+async function run(
+  action: string,
+  inputs: Readonly<Record<string, string>>,
+  program: readonly string[] = [join(root, 'actions', action, 'main.ts')],
+) {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-run-'));
   const [output, summary] = ['output', 'summary'].map((name) => join(folder, name)) as [
     string,
@@ -51,7 +55,7 @@ async function run(action: string, inputs: Readonly<Record<string, string>>) {
   const given = { host: 'vps.example.com', 'known-hosts': 'x', 'ssh-key': key, ...inputs };
   const env = Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]);
   try {
-    const child = spawn(process.execPath, [join(root, 'actions', action, 'main.ts')], {
+    const child = spawn(process.execPath, [...program], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
@@ -93,6 +97,26 @@ it('tells the webhook of a step that failed', async () => {
   expect(text).toMatch(/\nhttps:\/\/forge\.test\/someone\/slideshow\/actions\/runs\/4711$/);
   expect(text).not.toContain(key);
   expect(shown).not.toContain(secretPath);
+});
+
+it.each([
+  [true, 'problems', 0],
+  [false, 'problems', 1],
+  [true, 'always', 1],
+])('fails, and tells of it if it is news (old: %s, %s)', async (isOld, when, times) => {
+  const [action, errors] = ['action/run.ts', 'model/errors.ts'].map((path) =>
+    JSON.stringify(join(root, 'src', path)),
+  );
+  const body = `import { runAction } from ${action};
+    import { GateError } from ${errors};
+    await runAction('verify', async () => {
+      throw new GateError('soak', 'Release 7 failed.', [], 'x', { isOld: ${isOld} });
+    });`;
+  const node = ['--input-type=module', '--eval', body];
+  const { code, shown } = await run('verify', { webhook: address, 'webhook-when': when }, node);
+  expect(code).toBe(1);
+  expect(shown).toMatch(/^::error.*Release 7 failed/m);
+  expect(told).toHaveLength(times);
 });
 
 it('only warns when the webhook cannot be told, without its address', async () => {

@@ -104,17 +104,13 @@ describe('a release that failed', () => {
     const since = new Date((begin + 3600 - 86_400) * 1000).toISOString();
     expect(api.requests).toEqual([
       {
-        method: 'GET',
-        path,
-        query: {
-          state: 'all',
-          since,
-          sort: 'created',
-          direction: 'asc',
-          per_page: '100',
-          page: '1',
+        method: 'POST',
+        path: '/graphql',
+        query: {},
+        body: {
+          query: expect.stringContaining('filterBy: { since: $since }'),
+          variables: { owner: 'someone', repo: 'slideshow', since, first: 100, after: null },
         },
-        body: null,
       },
       {
         method: 'POST',
@@ -139,7 +135,7 @@ describe('a release that failed', () => {
     const { code, log } = await publish(report);
     expect(code).toBe(0);
     expect(log).toContain('issues/1 says it already');
-    expect(api.requests.map(({ method }) => method)).toEqual(['GET', 'POST', 'GET']);
+    expect(api.requests.map(({ path: asked }) => asked)).toEqual(['/graphql', path, '/graphql']);
   });
 
   it('keeps its evidence when a later run knows less, and says what became of it', async () => {
@@ -162,13 +158,30 @@ describe('a release that failed', () => {
     expect(api.issues).toMatchObject([{ state: 'closed', number: 1 }]);
   });
 
+  it('has an issue of its own beside those of others that begin with its marker', async () => {
+    api.add({ body: `${marker}\nMine.`, author: { __typename: 'User', login: 'mallory' } });
+    const login = 'github-actions';
+    api.add({ body: `${marker}\nMine.`, state: 'closed', author: { __typename: 'User', login } });
+    api.add({ body: `${marker}\nMine.`, author: { __typename: 'Bot', login: 'renovate' } });
+    api.add({ body: `${marker}\nOf somebody who is gone.`, author: null });
+    const before = structuredClone(api.issues);
+    await publish(report);
+    await publish({ ...report, rolledBackTo: 5 });
+    expect(api.issues.slice(0, 4)).toEqual(before);
+    expect(api.issues).toHaveLength(5);
+    expect(api.issues[4]?.body).toContain('It was rolled back');
+  });
+
   it('is found on a later page, and not in a pull request or a quotation', async () => {
     api.add({ body: `${marker}\nA change.`, isChange: true, createdAt: 1 });
     api.add({ body: `> ${marker}`, createdAt: 2 });
     for (let each = 0; each < 120; each += 1) api.add({ createdAt: 3 + each });
     api.add({ body: `${marker}\nThis one.`, createdAt: 500 });
     await publish(report);
-    expect(api.requests.map(({ query }) => query.page)).toEqual(['1', '2', undefined]);
+    expect(api.requests.map(({ path: asked }) => asked).slice(0, 2)).toEqual([
+      '/graphql',
+      '/graphql',
+    ]);
     expect(api.requests[2]).toMatchObject({ method: 'PATCH', path: `${path}/123` });
   });
 
@@ -230,6 +243,18 @@ describe('a refusal of GitHub is one annotation, without the token', () => {
     expect(log).not.toMatch(/^\s+at .*:\d+:\d+/m);
   });
 
+  it('of a token that may not even read them, which GraphQL says with status 200', async () => {
+    const message = 'Resource not accessible by integration';
+    api.refusal = { data: null, errors: [{ type: 'FORBIDDEN', message }] };
+    const { code, log } = await publish(report);
+    expect(code).toBe(1);
+    expect(log.match(/^::error/gm)).toHaveLength(1);
+    expect(log).toContain(message);
+    expect(log).toContain('the job needs `issues: write`');
+    expect(log).not.toMatch(shownToken);
+    expect(api.issues).toEqual([]);
+  });
+
   it('of a wrong token', async () => {
     const { code, log } = await publish(report, 'ghs_another');
     expect(code).toBe(1);
@@ -241,6 +266,6 @@ describe('a refusal of GitHub is one annotation, without the token', () => {
   it('and of an answer that nobody expects, after which no second issue is opened', async () => {
     api.failure = { status: 500, message: 'x' };
     expect((await publish(report)).code).toBe(1);
-    expect(api.requests.map(({ method }) => method)).toEqual(['GET']);
+    expect(api.requests.map(({ path: asked }) => asked)).toEqual(['/graphql']);
   });
 });

@@ -168,6 +168,18 @@ const cases: Readonly<Record<string, readonly [readonly PlanReport[], Partial<Pl
   ],
   hostile: [[hostile]],
   'no-plan': [[], { result: 'failure' }],
+  'two-hosts-one-lost-its-cleanup': [
+    [
+      { ...idle, host: 'web1' },
+      { ...jobs, host: 'web1' },
+      { ...idle, host: 'web2' },
+    ],
+    { result: 'failure', hosts: ['web1', 'web2'] },
+  ],
+  'one-host-lost-its-cleanup': [
+    [report({ action: 'provision' }, part({ subject: '/swapfile' })), idle],
+    { result: 'failure' },
+  ],
   'not-whole': [[swap], { result: 'cancelled' }],
 };
 
@@ -192,6 +204,17 @@ describe('the comment', () => {
       '#### Found',
     ]);
     expect(body).toContain('**Changes: unit, swap, code, dependencies, restart, jobs.**');
+  });
+
+  it('does not say that there is nothing to change on a host that lost a plan', () => {
+    for (const name of ['two-hosts-one-lost-its-cleanup', 'one-host-lost-its-cleanup']) {
+      const [reports, own] = cases[name] ?? [[]];
+      const { body } = renderPlanComment(reports, { ...context, ...own });
+      expect(body).not.toContain('Nothing to change.');
+    }
+    const { body } = renderPlanComment(cases['two-hosts-one-lost-its-cleanup']?.[0] ?? [], context);
+    const [, web2 = ''] = body.split('### web2');
+    expect(web2).toContain('**No plan of cleanup: [the run]');
   });
 
   it('calls nobody, refers to no issue and breaks nothing, whatever a host or a commit says', () => {

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { renderPipelineYml } from '../../../tools/action-yml.ts';
-import { movingTag } from '../../../tools/moving-tag.ts';
 import { compareVersions, nextSteps, planRelease, readRepository } from '../../../tools/release.ts';
 import { checksumsOf } from '../../../tools/release-files.ts';
 import { notesOf } from '../../../tools/release-notes.ts';
@@ -179,22 +178,6 @@ describe('the notes of a release', () => {
     expect(print('v98.0.0').stderr).toMatch(/the tag is v98.0.0, but package.json has version/);
     expect(print('main').stderr).toMatch(/expected a tag such as v1.2.3, found "main"/);
     expect(print('main').status).toBe(1);
-  });
-});
-
-describe('the moving tag', () => {
-  const tags = ['v0.9.0', 'v1.2.3', 'v1.10.0', 'v1', 'v2.0.0-rc.1', 'main'];
-
-  it.each([
-    ['v1.10.0', 'v1'],
-    ['v0.9.0', 'v0'],
-    ['v2.0.0', 'v2'],
-  ])('follows %s', (tag, moving) => {
-    expect(movingTag(tag, [...tags, tag])).toBe(moving);
-  });
-
-  it.each(['v1.2.4', 'v2.0.0-rc.1', 'main', ''])('does not follow %s', (tag) => {
-    expect(movingTag(tag, tags)).toBeNull();
   });
 });
 

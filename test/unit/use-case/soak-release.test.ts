@@ -69,6 +69,17 @@ describe('24 simulated hours', () => {
     expect(error.message).toMatch(/Release 1 is failed since .* killed 1 process of the worker/);
   });
 
+  it('are news once, when the failure is found', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(2 * hour, (minute) => ({ events: { ...events, oomKill: minute >= hour ? 1 : 0 } }));
+    const dry = soakError((await soak(host, desired, true)).report);
+    const first = soakError((await soak(host)).report);
+    const later = soakError((await soak(host)).report);
+    expect([dry, first, later].map(({ isOld }) => isOld)).toEqual([false, false, true]);
+    const { report } = await soak(host);
+    expect(soakError({ ...report, rolledBackTo: 0 }).isOld).toBe(false);
+  });
+
   it('are judged the same by one run that comes late as by many', async () => {
     const trouble = (minute: number) => ({
       events: { ...events, oomKill: minute >= 30 * hour ? 1 : 0 },
