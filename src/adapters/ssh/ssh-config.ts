@@ -137,13 +137,17 @@ function decideMatch(words: readonly string[], seen: Seen): Answer {
   return answer;
 }
 
+/** Criteria that ignore case; `Host` and the others compare it. */
+const caseless: ReadonlySet<string> = new Set(['host', 'originalhost']);
+
 function decide(criterion: string, value: string, seen: Seen): Answer {
   // Names are never made canonical here: that is refused where it is asked for.
   if (criterion === 'all') return 'yes';
   if (criterion === 'canonical') return 'no';
   const name = Object.hasOwn(seen, criterion) ? seen[criterion] : undefined;
   if (name === undefined) return 'undecided';
-  return matchesAny(value.split(','), name) ? 'yes' : 'no';
+  const fold = (text: string) => (caseless.has(criterion) ? text.toLowerCase() : text);
+  return matchesAny(fold(value).split(','), fold(name)) ? 'yes' : 'no';
 }
 
 function turn(answer: Answer, negated: boolean): Answer {

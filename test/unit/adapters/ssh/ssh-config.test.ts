@@ -60,6 +60,12 @@ Match all
   User fallback
 Host bastion-user
   ProxyJump nika@bastion:2222
+Host upper
+  Port 2600
+Match originalhost UPPER host upper*
+  Port 2601
+Match user DEPLOY
+  Port 2602
 Host *
   ProxyJump none
 `;
@@ -79,33 +85,40 @@ describe('agrees with ssh itself', () => {
   );
   const text = everything.replaceAll('AT', folder);
 
-  test.each(['vps', 'shop-1', 'shop-old', 'inner', 'other', 'bastion-user', 'unknown.host'])(
-    'about %s',
-    (host) => {
-      const ours: Record<string, unknown> = read(text, host);
-      const said = spawnSync('ssh', ['-T', '-G', '-F', join(home, '.ssh', 'config'), host], {
-        encoding: 'utf8',
-      });
-      expect([said.status, said.stderr]).toEqual([0, '']);
-      const theirs = said.stdout.split('\n').map((line) => {
-        const at = line.indexOf(' ');
-        return [line.slice(0, at), line.slice(at + 1)] as const;
-      });
-      const of = (name: string) => theirs.filter(([key]) => key === name).map(([, value]) => value);
-      const expand = (value: unknown) => String(value).replaceAll('%h', host);
-      expect(expand(ours.hostname ?? host)).toBe(of('hostname')[0]);
-      expect(ours.user).toBe(of('user')[0]);
-      expect(ours.port ?? '22').toBe(of('port')[0]);
-      const jump = ours.proxycommand;
-      expect(jump === undefined || jump === 'none' ? [] : [jump]).toEqual(of('proxyjump'));
-      if (ours.userknownhostsfile !== undefined) {
-        const theirs = of('userknownhostsfile')[0]?.replace(homedir(), '~');
-        expect(ours.userknownhostsfile).toBe(theirs);
-      }
-      const files = ours.identityfile as string[];
-      if (files.length > 0) expect(files).toEqual(of('identityfile'));
-    },
-  );
+  test.each([
+    'vps',
+    'shop-1',
+    'shop-old',
+    'inner',
+    'other',
+    'bastion-user',
+    'Upper',
+    'unknown.host',
+  ])('about %s', (host) => {
+    const ours: Record<string, unknown> = read(text, host);
+    const said = spawnSync('ssh', ['-T', '-G', '-F', join(home, '.ssh', 'config'), host], {
+      encoding: 'utf8',
+    });
+    expect([said.status, said.stderr]).toEqual([0, '']);
+    const theirs = said.stdout.split('\n').map((line) => {
+      const at = line.indexOf(' ');
+      return [line.slice(0, at), line.slice(at + 1)] as const;
+    });
+    const of = (name: string) => theirs.filter(([key]) => key === name).map(([, value]) => value);
+    const expand = (value: unknown) => String(value).replaceAll('%h', host);
+    // ssh writes names in lower case.
+    expect(expand(ours.hostname ?? host).toLowerCase()).toBe(of('hostname')[0]);
+    expect(ours.user).toBe(of('user')[0]);
+    expect(ours.port ?? '22').toBe(of('port')[0]);
+    const jump = ours.proxycommand;
+    expect(jump === undefined || jump === 'none' ? [] : [jump]).toEqual(of('proxyjump'));
+    if (ours.userknownhostsfile !== undefined) {
+      const theirs = of('userknownhostsfile')[0]?.replace(homedir(), '~');
+      expect(ours.userknownhostsfile).toBe(theirs);
+    }
+    const files = ours.identityfile as string[];
+    if (files.length > 0) expect(files).toEqual(of('identityfile'));
+  });
 });
 
 describe('what is not evaluated', () => {
