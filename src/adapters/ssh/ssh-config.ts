@@ -83,7 +83,10 @@ export function readSshConfig(
         if (depth >= deepestInclude) {
           throw new ConfigError(where, 'too many levels of Include', 'files that end');
         }
+        // ssh reads them to find faults only.
+        if (active === 'no') continue;
         for (const pattern of words) {
+          refusePattern(pattern, where);
           for (const each of source.list(placeOf(pattern, source.home))) {
             readFile(each, active, match, depth + 1);
           }
@@ -95,6 +98,14 @@ export function readSshConfig(
   };
   readFile(source.file, 'yes', '', 0);
   return { values, identityFiles, undecided };
+}
+
+/** What would name other files than it does for ssh; which sign means what depends on its version. */
+function refusePattern(pattern: string, where: string): void {
+  const strange = /[[\]\\%]|\$\{|^~(?!\/)/.exec(pattern)?.[0];
+  if (strange === undefined) return;
+  const problem = `\`${strange}\` in the Include of \`${pattern}\` is not supported`;
+  throw new ConfigError(where, problem, 'a path with `*` and `?`, absolute or below `~/`');
 }
 
 /** Relative to `~/.ssh`, as in the file of a user. */

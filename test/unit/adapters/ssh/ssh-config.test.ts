@@ -163,6 +163,18 @@ test.each(['HostName "open', 'Port'])('%j is refused with its line, as ssh does'
   expect((error as ConfigError).where).toBe(`${join(home, '.ssh', 'config')}:2`);
 });
 
+test.each(['conf.d/[ab].conf', '~nika/.ssh/config', '~', '%d/more', `$\{HOME}/more`, 'a\\*'])(
+  'Include %j is refused with its line, unless it is for another host',
+  (pattern) => {
+    const text = `Host vps\nInclude ${pattern}\n`;
+    expect(() => read(text, 'vps')).toThrow('is not supported');
+    expect(() => read(text, 'vps')).toThrow(
+      expect.objectContaining({ where: expect.stringMatching(/config:2$/) }),
+    );
+    expect(read(text, 'other')).toMatchObject({ undecided: {} });
+  },
+);
+
 test('files that include each other end', () => {
   writeFileSync(join(home, '.ssh', 'loop'), 'Include loop\n');
   expect(() => read('Include loop\n', 'vps')).toThrow('too many levels');
