@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
-import { readSshConfig, type SshConfigSource, type SshHost } from '../adapters/ssh/ssh-config.ts';
+import { readForLogin, type SshConfigSource, type SshHost } from '../adapters/ssh/ssh-config.ts';
 import type { Directive } from '../adapters/ssh/ssh-config-lines.ts';
 import { hostInputs } from '../config/action-inputs.ts';
 import type { Input, Jump } from '../config/input.ts';
@@ -44,6 +44,8 @@ const skipped: ReadonlySet<string> = new Set([
   'pkcs11provider',
   'securitykeyprovider',
 ]);
+/** Changes to a host need root. */
+const usualUser = 'root';
 const read: readonly string[] = [
   'hostname',
   'user',
@@ -59,7 +61,7 @@ const read: readonly string[] = [
 export function readSshLogin(flags: GivenFlags): SshLogin {
   const alias = flags.get('host') ?? '';
   const source = sourceOf(flags);
-  const found = lookUp(source, alias, flags.get('user'));
+  const found = readForLogin(source, alias, { user: flags.get('user'), usual: usualUser });
   refuse(found, alias, flags);
   const value = (keyword: string): string => found.values.get(keyword)?.words[0] ?? '';
   const tokens: Record<string, string> = { h: alias, n: alias, d: homedir(), u: source.localUser };
@@ -67,7 +69,7 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
   const host = expand(value('hostname') || alias, placeOf(found, 'hostname'));
   tokens.h = host;
   tokens.p = flags.get('port') ?? (value('port') || '22');
-  tokens.r = flags.get('user') ?? (value('user') || 'root');
+  tokens.r = flags.get('user') ?? (value('user') || usualUser);
   const via = jumpOf(flags, found, source, expand);
   const agentSocket = agentOf(found, toFile);
   const files = identityFilesOf(found, toFile);
@@ -90,7 +92,10 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
 
 /** Whether `~/.ssh/config` says where the host is. */
 export function knowsHost(flags: GivenFlags): boolean {
-  const { values } = lookUp(sourceOf(flags), flags.get('host') ?? '', flags.get('user'));
+  const { values } = readForLogin(sourceOf(flags), flags.get('host') ?? '', {
+    user: flags.get('user'),
+    usual: usualUser,
+  });
   return values.has('hostname');
 }
 
@@ -127,9 +132,6 @@ function readIfThere(file: string): string | null {
     throw new ConfigError(file, `cannot read ${file}`, 'a file that you may read', { cause });
   }
 }
-
-const lookUp = (source: SshConfigSource, host: string, user: string | undefined): SshHost =>
-  readSshConfig(source, host, user === undefined ? {} : { user });
 
 const placeOf = (found: SshHost, keyword: string): string =>
   found.values.get(keyword)?.where ?? '--host';
@@ -262,7 +264,13 @@ function jumpOf(
   const { schema, expected } = hostInputs['proxy-jump'];
   const { jump = null } = schema.safeParse(text.replace(/^ssh:\/\//, '')).data ?? {};
   if (jump === null) throw new ConfigError(where, `invalid \`proxy-jump\`: "${text}"`, expected);
-  const own = lookUp(source, jump.host, jump.user ?? undefined);
+  // As ssh does: its own user, not that of the target.
+  const usual = byFlag === undefined ? source.localUser : null;
+  const targetUser = expand('%r', where);
+  const own = readForLogin(source, jump.host, {
+    user: jump.user ?? undefined,
+    usual: usual ?? targetUser,
+  });
   refuse(own, jump.host, new Map());
   const further = own.values.get('proxycommand');
   if (further !== undefined && further.words[0]?.toLowerCase() !== 'none') {
@@ -271,8 +279,7 @@ function jumpOf(
   }
   const value = (keyword: string): string => own.values.get(keyword)?.words[0] ?? '';
   const hasPort = /:\d+$/.test(text);
-  // As ssh does: its own user, not that of the target.
-  const user = jump.user ?? (value('user') || (byFlag === undefined ? source.localUser : null));
+  const user = jump.user ?? (value('user') || usual);
   const hostName = value('hostname') || jump.host;
   const where2 = placeOf(own, 'hostname');
   const tokens = { h: jump.host, n: jump.host };
@@ -284,7 +291,7 @@ function jumpOf(
     d: homedir(),
     u: source.localUser,
     p: String(port),
-    r: user ?? expand('%r', where),
+    r: user ?? targetUser,
   });
   return { jump: { host, port, user }, found: own, toFile };
 }

@@ -34,7 +34,7 @@ type Answer = 'yes' | 'no' | 'undecided';
 /**
  * Reads what ssh_config(5) files say about a host: the first value of each keyword wins.
  *
- * @param given what flags set: `user` counts in `Match user`
+ * @param given what flags set: `user` counts in `Match user`, and no `User` is read
  * @throws ConfigError with file and line for a line that ssh would refuse
  */
 export function readSshConfig(
@@ -56,6 +56,7 @@ export function readSshConfig(
   const take = (directive: Directive, active: Answer, match: string): void => {
     if (active === 'no') return;
     const keyword = directive.keyword === 'proxyjump' ? 'proxycommand' : directive.keyword;
+    if (keyword === 'user' && given.user !== undefined) return;
     const isOpen = keyword === 'identityfile' || !values.has(keyword);
     if (!isOpen) return;
     if (active === 'undecided') {
@@ -98,6 +99,23 @@ export function readSshConfig(
   };
   readFile(source.file, 'yes', '', 0);
   return { values, identityFiles, undecided };
+}
+
+/**
+ * The same for a login; without `user`, and if no `User` applies, as `ssh USUAL@HOST` reads it:
+ * `Match user` is about whoever logs in.
+ *
+ * @throws ConfigError as `readSshConfig`
+ */
+export function readForLogin(
+  source: SshConfigSource,
+  host: string,
+  { user, usual }: { readonly user: string | undefined; readonly usual: string },
+): SshHost {
+  if (user !== undefined) return readSshConfig(source, host, { user });
+  const found = readSshConfig(source, host);
+  const isNamed = found.values.has('user') || found.undecided.has('user');
+  return isNamed ? found : readSshConfig(source, host, { user: usual });
 }
 
 /** What would name other files than it does for ssh; which sign means what depends on its version. */

@@ -100,6 +100,17 @@ describe('~/.ssh/config', () => {
     expect(refusal(`UserKnownHostsFile ~/.ssh/none\n${key}`).message).toContain('.ssh/none');
   });
 
+  test('`Match user` is about whoever logs in', () => {
+    const hop = 'Match originalhost hop user root\n  HostName bastion.example.org\n';
+    const text = `${hop}Match originalhost vps user root\n  Port 2222\nHost *\n  ${key}`;
+    expect(login(text, '--proxy-jump', 'hop')).toMatchObject({
+      port: '2222',
+      user: '',
+      proxyJump: 'bastion.example.org:22',
+    });
+    expect(login(text, '--user', 'deploy').port).toBe('');
+  });
+
   test('the host in between is pinned by its own files, and by no other', () => {
     pins(['bastion.example.org'], 'pins-bastion.example.org');
     pins(['vps'], 'pins-vps');

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readSshConfig } from '../../../../src/adapters/ssh/ssh-config.ts';
+import { readForLogin, readSshConfig } from '../../../../src/adapters/ssh/ssh-config.ts';
 import { listFiles } from '../../../../src/cli/list-files.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
 
@@ -149,6 +149,29 @@ describe('what is not evaluated', () => {
     const text = 'Match user deploy\n  Port 2222\n';
     expect(read(text, 'vps', { user: 'deploy' })).toMatchObject({ port: '2222' });
     expect(read(text, 'vps')).not.toHaveProperty('port');
+  });
+});
+
+describe('`Match user` is about whoever logs in', () => {
+  const text = 'Match user nika\n  Port 99\nMatch user root\n  Port 2222\n  User other\n';
+  const portOf = (before: string, user?: string) => {
+    writeFileSync(join(home, '.ssh', 'config'), `${before}${text}`);
+    const local = { ...source(join(home, '.ssh', 'config')), localUser: 'nika' };
+    const { values } = readForLogin(local, 'vps', { user, usual: 'root' });
+    return [values.get('port')?.words[0], values.get('user')?.words[0]];
+  };
+
+  test('nobody says who: as `ssh root@vps`', () => {
+    expect(portOf('')).toEqual(['2222', undefined]);
+  });
+
+  test('a flag, or the file, also below, says who', () => {
+    expect(portOf('', 'nika')).toEqual(['99', undefined]);
+    expect(portOf('User root\n')).toEqual(['2222', 'root']);
+    expect(portOf('Match localuser nika user nika\n  User deploy\n')).toEqual([
+      undefined,
+      'deploy',
+    ]);
   });
 });
 
