@@ -1,4 +1,6 @@
 import type { FleetValues } from '../config/fleet-file.ts';
+import { ConfigError, HostError } from '../model/errors.ts';
+import type { Agent } from '../ports/agent.ts';
 import { renderFailure } from '../report/failure.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import { rollBackTo } from '../use-case/roll-back.ts';
@@ -53,7 +55,31 @@ export async function deployAndVerify(
     await using agent = await run.openAgent();
     const { unit } = run.inputs;
     const folder = run.inputs['deploy-to'].path;
-    await rollBackTo(run, agent, { unit, target: outcome.transaction, folder });
+    const { transaction } = outcome;
+    try {
+      await rollBackTo(run, agent, { unit, target: transaction, folder });
+    } catch (refusal) {
+      if (!(refusal instanceof ConfigError)) throw refusal;
+      if (!(await isUndone(agent, transaction))) throw cannotGoBack(refusal, transaction);
+      run.note(`transaction ${transaction} is undone already; nothing is left to roll back`);
+    }
     return exitCodes.back;
   }
 }
+
+/** During a long gate, the host goes back by its timer. */
+async function isUndone(agent: Agent, transaction: string): Promise<boolean> {
+  const { transactions } = await agent.look({ transactions: {} });
+  return transactions.some(({ id, state }) => id === transaction && state === 'undone');
+}
+
+/** Not an error of usage: those say that nothing was changed. */
+const cannotGoBack = (cause: ConfigError, transaction: string): HostError =>
+  new HostError(
+    `the release could not be rolled back: ${cause.message}`,
+    {
+      step: `undo transaction ${transaction}`,
+      next: '`celeriac releases` and `celeriac status` show what runs now.',
+    },
+    { cause },
+  );

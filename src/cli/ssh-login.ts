@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
-import { readSshConfig, type SshConfigSource, type SshHost } from '../adapters/ssh/ssh-config.ts';
+import { readForLogin, type SshConfigSource, type SshHost } from '../adapters/ssh/ssh-config.ts';
 import type { Directive } from '../adapters/ssh/ssh-config-lines.ts';
 import { hostInputs } from '../config/action-inputs.ts';
 import type { Input, Jump } from '../config/input.ts';
@@ -44,6 +44,8 @@ const skipped: ReadonlySet<string> = new Set([
   'pkcs11provider',
   'securitykeyprovider',
 ]);
+/** Changes to a host need root. */
+const usualUser = 'root';
 const read: readonly string[] = [
   'hostname',
   'user',
@@ -59,19 +61,15 @@ const read: readonly string[] = [
 export function readSshLogin(flags: GivenFlags): SshLogin {
   const alias = flags.get('host') ?? '';
   const source = sourceOf(flags);
-  const found = lookUp(source, alias, flags.get('user'));
+  const found = readForLogin(source, alias, { user: flags.get('user'), usual: usualUser });
   refuse(found, alias, flags);
   const value = (keyword: string): string => found.values.get(keyword)?.words[0] ?? '';
-  const expand = (text: string, where: string) => expandTokens(text, where, tokens);
   const tokens: Record<string, string> = { h: alias, n: alias, d: homedir(), u: source.localUser };
+  const { expand, toFile } = expandersOf(tokens);
   const host = expand(value('hostname') || alias, placeOf(found, 'hostname'));
   tokens.h = host;
   tokens.p = flags.get('port') ?? (value('port') || '22');
-  tokens.r = flags.get('user') ?? (value('user') || 'root');
-  const toFile = (text: string, where: string): NamedFile => ({
-    path: atHome(expand(text, where)),
-    where,
-  });
+  tokens.r = flags.get('user') ?? (value('user') || usualUser);
   const via = jumpOf(flags, found, source, expand);
   const agentSocket = agentOf(found, toFile);
   const files = identityFilesOf(found, toFile);
@@ -83,18 +81,21 @@ export function readSshLogin(flags: GivenFlags): SshLogin {
     proxyJump: via === null ? '' : jumpText(via.jump),
     agentSocket,
   };
-  const pins = [found, ...(via === null ? [] : [via.found])].flatMap((each) =>
-    knownHostsFilesOf(flags, each, toFile),
-  );
-  const { p: port } = tokens;
-  const knownHosts = () =>
-    readPins([...new Set(pins)], login.host, Number(port), via?.jump ?? null);
+  const own = { host: login.host, port: Number(tokens.p) };
+  // Each host is pinned by its own files.
+  const pinned = [{ ...own, files: knownHostsFilesOf(flags, found, toFile) }];
+  if (via !== null)
+    pinned.push({ ...via.jump, files: knownHostsFilesOf(flags, via.found, via.toFile) });
+  const knownHosts = () => pinned.map(readPins).join('\n');
   return { ...login, ...key, knownHosts, notes: [...notesOf(found), ...key.notes] };
 }
 
 /** Whether `~/.ssh/config` says where the host is. */
 export function knowsHost(flags: GivenFlags): boolean {
-  const { values } = lookUp(sourceOf(flags), flags.get('host') ?? '', flags.get('user'));
+  const { values } = readForLogin(sourceOf(flags), flags.get('host') ?? '', {
+    user: flags.get('user'),
+    usual: usualUser,
+  });
   return values.has('hostname');
 }
 
@@ -131,9 +132,6 @@ function readIfThere(file: string): string | null {
     throw new ConfigError(file, `cannot read ${file}`, 'a file that you may read', { cause });
   }
 }
-
-const lookUp = (source: SshConfigSource, host: string, user: string | undefined): SshHost =>
-  readSshConfig(source, host, user === undefined ? {} : { user });
 
 const placeOf = (found: SshHost, keyword: string): string =>
   found.values.get(keyword)?.where ?? '--host';
@@ -213,17 +211,14 @@ function checked(
   throw new ConfigError(directive.where, `invalid \`${name}\`: "${text}"`, input.expected);
 }
 
-function identityFilesOf(
-  { identityFiles }: SshHost,
-  toFile: (text: string, where: string) => NamedFile,
-): readonly NamedFile[] | null {
+function identityFilesOf({ identityFiles }: SshHost, toFile: ToFile): readonly NamedFile[] | null {
   if (identityFiles.length === 0) return null;
   return identityFiles
     .filter(({ words }) => words[0]?.toLowerCase() !== 'none')
     .map(({ words, where }) => toFile(words[0] ?? '', where));
 }
 
-function agentOf({ values }: SshHost, toFile: (text: string, where: string) => NamedFile): string {
+function agentOf({ values }: SshHost, toFile: ToFile): string {
   const usual = process.env.SSH_AUTH_SOCK ?? '';
   const { words: [text = ''] = [], where = '' }: Partial<Directive> =
     values.get('identityagent') ?? {};
@@ -237,9 +232,19 @@ function agentOf({ values }: SshHost, toFile: (text: string, where: string) => N
 const atHome = (path: string): string =>
   path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
 
+type ToFile = (text: string, where: string) => NamedFile;
+
+/** What expands the values of one host. */
+function expandersOf(tokens: Readonly<Record<string, string>>) {
+  const expand = (text: string, where: string): string => expandTokens(text, where, tokens);
+  const toFile: ToFile = (text, where) => ({ path: atHome(expand(text, where)), where });
+  return { expand, toFile };
+}
+
 interface Via {
   readonly jump: Jump;
   readonly found: SshHost;
+  readonly toFile: ToFile;
 }
 
 function jumpOf(
@@ -259,7 +264,13 @@ function jumpOf(
   const { schema, expected } = hostInputs['proxy-jump'];
   const { jump = null } = schema.safeParse(text.replace(/^ssh:\/\//, '')).data ?? {};
   if (jump === null) throw new ConfigError(where, `invalid \`proxy-jump\`: "${text}"`, expected);
-  const own = lookUp(source, jump.host, jump.user ?? undefined);
+  // As ssh does: its own user, not that of the target.
+  const usual = byFlag === undefined ? source.localUser : null;
+  const targetUser = expand('%r', where);
+  const own = readForLogin(source, jump.host, {
+    user: jump.user ?? undefined,
+    usual: usual ?? targetUser,
+  });
   refuse(own, jump.host, new Map());
   const further = own.values.get('proxycommand');
   if (further !== undefined && further.words[0]?.toLowerCase() !== 'none') {
@@ -268,15 +279,21 @@ function jumpOf(
   }
   const value = (keyword: string): string => own.values.get(keyword)?.words[0] ?? '';
   const hasPort = /:\d+$/.test(text);
-  // As ssh does: its own user, not that of the target.
-  const user = jump.user ?? (value('user') || (byFlag === undefined ? source.localUser : null));
+  const user = jump.user ?? (value('user') || usual);
   const hostName = value('hostname') || jump.host;
   const where2 = placeOf(own, 'hostname');
-  const host = expandTokens(hostName, where2, { h: jump.host, n: jump.host });
-  return {
-    jump: { host, port: hasPort ? jump.port : Number(value('port') || 22), user },
-    found: own,
-  };
+  const tokens = { h: jump.host, n: jump.host };
+  const host = expandTokens(hostName, where2, tokens);
+  const port = hasPort ? jump.port : Number(value('port') || 22);
+  const { toFile } = expandersOf({
+    ...tokens,
+    h: host,
+    d: homedir(),
+    u: source.localUser,
+    p: String(port),
+    r: user ?? targetUser,
+  });
+  return { jump: { host, port, user }, found: own, toFile };
 }
 
 function jumpText({ host, port, user }: Jump): string {
@@ -287,7 +304,7 @@ function jumpText({ host, port, user }: Jump): string {
 function knownHostsFilesOf(
   flags: GivenFlags,
   { values }: SshHost,
-  toFile: (text: string, where: string) => NamedFile,
+  toFile: ToFile,
 ): readonly string[] {
   const flag = flags.get('known-hosts-file');
   if (flag !== undefined) return [flag];
@@ -298,7 +315,13 @@ function knownHostsFilesOf(
     .map((word) => toFile(word, directive.where).path);
 }
 
-function readPins(files: readonly string[], host: string, port: number, jump: Jump | null): string {
+interface Pinned {
+  readonly host: string;
+  readonly port: number;
+  readonly files: readonly string[];
+}
+
+function readPins({ host, port, files }: Pinned): string {
   const present = files.filter((file) => existsSync(file));
   const [first = 'a file with the keys of your hosts'] = files;
   if (present.length === 0) {
@@ -306,6 +329,5 @@ function readPins(files: readonly string[], host: string, port: number, jump: Ju
     throw new ConfigError('--known-hosts-file', `cannot read ${first}`, expected);
   }
   const text = present.map((file) => readIfThere(file) ?? '').join('\n');
-  const lines = linesForHost(text, host, port);
-  return jump === null ? lines : `${lines}\n${linesForHost(text, jump.host, jump.port)}`;
+  return linesForHost(text, host, port);
 }

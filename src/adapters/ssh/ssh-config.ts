@@ -34,7 +34,7 @@ type Answer = 'yes' | 'no' | 'undecided';
 /**
  * Reads what ssh_config(5) files say about a host: the first value of each keyword wins.
  *
- * @param given what flags set: `user` counts in `Match user`
+ * @param given what flags set: `user` counts in `Match user`, and no `User` is read
  * @throws ConfigError with file and line for a line that ssh would refuse
  */
 export function readSshConfig(
@@ -56,6 +56,7 @@ export function readSshConfig(
   const take = (directive: Directive, active: Answer, match: string): void => {
     if (active === 'no') return;
     const keyword = directive.keyword === 'proxyjump' ? 'proxycommand' : directive.keyword;
+    if (keyword === 'user' && given.user !== undefined) return;
     const isOpen = keyword === 'identityfile' || !values.has(keyword);
     if (!isOpen) return;
     if (active === 'undecided') {
@@ -83,7 +84,10 @@ export function readSshConfig(
         if (depth >= deepestInclude) {
           throw new ConfigError(where, 'too many levels of Include', 'files that end');
         }
+        // ssh reads them to find faults only.
+        if (active === 'no') continue;
         for (const pattern of words) {
+          refusePattern(pattern, where);
           for (const each of source.list(placeOf(pattern, source.home))) {
             readFile(each, active, match, depth + 1);
           }
@@ -95,6 +99,31 @@ export function readSshConfig(
   };
   readFile(source.file, 'yes', '', 0);
   return { values, identityFiles, undecided };
+}
+
+/**
+ * The same for a login; without `user`, and if no `User` applies, as `ssh USUAL@HOST` reads it:
+ * `Match user` is about whoever logs in.
+ *
+ * @throws ConfigError as `readSshConfig`
+ */
+export function readForLogin(
+  source: SshConfigSource,
+  host: string,
+  { user, usual }: { readonly user: string | undefined; readonly usual: string },
+): SshHost {
+  if (user !== undefined) return readSshConfig(source, host, { user });
+  const found = readSshConfig(source, host);
+  const isNamed = found.values.has('user') || found.undecided.has('user');
+  return isNamed ? found : readSshConfig(source, host, { user: usual });
+}
+
+/** What would name other files than it does for ssh; which sign means what depends on its version. */
+function refusePattern(pattern: string, where: string): void {
+  const strange = /[[\]\\%]|\$\{|^~(?!\/)/.exec(pattern)?.[0];
+  if (strange === undefined) return;
+  const problem = `\`${strange}\` in the Include of \`${pattern}\` is not supported`;
+  throw new ConfigError(where, problem, 'a path with `*` and `?`, absolute or below `~/`');
 }
 
 /** Relative to `~/.ssh`, as in the file of a user. */
@@ -137,13 +166,17 @@ function decideMatch(words: readonly string[], seen: Seen): Answer {
   return answer;
 }
 
+/** Criteria that ignore case; `Host` and the others compare it. */
+const caseless: ReadonlySet<string> = new Set(['host', 'originalhost']);
+
 function decide(criterion: string, value: string, seen: Seen): Answer {
   // Names are never made canonical here: that is refused where it is asked for.
   if (criterion === 'all') return 'yes';
   if (criterion === 'canonical') return 'no';
   const name = Object.hasOwn(seen, criterion) ? seen[criterion] : undefined;
   if (name === undefined) return 'undecided';
-  return matchesAny(value.split(','), name) ? 'yes' : 'no';
+  const fold = (text: string) => (caseless.has(criterion) ? text.toLowerCase() : text);
+  return matchesAny(fold(value).split(','), fold(name)) ? 'yes' : 'no';
 }
 
 function turn(answer: Answer, negated: boolean): Answer {

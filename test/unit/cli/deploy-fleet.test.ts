@@ -1,38 +1,18 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { runCommand } from '../../../src/cli/celeriac.ts';
-import type { FactName } from '../../../src/model/facts.ts';
-import { factsFolder, realFact } from '../../lib/real-facts.ts';
-import { facts, unitFact } from '../verify/facts.ts';
-import { closed, TerminalHost, transaction } from './terminal-host.ts';
+import { unitFact } from '../verify/facts.ts';
+import { closed, type TerminalHost, transaction } from './terminal-host.ts';
+import { worker } from './worker-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const key = join(folder, 'key');
 writeFileSync(key, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
-
-const { files } = JSON.parse(
-  readFileSync(
-    join(import.meta.dirname, '../plan/fixtures/deploy-worker/hosts/healthy.json'),
-    'utf8',
-  ),
-) as Record<string, unknown>;
-
-/** A host with a worker that a deploy changes. */
-function worker(): TerminalHost {
-  const host = new TerminalHost();
-  const known = new Set([...Object.keys(facts()), 'past', 'releases', 'transactions', 'undoing']);
-  const more = ['logged', 'broker', 'consuming', 'stores', 'samples'];
-  const names = readdirSync(factsFolder)
-    .map((file) => file.replace('.json', '') as FactName)
-    .filter((name) => !known.has(name) && !more.includes(name));
-  host.answers = { ...Object.fromEntries(names.map((name) => [name, realFact(name)])), files };
-  return host;
-}
 
 /** Fails its gate once it was deployed. */
 function broken(): TerminalHost {

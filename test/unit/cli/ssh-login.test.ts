@@ -100,6 +100,33 @@ describe('~/.ssh/config', () => {
     expect(refusal(`UserKnownHostsFile ~/.ssh/none\n${key}`).message).toContain('.ssh/none');
   });
 
+  test('`Match user` is about whoever logs in', () => {
+    const hop = 'Match originalhost hop user root\n  HostName bastion.example.org\n';
+    const text = `${hop}Match originalhost vps user root\n  Port 2222\nHost *\n  ${key}`;
+    expect(login(text, '--proxy-jump', 'hop')).toMatchObject({
+      port: '2222',
+      user: '',
+      proxyJump: 'bastion.example.org:22',
+    });
+    expect(login(text, '--user', 'deploy').port).toBe('');
+  });
+
+  test('the host in between is pinned by its own files, and by no other', () => {
+    pins(['bastion.example.org'], 'pins-bastion.example.org');
+    pins(['vps'], 'pins-vps');
+    const text = `Host hop\n  HostName bastion.example.org\nHost vps\n  ProxyJump hop\nHost *\n  ${key}`;
+    const each = login(`${text}  UserKnownHostsFile ~/.ssh/pins-%h\n`).knownHosts;
+    expect(each.split('\n').filter((line) => line !== '')).toEqual([
+      'vps ssh-ed25519 AAAA',
+      'bastion.example.org ssh-ed25519 AAAA',
+    ]);
+    pins(['vps', 'bastion.example.org'], 'pins-vps');
+    pins(['other'], 'pins-bastion.example.org');
+    expect(refusal(`${text}  UserKnownHostsFile ~/.ssh/pins-%h\n`).message).toContain(
+      'no key for bastion.example.org is pinned',
+    );
+  });
+
   test.each([
     ['ProxyCommand nc %h 22', 'ProxyCommand'],
     ['HostKeyAlias other', 'HostKeyAlias'],

@@ -65,6 +65,8 @@ export class TerminalHost {
     result: 'committed',
     steps: [],
   });
+  /** Whether the release still awaited its verdict. */
+  confirm: () => Promise<boolean> = async () => true;
   readonly interrupt = new AbortController();
 
   get agent(): Agent {
@@ -132,7 +134,7 @@ export class TerminalHost {
       },
       confirm: async () => {
         this.confirmed += 1;
-        return true;
+        return this.confirm();
       },
       acknowledge: async (told: readonly string[]) => void this.acknowledged.push(told),
       recover: async () => [],

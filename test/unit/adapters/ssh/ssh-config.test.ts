@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readSshConfig } from '../../../../src/adapters/ssh/ssh-config.ts';
+import { readForLogin, readSshConfig } from '../../../../src/adapters/ssh/ssh-config.ts';
 import { listFiles } from '../../../../src/cli/list-files.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
 
@@ -60,6 +60,12 @@ Match all
   User fallback
 Host bastion-user
   ProxyJump nika@bastion:2222
+Host upper
+  Port 2600
+Match originalhost UPPER host upper*
+  Port 2601
+Match user DEPLOY
+  Port 2602
 Host *
   ProxyJump none
 `;
@@ -79,33 +85,40 @@ describe('agrees with ssh itself', () => {
   );
   const text = everything.replaceAll('AT', folder);
 
-  test.each(['vps', 'shop-1', 'shop-old', 'inner', 'other', 'bastion-user', 'unknown.host'])(
-    'about %s',
-    (host) => {
-      const ours: Record<string, unknown> = read(text, host);
-      const said = spawnSync('ssh', ['-T', '-G', '-F', join(home, '.ssh', 'config'), host], {
-        encoding: 'utf8',
-      });
-      expect([said.status, said.stderr]).toEqual([0, '']);
-      const theirs = said.stdout.split('\n').map((line) => {
-        const at = line.indexOf(' ');
-        return [line.slice(0, at), line.slice(at + 1)] as const;
-      });
-      const of = (name: string) => theirs.filter(([key]) => key === name).map(([, value]) => value);
-      const expand = (value: unknown) => String(value).replaceAll('%h', host);
-      expect(expand(ours.hostname ?? host)).toBe(of('hostname')[0]);
-      expect(ours.user).toBe(of('user')[0]);
-      expect(ours.port ?? '22').toBe(of('port')[0]);
-      const jump = ours.proxycommand;
-      expect(jump === undefined || jump === 'none' ? [] : [jump]).toEqual(of('proxyjump'));
-      if (ours.userknownhostsfile !== undefined) {
-        const theirs = of('userknownhostsfile')[0]?.replace(homedir(), '~');
-        expect(ours.userknownhostsfile).toBe(theirs);
-      }
-      const files = ours.identityfile as string[];
-      if (files.length > 0) expect(files).toEqual(of('identityfile'));
-    },
-  );
+  test.each([
+    'vps',
+    'shop-1',
+    'shop-old',
+    'inner',
+    'other',
+    'bastion-user',
+    'Upper',
+    'unknown.host',
+  ])('about %s', (host) => {
+    const ours: Record<string, unknown> = read(text, host);
+    const said = spawnSync('ssh', ['-T', '-G', '-F', join(home, '.ssh', 'config'), host], {
+      encoding: 'utf8',
+    });
+    expect([said.status, said.stderr]).toEqual([0, '']);
+    const theirs = said.stdout.split('\n').map((line) => {
+      const at = line.indexOf(' ');
+      return [line.slice(0, at), line.slice(at + 1)] as const;
+    });
+    const of = (name: string) => theirs.filter(([key]) => key === name).map(([, value]) => value);
+    const expand = (value: unknown) => String(value).replaceAll('%h', host);
+    // ssh writes names in lower case.
+    expect(expand(ours.hostname ?? host).toLowerCase()).toBe(of('hostname')[0]);
+    expect(ours.user).toBe(of('user')[0]);
+    expect(ours.port ?? '22').toBe(of('port')[0]);
+    const jump = ours.proxycommand;
+    expect(jump === undefined || jump === 'none' ? [] : [jump]).toEqual(of('proxyjump'));
+    if (ours.userknownhostsfile !== undefined) {
+      const theirs = of('userknownhostsfile')[0]?.replace(homedir(), '~');
+      expect(ours.userknownhostsfile).toBe(theirs);
+    }
+    const files = ours.identityfile as string[];
+    if (files.length > 0) expect(files).toEqual(of('identityfile'));
+  });
 });
 
 describe('what is not evaluated', () => {
@@ -139,6 +152,29 @@ describe('what is not evaluated', () => {
   });
 });
 
+describe('`Match user` is about whoever logs in', () => {
+  const text = 'Match user nika\n  Port 99\nMatch user root\n  Port 2222\n  User other\n';
+  const portOf = (before: string, user?: string) => {
+    writeFileSync(join(home, '.ssh', 'config'), `${before}${text}`);
+    const local = { ...source(join(home, '.ssh', 'config')), localUser: 'nika' };
+    const { values } = readForLogin(local, 'vps', { user, usual: 'root' });
+    return [values.get('port')?.words[0], values.get('user')?.words[0]];
+  };
+
+  test('nobody says who: as `ssh root@vps`', () => {
+    expect(portOf('')).toEqual(['2222', undefined]);
+  });
+
+  test('a flag, or the file, also below, says who', () => {
+    expect(portOf('', 'nika')).toEqual(['99', undefined]);
+    expect(portOf('User root\n')).toEqual(['2222', 'root']);
+    expect(portOf('Match localuser nika user nika\n  User deploy\n')).toEqual([
+      undefined,
+      'deploy',
+    ]);
+  });
+});
+
 test.each(['HostName "open', 'Port'])('%j is refused with its line, as ssh does', (line) => {
   let error: unknown;
   try {
@@ -149,6 +185,18 @@ test.each(['HostName "open', 'Port'])('%j is refused with its line, as ssh does'
   expect(error).toBeInstanceOf(ConfigError);
   expect((error as ConfigError).where).toBe(`${join(home, '.ssh', 'config')}:2`);
 });
+
+test.each(['conf.d/[ab].conf', '~nika/.ssh/config', '~', '%d/more', `$\{HOME}/more`, 'a\\*'])(
+  'Include %j is refused with its line, unless it is for another host',
+  (pattern) => {
+    const text = `Host vps\nInclude ${pattern}\n`;
+    expect(() => read(text, 'vps')).toThrow('is not supported');
+    expect(() => read(text, 'vps')).toThrow(
+      expect.objectContaining({ where: expect.stringMatching(/config:2$/) }),
+    );
+    expect(read(text, 'other')).toMatchObject({ undecided: {} });
+  },
+);
 
 test('files that include each other end', () => {
   writeFileSync(join(home, '.ssh', 'loop'), 'Include loop\n');
