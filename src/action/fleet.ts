@@ -14,6 +14,7 @@ import { ConfigError } from '../model/errors.ts';
 import { type HostEnd, type LegRecord, type PlannedRollout, recordKinds } from '../model/fleet.ts';
 import { concludeRollout, stopReason } from '../plan/fleet/conclude-rollout.ts';
 import { type DeployResult, endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
+import { legRecord, longestWhy, recordName } from '../plan/fleet/leg-record.ts';
 import { planRollout } from '../plan/fleet/plan-rollout.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { renderFailure } from '../report/failure.ts';
@@ -174,7 +175,7 @@ const recordShape = z.object({
   kind: z.enum(recordKinds),
   state: z.enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
   failed: z.boolean(),
-  why: z.string().max(1000),
+  why: z.string().max(longestWhy),
   transaction: z.union([z.literal(''), z.string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),
 });
 
@@ -199,9 +200,8 @@ function keepRecord(
   transaction = '',
 ): void {
   const attempt = Number(process.env.GITHUB_RUN_ATTEMPT ?? '1') || 1;
-  const record: LegRecord = { host, attempt, kind, ...end, transaction };
-  // One that failed is found by its name.
-  const name = `${attempt}-${end.failed ? 'failed' : kind}-${host}`;
+  const record = legRecord(end, { host, attempt, kind, transaction });
+  const name = recordName(record);
   const files = { [`leg-${name}.json`]: `${JSON.stringify(record)}\n` };
   reporter.output('path', writeFolder(process.env.RUNNER_TEMP ?? tmpdir(), 'celeriac-leg', files));
   reporter.output('artifact', `celeriac-leg-${name}`);

@@ -10,7 +10,16 @@ import {
 export function stopReason(maxFailures: number, records: readonly LegRecord[]): string | null {
   const failed = new Set(records.filter((each) => each.failed).map(({ host }) => host));
   const names = [...failed].sort();
-  return names.length < maxFailures ? null : `not begun: ${names.join(', ')} had failed`;
+  return names.length < maxFailures ? null : `not begun: ${fewOf(names)} had failed`;
+}
+
+/** A sentence names this many hosts. */
+const named = 8;
+
+function fewOf(names: readonly string[]): string {
+  const more = names.length - named;
+  const few = names.slice(0, named).join(', ');
+  return more > 0 ? `${few} and ${more} more` : few;
 }
 
 /**

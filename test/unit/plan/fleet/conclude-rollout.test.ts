@@ -6,6 +6,7 @@ import {
   endOfDeploy,
   endOfRollBack,
 } from '../../../../src/plan/fleet/host-state.ts';
+import { legRecord, longestWhy } from '../../../../src/plan/fleet/leg-record.ts';
 
 const green: DeployResult = {
   ok: true,
@@ -82,6 +83,18 @@ describe('a host before it is begun', () => {
   });
   it('is not begun after that, and says which have failed', () => {
     expect(stopReason(2, two)).toBe('not begun: web1, web2 had failed');
+  });
+  it('names a few of many, in a record that can be read back', () => {
+    const hosts = Array.from({ length: 300 }, (_, index) => `web-of-a-long-name-${index + 100}`);
+    const why = stopReason(
+      1,
+      hosts.map((host) => ended(host, failedGate)),
+    );
+    expect(why).toMatch(/^not begun: web-of-a-long-name-100, .* and 292 more had failed$/);
+    expect(why?.length).toBeLessThan(longestWhy);
+    const rest = { host: 'web1', attempt: 1, kind: 'ended', transaction: '' } as const;
+    const end = { state: 'unknown', failed: true, why: 'x'.repeat(5000) } as const;
+    expect(legRecord(end, rest).why).toHaveLength(longestWhy);
   });
   it('counts a host once', () => {
     expect(stopReason(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
