@@ -96,6 +96,10 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       reporter.output('state', end.state);
       reporter.info(fleetLines([{ host, ...end }]).join('\n'));
       keepRecord(reporter, host, end, kind, outputs.transaction);
+      if (ok && end.failed) {
+        reporter.error(`${host}: ${end.why}`, 'fleet');
+        process.exitCode = 1;
+      }
     },
 
     decide(inputs, reporter) {
@@ -156,7 +160,8 @@ function hostOf({ host, task }: Values): string {
 }
 
 function readResult({ outputs, outcome, 'dry-run': dryRun }: Values): DeployResult {
-  const { begun, result, healthy, 'rolled-back': back } = outputs.value ?? {};
+  const { begun, result, healthy, 'rolled-back': back, transaction = '' } = outputs.value ?? {};
+  const { confirmed = '', 'confirm-by': confirmBy = '' } = outputs.value ?? {};
   const results = ['committed', 'undone', 'undo-failed'] as const;
   const ends = ['success', 'failure'] as const;
   return {
@@ -164,7 +169,9 @@ function readResult({ outputs, outcome, 'dry-run': dryRun }: Values): DeployResu
     dryRun,
     begun: begun === 'true',
     result: results.find((each) => each === result) ?? null,
+    awaits: confirmBy !== '',
     healthy: healthy === 'true',
+    confirmed: confirmed.split(',').includes(transaction),
     rolledBack: ends.find((each) => each === back) ?? null,
   };
 }

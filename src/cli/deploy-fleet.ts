@@ -145,19 +145,22 @@ class HostOfFleet {
     const results = ['committed', 'undone', 'undo-failed'] as const;
     const result = results.find((each) => each === run?.outputOf('result')) ?? null;
     const wentBack = result === 'committed' && code === exitCodes.back;
-    const isStuck =
-      result === 'committed' && code === null && gate?.outputOf('healthy') === 'false';
+    const { aborted } = this.#tools.interrupted;
+    const isJudged = (gate?.outputOf('healthy') ?? '') !== '';
+    const isStuck = result === 'committed' && code === null && isJudged && !aborted;
+    const transaction = run?.outputOf('transaction') ?? '';
     const end = endOfDeploy({
       ok: isWell,
       dryRun: run?.dryRun === true,
       begun: run?.outputOf('begun') === 'true',
       result,
+      awaits: (run?.outputOf('confirm-by') ?? '') !== '',
       healthy: gate?.outputOf('healthy') === 'true',
+      confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
       rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
     });
-    const transaction = run?.outputOf('transaction') ?? '';
     // Whoever interrupts is told how far the host is.
-    if (code !== null || !this.#tools.interrupted.aborted || run === undefined) {
+    if (code !== null || !aborted || run === undefined) {
       return { ...end, transaction };
     }
     return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };

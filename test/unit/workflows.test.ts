@@ -81,6 +81,13 @@ it('confirms a release by checks, whatever the fleet file says', () => {
   expect(gates.map(({ with: given }) => given?.mode)).toEqual(['checks']);
 });
 
+it('confirms the release of each host of a fleet, whatever the fleet file says', () => {
+  const { runs } = parse(readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8')) as {
+    runs: { steps: readonly { name: string; with: Record<string, string> }[] };
+  };
+  expect(runs.steps.find(({ name }) => name === 'Deploy')?.with.confirm).toBe('true');
+});
+
 it('reads only variables and secrets that the README tells people to set', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
   const named = files

@@ -13,10 +13,18 @@ const green: DeployResult = {
   dryRun: false,
   begun: true,
   result: 'committed',
+  awaits: true,
   healthy: true,
+  confirmed: true,
   rolledBack: null,
 };
-const failedGate: DeployResult = { ...green, ok: false, healthy: false, rolledBack: 'success' };
+const failedGate: DeployResult = {
+  ...green,
+  ok: false,
+  healthy: false,
+  confirmed: false,
+  rolledBack: 'success',
+};
 
 const record = (
   host: string,
@@ -55,8 +63,26 @@ describe('the end of a deploy', () => {
     ['nothing to change, and healthy', { begun: false, result: null }, 'confirmed', /nothing to/],
     ['a dry run', { dryRun: true, healthy: false }, 'untouched', /dry run/],
     ['a clean-up that failed beside it', { ok: false }, 'confirmed', /another step failed/],
+    ['a release that needs none', { awaits: false, confirmed: false }, 'confirmed', /new release/],
+    [
+      'a confirmation that failed',
+      { ok: false, confirmed: false, rolledBack: 'success' },
+      'taken-back',
+      /could not be confirmed/,
+    ],
+    [
+      'one that the run could not end',
+      { ok: false, confirmed: false, rolledBack: 'failure' },
+      'unknown',
+      /its roll-back failed/,
+    ],
     ['a failed gate', failedGate, 'taken-back', /gate failed/],
-    ['a roll-back that failed', { ...failedGate, rolledBack: 'failure' }, 'unknown', /so did/],
+    [
+      'a roll-back that failed',
+      { ...failedGate, rolledBack: 'failure' },
+      'unknown',
+      /its roll-back failed/,
+    ],
     ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /goes back unless/],
     ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
@@ -72,6 +98,14 @@ describe('the end of a deploy', () => {
     const end = endOfDeploy(deploy);
     expect(end).toMatchObject({ state, failed: !deploy.ok });
     expect(end.why).toMatch(why);
+  });
+});
+
+it('is not well when the gate passed and confirmed nothing: the host had gone back', () => {
+  expect(endOfDeploy({ ...green, confirmed: false })).toMatchObject({
+    state: 'unknown',
+    failed: true,
+    why: expect.stringContaining('confirmed nothing'),
   });
 });
 
