@@ -12,7 +12,7 @@ import { readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type HostEnd, type LegRecord, type PlannedRollout, recordKinds } from '../model/fleet.ts';
-import { concludeRollout, stopReason } from '../plan/fleet/conclude-rollout.ts';
+import { concludeRollout, endsWithout, stopReason } from '../plan/fleet/conclude-rollout.ts';
 import { type DeployResult, endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
 import { legRecord, longestWhy, recordName } from '../plan/fleet/leg-record.ts';
 import { planRollout } from '../plan/fleet/plan-rollout.ts';
@@ -80,6 +80,12 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
 
     start(inputs, reporter) {
       const host = hostOf(inputs);
+      if (inputs['roll-back']) {
+        reporter.output('go', 'true');
+        reporter.info(`${host} is about to go back`);
+        keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
+        return;
+      }
       const reason = stopReason(planOf(inputs).maxFailures, readRecords(inputs.results));
       reporter.output('go', String(reason === null));
       reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
@@ -120,7 +126,11 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
     },
 
     conclude(inputs, reporter) {
-      const { hosts, ok } = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      // Whoever cancels a run before it decides takes nothing back.
+      const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
+      const hosts = isDecided ? endsWithout(end) : end.hosts;
+      const { ok } = end;
       const sentence = describeFleet(hosts);
       const states = Object.fromEntries(hosts.map(({ host, state }) => [host, state]));
       reporter.output('states', JSON.stringify(states));

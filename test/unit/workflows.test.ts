@@ -81,11 +81,24 @@ it('confirms a release by checks, whatever the fleet file says', () => {
   expect(gates.map(({ with: given }) => given?.mode)).toEqual(['checks']);
 });
 
-it('confirms the release of each host of a fleet, whatever the fleet file says', () => {
-  const { runs } = parse(readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8')) as {
-    runs: { steps: readonly { name: string; with: Record<string, string> }[] };
+describe('the job of a host of a fleet', () => {
+  const text = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
+  const { runs } = parse(text) as {
+    runs: { steps: readonly { name: string; if?: string; with: Record<string, string> }[] };
   };
-  expect(runs.steps.find(({ name }) => name === 'Deploy')?.with.confirm).toBe('true');
+  const indexOf = (name: string) => runs.steps.findIndex((each) => each.name === name);
+
+  it('confirms the release, whatever the fleet file says', () => {
+    expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
+  });
+
+  it('writes down that it begins, also to take it back', () => {
+    const before = indexOf('Write down that it begins');
+    expect(runs.steps[before]).not.toHaveProperty('if');
+    expect(runs.steps[indexOf('Start')]).not.toHaveProperty('if');
+    expect(before).toBeLessThan(indexOf('Deploy'));
+    expect(before).toBeLessThan(indexOf('Take back'));
+  });
 });
 
 it('reads only variables and secrets that the README tells people to set', () => {

@@ -61,11 +61,32 @@ const lost: HostEnd = {
   why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
 };
 
+const lostReturn: HostEnd = {
+  state: 'unknown',
+  failed: true,
+  why: 'was going back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+};
+
+/** What a record says that another one should have followed. */
+const unended = { begun: lost, returning: lostReturn } as const;
+
+/** The end of every host, once nothing more is done: one that is still to go back did not, or was lost. */
+export const endsWithout = ({ hosts, back }: RolloutEnd): RolloutEnd['hosts'] =>
+  hosts.map((each) =>
+    back.some(({ host }) => host === each.host)
+      ? { ...each, state: 'unknown', why: 'was to go back, and nobody saw it: see its job' }
+      : each,
+  );
+
 function legOf(host: string, all: readonly LegRecord[]): Leg {
   const own = all.filter((record) => record.host === host).sort(inOrder);
   const record = own.at(-1);
   const { state, failed, why } =
-    record === undefined ? notBegun : record.kind === 'begun' ? lost : record;
+    record === undefined
+      ? notBegun
+      : record.kind === 'begun' || record.kind === 'returning'
+        ? unended[record.kind]
+        : record;
   const { transaction = '' } = own.findLast(({ kind }) => kind === 'ended') ?? {};
   return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }

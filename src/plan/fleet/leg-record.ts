@@ -13,6 +13,11 @@ export function legRecord(
   return { ...rest, state, failed, why: short };
 }
 
-/** The name of a record, of its file and of its artifact: one that failed is found by it. */
-export const recordName = ({ host, attempt, kind, failed }: LegRecord): string =>
-  `${attempt}-${failed ? 'failed' : kind}-${host}`;
+/**
+ * The name of a record, of its file and of its artifact: one that failed is found by it. A host may fail
+ * twice, when it is deployed and when it is taken back; no artifact can have the name of another.
+ */
+export function recordName({ host, attempt, kind, failed }: LegRecord): string {
+  const how = failed ? (kind === 'back' ? 'backfailed' : 'failed') : kind;
+  return `${attempt}-${how}-${host}`;
+}

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { LegRecord, PlannedRollout } from '../../../../src/model/fleet.ts';
-import { concludeRollout, stopReason } from '../../../../src/plan/fleet/conclude-rollout.ts';
+import {
+  concludeRollout,
+  endsWithout,
+  stopReason,
+} from '../../../../src/plan/fleet/conclude-rollout.ts';
 import {
   type DeployResult,
   endOfDeploy,
   endOfRollBack,
 } from '../../../../src/plan/fleet/host-state.ts';
-import { legRecord, longestWhy } from '../../../../src/plan/fleet/leg-record.ts';
+import { legRecord, longestWhy, recordName } from '../../../../src/plan/fleet/leg-record.ts';
 
 const green: DeployResult = {
   ok: true,
@@ -208,6 +212,37 @@ describe('a rollout', () => {
     expect(end.hosts[1]).toMatchObject({ state: 'unknown' });
     expect(end.hosts[1]?.why).toContain('goes back unless');
     expect(end.back.map(({ host }) => host)).toEqual(['web1']);
+  });
+
+  it('does not know where a host is whose way back was lost', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    const end = concludeRollout(run, [...third, record('web1', 'returning')]);
+    expect(end.hosts[0]).toMatchObject({ state: 'unknown' });
+    expect(end.hosts[0]?.why).toContain('was going back');
+    expect(end.back.map(({ host }) => host)).toEqual(['web2']);
+  });
+
+  it('names what was to go back and has not, once nothing more is done', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    const records = [...third, record('web1', 'back', endOfRollBack(true))];
+    const [web1, web2] = endsWithout(concludeRollout(run, records));
+    expect(web1).toMatchObject({ state: 'taken-back' });
+    expect(web2).toMatchObject({
+      state: 'unknown',
+      why: expect.stringContaining('was to go back'),
+    });
+  });
+
+  it('writes down twice under two names that a host has failed', () => {
+    const failed = { ...endOfDeploy({ ...green, ok: false }), attempt: 1, transaction: '' };
+    const names = [
+      record('web1', 'ended', failed),
+      record('web1', 'back', endOfRollBack(false)),
+      record('back-web1', 'ended', failed),
+      record('failed-web1', 'back', endOfRollBack(true)),
+    ].map(recordName);
+    expect(new Set(names).size).toBe(4);
+    expect(names[0]).toBe('1-failed-web1');
   });
 
   it('believes the latest attempt', () => {
