@@ -9,7 +9,7 @@ import { readInputs } from './read-inputs.ts';
  * should not stop a rollout in the middle.
  *
  * @param hasKnownHosts the workflow gives the host keys
- * @throws ConfigError with the place of a value that is not right, a host without host keys, or two
+ * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys, or two
  * hosts that are the same unit
  */
 export function checkFleet(
@@ -22,6 +22,7 @@ export function checkFleet(
     for (const action of Object.keys(actions) as ActionName[]) {
       const values = fleetValues(fleet, action, name);
       checkValues(action, values);
+      refuseWishes(values);
       if (!hasKnownHosts && !values.has('known-hosts')) {
         const problem = `${name} has no \`known-hosts\` for ${action}`;
         throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
@@ -35,6 +36,20 @@ export function checkFleet(
       throw new ConfigError(where, problem, 'another `host`, `port` or `unit`');
     }
     workers.set(worker, name);
+  }
+}
+
+/** A whole rollout is one, or none of it: that is for whoever starts it, and not for a host to have. */
+function refuseWishes(values: FleetValues): void {
+  for (const key of ['dry-run', 'roll-back']) {
+    const value = values.get(key);
+    if (value === undefined) continue;
+    const problem = `a rollout takes no \`${key}\` from the fleet file`;
+    throw new ConfigError(
+      value.where,
+      problem,
+      'what is asked of a run: in the workflow, or a flag',
+    );
   }
 }
 

@@ -92,6 +92,10 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
   });
 
+  it('takes a host back for real, whatever the fleet file says', () => {
+    expect(runs.steps[indexOf('Take back')]?.with['dry-run']).toBe('false');
+  });
+
   it('writes down that it begins, also to take it back', () => {
     const before = indexOf('Write down that it begins');
     expect(runs.steps[before]).not.toHaveProperty('if');
