@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { checkFleet } from '../config/check-fleet.ts';
 import type { Fleet } from '../config/fleet-file.ts';
+import { fleetInputs } from '../config/fleet-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import type { HostEnd, RolloutEnd } from '../model/fleet.ts';
@@ -63,10 +64,12 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   const { terminal, interrupted } = tools;
   const fleet = readFleetOfHosts(flags.get('fleet') ?? '');
   const all = [...(fleet.hosts?.values() ?? [])];
-  const rollout = readInputs(rolloutInputs, (name) => flags.get(name) ?? '', fleet.rollout);
+  const given = (name: string): string => flags.get(name) ?? '';
+  const rollout = readInputs(rolloutInputs, given, fleet.rollout);
+  const { hosts: patterns } = readInputs({ hosts: fleetInputs.hosts }, given, new Map());
   const order = planRollout({
     names: all.map(({ name }) => name),
-    patterns: (flags.get('hosts') ?? '').split(/[\s,]+/).filter((name) => name !== ''),
+    patterns,
     canary: rollout.canary,
   });
   const hosts = [...order.canary, ...order.matrices.flat()];

@@ -170,6 +170,8 @@ describe('celeriac deploy --fleet', () => {
 
   test.each([
     [['--hosts', 'db*'], 'no host matches `db*`'],
+    [['--hosts', ','], 'invalid `hosts`'],
+    [['--hosts', 'web1;web2'], 'invalid `hosts`'],
     [['--canary', 'web9'], '`canary` names no host'],
     [['--max-parallel', '0'], 'invalid `max-parallel`'],
     [['--host', 'web1'], 'cannot be combined with `--fleet`'],
