@@ -86,7 +86,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
         keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
         return;
       }
-      const reason = stopReason(planOf(inputs).maxFailures, readRecords(inputs.results));
+      const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
       reporter.output('go', String(reason === null));
       reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
       const end: HostEnd = { state: 'untouched', failed: false, why: reason ?? '' };

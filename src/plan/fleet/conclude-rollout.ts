@@ -6,11 +6,21 @@ import {
   recordKinds,
 } from '../../model/fleet.ts';
 
-/** Why no further host may be begun, by what has been written down so far; `null`: one may. */
-export function stopReason(maxFailures: number, records: readonly LegRecord[]): string | null {
-  const failed = new Set(records.filter((each) => each.failed).map(({ host }) => host));
+/**
+ * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
+ * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ */
+export function stopReason(
+  { hosts, canaries, maxFailures }: PlannedRollout,
+  host: string,
+  records: readonly LegRecord[],
+): string | null {
+  const first = hosts.slice(0, canaries);
+  if (first.includes(host)) return null;
+  const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
   const names = [...failed].sort();
-  return names.length < maxFailures ? null : `not begun: ${fewOf(names)} had failed`;
+  const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
+  return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
 }
 
 /** A sentence names this many hosts. */

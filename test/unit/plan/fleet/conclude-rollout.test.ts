@@ -115,19 +115,29 @@ it('is not well when the gate passed and confirmed nothing: the host had gone ba
 
 describe('a host before it is begun', () => {
   const two = [ended('web1', failedGate), ended('web2', failedGate), ended('web3', green)];
+  const canStart = (maxFailures: number, records: readonly LegRecord[], host = 'web4') =>
+    stopReason({ ...plan, canaries: 0, maxFailures }, host, records);
   it('is begun while fewer have failed than are too many', () => {
-    expect(stopReason(3, two)).toBeNull();
-    expect(stopReason(1, [])).toBeNull();
+    expect(canStart(3, two)).toBeNull();
+    expect(canStart(1, [])).toBeNull();
   });
   it('is not begun after that, and says which have failed', () => {
-    expect(stopReason(2, two)).toBe('not begun: web1, web2 had failed');
+    expect(canStart(2, two)).toBe('not begun: web1, web2 had failed');
+  });
+  it('is begun as a canary whatever becomes of the others', () => {
+    const canaries = { ...plan, canaries: 2 };
+    expect(stopReason(canaries, 'web2', [ended('web1', failedGate)])).toBeNull();
+    expect(stopReason(canaries, 'web3', [ended('web1', failedGate)])).toContain('web1 had failed');
+  });
+  it('is not begun after a canary that failed, however many may fail', () => {
+    const patient = { ...plan, maxFailures: 9 };
+    expect(stopReason(patient, 'web3', [ended('web1', failedGate)])).toContain('web1 had failed');
+    expect(stopReason(patient, 'web3', [ended('web2', failedGate)])).toBeNull();
   });
   it('names a few of many, in a record that can be read back', () => {
     const hosts = Array.from({ length: 300 }, (_, index) => `web-of-a-long-name-${index + 100}`);
-    const why = stopReason(
-      1,
-      hosts.map((host) => ended(host, failedGate)),
-    );
+    const failed = hosts.map((host) => ended(host, failedGate));
+    const why = canStart(1, failed);
     expect(why).toMatch(/^not begun: web-of-a-long-name-100, .* and 292 more had failed$/);
     expect(why?.length).toBeLessThan(longestWhy);
     const rest = { host: 'web1', attempt: 1, kind: 'ended', transaction: '' } as const;
@@ -135,7 +145,7 @@ describe('a host before it is begun', () => {
     expect(legRecord(end, rest).why).toHaveLength(longestWhy);
   });
   it('counts a host once', () => {
-    expect(stopReason(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
+    expect(canStart(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
   });
 });
 
