@@ -97,7 +97,10 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       const host = hostOf(inputs);
       const outputs = inputs.outputs.value ?? {};
       const ok = inputs.outcome === 'success';
-      const end = inputs['roll-back'] ? endOfRollBack(ok) : endOfDeploy(readResult(inputs));
+      const superseded = outputs.result === 'superseded' ? 'superseded' : 'failed';
+      const end = inputs['roll-back']
+        ? endOfRollBack(ok ? 'undone' : superseded)
+        : endOfDeploy(readResult(inputs));
       const kind = inputs['roll-back'] ? 'back' : 'ended';
       reporter.output('state', end.state);
       reporter.info(fleetLines([{ host, ...end }]).join('\n'));

@@ -170,15 +170,20 @@ class HostOfFleet {
   }
 
   async takeBack(transaction: string): Promise<HostEnd> {
+    let run: TerminalAction<'deploy-worker'> | undefined;
     try {
-      const run = await this.#prepare();
+      run = await this.#prepare();
       await using agent = await run.openAgent();
       const { unit, 'deploy-to': deployTo } = run.inputs;
-      await rollBackTo(run, agent, { unit, target: transaction, folder: deployTo.path });
-      return endOfRollBack(true);
+      await rollBackTo(run, agent, {
+        unit,
+        target: `newest:${transaction}`,
+        folder: deployTo.path,
+      });
+      return endOfRollBack('undone');
     } catch (error) {
       this.#say(error);
-      return endOfRollBack(false);
+      return endOfRollBack(run?.outputOf('result') === 'superseded' ? 'superseded' : 'failed');
     }
   }
 

@@ -47,7 +47,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       begun:
         '`true` once the host was asked to change something; then empty outputs mean that the end was not seen.',
       result:
-        'How the transaction ended: `committed`, `undone` or `undo-failed`. Empty if nothing was changed.',
+        'How the transaction ended: `committed`, `undone` or `undo-failed`; of a roll-back only `superseded`: another release runs, and nothing was undone. Empty if nothing was changed.',
       'confirm-by':
         'Seconds since 1970: the host rolls the release back at this time unless verify confirms it. Empty if it needs no confirmation.',
       downtime:

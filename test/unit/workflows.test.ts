@@ -92,8 +92,11 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
   });
 
-  it('takes a host back for real, whatever the fleet file says', () => {
-    expect(runs.steps[indexOf('Take back')]?.with['dry-run']).toBe('false');
+  it('takes a host back for real, whatever the fleet file says, but beneath no other release', () => {
+    expect(runs.steps[indexOf('Take back')]?.with).toMatchObject({
+      'dry-run': 'false',
+      'roll-back': 'newest:${{ inputs.roll-back }}',
+    });
   });
 
   it('writes down that it begins, also to take it back', () => {

@@ -60,8 +60,19 @@ const unconfirmed =
 const guarded =
   'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
 
+/** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
+export type ReturnResult = 'undone' | 'superseded' | 'failed';
+
 /** Where a roll-back by policy leaves a host. */
-export const endOfRollBack = (ok: boolean): HostEnd =>
-  ok
-    ? { state: 'taken-back', failed: false, why: 'other hosts had failed' }
-    : { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+export function endOfRollBack(result: ReturnResult): HostEnd {
+  switch (result) {
+    case 'undone':
+      return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+    case 'superseded': {
+      const why = 'was not taken back: another release runs now. Look at the run that deployed it';
+      return { state: 'unknown', failed: true, why };
+    }
+    case 'failed':
+      return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+  }
+}

@@ -8,7 +8,7 @@ import { runCommand } from '../../../src/cli/celeriac.ts';
 import type { FactName } from '../../../src/model/facts.ts';
 import { factsFolder, realFact } from '../../lib/real-facts.ts';
 import { facts, unitFact } from '../verify/facts.ts';
-import { closed, TerminalHost, transaction } from './terminal-host.ts';
+import { closed, release, TerminalHost, transaction } from './terminal-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -127,6 +127,29 @@ describe('celeriac deploy --fleet', () => {
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
     expect([code, undone()]).toEqual([5, ['web1', 'web2', 'web3']]);
     expect(out).toContain('3 hosts: 3 taken back.');
+    // The host refuses it if another run deploys meanwhile.
+    expect(hosts.web1?.undoneOnlyFrom).toEqual([transaction]);
+  });
+
+  test('takes nothing back beneath a release that another run has deployed since', async () => {
+    const { web1 } = hosts;
+    const last = broken();
+    const fail = last.apply;
+    last.apply = async (onProgress) => {
+      const releases = [
+        release(0),
+        release(1),
+        release(2, { transaction: '20260118T120000-0b0b' }),
+      ];
+      Object.assign(web1?.answers ?? {}, {
+        releases: { releases, awaiting: null, guarded: true },
+      });
+      return fail(onProgress);
+    };
+    hosts.web3 = last;
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
+    expect([code, undone()]).toEqual([1, ['web2', 'web3']]);
+    expect(out).toContain('web1: unknown; was not taken back: another release runs now');
   });
 
   test('--json prints the end of every host, and nothing else, to stdout', async () => {

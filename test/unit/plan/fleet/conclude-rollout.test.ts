@@ -208,8 +208,8 @@ describe('a rollout', () => {
   it('tells the end after the way back, and of one that could not go', () => {
     const records = [
       ...third,
-      record('web1', 'back', endOfRollBack(true)),
-      record('web2', 'back', endOfRollBack(false)),
+      record('web1', 'back', endOfRollBack('undone')),
+      record('web2', 'back', endOfRollBack('failed')),
     ];
     const end = concludeRollout({ ...plan, onFailure: 'run' }, records);
     expect(statesOf(end)).toEqual(['taken-back', 'unknown', 'taken-back', 'untouched']);
@@ -234,7 +234,7 @@ describe('a rollout', () => {
 
   it('names what was to go back and has not, once nothing more is done', () => {
     const run = { ...plan, onFailure: 'run' } as const;
-    const records = [...third, record('web1', 'back', endOfRollBack(true))];
+    const records = [...third, record('web1', 'back', endOfRollBack('undone'))];
     const [web1, web2] = endsWithout(concludeRollout(run, records));
     expect(web1).toMatchObject({ state: 'taken-back' });
     expect(web2).toMatchObject({
@@ -247,9 +247,9 @@ describe('a rollout', () => {
     const failed = { ...endOfDeploy({ ...green, ok: false }), attempt: 1, transaction: '' };
     const names = [
       record('web1', 'ended', failed),
-      record('web1', 'back', endOfRollBack(false)),
+      record('web1', 'back', endOfRollBack('failed')),
       record('back-web1', 'ended', failed),
-      record('failed-web1', 'back', endOfRollBack(true)),
+      record('failed-web1', 'back', endOfRollBack('undone')),
     ].map(recordName);
     expect(new Set(names).size).toBe(4);
     expect(names[0]).toBe('1-failed-web1');
