@@ -152,6 +152,25 @@ describe('celeriac deploy --fleet', () => {
     expect(out).toContain('web1: unknown; was not taken back: another release runs now');
   });
 
+  test('goes by the file as it was before the first host', async () => {
+    const { web1 } = hosts;
+    if (web1 !== undefined) {
+      web1.apply = async () => {
+        writeFileSync(join(folder, 'fleet.yml'), 'hosts: { web9: }\n');
+        return { transaction, result: 'committed', steps: [] };
+      };
+    }
+    const { code, err } = await run(['deploy', '--fleet', 'FILE']);
+    expect([code, deployed()], err).toEqual([0, ['web1', 'web2', 'web3']]);
+  });
+
+  test('asks once which commit is checked out, for all hosts', async () => {
+    const words = ['--source', 'git', '--canary', 'none', '--max-failures', '9', '--dry-run'];
+    const { err } = await run(['deploy', '--fleet', 'FILE', ...words]);
+    expect(logins.slice(0, 3)).toEqual(['deploy@web1', 'deploy@web2', 'deploy@web3']);
+    expect(err.match(/commit: [0-9a-f]{40}, which is checked out/g)).toHaveLength(1);
+  });
+
   test('--json prints the end of every host, and nothing else, to stdout', async () => {
     hosts.web1 = broken();
     const { code, out, err } = await run(['deploy', '--fleet', 'FILE', '--json']);
