@@ -81,6 +81,15 @@ it('confirms a release by checks, whatever the fleet file says', () => {
   expect(gates.map(({ with: given }) => given?.mode)).toEqual(['checks']);
 });
 
+it('lets one rollout of a fleet run at a time, and cuts none off', () => {
+  const { concurrency } = parse(read('pipeline.yml')) as { concurrency?: object };
+  expect(concurrency).toEqual({
+    group:
+      "celeriac-fleet-${{ inputs.environment }}-${{ inputs.fleet-file }}${{ inputs.dry-run && '-dry-run' || '' }}",
+    'cancel-in-progress': false,
+  });
+});
+
 describe('the job of a host of a fleet', () => {
   const text = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
   const { runs } = parse(text) as {
