@@ -93,12 +93,18 @@ it('lets one rollout of a fleet run at a time, and cuts none off', () => {
 describe('the job of a host of a fleet', () => {
   const text = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
   const { runs } = parse(text) as {
-    runs: { steps: readonly { name: string; if?: string; with: Record<string, string> }[] };
+    runs: { steps: readonly { name: string; if?: string; with: Record<string, unknown> }[] };
   };
   const indexOf = (name: string) => runs.steps.findIndex((each) => each.name === name);
 
   it('confirms the release, whatever the fleet file says', () => {
     expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
+  });
+
+  it('keeps its records for as long as a run can be run again', () => {
+    const kept = runs.steps.filter(({ with: given }) => given['retention-days'] !== undefined);
+    const records = kept.filter(({ name }) => name.startsWith('Write down'));
+    expect(records.map(({ with: given }) => given['retention-days'])).toEqual([35, 35]);
   });
 
   it('takes a host back for real, whatever the fleet file says, but beneath no other release', () => {

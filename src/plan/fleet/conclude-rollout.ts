@@ -97,7 +97,9 @@ function legOf(host: string, all: readonly LegRecord[]): Leg {
       : record.kind === 'begun' || record.kind === 'returning'
         ? unended[record.kind]
         : record;
-  const { transaction = '' } = own.findLast(({ kind }) => kind === 'ended') ?? {};
+  // A leg that was run again may have had nothing to change; a release that went back is nothing to undo.
+  const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+  const transaction = made?.transaction ?? '';
   return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }
 

@@ -205,6 +205,31 @@ describe('a rollout', () => {
     expect(concludeRollout(run, records).back.map(({ host }) => host)).toEqual(['web2']);
   });
 
+  it('takes back what the first attempt deployed, when a second had nothing to change', () => {
+    const idle = { ...green, begun: false, result: null };
+    const records = [
+      ...deployed('web1', { ...green, ok: false }),
+      ended('web1', idle, 2),
+      ...deployed('web2'),
+      ...deployed('web3', failedGate),
+    ];
+    const run = { ...plan, onFailure: 'run' } as const;
+    expect(concludeRollout(run, records).back).toEqual([
+      { host: 'web1', transaction: 'of-web1' },
+      { host: 'web2', transaction: 'of-web2' },
+    ]);
+  });
+
+  it('takes nothing back that went back before', () => {
+    const idle = { ...green, begun: false, result: null };
+    const records = [
+      ...deployed('web1', failedGate),
+      ended('web1', idle, 2),
+      ...deployed('web3', failedGate),
+    ];
+    expect(concludeRollout({ ...plan, onFailure: 'run' }, records).back).toEqual([]);
+  });
+
   it('tells the end after the way back, and of one that could not go', () => {
     const records = [
       ...third,
