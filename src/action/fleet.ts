@@ -12,8 +12,9 @@ import { readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type HostEnd, type LegRecord, type PlannedRollout, recordKinds } from '../model/fleet.ts';
-import { concludeRollout, stopReason } from '../plan/fleet/conclude-rollout.ts';
+import { concludeRollout, endsWithout, stopReason } from '../plan/fleet/conclude-rollout.ts';
 import { type DeployResult, endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
+import { legRecord, longestWhy, recordName } from '../plan/fleet/leg-record.ts';
 import { planRollout } from '../plan/fleet/plan-rollout.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
 import { renderFailure } from '../report/failure.ts';
@@ -79,7 +80,13 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
 
     start(inputs, reporter) {
       const host = hostOf(inputs);
-      const reason = stopReason(planOf(inputs).maxFailures, readRecords(inputs.results));
+      if (inputs['roll-back']) {
+        reporter.output('go', 'true');
+        reporter.info(`${host} is about to go back`);
+        keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
+        return;
+      }
+      const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
       reporter.output('go', String(reason === null));
       reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
       const end: HostEnd = { state: 'untouched', failed: false, why: reason ?? '' };
@@ -90,11 +97,18 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       const host = hostOf(inputs);
       const outputs = inputs.outputs.value ?? {};
       const ok = inputs.outcome === 'success';
-      const end = inputs['roll-back'] ? endOfRollBack(ok) : endOfDeploy(readResult(inputs));
+      const superseded = outputs.result === 'superseded' ? 'superseded' : 'failed';
+      const end = inputs['roll-back']
+        ? endOfRollBack(ok ? 'undone' : superseded)
+        : endOfDeploy(readResult(inputs));
       const kind = inputs['roll-back'] ? 'back' : 'ended';
       reporter.output('state', end.state);
       reporter.info(fleetLines([{ host, ...end }]).join('\n'));
       keepRecord(reporter, host, end, kind, outputs.transaction);
+      if (ok && end.failed) {
+        reporter.error(`${host}: ${end.why}`, 'fleet');
+        process.exitCode = 1;
+      }
     },
 
     decide(inputs, reporter) {
@@ -115,7 +129,11 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
     },
 
     conclude(inputs, reporter) {
-      const { hosts, ok } = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      // Whoever cancels a run before it decides takes nothing back.
+      const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
+      const hosts = isDecided ? endsWithout(end) : end.hosts;
+      const { ok } = end;
       const sentence = describeFleet(hosts);
       const states = Object.fromEntries(hosts.map(({ host, state }) => [host, state]));
       reporter.output('states', JSON.stringify(states));
@@ -155,7 +173,8 @@ function hostOf({ host, task }: Values): string {
 }
 
 function readResult({ outputs, outcome, 'dry-run': dryRun }: Values): DeployResult {
-  const { begun, result, healthy, 'rolled-back': back } = outputs.value ?? {};
+  const { begun, result, healthy, 'rolled-back': back, transaction = '' } = outputs.value ?? {};
+  const { confirmed = '', 'confirm-by': confirmBy = '' } = outputs.value ?? {};
   const results = ['committed', 'undone', 'undo-failed'] as const;
   const ends = ['success', 'failure'] as const;
   return {
@@ -163,7 +182,9 @@ function readResult({ outputs, outcome, 'dry-run': dryRun }: Values): DeployResu
     dryRun,
     begun: begun === 'true',
     result: results.find((each) => each === result) ?? null,
+    awaits: confirmBy !== '',
     healthy: healthy === 'true',
+    confirmed: confirmed.split(',').includes(transaction),
     rolledBack: ends.find((each) => each === back) ?? null,
   };
 }
@@ -174,7 +195,7 @@ const recordShape = z.object({
   kind: z.enum(recordKinds),
   state: z.enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
   failed: z.boolean(),
-  why: z.string().max(1000),
+  why: z.string().max(longestWhy),
   transaction: z.union([z.literal(''), z.string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),
 });
 
@@ -199,9 +220,8 @@ function keepRecord(
   transaction = '',
 ): void {
   const attempt = Number(process.env.GITHUB_RUN_ATTEMPT ?? '1') || 1;
-  const record: LegRecord = { host, attempt, kind, ...end, transaction };
-  // One that failed is found by its name.
-  const name = `${attempt}-${end.failed ? 'failed' : kind}-${host}`;
+  const record = legRecord(end, { host, attempt, kind, transaction });
+  const name = recordName(record);
   const files = { [`leg-${name}.json`]: `${JSON.stringify(record)}\n` };
   reporter.output('path', writeFolder(process.env.RUNNER_TEMP ?? tmpdir(), 'celeriac-leg', files));
   reporter.output('artifact', `celeriac-leg-${name}`);

@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events';
+import type { ActionName } from '../config/action-inputs.ts';
 import { checkFleet } from '../config/check-fleet.ts';
-import type { Fleet } from '../config/fleet-file.ts';
+import { type Fleet, type FleetValues, fleetValues } from '../config/fleet-file.ts';
+import { fleetInputs } from '../config/fleet-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import type { HostEnd, RolloutEnd } from '../model/fleet.ts';
@@ -11,7 +13,7 @@ import { describeFleet, fleetLines } from '../report/fleet-summary.ts';
 import { rollBackTo } from '../use-case/roll-back.ts';
 import { type DeployEnd, rollOut } from '../use-case/roll-out.ts';
 import type { CommandTools } from './command.ts';
-import { commitOf } from './commit.ts';
+import { commitHere, commitOf } from './commit.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
 import { flagsOfHost, readFleet, readFleetOfHosts } from './fleet.ts';
@@ -63,10 +65,12 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   const { terminal, interrupted } = tools;
   const fleet = readFleetOfHosts(flags.get('fleet') ?? '');
   const all = [...(fleet.hosts?.values() ?? [])];
-  const rollout = readInputs(rolloutInputs, (name) => flags.get(name) ?? '', fleet.rollout);
+  const given = (name: string): string => flags.get(name) ?? '';
+  const rollout = readInputs(rolloutInputs, given, fleet.rollout);
+  const { hosts: patterns } = readInputs({ hosts: fleetInputs.hosts }, given, new Map());
   const order = planRollout({
     names: all.map(({ name }) => name),
-    patterns: (flags.get('hosts') ?? '').split(/[\s,]+/).filter((name) => name !== ''),
+    patterns,
     canary: rollout.canary,
   });
   const hosts = [...order.canary, ...order.matrices.flat()];
@@ -82,14 +86,35 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   terminal.note(`${hosts.length} hosts; canaries: ${order.canary.join(', ') || 'none'}`);
   // Each host listens.
   setMaxListeners(0, interrupted);
+  const shas = await commitsOf(fleet, hosts, flags, tools);
+  const hostOf = (host: string) =>
+    new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
   const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
   const end = await rollOut(options, {
-    deploy: (host) => new HostOfFleet(fleet, host, flags, tools).deploy(),
-    takeBack: (host, transaction) =>
-      new HostOfFleet(fleet, host, flags, tools).takeBack(transaction),
+    deploy: (host) => hostOf(host).deploy(),
+    takeBack: (host, transaction) => hostOf(host).takeBack(transaction),
   });
   tell(end, flags, terminal);
   return interrupted.aborted ? exitCodes.interrupted : codeOf(end);
+}
+
+/** The commit for each host, before the first: what is checked out may change while the rollout runs. */
+async function commitsOf(
+  fleet: Fleet,
+  hosts: readonly string[],
+  flags: GivenFlags,
+  tools: CommandTools,
+): Promise<ReadonlyMap<string, string>> {
+  let head: Promise<string> | undefined;
+  const here = (): Promise<string> => {
+    head ??= commitHere(tools);
+    return head;
+  };
+  const shas = new Map<string, string>();
+  for (const host of hosts) {
+    shas.set(host, await commitOf(flags, fleetValues(fleet, 'deploy-worker', host), here));
+  }
+  return shas;
 }
 
 function tell(end: RolloutEnd, flags: GivenFlags, terminal: Terminal): void {
@@ -108,12 +133,24 @@ function codeOf({ ok, hosts }: RolloutEnd): ExitCode {
   return isBack ? exitCodes.back : exitCodes.host;
 }
 
+/** What was read before the first host was begun: neither may change while the rollout runs. */
+interface Rolled {
+  readonly fleet: Fleet;
+  readonly host: string;
+  /** The commit that it gets; empty: none. */
+  readonly sha: string;
+}
+
 /** The work on one host of the fleet; its lines begin with its name. */
 class HostOfFleet {
   readonly #flags: GivenFlags;
   readonly #tools: CommandTools;
+  readonly #fleet: Fleet;
+  readonly #sha: string;
 
-  constructor(fleet: Fleet, host: string, flags: GivenFlags, tools: CommandTools) {
+  constructor({ fleet, host, sha }: Rolled, flags: GivenFlags, tools: CommandTools) {
+    this.#fleet = fleet;
+    this.#sha = sha;
     const notOfHost = ['fleet', 'json', ...ofFleet];
     const own = new Map([...flags].filter(([name]) => !notOfHost.includes(name)));
     this.#flags = flagsOfHost(own.set('fleet-file', fleet.path), fleet, host);
@@ -134,8 +171,8 @@ class HostOfFleet {
     let gate: TerminalAction<'verify'> | undefined;
     let code: ExitCode | null = null;
     try {
-      run = await this.#prepare();
-      const fleet = readFleet(this.#flags, 'verify', this.#tools, { changes: true, quiet: true });
+      run = this.#prepare();
+      const fleet = this.#valuesFor('verify');
       gate = prepareGate(this.#flags, this.#tools, fleet, undefined);
       code = await deployAndVerify(run, gate, this.#tools);
     } catch (error) {
@@ -145,43 +182,54 @@ class HostOfFleet {
     const results = ['committed', 'undone', 'undo-failed'] as const;
     const result = results.find((each) => each === run?.outputOf('result')) ?? null;
     const wentBack = result === 'committed' && code === exitCodes.back;
-    const isStuck =
-      result === 'committed' && code === null && gate?.outputOf('healthy') === 'false';
+    const { aborted } = this.#tools.interrupted;
+    const isJudged = (gate?.outputOf('healthy') ?? '') !== '';
+    const isStuck = result === 'committed' && code === null && isJudged && !aborted;
+    const transaction = run?.outputOf('transaction') ?? '';
     const end = endOfDeploy({
       ok: isWell,
       dryRun: run?.dryRun === true,
       begun: run?.outputOf('begun') === 'true',
       result,
+      awaits: (run?.outputOf('confirm-by') ?? '') !== '',
       healthy: gate?.outputOf('healthy') === 'true',
+      confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
       rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
     });
-    const transaction = run?.outputOf('transaction') ?? '';
     // Whoever interrupts is told how far the host is.
-    if (code !== null || !this.#tools.interrupted.aborted || run === undefined) {
+    if (code !== null || !aborted || run === undefined) {
       return { ...end, transaction };
     }
     return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };
   }
 
   async takeBack(transaction: string): Promise<HostEnd> {
+    let run: TerminalAction<'deploy-worker'> | undefined;
     try {
-      const run = await this.#prepare();
+      run = this.#prepare();
       await using agent = await run.openAgent();
       const { unit, 'deploy-to': deployTo } = run.inputs;
-      await rollBackTo(run, agent, { unit, target: transaction, folder: deployTo.path });
-      return endOfRollBack(true);
+      await rollBackTo(run, agent, {
+        unit,
+        target: `newest:${transaction}`,
+        folder: deployTo.path,
+      });
+      return endOfRollBack('undone');
     } catch (error) {
       this.#say(error);
-      return endOfRollBack(false);
+      return endOfRollBack(run?.outputOf('result') === 'superseded' ? 'superseded' : 'failed');
     }
   }
 
-  async #prepare(): Promise<TerminalAction<'deploy-worker'>> {
-    const how = { changes: true, quiet: true };
-    const fleet = readFleet(this.#flags, 'deploy-worker', this.#tools, how);
-    const sha = await commitOf(this.#flags, fleet, this.#tools);
-    const work = { command: 'deploy', action: 'deploy-worker', fleet, sha } as const;
+  #prepare(): TerminalAction<'deploy-worker'> {
+    const fleet = this.#valuesFor('deploy-worker');
+    const work = { command: 'deploy', action: 'deploy-worker', fleet, sha: this.#sha } as const;
     return prepareRun(this.#flags, this.#tools, work);
+  }
+
+  #valuesFor(action: ActionName): FleetValues {
+    const how = { changes: true, quiet: true, fleet: this.#fleet };
+    return readFleet(this.#flags, action, this.#tools, how);
   }
 
   #say(error: unknown): void {

@@ -2,7 +2,7 @@ import { deployWorkerInputs } from '../config/action-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import type { Command, CommandTools } from './command.ts';
-import { commitOf } from './commit.ts';
+import { commitHere, commitOf } from './commit.ts';
 import { deployFleet, fleetFlags, refuseFleetFlags } from './deploy-fleet.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type Flag, type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
@@ -60,7 +60,7 @@ export const deploy: Command = {
 async function deployIt(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
   if (flags.has('fleet')) return deployFleet(flags, tools);
   const fleet = readFleet(flags, 'deploy-worker', tools, { changes: true });
-  const sha = await commitOf(flags, fleet, tools);
+  const sha = await commitOf(flags, fleet, () => commitHere(tools));
   const work = { command: 'deploy', action: 'deploy-worker', fleet, sha } as const;
   if (flags.get('verify') !== 'true') {
     return workOnHost(flags, tools, { ...work, body: (run) => deployAlone(run, flags) });

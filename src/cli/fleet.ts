@@ -28,19 +28,25 @@ const login: ReadonlySet<string> = new Set([
   'connect-timeout',
 ]);
 
+interface ReadFleet {
+  /** The command changes the host: then the file must be that of this host. */
+  readonly changes: boolean;
+  readonly quiet?: boolean;
+  /** Read before; absent: the file that the flags name, if it is there. */
+  readonly fleet?: Fleet | null;
+}
+
 /**
  * What the fleet file says for an action.
  *
- * @param changes the command changes the host: then the file must be that of this host
  * @throws ConfigError with file, line and column; or when the file is that of another host
  */
 export function readFleet(
   flags: GivenFlags,
   action: ActionName,
   { terminal }: Pick<CommandTools, 'terminal'>,
-  { changes, quiet = false }: { readonly changes: boolean; readonly quiet?: boolean },
+  { changes, quiet = false, fleet = openFleet(flags) }: ReadFleet,
 ): FleetValues {
-  const fleet = openFleet(flags);
   if (fleet === null) return new Map();
   const { path } = fleet;
   const known = hostsOf(fleet);

@@ -335,12 +335,12 @@ export const deployWorkerInputs = {
   'roll-back': patternInput(
     {
       description:
-        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
+        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
       fallback: '',
       overrides: ['source', 'commit'],
     },
     'previous, a number, or a transaction such as 20261122T131500-4f2a',
-    /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+    /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
   ),
 } as const;
 

@@ -47,7 +47,9 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       begun:
         '`true` once the host was asked to change something; then empty outputs mean that the end was not seen.',
       result:
-        'How the transaction ended: `committed`, `undone` or `undo-failed`. Empty if nothing was changed.',
+        'How the transaction ended: `committed`, `undone` or `undo-failed`; of a roll-back only `superseded`: another release runs, and nothing was undone. Empty if nothing was changed.',
+      'confirm-by':
+        'Seconds since 1970: the host rolls the release back at this time unless verify confirms it. Empty if it needs no confirmation.',
       downtime:
         'Seconds without a worker that accepts tasks: from the last moment at which the old worker may have accepted one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
       settled:
@@ -77,6 +79,8 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
       verdict:
         '`healthy`; `unhealthy`: a check failed; `inconclusive`: no check failed, but one without which nothing is proven is unknown.',
+      confirmed:
+        'Transactions of the release that this run has confirmed, separated by commas; empty if it has confirmed none.',
       'failed-checks': 'Ids of the checks that failed, separated by commas; empty if none did.',
       checks: 'The checks as JSON, each with id, verdict, seen and expected.',
       soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac runs.',

@@ -9,19 +9,21 @@ import { readInputs } from './read-inputs.ts';
  * should not stop a rollout in the middle.
  *
  * @param hasKnownHosts the workflow gives the host keys
- * @throws ConfigError with the place of a value that is not right, a host without host keys, or two
- * hosts that are the same unit
+ * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys, two
+ * hosts that are the same unit, or names that cannot be told apart
  */
 export function checkFleet(
   fleet: Fleet,
   hosts: readonly FleetHost[],
   { hasKnownHosts }: { readonly hasKnownHosts: boolean },
 ): void {
+  checkNames([...(fleet.hosts?.values() ?? [])]);
   const workers = new Map<string, string>();
   for (const { name, where } of hosts) {
     for (const action of Object.keys(actions) as ActionName[]) {
       const values = fleetValues(fleet, action, name);
       checkValues(action, values);
+      refuseWishes(values);
       if (!hasKnownHosts && !values.has('known-hosts')) {
         const problem = `${name} has no \`known-hosts\` for ${action}`;
         throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
@@ -38,6 +40,38 @@ export function checkFleet(
   }
 }
 
+/** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
+function checkNames(hosts: readonly FleetHost[]): void {
+  const names = new Map<string, string>();
+  for (const { name, where } of hosts) {
+    const known = name.toLowerCase();
+    const other = names.get(known);
+    if (known === 'none') {
+      const problem = `a host cannot be called \`${name}\``;
+      throw new ConfigError(where, problem, 'another name: `canary: none` means no host');
+    }
+    if (other !== undefined) {
+      const problem = `\`${name}\` and \`${other}\` differ only in case`;
+      throw new ConfigError(where, problem, 'names that differ otherwise, too');
+    }
+    names.set(known, name);
+  }
+}
+
+/** A whole rollout is one, or none of it: that is for whoever starts it, and not for a host to have. */
+function refuseWishes(values: FleetValues): void {
+  for (const key of ['dry-run', 'roll-back']) {
+    const value = values.get(key);
+    if (value === undefined) continue;
+    const problem = `a rollout takes no \`${key}\` from the fleet file`;
+    throw new ConfigError(
+      value.where,
+      problem,
+      'what is asked of a run: in the workflow, or a flag',
+    );
+  }
+}
+
 function checkValues(action: ActionName, values: FleetValues): void {
   const known: Inputs = actions[action];
   const present = Object.entries(known).filter(([name]) => values.has(name));
@@ -47,5 +81,5 @@ function checkValues(action: ActionName, values: FleetValues): void {
 const textOf = (values: FleetValues, key: string): string => {
   const inputs: Inputs = actions['deploy-worker'];
   const text = values.get(key)?.text ?? inputs[key]?.fallback ?? '';
-  return key === 'unit' ? text.replace(/\.service$/, '') : text;
+  return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
 };

@@ -59,14 +59,15 @@ export const fleetInputs = {
   ),
   outcome: choiceInput(
     {
-      description: 'With `end`: the outcome of the step that deployed the host.',
+      description:
+        'With `end`: the outcome of the step that deployed the host. With `conclude`: the result of the job that decided.',
       fallback: 'skipped',
     },
     ['success', 'failure', 'cancelled', 'skipped'],
   ),
   outputs: jsonInput('With `end`: the outputs of that step as JSON.', outputsShape),
   'roll-back': booleanInput({
-    description: 'With `end`: that step has taken the host back.',
+    description: 'With `start` and `end`: the host is taken back, not deployed.',
     fallback: 'false',
   }),
   'dry-run': booleanInput({

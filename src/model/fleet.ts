@@ -25,7 +25,7 @@ export interface PlannedRollout {
 }
 
 /** What a leg can write down, in the order in which it does. */
-export const recordKinds = ['begun', 'stopped', 'ended', 'back'] as const;
+export const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'] as const;
 
 /** What a leg of the rollout wrote down about its host. */
 export interface LegRecord extends HostEnd {
@@ -33,8 +33,8 @@ export interface LegRecord extends HostEnd {
   /** Of the run: a leg may be run again. */
   readonly attempt: number;
   /**
-   * `begun`: about to deploy; `stopped`: not to be deployed; `ended`: deployed, or failed; `back`: taken
-   * back by policy.
+   * `begun`: about to deploy; `stopped`: not to be deployed; `ended`: deployed, or failed;
+   * `returning`: about to be taken back by policy; `back`: taken back, or not.
    */
   readonly kind: (typeof recordKinds)[number];
   /** Of the release that it made; empty: none. */

@@ -7,15 +7,24 @@ export interface RollBack {
   readonly transactions: readonly string[];
   /** What is undone, for people. */
   readonly about: string;
+  /** The transaction of the release that must run; `null`: whichever does, as it may be undone below others. */
+  readonly newest: string | null;
 }
+
+/** The release that was to go back is not the one that runs. */
+export class AnotherReleaseError extends ConfigError {}
+
+const onlyNewest = 'newest:';
 
 /** Errors list this many of the newest releases or transactions. */
 const shown = 5;
 
 /**
  * Chooses the transactions to undo for `target`: `previous` or the number of a release (0: the state
- * before Celeriac) to go back to, or a single transaction to undo.
+ * before Celeriac) to go back to, or a single transaction to undo; with `newest:` before it, only if its
+ * release is the one that runs.
  *
+ * @throws AnotherReleaseError when it is not
  * @throws ConfigError when the host knows no such release or transaction, or can no longer undo it
  */
 export function chooseRollBack(
@@ -34,7 +43,16 @@ export function chooseRollBack(
     return undoAll([newest]);
   }
   if (/^[0-9]+$/.test(target)) return undoAll(newerThan(Number(target), releases, standing));
-  return { transactions: [target], about: aboutTransaction(target, transactions) };
+  if (!target.startsWith(onlyNewest)) {
+    return { transactions: [target], about: aboutTransaction(target, transactions), newest: null };
+  }
+  const id = target.slice(onlyNewest.length);
+  if (standing.at(-1)?.transaction !== id) {
+    const problem = `another release runs now than that of transaction ${id}`;
+    const expected = 'the newest release; `celeriac releases` shows it';
+    throw new AnotherReleaseError('input roll-back', problem, expected);
+  }
+  return { transactions: [id], about: aboutTransaction(id, transactions), newest: id };
 }
 
 function newerThan(
@@ -76,10 +94,8 @@ function undoAll(releases: readonly LedgerRelease[]): RollBack {
     ({ release, sha, at }) =>
       `release ${release}${sha === '' ? '' : ` (${sha.slice(0, 7)})`} of ${formatInstant(at)}`,
   );
-  return {
-    transactions: newestFirst.flatMap(({ transaction }) => transaction ?? []),
-    about: names.join(', '),
-  };
+  const transactions = newestFirst.flatMap(({ transaction }) => transaction ?? []);
+  return { transactions, about: names.join(', '), newest: transactions[0] ?? null };
 }
 
 function aboutTransaction(id: string, transactions: readonly TransactionFact[]): string {

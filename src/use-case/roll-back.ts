@@ -1,6 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
 import { nameLeftBehind } from '../plan/deploy/companions.ts';
-import { chooseRollBack } from '../plan/roll-back.ts';
+import { AnotherReleaseError, chooseRollBack, type RollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { ActionRun, Run } from './run.ts';
 import { undoTransactions } from './undo.ts';
@@ -8,7 +8,7 @@ import { undoTransactions } from './undo.ts';
 /** What to go back to. */
 export interface RollBackTarget {
   readonly unit: string;
-  /** `previous`, the number of a release, or a transaction to undo. */
+  /** `previous`, the number of a release, or a transaction to undo; `newest:` before it: only if its release runs. */
   readonly target: string;
   /** The folder of uploaded releases, to find further units that run from it; `null`: none. */
   readonly folder: string | null;
@@ -44,9 +44,8 @@ export async function rollBackTo(
     releases: { unit },
     companions: { unit, units: [], folder },
   });
-  const chosen = chooseRollBack(target, releases, transactions);
-  // A single transaction may be undone below others.
-  const newest = chosen.transactions[0] === target ? undefined : chosen.transactions[0];
+  const chosen = choose(run, () => chooseRollBack(target, releases, transactions));
+  const { newest } = chosen;
   if (from !== undefined && newest !== from) {
     const problem = 'another release was deployed meanwhile';
     throw new ConfigError('input roll-back', problem, 'the release that failed to run');
@@ -57,7 +56,16 @@ export async function rollBackTo(
     subject: unit,
     unit,
     transactions: chosen.transactions,
-    ...(newest !== undefined && { newest }),
+    ...(newest !== null && { newest }),
     tell: (steps) => nameLeftBehind(companions.beside, steps),
   });
+}
+
+function choose(run: Run, chosen: () => RollBack): RollBack {
+  try {
+    return chosen();
+  } catch (error) {
+    if (error instanceof AnotherReleaseError) run.output('result', 'superseded');
+    throw error;
+  }
 }

@@ -32,8 +32,8 @@ export async function rollOut(
   const keep = (host: string, kind: LegRecord['kind'], end: HostEnd, transaction = ''): void =>
     void records.push({ host, kind, attempt: 1, transaction, ...end });
 
-  const deploy = (maxFailures: number) => async (host: string) => {
-    const why = cancelled.aborted ? 'not begun: interrupted' : stopReason(maxFailures, records);
+  const deploy = async (host: string) => {
+    const why = cancelled.aborted ? 'not begun: interrupted' : stopReason(plan, host, records);
     if (why !== null) {
       keep(host, 'stopped', { state: 'untouched', failed: false, why });
       return;
@@ -42,11 +42,8 @@ export async function rollOut(
     keep(host, 'ended', end, transaction);
   };
 
-  const canaries = plan.hosts.slice(0, plan.canaries);
-  await eachOf(canaries, maxParallel, deploy(Number.POSITIVE_INFINITY));
-  const canaryFailed = records.some(({ failed }) => failed);
-  const rest = plan.hosts.slice(plan.canaries);
-  await eachOf(rest, maxParallel, deploy(canaryFailed ? 1 : plan.maxFailures));
+  await eachOf(plan.hosts.slice(0, plan.canaries), maxParallel, deploy);
+  await eachOf(plan.hosts.slice(plan.canaries), maxParallel, deploy);
   if (!cancelled.aborted) {
     const { back } = concludeRollout(plan, records);
     await eachOf(back, maxParallel, async ({ host, transaction }) => {

@@ -18,11 +18,13 @@ export async function tellRestart(
   outcome: Outcome | null,
 ): Promise<Told> {
   if (outcome === null)
-    return { sentence: '', findings: [], outputs: { downtime: '', result: '' } };
+    return { sentence: '', findings: [], outputs: { downtime: '', result: '', 'confirm-by': '' } };
   const unacked = mayHaveLeft(outcome) ? await lookForUnacked(agent, plan) : null;
   const { downtimeSeconds, sentence, findings } = describeRestart(outcome, unacked);
   const downtime = String(downtimeSeconds ?? '');
-  return { sentence, findings, outputs: { downtime, result: outcome.result } };
+  const { result, confirmBy = '' } = outcome;
+  const outputs = { downtime, result, 'confirm-by': String(confirmBy) };
+  return { sentence, findings, outputs };
 }
 
 /** By the app of the plan's own step; `null`: the plan has none. */

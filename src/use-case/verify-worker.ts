@@ -49,6 +49,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   reporter.info(renderChecklistText(checklist));
   const isHealthy = verdict.conclusion === 'healthy';
   reporter.output('healthy', String(isHealthy));
+  reporter.output('confirmed', '');
   reporter.output('verdict', verdict.conclusion);
   reporter.output('failed-checks', failedChecks(verdict).join(','));
   reporter.output('checks', JSON.stringify(verdict.checks));
@@ -102,6 +103,7 @@ async function judgeRelease(
       next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again.',
     });
   }
+  reporter.output('confirmed', transactions.join(','));
   const said = `Confirmed: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
   return ` ${said}`;

@@ -94,6 +94,48 @@ it('confirms a release by checks, whatever the fleet file says', () => {
   expect(gates.map(({ with: given }) => given?.mode)).toEqual(['checks']);
 });
 
+it('lets one rollout of a fleet run at a time, and cuts none off', () => {
+  const { concurrency } = parse(read('pipeline.yml')) as { concurrency?: object };
+  expect(concurrency).toEqual({
+    group:
+      "celeriac-fleet-${{ inputs.environment }}-${{ inputs.fleet-file }}${{ inputs.dry-run && '-dry-run' || '' }}",
+    'cancel-in-progress': false,
+  });
+});
+
+describe('the job of a host of a fleet', () => {
+  const text = readFileSync(join(root, 'actions/fleet-host/action.yml'), 'utf8');
+  const { runs } = parse(text) as {
+    runs: { steps: readonly { name: string; if?: string; with: Record<string, unknown> }[] };
+  };
+  const indexOf = (name: string) => runs.steps.findIndex((each) => each.name === name);
+
+  it('confirms the release, whatever the fleet file says', () => {
+    expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
+  });
+
+  it('keeps its records for as long as a run can be run again', () => {
+    const kept = runs.steps.filter(({ with: given }) => given['retention-days'] !== undefined);
+    const records = kept.filter(({ name }) => name.startsWith('Write down'));
+    expect(records.map(({ with: given }) => given['retention-days'])).toEqual([35, 35]);
+  });
+
+  it('takes a host back for real, whatever the fleet file says, but beneath no other release', () => {
+    expect(runs.steps[indexOf('Take back')]?.with).toMatchObject({
+      'dry-run': 'false',
+      'roll-back': 'newest:${{ inputs.roll-back }}',
+    });
+  });
+
+  it('writes down that it begins, also to take it back', () => {
+    const before = indexOf('Write down that it begins');
+    expect(runs.steps[before]).not.toHaveProperty('if');
+    expect(runs.steps[indexOf('Start')]).not.toHaveProperty('if');
+    expect(before).toBeLessThan(indexOf('Deploy'));
+    expect(before).toBeLessThan(indexOf('Take back'));
+  });
+});
+
 it('reads only variables and secrets that the README tells people to set', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
   const named = files

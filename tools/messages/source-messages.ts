@@ -26,6 +26,7 @@ const kinds: Readonly<
   Record<string, { text: number; next: (args: readonly Node[]) => Node | undefined }>
 > = {
   ConfigError: { text: 1, next: (args) => args[2] },
+  AnotherReleaseError: { text: 1, next: (args) => args[2] },
   HostError: { text: 0, next: (args) => args[1] && fieldOf(args[1], 'next') },
   GateError: { text: 1, next: (args) => args[3] },
 };
@@ -75,7 +76,7 @@ function tellingOf(node: Node, scope: Scope): Telling | null {
     const kind = nameOf(node.callee);
     const shape = kinds[kind];
     const args = node.arguments as readonly Node[];
-    const lead = kind === 'ConfigError' ? 'expected: ' : '';
+    const lead = kind === 'ConfigError' || kind === 'AnotherReleaseError' ? 'expected: ' : '';
     return shape === undefined
       ? null
       : { text: args[shape.text], next: shape.next(args), lead, isWhole: true };

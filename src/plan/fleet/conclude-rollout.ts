@@ -6,11 +6,30 @@ import {
   recordKinds,
 } from '../../model/fleet.ts';
 
-/** Why no further host may be begun, by what has been written down so far; `null`: one may. */
-export function stopReason(maxFailures: number, records: readonly LegRecord[]): string | null {
-  const failed = new Set(records.filter((each) => each.failed).map(({ host }) => host));
+/**
+ * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
+ * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ */
+export function stopReason(
+  { hosts, canaries, maxFailures }: PlannedRollout,
+  host: string,
+  records: readonly LegRecord[],
+): string | null {
+  const first = hosts.slice(0, canaries);
+  if (first.includes(host)) return null;
+  const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
   const names = [...failed].sort();
-  return names.length < maxFailures ? null : `not begun: ${names.join(', ')} had failed`;
+  const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
+  return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
+}
+
+/** A sentence names this many hosts. */
+const named = 8;
+
+function fewOf(names: readonly string[]): string {
+  const more = names.length - named;
+  const few = names.slice(0, named).join(', ');
+  return more > 0 ? `${few} and ${more} more` : few;
 }
 
 /**
@@ -52,12 +71,35 @@ const lost: HostEnd = {
   why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
 };
 
+const lostReturn: HostEnd = {
+  state: 'unknown',
+  failed: true,
+  why: 'was going back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+};
+
+/** What a record says that another one should have followed. */
+const unended = { begun: lost, returning: lostReturn } as const;
+
+/** The end of every host, once nothing more is done: one that is still to go back did not, or was lost. */
+export const endsWithout = ({ hosts, back }: RolloutEnd): RolloutEnd['hosts'] =>
+  hosts.map((each) =>
+    back.some(({ host }) => host === each.host)
+      ? { ...each, state: 'unknown', why: 'was to go back, and nobody saw it: see its job' }
+      : each,
+  );
+
 function legOf(host: string, all: readonly LegRecord[]): Leg {
   const own = all.filter((record) => record.host === host).sort(inOrder);
   const record = own.at(-1);
   const { state, failed, why } =
-    record === undefined ? notBegun : record.kind === 'begun' ? lost : record;
-  const { transaction = '' } = own.findLast(({ kind }) => kind === 'ended') ?? {};
+    record === undefined
+      ? notBegun
+      : record.kind === 'begun' || record.kind === 'returning'
+        ? unended[record.kind]
+        : record;
+  // A leg that was run again may have had nothing to change; a release that went back is nothing to undo.
+  const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+  const transaction = made?.transaction ?? '';
   return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }
 

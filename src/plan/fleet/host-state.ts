@@ -9,26 +9,38 @@ export interface DeployResult {
   readonly begun: boolean;
   /** How that transaction ended; `null`: there was none, or nobody has seen its end. */
   readonly result: 'committed' | 'undone' | 'undo-failed' | null;
+  /** The host goes back alone unless verify confirms the release. */
+  readonly awaits: boolean;
+  /** The gate has passed; on which release, only its confirmation tells. */
   readonly healthy: boolean;
+  /** Verify has confirmed that transaction. */
+  readonly confirmed: boolean;
   /** How the roll-back after a failed gate ended; `null`: there was none. */
   readonly rolledBack: 'success' | 'failure' | null;
 }
 
 /** Where a deploy leaves its host. */
 export function endOfDeploy(deploy: DeployResult): HostEnd {
-  const { ok, dryRun, begun, result, healthy, rolledBack } = deploy;
+  const { ok, dryRun, begun, result, awaits, healthy, confirmed, rolledBack } = deploy;
   const end = (state: HostState, why: string): HostEnd => ({ state, failed: !ok, why });
   if (dryRun) return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+  // A gate that passed may have been followed by a confirmation that failed.
+  if (result === 'committed' && rolledBack !== null) {
+    const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
+    return rolledBack === 'success'
+      ? end('taken-back', gate)
+      : end('unknown', `${gate}, and its roll-back failed: see its job`);
+  }
+  if (healthy && result === 'committed' && awaits && !confirmed) {
+    return { state: 'unknown', failed: true, why: unconfirmed };
+  }
   if (healthy) {
     const what = result === 'committed' ? 'the new release' : 'nothing to change';
     return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
   }
   switch (result) {
     case 'committed':
-      if (rolledBack === 'success') return end('taken-back', 'its gate failed');
-      return rolledBack === 'failure'
-        ? end('unknown', 'its gate failed, and so did its roll-back: see its job')
-        : end('unknown', `its gate did not end. ${guarded}`);
+      return end('unknown', `its gate did not end. ${guarded}`);
     case 'undone':
       return end('taken-back', 'the deploy failed and was undone: see its job');
     case 'undo-failed':
@@ -42,11 +54,25 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
   }
 }
 
+const unconfirmed =
+  'its gate passed but confirmed nothing: the host may have gone back before, when `confirm-within` had run out, or another run deployed';
+
 const guarded =
   'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
 
+/** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
+export type ReturnResult = 'undone' | 'superseded' | 'failed';
+
 /** Where a roll-back by policy leaves a host. */
-export const endOfRollBack = (ok: boolean): HostEnd =>
-  ok
-    ? { state: 'taken-back', failed: false, why: 'other hosts had failed' }
-    : { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+export function endOfRollBack(result: ReturnResult): HostEnd {
+  switch (result) {
+    case 'undone':
+      return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+    case 'superseded': {
+      const why = 'was not taken back: another release runs now. Look at the run that deployed it';
+      return { state: 'unknown', failed: true, why };
+    }
+    case 'failed':
+      return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+  }
+}

@@ -6,7 +6,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { unitFact } from '../verify/facts.ts';
-import { closed, type TerminalHost, transaction } from './terminal-host.ts';
+import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
 import { worker } from './worker-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
@@ -107,6 +107,48 @@ describe('celeriac deploy --fleet', () => {
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
     expect([code, undone()]).toEqual([5, ['web1', 'web2', 'web3']]);
     expect(out).toContain('3 hosts: 3 taken back.');
+    // The host refuses it if another run deploys meanwhile.
+    expect(hosts.web1?.undoneOnlyFrom).toEqual([transaction]);
+  });
+
+  test('takes nothing back beneath a release that another run has deployed since', async () => {
+    const { web1 } = hosts;
+    const last = broken();
+    const fail = last.apply;
+    last.apply = async (onProgress) => {
+      const releases = [
+        release(0),
+        release(1),
+        release(2, { transaction: '20260118T120000-0b0b' }),
+      ];
+      Object.assign(web1?.answers ?? {}, {
+        releases: { releases, awaiting: null, guarded: true },
+      });
+      return fail(onProgress);
+    };
+    hosts.web3 = last;
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
+    expect([code, undone()]).toEqual([1, ['web2', 'web3']]);
+    expect(out).toContain('web1: unknown; was not taken back: another release runs now');
+  });
+
+  test('goes by the file as it was before the first host', async () => {
+    const { web1 } = hosts;
+    if (web1 !== undefined) {
+      web1.apply = async () => {
+        writeFileSync(join(folder, 'fleet.yml'), 'hosts: { web9: }\n');
+        return { transaction, result: 'committed', steps: [] };
+      };
+    }
+    const { code, err } = await run(['deploy', '--fleet', 'FILE']);
+    expect([code, deployed()], err).toEqual([0, ['web1', 'web2', 'web3']]);
+  });
+
+  test('asks once which commit is checked out, for all hosts', async () => {
+    const words = ['--source', 'git', '--canary', 'none', '--max-failures', '9', '--dry-run'];
+    const { err } = await run(['deploy', '--fleet', 'FILE', ...words]);
+    expect(logins.slice(0, 3)).toEqual(['deploy@web1', 'deploy@web2', 'deploy@web3']);
+    expect(err.match(/commit: [0-9a-f]{40}, which is checked out/g)).toHaveLength(1);
   });
 
   test('--json prints the end of every host, and nothing else, to stdout', async () => {
@@ -150,6 +192,8 @@ describe('celeriac deploy --fleet', () => {
 
   test.each([
     [['--hosts', 'db*'], 'no host matches `db*`'],
+    [['--hosts', ','], 'invalid `hosts`'],
+    [['--hosts', 'web1;web2'], 'invalid `hosts`'],
     [['--canary', 'web9'], '`canary` names no host'],
     [['--max-parallel', '0'], 'invalid `max-parallel`'],
     [['--host', 'web1'], 'cannot be combined with `--fleet`'],

@@ -54,6 +54,8 @@ export class TerminalHost {
   awaiting = false;
   applied: (readonly Operation[])[] = [];
   undone: (readonly string[])[] = [];
+  /** The release that had to run for each. */
+  undoneOnlyFrom: (string | undefined)[] = [];
   metas: TransactionMeta[] = [];
   confirmed = 0;
   acknowledged: (readonly string[])[] = [];
@@ -112,8 +114,14 @@ export class TerminalHost {
         this.metas.push(meta);
         return this.apply(onProgress);
       },
-      undo: async (transactions: readonly string[], meta: TransactionMeta) => {
+      undo: async (
+        transactions: readonly string[],
+        meta: TransactionMeta,
+        _onProgress: OnProgress,
+        newest?: string,
+      ) => {
         this.undone.push(transactions);
+        this.undoneOnlyFrom.push(newest);
         this.metas.push(meta);
         const step = { index: 0, op: 'install-unit', status: 'undone', message: 'unit restored' };
         const steps = [{ ...step, seconds: seconds(1) }];

@@ -32,6 +32,21 @@ describe('before the first host is deployed', () => {
     // `off` is a limit to deploy, but none that verify could require.
     ['defaults: { memory-max: off }\nhosts: { a: }', 'fleet.yml:1:25 invalid `memory-max`'],
     [
+      'hosts:\n  a: { host: vps.test }\n  b: { host: VPS.test }',
+      'fleet.yml:3:3 b and a are the same unit of the same host',
+    ],
+    [
+      'hosts: { web1: , Web1: { host: b } }',
+      'fleet.yml:1:18 `Web1` and `web1` differ only in case',
+    ],
+    ['hosts: { web1: , none: }', 'fleet.yml:1:18 a host cannot be called `none`'],
+    ['defaults: { dry-run: true }\nhosts: { a: }', 'fleet.yml:1:22 a rollout takes no `dry-run`'],
+    [
+      'hosts: { a: { cleanup: { dry-run: false } } }',
+      'fleet.yml:1:35 a rollout takes no `dry-run`',
+    ],
+    ['hosts: { a: { roll-back: previous } }', 'fleet.yml:1:26 a rollout takes no `roll-back`'],
+    [
       'hosts:\n  a: { host: vps.test }\n  b: { host: vps.test, unit: celery-worker }',
       'fleet.yml:3:3 b and a are the same unit of the same host',
     ],

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { LedgerRelease, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
-import { chooseRollBack } from '../../../src/plan/roll-back.ts';
+import { AnotherReleaseError, chooseRollBack } from '../../../src/plan/roll-back.ts';
 
 const at = epochSeconds(1_768_734_123);
 
@@ -57,6 +57,7 @@ describe('chooseRollBack', () => {
     expect(chooseRollBack('previous', three, [])).toEqual({
       transactions: [id(3)],
       about: 'release 3 (3333333) of 2026-01-18 11:02:03 UTC',
+      newest: id(3),
     });
     const rolled = ledger(release(0), release(1), release(2, { verdict: 'rolled-back' }));
     expect(chooseRollBack('previous', rolled, []).transactions).toEqual([id(1)]);
@@ -65,6 +66,22 @@ describe('chooseRollBack', () => {
   it('goes back to a given release: later ones are undone, newest first', () => {
     expect(chooseRollBack('0', three, []).transactions).toEqual([id(3), id(1)]);
     expect(chooseRollBack('1', three, []).transactions).toEqual([id(3)]);
+  });
+
+  it('undoes a transaction below others, unless it must be the newest', () => {
+    const first = transaction({ id: id(1) ?? '' });
+    const third = transaction({ id: id(3) ?? '' });
+    expect(chooseRollBack(first.id, three, [first, third])).toMatchObject({
+      transactions: [first.id],
+      newest: null,
+    });
+    expect(chooseRollBack(`newest:${third.id}`, three, [first, third])).toMatchObject({
+      transactions: [third.id],
+      newest: third.id,
+    });
+    const choose = () => chooseRollBack(`newest:${first.id}`, three, [first, third]);
+    expect(choose).toThrow(AnotherReleaseError);
+    expect(refusal(choose)).toContain(`another release runs now than that of transaction ${id(1)}`);
   });
 
   it('refuses unknown releases, and the current one', () => {
@@ -88,6 +105,7 @@ describe('chooseRollBack', () => {
     const one = transaction();
     expect(chooseRollBack(one.id, ledger(), [one])).toEqual({
       transactions: [one.id],
+      newest: null,
       about: `transaction ${one.id} of 2026-01-18 11:02:03 UTC (https://example.org/run/1)`,
     });
     expect(refusal(() => chooseRollBack('20200101T000000-aaaa', ledger(), [one]))).toContain(

@@ -3,7 +3,7 @@ import { HostError } from '../../../src/model/errors.ts';
 import type { UnackedFact } from '../../../src/model/facts.ts';
 import type { Operation, Plan } from '../../../src/model/operation.ts';
 import type { Outcome, Step } from '../../../src/model/outcome.ts';
-import { seconds } from '../../../src/model/units.ts';
+import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { tellRestart } from '../../../src/use-case/tell-restart.ts';
 
@@ -47,6 +47,15 @@ async function tell(answer: UnackedFact | Error, outcome: Outcome, planned = pla
 
 const message = '1 unacknowledged message (1 tasks.work)';
 const one = [{ id: 'a1', task: 'tasks.work', queue: 'links' }];
+
+it('says until when the release must be confirmed', async () => {
+  const agent = {} as unknown as Pick<Agent, 'look'>;
+  const done: Outcome = { transaction: 't', result: 'committed', steps: [] };
+  const awaiting = { ...done, confirmBy: epochSeconds(1_800_000_000) };
+  const outputs = { result: 'committed', 'confirm-by': '1800000000' };
+  expect((await tellRestart(agent, plan, awaiting)).outputs).toMatchObject(outputs);
+  expect((await tellRestart(agent, plan, done)).outputs).toMatchObject({ 'confirm-by': '' });
+});
 
 describe('a release that ran and was undone', () => {
   it('is followed by a search for messages that it left, by the app that is back', async () => {

@@ -203,6 +203,7 @@ test('a healthy worker: confirmed first, then the report, whose folder is an out
     'keep celeriac-celery-worker.service',
   ]);
   expect(outputs.get('report-path')).toBe('/tmp/kept');
+  expect(outputs.get('confirmed')).toBe('20260118T110000-4f2a');
   expect(Object.keys(kept[0] ?? {})).toEqual(['report.html', 'report.json']);
   expect(kept[0]?.['report.html']).toContain('<p class="word">Healthy</p>');
   expect(report()).toMatchObject({
@@ -240,6 +241,7 @@ test('an unhealthy worker has a report, too, and fails', async () => {
 test('a release that could no longer be confirmed has a report, and fails', async () => {
   const { run, outputs } = setUp({ confirms: false });
   await expect(verifyWorker(run)).rejects.toThrow('could no longer be confirmed');
+  expect(outputs.get('confirmed')).toBe('');
   expect(outputs.get('report-path')).toBe('/tmp/kept');
 });
 

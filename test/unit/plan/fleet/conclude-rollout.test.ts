@@ -1,21 +1,34 @@
 import { describe, expect, it } from 'vitest';
 import type { LegRecord, PlannedRollout } from '../../../../src/model/fleet.ts';
-import { concludeRollout, stopReason } from '../../../../src/plan/fleet/conclude-rollout.ts';
+import {
+  concludeRollout,
+  endsWithout,
+  stopReason,
+} from '../../../../src/plan/fleet/conclude-rollout.ts';
 import {
   type DeployResult,
   endOfDeploy,
   endOfRollBack,
 } from '../../../../src/plan/fleet/host-state.ts';
+import { legRecord, longestWhy, recordName } from '../../../../src/plan/fleet/leg-record.ts';
 
 const green: DeployResult = {
   ok: true,
   dryRun: false,
   begun: true,
   result: 'committed',
+  awaits: true,
   healthy: true,
+  confirmed: true,
   rolledBack: null,
 };
-const failedGate: DeployResult = { ...green, ok: false, healthy: false, rolledBack: 'success' };
+const failedGate: DeployResult = {
+  ...green,
+  ok: false,
+  healthy: false,
+  confirmed: false,
+  rolledBack: 'success',
+};
 
 const record = (
   host: string,
@@ -54,8 +67,26 @@ describe('the end of a deploy', () => {
     ['nothing to change, and healthy', { begun: false, result: null }, 'confirmed', /nothing to/],
     ['a dry run', { dryRun: true, healthy: false }, 'untouched', /dry run/],
     ['a clean-up that failed beside it', { ok: false }, 'confirmed', /another step failed/],
+    ['a release that needs none', { awaits: false, confirmed: false }, 'confirmed', /new release/],
+    [
+      'a confirmation that failed',
+      { ok: false, confirmed: false, rolledBack: 'success' },
+      'taken-back',
+      /could not be confirmed/,
+    ],
+    [
+      'one that the run could not end',
+      { ok: false, confirmed: false, rolledBack: 'failure' },
+      'unknown',
+      /its roll-back failed/,
+    ],
     ['a failed gate', failedGate, 'taken-back', /gate failed/],
-    ['a roll-back that failed', { ...failedGate, rolledBack: 'failure' }, 'unknown', /so did/],
+    [
+      'a roll-back that failed',
+      { ...failedGate, rolledBack: 'failure' },
+      'unknown',
+      /its roll-back failed/,
+    ],
     ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /goes back unless/],
     ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
@@ -74,17 +105,47 @@ describe('the end of a deploy', () => {
   });
 });
 
+it('is not well when the gate passed and confirmed nothing: the host had gone back', () => {
+  expect(endOfDeploy({ ...green, confirmed: false })).toMatchObject({
+    state: 'unknown',
+    failed: true,
+    why: expect.stringContaining('confirmed nothing'),
+  });
+});
+
 describe('a host before it is begun', () => {
   const two = [ended('web1', failedGate), ended('web2', failedGate), ended('web3', green)];
+  const canStart = (maxFailures: number, records: readonly LegRecord[], host = 'web4') =>
+    stopReason({ ...plan, canaries: 0, maxFailures }, host, records);
   it('is begun while fewer have failed than are too many', () => {
-    expect(stopReason(3, two)).toBeNull();
-    expect(stopReason(1, [])).toBeNull();
+    expect(canStart(3, two)).toBeNull();
+    expect(canStart(1, [])).toBeNull();
   });
   it('is not begun after that, and says which have failed', () => {
-    expect(stopReason(2, two)).toBe('not begun: web1, web2 had failed');
+    expect(canStart(2, two)).toBe('not begun: web1, web2 had failed');
+  });
+  it('is begun as a canary whatever becomes of the others', () => {
+    const canaries = { ...plan, canaries: 2 };
+    expect(stopReason(canaries, 'web2', [ended('web1', failedGate)])).toBeNull();
+    expect(stopReason(canaries, 'web3', [ended('web1', failedGate)])).toContain('web1 had failed');
+  });
+  it('is not begun after a canary that failed, however many may fail', () => {
+    const patient = { ...plan, maxFailures: 9 };
+    expect(stopReason(patient, 'web3', [ended('web1', failedGate)])).toContain('web1 had failed');
+    expect(stopReason(patient, 'web3', [ended('web2', failedGate)])).toBeNull();
+  });
+  it('names a few of many, in a record that can be read back', () => {
+    const hosts = Array.from({ length: 300 }, (_, index) => `web-of-a-long-name-${index + 100}`);
+    const failed = hosts.map((host) => ended(host, failedGate));
+    const why = canStart(1, failed);
+    expect(why).toMatch(/^not begun: web-of-a-long-name-100, .* and 292 more had failed$/);
+    expect(why?.length).toBeLessThan(longestWhy);
+    const rest = { host: 'web1', attempt: 1, kind: 'ended', transaction: '' } as const;
+    const end = { state: 'unknown', failed: true, why: 'x'.repeat(5000) } as const;
+    expect(legRecord(end, rest).why).toHaveLength(longestWhy);
   });
   it('counts a host once', () => {
-    expect(stopReason(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
+    expect(canStart(2, [ended('web1', failedGate), ended('web1', failedGate)])).toBeNull();
   });
 });
 
@@ -144,11 +205,36 @@ describe('a rollout', () => {
     expect(concludeRollout(run, records).back.map(({ host }) => host)).toEqual(['web2']);
   });
 
+  it('takes back what the first attempt deployed, when a second had nothing to change', () => {
+    const idle = { ...green, begun: false, result: null };
+    const records = [
+      ...deployed('web1', { ...green, ok: false }),
+      ended('web1', idle, 2),
+      ...deployed('web2'),
+      ...deployed('web3', failedGate),
+    ];
+    const run = { ...plan, onFailure: 'run' } as const;
+    expect(concludeRollout(run, records).back).toEqual([
+      { host: 'web1', transaction: 'of-web1' },
+      { host: 'web2', transaction: 'of-web2' },
+    ]);
+  });
+
+  it('takes nothing back that went back before', () => {
+    const idle = { ...green, begun: false, result: null };
+    const records = [
+      ...deployed('web1', failedGate),
+      ended('web1', idle, 2),
+      ...deployed('web3', failedGate),
+    ];
+    expect(concludeRollout({ ...plan, onFailure: 'run' }, records).back).toEqual([]);
+  });
+
   it('tells the end after the way back, and of one that could not go', () => {
     const records = [
       ...third,
-      record('web1', 'back', endOfRollBack(true)),
-      record('web2', 'back', endOfRollBack(false)),
+      record('web1', 'back', endOfRollBack('undone')),
+      record('web2', 'back', endOfRollBack('failed')),
     ];
     const end = concludeRollout({ ...plan, onFailure: 'run' }, records);
     expect(statesOf(end)).toEqual(['taken-back', 'unknown', 'taken-back', 'untouched']);
@@ -161,6 +247,37 @@ describe('a rollout', () => {
     expect(end.hosts[1]).toMatchObject({ state: 'unknown' });
     expect(end.hosts[1]?.why).toContain('goes back unless');
     expect(end.back.map(({ host }) => host)).toEqual(['web1']);
+  });
+
+  it('does not know where a host is whose way back was lost', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    const end = concludeRollout(run, [...third, record('web1', 'returning')]);
+    expect(end.hosts[0]).toMatchObject({ state: 'unknown' });
+    expect(end.hosts[0]?.why).toContain('was going back');
+    expect(end.back.map(({ host }) => host)).toEqual(['web2']);
+  });
+
+  it('names what was to go back and has not, once nothing more is done', () => {
+    const run = { ...plan, onFailure: 'run' } as const;
+    const records = [...third, record('web1', 'back', endOfRollBack('undone'))];
+    const [web1, web2] = endsWithout(concludeRollout(run, records));
+    expect(web1).toMatchObject({ state: 'taken-back' });
+    expect(web2).toMatchObject({
+      state: 'unknown',
+      why: expect.stringContaining('was to go back'),
+    });
+  });
+
+  it('writes down twice under two names that a host has failed', () => {
+    const failed = { ...endOfDeploy({ ...green, ok: false }), attempt: 1, transaction: '' };
+    const names = [
+      record('web1', 'ended', failed),
+      record('web1', 'back', endOfRollBack('failed')),
+      record('back-web1', 'ended', failed),
+      record('failed-web1', 'back', endOfRollBack('undone')),
+    ].map(recordName);
+    expect(new Set(names).size).toBe(4);
+    expect(names[0]).toBe('1-failed-web1');
   });
 
   it('believes the latest attempt', () => {
