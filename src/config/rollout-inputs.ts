@@ -28,7 +28,7 @@ export const rolloutInputs = {
   'max-failures': integerInput(
     {
       description:
-        'No further host is begun once so many have failed. Those that are being deployed then are never interrupted.',
+        'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
       fallback: '1',
     },
     { min: 1, max: 10_000 },

@@ -115,6 +115,53 @@ describe('fleet, as its committed bundle', () => {
     });
   });
 
+  it('fails the job of a host whose gate confirmed nothing, and writes that down', async () => {
+    const given = {
+      begun: 'true',
+      result: 'committed',
+      transaction: '20260111T000000-00ff',
+      'confirm-by': '1800000000',
+      healthy: 'true',
+      'rolled-back': 'skipped',
+    };
+    const of = (confirmed: string) =>
+      run({
+        task: 'end',
+        plan,
+        host: 'a',
+        outcome: 'success',
+        outputs: JSON.stringify({ ...given, confirmed }),
+      });
+    const lost = await of('20260110T000000-00aa');
+    expect([lost.code, lost.outputs.state]).toEqual([1, 'unknown']);
+    expect(lost.outputs.artifact).toBe('celeriac-leg-2-failed-a');
+    const well = await of('20260111T000000-00ff');
+    expect([well.code, well.outputs.state]).toEqual([0, 'confirmed']);
+  });
+
+  it('writes down that a host is about to go back, and that another release runs', async () => {
+    const back = { plan, host: 'a', 'roll-back': 'true' };
+    const start = await run({ task: 'start', ...back });
+    expect([start.code, start.outputs.go]).toEqual([0, 'true']);
+    expect(start.outputs.artifact).toBe('celeriac-leg-2-returning-a');
+    const outputs = JSON.stringify({ result: 'superseded' });
+    const end = await run({ task: 'end', ...back, outcome: 'failure', outputs });
+    expect([end.code, end.outputs.state]).toEqual([0, 'unknown']);
+    expect(end.outputs.artifact).toBe('celeriac-leg-2-backfailed-a');
+    expect(end.log).toContain('another release runs now');
+  });
+
+  it('names at the end what was to go back and has not, unless the run was cancelled', async () => {
+    keep({ host: 'b', state: 'confirmed', transaction: '20260111T000000-00ff' });
+    keep({ host: 'a', state: 'taken-back', failed: true });
+    const conclude = { task: 'conclude', plan, results: folder };
+    const decided = await run({ ...conclude, outcome: 'success' });
+    expect(decided.outputs.states).toBe('{"b":"unknown","a":"taken-back"}');
+    expect(decided.summary).toContain('was to go back, and nobody saw it');
+    const cancelled = await run({ ...conclude, outcome: 'skipped' });
+    expect(cancelled.outputs.states).toBe('{"b":"confirmed","a":"taken-back"}');
+  });
+
   it('decides which hosts go back, with the transaction of each', async () => {
     keep({ host: 'b', state: 'confirmed', transaction: '20260111T000000-00ff' });
     keep({ host: 'a', state: 'taken-back', failed: true });

@@ -102,7 +102,7 @@ export class FleetOfMachines {
 
 /** What each job wrote down at its end: `web1` → `confirmed`, `untouched`…; the last word counts. */
 export function statesOf({ artifacts }: WorkflowRun): Readonly<Record<string, string>> {
-  const order = ['begun', 'stopped', 'ended', 'back'];
+  const order = ['begun', 'stopped', 'ended', 'returning', 'back'];
   const records = Object.entries(artifacts)
     .filter(([name]) => name.startsWith('celeriac-leg-'))
     .flatMap(([, files]) => Object.values(files))
