@@ -49922,11 +49922,14 @@ class GateError extends Error {
     check;
     evidence;
     next;
-    constructor(check, problem, evidence, next) {
+    /** An earlier run found the same and told of it; this one only fails again. */
+    isOld;
+    constructor(check, problem, evidence, next, { isOld = false } = {}) {
         super(problem);
         this.check = check;
         this.evidence = evidence;
         this.next = next;
+        this.isOld = isOld;
     }
 }
 
@@ -50762,10 +50765,10 @@ const deployWorkerInputs = {
     }),
     'soak-hours': soakHours,
     'roll-back': patternInput({
-        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
+        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
         fallback: '',
         overrides: ['source', 'commit'],
-    }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
 };
 const cleanupInputs = {
     ...hostInputs,
@@ -51128,7 +51131,7 @@ const rolloutInputs = {
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
     'max-failures': integerInput({
-        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted.',
+        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({
@@ -51428,15 +51431,17 @@ function shown(input, text) {
  * should not stop a rollout in the middle.
  *
  * @param hasKnownHosts the workflow gives the host keys
- * @throws ConfigError with the place of a value that is not right, a host without host keys, or two
- * hosts that are the same unit
+ * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys, two
+ * hosts that are the same unit, or names that cannot be told apart
  */
 function checkFleet(fleet, hosts, { hasKnownHosts }) {
+    checkNames([...(fleet.hosts?.values() ?? [])]);
     const workers = new Map();
     for (const { name, where } of hosts) {
         for (const action of Object.keys(actions)) {
             const values = fleetValues(fleet, action, name);
             checkValues(action, values);
+            refuseWishes(values);
             if (!hasKnownHosts && !values.has('known-hosts')) {
                 const problem = `${name} has no \`known-hosts\` for ${action}`;
                 throw new errors_ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
@@ -51452,6 +51457,33 @@ function checkFleet(fleet, hosts, { hasKnownHosts }) {
         workers.set(worker, name);
     }
 }
+/** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
+function checkNames(hosts) {
+    const names = new Map();
+    for (const { name, where } of hosts) {
+        const known = name.toLowerCase();
+        const other = names.get(known);
+        if (known === 'none') {
+            const problem = `a host cannot be called \`${name}\``;
+            throw new errors_ConfigError(where, problem, 'another name: `canary: none` means no host');
+        }
+        if (other !== undefined) {
+            const problem = `\`${name}\` and \`${other}\` differ only in case`;
+            throw new errors_ConfigError(where, problem, 'names that differ otherwise, too');
+        }
+        names.set(known, name);
+    }
+}
+/** A whole rollout is one, or none of it: that is for whoever starts it, and not for a host to have. */
+function refuseWishes(values) {
+    for (const key of ['dry-run', 'roll-back']) {
+        const value = values.get(key);
+        if (value === undefined)
+            continue;
+        const problem = `a rollout takes no \`${key}\` from the fleet file`;
+        throw new errors_ConfigError(value.where, problem, 'what is asked of a run: in the workflow, or a flag');
+    }
+}
 function checkValues(action, values) {
     const known = actions[action];
     const present = Object.entries(known).filter(([name]) => values.has(name));
@@ -51460,7 +51492,7 @@ function checkValues(action, values) {
 const textOf = (values, key) => {
     const inputs = actions['deploy-worker'];
     const text = values.get(key)?.text ?? inputs[key]?.fallback ?? '';
-    return key === 'unit' ? text.replace(/\.service$/, '') : text;
+    return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
 };
 
 ;// CONCATENATED MODULE: ./src/config/fleet-inputs.js
@@ -51498,12 +51530,12 @@ const fleetInputs = {
         fallback: '',
     }, 'a path', /^[^\n]*$/),
     outcome: choiceInput({
-        description: 'With `end`: the outcome of the step that deployed the host.',
+        description: 'With `end`: the outcome of the step that deployed the host. With `conclude`: the result of the job that decided.',
         fallback: 'skipped',
     }, ['success', 'failure', 'cancelled', 'skipped']),
     outputs: jsonInput('With `end`: the outputs of that step as JSON.', outputsShape),
     'roll-back': booleanInput({
-        description: 'With `end`: that step has taken the host back.',
+        description: 'With `start` and `end`: the host is taken back, not deployed.',
         fallback: 'false',
     }),
     'dry-run': booleanInput({
@@ -51527,15 +51559,29 @@ function jsonInput(description, shape) {
 
 ;// CONCATENATED MODULE: ./src/model/fleet.js
 /** What a leg can write down, in the order in which it does. */
-const recordKinds = ['begun', 'stopped', 'ended', 'back'];
+const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/conclude-rollout.js
 
-/** Why no further host may be begun, by what has been written down so far; `null`: one may. */
-function stopReason(maxFailures, records) {
-    const failed = new Set(records.filter((each) => each.failed).map(({ host }) => host));
+/**
+ * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
+ * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ */
+function stopReason({ hosts, canaries, maxFailures }, host, records) {
+    const first = hosts.slice(0, canaries);
+    if (first.includes(host))
+        return null;
+    const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
     const names = [...failed].sort();
-    return names.length < maxFailures ? null : `not begun: ${names.join(', ')} had failed`;
+    const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
+    return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
+}
+/** A sentence names this many hosts. */
+const named = 8;
+function fewOf(names) {
+    const more = names.length - named;
+    const few = names.slice(0, named).join(', ');
+    return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
  * Judges a rollout by what its legs wrote down: where each host is, and which go back. A host about
@@ -51566,11 +51612,28 @@ const lost = {
     failed: true,
     why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
 };
+const lostReturn = {
+    state: 'unknown',
+    failed: true,
+    why: 'was going back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+};
+/** What a record says that another one should have followed. */
+const unended = { begun: lost, returning: lostReturn };
+/** The end of every host, once nothing more is done: one that is still to go back did not, or was lost. */
+const endsWithout = ({ hosts, back }) => hosts.map((each) => back.some(({ host }) => host === each.host)
+    ? { ...each, state: 'unknown', why: 'was to go back, and nobody saw it: see its job' }
+    : each);
 function legOf(host, all) {
     const own = all.filter((record) => record.host === host).sort(inOrder);
     const record = own.at(-1);
-    const { state, failed, why } = record === undefined ? notBegun : record.kind === 'begun' ? lost : record;
-    const { transaction = '' } = own.findLast(({ kind }) => kind === 'ended') ?? {};
+    const { state, failed, why } = record === undefined
+        ? notBegun
+        : record.kind === 'begun' || record.kind === 'returning'
+            ? unended[record.kind]
+            : record;
+    // A leg that was run again may have had nothing to change; a release that went back is nothing to undo.
+    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+    const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }
 const inOrder = (one, other) => one.attempt - other.attempt || recordKinds.indexOf(one.kind) - recordKinds.indexOf(other.kind);
@@ -51578,21 +51641,27 @@ const inOrder = (one, other) => one.attempt - other.attempt || recordKinds.index
 ;// CONCATENATED MODULE: ./src/plan/fleet/host-state.js
 /** Where a deploy leaves its host. */
 function endOfDeploy(deploy) {
-    const { ok, dryRun, begun, result, healthy, rolledBack } = deploy;
+    const { ok, dryRun, begun, result, awaits, healthy, confirmed, rolledBack } = deploy;
     const end = (state, why) => ({ state, failed: !ok, why });
     if (dryRun)
         return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+    // A gate that passed may have been followed by a confirmation that failed.
+    if (result === 'committed' && rolledBack !== null) {
+        const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
+        return rolledBack === 'success'
+            ? end('taken-back', gate)
+            : end('unknown', `${gate}, and its roll-back failed: see its job`);
+    }
+    if (healthy && result === 'committed' && awaits && !confirmed) {
+        return { state: 'unknown', failed: true, why: unconfirmed };
+    }
     if (healthy) {
         const what = result === 'committed' ? 'the new release' : 'nothing to change';
         return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
     }
     switch (result) {
         case 'committed':
-            if (rolledBack === 'success')
-                return end('taken-back', 'its gate failed');
-            return rolledBack === 'failure'
-                ? end('unknown', 'its gate failed, and so did its roll-back: see its job')
-                : end('unknown', `its gate did not end. ${guarded}`);
+            return end('unknown', `its gate did not end. ${guarded}`);
         case 'undone':
             return end('taken-back', 'the deploy failed and was undone: see its job');
         case 'undo-failed':
@@ -51603,11 +51672,39 @@ function endOfDeploy(deploy) {
             return end('untouched', ok ? 'nothing was changed' : 'it failed before a change: see its job');
     }
 }
+const unconfirmed = 'its gate passed but confirmed nothing: the host may have gone back before, when `confirm-within` had run out, or another run deployed';
 const guarded = 'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
 /** Where a roll-back by policy leaves a host. */
-const endOfRollBack = (ok) => ok
-    ? { state: 'taken-back', failed: false, why: 'other hosts had failed' }
-    : { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+function endOfRollBack(result) {
+    switch (result) {
+        case 'undone':
+            return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+        case 'superseded': {
+            const why = 'was not taken back: another release runs now. Look at the run that deployed it';
+            return { state: 'unknown', failed: true, why };
+        }
+        case 'failed':
+            return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+    }
+}
+
+;// CONCATENATED MODULE: ./src/plan/fleet/leg-record.js
+/** The longest `why` of a record, in UTF-16 code units: whoever reads it refuses a longer one. */
+const longestWhy = 1000;
+/** What a leg writes down about its host, with a `why` that can be read back. */
+function legRecord(end, rest) {
+    const { state, failed, why } = end;
+    const short = why.length > longestWhy ? `${why.slice(0, longestWhy - 1)}…` : why;
+    return { ...rest, state, failed, why: short };
+}
+/**
+ * The name of a record, of its file and of its artifact: one that failed is found by it. A host may fail
+ * twice, when it is deployed and when it is taken back; no artifact can have the name of another.
+ */
+function recordName({ host, attempt, kind, failed }) {
+    const how = failed ? (kind === 'back' ? 'backfailed' : 'failed') : kind;
+    return `${attempt}-${how}-${host}`;
+}
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/plan-rollout.js
 
@@ -52585,6 +52682,7 @@ const properties = (title) => title === undefined ? {} : { title: escape_toOneLi
 
 
 
+
 const given = (input) => getInput(input, { trimWhitespace: false });
 /** Runs a step of a rollout: none of them knows a key or connects to a host. */
 async function runFleet() {
@@ -52636,7 +52734,13 @@ const tasks = {
     },
     start(inputs, reporter) {
         const host = hostOf(inputs);
-        const reason = stopReason(planOf(inputs).maxFailures, readRecords(inputs.results));
+        if (inputs['roll-back']) {
+            reporter.output('go', 'true');
+            reporter.info(`${host} is about to go back`);
+            keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
+            return;
+        }
+        const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
         reporter.output('go', String(reason === null));
         reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
         const end = { state: 'untouched', failed: false, why: reason ?? '' };
@@ -52646,11 +52750,18 @@ const tasks = {
         const host = hostOf(inputs);
         const outputs = inputs.outputs.value ?? {};
         const ok = inputs.outcome === 'success';
-        const end = inputs['roll-back'] ? endOfRollBack(ok) : endOfDeploy(readResult(inputs));
+        const superseded = outputs.result === 'superseded' ? 'superseded' : 'failed';
+        const end = inputs['roll-back']
+            ? endOfRollBack(ok ? 'undone' : superseded)
+            : endOfDeploy(readResult(inputs));
         const kind = inputs['roll-back'] ? 'back' : 'ended';
         reporter.output('state', end.state);
         reporter.info(fleetLines([{ host, ...end }]).join('\n'));
         keepRecord(reporter, host, end, kind, outputs.transaction);
+        if (ok && end.failed) {
+            reporter.error(`${host}: ${end.why}`, 'fleet');
+            process.exitCode = 1;
+        }
     },
     decide(inputs, reporter) {
         const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
@@ -52670,7 +52781,11 @@ const tasks = {
         reporter.info(names === '' ? 'no other host goes back' : `go back, too: ${names}`);
     },
     conclude(inputs, reporter) {
-        const { hosts, ok } = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        // Whoever cancels a run before it decides takes nothing back.
+        const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
+        const hosts = isDecided ? endsWithout(end) : end.hosts;
+        const { ok } = end;
         const sentence = describeFleet(hosts);
         const states = Object.fromEntries(hosts.map(({ host, state }) => [host, state]));
         reporter.output('states', JSON.stringify(states));
@@ -52712,7 +52827,8 @@ function hostOf({ host, task }) {
     throw new errors_ConfigError('input host', `missing \`host\` for \`${task}\``, 'the name of a host');
 }
 function readResult({ outputs, outcome, 'dry-run': dryRun }) {
-    const { begun, result, healthy, 'rolled-back': back } = outputs.value ?? {};
+    const { begun, result, healthy, 'rolled-back': back, transaction = '' } = outputs.value ?? {};
+    const { confirmed = '', 'confirm-by': confirmBy = '' } = outputs.value ?? {};
     const results = ['committed', 'undone', 'undo-failed'];
     const ends = ['success', 'failure'];
     return {
@@ -52720,7 +52836,9 @@ function readResult({ outputs, outcome, 'dry-run': dryRun }) {
         dryRun,
         begun: begun === 'true',
         result: results.find((each) => each === result) ?? null,
+        awaits: confirmBy !== '',
         healthy: healthy === 'true',
+        confirmed: confirmed.split(',').includes(transaction),
         rolledBack: ends.find((each) => each === back) ?? null,
     };
 }
@@ -52730,7 +52848,7 @@ const recordShape = object({
     kind: schemas_enum(recordKinds),
     state: schemas_enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
     failed: schemas_boolean(),
-    why: schemas_string().max(1000),
+    why: schemas_string().max(longestWhy),
     transaction: union([literal(''), schemas_string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),
 });
 /** What the legs wrote down; a run without any has no such folder. */
@@ -52748,9 +52866,8 @@ function readRecords(folder) {
 /** Writes a record into a folder that the workflow uploads. */
 function keepRecord(reporter, host, end, kind, transaction = '') {
     const attempt = Number(process.env.GITHUB_RUN_ATTEMPT ?? '1') || 1;
-    const record = { host, attempt, kind, ...end, transaction };
-    // One that failed is found by its name.
-    const name = `${attempt}-${end.failed ? 'failed' : kind}-${host}`;
+    const record = legRecord(end, { host, attempt, kind, transaction });
+    const name = recordName(record);
     const files = { [`leg-${name}.json`]: `${JSON.stringify(record)}\n` };
     reporter.output('path', writeFolder(process.env.RUNNER_TEMP ?? (0,external_node_os_namespaceObject.tmpdir)(), 'celeriac-leg', files));
     reporter.output('artifact', `celeriac-leg-${name}`);

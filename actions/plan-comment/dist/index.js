@@ -51225,11 +51225,14 @@ class GateError extends Error {
     check;
     evidence;
     next;
-    constructor(check, problem, evidence, next) {
+    /** An earlier run found the same and told of it; this one only fails again. */
+    isOld;
+    constructor(check, problem, evidence, next, { isOld = false } = {}) {
         super(problem);
         this.check = check;
         this.evidence = evidence;
         this.next = next;
+        this.isOld = isOld;
     }
 }
 
@@ -51604,11 +51607,12 @@ function renderPlanComment(reports, context) {
 }
 function render(reports, context, lines) {
     const hosts = [...new Set([...reports.map(({ host }) => host), ...context.hosts])].sort();
+    const wanted = plannedActions.filter((action) => reports.some((each) => each.action === action));
     const about = hosts.map((host) => {
         const own = plannedActions.flatMap((action) => reports.filter((report) => report.host === host && report.action === action));
         return own.length === 0
             ? renderUnplanned(host, context)
-            : renderHost(host, own, context, lines);
+            : renderHost(host, own, wanted, context, lines);
     });
     const intro = `Merging ${escape_codeSpan(context.head.slice(0, 7))} into ${escape_codeSpan(context.base)} would do this; ${runLink(context, 'this run')} changed nothing.`;
     return ['## What merging changes', intro, incomplete(reports, context), ...about]
@@ -51621,20 +51625,31 @@ function incomplete(reports, context) {
     if (reports.length === 0 && context.hosts.length === 0) {
         return `**There is no plan: ${runLink(context, 'the run')} says why.**`;
     }
-    const isTold = result === '' || result === 'success' || reports.some(({ failure }) => failure);
+    const isTold = isWhole(context) || reports.some(({ failure }) => failure !== null);
     return isTold
         ? ''
         : `**The plan is not whole: its job ended with ${escape_codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
+/** As far as GitHub says. */
+const isWhole = ({ result }) => result === '' || result === 'success';
 const renderUnplanned = (host, context) => `### ${silentMarkdown(host)}\n\n**There is no plan: ${runLink(context, 'the run')} says why.**`;
-function renderHost(host, reports, context, lines) {
+/**
+ * @param wanted the actions of which any host has a plan: a host that lacks one lost it, such as by the
+ * end of its process
+ */
+function renderHost(host, reports, wanted, context, lines) {
     const parts = reports.flatMap((report) => report.parts);
     const sections = sectionsOf(reports);
     const failed = reports.filter(({ failure }) => failure !== null);
+    const own = new Set(reports.map(({ action }) => action));
+    const lost = wanted.filter((action) => !own.has(action));
+    // All hosts may have lost the same one; which the workflow plans is not known here.
+    const mayLack = !isWhole(context) && own.size < plannedActions.length;
     const text = [
         `### ${silentMarkdown(host)}`,
-        headline(sections.map(({ title }) => title), failed.length > 0),
+        headline(sections.map(({ title }) => title), failed.length > 0 || lost.length > 0 || mayLack),
         ...failed.map(renderFailed),
+        ...lost.map((action) => `**No plan of ${action}: ${runLink(context, 'the run')} says why.**`),
         reports.some(({ access }) => access === 'change')
             ? `**The key of this plan may also change the host.** Give the plan [a key that may only look](${context.keyPage}).`
             : '',
@@ -57432,26 +57447,56 @@ async function runGithubAction(action, needs, body) {
     }
 }
 function github_repository_describe(error, needs) {
-    const { status, message } = error;
+    const { status, message, errors } = error;
     const text = escape_toOneLine(typeof message === 'string' ? message : String(error));
     if (status === 403 || status === 404) {
         return `GitHub refused with status ${status}: ${text}; the job needs ${needs}`;
     }
+    // GraphQL refuses with status 200.
+    if (Array.isArray(errors) && errors.some(({ type }) => type === 'FORBIDDEN')) {
+        return `GitHub refused: ${text}; the job needs ${needs}`;
+    }
     return typeof status === 'number' ? `GitHub answered with status ${status}: ${text}` : text;
 }
 
-;// CONCATENATED MODULE: ./src/action/pull-comments.js
-/** Comments of one page, and the most pages that are searched. */
+;// CONCATENATED MODULE: ./src/action/own-posts.js
+/** The fields that tell it. GitHub alone can: REST does not tell the token who it is. */
+const postFields = 'body viewerDidAuthor author { __typename login }';
+/** Posts of one page, and the most pages that are searched. */
 const perPage = 100;
 const mostPages = 30;
-/** GitHub alone can tell whose a comment is: REST does not tell the token who it is. */
+/**
+ * The first of this token's own posts that begins with a marker: anybody may write the marker into
+ * one of theirs.
+ *
+ * @param name what is searched, for people
+ * @throws Error when there are too many to search: it is not known whether there is one
+ */
+async function findOwn(name, marker, read) {
+    let after = null;
+    for (let page = 0; page < mostPages; page += 1) {
+        const { viewer, nodes, pageInfo } = await read({ first: perPage, after });
+        const own = nodes.find((post) => isOwn(post, viewer) && post.body.startsWith(marker));
+        if (own !== undefined)
+            return own;
+        if (!pageInfo.hasNextPage)
+            return null;
+        after = pageInfo.endCursor;
+    }
+    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to write no second one`);
+}
+/** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
+const isOwn = ({ viewerDidAuthor, author }, viewer) => viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
+
+;// CONCATENATED MODULE: ./src/action/pull-comments.js
+
 const pageQuery = `
   query ($owner: String!, $repo: String!, $number: Int!, $first: Int!, $after: String) {
     viewer { login }
     repository(owner: $owner, name: $repo) {
       pullRequest(number: $number) {
         comments(first: $first, after: $after) {
-          nodes { databaseId url body viewerDidAuthor author { __typename login } }
+          nodes { databaseId url ${postFields} }
           pageInfo { hasNextPage endCursor }
         }
       }
@@ -57461,7 +57506,7 @@ const pageQuery = `
 /** Writes a comment on a pull request, or updates the one that is there. */
 async function keepComment(github, pull, { marker, body }) {
     const { rest, at } = github;
-    const found = await findOwn(github, pull, marker);
+    const found = await findComment(github, pull, marker);
     if (found === null) {
         const made = await rest.issues.createComment({ ...at, issue_number: pull, body });
         return { did: 'wrote', url: made.data.html_url };
@@ -57472,30 +57517,13 @@ async function keepComment(github, pull, { marker, body }) {
     await rest.issues.updateComment({ ...at, comment_id, body });
     return { did: 'updated', url };
 }
-/** The oldest of this token's own: anybody may write the marker into a comment of theirs. */
-async function findOwn({ graphql, at }, pull, marker) {
-    let after = null;
-    for (let page = 0; page < mostPages; page += 1) {
-        const found = await graphql(pageQuery, {
-            ...at,
-            number: pull,
-            first: perPage,
-            after,
-        });
-        const comments = found.repository?.pullRequest?.comments;
-        if (comments === undefined)
-            throw new Error(`there is no pull request ${pull}`);
-        const own = comments.nodes.find((comment) => isOwn(comment, found.viewer.login) && comment.body.startsWith(marker));
-        if (own !== undefined)
-            return own;
-        if (!comments.pageInfo.hasNextPage)
-            return null;
-        after = comments.pageInfo.endCursor;
-    }
-    throw new Error(`searched ${mostPages * perPage} comments; wrote none, to write no second one`);
-}
-/** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
-const isOwn = ({ viewerDidAuthor, author }, viewer) => viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
+const findComment = ({ graphql, at }, pull, marker) => findOwn('comments', marker, async (page) => {
+    const found = await graphql(pageQuery, { ...at, number: pull, ...page });
+    const comments = found.repository?.pullRequest?.comments;
+    if (comments === undefined)
+        throw new Error(`there is no pull request ${pull}`);
+    return { ...comments, viewer: found.viewer.login };
+});
 
 ;// CONCATENATED MODULE: ./src/action/plan-comment.js
 

@@ -41205,11 +41205,14 @@ class GateError extends Error {
     check;
     evidence;
     next;
-    constructor(check, problem, evidence, next) {
+    /** An earlier run found the same and told of it; this one only fails again. */
+    isOld;
+    constructor(check, problem, evidence, next, { isOld = false } = {}) {
         super(problem);
         this.check = check;
         this.evidence = evidence;
         this.next = next;
+        this.isOld = isOld;
     }
 }
 
@@ -57251,13 +57254,46 @@ async function runGithubAction(action, needs, body) {
     }
 }
 function github_repository_describe(error, needs) {
-    const { status, message } = error;
+    const { status, message, errors } = error;
     const text = escape_toOneLine(typeof message === 'string' ? message : String(error));
     if (status === 403 || status === 404) {
         return `GitHub refused with status ${status}: ${text}; the job needs ${needs}`;
     }
+    // GraphQL refuses with status 200.
+    if (Array.isArray(errors) && errors.some(({ type }) => type === 'FORBIDDEN')) {
+        return `GitHub refused: ${text}; the job needs ${needs}`;
+    }
     return typeof status === 'number' ? `GitHub answered with status ${status}: ${text}` : text;
 }
+
+;// CONCATENATED MODULE: ./src/action/own-posts.js
+/** The fields that tell it. GitHub alone can: REST does not tell the token who it is. */
+const postFields = 'body viewerDidAuthor author { __typename login }';
+/** Posts of one page, and the most pages that are searched. */
+const perPage = 100;
+const mostPages = 30;
+/**
+ * The first of this token's own posts that begins with a marker: anybody may write the marker into
+ * one of theirs.
+ *
+ * @param name what is searched, for people
+ * @throws Error when there are too many to search: it is not known whether there is one
+ */
+async function findOwn(name, marker, read) {
+    let after = null;
+    for (let page = 0; page < mostPages; page += 1) {
+        const { viewer, nodes, pageInfo } = await read({ first: perPage, after });
+        const own = nodes.find((post) => isOwn(post, viewer) && post.body.startsWith(marker));
+        if (own !== undefined)
+            return own;
+        if (!pageInfo.hasNextPage)
+            return null;
+        after = pageInfo.endCursor;
+    }
+    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to write no second one`);
+}
+/** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
+const isOwn = ({ viewerDidAuthor, author }, viewer) => viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
 
 ;// CONCATENATED MODULE: ./src/action/soak-issue.js
 
@@ -57266,11 +57302,24 @@ function github_repository_describe(error, needs) {
 
 
 
-/** Issues of one page, and the most pages that are searched for the one about a release. */
-const perPage = 100;
-const mostPages = 20;
+
 /** The runner's clock and GitHub's may differ. */
 const searchMarginSeconds = 86_400;
+/** Open and closed ones, without pull requests. */
+const pageQuery = `
+  query ($owner: String!, $repo: String!, $since: DateTime!, $first: Int!, $after: String) {
+    viewer { login }
+    repository(owner: $owner, name: $repo) {
+      issues(
+        first: $first, after: $after, filterBy: { since: $since }
+        orderBy: { field: CREATED_AT, direction: ASC }
+      ) {
+        nodes { number url title ${postFields} }
+        pageInfo { hasNextPage endCursor }
+      }
+    }
+  }
+`;
 /** Opens an issue about a release that failed its soak, or updates the one that there is. */
 const reportSoakIssue = () => runGithubAction('soak-issue', '`issues: write`, and the repository issues', async () => {
     const inputs = readInputs(soakIssueInputs, (name) => getInput(name, { trimWhitespace: false }), new Map());
@@ -57287,9 +57336,11 @@ const reportSoakIssue = () => runGithubAction('soak-issue', '`issues: write`, an
 /** The issues of the repository that the run belongs to. */
 class Issues {
     #rest;
+    #graphql;
     #at;
-    constructor({ rest, at }) {
+    constructor({ rest, graphql, at }) {
         this.#rest = rest;
+        this.#graphql = graphql;
         this.#at = at;
     }
     async publish(issue, since) {
@@ -57314,25 +57365,18 @@ class Issues {
         this.#tell('updated', found.url);
     }
     /** The oldest, if two runs opened one at the same time. Closed ones, too: somebody has seen it. */
-    async #find(marker, since) {
-        for (let page = 1; page <= mostPages; page += 1) {
-            const { data } = await this.#rest.issues.listForRepo({
+    #find(marker, since) {
+        return findOwn('issues', marker, async (page) => {
+            const found = await this.#graphql(pageQuery, {
                 ...this.#at,
-                state: 'all',
                 since: new Date(since * 1000).toISOString(),
-                sort: 'created',
-                direction: 'asc',
-                per_page: perPage,
-                page,
+                ...page,
             });
-            for (const { number, html_url: url, title, body, pull_request: change } of data) {
-                if (change === undefined && body?.startsWith(marker))
-                    return { number, url, title, body };
-            }
-            if (data.length < perPage)
-                return null;
-        }
-        throw new Error(`searched ${mostPages * perPage} issues; opened none, to open no second one`);
+            const { issues } = found.repository ?? {};
+            if (issues === undefined)
+                throw new Error('the token cannot read the repository');
+            return { ...issues, viewer: found.viewer.login };
+        });
     }
     #tell(what, url) {
         info(escape_sanitizeLogLine(`${what} ${url}`));
