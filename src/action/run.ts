@@ -162,6 +162,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.#first = new FirstLook({
       action: name,
       dryRun: this.dryRun,
+      acknowledges: true,
       meta: () => this.meta(),
       onProgress: () => this.onProgress(),
       group: (title, work) => this.group(title, work),

@@ -40,6 +40,10 @@ export const doctor: Command = {
       description:
         'Also send probes: `canary` (tasks of the support module), `task` (a task of your app) or `http` (a request to your app).',
     },
+    checks: {
+      ...verifyInputs.checks,
+      description: `${verifyInputs.checks.description} \`doctor\` requests the URLs, but runs no command: only \`verify\` does.`,
+    },
     ...ruleInputs,
   },
   own: [
@@ -73,7 +77,7 @@ function examine(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
     command: 'doctor',
     action: 'verify',
     fleet: isAsked ? ofVerify : withoutGate(ofVerify),
-    // The first look of a dry run acknowledges nothing.
+    acknowledges: false,
     set: { gate, mode: 'checks', confirm: 'false', 'dry-run': String(!isAsked) },
     body: async (run) => {
       await using agent = await run.openAgent();

@@ -14,6 +14,7 @@ export interface TerminalActionOptions<Name extends ActionName> extends Terminal
   readonly action: Name;
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly connect: () => Promise<Agent>;
+  readonly acknowledges: boolean;
 }
 
 /** An action, run by a person on a terminal: the same use case, with the same report. */
@@ -32,7 +33,7 @@ export class TerminalAction<Name extends ActionName>
 
   constructor(options: TerminalActionOptions<Name>) {
     super(options);
-    const { action, inputs, connect, json } = options;
+    const { action, inputs, connect, json, acknowledges } = options;
     this.inputs = inputs;
     this.#json = json;
     this.#connect = connect;
@@ -54,6 +55,7 @@ export class TerminalAction<Name extends ActionName>
     this.#first = new FirstLook({
       action,
       dryRun: this.dryRun,
+      acknowledges,
       meta: () => this.meta(),
       onProgress: () => this.onProgress(),
       group: async (title, body) => {

@@ -26,6 +26,8 @@ export interface Work<Name extends ActionName> {
   readonly set?: Readonly<Record<string, string>>;
   /** Flags that are not for this action: of several that a command runs, each has its own. */
   readonly ignore?: ReadonlySet<string>;
+  /** Whether the host may forget what this run tells of earlier ones; absent: yes. */
+  readonly acknowledges?: boolean;
   readonly body: (run: TerminalAction<Name>) => Promise<ExitCode>;
   /** What `--json` prints instead of the document of a run; `null`: that. */
   readonly document?: (run: TerminalAction<Name>) => string | null;
@@ -62,6 +64,7 @@ export function prepareRun<Name extends ActionName>(
     },
     dryRun,
     json,
+    acknowledges: work.acknowledges ?? true,
     ...(json && {
       document: document ?? new RunDocument({ command: work.command, host, dryRun }),
     }),

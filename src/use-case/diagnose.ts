@@ -4,6 +4,8 @@ import type { EpochSeconds, Seconds } from '../model/units.ts';
 import { unitRuleChecks } from '../plan/unit/unit-rule-checks.ts';
 import type { Agent } from '../ports/agent.ts';
 import { describeVerdict } from '../report/summary.ts';
+import { unknownCheck } from '../verify/check.ts';
+import { own, ownCommands, ownUrls } from '../verify/checks/own.ts';
 import { reportSubject } from './keep-report.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun } from './run.ts';
@@ -21,8 +23,8 @@ export interface RuleWishes {
 
 /**
  * What is wrong with a worker, and what to do about it: the checks of verify and the unit rules, from
- * facts. In a dry run nothing is sent and nothing is run; otherwise the probes of the gate are sent, as
- * asked. Nothing is confirmed, and nothing on the host is changed.
+ * facts. In a dry run nothing is sent; otherwise the probes of the gate are sent, as asked. No command is
+ * run, nothing is confirmed, and nothing on the host is changed.
  *
  * @throws ConfigError when there is no such unit
  * @throws HostError when the host cannot be reached
@@ -33,7 +35,9 @@ export async function diagnose(
   rules: RuleWishes,
 ): Promise<Report> {
   const { inputs } = run;
-  const desired = readVerifyDesired(inputs);
+  const { ownChecks, ...wishes } = readVerifyDesired(inputs);
+  // Nobody knows what a command does.
+  const desired = { ...wishes, ownChecks: ownUrls(ownChecks) };
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
@@ -46,9 +50,12 @@ export async function diagnose(
   const isSevere = found.some(({ verdict }) => verdict === 'fail');
   // That no probe was sent is what was asked for.
   const asked = judged.checks.filter(({ id }) => !(desired.gate.kind === 'none' && id === 'gate'));
+  const notRun = ownCommands(ownChecks).map(({ name }) =>
+    unknownCheck({ id: own.id, title: name }, 'not run: only `celeriac verify` runs commands'),
+  );
   const verdict = {
     conclusion: isSevere ? ('unhealthy' as const) : judged.conclusion,
-    checks: [...asked, ...found],
+    checks: [...asked, ...notRun, ...found],
   };
   const sentence = describeVerdict(verdict);
   return gatherReport(agent, { ...reportSubject(run), verdict, evidence, sentence });

@@ -9,6 +9,8 @@ import { describeDeed } from '../report/failure.ts';
 export interface FirstLookTools {
   readonly action: string;
   readonly dryRun: boolean;
+  /** Whether what it tells counts as told; a run that is to change nothing leaves it to the next one. */
+  readonly acknowledges: boolean;
   /** Who runs this, for the host's lock and ledger. */
   meta(): TransactionMeta;
   onProgress(): OnProgress;
@@ -43,7 +45,7 @@ export class FirstLook {
   /** @throws HostError */
   async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
     if (this.#past !== null) return agent.look(query);
-    const { action, dryRun, tell, delivered } = this.#tools;
+    const { action, dryRun, acknowledges, tell, delivered } = this.#tools;
     const facts = await agent.look({ past: {}, ...query });
     const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
     this.#past = past;
@@ -56,7 +58,7 @@ export class FirstLook {
     this.#told = describePast(past, mayRecover ? 'works' : otherwise);
     tell(this.#told);
     const told = [...past.untold.map(({ id }) => id), ...recovered];
-    if (told.length > 0 && !dryRun) {
+    if (told.length > 0 && acknowledges && !dryRun) {
       // A run that dies before its report is out must not hide it from the next one.
       await delivered();
       await agent.acknowledge(told);

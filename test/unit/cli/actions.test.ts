@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { fileFact, now, unitFact } from '../verify/facts.ts';
-import { closed, deployed, release, TerminalHost, transaction } from './terminal-host.ts';
+import {
+  closed,
+  deployed,
+  nothingBefore,
+  release,
+  TerminalHost,
+  transaction,
+} from './terminal-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-actions-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -303,5 +310,22 @@ describe('celeriac doctor', () => {
     expect(ids.filter((id: string) => /^(?:rule-|unit-rules$)/.test(id))).not.toEqual([]);
     expect([0, 3, 4]).toContain(code);
     expect(host.confirmed).toBe(0);
+  });
+
+  test('--gate acknowledges nothing, and runs no command', async () => {
+    const host = new TerminalHost();
+    const past = { ...deployed('celery-worker.service'), state: 'undone', undoneWhy: 'no verdict' };
+    host.answers.past = { ...nothingBefore, untold: [past] };
+    const checks = '[{ name: migrated, command: [./manage, migrate] }]';
+    const gate = ['--gate', 'task', '--gate-task', 't.x', '--checks', checks];
+    const { out, err } = await host.run(...words, ...gate, '--json');
+    expect(host.probes.length).toBeGreaterThan(0);
+    expect(err).toContain('was undone by the host itself: no verdict');
+    expect([host.acknowledged, host.asked.includes('command')]).toEqual([[], false]);
+    expect(JSON.parse(out).checks).toContainEqual(
+      expect.objectContaining({ title: 'migrated', verdict: 'unknown' }),
+    );
+    await host.run('verify', ...gate, '--database', 'none');
+    expect([host.acknowledged, host.asked.includes('command')]).toEqual([[[transaction]], true]);
   });
 });

@@ -38,7 +38,7 @@ export const release = (number: number, changes: object = {}) => ({
   ...changes,
 });
 
-const nothingBefore: PastFact = {
+export const nothingBefore: PastFact = {
   untold: [],
   open: [],
   working: null,
@@ -60,6 +60,8 @@ export class TerminalHost {
   confirmed = 0;
   acknowledged: (readonly string[])[] = [];
   probes: JobRequest[] = [];
+  /** The facts that were asked for. */
+  asked: string[] = [];
   /** What a probe says. */
   probeFails = false;
   apply: (onProgress: OnProgress) => Promise<Outcome> = async () => ({
@@ -77,6 +79,7 @@ export class TerminalHost {
       hello: { access: 'change' },
       clockSkew: null,
       look: async (query: FactQuery) => {
+        this.asked.push(...Object.keys(query));
         const releases = {
           releases: [release(0), release(1)],
           awaiting: this.awaiting
