@@ -49,7 +49,6 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   reporter.info(renderChecklistText(checklist));
   const isHealthy = verdict.conclusion === 'healthy';
   reporter.output('healthy', String(isHealthy));
-  reporter.output('confirmed', '');
   reporter.output('verdict', verdict.conclusion);
   reporter.output('failed-checks', failedChecks(verdict).join(','));
   reporter.output('checks', JSON.stringify(verdict.checks));
@@ -57,20 +56,27 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
   const { awaiting } = evidence.before.releases;
-  let judged = '';
+  let judged: Judged = { said: '', confirmed: [] };
   let parts: SummaryParts = { checklist, checks: verdict.checks };
   try {
     if (awaiting !== null) judged = await judgeRelease(run, agent, verdict, awaiting);
   } finally {
+    reporter.output('confirmed', judged.confirmed.join(','));
     parts =
       (await keepReport(run, () =>
         gatherReport(agent, { ...reportSubject(run), verdict, evidence, sentence }),
       )) ?? parts;
   }
-  run.summarize(agent, { subject: desired.unit, sentence: `${sentence}${judged}`, ...parts });
+  run.summarize(agent, { subject: desired.unit, sentence: `${sentence}${judged.said}`, ...parts });
   if (!isHealthy) {
     throw gateError(verdict);
   }
+}
+
+interface Judged {
+  readonly said: string;
+  /** Transactions of the release. */
+  readonly confirmed: readonly string[];
 }
 
 /**
@@ -83,16 +89,16 @@ async function judgeRelease(
   agent: Agent,
   verdict: Verdict,
   { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
-): Promise<string> {
+): Promise<Judged> {
   const { inputs, reporter } = run;
   const until = `the host rolls back automatically at ${formatInstant(deadline)}`;
   if (verdict.conclusion !== 'healthy') {
     reporter.warning(`release of ${inputs.unit} not confirmed: ${until}`, 'verify');
-    return '';
+    return { said: '', confirmed: [] };
   }
   if (inputs['dry-run'] || !inputs.confirm) {
     reporter.info(`release of ${inputs.unit} not confirmed, as requested: ${until}`);
-    return '';
+    return { said: '', confirmed: [] };
   }
   if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
     throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
@@ -103,10 +109,9 @@ async function judgeRelease(
       next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again.',
     });
   }
-  reporter.output('confirmed', transactions.join(','));
   const said = `Confirmed: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
-  return ` ${said}`;
+  return { said: ` ${said}`, confirmed: transactions };
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */

@@ -82147,7 +82147,7 @@ class FirstLook {
     async look(agent, query) {
         if (this.#past !== null)
             return agent.look(query);
-        const { action, dryRun, tell, delivered } = this.#tools;
+        const { action, dryRun, acknowledges, tell, delivered } = this.#tools;
         const facts = await agent.look({ past: {}, ...query });
         const { past } = facts;
         this.#past = past;
@@ -82160,7 +82160,7 @@ class FirstLook {
         this.#told = describePast(past, mayRecover ? 'works' : otherwise);
         tell(this.#told);
         const told = [...past.untold.map(({ id }) => id), ...recovered];
-        if (told.length > 0 && !dryRun) {
+        if (told.length > 0 && acknowledges && !dryRun) {
             // A run that dies before its report is out must not hide it from the next one.
             await delivered();
             await agent.acknowledge(told);
@@ -83154,6 +83154,7 @@ class GithubRun {
         this.#first = new FirstLook({
             action: name,
             dryRun: this.dryRun,
+            acknowledges: true,
             meta: () => this.meta(),
             onProgress: () => this.onProgress(),
             group: (title, work) => this.group(title, work),
