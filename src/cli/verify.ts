@@ -4,7 +4,7 @@ import { renderFailure } from '../report/failure.ts';
 import { verifyWorker } from '../use-case/verify-worker.ts';
 import type { Command, CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, jsonFlag, placeFlags } from './flags.ts';
+import { type GivenFlags, placeFlags, reportFlag } from './flags.ts';
 import { fleetFlag, readFleet } from './fleet.ts';
 import { workOnHost } from './work.ts';
 
@@ -16,21 +16,15 @@ export const verify: Command = {
   usage: '[--host H] [--unit U] [flags]',
   about: ['`celeriac doctor` checks as well, but sends and confirms nothing.'],
   inputs: verifyInputs,
-  own: [
-    fleetFlag,
-    ...placeFlags,
-    {
-      ...jsonFlag,
-      description: 'Print the report as JSON (docs/reference/report.schema.json).',
-    },
-  ],
+  own: [fleetFlag, ...placeFlags, reportFlag],
   exits: {
     [exitCodes.done]: 'healthy; a release that awaited its verdict is confirmed',
     [exitCodes.host]: 'the host could not be reached, or the release could no longer be confirmed',
     [exitCodes.usage]: 'invalid usage, or there is no such unit',
     [exitCodes.found]: 'not healthy',
     [exitCodes.left]: 'inconclusive: what must be known is not',
-    [exitCodes.interrupted]: 'interrupted; no release was confirmed',
+    [exitCodes.interrupted]:
+      'interrupted; the message says whether a release may have been confirmed',
   },
   refuse: () => {},
   run: check,

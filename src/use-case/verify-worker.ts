@@ -100,7 +100,10 @@ async function judgeRelease(
     reporter.info(`release of ${inputs.unit} not confirmed, as requested: ${until}`);
     return { said: '', confirmed: [] };
   }
-  if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
+  const confirmed = await run.group('confirm the release', () =>
+    agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)),
+  );
+  if (!confirmed) {
     throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
       step: `confirm transaction ${transactions.join(', ')}`,
       evidence: [
