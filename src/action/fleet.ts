@@ -33,14 +33,7 @@ export async function runFleet(): Promise<void> {
     tasks[inputs.task](inputs, reporter);
   } catch (error) {
     const view = linkFailure(renderFailure(error, { action: 'fleet' }), docsBase(process.env));
-    const { title, message, file, line, column } = view.annotation;
-    reporter.info(view.message);
-    core.error(message, {
-      title,
-      ...(file !== undefined && { file }),
-      ...(line !== undefined && { startLine: line }),
-      ...(column !== undefined && { startColumn: column }),
-    });
+    reporter.fail(view);
     process.exitCode = 1;
   }
   await reporter.flush();

@@ -1,6 +1,7 @@
 import * as core from '@actions/core';
 import type { Reporter } from '../ports/reporter.ts';
 import { sanitizeLogLine, stripControls, toOneLine } from '../report/escape.ts';
+import type { FailureView } from '../report/failure.ts';
 
 /**
  * Reports to a GitHub runner: log groups, annotations, the job summary, outputs. A part that cannot
@@ -21,6 +22,18 @@ export class GithubReporter implements Reporter {
   notice(message: string, title?: string): void {
     this.#endLive();
     core.notice(toOneLine(message), properties(title));
+  }
+
+  /** The whole message in the log, and an annotation where it belongs. */
+  fail({ message: whole, annotation }: FailureView): void {
+    const { title, message, file, line, column } = annotation;
+    this.info(whole);
+    core.error(message, {
+      title,
+      ...(file !== undefined && { file }),
+      ...(line !== undefined && { startLine: line }),
+      ...(column !== undefined && { startColumn: column }),
+    });
   }
 
   warning(message: string, title?: string): void {

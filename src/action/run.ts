@@ -70,19 +70,13 @@ export async function runAction<Name extends ActionName>(
     const about = { action: name, ...(host !== undefined && { host }) };
     const failure = renderFailure(locateError(error, given, fleet), about);
     const view = linkFailure(failure, docsBase(process.env));
-    const { title, message, file, line, column } = view.annotation;
-    reporter.info(view.message);
-    core.error(message, {
-      title,
-      ...(file !== undefined && { file }),
-      ...(line !== undefined && { startLine: line }),
-      ...(column !== undefined && { startColumn: column }),
-    });
+    const { title, message } = view.annotation;
+    reporter.fail(view);
     reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
     keepPlan(view.message);
-    // The message names the action itself.
     // A problem that an earlier run told of is told again only to those who want to hear each end.
     const isNew = !(error instanceof GateError && error.isOld);
+    // The message names the action itself.
     await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
     process.exitCode = 1;
   }

@@ -7,7 +7,7 @@ import { diagnose } from '../use-case/diagnose.ts';
 import type { Command, CommandTools } from './command.ts';
 import { givenBy } from './connection.ts';
 import { codeOfReport, type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, jsonFlag, placeFlags } from './flags.ts';
+import { type GivenFlags, placeFlags, reportFlag } from './flags.ts';
 import { fleetFlag, readFleet } from './fleet.ts';
 import { renderJson } from './look.ts';
 import { workOnHost } from './work.ts';
@@ -46,14 +46,7 @@ export const doctor: Command = {
     },
     ...ruleInputs,
   },
-  own: [
-    fleetFlag,
-    ...placeFlags,
-    {
-      ...jsonFlag,
-      description: 'Print the report as JSON (docs/reference/report.schema.json).',
-    },
-  ],
+  own: [fleetFlag, ...placeFlags, reportFlag],
   exits: {
     [exitCodes.done]: 'healthy, perhaps with warnings',
     [exitCodes.host]: 'the host could not be reached',

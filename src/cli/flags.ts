@@ -37,6 +37,12 @@ export const jsonFlag: Flag = {
   isSwitch: true,
 };
 
+/** Of commands that print a report. */
+export const reportFlag: Flag = {
+  ...jsonFlag,
+  description: 'Print the report as JSON (docs/reference/report.schema.json).',
+};
+
 /** Where a command works: on this machine, or on a host over SSH. */
 export const placeFlags: readonly Flag[] = [
   {
