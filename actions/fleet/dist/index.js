@@ -40201,7 +40201,7 @@ function setCommandEcho(enabled) {
  */
 function setFailed(message) {
     process.exitCode = ExitCode.Failure;
-    core_error(message);
+    error(message);
 }
 //-----------------------------------------------------------------------
 // Logging Commands
@@ -40224,7 +40224,7 @@ function core_debug(message) {
  * @param message error issue message. Errors will be converted to string via toString()
  * @param properties optional properties to add to the annotation.
  */
-function core_error(message, properties = {}) {
+function error(message, properties = {}) {
     command_issueCommand('error', toCommandProperties(properties), message instanceof Error ? message.toString() : message);
 }
 /**
@@ -47685,7 +47685,7 @@ function toJSONSchema(input, params) {
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/locales/en.js
 
-const error = () => {
+const en_error = () => {
     const Sizable = {
         string: { unit: "characters", verb: "to have" },
         file: { unit: "bytes", verb: "to have" },
@@ -47806,7 +47806,7 @@ const error = () => {
 };
 /* harmony default export */ function en() {
     return {
-        localeError: error(),
+        localeError: en_error(),
     };
 }
 
@@ -52584,13 +52584,24 @@ class GithubReporter {
         this.#endLive();
         notice(escape_toOneLine(message), properties(title));
     }
+    /** The whole message in the log, and an annotation where it belongs. */
+    fail({ message: whole, annotation }) {
+        const { title, message, file, line, column } = annotation;
+        this.info(whole);
+        error(message, {
+            title,
+            ...(file !== undefined && { file }),
+            ...(line !== undefined && { startLine: line }),
+            ...(column !== undefined && { startColumn: column }),
+        });
+    }
     warning(message, title) {
         this.#endLive();
         warning(escape_toOneLine(message), properties(title));
     }
     error(message, title) {
         this.#endLive();
-        core_error(escape_toOneLine(message), properties(title));
+        error(escape_toOneLine(message), properties(title));
     }
     group(title, body) {
         this.#endLive();
@@ -52693,14 +52704,7 @@ async function runFleet() {
     }
     catch (error) {
         const view = linkFailure(renderFailure(error, { action: 'fleet' }), docsBase(process.env));
-        const { title, message, file, line, column } = view.annotation;
-        reporter.info(view.message);
-        core_error(message, {
-            title,
-            ...(file !== undefined && { file }),
-            ...(line !== undefined && { startLine: line }),
-            ...(column !== undefined && { startColumn: column }),
-        });
+        reporter.fail(view);
         process.exitCode = 1;
     }
     await reporter.flush();

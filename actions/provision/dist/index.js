@@ -65949,7 +65949,7 @@ function setCommandEcho(enabled) {
  */
 function setFailed(message) {
     process.exitCode = ExitCode.Failure;
-    core_error(message);
+    error(message);
 }
 //-----------------------------------------------------------------------
 // Logging Commands
@@ -65972,7 +65972,7 @@ function core_debug(message) {
  * @param message error issue message. Errors will be converted to string via toString()
  * @param properties optional properties to add to the annotation.
  */
-function core_error(message, properties = {}) {
+function error(message, properties = {}) {
     command_issueCommand('error', toCommandProperties(properties), message instanceof Error ? message.toString() : message);
 }
 /**
@@ -75459,7 +75459,7 @@ function toJSONSchema(input, params) {
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/locales/en.js
 
-const error = () => {
+const en_error = () => {
     const Sizable = {
         string: { unit: "characters", verb: "to have" },
         file: { unit: "bytes", verb: "to have" },
@@ -75580,7 +75580,7 @@ const error = () => {
 };
 /* harmony default export */ function en() {
     return {
-        localeError: error(),
+        localeError: en_error(),
     };
 }
 
@@ -82200,13 +82200,24 @@ class GithubReporter {
         this.#endLive();
         notice(toOneLine(message), properties(title));
     }
+    /** The whole message in the log, and an annotation where it belongs. */
+    fail({ message: whole, annotation }) {
+        const { title, message, file, line, column } = annotation;
+        this.info(whole);
+        error(message, {
+            title,
+            ...(file !== undefined && { file }),
+            ...(line !== undefined && { startLine: line }),
+            ...(column !== undefined && { startColumn: column }),
+        });
+    }
     warning(message, title) {
         this.#endLive();
         warning(toOneLine(message), properties(title));
     }
     error(message, title) {
         this.#endLive();
-        core_error(toOneLine(message), properties(title));
+        error(toOneLine(message), properties(title));
     }
     group(title, body) {
         this.#endLive();
@@ -83076,19 +83087,13 @@ async function runAction(name, body) {
         const about = { action: name, ...(host !== undefined && { host }) };
         const failure = renderFailure(locateError(error, given, fleet), about);
         const view = linkFailure(failure, docsBase(process.env));
-        const { title, message, file, line, column } = view.annotation;
-        reporter.info(view.message);
-        core_error(message, {
-            title,
-            ...(file !== undefined && { file }),
-            ...(line !== undefined && { startLine: line }),
-            ...(column !== undefined && { startColumn: column }),
-        });
+        const { title, message } = view.annotation;
+        reporter.fail(view);
         reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
         keepPlan(view.message);
-        // The message names the action itself.
         // A problem that an earlier run told of is told again only to those who want to hear each end.
         const isNew = !(error instanceof GateError && error.isOld);
+        // The message names the action itself.
         await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
         process.exitCode = 1;
     }

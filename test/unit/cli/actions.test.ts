@@ -181,6 +181,19 @@ describe('Ctrl+C says in which state the host is', () => {
   });
 });
 
+test('Ctrl+C while a release is confirmed does not say that nothing changed', async () => {
+  const host = new TerminalHost();
+  host.awaiting = true;
+  host.confirm = async () => {
+    host.interrupt.abort();
+    throw closed();
+  };
+  const { code, err } = await host.run('verify', '--gate', 'none', '--database', 'none');
+  expect(code).toBe(130);
+  expect(err).toContain('work that has begun on the host continues there');
+  expect(err).not.toContain('nothing was changed');
+});
+
 describe('celeriac rollback', () => {
   test('with nothing else, it undoes the release that runs', async () => {
     const host = new TerminalHost();
