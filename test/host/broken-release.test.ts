@@ -158,7 +158,8 @@ test('a runner killed while the host waits for a task: the work continues, and i
   const row = await readJob(machine, id);
   expect(row).toMatchObject({ status: 'completed' });
   expect(isRunningAt(beginOf(undone, 'drain-worker'), row ?? {})).toBe(true);
-  const log = (options: string) => shell(machine, `journalctl -o cat ${options}`);
+  const log = (options: string) =>
+    shell(machine, `journalctl --sync; journalctl -o cat ${options}`);
   expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(id);
   const received = receivedJobs(await log(`-u ${UNIT}`));
   expect(received.filter((each) => each === id)).toHaveLength(1);

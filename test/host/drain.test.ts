@@ -242,7 +242,9 @@ describe('a worker without the support module, before Celery 5.7', () => {
 
 /** What a run of it wrote of its end: told to take no more, told to end. */
 const endsOf = async (run: string): Promise<readonly string[]> => {
-  const log = await hand.shell(`journalctl _SYSTEMD_INVOCATION_ID=${run} -o cat --no-pager`);
+  const log = await hand.shell(
+    `journalctl --sync; journalctl _SYSTEMD_INVOCATION_ID=${run} -o cat --no-pager`,
+  );
   const words = log.match(/Canceling queue celery$|Warm shutdown/gm) ?? [];
   return words.filter((word, index) => word !== words[index - 1]);
 };

@@ -308,7 +308,7 @@ async function isRefusedElsewhere(): Promise<void> {
     expectOneError(refused);
     expect(refused.log).toContain(`refused by /etc/celeriac/policy.json: ${rule}`);
   }
-  const journal = await shell(machine, 'journalctl -t celeriac -o cat');
+  const journal = await shell(machine, 'journalctl --sync; journalctl -t celeriac -o cat');
   expect(journal).toContain('celeriac, session');
   expect(journal).toMatch(/is refused: .*ssh\.service/);
   expect(await states()).toBe(before);

@@ -205,7 +205,8 @@ async function expectAsAsked(hasSwap: boolean): Promise<void> {
 const readJobs = async (ids: readonly string[]): Promise<readonly Row[]> =>
   ((await readRows(machine)).jobs ?? []).filter(({ id }) => ids.includes(String(id)));
 
-const receivedIn = async (command: string) => receivedJobs(await shell(machine, command));
+const receivedIn = async (command: string) =>
+  receivedJobs(await shell(machine, `journalctl --sync; ${command}`));
 
 /**
  * Gives each child of each worker a task that runs until that worker has been told to stop, and
@@ -347,7 +348,7 @@ async function verifyWorker(): Promise<void> {
   const invocation = await shell(machine, `systemctl show -P InvocationID ${UNIT}`);
   const received = await shell(
     machine,
-    `journalctl -o cat _SYSTEMD_INVOCATION_ID=${invocation} | grep 'canary.* succeeded'`,
+    `journalctl --sync; journalctl -o cat _SYSTEMD_INVOCATION_ID=${invocation} | grep 'canary.* succeeded'`,
   );
   expect(received.split('\n')).toHaveLength(4);
   expect(run.log).toContain('3 canaries to batch, links and variations: done');

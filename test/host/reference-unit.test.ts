@@ -92,7 +92,9 @@ test('its worker outlives its watchdog; frozen, it is restarted and passes the g
     return MainPID !== proved && ActiveState === 'active';
   });
   expect((await show(machine, 'NRestarts')).NRestarts).toBe('1');
-  expect(await shell(machine, `journalctl -u ${UNIT} -o cat`)).toContain('Watchdog timeout');
+  expect(await shell(machine, `journalctl --sync; journalctl -u ${UNIT} -o cat`)).toContain(
+    'Watchdog timeout',
+  );
 
   const strict = await runBundle('verify', inputsFor(machine, { gate: 'none' }));
   expect(strict.code).toBe(1);

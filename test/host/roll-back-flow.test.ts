@@ -47,7 +47,7 @@ async function expectBack(): Promise<void> {
 
 /** What the worker's runs wrote of their ends, in turn; once, however often it was told. */
 async function readEnds(): Promise<readonly string[]> {
-  const log = await shell(machine, `journalctl -u ${UNIT} -o cat --no-pager`);
+  const log = await shell(machine, `journalctl --sync; journalctl -u ${UNIT} -o cat --no-pager`);
   const words = log.match(/Canceling queue celery$|Warm shutdown \(MainProcess\)$/gm) ?? [];
   const ends = words.map((word) => (word.startsWith('Canceling') ? 'cancelled' : 'stopped'));
   return ends.filter((end, index) => end !== ends[index - 1]);

@@ -76,9 +76,9 @@ test('a hanging main process is restarted', async () => {
     return (await show('MainPID')) !== pid && (await show('ActiveState')) === 'active';
   });
   expect(await show('NRestarts')).toBe('1');
-  expect(await output(`journalctl -u ${UNIT} _PID=1 -o cat -q -g 'Watchdog timeout'`)).toContain(
-    'Watchdog timeout',
-  );
+  expect(
+    await output(`journalctl --sync; journalctl -u ${UNIT} _PID=1 -o cat -q -g 'Watchdog timeout'`),
+  ).toContain('Watchdog timeout');
 });
 
 test('a remote shutdown longer than the watchdog loses no task, and the worker is restarted', {

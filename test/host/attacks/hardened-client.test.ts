@@ -325,7 +325,10 @@ test('a hostile client gets a refusal each time, and nothing changes', async () 
   expect(refusals).toEqual(all.map(([what, rule]) => [what, rule]));
   expect(await capture()).toEqual(before);
   // Each that was a message is on record, with its refusal.
-  const record = await shell(machine, `journalctl -q -t celeriac --since @${since} -o cat`);
+  const record = await shell(
+    machine,
+    `journalctl --sync; journalctl -q -t celeriac --since @${since} -o cat`,
+  );
   const messages = all.filter(([, rule]) => rule !== null && rule !== 'shape').length;
   expect(record.match(/^celeriac, session \d+, asks: /gm)).toHaveLength(messages);
   expect(record.match(/^celeriac, session \d+, is refused: /gm)).toHaveLength(messages);
