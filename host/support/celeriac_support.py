@@ -452,6 +452,22 @@ def is_measured(queue: Any) -> bool:
     return bool(argument(queue, KIND) != 'stream')
 
 
+def polls(consumer: Any) -> Optional[bool]:
+    """Whether it waits for the next message of its queues. None: unknown, or not only BRPOP.
+
+    Kombu 4.6 to 5.6 passes a message on before it forgets its BRPOP, and begins none without a
+    queue.
+    """
+    try:
+        channel = consumer.task_consumer.channel
+        if consumer.connection.transport.driver_type != 'redis' or channel._in_listen:
+            return None
+        return bool(channel._in_poll or channel.active_queues)
+    except Exception as error:
+        _complain('could not tell whether a message is on its way', error)
+        return None
+
+
 def argument(queue: Any, name: str) -> Any:
     return (queue.queue_arguments or {}).get(name)
 
@@ -529,9 +545,10 @@ def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, 
 def celeriac_consumers(
     state: Any, invocation: str = '', cancel: Any = (), consume: Any = (), **_: Any
 ) -> Dict[str, Any]:
-    """Changes and returns the queues of the worker if it is this run of its unit; others ignore it.
+    """Changes the queues of the worker if it is this run of its unit; others ignore it.
 
-    For workers that share a node name: Celery's own commands would reach all of them.
+    Returns them, whether a message may be on its way to it (None: unknown), and how many tasks it
+    has. For workers that share a node name: Celery's own commands would reach all of them.
     """
     if not invocation or invocation != os.environ.get('INVOCATION_ID'):
         return {'ok': 'ignored: meant for another worker'}
@@ -541,7 +558,11 @@ def celeriac_consumers(
             consumer.call_soon(consumer.cancel_task_queue, str(name))
         if consume:
             celeriac_consume_again(state, queues=consume)
-        return {'queues': [queue.name for queue in consumer.task_consumer.queues]}
+        return {
+            'queues': [queue.name for queue in consumer.task_consumer.queues],
+            'polls': polls(consumer),
+            'unfinished': len(set(requests.reserved_requests) | set(requests.active_requests)),
+        }
     except Exception as error:
         _complain('could not report the queues', error)
         return {'error': repr(error)}

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from celeriac_host.app.programs import broker, remote_control
@@ -188,6 +188,7 @@ class Loaded:
         self.queues = ["celery", "links"]
         self.invocation = invocation
         self.tasks = list(tasks)
+        self.polls: Iterator[Any] = iter(())
 
     def consumers(self, more: Dict[str, Any]) -> Dict[str, Any]:
         asked = more["arguments"]
@@ -196,7 +197,8 @@ class Loaded:
         told = list(self.queues)
         # Celery does it a moment later.
         self.queues = [name for name in self.queues if name not in asked.get("cancel", ())]
-        return {"queues": told}
+        unfinished = len(self.tasks)
+        return {"queues": told, "polls": next(self.polls, None), "unfinished": unfinished}
 
     def answers(self) -> Dict[str, Any]:
         consumers, active = self.consumers, lambda _: self.tasks
@@ -277,6 +279,46 @@ def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
         drain(workers, Line(), argv=LOADED)
     assert "2 workers share the node name" in str(problem.value)
     assert (ours.queues, other.queues) == ([], ["celery", "links"])
+
+
+def test_an_idle_worker_is_drained_as_soon_as_nothing_is_on_its_way() -> None:
+    ours = Loaded()
+    # Found, told to cancel, asked again, its BRPOP ends.
+    ours.polls = iter([True, True, True, True, False])
+    workers = Workers((HERE, Loaded("beef", [{"id": "a"}]).answers()), (HERE, ours.answers()))
+    ended = drain(workers, Line(), argv=LOADED)
+    assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 0)
+    # By its run alone, so another one with its name does not matter.
+    assert {command for command, _ in workers.said} == {"celeriac_consumers"}
+
+
+@pytest.mark.parametrize("polls", [[True] * 100, [None] * 100, []])
+def test_tasks_are_counted_if_a_message_may_still_be_on_its_way(polls: List[Any]) -> None:
+    ours = Loaded()
+    ours.polls = iter(polls)
+    workers = Workers((HERE, ours.answers()))
+    assert drain(workers, Line(), argv=LOADED)["end"] == "drained"
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
+
+
+def test_a_worker_at_work_is_not_drained_though_nothing_is_on_its_way() -> None:
+    ours = Loaded(tasks=[{"id": "a", "name": "t"}])
+    ours.polls = iter([False] * 100)
+    ended = drain(Workers((HERE, ours.answers())), Line(), argv=LOADED, timeoutSeconds=0)
+    assert (ended["end"], ended["seen"]) == ("timeout", 1)
+
+
+@pytest.mark.parametrize(("polls", "sleeps"), [([True, True, False], False), ([None] * 3, True)])
+def test_a_stop_waits_for_what_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, polls: List[Any], sleeps: bool
+) -> None:
+    slept: List[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    ours = Loaded()
+    ours.polls = iter(polls)
+    control = Control(Workers((HERE, ours.answers())), Connection())
+    broker.cancel(control, {**REQUEST, "argv": LOADED}, Line())  # type: ignore[arg-type]
+    assert any(each > broker.ASK_SECONDS for each in slept) == sleeps
 
 
 def test_workers_with_one_name_and_without_the_module_have_one_readable_line() -> None:

@@ -642,3 +642,30 @@ def test_no_error_in_a_report_escapes(reporting: Worker, caplog: Any) -> None:
     assert reporting.errors == []
     assert caplog.text.count("could not report") == 1
     assert reporting.status().startswith("Consuming from ")
+
+
+# --- what is on its way ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "channel", "polls"),
+    [
+        ("redis", {"_in_poll": None}, False),
+        ("redis", {"_in_poll": object()}, True),
+        # Cancelled, but the channel has not been told yet: it begins another BRPOP.
+        ("redis", {"_in_poll": False, "active_queues": {"celery"}}, True),
+        # A subscription to a fanout queue; another Kombu; another broker.
+        ("redis", {"_in_poll": None, "_in_listen": object()}, None),
+        ("redis", {}, None),
+        ("amqp", {"_in_poll": None}, None),
+    ],
+)
+def test_a_message_may_be_on_its_way_while_it_polls(
+    support: Any, driver: str, channel: dict[str, Any], polls: bool | None
+) -> None:
+    whole = {"_in_listen": None, "active_queues": set(), **channel}
+    consumer = types.SimpleNamespace(
+        task_consumer=types.SimpleNamespace(channel=types.SimpleNamespace(**whole)),
+        connection=types.SimpleNamespace(transport=types.SimpleNamespace(driver_type=driver)),
+    )
+    assert support.polls(consumer) is polls

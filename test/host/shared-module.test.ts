@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { snippetWith } from '../lib/markdown.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { BACKEND, SUPPORT, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
@@ -137,6 +138,18 @@ async function expectToEnd(...ends: readonly End[]): Promise<void> {
 describe('two units, each deployed, end one after the other', () => {
   test('the first rolled back, the second expired', async () => {
     await expectToEnd([UNIT, 'rolled back'], [OTHER, 'expired']);
+
+    // Then what README says removes Celeriac.
+    const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
+    const [search = '', ...steps] = snippetWith(readme, 'rm -rf /var/lib/celeriac');
+    expect(await shell(machine, search.replace('#', '|| true #'))).toBe('');
+    await shell(machine, ['set -e', ...steps].join('\n'));
+    const left = "find / -xdev -path /proc -prune -o -iname '*celeriac*' -print";
+    expect(await shell(machine, left)).toBe('');
+    expect(await shell(machine, "systemctl list-unit-files --no-legend 'celeriac*' || true")).toBe(
+      '',
+    );
+    await expectToRestart();
   });
 
   test('the first expired, the second rolled back', { tags: ['nightly'] }, async () => {

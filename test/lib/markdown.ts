@@ -9,6 +9,13 @@ export function yamlOf(page: string): string[] {
     .map(([, indent = '', , text = '']) => text.replace(new RegExp(`^${indent}`, 'gm'), ''));
 }
 
+/** The lines of the snippet that has this text. Throws if there is none. */
+export function snippetWith(page: string, part: string): string[] {
+  const found = [...page.matchAll(fence)].find(([, , , text = '']) => text.includes(part));
+  if (found?.[3] === undefined) throw new Error(`no snippet has ${part}`);
+  return found[3].trimEnd().split('\n');
+}
+
 /** Every `uses` in parsed YAML, with the inputs that stand in `with` beside it. */
 export function findUses(node: unknown): [uses: string, inputs: string[]][] {
   if (typeof node !== 'object' || node === null) return [];

@@ -20,6 +20,7 @@ from celeriac_host.app.programs.app_side import (
 )
 from celeriac_host.app.programs.remote_control import (
     Control,
+    Run,
     SameName,
     Worker,
     find,
@@ -41,6 +42,8 @@ CANCEL_TRIES = 10
 # An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
 # longer, takes the message even while it closes its connection.
 ON_ITS_WAY_SECONDS = 1.3
+# Between two questions whether that has happened.
+ASK_SECONDS = 0.1
 # Between two looks at the queues of a worker that seems to take nothing.
 APART_SECONDS = 5.0
 # A worker that has just lost its broker may need this long to come back: Celery's longest pause.
@@ -52,21 +55,38 @@ BACK_SECONDS = 45.0
 
 def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     """Stops the worker from consuming, and waits for messages on their way to it."""
-    stop_consuming(control, request, line)
-    time.sleep(ON_ITS_WAY_SECONDS)
+    begun = time.monotonic()
+    node, run = stop_consuming(control, request, line)
+    if run is None or not arrived(control, node, request["invocation"], run):
+        time.sleep(max(0.0, begun + ON_ITS_WAY_SECONDS - time.monotonic()))
     return {}
 
 
-def stop_consuming(control: Control, request: Dict[str, Any], line: Line) -> Tuple[str, bool]:
-    """Returns its node, and whether others may have the same name. Raises Problem.
+def arrived(control: Control, node: str, invocation: str, run: Run) -> Optional[Run]:
+    """What it says once no message is on its way to it. None: it does not say so in time."""
+    end = time.monotonic() + ON_ITS_WAY_SECONDS
+    try:
+        while run.polls and time.monotonic() < end:
+            time.sleep(ASK_SECONDS)
+            run = control.ask_run(node, invocation)
+    except Problem:
+        return None
+    return run if run.polls is False and not run.queues else None
+
+
+def stop_consuming(
+    control: Control, request: Dict[str, Any], line: Line
+) -> Tuple[str, Optional[Run]]:
+    """Returns its node, and what its support module says; others may have the same name then.
+
+    Raises Problem.
 
     The agent records the worker on disk before anything is cancelled.
     """
     run = find_run(control, request)
     if run is not None:
         line.ask("found", {"node": run.node, "queues": run.queues, "byRun": True})
-        cancel_run(control, request["invocation"], run)
-        return run.node, True
+        return run.node, cancel_run(control, request["invocation"], run)
     try:
         worker = find(control, request)
     except SameName as same:
@@ -76,7 +96,7 @@ def stop_consuming(control: Control, request: Dict[str, Any], line: Line) -> Tup
         cancel_all(control, worker)
         left = control.queues(worker.node)
         if not left:
-            return worker.node, False
+            return worker.node, None
     raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
 
 
@@ -88,15 +108,16 @@ def cancel_all(control: Control, worker: Worker) -> None:
         control.ask(worker.node, "cancel_consumer", queue=queue)
 
 
-def cancel_run(control: Control, invocation: str, run: Worker) -> None:
+def cancel_run(control: Control, invocation: str, worker: Worker) -> Run:
     """Cancels the worker of this run, whoever else has its node name, by its support module."""
-    left = run.queues
+    left = worker.queues
     for turn in range(CANCEL_TRIES):
+        time.sleep(ASK_SECONDS if turn else 0)
+        run = control.ask_run(worker.node, invocation, cancel=left)
+        left = run.queues
         if not left:
-            return
-        time.sleep(0.1 if turn else 0)
-        left = control.ask_run(run.node, invocation, cancel=left)
-    raise Problem("%s still consumes %s" % (run.node, ", ".join(left)))
+            return run
+    raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
 
 
 # --- draining ----------------------------------------------------------------------------------
@@ -116,17 +137,23 @@ class Drain:
         self.known: Set[str] = set()
 
     def run(self) -> Dict[str, Any]:
-        node, shared = stop_consuming(self.control, self.request, self.line)
+        node, run = stop_consuming(self.control, self.request, self.line)
         self.begun = self.progressed = time.monotonic()
-        # Meanwhile, what was on its way arrives.
-        empty = self.count(node) if shared else 0
-        end = self.wait(node, empty)
+        end = "drained"
+        if run is None or not self.is_idle(node, run):
+            # Meanwhile, what was on its way arrives.
+            end = self.wait(node, 0 if run is None else self.count(node))
         return {
             "end": end,
             "left": [described(task) for task in self.tasks],
             "seen": len(self.known),
             "seconds": time.monotonic() - self.begun,
         }
+
+    def is_idle(self, node: str, run: Run) -> bool:
+        """Whether its support module says that it has nothing to do, whoever else has its name."""
+        said = arrived(self.control, node, self.request["invocation"], run)
+        return said is not None and said.is_idle
 
     def count(self, node: str) -> int:
         """Whether it is idle, 1 or 0. Raises SameName if another one answers to its name, too."""
@@ -259,7 +286,7 @@ def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bo
     """The same for a worker that its support module names, whoever else has its node name."""
     node, queues, run = request["node"], request["queues"], request["invocation"]
     control.ask_run(node, run, consume=queues)
-    return set(queues) - set(control.ask_run(node, run)), True
+    return set(queues) - set(control.ask_run(node, run).queues), True
 
 
 # --- looking whether it consumes ---------------------------------------------------------------

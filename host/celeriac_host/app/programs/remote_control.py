@@ -29,6 +29,21 @@ class Worker(NamedTuple):
     queues: List[str]
 
 
+class Run(NamedTuple):
+    """What the support module says of its worker; None: an older one, or it cannot know."""
+
+    queues: List[str]
+    polls: Optional[bool]
+    """Whether it waits for the broker's next message, of a queue that may be cancelled by now."""
+    unfinished: Optional[int]
+    """Its running and reserved tasks."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do, and no message is on its way to it."""
+        return not self.queues and self.polls is False and self.unfinished == 0
+
+
 class SameName(Problem):
     """Several workers have this node name: a command to one reaches all."""
 
@@ -54,6 +69,15 @@ def _has_queues(said: Any) -> bool:
     return isinstance(said, dict) and isinstance(said.get("queues"), list)
 
 
+def _run(said: Dict[str, Any]) -> Run:
+    polls, count = said.get("polls"), said.get("unfinished")
+    return Run(
+        [str(queue) for queue in said["queues"]],
+        polls if isinstance(polls, bool) else None,
+        count if isinstance(count, int) else None,
+    )
+
+
 class Control:
     """Celery's remote control, one request at a time."""
 
@@ -76,13 +100,13 @@ class Control:
             raise Problem("%s failed on %s: %s" % (command, node, said["error"]))
         return said
 
-    def ask_run(self, node: str, invocation: str, **arguments: Any) -> List[str]:
-        """The queues of this run of the unit, whoever else has its node name. Raises Problem."""
+    def ask_run(self, node: str, invocation: str, **arguments: Any) -> Run:
+        """What this run of the unit says, whoever else has its node name. Raises Problem."""
         more = dict(arguments, invocation=invocation)
         heard = self._first(CONSUMERS, [node], _has_queues, ANSWER_SECONDS, more)
         if heard is None:
             raise Problem("no worker with the node name %s reports this invocation" % node)
-        return [str(queue) for queue in heard[1]["queues"]]
+        return _run(heard[1])
 
     def find_run(self, node: str, invocation: str) -> Optional[Worker]:
         """The worker of this run of the unit with this name, if its support module answers soon."""
