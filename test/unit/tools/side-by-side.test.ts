@@ -13,9 +13,12 @@ class Shown implements Screen {
 /** Writes twice, and ends when it is told. */
 class Work {
   readonly #end = Promise.withResolvers<void>();
+  readonly name: string;
   hasStarted = false;
 
-  constructor(readonly name: string) {}
+  constructor(name: string) {
+    this.name = name;
+  }
 
   readonly run = async (screen: Screen): Promise<string> => {
     this.hasStarted = true;
