@@ -3,23 +3,58 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
- * The maximum number of sandbox machines at a time. They wait more than half of the time, so twice
- * the number of processors keeps these busy.
+ * The maximum number of sandbox machines at a time. They wait more than half of the time, so it takes
+ * more than two for each processor to keep these busy.
  */
-const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? availableParallelism() * 2);
+const machines = Number(
+  process.env.CELERIAC_TEST_MACHINES ?? Math.ceil(availableParallelism() * 2.5),
+);
 
-/** Workflows first: each is a whole pipeline in a few lines, so by its size it would come last, alone. */
-class WorkflowsFirst extends BaseSequencer {
+/** Files that take long: one that starts late runs alone at the end. The longest come first. */
+const long = [
+  'workflow/deploy',
+  'host/hardened',
+  'host/deploy-code',
+  'workflow/action',
+  'host/kernel',
+  'host/cleanup-postgresql',
+  'host/terminal',
+  'host/companions',
+  'host/kill-matrix',
+  'host/drain',
+  'host/pipeline',
+  'workflow/fleet',
+  'host/cleanup-live',
+  'host/soak',
+  'workflow/plan',
+  'host/sampler',
+  'host/module-path',
+  'host/broken-release',
+  'host/shared-module',
+  'host/host-checks',
+  'workflow/cleanup',
+  'host/django',
+  'host/operations-unit',
+  'host/deaf-worker',
+  'host/settled-jobs',
+  'host/submit',
+].map((name) => `test/${name}.test.ts`);
+
+/** Then other workflows: each is a whole pipeline in a few lines. Then the others, by their size. */
+class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isWorkflow = (file: TestSpecification) => file.project.name === 'workflow';
-    return [...sorted.filter(isWorkflow), ...sorted.filter((file) => !isWorkflow(file))];
+    const place = ({ moduleId, project }: TestSpecification) => {
+      const at = long.findIndex((file) => moduleId.endsWith(`/${file}`));
+      return at !== -1 ? at : long.length + (project.name === 'workflow' ? 0 : 1);
+    };
+    return sorted.sort((a, b) => place(a) - place(b));
   }
 }
 
 export default defineConfig({
   test: {
-    sequence: { sequencer: WorkflowsFirst },
+    sequence: { sequencer: LongestFirst },
     // Tests that only `npm run test:all` runs.
     tags: [{ name: 'nightly', description: 'variations of what other tests prove, or slow' }],
     projects: [

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { packHost } from './pack-host.ts';
 
@@ -26,10 +26,12 @@ function versionModule(): string {
   ].join('');
 }
 
-// Watchers and concurrent runs read these files, so unchanged ones are not written.
+// Watchers and concurrent runs read these files: unchanged ones are not written, others at once.
 function writeIfChanged(file: string, text: string): void {
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
-  writeFileSync(file, text);
+  const beside = `${file}.${process.pid}`;
+  writeFileSync(beside, text);
+  renameSync(beside, file);
 }
 
 if (import.meta.main) generate();

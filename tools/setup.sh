@@ -358,7 +358,7 @@ is_ready() {
       node_is_new_enough
       ;;
     npm) has npm && modules_are_in_step ;;
-    python) has python3 ;;
+    python) has python3 && use_real_python ;;
     pytest) can_check_sudoers && pytest_is_there ;;
     linters)
       use_tools "$(venv_folder shellcheck)" "$(venv_folder actionlint)" \
@@ -377,6 +377,14 @@ is_ready() {
     qemu | image-tools | containers | browser) [ -z "$(lacking "$1")" ] ;;
     *) false ;;
   esac
+}
+
+# pyenv's python3 is a script that takes as long as the Python that it finds and starts.
+use_real_python() {
+  local folder
+  [ "$(head -c 2 "$(command -v python3)")" = '#!' ] || return 0
+  folder=$(python3 -I -c 'import os, sys; print(os.path.dirname(sys.executable))') || return 0
+  [ ! -x "$folder/python3" ] || use "$folder"
 }
 
 use_tools() {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { findBrowser } from './find-browser.ts';
+import { runSideBySide, type Screen, terminal } from './side-by-side.ts';
 import {
   type Count,
   countPythonTests,
@@ -16,19 +17,25 @@ import {
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Each stage is an npm script; vitest and pytest stages count their tests, others count as one. */
+/**
+ * Each stage is an npm script; vitest and pytest stages count their tests, others count as one. Those
+ * that are `alone` start machines, and use all processors.
+ */
 const stages = [
-  { name: 'lint', kind: 'check' },
-  { name: 'types', kind: 'check' },
-  { name: 'boundaries', kind: 'check' },
-  { name: 'unit', kind: 'vitest' },
-  { name: 'browser', kind: 'vitest' },
-  { name: 'python', kind: 'pytest' },
-  { name: 'dist', kind: 'check' },
-  { name: 'machines', kind: 'vitest' },
-  { name: 'nightly', kind: 'vitest' },
+  { name: 'lint', kind: 'check', alone: false },
+  { name: 'types', kind: 'check', alone: false },
+  { name: 'boundaries', kind: 'check', alone: false },
+  { name: 'unit', kind: 'vitest', alone: false },
+  { name: 'browser', kind: 'vitest', alone: false },
+  { name: 'python', kind: 'pytest', alone: false },
+  { name: 'dist', kind: 'check', alone: false },
+  { name: 'machines', kind: 'vitest', alone: true },
+  { name: 'nightly', kind: 'vitest', alone: true },
 ] as const;
 type Stage = (typeof stages)[number];
+
+/** The number of stages at a time. */
+const SIDE_BY_SIDE = 2;
 
 /** `--all`: also the nightly tests. */
 function choose(words: readonly string[]): readonly Stage[] {
@@ -43,8 +50,8 @@ function choose(words: readonly string[]): readonly Stage[] {
   return stages.filter((stage) => stage.name !== 'nightly' || words.includes('--all'));
 }
 
-async function run(stage: Stage, folder: string): Promise<Outcome> {
-  console.log(`\n=== ${stage.name}`);
+async function run(stage: Stage, folder: string, screen: Screen): Promise<Outcome> {
+  screen.write('stdout', `\n=== ${stage.name}\n`);
   const report = path.join(folder, stage.name);
   const options = {
     vitest: ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
@@ -52,7 +59,7 @@ async function run(stage: Stage, folder: string): Promise<Outcome> {
     check: [],
   }[stage.kind];
   const start = performance.now();
-  const { ok, output } = await runScript(stage.name, options);
+  const { ok, output } = await runScript(stage.name, options, screen);
   const seconds = (performance.now() - start) / 1000;
   const counted = count(stage, report, ok);
   // Failed tests are named; for other failures the last lines of the output are shown.
@@ -60,24 +67,22 @@ async function run(stage: Stage, folder: string): Promise<Outcome> {
   return { name: stage.name, seconds, ...counted, failures: [...counted.failures, ...told] };
 }
 
-/** Runs an npm script, prints its output, and keeps the end of it. */
+/** Runs an npm script, shows its output, and keeps the end of it. */
 function runScript(
   name: string,
   options: readonly string[],
+  screen: Screen,
 ): Promise<{ ok: boolean; output: string }> {
-  const terminal = process.stdout.isTTY === true;
+  const isTerminal = process.stdout.isTTY === true;
   const child = spawn('npm', ['run', '--silent', name, ...options], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...(terminal ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }) },
+    env: { ...process.env, ...(isTerminal ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }) },
   });
   let output = '';
-  for (const [stream, shown] of [
-    [child.stdout, process.stdout],
-    [child.stderr, process.stderr],
-  ] as const) {
-    stream.on('data', (chunk: Buffer) => {
-      shown.write(chunk);
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].on('data', (chunk: Buffer) => {
+      screen.write(stream, chunk);
       output = (output + chunk.toString()).slice(-20_000);
     });
   }
@@ -85,6 +90,27 @@ function runScript(
     child.on('error', reject);
     child.on('close', (code) => resolve({ ok: code === 0, output }));
   });
+}
+
+/** Runs those that may run side by side, then the others, one after another. */
+async function runAll(chosen: readonly Stage[], folder: string): Promise<readonly Outcome[]> {
+  const together = chosen.filter(({ alone }) => !alone).sort(byStart);
+  if (together.length > 1) {
+    const names = together.map(({ name }) => name).join(', ');
+    console.log(`${names}: ${SIDE_BY_SIDE} at a time; each is shown once it has ended.`);
+  }
+  const works = together.map((stage) => (screen: Screen) => run(stage, folder, screen));
+  const outcomes = [...(await runSideBySide(works, SIDE_BY_SIDE))];
+  for (const stage of chosen.filter(({ alone }) => alone)) {
+    outcomes.push(await run(stage, folder, terminal));
+  }
+  const place = ({ name }: Outcome) => chosen.findIndex((stage) => stage.name === name);
+  return outcomes.sort((a, b) => place(a) - place(b));
+}
+
+/** The one that takes longest, and often waits, beside all the others. */
+function byStart(a: Stage, b: Stage): number {
+  return Number(b.name === 'python') - Number(a.name === 'python');
 }
 
 function count(stage: Stage, report: string, ok: boolean): Count {
@@ -97,8 +123,7 @@ function count(stage: Stage, report: string, ok: boolean): Count {
 
 const chosen = choose(process.argv.slice(2));
 const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
-const outcomes: Outcome[] = [];
-for (const stage of chosen) outcomes.push(await run(stage, folder));
+const outcomes = await runAll(chosen, folder);
 rmSync(folder, { recursive: true, force: true });
 if (chosen.some(({ name }) => name === 'machines') && !chosen.some((s) => s.name === 'nightly')) {
   console.log('\nNightly tests were not run: `npm run test:all` includes them.');

@@ -66,3 +66,21 @@ test.each<[string, Offered, readonly string[]]>([
 ])('%s', (_, offered, chosen) => {
   expect(choose(offered)).toEqual(chosen);
 });
+
+test('the Python of a shim is used without it', () => {
+  const print = ['-I', '-c', 'import sys; print(sys.executable)'];
+  const root = makeTemporaryFolder();
+  for (const folder of ['real', 'shims']) mkdirSync(path.join(root, folder));
+  const real = path.join(root, 'real/python3');
+  symlinkSync(spawnSync('python3', print, { encoding: 'utf8' }).stdout.trim(), real);
+  const shim = path.join(root, 'shims/python3');
+  writeFileSync(shim, `#!/bin/sh\nexec '${real}' "$@"\n`);
+  chmodSync(shim, 0o755);
+  const script =
+    'set -euo pipefail; source "$1"; PATH=$2; for _ in 1 2; do is_ready python; command -v python3; done';
+  for (const first of [shim, real]) {
+    const search = `${path.dirname(first)}:/usr/bin:/bin`;
+    const asked = spawnSync('bash', ['-c', script, 'bash', setup, search], { encoding: 'utf8' });
+    expect(asked.stdout, asked.stderr).toBe(`${real}\n${real}\n`);
+  }
+});
