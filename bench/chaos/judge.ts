@@ -177,7 +177,7 @@ const KEPT = [
   // Of restarted services.
   /^\/(?:var\/)?tmp\/systemd-private-/,
   /^\/tmp\/pymp-/,
-  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies|running|notices\.json|sampled|samples|sampler\.lock))?$/,
+  /^\/var\/lib\/celeriac(?:\/(?:lock|version|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies|running|notices\.json|resets\.json|sampled|samples|sampler\.lock))?$/,
   /^\/var\/lib\/celeriac\/sampled\/[^/]+\.(?:json|seen|seen\.new)$/,
   /^\/var\/lib\/celeriac\/samples\/[^/]+\.jsonl(?:\.1)?$/,
   /^\/var\/lib\/celeriac\/running\/[^/]+\.json$/,
