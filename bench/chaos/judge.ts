@@ -182,7 +182,7 @@ const KEPT = [
   /^\/var\/lib\/celeriac\/samples\/[^/]+\.jsonl(?:\.1)?$/,
   /^\/var\/lib\/celeriac\/running\/[^/]+\.json$/,
   /^\/var\/lib\/celeriac\/incoming\/[0-9a-f]{64}$/,
-  /^\/var\/lib\/celeriac\/backups\/[^.]+$/,
+  /^\/var\/lib\/celeriac\/backups\/[^/]+\.db$/,
   /^\/var\/lib\/celeriac\/transactions\/[^/]+(?:\/(?:plan\.json|journal\.jsonl|backups(?:\/\d+)?))?$/,
   /^\/etc\/systemd\/system\/celeriac-(?:guard|sampler)\.(?:service|timer)$/,
   /^\/etc\/systemd\/system\/timers\.target\.wants\/celeriac-sampler\.timer$/,

@@ -127,11 +127,15 @@ describe('a host', () => {
   });
 
   test('may have what Celeriac keeps of all releases', () => {
-    const kept = ['version', 'resets.json'].map((name) => `/var/lib/celeriac/${name}`);
+    const kept = ['version', 'resets.json', 'backups/app-2f40f5-20261129T165316Z.db'].map(
+      (name) => `/var/lib/celeriac/${name}`,
+    );
     expect(judged({ ...AFTER, files: [...BEFORE.files, ...kept] }).wrong).toEqual([]);
-    const left = '/var/lib/celeriac/version.new';
-    const { wrong } = judged({ ...AFTER, files: [...BEFORE.files, left] });
-    expect(wrong).toEqual([`left behind: ${left}`]);
+    for (const name of ['version.new', 'backups/app.db-wal', 'backups/app']) {
+      const left = `/var/lib/celeriac/${name}`;
+      const { wrong } = judged({ ...AFTER, files: [...BEFORE.files, left] });
+      expect(wrong).toEqual([`left behind: ${left}`]);
+    }
   });
 
   test('with the old release must have no copy of the undone installation', () => {
