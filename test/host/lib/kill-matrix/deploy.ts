@@ -89,7 +89,7 @@ fi
 
 /** Every operation of a deploy has something to do. Returns a job whose message a dead worker had. */
 export async function prepare(machine: Machine): Promise<Job> {
-  await machine.run(PREPARE + KEEP_BYTE_CODE, { timeoutSeconds: 120 });
+  await machine.run(PREPARE + KEEP_BYTE_CODE, { timeoutSeconds: 600 });
   const owed = makeJob(0.1);
   await leaveUnacked(machine, owed);
   // Redis itself forgets the last seconds when the power goes.
