@@ -32,19 +32,50 @@ export function newest(results: readonly Result[]): readonly Result[] {
   return [...last.values()].toSorted((one, other) => place(one) - place(other));
 }
 
+/** One table with its summary, and what it is of. */
+interface Part {
+  readonly of: 'container' | 'vm' | 'files';
+  readonly cases: number;
+  readonly text: string;
+}
+
 /** The tables: all faults on containers, the cases on the VM, and the files. */
-export function renderTables(all: readonly Result[]): string {
+export const renderTables = (all: readonly Result[]): string =>
+  partsOf(all)
+    .map(({ text }) => text)
+    .join('\n\n');
+
+function partsOf(all: readonly Result[]): readonly Part[] {
   const results = newest(all);
   const ofPlan = results.filter((each) => !isFile(each));
-  const parts = (['container', 'vm'] as const)
-    .map((kind) => ofPlan.filter((each) => each.kind === kind))
-    .filter((of) => of.length > 0)
-    .map((of) => `${summaryOf(of, wholeOf(of, ofPlan))}\n\n${tableOf(of, 'operation')}`);
+  const parts: Part[] = (['container', 'vm'] as const)
+    .map((kind) => ({ of: kind, found: ofPlan.filter((each) => each.kind === kind) }))
+    .filter(({ found }) => found.length > 0)
+    .map(({ of, found }) => ({
+      of,
+      cases: found.length,
+      text: `${summaryOf(found, wholeOf(found, ofPlan))}\n\n${tableOf(found, 'operation')}`,
+    }));
   const ofFiles = results.filter(isFile);
   if (ofFiles.length > 0) {
-    parts.push(`${summaryOf(ofFiles, null)}\n\n${tableOf(ofFiles, 'file')}`);
+    const text = `${summaryOf(ofFiles, null)}\n\n${tableOf(ofFiles, 'file')}`;
+    parts.push({ of: 'files', cases: ofFiles.length, text });
   }
-  return parts.join('\n\n');
+  return parts;
+}
+
+/** The parts of a page that was written before. */
+function readParts(page: string): readonly Part[] {
+  const results = page.split(`\n${RESULTS}\n`)[1] ?? '';
+  return results.split(/\n(?=On (?:container hosts|a virtual machine), )/).flatMap((text) => {
+    const begin = /^On (container hosts|a virtual machine), (\d+)( of \d+)? cases:/.exec(
+      text.trim(),
+    );
+    if (begin === null) return [];
+    const [, where, cases, ofWhole] = begin;
+    const of = ofWhole === undefined ? 'files' : where === 'a virtual machine' ? 'vm' : 'container';
+    return [{ of, cases: Number(cases), text: text.trim() }];
+  });
 }
 
 /** How many cases there are. */
@@ -86,8 +117,29 @@ function tableOf(results: readonly Result[], what: 'operation' | 'file'): string
   ].join('\n');
 }
 
-/** The page for docs/reference. */
-export const renderDocument = (results: readonly Result[]): string =>
+const RESULTS = '## Results';
+
+/**
+ * The page for docs/reference. A table of the page as it was stays where `results` has fewer cases:
+ * the results of an earlier run may be gone with their machine.
+ */
+export function renderDocument(
+  results: readonly Result[],
+  before: string,
+): { readonly page: string; readonly kept: readonly string[] } {
+  const [now, were] = [partsOf(results), readParts(before)];
+  const chosen = (['container', 'vm', 'files'] as const).flatMap((of) => {
+    const [is, was] = [now, were].map((parts) => parts.find((each) => each.of === of));
+    const best = (is?.cases ?? 0) < (was?.cases ?? 0) ? was : is;
+    return best === undefined ? [] : [best];
+  });
+  const kept = chosen
+    .filter((part) => were.includes(part))
+    .map(({ of, cases }) => `${of} (${cases} cases)`);
+  return { page: renderPage(chosen), kept };
+}
+
+const renderPage = (parts: readonly Part[]): string =>
   `<!-- Written by \`npm run kill-matrix -- --write\` from the results of a run. -->
 
 # The kill matrix
@@ -144,7 +196,7 @@ or more: by the death of its writer, of everything, or of the host.
 Here the guard's timer fires every few seconds instead of every 20 s, and an unconfirmed release is rolled
 back after 3 s.
 
-## Results
+${RESULTS}
 
-${renderTables(results)}
+${parts.map(({ text }) => text).join('\n\n')}
 `;

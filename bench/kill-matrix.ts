@@ -29,7 +29,8 @@ import { readOptions } from './options.ts';
  *   -- --machines 4                              in parallel; default: the number of processors
  *   -- --again                                   also repeat broken cases
  *   -- --results FILE                            default: a file in the cache, by commit
- *   -- --list | --table | --write                only print the cases or the table, or write the page
+ *   -- --list | --table | --write                only print the cases or the table, or write the page,
+ *                                                but for tables that have more cases there
  */
 
 const ROOT = join(import.meta.dirname, '..');
@@ -54,8 +55,15 @@ const resultsPath =
   values.results ?? join(cacheFolder(), '..', 'kill-matrix', `${commit.replace(' ', '-')}.jsonl`);
 
 if (values.table) console.log(renderTables(readResults()));
-else if (values.write) writeFileSync(PAGE, renderDocument(readResults()));
+else if (values.write) writePage();
 else await runAll();
+
+function writePage(): void {
+  const { page, kept } = renderDocument(readResults(), readFileSync(PAGE, 'utf8'));
+  writeFileSync(PAGE, page);
+  if (kept.length > 0)
+    console.log(`${resultsPath} has fewer; left as they are: ${kept.join(', ')}`);
+}
 
 async function runAll(): Promise<void> {
   const first = await KillMatrix.start(`kill-matrix-${kind}-1`, kind);

@@ -79,7 +79,9 @@ export async function runOver(
 export async function connectAndSetClock(target: Target): Promise<void> {
   const command =
     'echo ready; read -r now seed; date --utc --set="@$now" >/dev/null && echo "$seed" >/dev/urandom';
-  const args = [...sshArguments(target, 'root', 'shared'), '--', command];
+  // The first value counts. It is the guest's first login, and the machine may be busy.
+  const patience = ['-o', 'ConnectTimeout=180'];
+  const args = [...patience, ...sshArguments(target, 'root', 'shared'), '--', command];
   const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'] });
   let complaint = '';
   child.stderr.on('data', (chunk: Buffer) => {

@@ -126,6 +126,18 @@ describe('a host', () => {
     expect(wrong).toHaveLength(1);
   });
 
+  test('may have what Celeriac keeps of all releases', () => {
+    const kept = ['version', 'resets.json', 'backups/app-2f40f5-20261129T165316Z.db'].map(
+      (name) => `/var/lib/celeriac/${name}`,
+    );
+    expect(judged({ ...AFTER, files: [...BEFORE.files, ...kept] }).wrong).toEqual([]);
+    for (const name of ['version.new', 'backups/app.db-wal', 'backups/app']) {
+      const left = `/var/lib/celeriac/${name}`;
+      const { wrong } = judged({ ...AFTER, files: [...BEFORE.files, left] });
+      expect(wrong).toEqual([`left behind: ${left}`]);
+    }
+  });
+
   test('with the old release must have no copy of the undone installation', () => {
     const files = [...BEFORE.files, '/srv/venv/.celeriac/k2', '/srv/venv/.celeriac/k2.failed'];
     expect(judged({ ...AFTER, files }).wrong).toEqual([]);

@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest';
-import { newest, type Result, renderTables } from '../../../bench/kill-matrix-table.ts';
+import {
+  newest,
+  type Result,
+  renderDocument,
+  renderTables,
+} from '../../../bench/kill-matrix-table.ts';
 import type { Plan } from '../../../src/model/operation.ts';
 import {
   allCases,
@@ -75,4 +80,30 @@ On a virtual machine, 1 of 2 cases: 1 ended old, 0 new, 0 broken. Run on 2026-11
 |---|---|---|---|
 | 0 | \`stop-unit\` | before | old |`,
   );
+});
+
+test('the page keeps a table that has more cases than the results', () => {
+  const onVm: Result = { ...result, kind: 'vm', fault: 'power-cut' };
+  const file: Result = { ...result, op: '/etc/a.service', phase: 'created' };
+  const all = [result, { ...result, phase: 'in' } as const, onVm, file];
+  const first = renderDocument(all, '');
+  expect(first.kept).toEqual([]);
+  expect(first.page).toContain(renderTables(all));
+  // What somebody added by hand belongs to the table above it.
+  const noted = first.page.replace('On a virtual machine', 'A note.\n\nOn a virtual machine');
+  const few = [
+    { ...result, commit: 'later' },
+    { ...onVm, commit: 'def' },
+  ];
+  const next = renderDocument(few, noted);
+  expect(next.kept).toEqual(['container (2 cases)', 'files (1 cases)']);
+  const [vm = ''] = renderTables([{ ...onVm, commit: 'def' }]).split(' of ');
+  expect(next.page).toContain(vm);
+  expect(next.page).toContain('A note.\n\nOn a virtual machine');
+  expect(next.page).toContain('`def`');
+  expect(next.page).not.toContain('later');
+  expect(renderDocument([], next.page)).toEqual({
+    page: next.page,
+    kept: ['container (2 cases)', 'vm (1 cases)', 'files (1 cases)'],
+  });
 });

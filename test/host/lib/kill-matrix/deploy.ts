@@ -89,7 +89,7 @@ fi
 
 /** Every operation of a deploy has something to do. Returns a job whose message a dead worker had. */
 export async function prepare(machine: Machine): Promise<Job> {
-  await machine.run(PREPARE + KEEP_BYTE_CODE, { timeoutSeconds: 120 });
+  await machine.run(PREPARE + KEEP_BYTE_CODE, { timeoutSeconds: 600 });
   const owed = makeJob(0.1);
   await leaveUnacked(machine, owed);
   // Redis itself forgets the last seconds when the power goes.
@@ -104,12 +104,16 @@ export async function requireOwed(machine: Machine, { id }: Job): Promise<void> 
   await waitUntil(`the message of ${id} is kept, or done`, async () => (await kept()) || done());
 }
 
+// An emulated machine beside others takes its time.
+const POLICY = { connectTimeout: seconds(180) };
+// A runner that lost its host is gone for good here.
+const LIMITS = { reconnect: seconds(0), hello: seconds(300), look: seconds(300) };
+
 /** As an action does, with the program that is given. */
 export async function connect(machine: Machine, program: typeof hostProgram): Promise<Agent> {
   const { host, sshPort: port, key, knownHosts } = machine;
   const target = { host, port, user: 'root', key, knownHosts };
-  // A runner that lost its host is gone for good here.
-  return await openAgent({ target, program, limits: { reconnect: seconds(0) } }, () => {});
+  return await openAgent({ target, program, limits: LIMITS, policy: POLICY }, () => {});
 }
 
 /** As the action plans: with what its clone brings. */

@@ -78,7 +78,8 @@ export type Ends = Readonly<Record<Ending, Inspected>>;
 export async function inspect(machine: Machine): Promise<Inspected> {
   const { stdout } = await machine.run('python3 -I -S -', {
     input: INSPECT,
-    timeoutSeconds: 60,
+    // An emulated machine beside others takes its time.
+    timeoutSeconds: 300,
   });
   return JSON.parse(stdout) as Inspected;
 }
