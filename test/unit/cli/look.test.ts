@@ -224,6 +224,7 @@ describe('celeriac logs', () => {
       suspects: [],
       tail: ['one', hostile],
       ends: [],
+      endedRuns: [],
     },
   };
 
