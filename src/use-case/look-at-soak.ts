@@ -1,6 +1,6 @@
 import type { LedgerRelease } from '../model/facts.ts';
 import type { Sample, SamplesFact } from '../model/sample.ts';
-import type { SoakLimits } from '../model/soak.ts';
+import type { SoakWish } from '../model/soak.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
@@ -20,7 +20,7 @@ const mostPages = 100;
 export async function lookAtSoak(
   agent: Pick<Agent, 'look'>,
   unit: string,
-  limits: SoakLimits,
+  wish: SoakWish,
 ): Promise<SoakSeen> {
   const facts = await agent.look({
     host: {},
@@ -31,10 +31,11 @@ export async function lookAtSoak(
   const { releases } = facts.releases;
   const isJudged = currentRelease(releases)?.state === 'unproven';
   const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
-  const { sampling, soakSeconds } = facts.samples;
+  const { sampling, soakSeconds, soakLimits } = facts.samples;
+  const record = { soakSeconds, soakLimits };
   const { transactions, host } = facts;
-  const memory = { releases, transactions, samples, soakSeconds, now: host.now };
-  return { ...judgeRelease(memory, limits), releases, sampling, now: memory.now };
+  const memory = { releases, transactions, samples, record, now: host.now };
+  return { ...judgeRelease(memory, wish), releases, sampling, now: memory.now };
 }
 
 async function readAll(

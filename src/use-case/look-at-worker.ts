@@ -1,7 +1,7 @@
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
-import type { SoakLimits } from '../model/soak.ts';
+import type { SoakWish } from '../model/soak.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { straysOf } from './strays-of.ts';
@@ -16,7 +16,7 @@ export interface LookSubject {
   /** As the user gave it. */
   readonly host: string;
   readonly meta: TransactionMeta;
-  readonly soakLimits: SoakLimits;
+  readonly soakLimits: SoakWish;
   readonly secrets: readonly string[];
 }
 

@@ -3,8 +3,7 @@ import { HostError } from '../model/errors.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
-import type { SoakLimits } from '../model/soak.ts';
-import type { Seconds } from '../model/units.ts';
+import type { SoakRecord, SoakWish } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
 import { latest } from '../verify/evidence.ts';
@@ -19,7 +18,7 @@ export interface ReportSubject extends Verification {
   readonly meta: TransactionMeta;
   readonly sentence: string;
   /** What a release is judged by until it is proven. */
-  readonly soakLimits: SoakLimits;
+  readonly soakLimits: SoakWish;
   /** Values that must not be in it. */
   readonly secrets: readonly string[];
 }
@@ -32,13 +31,13 @@ export interface SampleMemory {
   samples: Sample[];
   after: SampleCursor | null;
   /** As the host has recorded it at the last look. */
-  soakSeconds: Seconds | null;
+  record: SoakRecord;
 }
 
 export const emptyMemory = (): SampleMemory => ({
   samples: [],
   after: null,
-  soakSeconds: null,
+  record: { soakSeconds: null, soakLimits: null },
 });
 
 /**
@@ -63,7 +62,7 @@ export async function gatherReport(
     releases: releases.releases,
     transactions: ledger?.transactions ?? [],
     samples: samples ?? [],
-    soakSeconds: remembered.soakSeconds,
+    record: remembered.record,
     now: latest(evidence).host.now,
   };
   const isSoaked = samples !== null && soakLimits.wanted > 0;
@@ -101,7 +100,8 @@ export async function readSamples(
     if (fact.restarted || fact.cursor === null) memory.samples = [];
     memory.samples.push(...fact.samples);
     memory.after = fact.cursor;
-    memory.soakSeconds = fact.soakSeconds;
+    const { soakSeconds, soakLimits } = fact;
+    memory.record = { soakSeconds, soakLimits };
     if (fact.cursor === null || !fact.more) break;
   }
   return memory.samples.length === 0 ? null : [...memory.samples];

@@ -36,6 +36,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
       restarted: false,
       sampling: true,
       soakSeconds: null,
+      soakLimits: null,
     };
   };
   const agent = {

@@ -1,6 +1,6 @@
 import type { FactQuery, LedgerRelease } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
-import type { Proof } from '../../../src/model/soak.ts';
+import type { Proof, SoakThresholds } from '../../../src/model/soak.ts';
 import { epochSeconds, type Seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { realFact } from '../../lib/real-facts.ts';
@@ -37,6 +37,7 @@ export class SimulatedHost {
   sampling = true;
   /** As the deploy recorded it. */
   soakSeconds: Seconds | null = null;
+  soakLimits: SoakThresholds | null = null;
   access: 'change' | 'read' = 'change';
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
@@ -98,6 +99,7 @@ export class SimulatedHost {
       restarted: false,
       sampling: this.sampling,
       soakSeconds: this.soakSeconds,
+      soakLimits: this.soakLimits,
     };
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { SoakDesired } from '../../../src/config/soak-inputs.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import { soakError, soakRelease } from '../../../src/use-case/soak-release.ts';
-import { begin, events, limits } from '../verify/soak/samples.ts';
+import { begin, events, journal, limits } from '../verify/soak/samples.ts';
 import { RecordedRun } from './recorded-run.ts';
 import { release, SimulatedHost, unit } from './simulated-soak.ts';
 
@@ -134,6 +134,48 @@ describe('a soak whose length the deploy recorded', () => {
     const { report } = await soak(host, wanting(0));
     expect(report).toMatchObject({ state: 'unproven', verdict: null });
     expect(host.proofs).toEqual([]);
+  });
+});
+
+describe('a soak whose limits the deploy recorded', () => {
+  /** Of a run that says nothing about them. */
+  const silent = { failureLimit: null, consecutive: null, rateLimitMax: null, errorRateMax: null };
+  const asking = (limits: Partial<SoakDesired['limits']>): SoakDesired => ({
+    ...desired,
+    limits: { wanted: seconds(24 * 3600), ...silent, ...limits },
+  });
+  /** Two minutes with many 429s, hours apart. */
+  const busy = () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.soakLimits = { failureLimit: 2, consecutive: 2, rateLimitMax: 10, errorRateMax: null };
+    host.pass(3 * hour, (minute) => ({
+      journal: { ...journal, rateLimited: minute % hour === 7 ? 11 : 0 },
+    }));
+    return host;
+  };
+
+  it('is judged by them, whoever says nothing about limits', async () => {
+    const host = busy();
+    const { report } = await soak(host, asking({}));
+    // Three minutes: the third is one too many.
+    expect(report).toMatchObject({ state: 'failed', verdict: { failingMinutes: 3, notes: [] } });
+    expect(report.sentence).toContain('11 responses with HTTP 429 in a minute of the journal');
+    expect(report.sentence).toContain('2 allowed');
+  });
+
+  it('is not made easier by a run, which says so', async () => {
+    const laxer = { failureLimit: 100, consecutive: 0, rateLimitMax: 1000 };
+    const { report, log } = await soak(busy(), asking(laxer));
+    expect(report.state).toBe('failed');
+    expect(log).toContain(
+      'The deploy recorded `failure-limit` 2, this run asks for 100: the stricter one counts.',
+    );
+    expect(report.verdict?.notes).toHaveLength(3);
+  });
+
+  it('is made stricter by a run that asks for it', async () => {
+    const { report } = await soak(busy(), asking({ failureLimit: 0 }));
+    expect(report).toMatchObject({ state: 'failed', verdict: { failingMinutes: 1, notes: [] } });
   });
 });
 
