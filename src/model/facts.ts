@@ -896,6 +896,8 @@ export interface LedgerRelease {
   readonly soakWhy: string;
   /** What the soak measured; `null`: no verdict yet. */
   readonly figures: SoakFigures | null;
+  /** What the gate measured that confirmed it; `null`: nothing was recorded. */
+  readonly gateFigures: SoakFigures | null;
   /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

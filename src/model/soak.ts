@@ -48,6 +48,8 @@ export interface SoakReport {
   readonly comparison: {
     readonly release: number;
     readonly rows: readonly SoakComparison[];
+    /** Why some numbers of this release are not known, in one line; empty: all that are compared are. */
+    readonly notKnown: string;
   } | null;
   /** The release that runs again because this one failed; `null`: no roll-back. */
   readonly rolledBackTo: number | null;

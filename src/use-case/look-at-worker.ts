@@ -4,6 +4,7 @@ import type { Report } from '../model/report.ts';
 import type { SoakWish } from '../model/soak.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeVerdict } from '../report/summary.ts';
+import type { Known } from '../verify/soak/besides.ts';
 import { straysOf } from './strays-of.ts';
 import { verifyHost } from './verify-host.ts';
 import { gatherReport, type SampleMemory } from './verify-report.ts';
@@ -18,6 +19,8 @@ export interface LookSubject {
   readonly meta: TransactionMeta;
   readonly soakLimits: SoakWish;
   readonly secrets: readonly string[];
+  /** For how long a job of the release is stuck, where somebody has looked. */
+  readonly oldestJob?: Known;
 }
 
 /**

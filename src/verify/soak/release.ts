@@ -8,6 +8,7 @@ import type {
   SoakWish,
 } from '../../model/soak.ts';
 import type { EpochSeconds } from '../../model/units.ts';
+import { latencyOf, notLookedAt, type SoakBesides, settleBesides } from './besides.ts';
 import { compareFigures, lastProven } from './compare.ts';
 import { figuresOf } from './figures.ts';
 import { judgeSoak, samplesSince } from './judge.ts';
@@ -41,18 +42,27 @@ export const currentRelease = (releases: readonly LedgerRelease[]): LedgerReleas
 /**
  * Judges the release that runs if it is unproven, and compares it with the last proven one.
  *
+ * @param besides what is in no sample
  * @param wish of this run; it can have the soak longer and stricter than the deploy wanted it
  */
-export function judgeRelease(memory: SoakMemory, wish: SoakWish): JudgedRelease {
+export function judgeRelease(
+  memory: SoakMemory,
+  wish: SoakWish,
+  besides: SoakBesides = notLookedAt,
+): JudgedRelease {
   const { releases, samples, now } = memory;
   const release = currentRelease(releases);
   if (release === null) return { release, verdict: null, figures: null, comparison: null };
-  const compared = (verdict: SoakVerdict | null, figures: SoakFigures | null): JudgedRelease => {
+  const compared = (
+    verdict: SoakVerdict | null,
+    figures: SoakFigures | null,
+    notKnown = '',
+  ): JudgedRelease => {
     const before = lastProven(releases, release.release);
     const comparison =
       figures === null || before === null || before.figures === null
         ? null
-        : { release: before.release, rows: compareFigures(before.figures, figures) };
+        : { release: before.release, rows: compareFigures(before.figures, figures), notKnown };
     return { release, verdict, figures, comparison };
   };
   if (release.state !== 'unproven') return compared(null, release.figures);
@@ -70,5 +80,7 @@ export function judgeRelease(memory: SoakMemory, wish: SoakWish): JudgedRelease 
   const verdict = { ...said, notes: [...notes, ...said.notes] };
   const { decidedAt } = verdict;
   const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
-  return compared(verdict, judged.length === 0 ? null : figuresOf(judged));
+  if (judged.length === 0) return compared(verdict, null);
+  const [numbers, notKnown] = settleBesides({ latencySeconds: latencyOf(release), ...besides });
+  return compared(verdict, figuresOf(judged, numbers), notKnown);
 }

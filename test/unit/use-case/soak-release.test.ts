@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { SoakDesired } from '../../../src/config/soak-inputs.ts';
+import type { SoakReport } from '../../../src/model/soak.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import { soakError, soakRelease } from '../../../src/use-case/soak-release.ts';
+import type { Known } from '../../../src/verify/soak/besides.ts';
 import { begin, events, journal, limits } from '../verify/soak/samples.ts';
 import { RecordedRun } from './recorded-run.ts';
 import { release, SimulatedHost, unit } from './simulated-soak.ts';
@@ -10,9 +12,11 @@ const hour = 60;
 const desired: SoakDesired = { unit, limits, onFailure: 'report' };
 const rollback: SoakDesired = { ...desired, onFailure: 'rollback' };
 
+const noDatabase = async (): Promise<Known> => ({ why: '`database` is not given' });
+
 async function soak(host: SimulatedHost, wanted = desired, dryRun = false) {
   const run = new RecordedRun({ dryRun });
-  const report = await soakRelease(run, host.agent, wanted);
+  const report = await soakRelease(run, host.agent, wanted, noDatabase);
   return { report, run, log: run.log.join('\n') };
 }
 
@@ -216,6 +220,37 @@ describe('a release that failed', () => {
     });
   });
 
+  it('is compared in what is in no sample, or it is said in one line why not', async () => {
+    const row = ({ comparison }: SoakReport, title: string) =>
+      comparison?.rows.find((each) => each.title === title);
+    const host = failing();
+    host.releases = host.releases.map((each) => ({
+      ...each,
+      gateFigures: { latencySeconds: 0.4 },
+      figures: each.figures && { ...each.figures, latencySeconds: 0.8, oldestJobSeconds: 0 },
+    }));
+    const { report } = await soak(host, desired, true);
+    expect(row(report, 'Latency of a canary, median')).toMatchObject({
+      before: 0.8,
+      now: 0.4,
+      trend: 'better',
+    });
+    expect(row(report, 'Kinds of error in the journal')).toMatchObject({ before: null, now: 0 });
+    expect(row(report, 'Oldest stuck job')).toMatchObject({ before: 0, now: null });
+    expect(report.comparison?.notKnown).toBe(
+      'Not known of this release: the oldest stuck job, because `database` is not given.',
+    );
+    host.logged = null;
+    const blind = await soak(host);
+    expect(blind.report.state).toBe('failed');
+    expect(blind.report.comparison?.notKnown).toContain(
+      'the kinds of error, because the journal could not be read (journalctl failed);',
+    );
+    expect(blind.log).toContain(blind.report.comparison?.notKnown);
+    // The ledger keeps what is known, for the releases to come.
+    expect(host.proofs[0]?.figures).toMatchObject({ latencySeconds: 0.4, errorSignatures: null });
+  });
+
   it('goes back in the next run if this one was cut off', async () => {
     const host = failing();
     await soak(host, desired);
@@ -288,7 +323,7 @@ describe('a release that failed', () => {
     const host = failing();
     const run = new RecordedRun();
     const agent = { ...host.agent, undo: async () => Promise.reject(new Error('cut')) };
-    await expect(soakRelease(run, agent, rollback)).rejects.toThrow('cut');
+    await expect(soakRelease(run, agent, rollback, noDatabase)).rejects.toThrow('cut');
     expect(run.log).toContain('soak=failed');
   });
 });

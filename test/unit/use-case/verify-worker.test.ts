@@ -35,6 +35,7 @@ const released: ReleasesFact['releases'][number] = {
   by: 'https://example.com/run/1',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
 };
 
