@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from celeriac_host.facts import past
+from celeriac_host.facts import past, releases
 from celeriac_host.state import guard_timer, ledger, lock_file
 from celeriac_host.state.journal import (
     Journal,
@@ -275,6 +275,13 @@ def released(host: Host, world: World) -> Host:
 
 def verdicts(host: Host) -> List[str]:
     return [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
+
+
+def test_what_its_gate_measured_is_kept_with_the_verdict(released: Host) -> None:
+    measured = {"latencySeconds": 0.412}
+    assert control.confirm(UNIT, [FIRST], META, released, measured) == {"confirmed": True}
+    shown = releases.look({"unit": UNIT}, released)["releases"]
+    assert [each["gateFigures"] for each in shown] == [None, measured]
 
 
 def test_a_confirmed_release_stays(released: Host) -> None:

@@ -61,6 +61,26 @@ def test_the_last_verdict_counts_and_unknown_transactions_get_none(state: str) -
     assert (last["judgedBy"], last["why"]) == ("anna", "requested")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"latencySeconds": 0.4}, {"latencySeconds": 0.4}),
+        ({"latencySeconds": "0.4", "a": 1}, {"a": 1}),
+        ([1], None),
+        (None, None),
+    ],
+)
+def test_figures_of_a_gate_are_numbers_or_not_known(state: str, written: Any, read: Any) -> None:
+    ledger.record(state, "t1", plan_of())
+    ledger.judge(state, UNIT, ["t1"], "confirmed", "run", "", written)
+    found = ledger.of_unit(state, UNIT)[1]
+    assert (found["verdict"], found.get("gateFigures")) == ("confirmed", read)
+    # Without figures the line is what earlier versions write; with them it has all that they read.
+    line = json.loads(Path(state, "releases.jsonl").read_text().splitlines()[-1])
+    assert {"unit", "release", "at", "verdict", "by", "why"} == set(line) - {"gateFigures"}
+    assert ("gateFigures" in line) == (written is not None)
+
+
 def test_a_huge_diff_is_truncated(state: str) -> None:
     plan = plan_of()
     plan["operations"][0]["diff"] = "x" * 100_000

@@ -66,6 +66,58 @@ def test_systemd_is_asked_why_it_restarted_a_unit_and_only_then(
     assert asked[2] == ["UNIT=w.service", "-p", "warning", "-n", "10"]
 
 
+def test_ends_of_runs_are_read_only_if_another_one_runs(
+    monkeypatch: pytest.MonkeyPatch, host: Host
+) -> None:
+    now, first, second = "c" * 32, "a" * 32, "b" * 32
+    host.answers[("systemctl", "show")] = (0, f"InvocationID={now}\nNRestarts=0\n")
+
+    def said(what: str, run: str, text: str, **more: str) -> bytes:
+        about = {"MESSAGE_ID": what, "INVOCATION_ID": run, "MESSAGE": text, **more}
+        return json.dumps({"__REALTIME_TIMESTAMP": "1768734000500000", **about}).encode()
+
+    killed = "w.service: Main process exited, code=killed, status=9/KILL"
+    lines = [
+        said(journal.EXITED, first, killed),
+        said(journal.FAILED, first, "w.service: Failed", UNIT_RESULT="signal"),
+        # By another program, after its end.
+        said(journal.STOPPING, first, "Stopping"),
+        said(journal.STOPPING, second, "Stopping"),
+        said(journal.SUCCEEDED, second, "w.service: Deactivated successfully."),
+        said(journal.RESTARTED, second, "w.service: Scheduled restart job"),
+        b"torn {",
+        b'{"MESSAGE_ID": "%s", "INVOCATION_ID": [1]}' % journal.FAILED.encode(),
+        said(journal.STOPPING, now, "Stopping"),
+    ]
+
+    def read(_: Any, words: List[str], on_line: Any, fields: str = "MESSAGE") -> None:
+        asked.append(words)
+        for line in lines if "_PID=1" in words and "-p" not in words else []:
+            assert "UNIT_RESULT" in fields
+            on_line(line)
+
+    asked: List[List[str]] = []
+    monkeypatch.setattr(journal, "read", read)
+    for args in ({}, {"earlierRun": now}):
+        assert journal.look({"unit": "w.service", **args}, host)["endedRuns"] == []
+    assert len(asked) == 2
+    found = journal.look({"unit": "w.service", "earlierRun": first}, host)
+    about = {"at": 1768734000.5, "restarted": False}
+    assert found["endedRuns"] == [
+        {**about, "run": first, "result": "signal", "stopped": False, "exit": killed},
+        {
+            **about,
+            "run": second,
+            "result": "success",
+            "stopped": True,
+            "exit": "",
+            "restarted": True,
+        },
+    ]
+    # What the app says in the name of systemd has another number of a process.
+    assert asked[-1][:2] == ["_PID=1", "UNIT=w.service"]
+
+
 def test_an_error_and_its_traceback_are_one_and_its_ids_do_not_matter() -> None:
     again = TRACEBACK.replace("812", "4711").replace("3f2c9e1a", "9d00000").replace("88", "90")
     lines = [*TRACEBACK.split("\n"), "[2026-01-18 11:00:01,0: INFO/MainProcess] ok", again]

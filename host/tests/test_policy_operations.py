@@ -97,7 +97,17 @@ def samples(at: Hardened) -> Dict[str, Operation]:
             "expects": SHA,
         },
         "enable-unit": {"unit": UNIT},
-        "start-sampler": {"unit": UNIT, "paths": ["/", at.app], "soakSeconds": 86400},
+        "start-sampler": {
+            "unit": UNIT,
+            "paths": ["/", at.app],
+            "soakSeconds": 86400,
+            "limits": {
+                "failureLimit": 0,
+                "consecutive": 3,
+                "rateLimitMax": 10,
+                "errorRateMax": None,
+            },
+        },
         "stop-sampler": {"unit": UNIT},
         "drain-worker": {
             **app,
@@ -296,6 +306,7 @@ def test_each_key_is_needed_and_no_other_is_known(at: Hardened) -> None:
             if key in optional or (name, key) in (
                 ("prove-unit", "exposure"),
                 ("install-dependencies", "checkout"),
+                ("start-sampler", "limits"),
             ):
                 continue
             less = {each: value for each, value in operation.items() if each != key}

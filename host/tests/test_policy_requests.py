@@ -117,7 +117,12 @@ def messages(at: Hardened) -> Dict[str, Any]:
         },
         "follow": {"opened": {"transactions": [IDENT], "live": IDENT}},
         "recover": {"meta": META},
-        "confirm": {"unit": UNIT, "transactions": [IDENT], "meta": META},
+        "confirm": {
+            "unit": UNIT,
+            "transactions": [IDENT],
+            "meta": META,
+            "figures": {"latencySeconds": 0.4},
+        },
         "prove": {
             "unit": UNIT,
             "transaction": IDENT,
@@ -351,6 +356,7 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         ("follow", {"opened": {"transactions": [], "live": "tend"}}, "transactions: "),
         ("follow", {"opened": {"transactions": [OTHER], "live": OTHER}}, "transactions: "),
         ("confirm", {"unit": "ssh.service"}, "units: "),
+        ("confirm", {"figures": {"latencySeconds": "long"}}, "transactions: "),
         ("prove", {"unit": "ssh.service"}, "units: "),
         ("prove", {"transaction": OTHER}, "transactions: "),
         ("prove", {"verdict": "confirmed"}, "transactions: "),

@@ -452,21 +452,30 @@ def test_the_timer_goes_with_the_last_unit(here: Host) -> None:
     )
 
 
-def operation(*paths: str, hours: float = 24) -> Dict[str, Any]:
+LIMITS = {"failureLimit": 2, "consecutive": 0, "rateLimitMax": 4, "errorRateMax": None}
+
+
+def operation(*paths: str, hours: float = 24, **more: Any) -> Dict[str, Any]:
     wanted = hours * 3600
-    return {"op": "start-sampler", "unit": UNIT, "paths": list(paths), "soakSeconds": wanted}
+    about = {"unit": UNIT, "paths": list(paths), "soakSeconds": wanted}
+    return {"op": "start-sampler", **about, **more}
+
+
+def recorded(seconds: Any, limits: Any = None, sampling: bool = True) -> Dict[str, Any]:
+    return {"sampling": sampling, "soakSeconds": seconds, "soakLimits": limits}
 
 
 def test_an_undo_returns_to_the_release_before(here: Host, journal_folder: str) -> None:
     sampler_timer.stop(here, UNIT)
     journals = [Journal(journal_folder).step(index) for index in (0, 1)]
-    start_sampler.do(operation("/"), here, journals[0])
-    start_sampler.do(operation("/", "/var", hours=168), here, journals[1])
+    first = {**LIMITS, "failureLimit": 0}
+    start_sampler.do(operation("/", limits=first), here, journals[0])
+    start_sampler.do(operation("/", "/var", hours=168, limits=LIMITS), here, journals[1])
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/", "/var"]
-    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 168 * 3600}
+    assert sampling.fact(here.state, UNIT) == recorded(168 * 3600, LIMITS)
     assert start_sampler.undo(operation(), here, journals[1]) is not None
     assert (sampling.read(here.state, UNIT) or {})["paths"] == ["/"]
-    assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": 24 * 3600}
+    assert sampling.fact(here.state, UNIT) == recorded(24 * 3600, first)
     assert sampler_timer.is_armed()
     for _ in range(2):
         assert start_sampler.undo(operation(), here, journals[0]) is not None
@@ -485,9 +494,39 @@ def test_the_length_of_a_soak_that_is_not_recorded_is_not_known(here: Host) -> N
     for record in ({}, {"soakSeconds": "24"}, {"soakSeconds": -1}, {"soakSeconds": True}):
         with open(path, "w", encoding="ascii") as file:
             json.dump({"unit": UNIT, "paths": ["/"], **record}, file)
-        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
+        assert sampling.fact(here.state, UNIT) == recorded(None)
     sampling.forget(here.state, UNIT)
-    assert sampling.fact(here.state, UNIT) == {"sampling": False, "soakSeconds": None}
+    assert sampling.fact(here.state, UNIT) == recorded(None, sampling=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"failureLimit": None},
+        {"failureLimit": -1},
+        {"consecutive": 1.5},
+        {"consecutive": True},
+        {"rateLimitMax": "4"},
+        {"errorRateMax": -1},
+    ],
+)
+def test_limits_that_cannot_be_right_are_not_known(here: Host, change: Dict[str, Any]) -> None:
+    sampling.want(here.state, UNIT, ["/"], 3600, {**LIMITS, **change})
+    assert sampling.fact(here.state, UNIT) == recorded(3600)
+    missing = {name: value for name, value in LIMITS.items() if name not in change}
+    sampling.want(here.state, UNIT, ["/"], 3600, missing)
+    assert sampling.fact(here.state, UNIT) == recorded(3600)
+
+
+def test_an_older_version_finds_in_the_record_what_it_reads(here: Host) -> None:
+    sampling.want(here.state, UNIT, ["/"], 3600, LIMITS)
+    record = sampling.read(here.state, UNIT) or {}
+    assert [record["unit"], record["paths"], record["soakSeconds"]] == [UNIT, ["/"], 3600]
+    # What one leaves, which does not know the limits.
+    del record["soakLimits"]
+    with open(os.path.join(here.state, "sampled", UNIT + ".json"), "w", encoding="ascii") as file:
+        json.dump(record, file)
+    assert sampling.fact(here.state, UNIT) == recorded(3600)
 
 
 def test_an_undo_of_what_an_earlier_version_kept(here: Host, journal_folder: str) -> None:
@@ -495,7 +534,7 @@ def test_an_undo_of_what_an_earlier_version_kept(here: Host, journal_folder: str
     step.keep("sampled", {"paths": ["/"]})
     for undone in (start_sampler, stop_sampler):
         assert undone.undo(operation(), here, step) is not None
-        assert sampling.fact(here.state, UNIT) == {"sampling": True, "soakSeconds": None}
+        assert sampling.fact(here.state, UNIT) == recorded(None)
 
 
 def test_a_new_release_begins_anew(here: Host, journal_folder: str) -> None:

@@ -50,6 +50,7 @@ def test_a_unit_without_samples(host: Host) -> None:
         "restarted": False,
         "sampling": False,
         "soakSeconds": None,
+        "soakLimits": None,
     }
     assert fact.look({"unit": UNIT, "after": None}, host) == expected
 

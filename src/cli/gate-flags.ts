@@ -2,13 +2,7 @@ import { deployWorkerInputs, verifyInputs } from '../config/action-inputs.ts';
 import type { Inputs } from '../config/input.ts';
 
 /** Of verify, what is no part of a gate: a deploy always confirms, and its soak comes later. */
-const notOfGate: ReadonlySet<string> = new Set([
-  'mode',
-  'confirm',
-  'soak-failure',
-  'failure-limit',
-  'consecutive',
-]);
+const notOfGate: ReadonlySet<string> = new Set(['mode', 'confirm', 'soak-failure']);
 
 /**
  * Requirements of verify that deploy has as wishes: a host that cannot fulfil one is warned of, and

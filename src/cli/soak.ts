@@ -48,7 +48,9 @@ async function judge(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> 
   const dryRun = inputs['dry-run'];
   const run = new TerminalRun({ terminal, meta, dryRun, json: flags.has('json'), interrupted });
   const { state } = await standingBy(run, interrupted, () =>
-    soakRelease(run, agent, readSoakDesired(inputs)),
+    soakRelease(run, agent, readSoakDesired(inputs), async () => ({
+      why: '`celeriac soak` does not read the tables of the app',
+    })),
   );
   return state === 'failed' ? exitCodes.found : exitCodes.done;
 }

@@ -29,7 +29,7 @@ import {
   yamlInput,
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
-import { soakHours, soakInputs } from './soak-inputs.ts';
+import { failureInputs, journalInputs, soakHours, soakInputs } from './soak-inputs.ts';
 import { webhookInputs } from './webhook-inputs.ts';
 
 /** Inputs of every action: where the host is and how to log in. */
@@ -332,6 +332,8 @@ export const deployWorkerInputs = {
     fallback: '15m',
   }),
   'soak-hours': soakHours,
+  ...failureInputs,
+  ...journalInputs,
   'roll-back': patternInput(
     {
       description:
@@ -568,17 +570,7 @@ export const verifyInputs = {
     },
     { min: 0, max: 1_000_000 },
   ),
-  'rate-limit-max': maybeIntegerInput(
-    {
-      description:
-        "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts, and a soak only tells of them.",
-    },
-    { min: 0, max: 1_000_000 },
-  ),
-  'max-errors': maybeIntegerInput(
-    { description: "Errors allowed in the worker's journal. If not set, errors are a warning." },
-    { min: 0, max: 1_000_000 },
-  ),
+  ...journalInputs,
   'max-restarts': integerInput(
     { description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' },
     { min: 0, max: 1000 },
@@ -598,8 +590,7 @@ export const soakCommandInputs = {
   unit,
   ...soakInputs,
   'max-429': verifyInputs['max-429'],
-  'rate-limit-max': verifyInputs['rate-limit-max'],
-  'max-errors': verifyInputs['max-errors'],
+  ...journalInputs,
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;

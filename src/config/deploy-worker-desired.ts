@@ -1,3 +1,4 @@
+import type { SoakThresholds } from '../model/soak.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
 import type { CleanUpDesired } from './cleanup-desired.ts';
 import type { Companion } from './companion-inputs.ts';
@@ -73,6 +74,8 @@ export interface DeployWorkerDesired {
   };
   /** How long the host samples a new release until that is proven; absent or 0: not at all. */
   readonly soakSeconds?: Seconds;
+  /** What the host remembers for whoever judges it; absent: nothing. */
+  readonly soakLimits?: SoakThresholds;
   /** Other units of the app, in the order of their restarts. */
   readonly companions?: readonly Companion[];
   /** Absent or `null`: the code and its dependencies are not touched. */

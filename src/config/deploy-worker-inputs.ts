@@ -11,6 +11,7 @@ import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { printSize } from './quantities.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { recordedLimits } from './soak-inputs.ts';
 import { parseStores } from './stores-input.ts';
 import { supportDirectoryOf } from './support-directory.ts';
 
@@ -73,6 +74,7 @@ export function deployWorkerDesired(
     },
     companions: inputs['also-restart'],
     soakSeconds: seconds(inputs['soak-hours'] * 3600),
+    soakLimits: recordedLimits(inputs),
     release: releaseDesired(inputs),
   };
 }

@@ -1,6 +1,6 @@
-import type { SoakLimits } from '../model/soak.ts';
+import type { SoakThresholds, SoakWish } from '../model/soak.ts';
 import { seconds } from '../model/units.ts';
-import { choiceInput, hoursInput, integerInput, type ValuesOf } from './input.ts';
+import { choiceInput, hoursInput, maybeIntegerInput, type ValuesOf } from './input.ts';
 
 /** The longest: the host keeps eight days of samples. */
 const longestHours = 168;
@@ -15,25 +15,47 @@ export const soakHours = hoursInput(
   { min: 0, max: longestHours },
 );
 
+const remembered =
+  'The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or';
+
+/** Also of deploy-worker, whose values the host remembers. */
+export const failureInputs = {
+  'failure-limit': maybeIntegerInput(
+    {
+      description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${remembered} \`0\`.`,
+    },
+    { min: 0, max: 10_080 },
+  ),
+  consecutive: maybeIntegerInput(
+    {
+      description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${remembered} \`3\`.`,
+    },
+    { min: 0, max: 10_080 },
+  ),
+} as const;
+
+/** The same, of one minute of the journal; of a gate, they are about the time since the release. */
+export const journalInputs = {
+  'rate-limit-max': maybeIntegerInput(
+    {
+      description:
+        "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says. If not set, only `max-429` counts, and a soak only tells of them.",
+    },
+    { min: 0, max: 1_000_000 },
+  ),
+  'max-errors': maybeIntegerInput(
+    {
+      description:
+        "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says. If not set, errors are a warning.",
+    },
+    { min: 0, max: 1_000_000 },
+  ),
+} as const;
+
 /** What a soak is judged by. */
 export const soakInputs = {
   'soak-hours': soakHours,
-  'failure-limit': integerInput(
-    {
-      description:
-        'With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (`rate-limit-max`) or errors (`max-errors`) than allowed in a minute.',
-      fallback: '0',
-    },
-    { min: 0, max: 10_080 },
-  ),
-  consecutive: integerInput(
-    {
-      description:
-        'With a soak: this many failing minutes in a row fail the release, whatever `failure-limit` allows. `0`: any number.',
-      fallback: '3',
-    },
-    { min: 0, max: 10_080 },
-  ),
+  ...failureInputs,
   'soak-failure': choiceInput(
     {
       description:
@@ -48,26 +70,49 @@ export const soakInputs = {
 export interface SoakDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
-  readonly limits: SoakLimits;
+  readonly limits: SoakWish;
   readonly onFailure: 'report' | 'rollback';
 }
 
+type LimitValues = ValuesOf<typeof failureInputs> & ValuesOf<typeof journalInputs>;
+
 /** The inputs of a soak, in the action and on the command line. */
-export type SoakValues = ValuesOf<typeof soakInputs> & {
-  readonly unit: string;
-  readonly 'rate-limit-max': { readonly value: number | null };
-  readonly 'max-errors': { readonly value: number | null };
-};
+export type SoakValues = ValuesOf<typeof soakInputs> &
+  LimitValues & {
+    readonly unit: string;
+  };
 
 /** Of the limits that a verification has for the whole time since the release, those of a minute. */
 export const readSoakDesired = (inputs: SoakValues): SoakDesired => ({
   unit: inputs.unit,
   limits: {
     wanted: seconds(inputs['soak-hours'] * 3600),
-    failureLimit: inputs['failure-limit'],
-    consecutive: inputs.consecutive,
-    rateLimitMax: inputs['rate-limit-max'].value,
-    errorRateMax: inputs['max-errors'].value,
+    ...readLimits(inputs),
   },
   onFailure: inputs['soak-failure'],
 });
+
+const readLimits = (inputs: LimitValues): Omit<SoakWish, 'wanted'> => ({
+  failureLimit: inputs['failure-limit'].value,
+  consecutive: inputs.consecutive.value,
+  rateLimitMax: inputs['rate-limit-max'].value,
+  errorRateMax: inputs['max-errors'].value,
+});
+
+/** Where neither the deploy nor the run says it. */
+export const usualLimits: SoakThresholds = {
+  failureLimit: 0,
+  consecutive: 3,
+  rateLimitMax: null,
+  errorRateMax: null,
+};
+
+/** What a deploy has the host remember. */
+export function recordedLimits(inputs: LimitValues): SoakThresholds {
+  const asked = readLimits(inputs);
+  return {
+    ...asked,
+    failureLimit: asked.failureLimit ?? usualLimits.failureLimit,
+    consecutive: asked.consecutive ?? usualLimits.consecutive,
+  };
+}

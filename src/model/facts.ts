@@ -31,7 +31,7 @@ export interface FactArguments {
   readonly workers: Pick<WorkerSearch, 'command'>;
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
-  readonly journal: { readonly unit: string };
+  readonly journal: JournalQuery;
   readonly logged: LoggedQuery;
   readonly kernel: { readonly unit: string };
   /** What bounds the memory of a unit, and of the services beside it. */
@@ -432,6 +432,27 @@ export interface CodeFact {
   readonly startedWithThese: boolean | null;
 }
 
+export interface JournalQuery {
+  readonly unit: string;
+  /** The run (InvocationID) of an earlier look: if another one runs now, the ends of runs are read. */
+  readonly earlierRun?: string;
+}
+
+/** How a run of the unit ended, as systemd itself has logged it. */
+export interface EndedRun {
+  /** Its InvocationID. */
+  readonly run: string;
+  readonly at: EpochSeconds;
+  /** `success`, `exit-code`, `signal`, `oom-kill`…; empty: not said. */
+  readonly result: string;
+  /** Somebody, or a shutdown, had asked systemd to stop it before. */
+  readonly stopped: boolean;
+  /** systemd itself started it again: NRestarts counts it until the next start by somebody else. */
+  readonly restarted: boolean;
+  /** What systemd said of its last process that failed; empty: nothing. */
+  readonly exit: string;
+}
+
 /** The unit's journal since its current start. Incomplete if journald dropped lines under load. */
 export interface JournalFact {
   readonly since: EpochSeconds | null;
@@ -439,8 +460,10 @@ export interface JournalFact {
   /** Lines that may matter (429, error, traceback), newest last, limited; verify judges them. */
   readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
   readonly tail: readonly string[];
-  /** Warnings of systemd about the unit, if it restarted it: why the runs before ended. */
+  /** Warnings of systemd about the unit, if there were runs before: why they ended. */
   readonly ends: readonly string[];
+  /** In the order of their ends; empty unless asked for with `earlierRun`, and another one runs. */
+  readonly endedRuns: readonly EndedRun[];
 }
 
 export interface LoggedQuery {
@@ -873,6 +896,8 @@ export interface LedgerRelease {
   readonly soakWhy: string;
   /** What the soak measured; `null`: no verdict yet. */
   readonly figures: SoakFigures | null;
+  /** What the gate measured that confirmed it; `null`: nothing was recorded. */
+  readonly gateFigures: SoakFigures | null;
   /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

@@ -1,4 +1,5 @@
 import type { CommitId } from './release.ts';
+import type { SoakThresholds } from './soak.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -193,6 +194,8 @@ export interface StartSampler extends Described {
   readonly paths: readonly string[];
   /** How long the release must run without failure: the host remembers it for whoever judges. */
   readonly soakSeconds: Seconds;
+  /** The same for what fails it; absent: up to whoever judges. */
+  readonly limits?: SoakThresholds;
 }
 
 /** Ends it before that: the release that comes is not to be soaked. */

@@ -55,6 +55,8 @@ export interface Report {
   readonly comparison: {
     readonly release: number;
     readonly rows: readonly SoakComparison[];
+    /** Why some numbers of this release are not known, in one line; empty: all that are compared are. */
+    readonly notKnown: string;
   } | null;
 }
 

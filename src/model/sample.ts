@@ -1,3 +1,4 @@
+import type { SoakRecord } from './soak.ts';
 import type { Bytes, EpochSeconds, Seconds } from './units.ts';
 
 /** How often the host writes a sample of a unit while a release of it is not proven. */
@@ -92,11 +93,10 @@ export interface SamplesQuery {
   readonly after: SampleCursor | null;
 }
 
-export interface SamplingFact {
+/** Without samples, nothing is recorded about the soak. */
+export interface SamplingFact extends SoakRecord {
   /** Whether the host is to write samples of the unit every minute. */
   readonly sampling: boolean;
-  /** How long the deploy wanted the soak to be; `null`: not recorded, or no samples are taken. */
-  readonly soakSeconds: Seconds | null;
 }
 
 /** Samples after the cursor, oldest first; at most about 700 KiB in one answer. */

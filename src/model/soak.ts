@@ -48,6 +48,8 @@ export interface SoakReport {
   readonly comparison: {
     readonly release: number;
     readonly rows: readonly SoakComparison[];
+    /** Why some numbers of this release are not known, in one line; empty: all that are compared are. */
+    readonly notKnown: string;
   } | null;
   /** The release that runs again because this one failed; `null`: no roll-back. */
   readonly rolledBackTo: number | null;
@@ -67,9 +69,7 @@ export interface Proof {
 }
 
 /** Which minutes of a soak fail, and how many make it fail. */
-export interface SoakLimits {
-  /** Time that must be covered by samples. */
-  readonly wanted: Seconds;
+export interface SoakThresholds {
   /** Failing minutes that are tolerated in all. */
   readonly failureLimit: number;
   /** This many failing minutes in a row fail the soak whatever `failureLimit` says; 0: never. */
@@ -78,6 +78,28 @@ export interface SoakLimits {
   readonly rateLimitMax: number | null;
   /** Errors in one minute of the journal that are tolerated; `null`: any number. */
   readonly errorRateMax: number | null;
+}
+
+/** What a soak is judged by. */
+export interface SoakLimits extends SoakThresholds {
+  /** Time that must be covered by samples. */
+  readonly wanted: Seconds;
+}
+
+/** What a run asks for; `null`: what the deploy of the release recorded on the host. */
+export interface SoakWish {
+  readonly wanted: Seconds;
+  readonly failureLimit: number | null;
+  readonly consecutive: number | null;
+  readonly rateLimitMax: number | null;
+  readonly errorRateMax: number | null;
+}
+
+/** What the deploy of a release recorded on the host about its soak; `null`: nothing. */
+export interface SoakRecord {
+  /** How long it wanted the soak to be. */
+  readonly soakSeconds: Seconds | null;
+  readonly soakLimits: SoakThresholds | null;
 }
 
 /** What can fail a minute, or the whole soak. */

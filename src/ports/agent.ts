@@ -13,7 +13,7 @@ import type {
   ToldNotices,
   TransactionMeta,
 } from '../model/outcome.ts';
-import type { Proof } from '../model/soak.ts';
+import type { Proof, SoakFigures } from '../model/soak.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
 import type { Parcel } from './code.ts';
 
@@ -64,8 +64,16 @@ export interface Agent extends AsyncDisposable {
    * and which lasting findings it told.
    */
   acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void>;
-  /** Confirms releases that await their verdict. False: they no longer await it. */
-  confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
+  /**
+   * Confirms releases that await their verdict, and records what their gate has measured. False: they
+   * no longer await it.
+   */
+  confirm(
+    unit: string,
+    transactions: readonly string[],
+    meta: TransactionMeta,
+    figures?: SoakFigures,
+  ): Promise<boolean>;
   /**
    * Records what the soak of an unproven release has shown, and ends its samples; again, the same.
    * False: another release runs, or this one has another verdict.

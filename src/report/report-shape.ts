@@ -181,6 +181,7 @@ export const reportShape = z
             trend: z.enum(['better', 'same', 'worse']).nullable(),
           }),
         ),
+        notKnown: z.string(),
       })
       .nullable(),
   })

@@ -1,7 +1,7 @@
 import type { Report } from '../model/report.ts';
 import type { SoakComparison } from '../model/soak.ts';
 import type { Check } from '../model/verdict.ts';
-import { codeFence, escapeHtml } from './escape.ts';
+import { codeFence, escapeHtml, silentMarkdown } from './escape.ts';
 import { marksMermaid, memoryMermaid } from './mermaid.ts';
 import { formatBytes, formatCount, formatDuration } from './quantities.ts';
 import {
@@ -81,7 +81,7 @@ function renderLatency({ latency }: Report): string {
 
 function renderComparison({ comparison }: Report): string {
   if (comparison === null || comparison.rows.length === 0) return '';
-  return renderTable({
+  const table = renderTable({
     columns: ['measure', `release ${comparison.release}`, 'now', 'trend'],
     rows: comparison.rows.map(({ title, unit, before, now, trend }) => [
       title,
@@ -90,6 +90,7 @@ function renderComparison({ comparison }: Report): string {
       trend ?? 'not known',
     ]),
   });
+  return comparison.notKnown === '' ? table : `${table}\n\n${silentMarkdown(comparison.notKnown)}`;
 }
 
 function unitDiff({ unitDiff: diff }: Report): string {

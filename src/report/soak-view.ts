@@ -85,7 +85,10 @@ export const renderStrip = (hours: readonly SoakHour[]): string =>
     .join('');
 
 /** What happened, folded away in the summary. */
-export function detailsOfSoak({ verdict }: Pick<SoakReport, 'verdict'>): readonly SummaryDetail[] {
+export function detailsOfSoak({
+  verdict,
+  comparison,
+}: Pick<SoakReport, 'verdict' | 'comparison'>): readonly SummaryDetail[] {
   if (verdict === null) return [];
   const { faults, gaps, notes } = verdict;
   const parts: readonly (readonly [title: string, lines: readonly string[]])[] = [
@@ -97,7 +100,7 @@ export function detailsOfSoak({ verdict }: Pick<SoakReport, 'verdict'>): readonl
         return `${formatInstant(from)}  ${length}: ${why}`;
       }),
     ],
-    ['Remarks', notes],
+    ['Remarks', [...notes, ...(comparison?.notKnown ? [comparison.notKnown] : [])]],
   ];
   return parts
     .filter(([, lines]) => lines.length > 0)

@@ -10,9 +10,9 @@ import { reportSubject } from './keep-report.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun } from './run.ts';
 import { straysOf } from './strays-of.ts';
+import { searchStuckRows } from './stuck-in-app.ts';
 import { verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
-import { searchStuckRows } from './verify-worker.ts';
 
 /** What the unit rules are told. */
 export interface RuleWishes {

@@ -1,9 +1,14 @@
+import { HostError } from '../model/errors.ts';
 import type { LedgerRelease } from '../model/facts.ts';
 import type { Sample, SamplesFact } from '../model/sample.ts';
-import type { SoakLimits } from '../model/soak.ts';
+import type { SoakWish } from '../model/soak.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
+import { type Known, type SoakBesides, signaturesOf } from '../verify/soak/besides.ts';
 import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
+
+/** For how long a job of the release is stuck; `since` when the release runs. */
+export type FindOldestJob = (since: EpochSeconds) => Promise<Known>;
 
 /** What the host knows of the release that runs. */
 export interface SoakSeen extends JudgedRelease {
@@ -20,7 +25,8 @@ const mostPages = 100;
 export async function lookAtSoak(
   agent: Pick<Agent, 'look'>,
   unit: string,
-  limits: SoakLimits,
+  wish: SoakWish,
+  findOldestJob: FindOldestJob,
 ): Promise<SoakSeen> {
   const facts = await agent.look({
     host: {},
@@ -29,12 +35,37 @@ export async function lookAtSoak(
     samples: { unit, after: null },
   });
   const { releases } = facts.releases;
-  const isJudged = currentRelease(releases)?.state === 'unproven';
+  const release = currentRelease(releases);
+  const isJudged = release?.state === 'unproven';
   const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
-  const { sampling, soakSeconds } = facts.samples;
+  const besides = isJudged
+    ? await lookBesides(agent, unit, release.since, findOldestJob)
+    : undefined;
+  const { sampling, soakSeconds, soakLimits } = facts.samples;
+  const record = { soakSeconds, soakLimits };
   const { transactions, host } = facts;
-  const memory = { releases, transactions, samples, soakSeconds, now: host.now };
-  return { ...judgeRelease(memory, limits), releases, sampling, now: memory.now };
+  const memory = { releases, transactions, samples, record, now: host.now };
+  return { ...judgeRelease(memory, wish, besides), releases, sampling, now: memory.now };
+}
+
+async function lookBesides(
+  agent: Pick<Agent, 'look'>,
+  unit: string,
+  since: EpochSeconds,
+  findOldestJob: FindOldestJob,
+): Promise<SoakBesides> {
+  const oldestJobSeconds = await findOldestJob(since);
+  try {
+    const { logged } = await agent.look({ logged: { unit, since } });
+    return { errorSignatures: signaturesOf(logged, since), oldestJobSeconds };
+  } catch (error) {
+    // What is only compared fails no soak.
+    if (!(error instanceof HostError)) throw error;
+    return {
+      errorSignatures: { why: `the journal could not be read (${error.message})` },
+      oldestJobSeconds,
+    };
+  }
 }
 
 async function readAll(

@@ -1,9 +1,10 @@
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
-import type { SoakLimits } from '../model/soak.ts';
+import type { SoakWish } from '../model/soak.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeVerdict } from '../report/summary.ts';
+import type { Known } from '../verify/soak/besides.ts';
 import { straysOf } from './strays-of.ts';
 import { verifyHost } from './verify-host.ts';
 import { gatherReport, type SampleMemory } from './verify-report.ts';
@@ -16,8 +17,10 @@ export interface LookSubject {
   /** As the user gave it. */
   readonly host: string;
   readonly meta: TransactionMeta;
-  readonly soakLimits: SoakLimits;
+  readonly soakLimits: SoakWish;
   readonly secrets: readonly string[];
+  /** For how long a job of the release is stuck, where somebody has looked. */
+  readonly oldestJob?: Known;
 }
 
 /**

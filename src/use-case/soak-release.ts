@@ -12,7 +12,7 @@ import {
   tableOfComparison,
 } from '../report/soak-view.ts';
 import { lastProven } from '../verify/soak/compare.ts';
-import { lookAtSoak, type SoakSeen } from './look-at-soak.ts';
+import { type FindOldestJob, lookAtSoak, type SoakSeen } from './look-at-soak.ts';
 import { lookThrough } from './look-through.ts';
 import { rollBackTo } from './roll-back.ts';
 import type { Run } from './run.ts';
@@ -32,9 +32,10 @@ export async function soakRelease(
   run: Run,
   agent: Agent,
   desired: SoakDesired,
+  findOldestJob: FindOldestJob,
 ): Promise<SoakReport> {
   const { unit, limits, onFailure } = desired;
-  const seen = await lookAtSoak(lookThrough(run, agent), unit, limits);
+  const seen = await lookAtSoak(lookThrough(run, agent), unit, limits, findOldestJob);
   const isWanted = limits.wanted > 0;
   const judged = await record(run, agent, unit, isWanted ? seen : { ...seen, verdict: null });
   const report: SoakReport = {

@@ -3,10 +3,12 @@ import { readVerifyDesired } from '../config/verify-desired.ts';
 import type { Report } from '../model/report.ts';
 import type { SoakReport } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
+import type { Known } from '../verify/soak/besides.ts';
 import { keepReport, reportSubject } from './keep-report.ts';
 import { lookAtWorker } from './look-at-worker.ts';
 import type { ActionRun } from './run.ts';
 import { soakError, soakRelease } from './soak-release.ts';
+import { oldestStuckJob } from './stuck-in-app.ts';
 import { emptyMemory } from './verify-report.ts';
 
 /**
@@ -16,8 +18,12 @@ import { emptyMemory } from './verify-report.ts';
  */
 export async function soakWorker(run: ActionRun<'verify'>): Promise<void> {
   await using agent = await run.openAgent();
-  const report = await soakRelease(run, agent, readSoakDesired(run.inputs));
-  await keepReport(run, () => describeWorker(run, agent, report));
+  let oldestJob: Known | undefined;
+  const report = await soakRelease(run, agent, readSoakDesired(run.inputs), async (since) => {
+    oldestJob = await oldestStuckJob(agent, run.inputs, since);
+    return oldestJob;
+  });
+  await keepReport(run, () => describeWorker(run, agent, report, oldestJob));
   if (report.state === 'failed') throw soakError(report);
 }
 
@@ -26,13 +32,14 @@ async function describeWorker(
   run: ActionRun<'verify'>,
   agent: Agent,
   { state, sentence }: SoakReport,
+  oldestJob: Known | undefined,
 ): Promise<Report> {
   const desired = readVerifyDesired(run.inputs);
   const report = await lookAtWorker(
     agent,
     run.onProgress(),
     desired,
-    reportSubject(run),
+    { ...reportSubject(run), ...(oldestJob !== undefined && { oldestJob }) },
     emptyMemory(),
   );
   const { conclusion, sentence: now } = report.verdict;

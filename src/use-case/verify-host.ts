@@ -152,17 +152,20 @@ async function lookAfterGate(
   { runs }: GateResult & { kind: 'sent' },
   { memoryReturnBytes }: VerifyDesired,
 ): Promise<VerifyFacts> {
-  const after: VerifyFacts = await agent.look(query);
+  const { name: unit, properties } = before.unit;
+  const { InvocationID: earlierRun = '' } = properties;
+  const journal = earlierRun === '' ? query.journal : { unit, earlierRun };
+  const after: VerifyFacts = await agent.look({ ...query, journal });
   const isHeld = (unit: UnitFact): boolean =>
     memoryGrowth(before.unit.memory, unit.memory, memoryReturnBytes)?.isAllowed === false;
-  let { unit } = after;
+  let { unit: now } = after;
   const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
-  for (let waits = 0; passed && waits < returnPauses && isHeld(unit); waits += 1) {
+  for (let waits = 0; passed && waits < returnPauses && isHeld(now); waits += 1) {
     const why = `the worker still holds the memory of the probes; looking again in ${formatDuration(returnPause)}`;
     await pause({ seconds: returnPause, why });
-    ({ unit } = await agent.look({ unit: query.unit }));
+    ({ unit: now } = await agent.look({ unit: query.unit }));
   }
-  return { ...after, unit };
+  return { ...after, unit: now };
 }
 
 const beatsOf = ({ beats, unit }: VerifyFacts, call: WorkerCall | null): OwnBeats =>

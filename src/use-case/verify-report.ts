@@ -1,15 +1,16 @@
 import { version } from '../generated/version.ts';
 import { HostError } from '../model/errors.ts';
+import type { LedgerRelease } from '../model/facts.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';
-import type { SoakLimits } from '../model/soak.ts';
-import type { Seconds } from '../model/units.ts';
+import type { SoakRecord, SoakWish } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
-import { latest } from '../verify/evidence.ts';
+import { latest, type StuckSearch, type VerifyEvidence } from '../verify/evidence.ts';
 import { buildReport, shownTransactions } from '../verify/report.ts';
-import { judgeRelease } from '../verify/soak/release.ts';
+import { type Known, notLookedAt, type SoakBesides, signaturesOf } from '../verify/soak/besides.ts';
+import { currentRelease, judgeRelease } from '../verify/soak/release.ts';
 import type { Verification } from './verify-host.ts';
 
 /** What a report is about, and what is known of it already. */
@@ -19,9 +20,11 @@ export interface ReportSubject extends Verification {
   readonly meta: TransactionMeta;
   readonly sentence: string;
   /** What a release is judged by until it is proven. */
-  readonly soakLimits: SoakLimits;
+  readonly soakLimits: SoakWish;
   /** Values that must not be in it. */
   readonly secrets: readonly string[];
+  /** For how long a job of the release is stuck, if `evidence` does not tell. */
+  readonly oldestJob?: Known;
 }
 
 /** Eight days of samples are about ten answers. */
@@ -32,13 +35,13 @@ export interface SampleMemory {
   samples: Sample[];
   after: SampleCursor | null;
   /** As the host has recorded it at the last look. */
-  soakSeconds: Seconds | null;
+  record: SoakRecord;
 }
 
 export const emptyMemory = (): SampleMemory => ({
   samples: [],
   after: null,
-  soakSeconds: null,
+  record: { soakSeconds: null, soakLimits: null },
 });
 
 /**
@@ -47,7 +50,7 @@ export const emptyMemory = (): SampleMemory => ({
  */
 export async function gatherReport(
   agent: Pick<Agent, 'look'>,
-  { host, meta, sentence, verdict, evidence, soakLimits, secrets }: ReportSubject,
+  { host, meta, sentence, verdict, evidence, soakLimits, secrets, oldestJob }: ReportSubject,
   remembered: SampleMemory = emptyMemory(),
 ): Promise<Report> {
   const unit = evidence.before.unit.name;
@@ -63,11 +66,13 @@ export async function gatherReport(
     releases: releases.releases,
     transactions: ledger?.transactions ?? [],
     samples: samples ?? [],
-    soakSeconds: remembered.soakSeconds,
+    record: remembered.record,
     now: latest(evidence).host.now,
   };
   const isSoaked = samples !== null && soakLimits.wanted > 0;
-  const soak = isSoaked ? judgeRelease(memory, soakLimits) : null;
+  const soak = isSoaked
+    ? judgeRelease(memory, soakLimits, besidesOf(memory.releases, evidence, oldestJob))
+    : null;
   const report = buildReport({
     celeriac: version,
     host,
@@ -83,6 +88,24 @@ export async function gatherReport(
     comparison: soak?.comparison ?? null,
   });
   return hideSecrets(report, secrets);
+}
+
+function besidesOf(
+  releases: readonly LedgerRelease[],
+  { logged, stuck }: VerifyEvidence,
+  oldestJob: Known = oldestOf(stuck),
+): SoakBesides {
+  const release = currentRelease(releases);
+  if (release === null) return notLookedAt;
+  return { errorSignatures: signaturesOf(logged, release.since), oldestJobSeconds: oldestJob };
+}
+
+function oldestOf(stuck: StuckSearch): Known {
+  if (stuck.kind === 'not-read') return { why: stuck.why };
+  if (stuck.rows.some(({ inherited }) => inherited > 0)) {
+    return { why: 'some have been stuck since before this release' };
+  }
+  return { value: Math.round(Math.max(0, ...stuck.rows.map((row) => row.oldestAgeSeconds))) };
 }
 
 /**
@@ -101,7 +124,8 @@ export async function readSamples(
     if (fact.restarted || fact.cursor === null) memory.samples = [];
     memory.samples.push(...fact.samples);
     memory.after = fact.cursor;
-    memory.soakSeconds = fact.soakSeconds;
+    const { soakSeconds, soakLimits } = fact;
+    memory.record = { soakSeconds, soakLimits };
     if (fact.cursor === null || !fact.more) break;
   }
   return memory.samples.length === 0 ? null : [...memory.samples];

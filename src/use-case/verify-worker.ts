@@ -1,26 +1,20 @@
-import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import type { VerifyValues } from '../config/action-inputs.ts';
-import { readAppUser } from '../config/app-user-input.ts';
-import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
-import { orNone } from '../jobs/tables/mapping.ts';
-import { ConfigError, HostError } from '../model/errors.ts';
+import { HostError } from '../model/errors.ts';
 import type { ReleasesFact } from '../model/facts.ts';
-import { type EpochSeconds, seconds } from '../model/units.ts';
-import type { Verdict } from '../model/verdict.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
 import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
-import type { StuckRows, StuckSearch } from '../verify/evidence.ts';
+import { gateFigures } from '../verify/soak/besides.ts';
 import { keepReport, reportSubject, type SummaryParts } from './keep-report.ts';
-import { lookForStuckRows, type StuckCount } from './look-for-stuck-rows.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
 import { soakWorker } from './soak-worker.ts';
 import { straysOf } from './strays-of.ts';
-import { verifyHost } from './verify-host.ts';
+import { searchStuckRows } from './stuck-in-app.ts';
+import { type Verification, verifyHost } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
 /**
@@ -59,7 +53,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   let judged: Judged = { said: '', confirmed: [] };
   let parts: SummaryParts = { checklist, checks: verdict.checks };
   try {
-    if (awaiting !== null) judged = await judgeRelease(run, agent, verdict, awaiting);
+    if (awaiting !== null) judged = await judgeRelease(run, agent, { verdict, evidence }, awaiting);
   } finally {
     reporter.output('confirmed', judged.confirmed.join(','));
     parts =
@@ -87,7 +81,7 @@ interface Judged {
 async function judgeRelease(
   run: ActionRun<'verify'>,
   agent: Agent,
-  verdict: Verdict,
+  { verdict, evidence }: Verification,
   { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
 ): Promise<Judged> {
   const { inputs, reporter } = run;
@@ -101,7 +95,7 @@ async function judgeRelease(
     return { said: '', confirmed: [] };
   }
   const confirmed = await run.group('confirm the release', () =>
-    agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)),
+    agent.confirm(inputs.unit, transactions, run.meta(inputs.unit), gateFigures(evidence.gate)),
   );
   if (!confirmed) {
     throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
@@ -115,51 +109,4 @@ async function judgeRelease(
   const said = `Confirmed: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
   return { said: ` ${said}`, confirmed: transactions };
-}
-
-/** A host without a job database is reported, but does not fail the verdict. */
-export async function searchStuckRows(
-  agent: Agent,
-  inputs: VerifyValues,
-  releasedAt: EpochSeconds | null,
-): Promise<StuckSearch> {
-  const { path, none } = inputs.database;
-  if (none) return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
-  try {
-    const stores = await lookForStuckRows(
-      { agent, openStore: openSqliteStore },
-      {
-        ...cleanUpDefaults,
-        database: path,
-        unit: inputs.unit,
-        appUser: readAppUser(inputs['app-user']),
-        thresholdSeconds: inputs.threshold,
-        snapshotLimitBytes: inputs['snapshot-limit'],
-      },
-    );
-    return { kind: 'read', rows: stores.flatMap((each) => countByTable(each, releasedAt)) };
-  } catch (error) {
-    if (path === null && error instanceof ConfigError) {
-      return { kind: 'not-read', why: `${error.message}; ${orNone}` };
-    }
-    throw error;
-  }
-}
-
-function countByTable(
-  { stuck, takenAt }: StuckCount,
-  releasedAt: EpochSeconds | null,
-): StuckRows[] {
-  const tables = Map.groupBy(stuck, ({ row }) => row.mapping.table);
-  return [...tables].map(([table, rows]) => ({
-    table,
-    count: rows.length,
-    inherited: rows.filter(
-      ({ lastSign }) => lastSign !== null && releasedAt !== null && lastSign < releasedAt,
-    ).length,
-    oldestAgeSeconds: seconds(
-      Math.max(0, ...rows.map(({ lastSign }) => takenAt - (lastSign ?? takenAt))),
-    ),
-    sampleIds: rows.slice(0, 5).map(({ row }) => String(row.id)),
-  }));
 }

@@ -215,5 +215,12 @@ time.sleep(100000)
   expect(Math.abs((journal.since ?? 0) - Number(since))).toBeLessThan(3);
   expect(journal.suspects[0]?.at).toBeGreaterThan(Number(since) - 3);
   const none = await agent.look({ journal: { unit: 'no-such-thing' } });
-  expect(none.journal).toEqual({ since: null, entries: 0, suspects: [], tail: [], ends: [] });
+  expect(none.journal).toEqual({
+    since: null,
+    entries: 0,
+    suspects: [],
+    tail: [],
+    ends: [],
+    endedRuns: [],
+  });
 });

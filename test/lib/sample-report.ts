@@ -218,6 +218,8 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
         { title: 'Canary', unit: 'seconds', before: 0.3, now: 0.8, trend: 'worse' },
         { title: 'Oldest stuck job', unit: 'seconds', before: null, now: 0, trend: null },
       ],
+      notKnown:
+        'Not known of this release: the latency of canaries, because no gate of canaries confirmed this release.',
     },
     ...changes,
   };

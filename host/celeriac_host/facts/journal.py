@@ -18,6 +18,8 @@ SUSPECT_LIMIT = 200
 TAIL_LIMIT = 30
 MESSAGE_LIMIT = 500
 ENDS_LIMIT = 10
+# Of entries; a run has up to four of them.
+RUNS_LIMIT = 200
 TIMEOUT_SECONDS = 40.0
 # Broad on purpose: the runner judges these lines.
 SUSPECT = re.compile(
@@ -25,6 +27,14 @@ SUSPECT = re.compile(
     rb"|[a-z]Error\b|out of memory|signal 9|SIGKILL|WorkerLost",
     re.IGNORECASE,
 )
+# systemd's own ids of what it says about a run of a unit.
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"
+SUCCEEDED = "7ad2d189f7e94e70a38c781354912448"
+FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
+RESTARTED = "5eb03494b6584870a536b337290809b3"
+ABOUT_RUNS = (STOPPING, EXITED, SUCCEEDED, FAILED, RESTARTED)
+FIELDS_OF_RUNS = "MESSAGE,MESSAGE_ID,INVOCATION_ID,UNIT_RESULT"
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
@@ -32,6 +42,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     wanted = ["InvocationID", "InactiveExitTimestampMonotonic", "NRestarts"]
     seen = units.show(host, unit, wanted)
     invocation = seen.get("InvocationID", "")
+    is_another = args.get("earlierRun", invocation) != invocation
     reader = _Reader()
     if re.fullmatch(r"[0-9a-f]{32}", invocation):
         read(host, [f"_SYSTEMD_INVOCATION_ID={invocation}", "-n", str(ENTRY_LIMIT)], reader.take)
@@ -43,7 +54,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             for entry in reader.suspects
         ],
         "tail": reader.tail(),
-        "ends": _ends(host, unit) if units.number(seen.get("NRestarts")) > 0 else [],
+        "ends": _ends(host, unit) if is_another or units.number(seen.get("NRestarts")) > 0 else [],
+        "endedRuns": _ended_runs(host, unit) if is_another else [],
     }
 
 
@@ -53,6 +65,41 @@ def _ends(host: System, unit: str) -> list[str]:
     words = ["_PID=1", f"UNIT={unit}", "-p", "warning", "-n", str(ENDS_LIMIT)]
     read(host, words, reader.take)
     return reader.tail()
+
+
+def _ended_runs(host: System, unit: str) -> list[dict[str, Any]]:
+    """The runs whose end systemd has logged, in the order of their ends."""
+    lines: deque[bytes] = deque(maxlen=RUNS_LIMIT)
+    about = [f"MESSAGE_ID={each}" for each in ABOUT_RUNS]
+    words = ["_PID=1", f"UNIT={unit}", *about, "-n", str(RUNS_LIMIT)]
+    read(host, words, lines.append, FIELDS_OF_RUNS)
+    stopped: set[str] = set()
+    exits: dict[str, str] = {}
+    runs: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        entry = parsed(line)
+        run, what = entry.get("INVOCATION_ID"), entry.get("MESSAGE_ID")
+        if not isinstance(run, str):
+            continue
+        message = units.message(entry)[:MESSAGE_LIMIT]
+        if what == STOPPING:
+            stopped.add(run)
+        elif what == EXITED:
+            exits[run] = message
+        elif what == RESTARTED and run in runs:
+            runs[run]["restarted"] = True
+        elif what in (SUCCEEDED, FAILED) and run not in runs:
+            result = "success" if what == SUCCEEDED else str(entry.get("UNIT_RESULT", ""))
+            runs[run] = {
+                "run": run,
+                "at": at(entry),
+                "result": result[:MESSAGE_LIMIT],
+                # Asked for after its end, a stop says nothing about it.
+                "stopped": run in stopped,
+                "restarted": False,
+                "exit": exits.get(run, ""),
+            }
+    return list(runs.values())
 
 
 def read(host: System, words: list[str], on_line: Any, fields: str = "MESSAGE") -> None:

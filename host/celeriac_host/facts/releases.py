@@ -36,6 +36,8 @@ def _shown(release: dict[str, Any], host: System) -> dict[str, Any]:
         "by": release["by"],
         "soakWhy": release.get("soakWhy", ""),
         "figures": release.get("figures"),
+        # What the gate measured that confirmed it.
+        "gateFigures": release.get("gateFigures"),
         # Whether its journal still exists: without it, the release cannot be undone.
         "kept": ident is not None and read_plan(folder) is not None,
     }

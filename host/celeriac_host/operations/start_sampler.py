@@ -21,10 +21,9 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit = args["unit"]
     before = sampling.read(host.state, unit)
-    wanted = sampling.fact(host.state, unit)["soakSeconds"]
     paths = None if before is None else before.get("paths", [])
-    journal.keep("sampled", {"paths": paths, "soakSeconds": wanted})
-    sampler_timer.start(host, unit, args["paths"], args["soakSeconds"])
+    journal.keep("sampled", {**sampling.fact(host.state, unit), "paths": paths})
+    sampler_timer.start(host, unit, args["paths"], args["soakSeconds"], args.get("limits"))
     return f"a sample of {unit} every minute"
 
 
@@ -35,5 +34,6 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if kept["paths"] is None:
         sampler_timer.stop(host, unit)
         return f"no more samples of {unit}"
-    sampler_timer.start(host, unit, kept["paths"], kept.get("soakSeconds"))
+    wanted, limits = kept.get("soakSeconds"), kept.get("soakLimits")
+    sampler_timer.start(host, unit, kept["paths"], wanted, limits)
     return f"samples of {unit} go on for the release before"

@@ -20,8 +20,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit = args["unit"]
     paths = (sampling.read(host.state, unit) or {}).get("paths", [])
-    wanted = sampling.fact(host.state, unit)["soakSeconds"]
-    journal.keep("sampled", {"paths": paths, "soakSeconds": wanted})
+    journal.keep("sampled", {**sampling.fact(host.state, unit), "paths": paths})
     sampler_timer.stop(host, unit)
     return f"no more samples of {unit}"
 
@@ -30,5 +29,6 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     unit, kept = args["unit"], journal.get("sampled")
     if kept is None:
         return None
-    sampler_timer.start(host, unit, kept["paths"], kept.get("soakSeconds"))
+    wanted, limits = kept.get("soakSeconds"), kept.get("soakLimits")
+    sampler_timer.start(host, unit, kept["paths"], wanted, limits)
     return f"samples of {unit} go on for the release before"

@@ -118,7 +118,7 @@ _BARE: Mapping[str, Rule] = {
     "pressure": Rule("units", UNIT),
     # Only the mounts are told on which they are.
     "room": Rule("units", {**UNIT, "paths": listing(shape.path, 20)}),
-    "journal": Rule("units", UNIT),
+    "journal": Rule("units", UNIT, {"earlierRun": line(100)}),
     "logged": Rule("units", {**UNIT, "since": maybe(number(0, 2**40))}, {"after": line(400)}),
     "kernel": Rule("units", UNIT),
     "limits": Rule("units", UNIT),

@@ -46,6 +46,19 @@ VARIABLE = matching(re.compile(r"[A-Z][A-Z0-9_]{0,60}"), "the name of a variable
 SESSION = re.compile(r"/user\.slice/(?:.*/)?session-[0-9]+\.scope(?:/.*)?")
 # The host keeps samples of eight days.
 SOAK = number(0, 8 * 24 * 3600)
+SOAK_COUNT = whole(0, 10**6)
+SOAK_LIMITS = thing(
+    Rule(
+        "units",
+        {
+            "failureLimit": SOAK_COUNT,
+            "consecutive": SOAK_COUNT,
+            "rateLimitMax": maybe(SOAK_COUNT),
+            "errorRateMax": maybe(SOAK_COUNT),
+        },
+    ),
+    "limits",
+)
 RENEWAL = choice("restart", "reload")
 # Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.
 WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
@@ -332,7 +345,9 @@ _BARE: Mapping[str, Rule] = {
     "enable-unit": Rule("units", {"unit": unit}),
     # Of these paths it learns how much room their file systems have.
     "start-sampler": Rule(
-        "units", {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": SOAK}
+        "units",
+        {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": SOAK},
+        {"limits": SOAK_LIMITS},
     ),
     "stop-sampler": Rule("units", {"unit": unit}),
     "drain-worker": Rule(

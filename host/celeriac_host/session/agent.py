@@ -183,7 +183,8 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
         return control.prove(message, host)
     if ask == "acknowledge":
         return control.acknowledge(message["transactions"], host, message.get("notices"))
-    return control.confirm(message["unit"], message["transactions"], message["meta"], host)
+    unit, idents, figures = message["unit"], message["transactions"], message.get("figures")
+    return control.confirm(unit, idents, message["meta"], host, figures)
 
 
 def look(query: dict[str, Any], host: System) -> dict[str, Any]:

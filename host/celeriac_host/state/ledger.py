@@ -64,8 +64,20 @@ def record(state: str, ident: str, plan: dict[str, Any]) -> int:
     return number
 
 
-def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:
-    """Records `confirmed` or `rolled-back` for these transactions' releases. Raises OSError."""
+def judge(
+    state: str,
+    unit: str,
+    idents: Sequence[str],
+    verdict: str,
+    by: str,
+    why: str,
+    figures: dict[str, Any] | None = None,
+) -> None:
+    """Records `confirmed` or `rolled-back` for these transactions' releases. Raises OSError.
+
+    `figures`: what the gate that confirmed them has measured; earlier versions wrote none.
+    """
+    measured = {} if figures is None else {"gateFigures": figures}
     now = round(time.time(), 3)
     known = {each["transaction"]: each["release"] for each in of_unit(state, unit)}
     _append(
@@ -78,6 +90,7 @@ def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, w
                 "verdict": verdict,
                 "by": by,
                 "why": why,
+                **measured,
             }
             for ident in idents
             if ident in known
@@ -104,6 +117,8 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
             about = found.get(release, {})
             about.update(verdict=line["verdict"], judgedAt=line["at"])
             about.update(judgedBy=line["by"], why=line["why"])
+            if "gateFigures" in line:
+                about.update(gateFigures=_figures(line["gateFigures"]))
         elif "soak" in line:
             about = found.get(release, {})
             about.update(soak=line["soak"], soakAt=line["at"], soakBy=line["by"])
@@ -111,6 +126,12 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
         else:
             found[release] = {"holder": "", "actor": "", "sha": "", "verdict": "none", **line}
     return [found[release] for release in sorted(found)]
+
+
+def _figures(found: Any) -> dict[str, Any] | None:
+    if not isinstance(found, dict):
+        return None
+    return {name: value for name, value in found.items() if type(value) in (int, float)}
 
 
 def current(state: str, unit: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Sequence
+from typing import Any, Sequence
 
 from celeriac_host.state import guard_timer, program_file, sampling, textfile
 from celeriac_host.system import files, units
@@ -44,13 +44,19 @@ WantedBy=timers.target
 """
 
 
-def start(host: System, unit: str, paths: Sequence[str], soak_seconds: float | None = None) -> None:
+def start(
+    host: System,
+    unit: str,
+    paths: Sequence[str],
+    soak_seconds: float | None = None,
+    soak_limits: dict[str, Any] | None = None,
+) -> None:
     """Has the unit sampled from now on. Raises OSError, OperationError."""
     os.makedirs(os.path.join(host.state, sampling.FOLDER), 0o700, exist_ok=True)
     command = " ".join(program_file.command(host.state, ["sample"]))
     for path, text in zip(unit_paths(), (SERVICE % command, TIMER)):
         _put(path, text)
-    sampling.want(host.state, unit, paths, soak_seconds)
+    sampling.want(host.state, unit, paths, soak_seconds, soak_limits)
     link = sampling.link()
     os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
     if not os.path.lexists(link):

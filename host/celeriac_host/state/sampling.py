@@ -1,9 +1,9 @@
 """Which units are sampled, as `sampled/<unit>.json` says, and where the sampler's timer is.
 
 A unit is sampled from the release on that changed it until that release is proven or undone. The
-record names the file systems to watch, and how long the soak is to be (`soakSeconds`; older records
-lack it), and which beginning it is (`begun`). What the last tick saw is in `sampled/<unit>.seen`;
-without it, the next sample lacks what needs two ticks.
+record names the file systems to watch, how long the soak is to be (`soakSeconds`) and what fails it
+(`soakLimits`; older records lack either), and which beginning it is (`begun`). What the last tick
+saw is in `sampled/<unit>.seen`; without it, the next sample lacks what needs two ticks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from celeriac_host.state import guard_timer
 from celeriac_host.system import files
 
 NAME = "celeriac-sampler"
+# Of `soakLimits`: numbers, and those that may be None.
+COUNTS = ("failureLimit", "consecutive")
+MAYBE_COUNTS = ("rateLimitMax", "errorRateMax")
 FOLDER = "sampled"
 RECORD = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
 SEEN = ".seen"
@@ -49,16 +52,43 @@ def fact(state: str, unit: str) -> dict[str, Any]:
     record = read(state, unit)
     wanted: Any = (record or {}).get("soakSeconds")
     known = type(wanted) in (int, float) and wanted >= 0
-    return {"sampling": record is not None, "soakSeconds": wanted if known else None}
+    return {
+        "sampling": record is not None,
+        "soakSeconds": wanted if known else None,
+        "soakLimits": _limits((record or {}).get("soakLimits")),
+    }
 
 
-def want(state: str, unit: str, paths: Sequence[str], soak_seconds: float | None = None) -> None:
+def _limits(found: Any) -> dict[str, Any] | None:
+    """As a whole or not at all: a file that somebody changed must not make a soak easier."""
+    if not isinstance(found, dict):
+        return None
+    counts = [found.get(name) for name in COUNTS]
+    maybe = [found.get(name, "") for name in MAYBE_COUNTS]
+    known = all(_is_count(each) for each in counts)
+    if not known or not all(each is None or _is_count(each) for each in maybe):
+        return None
+    return {name: found[name] for name in (*COUNTS, *MAYBE_COUNTS)}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def want(
+    state: str,
+    unit: str,
+    paths: Sequence[str],
+    soak_seconds: float | None = None,
+    soak_limits: dict[str, Any] | None = None,
+) -> None:
     """Has a unit sampled, durably. Raises OSError."""
     os.makedirs(os.path.join(state, FOLDER), 0o700, exist_ok=True)
     record = {
         "unit": unit,
         "paths": list(paths),
         "soakSeconds": soak_seconds,
+        "soakLimits": soak_limits,
         # Its samples are counted anew, by the sampler alone: it may be at work now.
         "begun": os.urandom(8).hex(),
     }

@@ -133,14 +133,24 @@ def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
     return {"deeds": []}
 
 
-def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:
-    """Confirms releases that await their verdict. Raises Fault, RunnerGone."""
+def confirm(
+    unit: str,
+    idents: Sequence[str],
+    meta: dict[str, Any],
+    host: System,
+    figures: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Confirms releases that await their verdict. Raises Fault, RunnerGone.
+
+    `figures`: what the gate has measured of the newest; they are of all that it confirms together.
+    """
     with lock.take(host, meta), host.shielded():
         waiting = ledger.awaiting(host.state, unit)
         # They were rolled back meanwhile, or a newer release was not verified.
         if waiting is None or waiting["transactions"] != list(idents):
             return {"confirmed": False}
-        ledger.judge(host.state, unit, idents, "confirmed", meta["holder"], "verified")
+        by = meta["holder"]
+        ledger.judge(host.state, unit, idents, "confirmed", by, "verified", figures)
         ledger.stop_awaiting(host.state, unit)
         guard.disarm(host)
         return {"confirmed": True}

@@ -14,7 +14,7 @@ import type {
   ToldNotices,
   TransactionMeta,
 } from '../../model/outcome.ts';
-import type { Proof } from '../../model/soak.ts';
+import type { Proof, SoakFigures } from '../../model/soak.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
 import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
 import type { Parcel } from '../../ports/code.ts';
@@ -200,9 +200,12 @@ export class AgentSession implements Agent {
     unit: string,
     transactions: readonly string[],
     meta: TransactionMeta,
+    figures?: SoakFigures,
   ): Promise<boolean> {
     const step = `confirm the release of ${unit}`;
-    const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
+    const measured = figures !== undefined && { figures };
+    const ask = { ask: 'confirm', unit, transactions, meta, ...measured };
+    const answer = await this.#link.ask(ask, step, {});
     return readAnswer(answer, confirmedShape, 'confirm', step).confirmed;
   }
 

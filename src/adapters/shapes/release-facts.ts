@@ -67,6 +67,7 @@ export const releasesShape = shapeOf<ReleasesFact>()(
         by: text,
         soakWhy: text,
         figures: z.record(text, z.number().nullable()).nullable(),
+        gateFigures: z.record(text, z.number().nullable()).nullable(),
         kept: z.boolean(),
       }),
     ),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Sample, SampleCursor, SamplesFact, SamplingFact } from '../../model/sample.ts';
+import type { SoakThresholds } from '../../model/soak.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text } from './shape.ts';
 
 const count = z.number();
@@ -58,7 +59,20 @@ export const sampleShape = shapeOf<Sample>()(sampleObject);
 
 const cursorShape = shapeOf<SampleCursor>()(z.object({ file: text, offset: count }));
 
-const sampling = { sampling: z.boolean(), soakSeconds: seconds.nullable() };
+const thresholdsShape = shapeOf<SoakThresholds>()(
+  z.object({
+    failureLimit: count,
+    consecutive: count,
+    rateLimitMax: count.nullable(),
+    errorRateMax: count.nullable(),
+  }),
+);
+
+const sampling = {
+  sampling: z.boolean(),
+  soakSeconds: seconds.nullable(),
+  soakLimits: thresholdsShape.nullable(),
+};
 
 export const samplingShape = shapeOf<SamplingFact>()(z.object(sampling));
 

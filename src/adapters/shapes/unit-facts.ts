@@ -145,6 +145,16 @@ export const journalShape = shapeOf<JournalFact>()(
     suspects: lines,
     tail: texts,
     ends: texts,
+    endedRuns: z.array(
+      z.object({
+        run: text,
+        at: epochSeconds,
+        result: text,
+        stopped: z.boolean(),
+        restarted: z.boolean(),
+        exit: text,
+      }),
+    ),
   }),
 );
 

@@ -16,7 +16,7 @@ const mostPaths = 20;
  * @returns `null` if there is nothing to do
  */
 export function planSampler(
-  { unit, soakSeconds = seconds(0), readWritePaths, release }: DeployWorkerDesired,
+  { unit, soakSeconds = seconds(0), soakLimits, readWritePaths, release }: DeployWorkerDesired,
   workingDirectory: string,
   sampling = false,
 ): Operation | null {
@@ -32,6 +32,7 @@ export function planSampler(
     unit,
     paths,
     soakSeconds,
+    ...(soakLimits !== undefined && { limits: soakLimits }),
     title: `sample ${unit} every minute`,
     why: `the release is proven after ${time} without failure, and the host remembers them`,
   };

@@ -226,7 +226,7 @@ export function comparisonSection({ comparison }: Report): Html {
       ) => html`<tr><th scope="row">${row.title}</th><td>${figure(row, row.before)}</td><td>${figure(row, row.now)}</td><td>${row.trend === null ? html`<span class="unknown">not known</span>` : html`<span class="trend ${row.trend}">${trendWords[row.trend]}</span>`}</td></tr>
 `,
     )}</tbody></table>`,
-  )}`;
+  )}${comparison.notKnown === '' ? '' : html`<p class="unknown">${comparison.notKnown}</p>`}`;
 }
 
 function figure({ unit }: SoakComparison, value: number | null): Html {

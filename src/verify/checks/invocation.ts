@@ -1,19 +1,35 @@
+import type { EndedRun } from '../../model/facts.ts';
 import { formatInstant } from '../../report/quantities.ts';
-import { type CheckModule, checkOf, doubtful, fine, unknownCheck } from '../check.ts';
-import { latest } from '../evidence.ts';
+import {
+  type CheckModule,
+  checkOf,
+  doubtful,
+  fine,
+  type Remark,
+  unclear,
+  unknownCheck,
+  wrong,
+} from '../check.ts';
+import { latest, type VerifyEvidence } from '../evidence.ts';
 
 const shownDigits = 8;
+
+/**
+ * What a stop that somebody asked for may end with: a worker that did not end its tasks in time is
+ * no sign that the release fails, and nothing that the release before would do better.
+ */
+const endsOfStops: readonly string[] = ['timeout', 'exit-code', 'signal'];
 
 /** Whether all that was seen is of one run of the unit. */
 export const invocation: CheckModule = {
   id: 'invocation',
   title: 'one run of the unit',
   proves:
-    'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run.',
+    'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run. If it was: no run that ended in between failed, by what systemd logged of its end.',
   doesNotProve:
-    'That nobody restarted it before: `unit` shows since when it runs. A new start is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
-  judge(seen) {
-    const { unit } = latest(seen);
+    'That nobody restarted it before: `unit` shows since when it runs. A new start after a stop that somebody asked for, or whose end systemd did not log, is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
+  judge(seen, desired) {
+    const { unit, journal } = latest(seen);
     const id = unit.properties.InvocationID ?? '';
     const first = seen.before.unit.properties.InvocationID ?? '';
     if (unit.activeState !== 'active') return unknownCheck(invocation, 'the unit is not running');
@@ -21,14 +37,17 @@ export const invocation: CheckModule = {
       return unknownCheck(invocation, 'systemd does not report the run (InvocationID)');
     }
     const since = unit.activeSince === null ? '' : ` since ${formatInstant(unit.activeSince)}`;
-    const remarks = [];
+    const remarks: Remark[] = [];
+    let evidence: readonly string[] = [];
     if (id === first) {
-      remarks.push(fine(`run ${id.slice(0, shownDigits)}${since}`));
+      remarks.push(fine(`run ${shortOf(id)}${since}`));
     } else {
-      const said = `started anew during the gate: run ${first.slice(0, shownDigits)} became ${id.slice(0, shownDigits)}`;
+      const said = `started anew during the gate: run ${shortOf(first)} became ${shortOf(id)}`;
       const next = `run \`journalctl -u ${unit.name}\` on the host to see who restarted it`;
       // Whoever restarts it meanwhile, such as needrestart, says nothing against the release.
       remarks.push(doubtful(said, 'one run from the first look on', next));
+      remarks.push(...judgeEnds(seen, first, desired.maxRestarts));
+      evidence = journal.ends.length > 0 ? ['systemd said:', ...journal.ends] : [];
     }
     const result = unit.properties.Result ?? '';
     if (result !== '' && result !== 'success') {
@@ -36,6 +55,51 @@ export const invocation: CheckModule = {
         doubtful(`result ${result}`, 'result success', `\`systemctl status ${unit.name}\``),
       );
     }
-    return checkOf(invocation, remarks);
+    return checkOf(invocation, remarks, evidence);
   },
 };
+
+/** How the runs ended that ended since the first look; nothing of those that ended cleanly. */
+function judgeEnds(seen: VerifyEvidence, first: string, maxRestarts: number): readonly Remark[] {
+  const { unit, journal } = latest(seen);
+  const begin = journal.endedRuns.findIndex(({ run }) => run === first);
+  const ended =
+    begin >= 0
+      ? journal.endedRuns.slice(begin)
+      : journal.endedRuns.filter(({ at }) => at >= seen.before.host.now);
+  const remarks = runsToJudge(ended, Number(unit.properties.NRestarts ?? 0), maxRestarts).flatMap(
+    (each) => judgeEnd(each, unit.name),
+  );
+  if (begin >= 0) return remarks;
+  const unknown = `how run ${shortOf(first)} ended is not known: the journal does not show what systemd said of it`;
+  return [...remarks, unclear(unknown)];
+}
+
+/**
+ * Without those that systemd restarted as often as is allowed: `restarts` judges what systemd counts,
+ * and it counts anew with each start by somebody else.
+ */
+function runsToJudge(
+  ended: readonly EndedRun[],
+  counted: number,
+  maxRestarts: number,
+): readonly EndedRun[] {
+  const runs = ended.slice(0, ended.findLastIndex(({ restarted }) => !restarted) + 1);
+  const restarts = runs.filter(({ restarted }) => restarted).length + counted;
+  return restarts > maxRestarts ? runs : runs.filter(({ restarted }) => !restarted);
+}
+
+function judgeEnd({ run, result, stopped, exit }: EndedRun, unit: string): readonly Remark[] {
+  if (result === 'success') return [];
+  const name = `run ${shortOf(run)}`;
+  if (result === '') return [unclear(`how ${name} ended is not known: systemd did not say it`)];
+  const how = exit === '' ? '' : ` (${exit.replace(`${unit}: `, '').replace(/\.$/, '')})`;
+  const expected = 'runs that end only when they are stopped';
+  const next = `run \`journalctl -u ${unit}\` on the host to see why it ended`;
+  if (stopped && endsOfStops.includes(result)) {
+    return [doubtful(`${name} was stopped, and ended with result ${result}${how}`, expected, next)];
+  }
+  return [wrong(`${name} failed with result ${result}${how}`, expected, next)];
+}
+
+const shortOf = (run: string): string => run.slice(0, shownDigits);

@@ -29,7 +29,7 @@ const rows: Readonly<Record<Exclude<FigureName, 'hours'>, Row>> = {
   // How much there is to do is not up to the release.
   tasksPerHour: { title: 'Tasks', unit: 'per-hour', better: null },
   longestQueue: { title: 'Messages that wait, most', unit: 'count', better: 'less' },
-  latencySeconds: { title: 'Latency of a probe', unit: 'seconds', better: 'less' },
+  latencySeconds: { title: 'Latency of a canary, median', unit: 'seconds', better: 'less' },
   oldestJobSeconds: { title: 'Oldest stuck job', unit: 'seconds', better: 'less' },
 };
 

@@ -1,10 +1,18 @@
 import type { LedgerRelease, TransactionFact } from '../../model/facts.ts';
 import type { Sample } from '../../model/sample.ts';
-import type { SoakFigures, SoakLimits, SoakReport, SoakVerdict } from '../../model/soak.ts';
-import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
+import type {
+  SoakFigures,
+  SoakRecord,
+  SoakReport,
+  SoakVerdict,
+  SoakWish,
+} from '../../model/soak.ts';
+import type { EpochSeconds } from '../../model/units.ts';
+import { latencyOf, notLookedAt, type SoakBesides, settleBesides } from './besides.ts';
 import { compareFigures, lastProven } from './compare.ts';
 import { figuresOf } from './figures.ts';
-import { hoursOf, judgeSoak, samplesSince } from './judge.ts';
+import { judgeSoak, samplesSince } from './judge.ts';
+import { settleLimits } from './limits.ts';
 
 /** What the host remembers of a unit. */
 export interface SoakMemory {
@@ -12,8 +20,7 @@ export interface SoakMemory {
   readonly transactions: readonly Pick<TransactionFact, 'startedAt'>[];
   /** In the order in which the host wrote them. */
   readonly samples: readonly Sample[];
-  /** How long the deploy wanted the soak to be; `null`: not recorded. */
-  readonly soakSeconds: Seconds | null;
+  readonly record: SoakRecord;
   /** The host's clock. */
   readonly now: EpochSeconds;
 }
@@ -35,18 +42,27 @@ export const currentRelease = (releases: readonly LedgerRelease[]): LedgerReleas
 /**
  * Judges the release that runs if it is unproven, and compares it with the last proven one.
  *
- * @param limits of this run; it can have the soak longer than the deploy wanted it, and not shorter
+ * @param besides what is in no sample
+ * @param wish of this run; it can have the soak longer and stricter than the deploy wanted it
  */
-export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRelease {
+export function judgeRelease(
+  memory: SoakMemory,
+  wish: SoakWish,
+  besides: SoakBesides = notLookedAt,
+): JudgedRelease {
   const { releases, samples, now } = memory;
   const release = currentRelease(releases);
   if (release === null) return { release, verdict: null, figures: null, comparison: null };
-  const compared = (verdict: SoakVerdict | null, figures: SoakFigures | null): JudgedRelease => {
+  const compared = (
+    verdict: SoakVerdict | null,
+    figures: SoakFigures | null,
+    notKnown = '',
+  ): JudgedRelease => {
     const before = lastProven(releases, release.release);
     const comparison =
       figures === null || before === null || before.figures === null
         ? null
-        : { release: before.release, rows: compareFigures(before.figures, figures) };
+        : { release: before.release, rows: compareFigures(before.figures, figures), notKnown };
     return { release, verdict, figures, comparison };
   };
   if (release.state !== 'unproven') return compared(null, release.figures);
@@ -59,12 +75,12 @@ export function judgeRelease(memory: SoakMemory, limits: SoakLimits): JudgedRele
     transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
     now,
   };
-  const promised = memory.soakSeconds ?? seconds(0);
-  const isShorter = limits.wanted < promised;
-  const said = judgeSoak(evidence, isShorter ? { ...limits, wanted: promised } : limits);
-  const remark = `The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(limits.wanted)}: the longer one counts.`;
-  const verdict = isShorter ? { ...said, notes: [remark, ...said.notes] } : said;
+  const { limits, notes } = settleLimits(wish, memory.record);
+  const said = judgeSoak(evidence, limits);
+  const verdict = { ...said, notes: [...notes, ...said.notes] };
   const { decidedAt } = verdict;
   const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
-  return compared(verdict, judged.length === 0 ? null : figuresOf(judged));
+  if (judged.length === 0) return compared(verdict, null);
+  const [numbers, notKnown] = settleBesides({ latencySeconds: latencyOf(release), ...besides });
+  return compared(verdict, figuresOf(judged, numbers), notKnown);
 }

@@ -48,6 +48,7 @@ const report: SoakReport = {
         trend: 'better',
       },
     ],
+    notKnown: '',
   },
   rolledBackTo: null,
   by: 'https://forge.test/someone/slideshow/actions/runs/4711',

@@ -36,6 +36,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
       restarted: false,
       sampling: true,
       soakSeconds: null,
+      soakLimits: null,
     };
   };
   const agent = {
@@ -224,6 +225,7 @@ describe('celeriac logs', () => {
       suspects: [],
       tail: ['one', hostile],
       ends: [],
+      endedRuns: [],
     },
   };
 

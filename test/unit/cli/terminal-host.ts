@@ -34,6 +34,7 @@ export const release = (number: number, changes: object = {}) => ({
   by: 'https://example.com/run/1',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
   ...changes,
 });

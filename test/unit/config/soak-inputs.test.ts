@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { actions, soakCommandInputs } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
-import { readSoakDesired } from '../../../src/config/soak-inputs.ts';
+import { readSoakDesired, recordedLimits } from '../../../src/config/soak-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 const login: Readonly<Record<string, string>> = { host: 'vps', 'known-hosts': 'vps ssh-ed25519 A' };
@@ -16,8 +16,9 @@ it('a day without failure, reported only, is the default', () => {
     unit: 'celery-worker.service',
     limits: {
       wanted: 86_400,
-      failureLimit: 0,
-      consecutive: 3,
+      // Up to what the host remembers of the deploy.
+      failureLimit: null,
+      consecutive: null,
       rateLimitMax: null,
       errorRateMax: null,
     },
@@ -46,6 +47,21 @@ it('every limit can be set, and hours may be parts of one', () => {
   expect(read({ 'max-429': '4' }).limits.rateLimitMax).toBeNull();
 });
 
+it('a deploy has the host remember its limits, and the usual ones where it says nothing', () => {
+  const recorded = (given: Readonly<Record<string, string>>) =>
+    recordedLimits(
+      readInputs(actions['deploy-worker'], (name) => given[name] ?? login[name] ?? '', new Map()),
+    );
+  const usual = { failureLimit: 0, consecutive: 3, rateLimitMax: null, errorRateMax: null };
+  expect(recorded({})).toEqual(usual);
+  expect(recorded({ 'failure-limit': '5', consecutive: '0', 'rate-limit-max': '4' })).toEqual({
+    ...usual,
+    failureLimit: 5,
+    consecutive: 0,
+    rateLimitMax: 4,
+  });
+});
+
 it.each(['-1', '169', '1e3', '.5', 'a day', '1.'])('soak-hours: %s is refused', (hours) => {
   expect(() => read({ 'soak-hours': hours })).toThrow(ConfigError);
 });
@@ -54,5 +70,13 @@ it('the command line has the same inputs as the action', () => {
   for (const [name, input] of Object.entries(soakCommandInputs)) {
     expect((actions.verify as Record<string, unknown>)[name]).toBe(input);
   }
-  expect(actions['deploy-worker']['soak-hours']).toBe(actions.verify['soak-hours']);
+  for (const name of [
+    'soak-hours',
+    'failure-limit',
+    'consecutive',
+    'rate-limit-max',
+    'max-errors',
+  ] as const) {
+    expect(actions['deploy-worker'][name]).toBe(actions.verify[name]);
+  }
 });

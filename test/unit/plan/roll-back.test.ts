@@ -20,6 +20,7 @@ const release = (number: number, changes: Partial<LedgerRelease> = {}): LedgerRe
   by: '',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: number !== 0,
   ...changes,
 });

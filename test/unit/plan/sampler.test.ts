@@ -30,10 +30,13 @@ test('the room is watched where the app writes, and each path is named once', ()
     commit: null,
     dependencies: null,
   } as const;
-  expect(planSampler({ ...desired, soakSeconds: day, release }, '/srv/media')).toMatchObject({
+  const soakLimits = { failureLimit: 1, consecutive: 0, rateLimitMax: null, errorRateMax: 7 };
+  const soaked = { ...desired, soakSeconds: day, soakLimits, release };
+  expect(planSampler(soaked, '/srv/media')).toMatchObject({
     op: 'start-sampler',
     unit: 'celery-worker.service',
     paths: ['/', '/var', '/srv/media', '/srv/shop'],
+    limits: soakLimits,
     why: 'the release is proven after 24 hours without failure, and the host remembers them',
   });
 });

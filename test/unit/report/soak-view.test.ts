@@ -36,6 +36,7 @@ const report = {
       { title: 'HTTP 429', unit: 'per-hour', before: 100, now: 10, trend: 'better' },
       { title: 'Restarts by systemd', unit: 'count', before: null, now: 0, trend: null },
     ],
+    notKnown: 'Not known of this release: the oldest stuck job, because `database` is not given.',
   },
   rolledBackTo: null,
   by: 'run 9',
@@ -59,9 +60,14 @@ it('what is allowed, failed or not known is said', () => {
 });
 
 it('gaps and failing minutes are listed, what is empty is not', () => {
-  expect(detailsOfSoak(report).map(({ title }) => title)).toEqual(['Failing minutes', 'Gaps']);
+  expect(detailsOfSoak(report).map(({ title }) => title)).toEqual([
+    'Failing minutes',
+    'Gaps',
+    'Remarks',
+  ]);
+  expect(detailsOfSoak(report)[2]?.text).toBe(report.comparison.notKnown);
   expect(detailsOfSoak(report)[1]?.text).toBe('2026-01-18 14:20:00 UTC  1 h: no samples');
-  expect(detailsOfSoak({ verdict: null })).toEqual([]);
+  expect(detailsOfSoak({ verdict: null, comparison: null })).toEqual([]);
 });
 
 it('the text has all of it', () => {

@@ -1,9 +1,11 @@
-import type { FactQuery, LedgerRelease } from '../../../src/model/facts.ts';
+import { HostError } from '../../../src/model/errors.ts';
+import type { FactQuery, LedgerRelease, LoggedFact } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
-import type { Proof } from '../../../src/model/soak.ts';
+import type { Proof, SoakThresholds } from '../../../src/model/soak.ts';
 import { epochSeconds, type Seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { realFact } from '../../lib/real-facts.ts';
+import { loggedFact } from '../verify/facts.ts';
 import { begin, sampleAt } from '../verify/soak/samples.ts';
 
 export const unit = 'celery-worker.service';
@@ -25,6 +27,7 @@ export const release = (number: number, changes: Partial<LedgerRelease> = {}): L
   by: 'run 1',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
   ...changes,
 });
@@ -37,10 +40,13 @@ export class SimulatedHost {
   sampling = true;
   /** As the deploy recorded it. */
   soakSeconds: Seconds | null = null;
+  soakLimits: SoakThresholds | null = null;
   access: 'change' | 'read' = 'change';
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
   looks = 0;
+  /** What its worker has logged since the release; `null`: the journal cannot be read. */
+  logged: LoggedFact | null = loggedFact({ since: begin, entries: 500, earlier: 100 });
   /** Something that another run does while this one judges. */
   meanwhile: () => void = () => {};
   /** The same, once the verdict is recorded. */
@@ -84,7 +90,13 @@ export class SimulatedHost {
       companions: realFact('companions'),
       undoing: [],
       ...(samples !== undefined && { samples: this.#page(samples) }),
+      ...(query.logged !== undefined && { logged: this.#journal() }),
     };
+  }
+
+  #journal(): LoggedFact {
+    if (this.logged === null) throw new HostError('journalctl failed', { step: 'look', next: '' });
+    return this.logged;
   }
 
   #page({ after }: SamplesQuery): unknown {
@@ -98,6 +110,7 @@ export class SimulatedHost {
       restarted: false,
       sampling: this.sampling,
       soakSeconds: this.soakSeconds,
+      soakLimits: this.soakLimits,
     };
   }
 

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { SoakDesired } from '../../../src/config/soak-inputs.ts';
+import type { SoakReport } from '../../../src/model/soak.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import { soakError, soakRelease } from '../../../src/use-case/soak-release.ts';
-import { begin, events, limits } from '../verify/soak/samples.ts';
+import type { Known } from '../../../src/verify/soak/besides.ts';
+import { begin, events, journal, limits } from '../verify/soak/samples.ts';
 import { RecordedRun } from './recorded-run.ts';
 import { release, SimulatedHost, unit } from './simulated-soak.ts';
 
@@ -10,9 +12,11 @@ const hour = 60;
 const desired: SoakDesired = { unit, limits, onFailure: 'report' };
 const rollback: SoakDesired = { ...desired, onFailure: 'rollback' };
 
+const noDatabase = async (): Promise<Known> => ({ why: '`database` is not given' });
+
 async function soak(host: SimulatedHost, wanted = desired, dryRun = false) {
   const run = new RecordedRun({ dryRun });
-  const report = await soakRelease(run, host.agent, wanted);
+  const report = await soakRelease(run, host.agent, wanted, noDatabase);
   return { report, run, log: run.log.join('\n') };
 }
 
@@ -137,6 +141,48 @@ describe('a soak whose length the deploy recorded', () => {
   });
 });
 
+describe('a soak whose limits the deploy recorded', () => {
+  /** Of a run that says nothing about them. */
+  const silent = { failureLimit: null, consecutive: null, rateLimitMax: null, errorRateMax: null };
+  const asking = (limits: Partial<SoakDesired['limits']>): SoakDesired => ({
+    ...desired,
+    limits: { wanted: seconds(24 * 3600), ...silent, ...limits },
+  });
+  /** Two minutes with many 429s, hours apart. */
+  const busy = () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.soakLimits = { failureLimit: 2, consecutive: 2, rateLimitMax: 10, errorRateMax: null };
+    host.pass(3 * hour, (minute) => ({
+      journal: { ...journal, rateLimited: minute % hour === 7 ? 11 : 0 },
+    }));
+    return host;
+  };
+
+  it('is judged by them, whoever says nothing about limits', async () => {
+    const host = busy();
+    const { report } = await soak(host, asking({}));
+    // Three minutes: the third is one too many.
+    expect(report).toMatchObject({ state: 'failed', verdict: { failingMinutes: 3, notes: [] } });
+    expect(report.sentence).toContain('11 responses with HTTP 429 in a minute of the journal');
+    expect(report.sentence).toContain('2 allowed');
+  });
+
+  it('is not made easier by a run, which says so', async () => {
+    const laxer = { failureLimit: 100, consecutive: 0, rateLimitMax: 1000 };
+    const { report, log } = await soak(busy(), asking(laxer));
+    expect(report.state).toBe('failed');
+    expect(log).toContain(
+      'The deploy recorded `failure-limit` 2, this run asks for 100: the stricter one counts.',
+    );
+    expect(report.verdict?.notes).toHaveLength(3);
+  });
+
+  it('is made stricter by a run that asks for it', async () => {
+    const { report } = await soak(busy(), asking({ failureLimit: 0 }));
+    expect(report).toMatchObject({ state: 'failed', verdict: { failingMinutes: 1, notes: [] } });
+  });
+});
+
 describe('a release that failed', () => {
   const failing = () => {
     const before = release(1, { state: 'proven', figures: { memoryMedianBytes: 1500 * MiB } });
@@ -172,6 +218,37 @@ describe('a release that failed', () => {
       now: 300 * MiB,
       trend: 'better',
     });
+  });
+
+  it('is compared in what is in no sample, or it is said in one line why not', async () => {
+    const row = ({ comparison }: SoakReport, title: string) =>
+      comparison?.rows.find((each) => each.title === title);
+    const host = failing();
+    host.releases = host.releases.map((each) => ({
+      ...each,
+      gateFigures: { latencySeconds: 0.4 },
+      figures: each.figures && { ...each.figures, latencySeconds: 0.8, oldestJobSeconds: 0 },
+    }));
+    const { report } = await soak(host, desired, true);
+    expect(row(report, 'Latency of a canary, median')).toMatchObject({
+      before: 0.8,
+      now: 0.4,
+      trend: 'better',
+    });
+    expect(row(report, 'Kinds of error in the journal')).toMatchObject({ before: null, now: 0 });
+    expect(row(report, 'Oldest stuck job')).toMatchObject({ before: 0, now: null });
+    expect(report.comparison?.notKnown).toBe(
+      'Not known of this release: the oldest stuck job, because `database` is not given.',
+    );
+    host.logged = null;
+    const blind = await soak(host);
+    expect(blind.report.state).toBe('failed');
+    expect(blind.report.comparison?.notKnown).toContain(
+      'the kinds of error, because the journal could not be read (journalctl failed);',
+    );
+    expect(blind.log).toContain(blind.report.comparison?.notKnown);
+    // The ledger keeps what is known, for the releases to come.
+    expect(host.proofs[0]?.figures).toMatchObject({ latencySeconds: 0.4, errorSignatures: null });
   });
 
   it('goes back in the next run if this one was cut off', async () => {
@@ -246,7 +323,7 @@ describe('a release that failed', () => {
     const host = failing();
     const run = new RecordedRun();
     const agent = { ...host.agent, undo: async () => Promise.reject(new Error('cut')) };
-    await expect(soakRelease(run, agent, rollback)).rejects.toThrow('cut');
+    await expect(soakRelease(run, agent, rollback, noDatabase)).rejects.toThrow('cut');
     expect(run.log).toContain('soak=failed');
   });
 });

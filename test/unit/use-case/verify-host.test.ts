@@ -8,6 +8,7 @@ import type {
   ConsumingQuery,
   FactQuery,
   FactsFor,
+  JournalQuery,
   LoggedQuery,
 } from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
@@ -44,6 +45,7 @@ function host(
   const judged: VerifyFacts[] = [];
   const questions: ConsumingQuery[] = [];
   const logs: LoggedQuery[] = [];
+  const journals: JournalQuery[] = [];
   const brokers: BrokerQuery[] = [];
   const ports: VerifyPorts = {
     agent: {
@@ -58,6 +60,7 @@ function host(
           return { broker: broker ?? brokerFact() } as unknown as FactsFor<Query>;
         }
         asked.push(`look ${Object.keys(query).join(' ')}`);
+        if (query.journal !== undefined) journals.push(query.journal);
         if (query.consuming !== undefined) {
           questions.push(query.consuming);
           const fact = consuming[questions.length - 1] ?? { kind: 'consumes' };
@@ -89,7 +92,7 @@ function host(
       return stuck;
     },
   };
-  return { ports, asked, requests, progress, judged, questions, logs, brokers };
+  return { ports, asked, requests, progress, judged, questions, logs, brokers, journals };
 }
 
 const everything =
@@ -121,7 +124,8 @@ describe('with a gate', () => {
   test('five messages: look, look whether it consumes, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
-    const { ports, asked, requests, progress, judged, logs, brokers } = host([before, after]);
+    const seen = host([before, after]);
+    const { ports, asked, requests, progress, judged, logs, brokers, journals } = seen;
     const { verdict, evidence } = await verifyHost(ports, desired());
     expect(verdict.conclusion).toBe('healthy');
     expect(asked).toEqual([everything, 'look consuming', 'submit', 'submit', everything]);
@@ -138,6 +142,10 @@ describe('with a gate', () => {
     expect(evidence.before).toBe(before);
     expect(evidence.after).toEqual(after);
     expect(judged).toEqual([after]);
+    // How runs ended is read if another one than that of the first look runs.
+    const earlierRun = before.unit.properties.InvocationID;
+    const ofUnit = { unit: 'celery-worker.service' };
+    expect(journals).toEqual([ofUnit, { ...ofUnit, earlierRun }]);
     // Once more after the gate, and of the gate alone.
     const { since } = before.journal;
     const unit = 'celery-worker.service';

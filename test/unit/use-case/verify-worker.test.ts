@@ -35,6 +35,7 @@ const released: ReleasesFact['releases'][number] = {
   by: 'https://example.com/run/1',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
 };
 
@@ -60,6 +61,7 @@ const pageOf = (one: number, more: boolean, restarted = false): SamplesFact => (
   restarted,
   sampling: true,
   soakSeconds: null,
+  soakLimits: null,
 });
 
 interface Given {
@@ -356,7 +358,8 @@ describe('mode: soak', () => {
   });
 
   test('is as long as the deploy wanted it, on the page, too', async () => {
-    const page = { ...pageOf(0, false), soakSeconds: seconds(168 * 3600) };
+    const soakLimits = { failureLimit: 2, consecutive: 5, rateLimitMax: 4, errorRateMax: null };
+    const page = { ...pageOf(0, false), soakSeconds: seconds(168 * 3600), soakLimits };
     const { run, report } = soaked({ state: 'unproven', samples: [page, page] });
     await verifyWorker(run);
     expect(report().soak).toMatchObject({

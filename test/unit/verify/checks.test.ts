@@ -95,7 +95,7 @@ describe('the unit', () => {
           subState: 'auto-restart',
           properties: { ...unitFact().properties, Result: 'exit-code' },
         }),
-        journal: { since: null, entries: 30, suspects: [], tail, ends: [] },
+        journal: { since: null, entries: 30, suspects: [], tail, ends: [], endedRuns: [] },
       }),
     });
     expect(check('unit', seen)).toMatchObject({
@@ -183,7 +183,14 @@ describe('restart and watchdog', () => {
   test('restarts beyond the limit fail, with the journal', () => {
     const before = facts({
       unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '3' } }),
-      journal: { since: null, entries: 1, suspects: [], tail: ['it died'], ends: [] },
+      journal: {
+        since: null,
+        entries: 1,
+        suspects: [],
+        tail: ['it died'],
+        ends: [],
+        endedRuns: [],
+      },
     });
     expect(check('restarts', evidence({ before }))).toMatchObject({
       verdict: 'fail',

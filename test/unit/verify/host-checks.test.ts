@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { FileSystemRoom, KernelFact, Stalls, UnitFact } from '../../../src/model/facts.ts';
+import type {
+  EndedRun,
+  FileSystemRoom,
+  KernelFact,
+  Stalls,
+  UnitFact,
+} from '../../../src/model/facts.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { judge } from '../../../src/verify/checks.ts';
@@ -67,20 +73,111 @@ test('a unit that no release enabled may be started by hand', () => {
 describe('the run of the unit', () => {
   const run = (InvocationID: string, changes: Record<string, string> = {}) =>
     facts({ unit: unitFact(properties({ InvocationID, ...changes })) });
+  const [first, last] = ['a'.repeat(32), 'b'.repeat(32)];
+  const ended = (changes: Partial<EndedRun> = {}): EndedRun => ({
+    run: first,
+    at: epochSeconds(now + 5),
+    result: 'success',
+    stopped: true,
+    restarted: false,
+    exit: '',
+    ...changes,
+  });
+  const crash: Partial<EndedRun> = {
+    result: 'signal',
+    stopped: false,
+    exit: 'celery-worker.service: Main process exited, code=killed, status=9/KILL',
+  };
+  /** Another run after the gate, with these ends in between. */
+  const anew = (runs: readonly Partial<EndedRun>[], NRestarts = '0', ends: string[] = []) => {
+    const after = run(last, { NRestarts });
+    const endedRuns = runs.map(ended);
+    return evidence({
+      before: run(first),
+      after: { ...after, journal: { ...after.journal, ends, endedRuns } },
+    });
+  };
+  const became = 'started anew during the gate: run aaaaaaaa became bbbbbbbb';
 
   test('that began during the gate is a warning; one that systemd began fails by itself', () => {
-    const seen = evidence({ before: run('a'.repeat(32)), after: run('b'.repeat(32)) });
+    const seen = anew([{}]);
     expect(failed(seen)).toEqual([]);
     expect(find('invocation', seen)).toMatchObject({
       verdict: 'warn',
-      seen: 'started anew during the gate: run aaaaaaaa became bbbbbbbb',
+      seen: became,
     });
-    const bySystemd = evidence({
-      before: run('a'.repeat(32)),
-      after: run('b'.repeat(32), { NRestarts: '1' }),
-    });
+    const bySystemd = anew([{ ...crash, restarted: true }], '1');
     expect(failed(bySystemd)).toEqual(['restarts']);
     expect(find('invocation', bySystemd)?.verdict).toBe('warn');
+  });
+
+  test('that failed fails, however soon another program started the unit again', () => {
+    const said = ["celery-worker.service: Failed with result 'signal'."];
+    const seen = anew([crash], '0', said);
+    expect(failed(seen)).toEqual(['invocation']);
+    expect(find('invocation', seen)).toMatchObject({
+      seen: `${became}; run aaaaaaaa failed with result signal (Main process exited, code=killed, status=9/KILL)`,
+      evidence: ['systemd said:', ...said],
+    });
+    // Of several, one that was started and failed meanwhile.
+    const second = anew([{ run: 'f'.repeat(32), result: 'exit-code' }, {}, { ...crash, run: 'c' }]);
+    expect(failed(second)).toEqual(['invocation']);
+    expect(find('invocation', second)?.seen).toContain('; run c failed with result signal');
+    expect(find('invocation', second)?.seen).not.toContain('ffffffff');
+  });
+
+  test.each(['exit-code', 'signal', 'core-dump', 'oom-kill', 'watchdog', 'timeout', 'protocol'])(
+    'that ended with result %s fails',
+    (result) => {
+      const seen = anew([{ ...crash, result, exit: '' }]);
+      expect(failed(seen)).toEqual(['invocation']);
+      expect(find('invocation', seen)?.seen).toBe(
+        `${became}; run aaaaaaaa failed with result ${result}`,
+      );
+    },
+  );
+
+  test.each([
+    ['timeout', 'warn'],
+    ['exit-code', 'warn'],
+    ['signal', 'warn'],
+    ['oom-kill', 'fail'],
+    ['watchdog', 'fail'],
+    ['core-dump', 'fail'],
+  ])('that was asked to stop and ended with result %s: %s', (result, verdict) => {
+    const check = find('invocation', anew([{ result }]));
+    expect(check?.verdict).toBe(verdict);
+    expect(check?.seen).toContain(`result ${result}`);
+  });
+
+  test('whose end is not known is a warning that says so', () => {
+    const missing =
+      '; how run aaaaaaaa ended is not known: the journal does not show what systemd said of it';
+    expect(find('invocation', anew([]))).toMatchObject({
+      verdict: 'warn',
+      seen: `${became}${missing}`,
+    });
+    // Of one that ended before the gate, nothing follows.
+    const old = { ...crash, run: 'c', at: epochSeconds(now - 5) };
+    expect(find('invocation', anew([old]))?.verdict).toBe('warn');
+    expect(failed(anew([{ ...old, at: epochSeconds(now + 1) }]))).toEqual(['invocation']);
+    expect(find('invocation', anew([{ result: '' }]))).toMatchObject({
+      verdict: 'warn',
+      seen: `${became}; how run aaaaaaaa ended is not known: systemd did not say it`,
+    });
+  });
+
+  test('that systemd itself started again is counted once, by `restarts` or here', () => {
+    const again = { ...crash, restarted: true };
+    const tolerant = { ...desired(), maxRestarts: 1 };
+    expect(failed(anew([again], '1'), tolerant)).toEqual([]);
+    // A person's restart set the count of systemd back to 0.
+    const reset = anew([again, { run: 'c' }]);
+    expect(failed(reset)).toEqual(['invocation']);
+    expect(failed(reset, tolerant)).toEqual([]);
+    expect(failed(anew([again, { run: 'c' }, { ...again, run: 'd' }], '1'), tolerant)).toEqual([
+      'invocation',
+    ]);
   });
 
   test('with a failure on record is a warning; without a run, or an id, it is unknown', () => {

@@ -20,6 +20,7 @@ const release = (
   by: '',
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
 });
 

@@ -47,6 +47,7 @@ const released = (release: number, changes: Partial<LedgerRelease> = {}): Ledger
   by: run,
   soakWhy: '',
   figures: null,
+  gateFigures: null,
   kept: true,
   ...changes,
 });

@@ -25,7 +25,7 @@ const data: Partial<Record<FactName, RegExp>> = {
   files: /^[^.]+$/,
   hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,
   past: /^notices\./,
-  releases: /^releases\.\d+\.figures\./,
+  releases: /^releases\.\d+\.(?:gateF|f)igures\./,
   resets: /^[^.]+$/,
   settings: /^properties\.[^.]+$/,
   stores: /\.times\.[^.]+$/,

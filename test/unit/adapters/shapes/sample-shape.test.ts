@@ -53,6 +53,7 @@ const answer = (samples: readonly unknown[]) => ({
   restarted: false,
   sampling: true,
   soakSeconds: null,
+  soakLimits: null,
 });
 
 /** The lengths of its queues are not known. */

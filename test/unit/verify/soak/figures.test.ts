@@ -123,6 +123,7 @@ describe('beside the last proven release', () => {
         by: '',
         soakWhy: '',
         figures: null,
+        gateFigures: null,
         kept: true,
       }),
     );

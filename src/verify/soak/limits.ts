@@ -1,0 +1,56 @@
+import { usualLimits } from '../../config/soak-inputs.ts';
+import type { SoakLimits, SoakRecord, SoakThresholds, SoakWish } from '../../model/soak.ts';
+import { seconds } from '../../model/units.ts';
+import { hoursOf } from './judge.ts';
+
+/** What a soak is judged by, and what of a run's wishes does not count. */
+export interface SettledLimits {
+  readonly limits: SoakLimits;
+  /** Remarks, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** The inputs, which people know, and whether a number of each is like no limit at all. */
+const names: Readonly<Record<keyof SoakThresholds, { input: string; none: number | null }>> = {
+  failureLimit: { input: 'failure-limit', none: null },
+  consecutive: { input: 'consecutive', none: 0 },
+  rateLimitMax: { input: 'rate-limit-max', none: null },
+  errorRateMax: { input: 'max-errors', none: null },
+};
+
+/**
+ * The longer and stricter of what the deploy of the release recorded and what this run asks for: so a
+ * release is judged the same from a laptop and from the workflow, and no run makes it easier.
+ */
+export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits {
+  const notes: string[] = [];
+  const promised = record.soakSeconds ?? seconds(0);
+  if (wish.wanted < promised) {
+    notes.push(
+      `The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(wish.wanted)}: the longer one counts.`,
+    );
+  }
+  const stricter = (name: keyof SoakThresholds): number | null => {
+    const { input, none } = names[name];
+    const [recorded, asked] = [record.soakLimits?.[name] ?? null, wish[name]];
+    if (record.soakLimits === null) return asked ?? usualLimits[name];
+    if (asked === null) return recorded;
+    if (strictness(asked, none) <= strictness(recorded, none)) return asked;
+    notes.push(
+      `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one counts.`,
+    );
+    return recorded;
+  };
+  const limits = {
+    wanted: wish.wanted < promised ? promised : wish.wanted,
+    failureLimit: stricter('failureLimit') ?? usualLimits.failureLimit,
+    consecutive: stricter('consecutive') ?? usualLimits.consecutive,
+    rateLimitMax: stricter('rateLimitMax'),
+    errorRateMax: stricter('errorRateMax'),
+  };
+  return { limits, notes };
+}
+
+/** Smaller is stricter. */
+const strictness = (value: number | null, none: number | null): number =>
+  value === null || value === none ? Number.POSITIVE_INFINITY : value;
