@@ -108,6 +108,8 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       canary: 'With `plan`: names of the canaries as a JSON list.',
       ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
       go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
+      'known-hosts':
+        'With `start`: the host keys that the workflow gives, unless the fleet file has some for the host.',
       state: 'With `end`: `confirmed`, `taken-back`, `untouched` or `unknown`.',
       artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
       path: 'With `start` and `end`: folder with the record of the host.',

@@ -114,6 +114,18 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
   });
 
+  it('is identified by its own keys, if the fleet file has some', () => {
+    const start = runs.steps[indexOf('Start')]?.with;
+    expect(start).toMatchObject({
+      'known-hosts': '${{ inputs.known-hosts }}',
+      'fleet-file': '${{ inputs.fleet-file }}',
+    });
+    for (const name of ['Deploy', 'Take back']) {
+      const given = runs.steps[indexOf(name)]?.with;
+      expect(given?.['known-hosts']).toBe('${{ steps.start.outputs.known-hosts }}');
+    }
+  });
+
   it('keeps its records for as long as a run can be run again', () => {
     const kept = runs.steps.filter(({ with: given }) => given['retention-days'] !== undefined);
     const records = kept.filter(({ name }) => name.startsWith('Write down'));
