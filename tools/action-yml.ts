@@ -21,6 +21,7 @@ export function renderActionYml(manifest: ActionManifest): string {
     lines.push(`  ${name}:`, `    description: ${quote(description)}`);
   }
   lines.push('runs:', '  using: node24', '  main: dist/index.js');
+  if (manifest.post) lines.push('  post: dist/post.js', '  post-if: always()');
   return `${lines.join('\n')}\n`;
 }
 

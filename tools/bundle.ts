@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import ncc from '@vercel/ncc';
+import { postFolders, postProgram } from './post-step.ts';
 
 /** A file of a bundle, with its path relative to the repository, with `/`. */
 export interface BundleFile {
@@ -10,11 +11,8 @@ export interface BundleFile {
   readonly mode: number;
 }
 
-/** The entry points of an action: its source, and the program that the runner starts. */
-const entries = [
-  { source: 'main', program: 'index.js', licenses: 'licenses.txt' },
-  { source: 'post', program: 'post.js', licenses: 'post-licenses.txt' },
-] as const;
+/** The entry point of an action: its source, and the program that the runner starts. */
+const entries = [{ source: 'main', program: 'index.js', licenses: 'licenses.txt' }] as const;
 
 /** Files that ncc copies but a Linux runner cannot use: ssh2's helper for Windows. */
 const unwanted = new Set(['pagent.exe']);
@@ -98,6 +96,10 @@ async function bundleProgram(compiled: string, folder: string): Promise<BundleFi
     for (const [file, asset] of Object.entries(bundle.assets)) {
       if (!unwanted.has(file)) add(file, asset.source, 0o644);
     }
+  }
+  if (postFolders.has(folder)) {
+    const target = `${folder}/dist/post.js`;
+    files.set(target, { path: target, content: Buffer.from(postProgram), mode: 0o644 });
   }
   return [...files.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }

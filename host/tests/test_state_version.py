@@ -14,7 +14,7 @@ from celeriac_host.session import agent
 from celeriac_host.state import ledger, notices, proofs, samples, sweeping, version
 from celeriac_host.state.journal import Journal, remembered
 from celeriac_host.system.errors import Fault
-from celeriac_host.transaction import control, runner
+from celeriac_host.transaction import control, lock, runner
 from hosts import Host
 from state_fixture import FIRST, FIXTURES, SECOND, STATE, WORLD, write_state
 from transactions import UNIT, World, begin, write
@@ -57,6 +57,36 @@ def host(request: pytest.FixtureRequest, tmp_path: Path, world: World) -> Host:
 
 def test_there_is_a_fixture_of_this_version() -> None:
     assert f"state-v{version.VERSION}" in VERSIONS
+
+
+def operations() -> List[str]:
+    folder = Path(runner.__file__).parent.parent / "operations"
+    verbs = (path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py"))
+    return sorted(verb for verb in verbs if known(verb))
+
+
+def known(verb: str) -> bool:
+    if verb in runner.RETIRED:
+        return True
+    try:
+        return hasattr(runner.module_of({"op": verb}), "undo")
+    except Fault:
+        return False
+
+
+def test_a_new_operation_raises_the_version() -> None:
+    """An older Celeriac could not undo it, and must refuse the state of a newer one.
+
+    Otherwise it would arm its own program as the guard, beneath a release that needs the newer.
+    """
+    pinned: Dict[str, List[str]] = json.loads((FIXTURES / "operations.json").read_text())
+    assert sorted(map(int, pinned)) == list(range(1, version.VERSION + 1))
+    assert operations() == pinned[str(version.VERSION)], (
+        "raise VERSION in state/version.py, write its fixture (state_fixture.py), and list its"
+        " operations in fixtures/operations.json; those of a released version stay as they are"
+    )
+    for verbs in pinned.values():
+        assert [verb for verb in verbs if not known(verb)] == []
 
 
 def test_releases_verdicts_and_samples_are_read(host: Host) -> None:
@@ -165,6 +195,74 @@ def test_the_mark_is_written_once_and_kept_by_the_clean_up(state: str) -> None:
     sweeping.sweep(state)
     assert Path(state, "version").read_text() == f"{version.VERSION}\n"
     assert os.stat(os.path.join(state, "version")).st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """From then on, this program is of that version."""
+
+    def become(number: int) -> None:
+        monkeypatch.setattr(version, "VERSION", number)
+        monkeypatch.setattr(version, "READABLE", tuple(map(str, range(1, number + 1))))
+
+    return become
+
+
+def test_a_newer_version_claims_the_state_and_an_older_one_then_refuses(
+    state: str, world: World, newer: Callable[[int], None]
+) -> None:
+    host = Host(state)
+    first = begin(state, [write(world.changed, "b\n", "newest changed\n")], FIRST)
+    runner.carry_out(first, host, silent)
+    meta = {"unit": UNIT, "holder": "a", "actor": "", "sha": ""}
+    ledger.record(state, FIRST, {"meta": meta, "operations": []})
+    ledger.await_verdict(state, UNIT, FIRST, 900.0)
+    program = Path(state, "program.py")
+    program.write_text("that of the newer one")
+    newer(2)
+    # It only looks: nothing of it needs a newer reader.
+    version.require(state)
+    assert Path(state, "version").read_text() == "1\n"
+    with control._locked(host, META):
+        assert Path(state, "version").read_text() == "2\n"
+    newer(1)
+    before = contents(state)
+    asks: List[Callable[[], Any]] = [
+        lambda: control.apply([write(world.new, "c\n", "new\n")], META, host, silent),
+        lambda: control.undo([FIRST], {**META, "unit": UNIT}, host, silent),
+        lambda: control.confirm(UNIT, [FIRST], META, host),
+    ]
+    for ask in asks:
+        with pytest.raises(Fault, match="has version '2', and this Celeriac reads version 1"):
+            ask()
+    assert {path: text for path, text in contents(state).items() if path in before} == before
+    assert program.read_text() == "that of the newer one"
+
+
+def test_an_older_one_that_waited_for_the_lock_refuses_too(
+    state: str, newer: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = lock.take
+
+    def take(host: Host, meta: Dict[str, Any]) -> lock.Lock:
+        # Meanwhile a newer one was at work.
+        Path(state, "version").write_text("2\n")
+        return taken(host, meta)
+
+    monkeypatch.setattr(lock, "take", take)
+    with pytest.raises(Fault, match="has version '2', and this Celeriac reads version 1"):
+        control.confirm(UNIT, [FIRST], META, Host(state))
+    assert Path(state, "version").read_text() == "2\n"
+
+
+def test_a_state_of_this_version_is_claimed_without_writing(state: str) -> None:
+    path = Path(state, "version")
+    about = os.stat(str(path))
+    version.claim(state)
+    assert os.stat(str(path)).st_ino == about.st_ino
+    path.unlink()
+    version.claim(state)
+    assert path.exists() == (version.VERSION != 1)
 
 
 def test_a_state_without_a_mark_is_of_the_first_version(state: str) -> None:

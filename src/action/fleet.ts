@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as core from '@actions/core';
 import { z } from 'zod';
 import { writeFolder } from '../adapters/write-folder.ts';
-import { checkFleet } from '../config/check-fleet.ts';
+import { checkFleet, isPinned } from '../config/check-fleet.ts';
 import { type Fleet, parseFleet } from '../config/fleet-file.ts';
 import { fleetInputs } from '../config/fleet-inputs.ts';
 import type { ValuesOf } from '../config/input.ts';
@@ -73,6 +73,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
 
     start(inputs, reporter) {
       const host = hostOf(inputs);
+      reporter.output('known-hosts', pinsFor(inputs, host));
       if (inputs['roll-back']) {
         reporter.output('go', 'true');
         reporter.info(`${host} is about to go back`);
@@ -137,6 +138,11 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       if (!ok) process.exitCode = 1;
     },
   };
+
+/** The host keys that the workflow gives; `''`: none, or the fleet file has those of the host. */
+function pinsFor({ 'known-hosts': text, 'fleet-file': path }: Values, host: string): string {
+  return text.trim() === '' || isPinned(readFleet(path), host) ? '' : text;
+}
 
 function readFleet(path: string): Fleet {
   let text: string;

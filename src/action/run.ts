@@ -1,17 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import * as core from '@actions/core';
-import { openAgent } from '../adapters/agent/open-agent.ts';
 import { systemClock } from '../adapters/clock.ts';
 import { writeFolder } from '../adapters/write-folder.ts';
-import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
-import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
+import { type ActionName, actions, type HostValues } from '../config/action-inputs.ts';
+import type { FleetValues } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
-import { hostProgram } from '../generated/host-program.ts';
-import { ConfigError, GateError } from '../model/errors.ts';
+import { GateError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
@@ -28,14 +23,21 @@ import { describeCost, renderSummary, type SummaryContent } from '../report/summ
 import { FirstLook } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
+import { delivered, given, givenSecrets, openHost, readFleetValues, runAddress } from './given.ts';
 import { KeptPlan } from './kept-plan.ts';
+import { isPostStep, reportInterrupted } from './post.ts';
+import { saveEnd, saveRun, saveTransactions } from './run-state.ts';
 import { Webhook } from './tell-webhook.ts';
 
-/** Runs an action: every failure becomes one message, one annotation and exit code 1. */
+/**
+ * Runs an action: every failure becomes one message, one annotation and exit code 1. In its post step,
+ * says what became of a run that could not say so.
+ */
 export async function runAction<Name extends ActionName>(
   name: Name,
   body: (run: ActionRun<Name>) => Promise<void>,
 ): Promise<void> {
+  if (isPostStep()) return await reportInterrupted(name);
   const reporter = new GithubReporter();
   // A closed log must not end the work or change the verdict.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
@@ -80,44 +82,8 @@ export async function runAction<Name extends ActionName>(
     await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
     process.exitCode = 1;
   }
+  reporter.attempt('the state for the post step', saveEnd);
   await reporter.flush();
-}
-
-/** Read before the others: their values may be in this file. */
-const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
-
-const given = (input: string): string => core.getInput(input, { trimWhitespace: false });
-
-/** What the fleet file says; secrets are masked first. */
-function readFleetValues(name: ActionName): FleetValues {
-  for (const secret of givenSecrets(name)) core.setSecret(secret);
-  const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
-  return readFleet(name, path, { required: given('fleet-file') !== '' });
-}
-
-function givenSecrets(name: ActionName): readonly string[] {
-  const set: Inputs = actions[name];
-  return Object.entries(set)
-    .filter(([input, { secret }]) => secret && given(input) !== '')
-    .map(([input]) => given(input));
-}
-
-function readFleet(
-  name: ActionName,
-  path: string,
-  { required }: { required: boolean },
-): FleetValues {
-  let text: string;
-  try {
-    text = readFileSync(join(process.env.GITHUB_WORKSPACE ?? process.cwd(), path), 'utf8');
-  } catch (cause) {
-    if (!required) {
-      return new Map();
-    }
-    const problem = `cannot read \`${path}\``;
-    throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
-  }
-  return parseFleetFile(path, text, name, given('host'));
 }
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
@@ -138,6 +104,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   #isSummarized = false;
   #asBefore: readonly Finding[] = [];
   #agent: Agent | null = null;
+  #opened: readonly string[] = [];
   readonly #kept: KeptPlan;
 
   constructor(
@@ -170,27 +137,19 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     // Of a fleet, its name.
     const host = given('host') || this.#host.host;
     kept.of({ host, dryRun: this.dryRun, secrets: this.secrets });
+    // A dry run leaves the host as it is, however it ends.
+    if (!this.dryRun) this.#leaveState(() => saveRun(this.#host, unit === '' ? null : unit));
+  }
+
+  /** For the post step, which nothing else depends on. */
+  #leaveState(save: () => void): void {
+    this.reporter.attempt('the state for the post step', save);
   }
 
   async openAgent(): Promise<Agent> {
     const host = this.#host;
-    this.#agent = await openAgent(
-      {
-        target: {
-          host: host.host,
-          port: host.port,
-          user: host.user,
-          key: host['ssh-key'],
-          passphrase: host['ssh-key-passphrase'],
-          knownHosts: host['known-hosts'],
-          jump: host['proxy-jump'].jump,
-        },
-        policy: { connectTimeout: host['connect-timeout'] },
-        program: hostProgram,
-        kind: host.agent,
-      },
-      (note) => this.reporter.info(note),
-    );
+    const policy = { connectTimeout: host['connect-timeout'] };
+    this.#agent = await openHost(host, policy, (note) => this.reporter.info(note));
     this.#kept.lookedBy(this.#agent);
     return this.#agent;
   }
@@ -214,6 +173,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   onProgress(plan?: Plan): OnProgress {
     let last: ProbesProgress | null = null;
     return (progress) => {
+      if (progress.kind === 'opened') this.#open(progress.transactions);
       if (progress.kind === 'probes') {
         if (this.reporter.live(renderProbes(progress)) || !isNews(progress, last)) return;
         last = progress;
@@ -223,6 +183,11 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
         this.reporter.info(line);
       }
     };
+  }
+
+  #open(transactions: readonly string[]): void {
+    this.#opened = [...new Set([...this.#opened, ...transactions])];
+    this.#leaveState(() => saveTransactions(this.#opened));
   }
 
   group<T>(title: string, body: () => Promise<T>): Promise<T> {
@@ -316,14 +281,6 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   }
 }
 
-/** The address of the run, or user and host. */
-function runAddress(): string {
-  const { env } = process;
-  return env.GITHUB_RUN_ID === undefined
-    ? `${env.USER ?? 'someone'}@${hostname()}`
-    : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
-}
-
 /** Also where the inputs could not be read; `''`: the action is not about a unit. */
 function unitOf(name: ActionName, fleet: FleetValues): string {
   const set: Inputs = actions[name];
@@ -337,12 +294,6 @@ function secretsOf(set: Inputs, values: object): readonly string[] {
     return secret && typeof value === 'string' && value !== '' ? [value] : [];
   });
 }
-
-/** Waits until everything printed so far is with the runner. */
-const delivered = (): Promise<void> =>
-  new Promise((resolve) => {
-    process.stdout.write('', () => resolve());
-  });
 
 /** The findings, and the plan folded away. */
 function renderPlanSummary(

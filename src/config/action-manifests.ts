@@ -12,6 +12,8 @@ export interface ActionManifest {
   readonly icon: string;
   readonly inputs: Inputs;
   readonly outputs: Readonly<Record<string, string>>;
+  /** It changes a host: after it, a post step says what became of a run that could not say so. */
+  readonly post?: true;
 }
 
 const commonOutputs = {
@@ -35,6 +37,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
     icon: 'hard-drive',
     inputs: actions.provision,
     outputs: { ...commonOutputs, ...planOutput },
+    post: true,
   },
   'deploy-worker': {
     title: 'Celeriac: deploy worker',
@@ -57,6 +60,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
       ...planOutput,
     },
+    post: true,
   },
   cleanup: {
     title: 'Celeriac: clean up',
@@ -69,6 +73,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       repaired: 'Number of rows that were changed.',
       ...planOutput,
     },
+    post: true,
   },
   verify: {
     title: 'Celeriac: verify',
@@ -89,6 +94,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       'report-path':
         'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
+    post: true,
   },
   fleet: {
     title: 'Celeriac: fleet',
@@ -102,6 +108,8 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       canary: 'With `plan`: names of the canaries as a JSON list.',
       ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
       go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
+      'known-hosts':
+        'With `start`: the host keys that the workflow gives, unless the fleet file has some for the host.',
       state: 'With `end`: `confirmed`, `taken-back`, `untouched` or `unknown`.',
       artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
       path: 'With `start` and `end`: folder with the record of the host.',

@@ -40,6 +40,12 @@ export function checkFleet(
   }
 }
 
+/** Whether the file has host keys for a host, for every action. */
+export const isPinned = (fleet: Fleet, host: string): boolean =>
+  (Object.keys(actions) as ActionName[]).every((action) =>
+    fleetValues(fleet, action, host).has('known-hosts'),
+  );
+
 /** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
 function checkNames(hosts: readonly FleetHost[]): void {
   const names = new Map<string, string>();

@@ -34,7 +34,7 @@ export const fleetInputs = {
   'known-hosts': input(
     {
       description:
-        'With `plan`: the host keys that the workflow gives. If not set, each host has its own in the fleet file.',
+        'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
       fallback: '',
       hidden: true,
     },

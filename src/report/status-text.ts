@@ -2,6 +2,7 @@ import type { Report, ReportRelease, ReportTimeline } from '../model/report.ts';
 import type { Check, CheckVerdict } from '../model/verdict.ts';
 import { toOneLine } from './escape.ts';
 import { formatBytes, formatCount, formatDuration, formatInstant } from './quantities.ts';
+import { releaseStates } from './release-words.ts';
 import { renderStrip } from './soak-view.ts';
 import { coarsen } from './timeline.ts';
 
@@ -91,16 +92,6 @@ function describePresent(releases: Report['releases']): string {
   return present === undefined ? 'none of Celeriac' : describeRelease(present);
 }
 
-const states: Readonly<Record<ReportRelease['state'], string>> = {
-  before: 'before Celeriac',
-  awaiting: 'awaits its verdict',
-  unproven: 'unproven',
-  proven: 'proven',
-  failed: 'failed',
-  superseded: 'superseded',
-  undone: 'rolled back',
-};
-
 /** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
 export function describeRelease({
   release,
@@ -115,7 +106,7 @@ export function describeRelease({
   const who = actor === '' ? '' : ` by ${actor}`;
   const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;
   const reason = why === '' ? '' : `: ${why}`;
-  return `${release}${commit}, ${formatInstant(at)}${who}, ${states[state]}${when}${reason}`;
+  return `${release}${commit}, ${formatInstant(at)}${who}, ${releaseStates[state]}${when}${reason}`;
 }
 
 /** `celeriac releases`: newest first. */

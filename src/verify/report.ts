@@ -1,4 +1,10 @@
-import type { ReleasesFact, TransactionFact, UndoingFact, UnitFact } from '../model/facts.ts';
+import type {
+  LedgerRelease,
+  ReleasesFact,
+  TransactionFact,
+  UndoingFact,
+  UnitFact,
+} from '../model/facts.ts';
 import {
   type Report,
   type ReportLatency,
@@ -13,6 +19,7 @@ import type { SoakVerdict } from '../model/soak.ts';
 import { type Bytes, bytes, type EpochSeconds, seconds } from '../model/units.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { formatCount } from '../report/quantities.ts';
+import { presentRelease } from '../report/release-words.ts';
 import { marksOfSamples, timelineOf } from '../report/timeline.ts';
 import { type GateResult, latest, type VerifyEvidence } from './evidence.ts';
 import { readLimit } from './unit-values.ts';
@@ -139,17 +146,6 @@ export const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[]
       since: each.state === 'before' ? null : each.since,
       why: each.state === 'proven' || each.state === 'failed' ? each.soakWhy : each.why,
     }));
-
-type LedgerRelease = ReleasesFact['releases'][number];
-
-/** The newest that was not rolled back; `null`: there is none. */
-export function presentRelease({ releases }: ReleasesFact): LedgerRelease | null {
-  return (
-    releases.findLast(
-      ({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back',
-    ) ?? null
-  );
-}
 
 /** The transactions whose steps a report shows, newest first. */
 export function shownTransactions(

@@ -13,6 +13,8 @@ export interface BundleRun {
   readonly log: string;
   readonly outputs: Readonly<Record<string, string>>;
   readonly summary: string;
+  /** What it left for its post step. */
+  readonly state: Readonly<Record<string, string>>;
 }
 
 export interface BundleOptions {
@@ -28,9 +30,28 @@ export async function runBundle(
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {
+  return await runProgram(join(root, 'actions', action, 'dist/index.js'), inputs, options);
+}
+
+/** Executes the post step of an action after a run of it, as a runner does at the end of the job. */
+export async function runPostStep(
+  action: ActionName,
+  inputs: Readonly<Record<string, string>>,
+  { state }: Pick<BundleRun, 'state'>,
+): Promise<BundleRun> {
+  const saved = Object.entries(state).map(([name, value]) => [`STATE_${name}`, value]);
+  const program = join(root, 'actions', action, 'dist/post.js');
+  return await runProgram(program, inputs, { env: Object.fromEntries(saved) });
+}
+
+async function runProgram(
+  program: string,
+  inputs: Readonly<Record<string, string>>,
+  options: BundleOptions,
+): Promise<BundleRun> {
   const folder = await mkdtemp(join(tmpdir(), 'celeriac-run-'));
   try {
-    return await runIn(folder, action, inputs, options);
+    return await runIn(folder, program, inputs, options);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -38,13 +59,17 @@ export async function runBundle(
 
 async function runIn(
   folder: string,
-  action: ActionName | GithubAction | 'fleet',
+  program: string,
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions,
 ): Promise<BundleRun> {
-  const files = { output: join(folder, 'output'), summary: join(folder, 'summary') };
+  const files = {
+    output: join(folder, 'output'),
+    summary: join(folder, 'summary'),
+    state: join(folder, 'state'),
+  };
   await Promise.all(Object.values(files).map((file) => writeFile(file, '')));
-  const child = spawn(process.execPath, [join(root, 'actions', action, 'dist/index.js')], {
+  const child = spawn(process.execPath, [program], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
@@ -54,7 +79,7 @@ async function runIn(
       GITHUB_WORKSPACE: folder,
       GITHUB_OUTPUT: files.output,
       GITHUB_STEP_SUMMARY: files.summary,
-      GITHUB_STATE: join(folder, 'state'),
+      GITHUB_STATE: files.state,
       GITHUB_SERVER_URL: 'https://forge.test',
       GITHUB_REPOSITORY: 'someone/slideshow',
       GITHUB_RUN_ID: '4711',
@@ -77,8 +102,9 @@ async function runIn(
   return {
     code,
     log,
-    outputs: parseOutputs(await readFile(files.output, 'utf8')),
+    outputs: parseCommands(await readFile(files.output, 'utf8'), { once: true }),
     summary: await readFile(files.summary, 'utf8'),
+    state: parseCommands(await readFile(files.state, 'utf8')),
   };
 }
 
@@ -89,19 +115,19 @@ function inputEnvironment(inputs: Readonly<Record<string, string>>): Record<stri
   );
 }
 
-/** `name<<delimiter`, lines, delimiter: as `@actions/core` writes outputs, each one once. */
-function parseOutputs(text: string): Record<string, string> {
-  const outputs: Record<string, string> = {};
+/** `name<<delimiter`, lines, delimiter: as `@actions/core` writes them; the last one counts. */
+function parseCommands(text: string, { once = false } = {}): Record<string, string> {
+  const values: Record<string, string> = {};
   const lines = text.split('\n');
   for (let at = 0; at < lines.length; at += 1) {
     const [, name, delimiter] = /^(.+?)<<(.+)$/.exec(lines[at] ?? '') ?? [];
     if (name === undefined || delimiter === undefined) {
       continue;
     }
-    if (name in outputs) throw new Error(`the output ${name} was written twice`);
+    if (once && name in values) throw new Error(`the output ${name} was written twice`);
     const end = lines.indexOf(delimiter, at + 1);
-    outputs[name] = lines.slice(at + 1, end).join('\n');
+    values[name] = lines.slice(at + 1, end).join('\n');
     at = end;
   }
-  return outputs;
+  return values;
 }

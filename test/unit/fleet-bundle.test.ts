@@ -76,6 +76,25 @@ describe('fleet, as its committed bundle', () => {
     expect(readdirSync(outputs.path ?? '')).toEqual(['leg-2-begun-a.json']);
   });
 
+  it('gives a host its own keys from the file, and the workflow’s only to one without', async () => {
+    const everyone = '* ssh-ed25519 AAAA of another host\n';
+    write('hosts: { a: { known-hosts: a x y }, b: { verify: { known-hosts: b x y } }, c: }');
+    const given = { task: 'start', plan, ...file, 'known-hosts': everyone, results: folder };
+    for (const [host, pins] of [
+      ['a', ''],
+      ['b', everyone],
+      ['c', everyone],
+    ] as const) {
+      for (const more of [{}, { 'roll-back': 'true' }]) {
+        const { code, outputs, log } = await run({ ...given, ...more, host });
+        expect(code, log).toBe(0);
+        expect([host, outputs['known-hosts']]).toEqual([host, pins]);
+      }
+    }
+    const none = await run({ ...given, 'known-hosts': '', host: 'c' });
+    expect(none.outputs['known-hosts']).toBe('');
+  });
+
   it('begins no host once too many have failed', async () => {
     keep({ host: 'b', state: 'taken-back', failed: true });
     const { code, outputs } = await run({ task: 'start', plan, host: 'a', results: folder });

@@ -114,6 +114,27 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[indexOf('Deploy')]?.with.confirm).toBe('true');
   });
 
+  it('is identified by its own keys, if the fleet file has some', () => {
+    const start = runs.steps[indexOf('Start')]?.with;
+    expect(start).toMatchObject({
+      'known-hosts': '${{ inputs.known-hosts }}',
+      'fleet-file': '${{ inputs.fleet-file }}',
+    });
+    for (const name of ['Deploy', 'Take back']) {
+      const given = runs.steps[indexOf(name)]?.with;
+      expect(given?.['known-hosts']).toBe('${{ steps.start.outputs.known-hosts }}');
+    }
+  });
+
+  it('tells the webhook what each of its steps tells', () => {
+    for (const name of ['Deploy', 'Take back']) {
+      expect(runs.steps[indexOf(name)]?.with).toMatchObject({
+        webhook: '${{ inputs.webhook }}',
+        'webhook-when': '${{ inputs.webhook-when }}',
+      });
+    }
+  });
+
   it('keeps its records for as long as a run can be run again', () => {
     const kept = runs.steps.filter(({ with: given }) => given['retention-days'] !== undefined);
     const records = kept.filter(({ name }) => name.startsWith('Write down'));
@@ -286,6 +307,25 @@ describe('pipeline.yml', () => {
       expect(job?.if).toContain("needs.canary.result != 'failure'");
       expect(job?.if).toContain('!cancelled()');
     }
+  });
+
+  it('gives the webhook to every job of a host, from an optional secret, and to no other', () => {
+    const { on } = parse(text) as {
+      readonly on: { readonly workflow_call: { secrets: Record<string, { required: boolean }> } };
+    };
+    const { CELERIAC_WEBHOOK: webhook } = on.workflow_call.secrets;
+    expect(webhook?.required).toBe(false);
+    const steps = Object.values(jobs).flatMap((job) => job.steps);
+    const ofHosts = steps.filter(({ uses = '' }) => uses.includes('/actions/fleet-host@'));
+    expect(ofHosts).toHaveLength(9);
+    for (const step of ofHosts) {
+      expect(step.with).toMatchObject({
+        webhook: '${{ secrets.CELERIAC_WEBHOOK }}',
+        'webhook-when': '${{ inputs.webhook-when }}',
+      });
+    }
+    const named = JSON.stringify(steps.filter((step) => !ofHosts.includes(step)));
+    expect(named).not.toContain('secrets.');
   });
 
   it('names the end of every host also after a cancelled run', () => {

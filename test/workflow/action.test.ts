@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
+import { runWorkflow, type WorkflowOptions, type WorkflowRun } from '../lib/act.ts';
 import { ask, serveJob, unitPath } from './deploy-host.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -59,8 +59,12 @@ afterAll(async () => {
   await machine?.stop();
 });
 
-const run = (variables: Readonly<Record<string, string>>): Promise<WorkflowRun> =>
+const run = (
+  variables: Readonly<Record<string, string>>,
+  options: Pick<WorkflowOptions, 'onLine'> = {},
+): Promise<WorkflowRun> =>
   runWorkflow('deploy.yml', 'workflow_dispatch', machine, {
+    ...options,
     repository,
     uses: { [home]: celeriac },
     variables: { PROBES: '', MEMORY_MAX: 'off', DRY_RUN: '', ...variables },
@@ -88,5 +92,32 @@ it('keeps a release that passes the gate', { tags: ['nightly'] }, async () => {
   expect(green.code, green.lines.join('\n')).toBe(0);
   expect(outputsOf(green)).toMatchObject({ changed: 'true', healthy: 'true' });
   expect(await ask(machine, 'systemctl show celery-worker -p ActiveState --value')).toBe('active');
+  expect(await serveJob(machine)).toBe('completed');
+});
+
+it('says what a run has left that is cancelled in the middle', { tags: ['nightly'] }, async () => {
+  let isCancelled = false;
+  const cut = await run(
+    { MEMORY_MAX: '900M' },
+    {
+      onLine: (line, cancel) => {
+        if (isCancelled || !/\d+\/\d+ drain celery-worker\.service/.test(line)) return;
+        isCancelled = true;
+        cancel();
+      },
+    },
+  );
+  const log = cut.lines.join('\n');
+  expect(isCancelled, log).toBe(true);
+  expect(cut.code).not.toBe(0);
+  // In one step within the action, by its own inputs; those that had ended, or had not begun, say nothing.
+  expect(log.match(/was cut off before it could report; the state of/g), log).toHaveLength(2);
+  expect(log).toMatch(
+    /^ +deploy-worker was cut off before it could report; the state of \S+ after it:$/m,
+  );
+  expect(log).toMatch(/^ +worker: \w+ \(\w+\)$/m);
+  expect(log).toMatch(/^ +transaction: \S+ of .* \(deploy-worker\) is /m);
+  expect(log).toMatch(/^ +next: nothing has to be done on the host/m);
+  expect(cut.summaries.filter((each) => each.includes('was cut off'))).toHaveLength(1);
   expect(await serveJob(machine)).toBe('completed');
 });

@@ -1,7 +1,7 @@
 """The version of everything in /var/lib/celeriac: journals, ledger, samples.
 
-It changes when an older Celeriac would misread what a newer one writes. A folder without the mark
-is of version 1, the first.
+It rises when an older Celeriac would misread what a newer one writes, and with each new operation,
+which an older one could not undo. A folder without the mark is of version 1, the first.
 """
 
 from __future__ import annotations
@@ -39,6 +39,24 @@ def require(state: str) -> None:
 def mark(state: str) -> None:
     """Writes the version into a folder without one. Raises OSError, Fault."""
     require(state)
-    path = os.path.join(state, NAME)
-    if not os.path.lexists(path):
-        files.write(path, f"{VERSION}\n".encode("ascii"), 0o600, os.geteuid(), os.getegid())
+    if not os.path.lexists(os.path.join(state, NAME)):
+        _write(state)
+
+
+def claim(state: str) -> None:
+    """Marks the folder as of this version, before it is written to. Raises OSError, Fault.
+
+    The caller holds the host's lock: an older Celeriac that is at work finishes first.
+    """
+    require(state)
+    try:
+        found = files.text(os.path.join(state, NAME)).strip()
+    except FileNotFoundError:
+        found = "1"
+    if found != str(VERSION):
+        _write(state)
+
+
+def _write(state: str) -> None:
+    content = f"{VERSION}\n".encode("ascii")
+    files.write(os.path.join(state, NAME), content, 0o600, os.geteuid(), os.getegid())

@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import time
-from typing import Any, Callable, Dict, Sequence
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, Sequence
 
 from celeriac_host.state import ledger, notices, proofs, sampler_timer, sweeping, version
 from celeriac_host.state.journal import (
@@ -38,7 +39,7 @@ def apply(
     for operation in operations:
         runner.module_of(operation)
     _make_state(host.state)
-    with lock.take(host, meta) as held:
+    with _locked(host, meta) as held:
         if _interrupted(host.state):
             _report_interrupted(_tend(held, host, emit))
         ident = _begin(operations, meta, host)
@@ -61,7 +62,7 @@ def undo(
         if read_plan(_folder(ident, host)) is None:
             raise Fault(f"unknown transaction on this host: {ident!r}")
     _make_state(host.state)
-    with lock.take(host, meta) as held:
+    with _locked(host, meta) as held:
         _refuse_newer(newest, meta, host)
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in idents:
@@ -125,7 +126,7 @@ def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
     """
     if not _interrupted(host.state) and not sweeping.find(host.state):
         return {"deeds": []}
-    with lock.take(host, meta) as held:
+    with _locked(host, meta) as held:
         if _interrupted(host.state):
             return {"deeds": _tend(held, host, emit)}
         for path in sweeping.sweep(host.state):
@@ -144,7 +145,7 @@ def confirm(
 
     `figures`: what the gate has measured of the newest; they are of all that it confirms together.
     """
-    with lock.take(host, meta), host.shielded():
+    with _locked(host, meta), host.shielded():
         waiting = ledger.awaiting(host.state, unit)
         # They were rolled back meanwhile, or a newer release was not verified.
         if waiting is None or waiting["transactions"] != list(idents):
@@ -162,7 +163,7 @@ def prove(message: dict[str, Any], host: System) -> dict[str, Any]:
     Raises Fault, RunnerGone, OSError.
     """
     unit, meta, verdict = message["unit"], message["meta"], message["verdict"]
-    with lock.take(host, meta), host.shielded():
+    with _locked(host, meta), host.shielded():
         release = proofs.current(host.state, unit)
         # It was replaced or undone meanwhile.
         if release is None or release["transaction"] != message["transaction"]:
@@ -189,6 +190,20 @@ def acknowledge(
     if told is not None:
         notices.remember(host.state, told["about"], told["messages"])
     return {"acknowledged": len(idents)}
+
+
+@contextmanager
+def _locked(host: System, meta: dict[str, Any]) -> Iterator[lock.Lock]:
+    """The host's lock, and the state as one of this version: an older Celeriac reads it no more.
+
+    Raises Fault, RunnerGone.
+    """
+    with lock.take(host, meta) as held:
+        try:
+            version.claim(host.state)
+        except OSError as error:
+            raise _unwritable(host.state, error) from None
+        yield held
 
 
 def _interrupted(state: str) -> bool:

@@ -75,7 +75,8 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
 
 /**
  * A person's own known_hosts, for one host: the lines of other hosts, which may be unsupported, are
- * blanked, so that lines keep their numbers.
+ * blanked, so that lines keep their numbers. The others name this host and no other, whatever their
+ * patterns were: beside the lines of another host, none of them pins that one.
  *
  * @throws ConfigError when no line names the host
  */
@@ -83,17 +84,17 @@ export function linesForHost(text: string, host: string, port: number): string {
   const name = hostEntryName(host, port);
   const lower = host.toLowerCase();
   const lines = text.split(/\r\n|\n|\r/).map((line) => {
-    const [first = '', second = ''] = line
+    const words = line
       .replace(/^\uFEFF/, '')
       .trim()
       .split(/[ \t]+/);
-    const names = first.startsWith('@') ? second : first;
+    const markers = words[0]?.startsWith('@') ? words.splice(0, 1) : [];
+    const [names = '', ...rest] = words;
+    if (names.startsWith('#')) return '';
+    if (matchesHost(names, name)) return [...markers, name, ...rest].join(' ');
     // With another port it pins nothing, but the error names it.
-    const isMeant =
-      matchesHost(names, name) ||
-      matchesHost(names, lower) ||
-      names.toLowerCase().includes(`[${lower}]:`);
-    return isMeant && !names.startsWith('#') ? line : '';
+    const isNear = matchesHost(names, lower) || names.toLowerCase().includes(`[${lower}]:`);
+    return isNear ? [...markers, `[${lower}]:0`, ...rest].join(' ') : '';
   });
   if (lines.every((line) => line === '')) {
     throw new ConfigError(WHERE, `no key for ${name} is pinned`, howToPin(host, port));

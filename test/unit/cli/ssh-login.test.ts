@@ -90,7 +90,8 @@ describe('~/.ssh/config', () => {
 
   test('a hashed line of known_hosts pins the host', () => {
     pins([hashed]);
-    expect(login(`HostName 203.0.113.7\n${key}`).knownHosts).toContain(hashed);
+    const { knownHosts } = login(`HostName 203.0.113.7\n${key}`);
+    expect(knownHosts.trim()).toBe('203.0.113.7 ssh-ed25519 AAAA');
     expect(refusal(key).message).toContain('no key for vps is pinned');
   });
 
@@ -125,6 +126,18 @@ describe('~/.ssh/config', () => {
     expect(refusal(`${text}  UserKnownHostsFile ~/.ssh/pins-%h\n`).message).toContain(
       'no key for bastion.example.org is pinned',
     );
+  });
+
+  test('nor is a host pinned by a pattern in the files of the host in between', () => {
+    pins(['*', '[vps]:2222,[bastion.example.org]:2222'], 'pins-bastion.example.org');
+    pins(['vps'], 'pins-vps');
+    const text = `Host hop\n  HostName bastion.example.org\nHost vps\n  ProxyJump hop\nHost *\n  ${key}`;
+    const each = login(`${text}  UserKnownHostsFile ~/.ssh/pins-%h\n`).knownHosts;
+    expect(each.split('\n').filter((line) => line !== '')).toEqual([
+      'vps ssh-ed25519 AAAA',
+      'bastion.example.org ssh-ed25519 AAAA',
+      '[bastion.example.org]:0 ssh-ed25519 AAAA',
+    ]);
   });
 
   test.each([

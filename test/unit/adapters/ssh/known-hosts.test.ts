@@ -321,6 +321,36 @@ describe("a person's own file", () => {
     expect(() => pin(text, 'new.example.org')).toThrow('no key for new.example.org is pinned');
   });
 
+  test.each(['*', '*.example.org', 'web*,db*', hashed('web.example.org')])(
+    'beside those of another host, a line of one pins only that one: %s',
+    (names) => {
+      const web = linesForHost(`${names} ${rsa}\n`, 'web.example.org', 22);
+      const db = linesForHost(
+        `db.example.org ${ed25519}\n@revoked old* ${rsa}\n`,
+        'db.example.org',
+        22,
+      );
+      for (const text of [`${web}\n${db}`, `${db}\n${web}`]) {
+        const pinned = pinnedKeys(text, 'db.example.org', 22);
+        expect(pinned.verify(blob(rsa)).kind).toBe('mismatch');
+        expect(pinned.verify(blob(ed25519)).kind).toBe('accepted');
+        expect(pinnedKeys(text, 'web.example.org', 22).verify(blob(rsa)).kind).toBe('accepted');
+      }
+    },
+  );
+
+  test('nor does a line for another port pin a host beside it', () => {
+    const web = linesForHost(
+      `[web.example.org]:2222 ${ed25519}\nweb.example.org,db.example.org ${rsa}\n`,
+      'web.example.org',
+      2222,
+    );
+    const db = linesForHost(`db.example.org ${ed25519}\n`, 'db.example.org', 22);
+    const pinned = pinnedKeys(`${web}\n${db}`, 'db.example.org', 22);
+    expect(pinned.expected).toHaveLength(1);
+    expect(pinned.verify(blob(rsa)).kind).toBe('mismatch');
+  });
+
   test('a bad line of the host itself is named', () => {
     expect(() => pin(`\nvps.example.org ssh-ed25519\n`)).toThrow('line 2 of `known-hosts`');
   });

@@ -1,0 +1,49 @@
+import { systemClock } from '../adapters/clock.ts';
+import type { ActionName } from '../config/action-inputs.ts';
+import { seconds } from '../model/units.ts';
+import { lookAtInterrupted } from '../use-case/look-at-interrupted.ts';
+import { GithubReporter } from './github-reporter.ts';
+import { delivered, given, maskSecrets, openHost, runAddress } from './given.ts';
+import { savedRun } from './run-state.ts';
+
+/** The word with which the program of the post step (`dist/post.js`) starts that of the action. */
+const postWord = '--celeriac-post';
+
+/** Whether this is the post step. Not by saved state: without it, a post step would deploy again. */
+export const isPostStep = (words: readonly string[] = process.argv): boolean =>
+  words[2] === postWord;
+
+/** GitHub gives a cancelled job five minutes, which other steps need, too. */
+const limit = seconds(20);
+
+/**
+ * The post step: says in which state the action has left the host, unless it could say so itself. It
+ * changes nothing there, and never fails.
+ */
+export async function reportInterrupted(name: ActionName): Promise<void> {
+  const saved = savedRun();
+  if (saved === null) return;
+  const reporter = new GithubReporter();
+  maskSecrets(name);
+  const { unit, transactions, ...host } = saved;
+  const open = () =>
+    openHost(
+      {
+        ...host,
+        'ssh-key': given('ssh-key'),
+        'ssh-key-passphrase': given('ssh-key-passphrase'),
+        'connect-timeout': limit,
+      },
+      { connectTimeout: limit, attempts: 1 },
+      () => {},
+    );
+  const run = { ...host, action: name, holder: runAddress(), unit, transactions };
+  const view = await lookAtInterrupted(run, { open, sleep: systemClock.sleep, limit });
+  reporter.info(view.message);
+  reporter.warning(view.annotation, `${name} was cut off`);
+  reporter.summary(view.markdown);
+  await reporter.flush();
+  await delivered();
+  // A connection that does not answer would keep this process.
+  process.exit();
+}

@@ -1,0 +1,50 @@
+import * as core from '@actions/core';
+import type { HostValues } from '../config/action-inputs.ts';
+
+/*
+ * What an action leaves for its post step, which runs also after the action was cancelled or killed.
+ * Nothing secret: a runner with debug logging prints it.
+ */
+
+/** `tools/post-step.ts` reads these, too. */
+const names = { run: 'run', transactions: 'transactions', ended: 'ended' } as const;
+
+/**
+ * Where the run was at work, and with what. Not read from the inputs again: within composite actions a
+ * runner may give a post step those of another level (actions/runner#2030). Only the key is.
+ */
+export interface SavedRun
+  extends Pick<HostValues, 'host' | 'port' | 'user' | 'agent' | 'known-hosts' | 'proxy-jump'> {
+  /** `null`: it is about no worker. */
+  readonly unit: string | null;
+}
+
+/** The run knows its host, and may begin to change it. */
+export function saveRun(host: HostValues, unit: string | null): void {
+  const run: SavedRun = {
+    host: host.host,
+    port: host.port,
+    user: host.user,
+    agent: host.agent,
+    'known-hosts': host['known-hosts'],
+    'proxy-jump': host['proxy-jump'],
+    unit,
+  };
+  core.saveState(names.run, run);
+}
+
+/** All that the host has begun for this run so far. */
+export function saveTransactions(transactions: readonly string[]): void {
+  core.saveState(names.transactions, transactions);
+}
+
+/** The run has said itself how it ended. */
+export const saveEnd = (): void => core.saveState(names.ended, 'true');
+
+/** What the run has left, with the transactions that it saw begin; `null`: it had not come that far. */
+export function savedRun(): (SavedRun & { readonly transactions: readonly string[] }) | null {
+  const run = core.getState(names.run);
+  if (run === '' || core.getState(names.ended) !== '') return null;
+  const transactions = core.getState(names.transactions) || '[]';
+  return { ...JSON.parse(run), transactions: JSON.parse(transactions) };
+}

@@ -1,0 +1,196 @@
+import type { LedgerRelease, PastFact, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import { codeSpan, escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
+import { formatInstant } from './quantities.ts';
+import { presentRelease, releaseStates } from './release-words.ts';
+import { quote } from './shell-commands.ts';
+
+/** A run that was cut off, as far as it could say so itself. */
+export interface InterruptedRun {
+  /** `deploy-worker`. */
+  readonly action: string;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** The worker that it was about; `null`: the host. */
+  readonly unit: string | null;
+  /** Who asked, as the host's ledger names it. */
+  readonly holder: string;
+  /** Those that it saw begin, or their undo. */
+  readonly transactions: readonly string[];
+}
+
+/** What the host says of itself afterwards. */
+export interface HostAfter {
+  readonly past: PastFact;
+  readonly transactions: readonly TransactionFact[];
+  /** Of the unit, if the run was about one. */
+  readonly releases: ReleasesFact | null;
+  /** `active (running)`; `null`: the run was about no unit. */
+  readonly worker: string | null;
+}
+
+/** Rendered for the log, as an annotation, and for the job summary. */
+export interface InterruptedView {
+  readonly message: string;
+  /** One line. */
+  readonly annotation: string;
+  readonly markdown: string;
+}
+
+type Line = readonly [label: string, text: string];
+
+/** The guard looks every 20 s. */
+const guardSeconds = 30;
+const goesOn = 'it continues on the host, without this run, until it is committed or undone';
+const undoes = `the host begins to undo it by itself within ${guardSeconds} s`;
+
+/** Says in which state a run has left the host that could not say it itself, and what to do next. */
+export function describeInterrupted(run: InterruptedRun, host: HostAfter): InterruptedView {
+  const own = ownTransactions(run, host);
+  const states = own.map((each) => describeTransaction(each, host));
+  const others = host.past.open.filter(({ id }) => own.every((each) => each.id !== id));
+  const waiting = host.past.awaiting.filter(({ unit }) => run.unit === null || unit === run.unit);
+  const awaiting = waiting.map(
+    ({ unit, transactions, deadline }) =>
+      `the release of ${unit} (transaction ${transactions.join(', ')}) awaits its verdict: unless verify confirms it by ${formatInstant(deadline)}, the host rolls it back by itself`,
+  );
+  const needsGuard = host.past.open.length > 0 || awaiting.length > 0;
+  const unguarded = needsGuard && host.releases?.guarded === false;
+  const lines: Line[] = [
+    ...(host.worker === null ? [] : [['worker', host.worker] as const]),
+    ...(host.releases === null ? [] : [['release', describeRelease(host.releases)] as const]),
+    ...(states.length > 0 ? states : describeNone(run)).map(
+      (text) => ['transaction', text] as const,
+    ),
+    ...others.map((each) => ['also', describeTransaction(each, host)] as const),
+    ...awaiting.map((text) => ['verdict', text] as const),
+    ...(unguarded ? [['guard', 'the timer of the host that sees to this is off'] as const] : []),
+    ['next', nextAfter(run, host, { own, isAwaiting: awaiting.length > 0, unguarded })],
+  ];
+  return render(run, `the state of ${run.host} after it`, lines);
+}
+
+/**
+ * The same where nobody could look: what the host does whether or not anybody does.
+ *
+ * @param problem why nobody could
+ */
+export function describeUnseen(run: InterruptedRun, problem: string): InterruptedView {
+  const names = run.transactions.join(', ');
+  const begun =
+    run.transactions.length > 0
+      ? `transaction ${names} had begun: ${goesOn}`
+      : 'if the host had begun to change anything, that continues there until it is committed or undone';
+  const died = `should its process end before that, ${undoes}, also after a reboot; a release that nobody confirms is rolled back when its time is over`;
+  return render(run, `the state of ${run.host} is not known`, [
+    ['why', problem],
+    ['transaction', `${begun}; ${died}`],
+    ['next', `when the host can be reached: ${statusCommand(run)}`],
+  ]);
+}
+
+/** Those that it saw begin; else the newest that the host has of it, which it may not have seen. */
+function ownTransactions(run: InterruptedRun, host: HostAfter): readonly TransactionFact[] {
+  const { transactions: all } = host;
+  if (run.transactions.length > 0) {
+    return all.filter(({ id }) => run.transactions.includes(id));
+  }
+  const unseen = all.findLast(
+    ({ holder, action, unit }) =>
+      holder === run.holder && action === run.action && (run.unit === null || unit === run.unit),
+  );
+  return unseen === undefined ? [] : [unseen];
+}
+
+/** A verify changes a host by none of its own, unless its soak rolls back. */
+function describeNone({ action, transactions }: InterruptedRun): readonly string[] {
+  if (transactions.length > 0) return [`${transactions.join(', ')} is no longer on record`];
+  return action === 'verify' ? [] : ['none of this run, so it changed nothing there'];
+}
+
+function describeTransaction(about: TransactionFact, { past }: HostAfter): string {
+  const { id, startedAt, action, state, undoneBy, undoneWhy } = about;
+  const name = `${id} of ${formatInstant(startedAt)} (${action})`;
+  switch (state) {
+    case 'open':
+      return past.working === null
+        ? `${name} was interrupted on the host; ${undoes}`
+        : `${name} is at work, held by ${past.working}; ${goesOn}`;
+    case 'committed':
+      return `${name} is committed`;
+    case 'undone':
+    case 'undo-failed': {
+      const end = state === 'undone' ? 'was undone' : 'was undone, but not completely';
+      const by = undoneBy === '' ? '' : ` by ${undoneBy}`;
+      return `${name} ${end}${by}${undoneWhy === '' ? '' : `: ${undoneWhy}`}`;
+    }
+  }
+}
+
+function describeRelease(releases: ReleasesFact): string {
+  const present: LedgerRelease | null = presentRelease(releases);
+  if (present === null) return 'none of Celeriac';
+  const { release, sha, at, actor, state } = present;
+  const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
+  const who = actor === '' ? '' : ` by ${actor}`;
+  return `${release}${commit} of ${formatInstant(at)}${who}: ${releaseStates[state]}`;
+}
+
+function nextAfter(
+  run: InterruptedRun,
+  { past }: HostAfter,
+  about: {
+    readonly own: readonly TransactionFact[];
+    readonly isAwaiting: boolean;
+    readonly unguarded: boolean;
+  },
+): string {
+  if (about.own.some(({ state }) => state === 'undo-failed')) {
+    return `fix by hand what could not be undone; how the worker is now: ${statusCommand(run)}`;
+  }
+  if (about.unguarded) {
+    return 'run the workflow again: it undoes what is unfinished, and arms the timer';
+  }
+  if (past.open.length > 0) {
+    return `nothing has to be done on the host; how it ended: ${statusCommand(run)}`;
+  }
+  if (about.isAwaiting) {
+    return 'nothing has to be done on the host; to keep the release, run verify before that time';
+  }
+  return 'nothing has to be done on the host; run the workflow again if it is still wanted';
+}
+
+/** A command that a person can paste. */
+function statusCommand({ host, port, user, unit }: InterruptedRun): string {
+  const words = ['celeriac', 'status', '--host', quote(host)];
+  if (port !== 22) words.push('--port', String(port));
+  if (user !== 'root') words.push('--user', quote(user));
+  if (unit !== null) words.push('--unit', quote(unit));
+  return words.join(' ');
+}
+
+function render(run: InterruptedRun, what: string, lines: readonly Line[]): InterruptedView {
+  const head = `${run.action} was cut off before it could report; ${what}:`;
+  const clean = lines.map(([label, text]) => [label, toOneLine(text)] as const);
+  return {
+    message: sanitizeLogLine(
+      [head, ...clean.map(([label, text]) => `  ${label}: ${text}`)].join('\n'),
+    ),
+    annotation: toOneLine(
+      `${head.replace(/:$/, '.')} ${clean.map(([label, text]) => `${label}: ${text}.`).join(' ')}`,
+    ),
+    markdown: [
+      `### ${escapeMarkdown(run.action)} was cut off`,
+      escapeMarkdown(`It could not report. ${what[0]?.toUpperCase()}${what.slice(1)}:`),
+      clean.map(([label, text]) => `- **${label}**: ${markdownOf(text)}`).join('\n'),
+    ].join('\n\n'),
+  };
+}
+
+/** A command stays one that can be pasted. */
+function markdownOf(text: string): string {
+  const at = text.indexOf('celeriac status ');
+  return at < 0
+    ? escapeMarkdown(text)
+    : `${escapeMarkdown(text.slice(0, at))}${codeSpan(text.slice(at))}`;
+}
