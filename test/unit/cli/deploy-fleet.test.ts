@@ -7,7 +7,7 @@ import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts'
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
-import { worker } from './worker-host.ts';
+import { idleWorker, worker } from './worker-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -21,6 +21,17 @@ function broken(): TerminalHost {
     host.answers.unit = unitFact({ activeState: 'failed' });
     return { transaction, result: 'committed', steps: [] };
   };
+  return host;
+}
+
+/** Loses every connection at the first question. */
+function unreachable(): TerminalHost {
+  const host = worker();
+  Object.defineProperty(host, 'agent', {
+    get: () => {
+      throw closed();
+    },
+  });
   return host;
 }
 
@@ -72,6 +83,8 @@ async function run(words: readonly string[], rollout = '{ max-parallel: 1 }') {
   const code = await runCommand([command, ...rest, ...login], tools);
   return { code, out, err };
 }
+
+const idly = ['deploy', '--fleet', 'FILE', '--concurrency', '1'];
 
 const deployed = () =>
   Object.entries(hosts).flatMap(([name, { applied }]) => (applied.length > 0 ? [name] : []));
@@ -184,10 +197,35 @@ describe('celeriac deploy --fleet', () => {
     expect(out).toContain('web2: untouched; not begun: interrupted');
   });
 
-  test('a dry run changes no host', async () => {
+  test('a dry run changes no host, and ends with 3 while one of them would be changed', async () => {
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--dry-run']);
-    expect([code, deployed()]).toEqual([0, []]);
+    expect([code, deployed()]).toEqual([3, []]);
+    expect(out).toContain('web2: untouched; dry run: something to change');
     expect(out).toContain('3 hosts: 3 untouched.');
+    const json = await run(['deploy', '--fleet', 'FILE', '--dry-run', '--json']);
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.out)).toMatchObject({ dryRun: true, exitCode: 3, ok: true });
+
+    hosts.web1 = idleWorker();
+    const last = await run([...idly, '--dry-run']);
+    expect(last.code, last.out).toBe(3);
+    expect(last.out).toContain('web1: untouched; dry run: nothing to change');
+    expect(last.out).toContain('web2: untouched; dry run: something to change');
+  });
+
+  test('a dry run ends with 0 if no host would be changed', async () => {
+    hosts = { web1: idleWorker(), web2: idleWorker() };
+    const { code, out } = await run([...idly, '--dry-run', '--json']);
+    expect(code, out).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ dryRun: true, exitCode: 0, ok: true });
+  });
+
+  test('a dry run ends with 1 if a host cannot be asked, whatever it found on others', async () => {
+    hosts.web2 = unreachable();
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--dry-run']);
+    expect(code).toBe(1);
+    expect(out).toContain('web1: untouched; dry run: something to change');
+    expect(out).toContain('web2: untouched; the dry run failed');
   });
 
   test.each([
