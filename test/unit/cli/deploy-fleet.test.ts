@@ -5,6 +5,7 @@ import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { runCommand } from '../../../src/cli/celeriac.ts';
+import type { UnitFact } from '../../../src/model/facts.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
 import { idleWorker, worker } from './worker-host.ts';
@@ -18,7 +19,7 @@ writeFileSync(key, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o
 function broken(): TerminalHost {
   const host = worker();
   host.apply = async () => {
-    host.answers.unit = unitFact({ activeState: 'failed' });
+    host.answers.unit = stopped();
     return { transaction, result: 'committed', steps: [] };
   };
   return host;
@@ -34,6 +35,8 @@ function unreachable(): TerminalHost {
   });
   return host;
 }
+
+const stopped = () => unitFact({ activeState: 'failed' });
 
 let hosts: Record<string, TerminalHost>;
 let interrupt: AbortController;
@@ -162,6 +165,54 @@ describe('celeriac deploy --fleet', () => {
     const { err } = await run(['deploy', '--fleet', 'FILE', ...words]);
     expect(logins.slice(0, 3)).toEqual(['deploy@web1', 'deploy@web2', 'deploy@web3']);
     expect(err.match(/commit: [0-9a-f]{40}, which is checked out/g)).toHaveLength(1);
+  });
+
+  test('verifies over a fresh connection what it has changed, and over the same one what it has not', async () => {
+    hosts.web2 = idleWorker();
+    const { code, out } = await run(idly);
+    expect([code, deployed()]).toEqual([0, ['web1', 'web3']]);
+    expect(logins).toEqual([1, 1, 2, 3, 3].map((number) => `deploy@web${number}`));
+    expect(out).toContain('web2: Healthy');
+    expect(out).toContain('web2: deployed and confirmed; nothing to change');
+  });
+
+  test('asks a worker once whether it takes its messages, unless it was started again since', async () => {
+    const idle = idleWorker();
+    const restarted = idleWorker();
+    const { agent } = restarted;
+    const look = agent.look.bind(agent);
+    let looks = 0;
+    agent.look = async (query) => {
+      const facts = await look(query);
+      if (!('unit' in facts)) return facts;
+      looks += 1;
+      const properties = { ...(facts.unit as UnitFact).properties, InvocationID: `run ${looks}` };
+      return { ...facts, unit: { ...(facts.unit as UnitFact), properties } };
+    };
+    Object.defineProperty(restarted, 'agent', { get: () => agent });
+    hosts = { web1: idle, web2: restarted };
+    expect((await run(idly)).code).toBe(0);
+    const asked = [idle, restarted].map((each) => each.asked.filter((one) => one === 'consuming'));
+    expect(asked.map(({ length }) => length)).toEqual([1, 2]);
+  });
+
+  test('a host with nothing to change that is not healthy has failed, and is not taken back', async () => {
+    const { web1, web2, web3 } = { web1: worker(), web2: idleWorker(), web3: worker() };
+    hosts = { web1, web2, web3 };
+    // It stops between the look of the deploy and that of the verification.
+    const { agent } = web2;
+    const look = agent.look.bind(agent);
+    let looks = 0;
+    agent.look = async (query) => {
+      const facts = await look(query);
+      looks += 'unit' in query ? 1 : 0;
+      return looks < 2 || !('unit' in query) ? facts : { ...facts, unit: stopped() };
+    };
+    Object.defineProperty(web2, 'agent', { get: () => agent });
+    const { code, out } = await run(idly);
+    expect([code, deployed(), undone()]).toEqual([1, ['web1'], []]);
+    expect(out).toContain('web2: untouched; it failed before a change');
+    expect(out).toContain('web3: untouched; not begun: web2 had failed');
   });
 
   test('--json prints the end of every host, and nothing else, to stdout', async () => {
