@@ -90,12 +90,19 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   const hostOf = (host: string) =>
     new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
   const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
+  const pending = new Set<string>();
   const end = await rollOut(options, {
-    deploy: (host) => hostOf(host).deploy(),
+    deploy: async (host) => {
+      const each = hostOf(host);
+      const ended = await each.deploy();
+      if (each.isPending) pending.add(host);
+      return ended;
+    },
     takeBack: (host, transaction) => hostOf(host).takeBack(transaction),
   });
-  tell(end, flags, terminal);
-  return interrupted.aborted ? exitCodes.interrupted : codeOf(end);
+  const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, pending.size > 0);
+  tell(end, code, flags, terminal);
+  return code;
 }
 
 /** The commit for each host, before the first: what is checked out may change while the rollout runs. */
@@ -117,17 +124,20 @@ async function commitsOf(
   return shas;
 }
 
-function tell(end: RolloutEnd, flags: GivenFlags, terminal: Terminal): void {
+function tell(end: RolloutEnd, exitCode: ExitCode, flags: GivenFlags, terminal: Terminal): void {
   const { hosts, ok } = end;
   if (flags.get('json') === 'true') {
-    terminal.out(`${JSON.stringify({ command: 'deploy', ok, hosts }, null, 2)}\n`);
+    const dryRun = flags.get('dry-run') === 'true';
+    const document = { command: 'deploy', dryRun, exitCode, ok, hosts };
+    terminal.out(`${JSON.stringify(document, null, 2)}\n`);
     return;
   }
   terminal.out(`${[...fleetLines(hosts), describeFleet(hosts)].join('\n')}\n`);
 }
 
-function codeOf({ ok, hosts }: RolloutEnd): ExitCode {
-  if (ok) return exitCodes.done;
+/** `pending`: a dry run found something to change on a host. */
+function codeOf({ ok, hosts }: RolloutEnd, pending: boolean): ExitCode {
+  if (ok) return pending ? exitCodes.found : exitCodes.done;
   const states = hosts.map(({ state }) => state);
   const isBack = states.includes('taken-back') && !states.includes('unknown');
   return isBack ? exitCodes.back : exitCodes.host;
@@ -147,6 +157,7 @@ class HostOfFleet {
   readonly #tools: CommandTools;
   readonly #fleet: Fleet;
   readonly #sha: string;
+  #isPending = false;
 
   constructor({ fleet, host, sha }: Rolled, flags: GivenFlags, tools: CommandTools) {
     this.#fleet = fleet;
@@ -166,6 +177,11 @@ class HostOfFleet {
     this.#tools = { ...tools, terminal };
   }
 
+  /** A dry run found something to change. */
+  get isPending(): boolean {
+    return this.#isPending;
+  }
+
   async deploy(): Promise<DeployEnd> {
     let run: TerminalAction<'deploy-worker'> | undefined;
     let gate: TerminalAction<'verify'> | undefined;
@@ -178,7 +194,8 @@ class HostOfFleet {
     } catch (error) {
       this.#say(error);
     }
-    const isWell = code === exitCodes.done || (code === exitCodes.found && run?.dryRun === true);
+    this.#isPending = code === exitCodes.found && run?.dryRun === true;
+    const isWell = code === exitCodes.done || this.#isPending;
     const results = ['committed', 'undone', 'undo-failed'] as const;
     const result = results.find((each) => each === run?.outputOf('result')) ?? null;
     const wentBack = result === 'committed' && code === exitCodes.back;
@@ -196,6 +213,10 @@ class HostOfFleet {
       confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
       rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
     });
+    if (isWell && run?.dryRun === true) {
+      const found = this.#isPending ? 'something to change' : 'nothing to change';
+      return { ...end, why: `dry run: ${found}`, transaction };
+    }
     // Whoever interrupts is told how far the host is.
     if (code !== null || !aborted || run === undefined) {
       return { ...end, transaction };

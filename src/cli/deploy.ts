@@ -43,7 +43,7 @@ export const deploy: Command = {
       'the host could not be reached, or the transaction failed and was undone; with --verify: or the release could not be rolled back',
     [exitCodes.usage]: 'invalid usage, or the unit does not allow it; nothing was changed',
     [exitCodes.found]:
-      'a dry run found something to change; with --verify: not healthy, and there was nothing to deploy',
+      'a dry run found something to change, with --fleet on at least one host; with --verify: not healthy, and there was nothing to deploy',
     [exitCodes.back]: 'with --verify: not healthy, or not confirmed in time, and rolled back',
     [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
   },

@@ -4,7 +4,7 @@ import type { Agent } from '../ports/agent.ts';
 import { renderFailure } from '../report/failure.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import { rollBackTo } from '../use-case/roll-back.ts';
-import { verifyWorker } from '../use-case/verify-worker.ts';
+import { verifyOver, verifyWorker } from '../use-case/verify-worker.ts';
 import type { CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import type { GivenFlags } from './flags.ts';
@@ -34,7 +34,8 @@ export const prepareGate = (
 };
 
 /**
- * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does.
+ * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does. Where
+ * nothing was changed, a fresh connection would prove no more than the one that is there.
  *
  * @throws ConfigError, HostError; GateError when nothing had been deployed
  */
@@ -43,14 +44,19 @@ export async function deployAndVerify(
   gate: Gate,
   { interrupted }: CommandTools,
 ): Promise<ExitCode> {
-  const { plan, outcome } = await deployWorker(run);
+  const { plan, outcome } = await deployWorker(run, async (agent, deployed) => {
+    if (deployed.outcome === null && !run.dryRun) {
+      await verifyOver(agent, gate, { consumes: deployed.consumes });
+    }
+  });
   if (run.dryRun) return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
+  if (outcome === null) return exitCodes.done;
   try {
     await verifyWorker(gate);
     return exitCodes.done;
   } catch (error) {
     // Whoever interrupts leaves the release to its timer, as the message says.
-    if (outcome === null || interrupted.aborted) throw error;
+    if (interrupted.aborted) throw error;
     run.note(renderFailure(error, { action: 'verify', host: run.inputs.host }).message);
     await using agent = await run.openAgent();
     const { unit } = run.inputs;

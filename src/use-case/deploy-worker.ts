@@ -2,6 +2,7 @@ import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';
+import type { Agent } from '../ports/agent.ts';
 import { carryOut } from './carry-out.ts';
 import { planAndLook } from './look-at-consuming.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
@@ -17,22 +18,28 @@ export interface Deployed {
   readonly plan: Plan;
   /** `null`: nothing was applied. */
   readonly outcome: Outcome | null;
+  /** Which run of the unit said that it takes its messages; absent: none did, or was asked. */
+  readonly consumes?: string;
 }
 
 /**
  * Gives the host its worker, in one transaction that becomes a release; then settles the jobs that the
  * restart left behind, in another.
  *
+ * @param then what is done over the same connection, before it is closed
  * @throws ConfigError, HostError when the release was not made; what becomes of the jobs changes nothing
  */
-export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<Deployed> {
+export async function deployWorker(
+  run: ActionRun<'deploy-worker'>,
+  then: (agent: Agent, deployed: Deployed) => Promise<void> = async () => {},
+): Promise<Deployed> {
   const { inputs } = run;
   const desired = deployWorkerDesired(inputs, supportModuleText(), run.meta().holder);
   const { unit } = desired;
   await using agent = await run.openAgent();
   const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
   const code = await openRunCode(desired.release, facts.release, run.meta().sha);
-  const plan = await planAndLook(agent, facts, desired, code.offer);
+  const { plan, consuming } = await planAndLook(agent, facts, desired, code.offer);
   await refuseEnvironment(agent, plan);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const tell = (done: Outcome | null) => tellRestart(agent, plan, done);
@@ -40,5 +47,12 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<Dep
   const about = { subject: unit, unit, release, tell, begin };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
   await settleAbandoned(run, agent, { plan, outcome }, desired);
-  return { plan, outcome };
+  const invocation = facts.unit.properties.InvocationID;
+  const deployed = {
+    plan,
+    outcome,
+    ...(consuming?.kind === 'consumes' && invocation !== undefined && { consumes: invocation }),
+  };
+  await then(agent, deployed);
+  return deployed;
 }

@@ -2,11 +2,18 @@ import { appProcessOf } from '../celery/app-process.ts';
 import { consumingQuery } from '../celery/consuming.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import type { ConsumingFact } from '../model/facts.ts';
 import type { Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import type { DeployWorkerFacts } from '../plan/deploy/look.ts';
 import { planDeployWorker } from '../plan/deploy-worker.ts';
 import type { Agent } from '../ports/agent.ts';
+
+/** A plan, and the answer of the worker that it was made by; absent: it was not asked. */
+export interface PlanByAnswer {
+  readonly plan: Plan;
+  readonly consuming?: ConsumingFact;
+}
 
 /**
  * The plan for a worker, which is also asked whether it takes its messages if the plan would leave it
@@ -19,11 +26,12 @@ export async function planAndLook(
   facts: DeployWorkerFacts,
   desired: DeployWorkerDesired,
   offer: CodeOffer | null,
-): Promise<Plan> {
+): Promise<PlanByAnswer> {
   const plan = planDeployWorker(facts, desired, offer);
-  if (plan.operations.some(({ op }) => op === 'start-unit')) return plan;
+  if (plan.operations.some(({ op }) => op === 'start-unit')) return { plan };
   const more = await lookAtConsuming(agent, facts, desired);
-  return more === null ? plan : planDeployWorker({ ...facts, ...more }, desired, offer);
+  if (more === null) return { plan };
+  return { plan: planDeployWorker({ ...facts, ...more }, desired, offer), ...more };
 }
 
 /** `null`: the unit does not show how to ask, or does not run. */
@@ -31,7 +39,7 @@ async function lookAtConsuming(
   agent: Pick<Agent, 'look'>,
   { unit, host }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
-): Promise<Pick<DeployWorkerFacts, 'consuming'> | null> {
+): Promise<{ readonly consuming: ConsumingFact } | null> {
   const app = appProcessOf(unit, {
     app: desired.app,
     supportDirectory: desired.supportDirectory,

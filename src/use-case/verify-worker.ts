@@ -1,4 +1,4 @@
-import { readVerifyDesired } from '../config/verify-desired.ts';
+import { readVerifyDesired, type VerifyDesired } from '../config/verify-desired.ts';
 import { HostError } from '../model/errors.ts';
 import type { ReleasesFact } from '../model/facts.ts';
 import type { EpochSeconds } from '../model/units.ts';
@@ -23,16 +23,39 @@ import { gatherReport } from './verify-report.ts';
  * @throws GateError when a check failed, or nothing is proven
  */
 export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
-  const { reporter } = run;
   if (run.inputs.mode === 'soak') return soakWorker(run);
+  // Before the login: they may be invalid.
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
+  await verifyOver(agent, run, { desired });
+}
+
+/** What is known before a verification. */
+interface Known {
+  /** Read from the inputs. */
+  readonly desired?: VerifyDesired;
+  /** The run of the unit that has just said that it takes its messages. */
+  readonly consumes?: string | undefined;
+}
+
+/**
+ * The same over a connection that is there.
+ *
+ * @throws GateError when a check failed, or nothing is proven
+ */
+export async function verifyOver(
+  agent: Agent,
+  run: ActionRun<'verify'>,
+  { desired = readVerifyDesired(run.inputs), consumes }: Known = {},
+): Promise<void> {
+  const { reporter } = run;
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
     pause: (pause: Pause) => run.pause(pause),
     findStrays: straysOf,
     findStuckRows: (since: EpochSeconds | null) => searchStuckRows(agent, run.inputs, since),
+    ...(consumes !== undefined && { consumes }),
   };
   const { verdict, evidence } = await reporter.group('verify: working on the host', () =>
     verifyHost(ports, desired),

@@ -95,7 +95,11 @@ def _start_service(
 
 
 class Feed:
-    """Writes a payload to a command's stdin as fast as the command reads it."""
+    """Writes a payload to a command's stdin as fast as the command reads it.
+
+    Whoever watches the pipe closes it once it no longer does: epoll would report a duplicate of a
+    closed descriptor for ever.
+    """
 
     def __init__(self, pipe: Any, payload: bytes) -> None:
         self.pipe = pipe
@@ -107,8 +111,6 @@ class Feed:
             self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]
         except BrokenPipeError:
             self.left = self.left[:0]
-        if not self.left:
-            pipe.close()
         return bool(self.left)
 
 

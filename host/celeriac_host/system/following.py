@@ -160,6 +160,8 @@ def follow(
                 for key, _ in selector.select(SLICE_SECONDS):
                     if not key.data(key.fileobj):
                         selector.unregister(key.fileobj)
+                        if key.events == selectors.EVENT_WRITE:
+                            process.stdin.close()
         lines.end()
     finally:
         os.close(answers)

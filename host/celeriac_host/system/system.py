@@ -253,6 +253,8 @@ class System:
                 for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):
                     if not key.data(key.fileobj):
                         selector.unregister(key.fileobj)
+                        if key.events == selectors.EVENT_WRITE:
+                            process.stdin.close()
 
 
 class _Output:

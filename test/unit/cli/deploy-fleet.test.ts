@@ -5,9 +5,10 @@ import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { runCommand } from '../../../src/cli/celeriac.ts';
+import type { UnitFact } from '../../../src/model/facts.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
-import { worker } from './worker-host.ts';
+import { idleWorker, worker } from './worker-host.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-fleet-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -18,11 +19,24 @@ writeFileSync(key, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o
 function broken(): TerminalHost {
   const host = worker();
   host.apply = async () => {
-    host.answers.unit = unitFact({ activeState: 'failed' });
+    host.answers.unit = stopped();
     return { transaction, result: 'committed', steps: [] };
   };
   return host;
 }
+
+/** Loses every connection at the first question. */
+function unreachable(): TerminalHost {
+  const host = worker();
+  Object.defineProperty(host, 'agent', {
+    get: () => {
+      throw closed();
+    },
+  });
+  return host;
+}
+
+const stopped = () => unitFact({ activeState: 'failed' });
 
 let hosts: Record<string, TerminalHost>;
 let interrupt: AbortController;
@@ -72,6 +86,8 @@ async function run(words: readonly string[], rollout = '{ max-parallel: 1 }') {
   const code = await runCommand([command, ...rest, ...login], tools);
   return { code, out, err };
 }
+
+const idly = ['deploy', '--fleet', 'FILE', '--concurrency', '1'];
 
 const deployed = () =>
   Object.entries(hosts).flatMap(([name, { applied }]) => (applied.length > 0 ? [name] : []));
@@ -151,6 +167,54 @@ describe('celeriac deploy --fleet', () => {
     expect(err.match(/commit: [0-9a-f]{40}, which is checked out/g)).toHaveLength(1);
   });
 
+  test('verifies over a fresh connection what it has changed, and over the same one what it has not', async () => {
+    hosts.web2 = idleWorker();
+    const { code, out } = await run(idly);
+    expect([code, deployed()]).toEqual([0, ['web1', 'web3']]);
+    expect(logins).toEqual([1, 1, 2, 3, 3].map((number) => `deploy@web${number}`));
+    expect(out).toContain('web2: Healthy');
+    expect(out).toContain('web2: deployed and confirmed; nothing to change');
+  });
+
+  test('asks a worker once whether it takes its messages, unless it was started again since', async () => {
+    const idle = idleWorker();
+    const restarted = idleWorker();
+    const { agent } = restarted;
+    const look = agent.look.bind(agent);
+    let looks = 0;
+    agent.look = async (query) => {
+      const facts = await look(query);
+      if (!('unit' in facts)) return facts;
+      looks += 1;
+      const properties = { ...(facts.unit as UnitFact).properties, InvocationID: `run ${looks}` };
+      return { ...facts, unit: { ...(facts.unit as UnitFact), properties } };
+    };
+    Object.defineProperty(restarted, 'agent', { get: () => agent });
+    hosts = { web1: idle, web2: restarted };
+    expect((await run(idly)).code).toBe(0);
+    const asked = [idle, restarted].map((each) => each.asked.filter((one) => one === 'consuming'));
+    expect(asked.map(({ length }) => length)).toEqual([1, 2]);
+  });
+
+  test('a host with nothing to change that is not healthy has failed, and is not taken back', async () => {
+    const { web1, web2, web3 } = { web1: worker(), web2: idleWorker(), web3: worker() };
+    hosts = { web1, web2, web3 };
+    // It stops between the look of the deploy and that of the verification.
+    const { agent } = web2;
+    const look = agent.look.bind(agent);
+    let looks = 0;
+    agent.look = async (query) => {
+      const facts = await look(query);
+      looks += 'unit' in query ? 1 : 0;
+      return looks < 2 || !('unit' in query) ? facts : { ...facts, unit: stopped() };
+    };
+    Object.defineProperty(web2, 'agent', { get: () => agent });
+    const { code, out } = await run(idly);
+    expect([code, deployed(), undone()]).toEqual([1, ['web1'], []]);
+    expect(out).toContain('web2: untouched; it failed before a change');
+    expect(out).toContain('web3: untouched; not begun: web2 had failed');
+  });
+
   test('--json prints the end of every host, and nothing else, to stdout', async () => {
     hosts.web1 = broken();
     const { code, out, err } = await run(['deploy', '--fleet', 'FILE', '--json']);
@@ -184,10 +248,35 @@ describe('celeriac deploy --fleet', () => {
     expect(out).toContain('web2: untouched; not begun: interrupted');
   });
 
-  test('a dry run changes no host', async () => {
+  test('a dry run changes no host, and ends with 3 while one of them would be changed', async () => {
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--dry-run']);
-    expect([code, deployed()]).toEqual([0, []]);
+    expect([code, deployed()]).toEqual([3, []]);
+    expect(out).toContain('web2: untouched; dry run: something to change');
     expect(out).toContain('3 hosts: 3 untouched.');
+    const json = await run(['deploy', '--fleet', 'FILE', '--dry-run', '--json']);
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.out)).toMatchObject({ dryRun: true, exitCode: 3, ok: true });
+
+    hosts.web1 = idleWorker();
+    const last = await run([...idly, '--dry-run']);
+    expect(last.code, last.out).toBe(3);
+    expect(last.out).toContain('web1: untouched; dry run: nothing to change');
+    expect(last.out).toContain('web2: untouched; dry run: something to change');
+  });
+
+  test('a dry run ends with 0 if no host would be changed', async () => {
+    hosts = { web1: idleWorker(), web2: idleWorker() };
+    const { code, out } = await run([...idly, '--dry-run', '--json']);
+    expect(code, out).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ dryRun: true, exitCode: 0, ok: true });
+  });
+
+  test('a dry run ends with 1 if a host cannot be asked, whatever it found on others', async () => {
+    hosts.web2 = unreachable();
+    const { code, out } = await run(['deploy', '--fleet', 'FILE', '--dry-run']);
+    expect(code).toBe(1);
+    expect(out).toContain('web1: untouched; dry run: something to change');
+    expect(out).toContain('web2: untouched; the dry run failed');
   });
 
   test.each([

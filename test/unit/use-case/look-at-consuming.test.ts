@@ -27,7 +27,7 @@ async function deploy(facts: DeployWorkerFacts, consuming: ConsumingFact) {
       return { consuming } as unknown as FactsFor<Query>;
     },
   };
-  const plan = await planAndLook(agent, facts, desired, null);
+  const { plan } = await planAndLook(agent, facts, desired, null);
   return { asked, plan, ops: plan.operations.map(({ op }) => op) };
 }
 
