@@ -20,6 +20,8 @@ export interface BundleOptions {
   /** Called with the running process, e.g. to kill it. */
   readonly onStart?: (child: ReturnType<typeof spawn>) => void;
   readonly onLog?: (text: string) => void;
+  /** The checkout whose bundle runs; absent: this one. */
+  readonly root?: string;
 }
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
@@ -44,25 +46,29 @@ async function runIn(
 ): Promise<BundleRun> {
   const files = { output: join(folder, 'output'), summary: join(folder, 'summary') };
   await Promise.all(Object.values(files).map((file) => writeFile(file, '')));
-  const child = spawn(process.execPath, [join(root, 'actions', action, 'dist/index.js')], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: process.env.PATH,
-      HOME: folder,
-      RUNNER_TEMP: folder,
-      GITHUB_WORKSPACE: folder,
-      GITHUB_OUTPUT: files.output,
-      GITHUB_STEP_SUMMARY: files.summary,
-      GITHUB_STATE: join(folder, 'state'),
-      GITHUB_SERVER_URL: 'https://forge.test',
-      GITHUB_REPOSITORY: 'someone/slideshow',
-      GITHUB_RUN_ID: '4711',
-      GITHUB_SHA: '0123456789abcdef0123456789abcdef01234567',
-      ...inputEnvironment(inputs),
-      ...options.env,
+  const child = spawn(
+    process.execPath,
+    [join(options.root ?? root, 'actions', action, 'dist/index.js')],
+    {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder,
+        RUNNER_TEMP: folder,
+        GITHUB_WORKSPACE: folder,
+        GITHUB_OUTPUT: files.output,
+        GITHUB_STEP_SUMMARY: files.summary,
+        GITHUB_STATE: join(folder, 'state'),
+        GITHUB_SERVER_URL: 'https://forge.test',
+        GITHUB_REPOSITORY: 'someone/slideshow',
+        GITHUB_RUN_ID: '4711',
+        GITHUB_SHA: '0123456789abcdef0123456789abcdef01234567',
+        ...inputEnvironment(inputs),
+        ...options.env,
+      },
     },
-  });
+  );
   options.onStart?.(child);
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
