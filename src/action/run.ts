@@ -25,7 +25,7 @@ import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/pl
 import { isNews, renderProbes } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
-import { FirstLook } from '../use-case/first-look.ts';
+import { FirstLook, withPast } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 import { KeptPlan } from './kept-plan.ts';
@@ -172,7 +172,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     kept.of({ host, dryRun: this.dryRun, secrets: this.secrets });
   }
 
-  async openAgent(): Promise<Agent> {
+  async openAgent(first?: FactQuery): Promise<Agent> {
     const host = this.#host;
     this.#agent = await openAgent(
       {
@@ -188,6 +188,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
         policy: { connectTimeout: host['connect-timeout'] },
         program: hostProgram,
         kind: host.agent,
+        first: first && withPast(first),
       },
       (note) => this.reporter.info(note),
     );

@@ -20,7 +20,7 @@ import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
 import { soakWorker } from './soak-worker.ts';
 import { straysOf } from './strays-of.ts';
-import { verifyHost } from './verify-host.ts';
+import { verifyHost, verifyQuery } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
   if (run.inputs.mode === 'soak') return soakWorker(run);
   const desired = readVerifyDesired(run.inputs);
-  await using agent = await run.openAgent();
+  await using agent = await run.openAgent(verifyQuery(desired));
   const ports = {
     agent: lookThrough(run, agent),
     onProgress: run.onProgress(),
