@@ -11,6 +11,7 @@ import type { Inputs } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
+import type { FactQuery } from '../model/facts.ts';
 import type { Agent } from '../ports/agent.ts';
 
 /** Read before the others: their values may be in this file. */
@@ -64,12 +65,14 @@ function readFleet(
 /**
  * Connects to the host, and starts the agent there.
  *
+ * @param first what the first look will ask
  * @throws ConfigError, HostError
  */
 export function openHost(
   host: Omit<HostValues, 'lock-timeout' | 'fleet-file' | 'dry-run'>,
   policy: Partial<ConnectPolicy>,
   onNote: OnNote,
+  first?: FactQuery,
 ): Promise<Agent> {
   return openAgent(
     {
@@ -85,6 +88,7 @@ export function openHost(
       policy,
       program: hostProgram,
       kind: host.agent,
+      first,
     },
     onNote,
   );

@@ -20,7 +20,7 @@ import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/pl
 import { isNews, renderProbes } from '../report/probe-progress.ts';
 import { renderProgress } from '../report/progress.ts';
 import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
-import { FirstLook } from '../use-case/first-look.ts';
+import { FirstLook, withPast } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 import { delivered, given, givenSecrets, openHost, readFleetValues, runAddress } from './given.ts';
@@ -146,10 +146,11 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.reporter.attempt('the state for the post step', save);
   }
 
-  async openAgent(): Promise<Agent> {
+  async openAgent(first?: FactQuery): Promise<Agent> {
     const host = this.#host;
     const policy = { connectTimeout: host['connect-timeout'] };
-    this.#agent = await openHost(host, policy, (note) => this.reporter.info(note));
+    const onNote = (note: string) => this.reporter.info(note);
+    this.#agent = await openHost(host, policy, onNote, first && withPast(first));
     this.#kept.lookedBy(this.#agent);
     return this.#agent;
   }

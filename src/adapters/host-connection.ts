@@ -13,7 +13,7 @@ export interface HostChannel {
     event: 'close',
     listener: (code: number | null | undefined, signal: string | undefined) => void,
   ): unknown;
-  write(data: string | Buffer): unknown;
+  write(data: string | Uint8Array): unknown;
   end(): unknown;
 }
 
@@ -23,8 +23,8 @@ export interface HostConnection {
   readonly handshakes: number;
   readonly execs: number;
   readonly connectSeconds: Seconds;
-  /** Starts a shell command. @throws HostError */
-  exec(command: string, step: string): Promise<HostChannel>;
+  /** Starts a shell command, with this as the beginning of what it reads. @throws HostError */
+  exec(command: string, step: string, input?: Uint8Array): Promise<HostChannel>;
   /** Calls back once when the connection is lost without having been closed. */
   onLost(listener: (reason: string) => void): void;
   lostError(step: string, reason: string): HostError;

@@ -24,12 +24,16 @@ export class LocalConnection implements HostConnection {
     return this.#children.length;
   }
 
-  exec(command: string, step: string): Promise<HostChannel> {
+  exec(command: string, step: string, input?: Uint8Array): Promise<HostChannel> {
     // In its own session: Ctrl+C reaches only this process, which then ends the agent.
     const child = spawn('/bin/sh', ['-c', command], { detached: true });
     this.#children.push(child);
     return new Promise((resolve, reject) => {
-      child.once('spawn', () => resolve(new LocalChannel(child)));
+      child.once('spawn', () => {
+        const channel = new LocalChannel(child);
+        if (input !== undefined) channel.write(input);
+        resolve(channel);
+      });
       child.once('error', (error) => {
         reject(
           new HostError(`The agent could not be started: ${error.message}.`, {
@@ -99,7 +103,7 @@ class LocalChannel implements HostChannel {
     source?.on(event, listener as (...args: unknown[]) => void);
   }
 
-  write(data: string | Buffer): void {
+  write(data: string | Uint8Array): void {
     this.#child.stdin?.write(data);
   }
 

@@ -6,14 +6,14 @@ import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Reporter } from '../ports/reporter.ts';
 import { reportFiles } from '../report/page/page.ts';
-import { FirstLook } from '../use-case/first-look.ts';
+import { FirstLook, withPast } from '../use-case/first-look.ts';
 import type { ActionRun } from '../use-case/run.ts';
 import { TerminalRun, type TerminalRunOptions } from './terminal-run.ts';
 
 export interface TerminalActionOptions<Name extends ActionName> extends TerminalRunOptions {
   readonly action: Name;
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
-  readonly connect: () => Promise<Agent>;
+  readonly connect: (first?: FactQuery) => Promise<Agent>;
   readonly acknowledges: boolean;
 }
 
@@ -26,7 +26,7 @@ export class TerminalAction<Name extends ActionName>
   readonly secrets: readonly string[];
   readonly reporter: Reporter;
   readonly #json: boolean;
-  readonly #connect: () => Promise<Agent>;
+  readonly #connect: (first?: FactQuery) => Promise<Agent>;
   readonly #first: FirstLook;
   readonly #outputs = new Map<string, string>();
   #report: string | null = null;
@@ -75,8 +75,8 @@ export class TerminalAction<Name extends ActionName>
     });
   }
 
-  openAgent(): Promise<Agent> {
-    return this.#connect();
+  openAgent(first?: FactQuery): Promise<Agent> {
+    return this.#connect(first && withPast(first));
   }
 
   override look<const Query extends FactQuery>(

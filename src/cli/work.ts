@@ -69,8 +69,8 @@ export function prepareRun<Name extends ActionName>(
       document: document ?? new RunDocument({ command: work.command, host, dryRun }),
     }),
     interrupted,
-    connect: async () => {
-      const agent = await openHost(connectionOf(flags, inputs, person), tools);
+    connect: async (first) => {
+      const agent = await openHost(connectionOf(flags, inputs, person), tools, first);
       interrupted.addEventListener('abort', () => void agent.close());
       return agent;
     },

@@ -36,8 +36,9 @@ export async function deployWorker(
   const { inputs } = run;
   const desired = deployWorkerDesired(inputs, supportModuleText(), run.meta().holder);
   const { unit } = desired;
-  await using agent = await run.openAgent();
-  const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
+  const query = deployWorkerQuery(desired);
+  await using agent = await run.openAgent(query);
+  const facts = await lookAtPrograms(agent, await run.look(agent, query));
   const code = await openRunCode(desired.release, facts.release, run.meta().sha);
   const { plan, consuming } = await planAndLook(agent, facts, desired, code.offer);
   await refuseEnvironment(agent, plan);

@@ -22,6 +22,9 @@ export interface FirstLookTools {
   delivered(): Promise<void>;
 }
 
+/** What the first look asks besides what it is asked for. */
+export const withPast = <const Query extends FactQuery>(query: Query) => ({ past: {}, ...query });
+
 /** Looks at a host; the first look also tells what happened there, and finishes what was left unfinished. */
 export class FirstLook {
   readonly #tools: FirstLookTools;
@@ -46,7 +49,7 @@ export class FirstLook {
   async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
     if (this.#past !== null) return agent.look(query);
     const { action, dryRun, acknowledges, tell, delivered } = this.#tools;
-    const facts = await agent.look({ past: {}, ...query });
+    const facts = await agent.look(withPast(query));
     const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
     this.#past = past;
     // A verification judges the host as it finds it.

@@ -15,8 +15,9 @@ export async function provisionHost(run: ActionRun<'provision'>): Promise<Plan> 
     sizeBytes: run.inputs['swap-size'],
     swappiness: run.inputs.swappiness,
   };
-  await using agent = await run.openAgent();
-  const facts = await run.look(agent, provisionQuery(desired));
+  const query = provisionQuery(desired);
+  await using agent = await run.openAgent(query);
+  const facts = await run.look(agent, query);
   const plan = planProvision(facts, desired);
   await carryOut(run, agent, plan, { subject: desired.path });
   return plan;

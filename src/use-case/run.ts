@@ -65,8 +65,12 @@ export interface ActionRun<Name extends ActionName> extends Run {
   readonly reporter: Reporter;
   /** Values of the inputs that are secret. */
   readonly secrets: readonly string[];
-  /** One connection, one exec. Close it (`await using`) before the action ends. */
-  openAgent(): Promise<Agent>;
+  /**
+   * One connection, one exec. Close it (`await using`) before the action ends.
+   *
+   * @param first what the first look asks, which then needs no round trip of its own
+   */
+  openAgent(first?: FactQuery): Promise<Agent>;
   /** The facts of the host. What an earlier run left unfinished is undone first, and reported. */
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
   /**

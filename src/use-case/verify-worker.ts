@@ -14,7 +14,7 @@ import type { ActionRun, Pause } from './run.ts';
 import { soakWorker } from './soak-worker.ts';
 import { straysOf } from './strays-of.ts';
 import { searchStuckRows } from './stuck-in-app.ts';
-import { type Verification, verifyHost } from './verify-host.ts';
+import { type Verification, verifyHost, verifyQuery } from './verify-host.ts';
 import { gatherReport } from './verify-report.ts';
 
 /**
@@ -26,7 +26,7 @@ export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   if (run.inputs.mode === 'soak') return soakWorker(run);
   // Before the login: they may be invalid.
   const desired = readVerifyDesired(run.inputs);
-  await using agent = await run.openAgent();
+  await using agent = await run.openAgent(verifyQuery(desired));
   await verifyOver(agent, run, { desired });
 }
 

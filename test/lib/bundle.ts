@@ -22,6 +22,8 @@ export interface BundleOptions {
   /** Called with the running process, e.g. to kill it. */
   readonly onStart?: (child: ReturnType<typeof spawn>) => void;
   readonly onLog?: (text: string) => void;
+  /** The checkout whose bundle runs; absent: this one. */
+  readonly root?: string;
 }
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
@@ -30,7 +32,8 @@ export async function runBundle(
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {
-  return await runProgram(join(root, 'actions', action, 'dist/index.js'), inputs, options);
+  const program = join(options.root ?? root, 'actions', action, 'dist/index.js');
+  return await runProgram(program, inputs, options);
 }
 
 /** Executes the post step of an action after a run of it, as a runner does at the end of the job. */

@@ -27,7 +27,27 @@ import { type AskOptions, PendingAsk } from './pending-ask.ts';
 export interface LinkOptions {
   readonly helloLimit: Seconds;
   readonly kind: AgentKind;
+  /** Was sent with the agent, as `requestLine` makes it; answered after the hello. */
+  readonly first?: FirstAsk | undefined;
 }
+
+export interface FirstAsk {
+  readonly message: Request;
+  readonly step: string;
+  readonly options: AskOptions;
+}
+
+type Request = Readonly<Record<string, unknown>>;
+
+const FIRST_ID = 1;
+
+/** One line of the protocol. */
+function requestLine(message: Request, id: number): string {
+  return `${JSON.stringify({ id, protocol: PROTOCOL, ...message })}\n`;
+}
+
+/** The request that is sent with the agent. */
+export const firstLine = ({ message }: FirstAsk): string => requestLine(message, FIRST_ID);
 
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
@@ -39,7 +59,7 @@ export class AgentLink {
   readonly #kind: AgentKind;
   readonly #lines = new LineSplitter();
   readonly #pending = new Map<number, PendingAsk>();
-  readonly #ended: Promise<void>;
+  readonly #first: FirstAsk | null;
   readonly #greet: (hello: Hello) => void;
   readonly #refuse: (error: Error) => void;
   readonly #helloTimer: NodeJS.Timeout;
@@ -54,7 +74,8 @@ export class AgentLink {
   sent = 0;
   received = 0;
 
-  constructor(connection: HostConnection, channel: HostChannel, { helloLimit, kind }: LinkOptions) {
+  constructor(connection: HostConnection, channel: HostChannel, options: LinkOptions) {
+    const { helloLimit, kind, first } = options;
     this.#connection = connection;
     this.#kind = kind;
     this.#channel = channel;
@@ -62,9 +83,11 @@ export class AgentLink {
     this.hello = hello.promise;
     this.#greet = hello.resolve;
     this.#refuse = hello.reject;
-    const ended = Promise.withResolvers<void>();
-    this.#ended = ended.promise;
-
+    this.#first = first ?? null;
+    if (first !== undefined) {
+      this.#lastId = FIRST_ID;
+      this.sent = 1;
+    }
     this.#helloTimer = setTimeout(() => {
       this.#failStart({ kind: 'timed-out', seconds: helloLimit });
     }, helloLimit * 1000);
@@ -76,54 +99,53 @@ export class AgentLink {
     channel.on('error', () => {});
     channel.stderr.on('error', () => {});
     channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
-      ended.resolve();
       this.#close(code ?? null, signal ?? null);
     });
     connection.onLost((reason) => {
-      ended.resolve();
       this.isLost ||= this.#state === 'ready';
       this.#fail((point) => connection.lostError(point, reason));
     });
   }
 
+  /** The answer to the request that was sent with the agent. Ask for it once, after the hello. */
+  firstAnswer: Promise<unknown> | null = null;
+
   /** Asks and waits for the answer with the same id. */
-  async ask(
-    message: Readonly<Record<string, unknown>>,
-    step: string,
-    options: AskOptions,
-  ): Promise<unknown> {
+  async ask(message: Request, step: string, options: AskOptions): Promise<unknown> {
     if (this.#failure !== null || this.#state !== 'ready') {
       throw this.#failure ?? closedError(step);
     }
     this.#lastId += 1;
     const id = this.#lastId;
-    const line = `${JSON.stringify({ id, protocol: PROTOCOL, ...message })}\n`;
+    const line = requestLine(message, id);
     if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
       throw oversizeError(step, LINE_LIMIT_BYTES);
     }
+    const { answer } = this.#expect(id, step, options);
+    this.#send(line);
+    return answer;
+  }
+
+  #expect(id: number, step: string, options: AskOptions): PendingAsk {
     const pending = new PendingAsk(step, options, (limit) => {
       // The agent is stuck, and nothing that it says later can be trusted.
       this.#fail((point) => timeoutError(point, limit));
       this.#connection.destroy();
     });
     this.#pending.set(id, pending);
-    this.#send(line);
-    return pending.answer;
+    return pending;
   }
 
-  /** Asks the agent to exit, and waits no longer than this. Never throws. */
-  async sayBye(patience: Seconds): Promise<void> {
+  /**
+   * Asks the agent to exit. It does so also when the end of its input comes first, so nothing waits for
+   * it.
+   */
+  sayBye(): void {
     if (this.#state !== 'ready') return;
     this.#state = 'leaving';
     this.#lastId += 1;
-    this.#send(`${JSON.stringify({ id: this.#lastId, protocol: PROTOCOL, ask: 'bye' })}\n`);
+    this.#send(requestLine({ ask: 'bye' }, this.#lastId));
     this.#channel.end();
-    let timer: NodeJS.Timeout | undefined;
-    const patienceEnds = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, patience * 1000);
-    });
-    await Promise.race([this.#ended, patienceEnds]);
-    clearTimeout(timer);
   }
 
   #send(line: string): void {
@@ -163,7 +185,15 @@ export class AgentLink {
     clearTimeout(this.#helloTimer);
     this.received += 1;
     this.#state = 'ready';
+    if (this.#first !== null) this.firstAnswer = this.#expectFirst(this.#first);
     this.#greet(hello);
+  }
+
+  #expectFirst({ step, options }: FirstAsk): Promise<unknown> {
+    const { answer } = this.#expect(FIRST_ID, step, options);
+    // Nobody may ask for it.
+    answer.catch(() => {});
+    return answer;
   }
 
   #takeLine(line: string): void {

@@ -1,3 +1,4 @@
+import type { FactQuery } from '../../model/facts.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import type { Clock } from '../clock.ts';
 import type { HostConnection } from '../host-connection.ts';
@@ -19,8 +20,6 @@ export interface AgentLimits {
   readonly snapshotSilence: Seconds;
   /** What `submit` may take beyond the timeouts of its probes. */
   readonly submitMargin: Seconds;
-  /** How long to wait for the agent to exit after `bye`. */
-  readonly bye: Seconds;
   /** How long to try to reconnect while a transaction continues on the host. */
   readonly reconnect: Seconds;
 }
@@ -32,7 +31,6 @@ export const DEFAULT_LIMITS: AgentLimits = {
   receive: seconds(120),
   snapshotSilence: seconds(120),
   submitMargin: seconds(60),
-  bye: seconds(5),
   reconnect: seconds(300),
 };
 
@@ -43,6 +41,8 @@ interface CommonOptions {
   readonly kind?: AgentKind;
   readonly limits?: Partial<AgentLimits>;
   readonly clock?: Clock;
+  /** What the first look will ask: it is sent together with the agent, which saves a round trip. */
+  readonly first?: FactQuery | undefined;
 }
 
 /** Any other connection than SSH. */

@@ -29,7 +29,8 @@ import {
   recordedShape,
   snapshotShape,
 } from '../shapes/answers.ts';
-import { AgentLink } from './agent-link.ts';
+import { LINE_LIMIT_BYTES } from './agent-lines.ts';
+import { AgentLink, type FirstAsk, firstLine } from './agent-link.ts';
 import type { AgentKind, AgentLimits } from './agent-options.ts';
 import { type HostProgram, packProgram, START_STEP, startCommand } from './agent-start.ts';
 import { checkHello, installedCommand } from './installed-agent.ts';
@@ -51,6 +52,7 @@ export interface SessionSettings {
   readonly connect: () => Promise<HostConnection>;
   /** Reports what people may want to know while it runs, e.g. a retry. */
   readonly onNote: (message: string) => void;
+  readonly first?: FactQuery | undefined;
 }
 
 /** One connection with the agent that runs over it. */
@@ -59,23 +61,30 @@ interface Started {
   readonly link: AgentLink;
   readonly hello: Hello;
   readonly startSeconds: Seconds;
+  /** When it was sent. */
+  readonly sentAt: Seconds;
 }
 
-/** Connects, sends the agent unless it is installed, and waits for its hello. */
-async function startAgent(settings: SessionSettings): Promise<Started> {
+/** Connects, sends the agent unless it is installed, with the first question, and waits for its hello. */
+async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<Started> {
   const { program, kind, limits, clock, connect } = settings;
+  const packing = kind === 'streamed' ? packProgram(program) : null;
+  // If connecting fails, nobody asks for it.
+  packing?.catch(() => {});
   const connection = await connect();
   try {
+    const packed = await packing;
     const begun = clock.now();
-    const packed = kind === 'streamed' ? packProgram(program) : null;
+    const sentAt = clock.epoch();
     const { user } = connection.target;
     const command = packed === null ? installedCommand : startCommand(packed.length, user);
-    const channel = await connection.exec(command, START_STEP);
-    const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind });
-    if (packed !== null) channel.write(packed);
+    const line = Buffer.from(first === undefined ? '' : firstLine(first));
+    const input = Buffer.concat([packed ?? Buffer.alloc(0), line]);
+    const channel = await connection.exec(command, START_STEP, input);
+    const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind, first });
     const hello = await link.hello;
     checkHello(hello, kind, connection.target);
-    return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
+    return { connection, link, hello, startSeconds: seconds(clock.now() - begun), sentAt };
   } catch (error) {
     await connection.close();
     throw error;
@@ -89,15 +98,23 @@ export class AgentSession implements Agent {
   readonly #starts: Started[];
   #closing: Promise<void> | null = null;
   #skew: ClockSkew | null = null;
+  /** What was asked with the agent, as JSON; `null`: nothing, or the first look is over. */
+  #first: string | null;
 
-  private constructor(start: Started, settings: SessionSettings) {
+  private constructor(start: Started, settings: SessionSettings, first: string | null) {
     this.#starts = [start];
     this.#settings = settings;
+    this.#first = first;
   }
 
   /** @throws HostError when the agent cannot be started; what `connect` throws */
   static async start(settings: SessionSettings): Promise<AgentSession> {
-    return new AgentSession(await startAgent(settings), settings);
+    const { first: query, limits } = settings;
+    const ask = query === undefined ? undefined : lookAsk(query, limits);
+    if (ask === undefined || firstLine(ask).length > LINE_LIMIT_BYTES / 4) {
+      return new AgentSession(await startAgent(settings), settings, null);
+    }
+    return new AgentSession(await startAgent(settings, ask), settings, JSON.stringify(query));
   }
 
   get hello(): Hello {
@@ -130,18 +147,21 @@ export class AgentSession implements Agent {
   }
 
   async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
-    const names = Object.keys(query);
-    const step = `look at ${names.join(', ')}`;
-    const { clock, limits } = this.#settings;
-    const { look, lookAtTasks } = limits;
-    const begun = clock.epoch();
-    const usual = slow.some((name) => name in query) ? lookAtTasks : look;
-    const total = seconds(usual + ownTime(query));
-    const answer = await this.#link.ask({ ask: 'look', query }, step, { total });
-    const ended = clock.epoch();
+    const { message, step, options } = lookAsk(query, this.#settings.limits);
+    const first = this.#takeFirst(query);
+    const begun = first === null ? this.#settings.clock.epoch() : this.#now.sentAt;
+    const answer = await (first ?? this.#link.ask(message, step, options));
+    const ended = this.#settings.clock.epoch();
     const facts = readFacts(answer, query, step);
     if ('host' in facts) this.#compareClocks(facts.host as HostFact, begun, ended);
     return facts;
+  }
+
+  /** The answer to what was asked with the agent, if that was this. */
+  #takeFirst(query: FactQuery): Promise<unknown> | null {
+    const asked = this.#first;
+    this.#first = null;
+    return asked === JSON.stringify(query) ? this.#link.firstAnswer : null;
   }
 
   /** The host read its clock at some moment in between. */
@@ -310,9 +330,18 @@ export class AgentSession implements Agent {
 
   async #leave(): Promise<void> {
     const { link, connection } = this.#now;
-    await link.sayBye(this.#settings.limits.bye);
+    link.sayBye();
     await connection.close();
   }
+}
+
+function lookAsk(query: FactQuery, { look, lookAtTasks }: AgentLimits): FirstAsk {
+  const usual = slow.some((name) => name in query) ? lookAtTasks : look;
+  return {
+    message: { ask: 'look', query },
+    step: `look at ${Object.keys(query).join(', ')}`,
+    options: { total: seconds(usual + ownTime(query)) },
+  };
 }
 
 /** What commands and URLs of the user may take. */

@@ -1,4 +1,5 @@
-import { deflateSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { deflate } from 'node:zlib';
 import { HostError } from '../../model/errors.ts';
 import { lastLines } from '../last-lines.ts';
 
@@ -11,10 +12,13 @@ export const START_STEP = 'start the agent';
 export const loaderPath = 'celeriac_host/session/loader.py';
 
 /** One zlib-compressed JSON object of module path → source. */
-export function packProgram(program: HostProgram): Buffer {
+export async function packProgram(program: HostProgram): Promise<Buffer> {
   if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
-  return deflateSync(JSON.stringify(program), { level: 9 });
+  // Beside the connection, which waits for the network meanwhile.
+  return await deflateAll(JSON.stringify(program));
 }
+
+const deflateAll: (text: string) => Promise<Buffer> = promisify(deflate);
 
 /** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
 export function startCommand(programBytes: number, user: string): string {

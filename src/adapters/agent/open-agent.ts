@@ -11,7 +11,7 @@ import { AgentSession } from './agent-session.ts';
  * login, or cannot run the agent.
  */
 export function openAgent(options: AgentOptions, onNote: OnNote): Promise<Agent> {
-  const { program, kind = 'streamed', clock = systemClock } = options;
+  const { program, kind = 'streamed', clock = systemClock, first } = options;
   return AgentSession.start({
     program,
     kind,
@@ -19,5 +19,6 @@ export function openAgent(options: AgentOptions, onNote: OnNote): Promise<Agent>
     clock,
     connect: 'connect' in options ? options.connect : () => openSession(options, onNote),
     onNote,
+    first,
   });
 }

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
 import type { AnyAuthMethod, Client } from 'ssh2';
@@ -16,6 +16,7 @@ import {
   unreachable,
   wrongHostKey,
 } from './connect-errors.ts';
+import { signAtOnce } from './eager-client.ts';
 import type { HostKeyVerdict, HostPins } from './known-hosts.ts';
 import { type Login, sha1Refusal } from './login.ts';
 import type { ConnectPolicy, SshTarget } from './ssh-target.ts';
@@ -24,7 +25,12 @@ const BANNER_KEPT_CHARACTERS = 4096;
 
 /** How one attempt to connect ended. */
 export type Attempt =
-  | { readonly kind: 'connected'; readonly ssh: NodeSSH; readonly client: Client }
+  | {
+      readonly kind: 'connected';
+      readonly ssh: NodeSSH;
+      readonly client: Client;
+      readonly sock: Duplex;
+    }
   /** No login was sent, so another attempt does no harm. */
   | { readonly kind: 'failed'; readonly cause: string; readonly error: Error }
   | { readonly kind: 'refused'; readonly error: HostError };
@@ -42,14 +48,14 @@ interface Sightings extends LoginReplies {
 /**
  * Connects once: host key, then login. Never throws.
  *
- * @param sock a connection through another host
+ * @param through a connection through another host
  */
 export async function attemptConnection(
   target: SshTarget,
   login: Login,
   pins: HostPins,
   policy: ConnectPolicy,
-  sock: Duplex | null = null,
+  through: Duplex | null = null,
 ): Promise<Attempt> {
   const seen: Sightings = {
     verdict: null,
@@ -62,11 +68,13 @@ export async function attemptConnection(
     firstError: null,
   };
   const ssh = new NodeSSH();
+  // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
+  const sock = through ?? connect({ host: target.host, port: target.port, noDelay: true });
   const connecting = ssh.connect({
     host: target.host,
     port: target.port,
     username: target.user,
-    ...(sock !== null && { sock: sock as Socket }),
+    sock: sock as Socket,
     readyTimeout: policy.connectTimeout * 1000,
     keepaliveInterval: policy.keepaliveInterval * 1000,
     keepaliveCountMax: policy.keepaliveCount,
@@ -96,10 +104,9 @@ export async function attemptConnection(
   });
   // Set by connect() before its first await.
   const client = ssh.connection;
+  if (client !== null && login.signs !== 'asked') signAtOnce(client, login.signs);
   client?.on('connect', () => {
     seen.connected = true;
-    // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
-    client.setNoDelay(true);
   });
   client?.on('banner', (message) => {
     seen.banner = (seen.banner + message).slice(-BANNER_KEPT_CHARACTERS);
@@ -110,7 +117,7 @@ export async function attemptConnection(
   try {
     await connecting;
     if (client === null) throw new Error('the connection ended as soon as it was made');
-    return { kind: 'connected', ssh, client };
+    return { kind: 'connected', ssh, client, sock };
   } catch (caught) {
     client?.destroy();
     const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));

@@ -16,6 +16,11 @@ export interface Login {
   /** The public half as a line of authorized_keys. */
   readonly authorizedLine: string;
   readonly method: (user: string) => AnyAuthMethod;
+  /**
+   * When it signs: `first`, with its first message; `informed`: with its first message after the server
+   * has named its algorithms; `asked`: when the server says that the key would do.
+   */
+  readonly signs: 'first' | 'informed' | 'asked';
 }
 
 /** Logins with RSA keys are signed with SHA-2 only; a server that cannot verify that gets nothing. */
@@ -51,6 +56,8 @@ function loginByKey(key: LoginKey): Login {
     keys: [`${key.fingerprint} (${key.type})`],
     authorizedLine: key.authorizedLine,
     method: (username) => ({ type: 'publickey', username, key: withoutSha1(key.parsed) }),
+    // RSA keys sign with several hashes.
+    signs: key.type === 'ssh-rsa' ? 'informed' : 'first',
   };
 }
 
@@ -85,6 +92,8 @@ async function loginByAgent(agent: ModernAgent): Promise<Login> {
     keys: keys.map((key) => `${fingerprint(key.getPublicSSH())} (${key.type})`),
     authorizedLine: `${first.type} ${first.getPublicSSH().toString('base64')}`,
     method: (username) => ({ type: 'agent', username, agent }),
+    // It may ask its owner for each signature, and hold many keys.
+    signs: 'asked',
   };
 }
 

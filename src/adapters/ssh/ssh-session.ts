@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { NodeSSH } from 'node-ssh';
 import type { Client, ClientChannel } from 'ssh2';
 import { HostError } from '../../model/errors.ts';
@@ -6,6 +7,7 @@ import { type Seconds, seconds } from '../../model/units.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Attempt, attemptConnection } from './connect-attempt.ts';
 import { describeCause, forwardingRefused, unreachable } from './connect-errors.ts';
+import { onNextChannel } from './eager-client.ts';
 import { pinnedKeys } from './known-hosts.ts';
 import { prepareLogin } from './login.ts';
 import {
@@ -14,6 +16,9 @@ import {
   DEFAULT_CONNECT_POLICY,
   type SshTarget,
 } from './ssh-target.ts';
+
+/** How long a goodbye may wait for a network that takes nothing. */
+const CLOSE_MILLISECONDS = 2000;
 
 export interface SessionOptions {
   readonly target: SshTarget;
@@ -46,7 +51,7 @@ export async function openSession(options: SessionOptions, onNote: OnNote): Prom
           ? sock
           : await attemptConnection(target, login, pins, policy, sock);
       if (result.kind === 'connected') {
-        return new SshSession(target, result.ssh, result.client, {
+        return new SshSession(target, result, {
           connectSeconds: seconds(clock.now() - begun),
           policy,
           via,
@@ -84,6 +89,8 @@ export class SshSession implements AsyncDisposable {
   readonly handshakes: number;
   readonly #ssh: NodeSSH;
   readonly #client: Client;
+  /** What carries the connection. */
+  readonly #sock: Duplex;
   readonly #policy: ConnectPolicy;
   /** The host in between. */
   readonly #via: SshSession | null;
@@ -94,8 +101,7 @@ export class SshSession implements AsyncDisposable {
 
   constructor(
     target: SshTarget,
-    ssh: NodeSSH,
-    client: Client,
+    { ssh, client, sock }: Attempt & { readonly kind: 'connected' },
     facts: {
       readonly connectSeconds: Seconds;
       readonly policy: ConnectPolicy;
@@ -105,6 +111,7 @@ export class SshSession implements AsyncDisposable {
     this.target = target;
     this.#ssh = ssh;
     this.#client = client;
+    this.#sock = sock;
     this.#policy = facts.policy;
     this.#via = facts.via;
     this.handshakes = 1 + (facts.via?.handshakes ?? 0);
@@ -129,14 +136,21 @@ export class SshSession implements AsyncDisposable {
    * Opens a channel on which the server's login shell runs the command line.
    *
    * @param point what the command is for, in words for people
+   * @param input what it reads first; sent without waiting for the server's answer
    */
-  async exec(command: string, point: string): Promise<ClientChannel> {
+  async exec(
+    command: string,
+    point: string,
+    input: Uint8Array = new Uint8Array(),
+  ): Promise<ClientChannel> {
     this.#assertOpen(point);
     this.#execs += 1;
     const { connectTimeout } = this.#policy;
     return new Promise((resolve, reject) => {
+      const forget = onNextChannel(this.#client, (channel) => void channel.write(input));
       const settle = (how: () => void) => {
         clearTimeout(timer);
+        forget?.();
         this.#listeners.delete(lost);
         how();
       };
@@ -147,8 +161,10 @@ export class SshSession implements AsyncDisposable {
       );
       this.#listeners.add(lost);
       this.#client.exec(command, (error, channel) => {
-        if (error === undefined || error === null) settle(() => resolve(channel));
-        else settle(() => reject(this.#noChannel(point, error.message)));
+        if (error === undefined || error === null) {
+          if (forget === null) channel.write(input);
+          settle(() => resolve(channel));
+        } else settle(() => reject(this.#noChannel(point, error.message)));
       });
     });
   }
@@ -165,21 +181,20 @@ export class SshSession implements AsyncDisposable {
     );
   }
 
+  /**
+   * Says goodbye, and resolves when that has left this machine: whatever the server still sends is of no
+   * use, and its side ends by itself.
+   */
   async close(): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
-    await new Promise<void>((resolve) => {
-      const force = setTimeout(() => {
-        this.#client.destroy();
-        resolve();
-      }, 2000);
-      this.#client.once('close', () => {
-        clearTimeout(force);
-        resolve();
-      });
-      this.#ssh.dispose();
-      this.#client.end();
-    });
+    const force = setTimeout(() => this.#client.destroy(), CLOSE_MILLISECONDS);
+    const sent = finished(this.#sock, { readable: false }).catch(() => {});
+    this.#ssh.dispose();
+    this.#client.end();
+    await sent;
+    clearTimeout(force);
+    this.#sock.destroy();
     await this.#via?.close();
   }
 

@@ -1,4 +1,3 @@
-import { Temporal } from '@js-temporal/polyfill';
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
@@ -98,21 +97,49 @@ function readCalendar(text: string, timeZone: string): InstantReading {
  */
 function fromLocal(local: number, timeZone: string): number {
   if (timeZone === 'UTC') return local;
-  const zoned = localTime(local).toZonedDateTime(timeZone, { disambiguation: 'later' });
-  return zoned.epochMilliseconds / 1000;
+  // No zone changes its offset twice within two days.
+  const [before, after] = [zoneOffset(local - day, timeZone), zoneOffset(local + day, timeZone)];
+  const found = [local - before, local - after].filter(
+    (at) => at + zoneOffset(at, timeZone) === local,
+  );
+  return found.length === 0 ? local - before : Math.max(...found);
 }
 
-/** What a clock shows, as if it were one of UTC. */
-const localTime = (local: number): Temporal.PlainDateTime =>
-  Temporal.Instant.fromEpochMilliseconds(local * 1000)
-    .toZonedDateTimeISO('UTC')
-    .toPlainDateTime();
+const day = 86_400;
 
 /** Offset of a zone from UTC at an instant, in seconds. */
 function zoneOffset(at: number, timeZone: string): number {
   if (timeZone === 'UTC') return 0;
-  const instant = Temporal.Instant.fromEpochMilliseconds(Math.floor(at) * 1000);
-  return instant.toZonedDateTimeISO(timeZone).offsetNanoseconds / 1e9;
+  const whole = Math.floor(at);
+  const part: Partial<Record<Intl.DateTimeFormatPartTypes, number>> = {};
+  for (const { type, value } of clockOf(timeZone).formatToParts(whole * 1000)) {
+    part[type] = Number(value);
+  }
+  const { year = 0, month = 1, day: date = 1, hour = 0, minute = 0, second = 0 } = part;
+  return Date.UTC(year, month - 1, date, hour, minute, second) / 1000 - whole;
+}
+
+const clocks = new Map<string, Intl.DateTimeFormat>();
+
+/** What a clock in the zone shows. Making one takes long. */
+function clockOf(timeZone: string): Intl.DateTimeFormat {
+  const known = clocks.get(timeZone);
+  if (known !== undefined) return known;
+  const [numeric, calendar, numberingSystem] = ['numeric', 'iso8601', 'latn'] as const;
+  const clock = new Intl.DateTimeFormat('en', {
+    timeZone,
+    calendar,
+    numberingSystem,
+    hourCycle: 'h23',
+    year: numeric,
+    month: numeric,
+    day: numeric,
+    hour: numeric,
+    minute: numeric,
+    second: numeric,
+  });
+  clocks.set(timeZone, clock);
+  return clock;
 }
 
 /** Seconds east of UTC; `null` when there is no such offset. */

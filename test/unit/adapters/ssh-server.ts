@@ -53,6 +53,8 @@ export class TestServer implements AsyncDisposable {
   connections = 0;
   /** Keys that were tried, with or without a signature. */
   logins = 0;
+  /** Keys about which the server was asked first, without a signature. */
+  probes = 0;
   readonly #server: InstanceType<typeof ssh2.Server>;
   readonly #open = new Set<Connection>();
 
@@ -73,11 +75,21 @@ export class TestServer implements AsyncDisposable {
       connection.on('error', () => {});
       connection.on('close', () => this.#open.delete(connection));
       options.onConnection?.(connection, this.connections);
+      const asked = new Set<string>();
       connection.on('authentication', (context) => {
         if (context.method !== 'publickey') return context.reject(['publickey']);
-        if (context.signature === undefined) this.logins += 1;
-        const same = context.key.data.equals(allowed.getPublicSSH());
-        if (!same) return context.reject(['publickey', 'password']);
+        const { key, blob, signature, hashAlgo } = context;
+        const name = key.data.toString('base64');
+        if (!asked.has(name)) this.logins += 1;
+        if (signature === undefined) {
+          this.probes += 1;
+          asked.add(name);
+        }
+        const same = key.data.equals(allowed.getPublicSSH());
+        const isGood =
+          signature === undefined ||
+          (blob !== undefined && allowed.verify(blob, signature, hashAlgo) === true);
+        if (!same || !isGood) return context.reject(['publickey', 'password']);
         context.accept();
       });
       connection.on('tcpip', (accept, reject, { destIP, destPort }) => {

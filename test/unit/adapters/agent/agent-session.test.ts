@@ -177,11 +177,11 @@ describe('a session', () => {
     });
   });
 
-  test('waits for the agent to exit, then closes the connection anyway', async () => {
+  test('closes without waiting for an agent that never leaves', async () => {
     let ended = 0;
     await using server = await TestServer.start({
       onExec: (channel, command, connection) => {
-        // An agent that never leaves: the fake one without its bye.
+        // The fake agent without its bye.
         const script = fakeAgent({ onEnd: () => {} });
         script(channel, command, connection);
         channel.exit = () => {};
@@ -193,10 +193,7 @@ describe('a session', () => {
         });
       },
     });
-    const agent = await openAgent(
-      { target: server.target(), program: PROGRAM, limits: { bye: seconds(0.05) } },
-      quiet,
-    );
+    const agent = await openAgent({ target: server.target(), program: PROGRAM }, quiet);
     await agent.close();
     await agent.close();
     await expect.poll(() => ended).toBe(1);
@@ -216,7 +213,7 @@ describe('a session', () => {
       await agent.close();
       await looking;
     });
-    expect(ended).toBe(true);
+    await expect.poll(() => ended).toBe(true);
   });
 
   test('reports failed attempts to connect', async () => {

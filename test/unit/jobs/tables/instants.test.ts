@@ -1,3 +1,4 @@
+import { Temporal } from '@js-temporal/polyfill';
 import { describe, expect, test } from 'vitest';
 import {
   commonForm,
@@ -220,5 +221,44 @@ describe('times without a zone', () => {
     expect(writeInstant(epochSeconds(noon), defaultForm, 'Asia/Kolkata')).toBe(
       '2026-01-18T17:30:00.000000',
     );
+  });
+});
+
+describe('a local time', () => {
+  const zones = ['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Kathmandu'];
+  const odd = ['Africa/Casablanca', 'Pacific/Apia', 'America/Caracas'];
+  const halfHour = 1800;
+
+  /** Instants shortly after which the zone has another offset. */
+  function turns(timeZone: string): readonly number[] {
+    let at = Temporal.Instant.from('2006-06-01T00Z').toZonedDateTimeISO(timeZone);
+    const found: number[] = [];
+    for (;;) {
+      const next = at.getTimeZoneTransition('next');
+      if (next === null || next.year > 2027) return found;
+      found.push(next.epochMilliseconds / 1000);
+      at = next;
+    }
+  }
+
+  test.each([...zones, ...odd])('of %s is read and written as by Temporal', (timeZone) => {
+    const moments = [noon, ...turns(timeZone)].flatMap((turn) =>
+      Array.from({ length: 9 }, (_, index) => turn + (index - 4) * halfHour),
+    );
+    for (const at of moments) {
+      const zoned = Temporal.Instant.fromEpochMilliseconds(at * 1000).toZonedDateTimeISO(timeZone);
+      const shown = zoned.toPlainDateTime();
+      const written = writeInstant(epochSeconds(at), { ...defaultForm, fraction: 0 }, timeZone);
+      expect(written).toBe(shown.toString());
+      // Also times that no clock of the zone shows.
+      const local = shown.add({ minutes: 45 });
+      const reading = readInstant(local.toString({ smallestUnit: 'second' }), timeZone);
+      const expected = local.toZonedDateTime(timeZone, { disambiguation: 'later' });
+      expect([timeZone, `${local}`, reading]).toMatchObject([
+        timeZone,
+        `${local}`,
+        { at: expected.epochMilliseconds / 1000 },
+      ]);
+    }
   });
 });
