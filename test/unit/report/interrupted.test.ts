@@ -58,6 +58,7 @@ const releases = (guarded = true): ReleasesFact => ({
       by: holder,
       soakWhy: '',
       figures: null,
+      gateFigures: null,
       kept: true,
     },
   ],
