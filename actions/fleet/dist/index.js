@@ -50515,17 +50515,29 @@ const soakHours = hoursInput({
     description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
 }, { min: 0, max: longestHours });
+const remembered = 'The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or';
+/** Also of deploy-worker, whose values the host remembers. */
+const failureInputs = {
+    'failure-limit': maybeIntegerInput({
+        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${remembered} \`0\`.`,
+    }, { min: 0, max: 10_080 }),
+    consecutive: maybeIntegerInput({
+        description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${remembered} \`3\`.`,
+    }, { min: 0, max: 10_080 }),
+};
+/** The same, of one minute of the journal; of a gate, they are about the time since the release. */
+const journalInputs = {
+    'rate-limit-max': maybeIntegerInput({
+        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says. If not set, only `max-429` counts, and a soak only tells of them.",
+    }, { min: 0, max: 1_000_000 }),
+    'max-errors': maybeIntegerInput({
+        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says. If not set, errors are a warning.",
+    }, { min: 0, max: 1_000_000 }),
+};
 /** What a soak is judged by. */
 const soakInputs = {
     'soak-hours': soakHours,
-    'failure-limit': integerInput({
-        description: 'With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its `MemoryMax` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (`rate-limit-max`) or errors (`max-errors`) than allowed in a minute.',
-        fallback: '0',
-    }, { min: 0, max: 10_080 }),
-    consecutive: integerInput({
-        description: 'With a soak: this many failing minutes in a row fail the release, whatever `failure-limit` allows. `0`: any number.',
-        fallback: '3',
-    }, { min: 0, max: 10_080 }),
+    ...failureInputs,
     'soak-failure': choiceInput({
         description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
         fallback: 'report',
@@ -50536,13 +50548,32 @@ const readSoakDesired = (inputs) => ({
     unit: inputs.unit,
     limits: {
         wanted: seconds(inputs['soak-hours'] * 3600),
-        failureLimit: inputs['failure-limit'],
-        consecutive: inputs.consecutive,
-        rateLimitMax: inputs['rate-limit-max'].value,
-        errorRateMax: inputs['max-errors'].value,
+        ...readLimits(inputs),
     },
     onFailure: inputs['soak-failure'],
 });
+const readLimits = (inputs) => ({
+    failureLimit: inputs['failure-limit'].value,
+    consecutive: inputs.consecutive.value,
+    rateLimitMax: inputs['rate-limit-max'].value,
+    errorRateMax: inputs['max-errors'].value,
+});
+/** Where neither the deploy nor the run says it. */
+const usualLimits = {
+    failureLimit: 0,
+    consecutive: 3,
+    rateLimitMax: null,
+    errorRateMax: null,
+};
+/** What a deploy has the host remember. */
+function recordedLimits(inputs) {
+    const asked = readLimits(inputs);
+    return {
+        ...asked,
+        failureLimit: asked.failureLimit ?? usualLimits.failureLimit,
+        consecutive: asked.consecutive ?? usualLimits.consecutive,
+    };
+}
 
 ;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
 
@@ -50764,6 +50795,8 @@ const deployWorkerInputs = {
         fallback: '15m',
     }),
     'soak-hours': soakHours,
+    ...failureInputs,
+    ...journalInputs,
     'roll-back': patternInput({
         description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
         fallback: '',
@@ -50901,10 +50934,7 @@ const verifyInputs = {
         description: "HTTP 429 responses allowed in the worker's journal since the release.",
         fallback: '0',
     }, { min: 0, max: 1_000_000 }),
-    'rate-limit-max': maybeIntegerInput({
-        description: "HTTP 429 responses per minute allowed in the worker's journal since the release, in its busiest minute. If not set, only `max-429` counts, and a soak only tells of them.",
-    }, { min: 0, max: 1_000_000 }),
-    'max-errors': maybeIntegerInput({ description: "Errors allowed in the worker's journal. If not set, errors are a warning." }, { min: 0, max: 1_000_000 }),
+    ...journalInputs,
     'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
     database,
     threshold,
@@ -50920,8 +50950,7 @@ const soakCommandInputs = {
     unit,
     ...soakInputs,
     'max-429': verifyInputs['max-429'],
-    'rate-limit-max': verifyInputs['rate-limit-max'],
-    'max-errors': verifyInputs['max-errors'],
+    ...journalInputs,
 };
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
@@ -51457,6 +51486,8 @@ function checkFleet(fleet, hosts, { hasKnownHosts }) {
         workers.set(worker, name);
     }
 }
+/** Whether the file has host keys for a host, for every action. */
+const isPinned = (fleet, host) => Object.keys(actions).every((action) => fleetValues(fleet, action, host).has('known-hosts'));
 /** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
 function checkNames(hosts) {
     const names = new Map();
@@ -51518,7 +51549,7 @@ const fleetInputs = {
         fallback: '',
     }, 'names of hosts separated by commas, with `*` and `?`', /^[A-Za-z0-9._*?-]{1,63}$/),
     'known-hosts': input({
-        description: 'With `plan`: the host keys that the workflow gives. If not set, each host has its own in the fleet file.',
+        description: 'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
         fallback: '',
         hidden: true,
     }, 'lines of an OpenSSH known_hosts file, or empty', (text) => text),
@@ -52738,6 +52769,7 @@ const tasks = {
     },
     start(inputs, reporter) {
         const host = hostOf(inputs);
+        reporter.output('known-hosts', pinsFor(inputs, host));
         if (inputs['roll-back']) {
             reporter.output('go', 'true');
             reporter.info(`${host} is about to go back`);
@@ -52804,6 +52836,10 @@ const tasks = {
             process.exitCode = 1;
     },
 };
+/** The host keys that the workflow gives; `''`: none, or the fleet file has those of the host. */
+function pinsFor({ 'known-hosts': text, 'fleet-file': path }, host) {
+    return text.trim() === '' || isPinned(fleet_readFleet(path), host) ? '' : text;
+}
 function fleet_readFleet(path) {
     let text;
     try {

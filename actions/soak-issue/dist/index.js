@@ -51569,7 +51569,7 @@ const renderStrip = (hours) => hours
 })
     .join('');
 /** What happened, folded away in the summary. */
-function detailsOfSoak({ verdict }) {
+function detailsOfSoak({ verdict, comparison, }) {
     if (verdict === null)
         return [];
     const { faults, gaps, notes } = verdict;
@@ -51582,7 +51582,7 @@ function detailsOfSoak({ verdict }) {
                 return `${formatInstant(from)}  ${length}: ${why}`;
             }),
         ],
-        ['Remarks', notes],
+        ['Remarks', [...notes, ...(comparison?.notKnown ? [comparison.notKnown] : [])]],
     ];
     return parts
         .filter(([, lines]) => lines.length > 0)
