@@ -141,7 +141,9 @@ async function makeShop(name: string, more: string): Promise<void> {
   await psql(`SET ROLE app; ${sql} ${more}`, 'shop');
 }
 
-test.each([
+/** The database, its tables of other things, that of its jobs; what is added to it, and later. */
+type Shop = readonly [string, string, string, string, string];
+const shops: readonly [Shop, Shop] = [
   [
     'payments',
     'users payments',
@@ -157,7 +159,15 @@ test.each([
       CREATE TABLE comments (task_id int REFERENCES tasks);`,
     'INSERT INTO comments VALUES (7)',
   ],
-])('%s: %s hold no jobs and never change, %s do', async (name, others, table, more, comment) => {
+];
+
+const changesOnlyJobs = async (
+  name: string,
+  others: string,
+  table: string,
+  more: string,
+  comment: string,
+): Promise<void> => {
   const shop = url.replace(/jobs$/, 'shop');
   const own = shop.replace('//app@', '//app:quite%%20secret@');
   await hand.shell(`mkdir -p ${DROP_INS}`);
@@ -199,7 +209,14 @@ test.each([
     expect(done[0]?.result).toMatchObject({ deleted: 1 });
   }
   expect(await read(others)).toBe(before);
-});
+};
+
+test.each([shops[0]])('%s: %s hold no jobs and never change, %s do', changesOnlyJobs);
+test.each([shops[1]])(
+  '%s: %s hold no jobs and never change, %s do',
+  { tags: ['nightly'] },
+  changesOnlyJobs,
+);
 
 /** A database of its own, which the unit names with its password. */
 async function makeDatabase(sql: string): Promise<string> {
@@ -309,7 +326,9 @@ test('partitions are read through their parent, each row once', async () => {
 const fixture = (name: string): string =>
   readFileSync(join(import.meta.dirname, `../fixtures/databases/${name}.sql`), 'utf8');
 
-test('the fixture postgresql-varchar: a green dry run, then a real run that does the same', async () => {
+test('the fixture postgresql-varchar: a green dry run, then a real run that does the same', {
+  tags: ['nightly'],
+}, async () => {
   const own = await makeDatabase(fixture('postgresql-varchar'));
   const cleanUp = await plan({ database: own });
   const [row] = cleanUp.repairs.flatMap(({ rows }) => rows);
@@ -319,7 +338,9 @@ test('the fixture postgresql-varchar: a green dry run, then a real run that does
   expect(await psql('SELECT status, length(error) FROM tasks', 'fits')).toBe('failed|40');
 });
 
-test('the fixture postgresql-partitions: one table, one row, changed once', async () => {
+test('the fixture postgresql-partitions: one table, one row, changed once', {
+  tags: ['nightly'],
+}, async () => {
   const own = await makeDatabase(fixture('postgresql-partitions'));
   const cleanUp = await plan({ database: own });
   expect(cleanUp.mappings.flatMap(({ lines }) => lines)).toHaveLength(1);

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Parcel } from '../../../src/ports/code.ts';
+import { ForkServer } from '../../lib/fork-server.ts';
 
 const driver = join(import.meta.dirname, '../jobs/drive_host.py');
 
@@ -73,12 +74,7 @@ export class Repositories implements Disposable {
   /** Runs a function of the host program, with a separate step for each operation. */
   drive(module: string, call: string, args: object, step = this.#steps): Said {
     const state = join(this.folder, `state-${step}`);
-    const result = spawnSync('python3', ['-I', driver], {
-      input: JSON.stringify({ module, call, args, state }),
-      encoding: 'utf8',
-    });
-    if (result.status !== 0) throw new Error(result.stderr);
-    return JSON.parse(result.stdout) as Said;
+    return ForkServer.of(driver).ask({ module, call, args, state }) as Said;
   }
 
   /** Starts a function of the host program; `kill` ends it and everything that uses the checkout. */

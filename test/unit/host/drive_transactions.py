@@ -1,4 +1,4 @@
-"""Transactions on this machine, without systemd: {state, folders, call, …} on stdin.
+"""Transactions on this machine, without systemd: {state, folders, call, …} from fork_server.py.
 
 `folders` stands for those that systemd reads units from.
 """
@@ -14,16 +14,23 @@ from typing import Any
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../host"))
 
 
-def main() -> Any:
-    errors, journal, system, transaction = (
-        importlib.import_module("celeriac_host." + name)
-        for name in ("system.errors", "state.journal", "system.system", "transaction.runner")
-    )
-    module_users: Any = importlib.import_module("celeriac_host.app.module_users")
-    ask = json.load(sys.stdin)
-    module_users.FOLDERS = tuple(ask["folders"])
-    module_versions: Any = importlib.import_module("celeriac_host.app.module_versions")
-    module_versions.ROOTS = ()
+def module(name: str) -> Any:
+    return importlib.import_module("celeriac_host." + name)
+
+
+MODULES = ("system.errors", "state.journal", "system.system", "transaction.runner")
+USERS, VERSIONS = "app.module_users", "app.module_versions"
+
+
+def prepare(ask: Any) -> None:
+    for name in (*MODULES, USERS, VERSIONS):
+        module(name)
+
+
+def answer(ask: Any) -> Any:
+    errors, journal, system, transaction = map(module, MODULES)
+    module(USERS).FOLDERS = tuple(ask["folders"])
+    module(VERSIONS).ROOTS = ()
     host = system.System(ask["state"])
     root = journal.transactions_folder(host.state)
     notes: list[str] = []
@@ -33,7 +40,7 @@ def main() -> Any:
             notes.append(progress["message"])
 
     if ask["call"] == "find":
-        return sorted(module_users.find(ask["path"], ask["unit"]))
+        return sorted(module(USERS).find(ask["path"], ask["unit"]))
     if ask["call"] == "apply":
         folder = os.path.join(root, ident(ask["id"]))
         os.makedirs(os.path.join(folder, journal.BACKUPS))
@@ -59,6 +66,3 @@ def main() -> Any:
 def ident(name: str) -> str:
     """A name that the host would give, for one of the test's."""
     return "20260101T000000-" + hashlib.sha256(name.encode()).hexdigest()[:4]
-
-
-print(json.dumps(main()))

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { ForkServer } from '../../lib/fork-server.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 /** Of no worker that this machine may run. */
@@ -130,10 +131,7 @@ class Host {
     const state = join(this.root, 'state');
     mkdirSync(state, { recursive: true });
     const folders = ['etc', 'run', 'lib', 'none'].map((name) => join(this.root, name));
-    const input = JSON.stringify({ state, folders, ...ask });
-    const ran = spawnSync('python3', ['-I', driver], { input, encoding: 'utf8' });
-    expect(ran.status, ran.stderr).toBe(0);
-    return JSON.parse(ran.stdout);
+    return ForkServer.of(driver).ask({ state, folders, ...ask });
   }
 }
 

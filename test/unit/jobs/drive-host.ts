@@ -1,6 +1,6 @@
-import { spawnSync } from 'node:child_process';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { ForkServer } from '../../lib/fork-server.ts';
 import type { AppDatabase } from './app-database.ts';
 
 const driver = join(import.meta.dirname, 'drive_host.py');
@@ -22,18 +22,12 @@ export function drive(
   between?: string,
 ): Said {
   const state = join(database.folder, 'state');
-  const result = spawnSync('python3', ['-I', driver], {
-    input: JSON.stringify({
-      module,
-      call,
-      // The databases of tests belong to whoever runs them.
-      args: { ...args, user: userInfo().username },
-      state,
-      ...(between === undefined ? {} : { between: { database: database.file, sql: between } }),
-    }),
-    encoding: 'utf8',
-    maxBuffer: 1024 ** 3,
-  });
-  if (result.status !== 0) throw new Error(result.stderr);
-  return JSON.parse(result.stdout) as Said;
+  return ForkServer.of(driver).ask({
+    module,
+    call,
+    // The databases of tests belong to whoever runs them.
+    args: { ...args, user: userInfo().username },
+    state,
+    ...(between === undefined ? {} : { between: { database: database.file, sql: between } }),
+  }) as Said;
 }

@@ -1,4 +1,7 @@
-"""Runs one function of the host program on this machine: {module, call, args, state} on stdin."""
+"""Runs one function of the host program on this machine: {module, call, args, state} on stdin.
+
+Or many, one after another: test/lib/fork_server.py.
+"""
 
 import base64
 import importlib
@@ -25,19 +28,23 @@ def meddle(journal: Any, between: Any) -> None:
     journal.keep = keep_then_write
 
 
-def main() -> None:
-    errors, journals, system = (
-        importlib.import_module("celeriac_host." + name)
-        for name in ("system.errors", "state.journal", "system.system")
-    )
-    ask = json.load(sys.stdin)
+def module(name: str) -> Any:
+    return importlib.import_module("celeriac_host." + name)
+
+
+def prepare(ask: Any) -> None:
+    for name in ("system.errors", "state.journal", "system.system", ask["module"]):
+        module(name)
+
+
+def answer(ask: Any) -> Any:
+    errors, journals, system = map(module, ("system.errors", "state.journal", "system.system"))
     for folder in ("backups", "transaction"):
         os.makedirs(os.path.join(ask["state"], folder), 0o700, exist_ok=True)
     host = system.System(ask["state"])
     journal = journals.Journal(os.path.join(ask["state"], "transaction")).step(0)
     if ask.get("between"):
         meddle(journal, ask["between"])
-    module = importlib.import_module("celeriac_host." + ask["module"])
     chunks: list[bytes] = []
     more: Any = {
         "check": (host,),
@@ -46,14 +53,14 @@ def main() -> None:
         "snapshot": (host, chunks.append),
     }.get(ask["call"], (host, journal))
     try:
-        said = getattr(module, ask["call"])(ask["args"], *more)
+        said = getattr(module(ask["module"]), ask["call"])(ask["args"], *more)
     except errors.OperationError as error:
-        print(json.dumps({"error": error.message}))
-        return
+        return {"error": error.message}
     found: dict[str, Any] = {"value": said}
     if chunks:
         found["content"] = base64.b64encode(zlib.decompress(b"".join(chunks))).decode()
-    print(json.dumps(found))
+    return found
 
 
-main()
+if __name__ == "__main__":
+    print(json.dumps(answer(json.load(sys.stdin))))
