@@ -165,6 +165,8 @@ it('fails if the app cannot be imported, and the old worker keeps serving', {
   const state = await unitState();
   const app = await machine.readFile(appPath);
   await machine.writeFile(appPath, `${app}\nimport not_installed_anywhere\n`);
+  const ownership = `stat -c '%A %U:%G' ${unitPath}`;
+  const owned = await ask(ownership);
   const before = await takeFingerprint(machine, ['/root/slideshow/backend/celery_app.py']);
   const run = await push();
   expect(run.code).toBe(1);
@@ -174,12 +176,18 @@ it('fails if the app cannot be imported, and the old worker keeps serving', {
     Worker: 'failure',
   });
   expect(run.lines.join('\n')).toContain("No module named 'not_installed_anywhere'");
-  // The transaction and its journal are kept; nothing else is new.
+  // The transaction, its journal and its guard's units are kept; nothing else is new.
   const after = await takeFingerprint(machine, ['/root/slideshow/backend/celery_app.py']);
-  const isLedger = (name: string): boolean => name.startsWith('/var/lib/celeriac/');
+  // The unit was installed, and put back.
+  const isKept = (name: string): boolean =>
+    name === unitPath ||
+    /^\/var\/lib\/celeriac(?:\/|$)/.test(name) ||
+    /^\/etc\/systemd\/system\/celeriac-guard\.(?:service|timer)$/.test(name);
   const rest = (all: Readonly<Record<string, string>>): Record<string, string> =>
-    Object.fromEntries(Object.entries(all).filter(([name]) => !isLedger(name)));
+    Object.fromEntries(Object.entries(all).filter(([name]) => !isKept(name)));
   expect(rest(after)).toEqual(rest(before));
+  expect(await machine.readFile(unitPath)).toBe(original);
+  expect(await ask(ownership)).toBe(owned);
   expect(await unitState()).toBe(state);
   await machine.writeFile(appPath, app);
   expect(await serveJob()).toBe('completed');
