@@ -219,6 +219,21 @@ def hang(state):
   expect(restarts?.evidence.join('\n')).toContain('Watchdog timeout');
 });
 
+test('a worker that systemd restarts again and again', { tags: ['nightly'] }, async () => {
+  for (const count of ['1', '2', '3']) {
+    await machine.run(`systemctl kill --kill-who=main --signal=KILL ${UNIT}`);
+    await waitUntil(`it is restarted, ${count}`, async () => {
+      const { NRestarts, ActiveState } = await show(machine, 'NRestarts', 'ActiveState');
+      return NRestarts === count && ActiveState === 'active';
+    });
+  }
+  const run = await verify();
+  expect(run.failed, run.log).toEqual(['restarts']);
+  expect(seenBy(run, 'restarts')).toBe('3 restarts');
+  const restarts = run.checks.find(({ id }) => id === 'restarts');
+  expect(restarts?.evidence.join('\n')).toContain('Main process exited, code=killed');
+});
+
 describe('what it logs', () => {
   test('a storm of 429s', { tags: ['nightly'] }, async () => {
     const calls = `for _ in range(5):

@@ -7,7 +7,7 @@ import type { Check } from '../../src/model/verdict.ts';
 import { type BundleOptions, runBundle } from '../lib/bundle.ts';
 import { makeTemporaryFolder } from '../lib/temporary.ts';
 import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
-import { BACKEND, shell, show, UNIT, waitUntil } from './lib/worker.ts';
+import { BACKEND, DATABASE, shell, show, UNIT, waitUntil } from './lib/worker.ts';
 
 const dropIns = `/etc/systemd/system/${UNIT}.d`;
 
@@ -111,6 +111,24 @@ test('a child that is stopped', async () => {
   const { failed, find } = await verify();
   expect(failed).toEqual(['progress']);
   expect(find('progress')?.seen).toBe(`stopped by a signal: pid ${child}`);
+});
+
+test('a job that the release has begun, and that stands still', { tags: ['nightly'] }, async () => {
+  const inDatabase = (text: string) => shell(machine, `sqlite3 ${DATABASE} "${text}"`);
+  const asked = { database: DATABASE, threshold: '1s' };
+  const before = await verify({}, asked);
+  expect([before.failed, before.find('stuck-jobs')?.verdict]).toEqual([[], 'pass']);
+  await inDatabase(
+    "INSERT INTO jobs (id, status, celery_task_id, created_at, started_at) VALUES ('stands-still', 'processing', 'stands-still', datetime('now'), datetime('now'))",
+  );
+  await shell(machine, 'sleep 2');
+  const { failed, find } = await verify({}, asked);
+  await inDatabase("DELETE FROM jobs WHERE id = 'stands-still'");
+  expect(failed).toEqual(['stuck-jobs']);
+  expect(find('stuck-jobs')).toMatchObject({
+    seen: '1 row in jobs',
+    evidence: [expect.any(String)],
+  });
 });
 
 test('a file system of the app at 96 %, and one without inodes', {

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any, Mapping
 
-from celeriac_host.policy import app_line, commits, places, shape, urls
+from celeriac_host.policy import app_line, commits, places, shape, soak, urls
 from celeriac_host.policy.refusal import Refused, one_of, shown
 from celeriac_host.policy.shape import (
     Check,
@@ -18,7 +18,6 @@ from celeriac_host.policy.shape import (
     listing,
     matching,
     maybe,
-    number,
     relative,
     seconds,
     table,
@@ -44,21 +43,6 @@ EXPECTED = maybe(shape.sha256)
 OPTION = matching(re.compile(r"-{1,2}[A-Za-z][A-Za-z-]{0,40}"), "an option")
 VARIABLE = matching(re.compile(r"[A-Z][A-Z0-9_]{0,60}"), "the name of a variable")
 SESSION = re.compile(r"/user\.slice/(?:.*/)?session-[0-9]+\.scope(?:/.*)?")
-# The host keeps samples of eight days.
-SOAK = number(0, 8 * 24 * 3600)
-SOAK_COUNT = whole(0, 10**6)
-SOAK_LIMITS = thing(
-    Rule(
-        "units",
-        {
-            "failureLimit": SOAK_COUNT,
-            "consecutive": SOAK_COUNT,
-            "rateLimitMax": maybe(SOAK_COUNT),
-            "errorRateMax": maybe(SOAK_COUNT),
-        },
-    ),
-    "limits",
-)
 RENEWAL = choice("restart", "reload")
 # Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.
 WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
@@ -346,8 +330,8 @@ _BARE: Mapping[str, Rule] = {
     # Of these paths it learns how much room their file systems have.
     "start-sampler": Rule(
         "units",
-        {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": SOAK},
-        {"limits": SOAK_LIMITS},
+        {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": soak.LENGTH},
+        {"limits": soak.LIMITS},
     ),
     "stop-sampler": Rule("units", {"unit": unit}),
     "drain-worker": Rule(
