@@ -5,6 +5,7 @@ import {
   startMachine,
   type User,
 } from '../../../sandbox/machine.ts';
+import type { HostProgram } from '../../../src/adapters/agent/agent-start.ts';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import type { Operation } from '../../../src/model/operation.ts';
@@ -51,10 +52,15 @@ export class Hand implements AsyncDisposable {
     return Hand.open(await startMachine({ name, ...options }), user);
   }
 
-  static async open(machine: Machine, user: User = 'root'): Promise<Hand> {
+  /** @param program another version of the agent */
+  static async open(
+    machine: Machine,
+    user: User = 'root',
+    program: HostProgram = hostProgram,
+  ): Promise<Hand> {
     const { host, sshPort: port, key, knownHosts } = machine;
     const target = { host, port, user, key, knownHosts };
-    const agent = await openAgent({ target, program: hostProgram }, () => {});
+    const agent = await openAgent({ target, program }, () => {});
     return new Hand(machine, agent);
   }
 

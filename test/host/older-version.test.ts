@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { hostProgram } from '../../src/generated/host-program.ts';
+import type { TransactionMeta } from '../../src/model/outcome.ts';
+import { seconds } from '../../src/model/units.ts';
+import { hostRefusal } from '../lib/refusals.ts';
+import { Hand, type PlainOperation } from './lib/hand.ts';
+import { shell, waitUntil } from './lib/worker.ts';
+
+const STATE = '/var/lib/celeriac';
+const versionFile = 'celeriac_host/state/version.py';
+const operations = 'celeriac_host/operations';
+
+const text = hostProgram[versionFile] ?? '';
+const version = Number(/^VERSION = (\d+)$/m.exec(text)?.[1]);
+
+/** A version of the agent that knows one operation more. */
+const newerProgram = {
+  ...hostProgram,
+  [versionFile]: text.replace(`VERSION = ${version}`, `VERSION = ${version + 1}`),
+  [`${operations}/put_file.py`]: hostProgram[`${operations}/write_file.py`] ?? '',
+};
+
+let machine: Machine;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'older-version' });
+});
+afterAll(() => machine?.stop());
+
+const write = (path: string, op = 'write-file'): PlainOperation =>
+  ({ op, path, text: 'new', mode: '0644', expects: null }) as PlainOperation;
+
+/** The release of a unit that awaits its verdict. */
+const awaiting = (within: number): Partial<TransactionMeta> => ({
+  unit: 'redis-server.service',
+  release: { confirmWithinSeconds: seconds(within) },
+});
+
+test('an older Celeriac beside a newer one changes nothing, and the host can still roll back', async () => {
+  expect(newerProgram[versionFile]).not.toBe(text);
+  const program = () => shell(machine, `sha256sum <${STATE}/program.py`);
+  await using older = await Hand.open(machine);
+  await older.commit([write('/srv/older')]);
+  const olderProgram = await program();
+  expect(await shell(machine, `cat ${STATE}/version`)).toBe(`${version}`);
+
+  await using newer = await Hand.open(machine, 'root', newerProgram);
+  const released = await newer.apply([write('/srv/newer', 'put-file')], awaiting(20));
+  expect(released.result).toBe('committed');
+  expect(await shell(machine, `cat ${STATE}/version`)).toBe(`${version + 1}`);
+  const newProgram = await program();
+  expect(newProgram).not.toBe(olderProgram);
+
+  // One that was connected before, and one that comes after.
+  await using later = await Hand.open(machine);
+  for (const each of [older, later]) {
+    const refused = await hostRefusal(each.apply([write('/srv/older-again')], awaiting(900)));
+    expect(refused.message).toContain(
+      `has version '${version + 1}', and this Celeriac reads version ${version}; nothing was changed`,
+    );
+    expect(refused.failure.next).toContain('the version of Celeriac that wrote it, or a newer one');
+  }
+  expect(await program()).toBe(newProgram);
+
+  await waitUntil('the host has rolled back the newer release', async () => {
+    const { transactions } = await newer.agent.look({ transactions: {} });
+    return transactions.at(-1)?.state === 'undone';
+  });
+  expect(await shell(machine, 'ls /srv')).toBe('older');
+});
