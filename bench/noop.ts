@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Machine, startMachine } from '../sandbox/machine.ts';
@@ -6,6 +5,8 @@ import { openAgent } from '../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../src/generated/host-program.ts';
 import { runBundle } from '../test/lib/bundle.ts';
 import { readOptions } from './options.ts';
+import { alignRows, median } from './table.ts';
+import { timeSsh } from './time-ssh.ts';
 
 /*
  * The cost of a run with nothing to do: the provision action and a plain `ssh host true`, in turns,
@@ -87,7 +88,7 @@ async function main(): Promise<void> {
     await converge(subject, machine);
     const rows: (readonly [ssh: number, cost: Cost])[] = [];
     for (let round = 0; round < rounds; round += 1) {
-      rows.push([await measureSsh(machine), await subject.run(machine)]);
+      rows.push([await timeSsh({ ...machine, port: machine.sshPort }), await subject.run(machine)]);
     }
     printTable(subject.name, rows);
   } finally {
@@ -108,31 +109,8 @@ async function converge(subject: Subject, machine: Machine): Promise<void> {
   throw new Error(`${subject.name} still changes the host on its second run`);
 }
 
-/** Seconds of `ssh host true` over a new connection, with OpenSSH's defaults. */
-async function measureSsh(machine: Machine): Promise<number> {
-  const options = {
-    Port: machine.sshPort,
-    IdentityFile: machine.keyPath,
-    IdentitiesOnly: 'yes',
-    UserKnownHostsFile: machine.knownHostsPath,
-    GlobalKnownHostsFile: '/dev/null',
-    BatchMode: 'yes',
-    LogLevel: 'ERROR',
-  };
-  const flags = Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  const begun = performance.now();
-  const child = spawn('ssh', ['-F', '/dev/null', ...flags, `root@${machine.host}`, 'true'], {
-    stdio: 'inherit',
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject).on('close', resolve);
-  });
-  if (code !== 0) throw new Error(`ssh failed with exit code ${code}`);
-  return (performance.now() - begun) / 1000;
-}
-
 function printTable(name: string, rows: readonly (readonly [number, Cost])[]): void {
-  const line = (label: string, ssh: number, cost: Cost): readonly string[] => [
+  const cells = (label: string, ssh: number, cost: Cost): readonly string[] => [
     label,
     `${ssh.toFixed(2)} s`,
     `${cost.seconds.toFixed(2)} s`,
@@ -150,22 +128,10 @@ function printTable(name: string, rows: readonly (readonly [number, Cost])[]): v
   };
   const table = [
     ['round', 'ssh host true', name, 'ratio', 'handshakes', 'execs', 'messages'],
-    ...rows.map(([ssh, cost], index) => line(String(index + 1), ssh, cost)),
-    line('median', median(rows.map(([ssh]) => ssh)), middle),
+    ...rows.map(([ssh, cost], index) => cells(String(index + 1), ssh, cost)),
+    cells('median', median(rows.map(([ssh]) => ssh)), middle),
   ];
-  const widths = (table[0] ?? []).map((_head, column) =>
-    Math.max(...table.map((row) => row[column]?.length ?? 0)),
-  );
-  for (const row of table) {
-    console.log(row.map((cell, column) => cell.padStart(widths[column] ?? 0)).join('  '));
-  }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  const upper = sorted[half] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[half - 1] ?? upper) + upper) / 2;
+  for (const line of alignRows(table)) console.log(line);
 }
 
 await main();

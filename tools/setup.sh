@@ -18,7 +18,7 @@ declare -A node_integrity=(
   [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
   [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
 )
-setup_needs='node24 npm python pytest linters python-linters qemu image-tools containers act browser generated'
+setup_needs='node24 npm python pytest linters python-linters qemu image-tools containers act browser peers generated'
 
 say() {
   printf 'setup: %s\n' "$*" >&2
@@ -93,6 +93,7 @@ lacking() {
     python-linters) lacking_venv ;;
     pytest) lacking_pytest ;;
     act) has go || lacking_venv ;;
+    peers) lacking_venv ;;
     qemu)
       has qemu-system-x86_64 || echo qemu-system-x86
       has qemu-img || echo qemu-utils
@@ -368,6 +369,12 @@ is_ready() {
       use_tools "$(venv_folder act)" "$(go_folder "act-$act_version")"
       act_is_new_enough
       ;;
+    peers)
+      is_whole "$(venv_folder peers)" || return 1
+      # Not on PATH: it has a Python of its own.
+      CELERIAC_PEERS=$(venv_folder peers)/bin
+      export CELERIAC_PEERS
+      ;;
     qemu | image-tools | containers | browser) [ -z "$(lacking "$1")" ] ;;
     *) false ;;
   esac
@@ -392,6 +399,7 @@ bring() {
       ;;
     python-linters) install_venv linters ;;
     pytest) install_pytest ;;
+    peers) install_venv peers ;;
     act) install_act ;;
     generated) node "$setup_root/tools/generate.ts" ;;
     *) true ;;
