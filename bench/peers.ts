@@ -66,9 +66,10 @@ async function main(): Promise<void> {
 async function prepare(machines: readonly Machine[], folder: string): Promise<readonly Subject[]> {
   {
     await using reached = await ReachedHosts.reach(machines, 0, folder);
-    for (const host of reached.hosts) await runDeployWorker(host, { changes: true });
+    await Promise.all(reached.hosts.map((host) => runDeployWorker(host, { changes: true })));
   }
-  const own = machines.length === 1 ? [deployWorker] : [celeriacFleet(folder), deployWorker];
+  const fleet = [celeriacFleet(folder), celeriacFleet(folder, { look: true })];
+  const own = machines.length === 1 ? [deployWorker] : [...fleet, deployWorker];
   const peers = providePeers();
   if (peers === null) {
     console.log('skipped: pyinfra and Ansible, which could not be installed');

@@ -58,11 +58,15 @@ export async function runDeployWorker(
   if (!isAsExpected) fail('deploy-worker', code, log.replace(/^::add-mask::.*\n/gm, ''));
 }
 
-/** All hosts from one process of the terminal, all at the same time, without a canary. */
-export function celeriacFleet(folder: string): Subject {
-  const own = freshFolder(folder, 'celeriac');
+/**
+ * All hosts from one process of the terminal, all at the same time, without a canary. It also verifies
+ * each host, without probes; `look`: a dry run, which only looks and plans, as the others do.
+ */
+export function celeriacFleet(folder: string, { look = false } = {}): Subject {
+  const own = freshFolder(folder, look ? 'celeriac-look' : 'celeriac');
+  const end = look ? 'untouched; dry run: nothing to change' : 'confirmed; nothing to change';
   return {
-    name: 'celeriac deploy --fleet',
+    name: look ? 'the same --dry-run' : 'celeriac deploy --fleet',
     async measure(hosts) {
       const file = join(own, 'fleet.yml');
       const pins = join(own, 'known_hosts');
@@ -85,10 +89,11 @@ export function celeriacFleet(folder: string): Subject {
       };
       const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
       const program = [join(root, 'cli/dist/index.js'), 'deploy', ...words];
+      if (look) program.push('--dry-run');
       const env = { HOME: own, SSH_AUTH_SOCK: '' };
       const run = await timeProcess(process.execPath, program, { cwd: own, env });
       const { code, output } = run;
-      const idle = output.match(/: deployed and confirmed; nothing to change$/gm) ?? [];
+      const idle = output.split('\n').filter((line) => line.endsWith(end));
       if (code !== 0 || idle.length !== hosts.length) fail(this.name, code, output);
       return run.seconds;
     },
