@@ -23,6 +23,18 @@ export function programFolders(root: string): string[] {
 }
 
 /**
+ * @actions/core requests OIDC tokens over HTTP, which nothing here asks it to. Without that client and
+ * its undici, a megabyte, programs start sooner: what stands in for them is there and is never called.
+ */
+const withoutHttp = {
+  '@actions/http-client': 'node:http',
+  '@actions/http-client/lib/auth': 'node:http',
+};
+
+/** The actions that talk to GitHub, by @actions/github, which needs that client. */
+const callGithub = new Set(['actions/plan-comment', 'actions/soak-issue']);
+
+/**
  * Builds every file of every program's `dist` from the sources.
  *
  * tsc compiles to JavaScript, then ncc bundles that: ncc's own TypeScript loader would need the old
@@ -79,6 +91,7 @@ async function bundleProgram(compiled: string, folder: string): Promise<BundleFi
     if (!existsSync(source)) continue;
     const bundle = await ncc(source, {
       cache: false,
+      externals: callGithub.has(folder) ? {} : withoutHttp,
       filename: entry.program,
       license: entry.licenses,
       minify: false,

@@ -6,6 +6,7 @@ declare module '@vercel/ncc' {
 
   interface Options {
     readonly cache?: boolean;
+    readonly externals?: Readonly<Record<string, string>>;
     readonly filename?: string;
     readonly license?: string;
     readonly minify?: boolean;

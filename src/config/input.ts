@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import { readJsonArray } from './json-array.ts';
 import { parsePostgresUrl } from './postgres-url.ts';
@@ -21,7 +21,7 @@ export interface Input<T> {
   readonly yaml: boolean;
   /** Inputs that have no effect beside it, so that both cannot be given at once. */
   readonly overrides: readonly string[];
-  readonly schema: z.ZodType<T, string>;
+  readonly schema: z.ZodMiniType<T, string>;
   /** What a fleet file may hold, as a JSON Schema; absent: text. */
   readonly json?: Readonly<Record<string, unknown>>;
 }
@@ -46,14 +46,17 @@ export function input<T>(
   expected: string,
   read: (text: string) => T | null,
 ): Input<T> {
-  const schema = z.string().transform((text, context): T => {
-    const value = read(text);
-    if (value === null) {
-      context.addIssue({ code: 'custom', message: `expected ${expected}` });
-      return z.NEVER;
-    }
-    return value;
-  });
+  const schema = z.pipe(
+    z.string(),
+    z.transform((text, context): T => {
+      const value = read(text);
+      if (value === null) {
+        context.issues.push({ code: 'custom', input: text, message: `expected ${expected}` });
+        return z.NEVER;
+      }
+      return value;
+    }),
+  );
   return {
     description: described.description,
     expected,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import { ConfigError } from '../model/errors.ts';
 import type { OwnCheck } from '../model/own-check.ts';
 import { type Seconds, seconds } from '../model/units.ts';
@@ -13,42 +13,63 @@ const usualTimeout = seconds(30);
 
 const words = z.union(
   [
-    z.array(z.string().min(1).max(4096)).min(1).max(100),
-    z.string().transform((text, context): string[] => {
-      const found = readWords(text);
-      if (found !== null && found.length > 0) return [...found];
-      context.addIssue({ code: 'custom' });
-      return z.NEVER;
-    }),
+    z
+      .array(z.string().check(z.minLength(1), z.maxLength(4096)))
+      .check(z.minLength(1), z.maxLength(100)),
+    z.pipe(
+      z.string(),
+      z.transform((text, context): string[] => {
+        const found = readWords(text);
+        if (found !== null && found.length > 0) return [...found];
+        context.issues.push({ code: 'custom', input: text });
+        return z.NEVER;
+      }),
+    ),
   ],
   'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words',
 );
 
 const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
-const url = z.string().refine((text) => urlForm.test(text), 'expected an http or https URL');
+const url = z
+  .string()
+  .check(z.refine((text) => urlForm.test(text), 'expected an http or https URL'));
 
-const timeout = z.string().transform((text, context): Seconds => {
-  const found = parseDuration(text);
-  if (found !== null && found > 0 && found <= longestTimeout) return seconds(found);
-  context.addIssue({ code: 'custom', message: 'expected a duration of at most 10 min, e.g. 30s' });
-  return z.NEVER;
-});
+const timeout = z.pipe(
+  z.string(),
+  z.transform((text, context): Seconds => {
+    const found = parseDuration(text);
+    if (found !== null && found > 0 && found <= longestTimeout) return seconds(found);
+    context.issues.push({
+      code: 'custom',
+      input: text,
+      message: 'expected a duration of at most 10 min, e.g. 30s',
+    });
+    return z.NEVER;
+  }),
+);
 
 const checkShape = z.strictObject({
   name: z
     .string()
-    .regex(/^\S(?:[^\p{Cc}]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line'),
-  command: words.optional(),
-  url: url.optional(),
-  'exit-code': z.int().min(0).max(255).optional(),
-  status: z.int().min(100).max(599).optional(),
-  contains: z.string().min(1).max(1000).optional(),
-  timeout: timeout.optional(),
+    .check(
+      z.regex(
+        /^\S(?:[^\p{Cc}]{0,98}\S)?$/u,
+        'expected a name of at most 100 characters on one line',
+      ),
+    ),
+  command: z.optional(words),
+  url: z.optional(url),
+  'exit-code': z.optional(z.int().check(z.gte(0), z.lte(255))),
+  status: z.optional(z.int().check(z.gte(100), z.lte(599))),
+  contains: z.optional(z.string().check(z.minLength(1), z.maxLength(1000))),
+  timeout: z.optional(timeout),
 });
 
 type Written = z.infer<typeof checkShape>;
 
-const checksShape = z.array(checkShape).max(mostChecks, `expected at most ${mostChecks} checks`);
+const checksShape = z
+  .array(checkShape)
+  .check(z.maxLength(mostChecks, `expected at most ${mostChecks} checks`));
 
 /** Every name that a check may have. */
 const fields: ReadonlySet<string> = new Set(Object.keys(checkShape.shape));

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import { ConfigError } from '../model/errors.ts';
 import type { Resend, StatusWord } from '../model/job-store.ts';
 import { isDatabase } from './input.ts';
@@ -32,42 +32,52 @@ export interface TableSpec {
   readonly resend?: Resend | undefined;
 }
 
-const column = z.string().min(1).max(128);
+const column = z.string().check(z.minLength(1), z.maxLength(128));
 const task = /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/;
 const queue = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
 
 const tableShape = z.strictObject({
-  ignore: z.boolean().optional(),
-  id: column.optional(),
-  status: column.optional(),
-  created: column.nullable().optional(),
-  started: column.nullable().optional(),
-  completed: column.nullable().optional(),
-  updated: column.nullable().optional(),
-  error: column.nullable().optional(),
-  task: column.nullable().optional(),
-  parent: z.strictObject({ table: column, column }).nullable().optional(),
-  words: z
-    .record(
-      z.string().min(1),
+  ignore: z.optional(z.boolean()),
+  id: z.optional(column),
+  status: z.optional(column),
+  created: z.optional(z.nullable(column)),
+  started: z.optional(z.nullable(column)),
+  completed: z.optional(z.nullable(column)),
+  updated: z.optional(z.nullable(column)),
+  error: z.optional(z.nullable(column)),
+  task: z.optional(z.nullable(column)),
+  parent: z.optional(z.nullable(z.strictObject({ table: column, column }))),
+  words: z.optional(
+    z.record(
+      z.string().check(z.minLength(1)),
       z.enum(['pending', 'processing', 'completed', 'partial', 'failed', 'cancelled']),
-    )
-    .optional(),
-  resend: z
-    .strictObject({
-      task: z.string().regex(task, 'expected the name of a task such as tasks.process_link'),
-      args: z.array(column).default([]),
-      queue: z.string().regex(queue, 'expected the name of a queue').nullable().default(null),
-    })
-    .optional(),
+    ),
+  ),
+  resend: z.optional(
+    z.strictObject({
+      task: z
+        .string()
+        .check(z.regex(task, 'expected the name of a task such as tasks.process_link')),
+      args: z._default(z.array(column), []),
+      queue: z._default(
+        z.nullable(z.string().check(z.regex(queue, 'expected the name of a queue'))),
+        null,
+      ),
+    }),
+  ),
 });
 
 const storesShape = z.array(
   z.strictObject({
     database: z
       .string()
-      .refine(isDatabase, 'expected an absolute path, or a postgresql:// URL without a password'),
-    tables: z.record(z.string(), tableShape).default({}),
+      .check(
+        z.refine(
+          isDatabase,
+          'expected an absolute path, or a postgresql:// URL without a password',
+        ),
+      ),
+    tables: z._default(z.record(z.string(), tableShape), {}),
   }),
 );
 

@@ -6,7 +6,8 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
-import type { z } from 'zod';
+import { en } from 'zod/locales';
+import { z } from 'zod/mini';
 import { ConfigError } from '../model/errors.ts';
 import { describeKey } from './shown-value.ts';
 import { describeYamlError } from './yaml-problem.ts';
@@ -17,7 +18,7 @@ export interface ListKind<T> {
   readonly input: string;
   /** One of its items: `store`. */
   readonly item: string;
-  readonly shape: z.ZodType<readonly T[]>;
+  readonly shape: z.ZodMiniType<readonly T[]>;
   /** Every name that an item may have; others are the user's, and not repeated. */
   readonly fields: ReadonlySet<string>;
   readonly expected: string;
@@ -87,6 +88,9 @@ function resolve(
     throw new ConfigError(where, problem, 'the values written out', { cause });
   }
 }
+
+// Without it, an issue says only that there is one.
+z.config(en());
 
 function describeIssue<T>(
   issue: z.core.$ZodIssue | undefined,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { Finding, Plan } from '../model/operation.ts';
 import {
   type CodeChange,
@@ -14,36 +14,39 @@ const longestDetail = 60_000;
 const longestLine = 4000;
 const mostEntries = 1000;
 
-const line = z.string().max(longestLine);
-const entries = <Shape extends z.ZodType>(shape: Shape) => z.array(shape).max(mostEntries);
+const line = z.string().check(z.maxLength(longestLine));
+const entries = <Shape extends z.ZodMiniType>(shape: Shape) =>
+  z.array(shape).check(z.maxLength(mostEntries));
 
 const commitLog = z.object({
   direction: z.enum(['forward', 'back', 'aside']),
-  count: z.number().int().nonnegative(),
+  count: z.int().check(z.gte(0)),
   subjects: entries(line),
 });
 
-const commit = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/);
+const commit = z.string().check(z.regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/));
 
 const step = z.object({
   op: line,
   title: line,
   why: line,
-  detail: z.object({ text: z.string().max(2 * longestDetail), language: line }).nullable(),
+  detail: z.nullable(
+    z.object({ text: z.string().check(z.maxLength(2 * longestDetail)), language: line }),
+  ),
 });
 
 const part = z.object({
-  subject: line.nullable(),
+  subject: z.nullable(line),
   sentence: line,
   steps: entries(step),
   findings: entries(
     z.object({
       level: z.enum(['notice', 'warning']),
       message: line,
-      where: line.optional(),
+      where: z.optional(line),
     }),
   ),
-  code: z.object({ from: commit.nullable(), to: commit, log: commitLog.nullable() }).nullable(),
+  code: z.nullable(z.object({ from: z.nullable(commit), to: commit, log: z.nullable(commitLog) })),
 });
 
 const shape = z.object({
@@ -53,7 +56,7 @@ const shape = z.object({
   host: line,
   access: z.enum(['read', 'change']),
   parts: entries(part),
-  failure: line.nullable(),
+  failure: z.nullable(line),
 });
 
 /** A report as a dry run wrote it; `null`: it is none, or of another version. */

@@ -110,13 +110,15 @@ export async function verifyHost(
   const since = loggedSince(before.releases, before.journal.since);
   const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const isKnown = ports.consumes !== undefined && ports.consumes === runOf(before.unit);
-  const first: ConsumingSearch = isKnown
-    ? { kind: 'asked', fact: { kind: 'consumes' } }
-    : await searchConsuming(ports, source, before.unit);
+  const consumes: ConsumingSearch = { kind: 'asked', fact: { kind: 'consumes' } };
   const beats = beatsOf(before, call);
-  const earlierBroker = await searchBroker(ports, source, before, beats, null);
   const { unit: name } = desired;
-  const { logged: earlier } = await ports.agent.look({ logged: { unit: name, since } });
+  // One after the other on the host, but without a round trip between them.
+  const [{ logged: earlier }, first, earlierBroker] = await Promise.all([
+    ports.agent.look({ logged: { unit: name, since } }),
+    isKnown ? consumes : searchConsuming(ports, source, before.unit),
+    searchBroker(ports, source, before, beats, null),
+  ]);
   const gone = earlierBroker.kind === 'asked' && earlierBroker.last.kind === 'unreachable';
   const gate = await passGate(ports, requests, before, call, { dryRun: desired.dryRun, gone });
   const ownCommands = await runOwnCommands(ports, desired, source.app);

@@ -88,6 +88,37 @@ describe.each(names)('%s, as its committed bundle', (action) => {
   });
 });
 
+describe('a bundle loads no more than it needs', () => {
+  const read = (program: string, file: string) =>
+    readFileSync(join(import.meta.dirname, '../..', program, 'dist', file), 'utf8');
+  const megabyte = 1_000_000;
+
+  it.each([...names.map((name) => `actions/${name}`), 'actions/fleet', 'cli'])(
+    '%s has no HTTP client of its own, and no Temporal',
+    (program) => {
+      const licenses = read(program, 'licenses.txt').split('\n');
+      for (const each of ['undici', '@actions/http-client', '@js-temporal/polyfill']) {
+        expect(licenses).not.toContain(each);
+      }
+    },
+  );
+
+  it.each([
+    ['provision', 3.1],
+    ['deploy-worker', 3.7],
+    ['cleanup', 3.5],
+    ['verify', 3.9],
+    ['fleet', 1.1],
+  ])('%s has at most %f MB', (action, most) => {
+    expect(read(`actions/${action}`, 'index.js').length / megabyte).toBeLessThan(most);
+  });
+
+  // Its schemas have all methods; a few hundred of them are made at each start.
+  it.each(names)('%s has only the small API of zod', (action) => {
+    expect(read(`actions/${action}`, 'index.js')).not.toContain('zod/v4/classic');
+  });
+});
+
 describe('soak-issue, as its committed bundle', () => {
   const failed = {
     version: 1,

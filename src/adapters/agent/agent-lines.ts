@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { Hello, Progress } from '../../model/outcome.ts';
 import { type Fault, faultShape, helloShape, progressShape } from '../shapes/answers.ts';
 import { type Reading, readShape } from '../shapes/read-shape.ts';
@@ -45,7 +45,7 @@ export class LineSplitter {
 }
 
 const progressMessage = z.object({ id: z.number(), progress: progressShape });
-const faultMessage = z.object({ id: z.number().nullable(), fault: faultShape });
+const faultMessage = z.object({ id: z.nullable(z.number()), fault: faultShape });
 const answerMessage = z.object({ id: z.number(), answer: z.unknown() });
 
 export type AgentMessage =
@@ -80,7 +80,7 @@ export function readMessage(line: string): LineReading {
 
 function read<const Kind extends AgentMessage['kind'], Message extends object>(
   kind: Kind,
-  shape: z.ZodType<Message>,
+  shape: z.ZodMiniType<Message>,
   value: unknown,
 ): Reading<{ readonly kind: Kind } & Message> {
   const reading = readShape(shape, value);

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type { z } from 'zod/mini';
 import type { FactName, FactQuery, FactsFor } from '../../model/facts.ts';
 import { factShapes } from '../shapes/facts.ts';
 import { readShape } from '../shapes/read-shape.ts';
@@ -11,7 +11,7 @@ import { shapeError } from './agent-errors.ts';
  */
 export function readAnswer<Type>(
   answer: unknown,
-  shape: z.ZodType<Type>,
+  shape: z.ZodMiniType<Type>,
   ask: string,
   step: string,
 ): Type {
@@ -38,7 +38,7 @@ export function readFacts<const Query extends FactQuery>(
 }
 
 function readFact(name: FactName, fact: unknown, step: string): unknown {
-  const shape: z.ZodType = factShapes[name];
+  const shape: z.ZodMiniType = factShapes[name];
   const reading = readShape(shape, fact);
   if (reading.kind === 'read') return reading.value;
   throw shapeError(step, `The agent's fact '${name}'`, reading.problem);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type {
   Deed,
   Hello,
@@ -17,9 +17,9 @@ export const helloShape = shapeOf<Hello>()(
     python: text,
     user: text,
     pid: z.number(),
-    hardened: z.literal(true).exactOptional(),
-    version: text.exactOptional(),
-    access: z.enum(['change', 'read', 'none']).exactOptional(),
+    hardened: z.exactOptional(z.literal(true)),
+    version: z.exactOptional(text),
+    access: z.exactOptional(z.enum(['change', 'read', 'none'])),
   }),
 );
 
@@ -32,8 +32,8 @@ const stepShape = shapeOf<Step>()(
     status: z.enum(['done', 'already', 'failed', 'undone', 'not-undone', 'skipped']),
     message: text,
     seconds,
-    todo: text.exactOptional(),
-    result: z.record(text, z.unknown()).exactOptional(),
+    todo: z.exactOptional(text),
+    result: z.exactOptional(z.record(text, z.unknown())),
   }),
 );
 
@@ -41,23 +41,23 @@ const outcomeObject = z.object({
   transaction: text,
   result: z.enum(['committed', 'undone', 'undo-failed']),
   steps: z.array(stepShape),
-  confirmBy: epochSeconds.exactOptional(),
-  release: z.number().exactOptional(),
-  failure: z
-    .object({
+  confirmBy: z.exactOptional(epochSeconds),
+  release: z.exactOptional(z.number()),
+  failure: z.exactOptional(
+    z.object({
       index: z.number(),
       message: text,
-      ran: texts.exactOptional(),
-      exitCode: z.number().nullable().exactOptional(),
-      evidence: texts.exactOptional(),
-    })
-    .exactOptional(),
+      ran: z.exactOptional(texts),
+      exitCode: z.exactOptional(z.nullable(z.number())),
+      evidence: z.exactOptional(texts),
+    }),
+  ),
 });
 
 export const outcomeShape = shapeOf<Outcome>()(outcomeObject);
 
 export const deedsShape = shapeOf<{ readonly deeds: readonly Deed[] }>()(
-  z.object({ deeds: z.array(outcomeObject.extend({ by: text, why: text })) }),
+  z.object({ deeds: z.array(z.extend(outcomeObject, { by: text, why: text })) }),
 );
 
 export const confirmedShape = z.object({ confirmed: z.boolean() });
@@ -84,10 +84,10 @@ export const progressShape = shapeOf<Progress>()(
 /** Why a request failed as a whole. */
 export const faultShape = z.object({
   message: text,
-  ran: texts.nullable().optional(),
-  exitCode: z.number().nullable().optional(),
-  evidence: texts.nullable().optional(),
-  next: text.nullable().optional(),
+  ran: z.optional(z.nullable(texts)),
+  exitCode: z.optional(z.nullable(z.number())),
+  evidence: z.optional(z.nullable(texts)),
+  next: z.optional(z.nullable(text)),
 });
 
 export type Fault = z.infer<typeof faultShape>;
@@ -99,13 +99,13 @@ export const snapshotShape = shapeOf<SnapshotInfo>()(
     sizeBytes: bytes,
     sha256,
     takenAt: epochSeconds,
-    writtenAt: epochSeconds.nullable(),
+    writtenAt: z.nullable(epochSeconds),
   }),
 );
 
 /** How much of a parcel is on the host. */
 export const receivedShape = z.object({
-  sizeBytes: z.number().int().nonnegative(),
+  sizeBytes: z.int().check(z.gte(0)),
   whole: z.boolean(),
 });
 
@@ -119,19 +119,19 @@ export const jobReportShape = shapeOf<JobReport>()(
         state: z.enum(['done', 'failed', 'timed-out']),
         detail: text,
         seconds,
-        place: probePlace.exactOptional(),
-        left: text.nullable().exactOptional(),
+        place: z.exactOptional(probePlace),
+        left: z.exactOptional(z.nullable(text)),
       }),
     ),
-    problem: text.nullable(),
-    evidence: texts.exactOptional(),
-    delivery: z
-      .object({
+    problem: z.nullable(text),
+    evidence: z.exactOptional(texts),
+    delivery: z.exactOptional(
+      z.object({
         transport: text,
-        seconds: seconds.nullable(),
+        seconds: z.nullable(seconds),
         where: text,
-        problem: text.nullable(),
-      })
-      .exactOptional(),
+        problem: z.nullable(text),
+      }),
+    ),
   }),
 );

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type { z } from 'zod/mini';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { hardeningShape } from './hardening-facts.ts';
 import {
@@ -46,7 +46,7 @@ import {
 } from './unit-facts.ts';
 
 /** The protocol's shape of each fact. */
-export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Name]> } = {
+export const factShapes: { readonly [Name in FactName]: z.ZodMiniType<FactAnswers[Name]> } = {
   host: hostShape,
   files: filesShape,
   swap: swapShape,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { HardeningFact } from '../../model/hardening.ts';
 import { noFile } from './host-facts.ts';
 import { sha256, shapeOf, text, texts } from './shape.ts';
@@ -13,28 +13,28 @@ export const hardeningShape = shapeOf<HardeningFact>()(
         sha256,
         mode: text,
         owner: text,
-        version: text.nullable(),
+        version: z.nullable(text),
         same: z.boolean(),
       }),
       ...noFile,
     ]),
     accounts: z.record(
       text,
-      z
-        .object({
+      z.nullable(
+        z.object({
           uid: z.number(),
           home: text,
           shell: text,
           groups: texts,
           ours: z.boolean(),
           processes: z.number(),
-        })
-        .nullable(),
+        }),
+      ),
     ),
-    owned: z.record(text, z.object({ paths: texts, whole: z.boolean() })).nullable(),
-    sshd: z.record(text, z.record(text, texts).nullable()),
-    sudoers: z.object({ visudo: z.boolean(), problem: text.nullable() }),
+    owned: z.nullable(z.record(text, z.object({ paths: texts, whole: z.boolean() }))),
+    sshd: z.record(text, z.nullable(z.record(text, texts))),
+    sudoers: z.object({ visudo: z.boolean(), problem: z.nullable(text) }),
     loose: z.array(z.object({ path: text, owner: text, mode: text })),
-    folders: z.record(text, texts.nullable()),
+    folders: z.record(text, z.nullable(texts)),
   }),
 );

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type {
   FactAnswers,
   FileFact,
@@ -16,7 +16,7 @@ export const hostShape = shapeOf<HostFact>()(
     os: z.object({ id: text, versionId: text, name: text }),
     kernel: text,
     systemd: z.number(),
-    container: text.nullable(),
+    container: z.nullable(text),
     cgroupVersion: z.literal([1, 2]),
     cpus: z.number(),
     memory: z.object({
@@ -45,7 +45,7 @@ export const fileShape = shapeOf<FileFact>()(
   z.discriminatedUnion('kind', [
     z.object({
       kind: z.literal('file'),
-      text: text.nullable(),
+      text: z.nullable(text),
       sha256,
       sizeBytes: bytes,
       mode: text,
@@ -69,7 +69,7 @@ export const swapShape = shapeOf<SwapFact>()(
         owner: text,
         formatted: z.boolean(),
         blank: z.boolean(),
-        nocow: z.boolean().nullable().exactOptional(),
+        nocow: z.exactOptional(z.nullable(z.boolean())),
       }),
       ...noFile,
     ]),
@@ -83,21 +83,21 @@ export const swapShape = shapeOf<SwapFact>()(
       }),
     ),
     fstab: fileShape,
-    enabledUnits: texts.exactOptional(),
+    enabledUnits: z.exactOptional(texts),
     filesystem: z.object({ type: text, mountPoint: text, sizeBytes: bytes, freeBytes: bytes }),
   }),
 );
 
 export const sysctlShape = shapeOf<SysctlFact>()(
   z.object({
-    values: z.record(text, text.nullable()),
+    values: z.record(text, z.nullable(text)),
     readOnly: texts,
     settings: z.array(z.object({ name: text, value: text, path: text, line: z.number() })),
   }),
 );
 
 export const settingsShape = shapeOf<SettingsFact | null>()(
-  z.object({ transaction: text, properties: z.record(text, text) }).nullable(),
+  z.nullable(z.object({ transaction: text, properties: z.record(text, text) })),
 );
 
 export const roomShape = shapeOf<readonly FileSystemRoom[]>()(
@@ -105,14 +105,14 @@ export const roomShape = shapeOf<readonly FileSystemRoom[]>()(
     z.object({
       mountPoint: text,
       type: text,
-      bytes: z.object({ used: bytes, free: bytes }).nullable(),
-      inodes: z.object({ used: z.number(), free: z.number() }).nullable(),
+      bytes: z.nullable(z.object({ used: bytes, free: bytes })),
+      inodes: z.nullable(z.object({ used: z.number(), free: z.number() })),
     }),
   ),
 );
 
 const shares = z.object({ avg10: z.number(), avg60: z.number(), avg300: z.number() });
-const stall = z.object({ some: shares, full: shares }).nullable();
+const stall = z.nullable(z.object({ some: shares, full: shares }));
 const stalls = z.object({ memory: stall, io: stall });
 
 export const pressureShape = shapeOf<PressureFact>()(z.object({ machine: stalls, unit: stalls }));

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type { z } from 'zod/mini';
 
 type Issue = z.core.$ZodIssue;
 
@@ -8,7 +8,7 @@ export type Reading<Type> =
   | { readonly kind: 'refused'; readonly problem: string };
 
 /** Compares a value with its shape. A problem repeats no value: it may be a secret. */
-export function readShape<Type>(shape: z.ZodType<Type>, value: unknown): Reading<Type> {
+export function readShape<Type>(shape: z.ZodMiniType<Type>, value: unknown): Reading<Type> {
   const parsed = shape.safeParse(value);
   if (parsed.success) return { kind: 'read', value: parsed.data };
   const [first, ...others] = parsed.error.issues;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { FactAnswers, PastFact, ReleasesFact, UndoingFact } from '../../model/facts.ts';
 import type { NotOwnTree, ReleaseFact } from '../../model/release.ts';
 import { epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
@@ -7,7 +7,7 @@ const transactionShape = z.object({
   id: text,
   action: text,
   holder: text,
-  unit: text.nullable().exactOptional(),
+  unit: z.exactOptional(z.nullable(text)),
   startedAt: epochSeconds,
   state: z.enum(['open', 'committed', 'undone', 'undo-failed']),
   undoneBy: text,
@@ -16,13 +16,13 @@ const transactionShape = z.object({
 
 export const transactionsShape = shapeOf<FactAnswers['transactions']>()(z.array(transactionShape));
 
-const pastTransactions = z.array(transactionShape.extend({ unit: text.nullable() }));
+const pastTransactions = z.array(z.extend(transactionShape, { unit: z.nullable(text) }));
 
 export const pastShape = shapeOf<PastFact>()(
   z.object({
     untold: pastTransactions,
     open: pastTransactions,
-    working: text.nullable(),
+    working: z.nullable(text),
     awaiting: z.array(
       z.object({ unit: text, transactions: texts, deadline: epochSeconds, withinSeconds: seconds }),
     ),
@@ -47,7 +47,7 @@ export const releasesShape = shapeOf<ReleasesFact>()(
     releases: z.array(
       z.object({
         release: z.number(),
-        transaction: text.nullable(),
+        transaction: z.nullable(text),
         at: epochSeconds,
         holder: text,
         actor: text,
@@ -66,12 +66,12 @@ export const releasesShape = shapeOf<ReleasesFact>()(
         since: epochSeconds,
         by: text,
         soakWhy: text,
-        figures: z.record(text, z.number().nullable()).nullable(),
-        gateFigures: z.record(text, z.number().nullable()).nullable(),
+        figures: z.nullable(z.record(text, z.nullable(z.number()))),
+        gateFigures: z.nullable(z.record(text, z.nullable(z.number()))),
         kept: z.boolean(),
       }),
     ),
-    awaiting: z.object({ transactions: texts, deadline: epochSeconds }).nullable(),
+    awaiting: z.nullable(z.object({ transactions: texts, deadline: epochSeconds })),
     guarded: z.boolean(),
   }),
 );
@@ -84,7 +84,7 @@ const notOwn = z.object({
   fix: text,
 });
 
-export const environmentShape = shapeOf<NotOwnTree | null>()(notOwn.nullable());
+export const environmentShape = shapeOf<NotOwnTree | null>()(z.nullable(notOwn));
 
 export const releaseShape = shapeOf<ReleaseFact>()(
   z.object({
@@ -98,7 +98,7 @@ export const releaseShape = shapeOf<ReleaseFact>()(
         path: text,
         user: text,
         head: text,
-        branch: text.nullable(),
+        branch: z.nullable(text),
         known: texts,
         shallow: texts,
         dirty: texts,
@@ -108,18 +108,18 @@ export const releaseShape = shapeOf<ReleaseFact>()(
         kind: z.literal('releases'),
         path: text,
         user: text,
-        current: text.nullable(),
+        current: z.nullable(text),
         releases: texts,
       }),
     ]),
-    installed: z
-      .object({
+    installed: z.nullable(
+      z.object({
         lock: text,
         file: text,
         interpreter: texts,
         prefix: text,
         at: epochSeconds,
-      })
-      .nullable(),
+      }),
+    ),
   }),
 );

@@ -1,11 +1,11 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { Sample, SampleCursor, SamplesFact, SamplingFact } from '../../model/sample.ts';
 import type { SoakThresholds } from '../../model/soak.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text } from './shape.ts';
 
 const count = z.number();
 /** `null` in lines that an earlier version wrote. */
-const flag = z.boolean().nullable().default(null);
+const flag = z._default(z.nullable(z.boolean()), null);
 const pressure = z.object({ some: count, full: count });
 
 const sampleObject = z.object({
@@ -14,41 +14,41 @@ const sampleObject = z.object({
   boot: text,
   uptime: seconds,
   changing: flag,
-  release: count.nullable().default(null),
-  unit: z
-    .object({ active: text, sub: text, result: text, invocation: text, restarts: count })
-    .nullable(),
-  memory: z
-    .object({
+  release: z._default(z.nullable(count), null),
+  unit: z.nullable(
+    z.object({ active: text, sub: text, result: text, invocation: text, restarts: count }),
+  ),
+  memory: z.nullable(
+    z.object({
       current: bytes,
-      anon: bytes.nullable().default(null),
-      peak: bytes.nullable(),
-      main: bytes.nullable(),
-      children: bytes.nullable(),
-      swap: bytes.nullable(),
-      high: bytes.nullable(),
-      max: bytes.nullable(),
-    })
-    .nullable(),
+      anon: z._default(z.nullable(bytes), null),
+      peak: z.nullable(bytes),
+      main: z.nullable(bytes),
+      children: z.nullable(bytes),
+      swap: z.nullable(bytes),
+      high: z.nullable(bytes),
+      max: z.nullable(bytes),
+    }),
+  ),
   host: z.object({ available: bytes, swapFree: bytes }),
-  events: z.object({ high: count, max: count, oom: count, oomKill: count }).nullable(),
-  pressure: z.object({ memory: pressure, io: pressure }).nullable(),
-  worker: z
-    .object({
-      queues: z.record(text, count).nullable(),
+  events: z.nullable(z.object({ high: count, max: count, oom: count, oomKill: count })),
+  pressure: z.nullable(z.object({ memory: pressure, io: pressure })),
+  worker: z.nullable(
+    z.object({
+      queues: z.nullable(z.record(text, count)),
       active: count,
-      processed: count.nullable(),
-    })
-    .nullable(),
-  journal: z
-    .object({
+      processed: z.nullable(count),
+    }),
+  ),
+  journal: z.nullable(
+    z.object({
       errors: count,
       tracebacks: count,
       rateLimited: count,
       dropped: count,
       unread: flag,
-    })
-    .nullable(),
+    }),
+  ),
   disk: z.array(
     z.object({ path: text, free: bytes, size: bytes, inodesFree: count, inodes: count }),
   ),
@@ -63,15 +63,15 @@ const thresholdsShape = shapeOf<SoakThresholds>()(
   z.object({
     failureLimit: count,
     consecutive: count,
-    rateLimitMax: count.nullable(),
-    errorRateMax: count.nullable(),
+    rateLimitMax: z.nullable(count),
+    errorRateMax: z.nullable(count),
   }),
 );
 
 const sampling = {
   sampling: z.boolean(),
-  soakSeconds: seconds.nullable(),
-  soakLimits: thresholdsShape.nullable(),
+  soakSeconds: z.nullable(seconds),
+  soakLimits: z.nullable(thresholdsShape),
 };
 
 export const samplingShape = shapeOf<SamplingFact>()(z.object(sampling));
@@ -79,10 +79,11 @@ export const samplingShape = shapeOf<SamplingFact>()(z.object(sampling));
 export const samplesShape = shapeOf<SamplesFact>()(
   z.object({
     // A line that another version wrote, or the disk damaged, is a gap and not an error.
-    samples: z
-      .array(sampleObject.nullable().catch(null))
-      .transform((lines) => lines.filter((line) => line !== null)),
-    cursor: cursorShape.nullable(),
+    samples: z.pipe(
+      z.array(z.catch(z.nullable(sampleObject), null)),
+      z.transform((lines) => lines.filter((line) => line !== null)),
+    ),
+    cursor: z.nullable(cursorShape),
     more: z.boolean(),
     restarted: z.boolean(),
     ...sampling,

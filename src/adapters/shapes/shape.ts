@@ -1,12 +1,14 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from '../../model/units.ts';
 
 /* The protocol defines the units; a plain number cannot show them. */
 const number = z.number();
-export const bytes = number as unknown as z.ZodType<Bytes>;
-export const seconds = number as unknown as z.ZodType<Seconds>;
-export const epochSeconds = number as unknown as z.ZodType<EpochSeconds>;
-export const sha256 = z.string().regex(/^[0-9a-f]{64}$/) as unknown as z.ZodType<Sha256>;
+export const bytes = number as unknown as z.ZodMiniType<Bytes>;
+export const seconds = number as unknown as z.ZodMiniType<Seconds>;
+export const epochSeconds = number as unknown as z.ZodMiniType<EpochSeconds>;
+export const sha256 = z
+  .string()
+  .check(z.regex(/^[0-9a-f]{64}$/)) as unknown as z.ZodMiniType<Sha256>;
 
 export const text = z.string();
 export const texts = z.array(text);
@@ -30,7 +32,7 @@ type Same<A, B> =
  */
 export const shapeOf =
   <Type>() =>
-  <Schema extends z.ZodType>(
+  <Schema extends z.ZodMiniType>(
     schema: Schema & (Same<Plain<z.output<Schema>>, Plain<Type>> extends true ? unknown : never),
-  ): z.ZodType<Type> =>
-    schema as unknown as z.ZodType<Type>;
+  ): z.ZodMiniType<Type> =>
+    schema as unknown as z.ZodMiniType<Type>;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type {
   BackupFact,
   BrokerFact,
@@ -16,11 +16,11 @@ const column = shapeOf<StoreColumn>()(
   z.object({
     name: text,
     type: text,
-    notNull: z.boolean().exactOptional(),
-    default: text.exactOptional(),
-    longest: z.number().exactOptional(),
-    json: z.boolean().exactOptional(),
-    labels: texts.exactOptional(),
+    notNull: z.exactOptional(z.boolean()),
+    default: z.exactOptional(text),
+    longest: z.exactOptional(z.number()),
+    json: z.exactOptional(z.boolean()),
+    labels: z.exactOptional(texts),
   }),
 );
 
@@ -30,8 +30,8 @@ const tables = z.array(
       name: text,
       columns: z.array(column),
       foreignKeys: z.array(z.object({ column: text, table: text, to: text })),
-      statuses: z.array(z.union([text, z.number()])).exactOptional(),
-      times: z.record(text, z.array(z.union([text, z.number()]))).exactOptional(),
+      statuses: z.exactOptional(z.array(z.union([text, z.number()]))),
+      times: z.exactOptional(z.record(text, z.array(z.union([text, z.number()])))),
     }),
   ),
 );
@@ -63,15 +63,15 @@ export const tasksShape = shapeOf<TasksFact>()(
       worker: z.enum(['stopped', 'answers']),
       owed: texts,
       held: texts,
-      begun: z.record(z.string(), epochSeconds).exactOptional(),
+      begun: z.exactOptional(z.record(z.string(), epochSeconds)),
       holding: z.number(),
       waiting: z.number(),
-      hidden: text.nullable(),
+      hidden: z.nullable(text),
     }),
     z.object({
       kind: z.literal('unknown'),
       problem: text,
-      evidence: texts.exactOptional(),
+      evidence: z.exactOptional(texts),
     }),
   ]),
 );
@@ -90,14 +90,14 @@ export const consumingShape = shapeOf<ConsumingFact>()(
   ]),
 );
 
-const schedule = z
-  .object({
+const schedule = z.nullable(
+  z.object({
     where: text,
-    advanced: epochSeconds.nullable(),
-    everySeconds: seconds.nullable(),
-    problem: text.nullable(),
-  })
-  .nullable();
+    advanced: z.nullable(epochSeconds),
+    everySeconds: z.nullable(seconds),
+    problem: z.nullable(text),
+  }),
+);
 
 export const brokerShape = shapeOf<BrokerFact>()(
   z.discriminatedUnion('kind', [
@@ -105,11 +105,11 @@ export const brokerShape = shapeOf<BrokerFact>()(
       kind: z.literal('told'),
       transport: text,
       lengths: z.record(text, z.number()),
-      unacked: z.number().nullable(),
-      oldestUnackedSeconds: seconds.nullable(),
-      redeliverySeconds: seconds.nullable(),
-      active: texts.nullable(),
-      silence: text.nullable(),
+      unacked: z.nullable(z.number()),
+      oldestUnackedSeconds: z.nullable(seconds),
+      redeliverySeconds: z.nullable(seconds),
+      active: z.nullable(texts),
+      silence: z.nullable(text),
       beat: schedule,
     }),
     z.object({ kind: z.literal('unreachable'), problem: text, beat: schedule }),

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import type {
   BeatsFact,
   CodeFact,
@@ -41,25 +41,27 @@ const unitObject = z.object({
     text,
     z.object({
       exists: z.boolean(),
-      shebang: text.nullable(),
-      script: text.nullable().exactOptional(),
+      shebang: z.nullable(text),
+      script: z.exactOptional(z.nullable(text)),
     }),
   ),
-  user: text.nullable().exactOptional(),
-  variables: z.object({ HOME: text.exactOptional(), PATH: text.exactOptional() }).exactOptional(),
-  workingDirectory: text.nullable(),
-  mainPid: z.number().nullable(),
+  user: z.exactOptional(z.nullable(text)),
+  variables: z.exactOptional(
+    z.object({ HOME: z.exactOptional(text), PATH: z.exactOptional(text) }),
+  ),
+  workingDirectory: z.nullable(text),
+  mainPid: z.nullable(z.number()),
   processes: z.array(processShape),
-  memory: z
-    .object({
+  memory: z.nullable(
+    z.object({
       currentBytes: bytes,
-      anonBytes: bytes.nullable().exactOptional(),
-      peakBytes: bytes.nullable(),
+      anonBytes: z.exactOptional(z.nullable(bytes)),
+      peakBytes: z.nullable(bytes),
       events: z.record(text, z.number()),
-    })
-    .nullable(),
-  activeSince: epochSeconds.nullable(),
-  exposure: z.number().nullable().exactOptional(),
+    }),
+  ),
+  activeSince: z.nullable(epochSeconds),
+  exposure: z.exactOptional(z.nullable(z.number())),
 });
 
 export const unitShape = shapeOf<UnitFact>()(unitObject);
@@ -79,9 +81,9 @@ export const beatsShape = shapeOf<BeatsFact>()(
     processes: z.array(
       z.object({
         pid: z.number(),
-        unit: text.nullable(),
+        unit: z.nullable(text),
         user: text,
-        workingDirectory: text.nullable(),
+        workingDirectory: z.nullable(text),
         argv: texts,
         startTicks: z.number(),
       }),
@@ -92,16 +94,16 @@ export const beatsShape = shapeOf<BeatsFact>()(
 export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({
     named: z.array(unitObject),
-    startedWithThese: z.array(z.boolean().nullable()),
+    startedWithThese: z.array(z.nullable(z.boolean())),
     beside: z.array(z.object({ unit: text, pid: z.number(), argv: texts })),
   }),
 );
 
 export const workersShape = shapeOf<FactAnswers['workers']>()(
   z.array(
-    processObject.extend({
+    z.extend(processObject, {
       cgroup: text,
-      workingDirectory: text.nullable(),
+      workingDirectory: z.nullable(text),
       startedAt: epochSeconds,
     }),
   ),
@@ -117,12 +119,12 @@ export const startsShape = shapeOf<FactAnswers['starts']>()(
       pid: z.number(),
       variables: texts,
       open: z.object({
-        HOME: text.exactOptional(),
-        PATH: text.exactOptional(),
-        VIRTUAL_ENV: text.exactOptional(),
+        HOME: z.exactOptional(text),
+        PATH: z.exactOptional(text),
+        VIRTUAL_ENV: z.exactOptional(text),
       }),
-      program: text.nullable(),
-      group: text.nullable(),
+      program: z.nullable(text),
+      group: z.nullable(text),
       above: z.array(z.object({ pid: z.number(), name: text })),
     }),
   ),
@@ -130,9 +132,9 @@ export const startsShape = shapeOf<FactAnswers['starts']>()(
 
 export const codeShape = shapeOf<CodeFact>()(
   z.object({
-    newest: z.object({ path: text, modified: epochSeconds }).nullable(),
+    newest: z.nullable(z.object({ path: text, modified: epochSeconds })),
     truncated: z.boolean(),
-    startedWithThese: z.boolean().nullable(),
+    startedWithThese: z.nullable(z.boolean()),
   }),
 );
 
@@ -140,7 +142,7 @@ const lines = z.array(z.object({ at: epochSeconds, message: text }));
 
 export const journalShape = shapeOf<JournalFact>()(
   z.object({
-    since: epochSeconds.nullable(),
+    since: z.nullable(epochSeconds),
     entries: z.number(),
     suspects: lines,
     tail: texts,
@@ -162,16 +164,16 @@ const occurrences = { count: z.number(), first: epochSeconds, last: epochSeconds
 
 export const loggedShape = shapeOf<LoggedFact>()(
   z.object({
-    since: epochSeconds.nullable(),
+    since: z.nullable(epochSeconds),
     cursor: text,
     entries: z.number(),
     complete: z.boolean(),
     dropped: z.number(),
-    earlier: z.number().nullable(),
+    earlier: z.nullable(z.number()),
     errors: z.number(),
     tracebacks: z.number(),
     signatures: z.array(
-      z.object({ signature: text, ...occurrences, before: z.number().nullable() }),
+      z.object({ signature: text, ...occurrences, before: z.nullable(z.number()) }),
     ),
     moreSignatures: z.number(),
     numbered: z.array(
@@ -185,15 +187,15 @@ export const loggedShape = shapeOf<LoggedFact>()(
 );
 
 export const kernelShape = shapeOf<KernelFact>()(
-  z.object({ since: epochSeconds.nullable(), outOfMemory: lines, readable: z.boolean() }),
+  z.object({ since: z.nullable(epochSeconds), outOfMemory: lines, readable: z.boolean() }),
 );
 
 export const limitsShape = shapeOf<LimitsFact>()(
   z.object({
     controller: z.boolean(),
     ownMeminfo: z.boolean(),
-    system: z.object({ limitBytes: bytes, usedBytes: bytes }).nullable(),
-    unitBytes: bytes.nullable(),
+    system: z.nullable(z.object({ limitBytes: bytes, usedBytes: bytes })),
+    unitBytes: z.nullable(bytes),
     slices: z.array(z.object({ name: text, memoryMaxBytes: bytes })),
     services: z.array(
       z.object({
@@ -201,7 +203,7 @@ export const limitsShape = shapeOf<LimitsFact>()(
         activeState: text,
         slice: text,
         memoryMaxBytes: bytes,
-        currentBytes: bytes.nullable(),
+        currentBytes: z.nullable(bytes),
       }),
     ),
   }),
@@ -209,10 +211,10 @@ export const limitsShape = shapeOf<LimitsFact>()(
 
 export const commandShape = shapeOf<CommandFact>()(
   z.object({
-    code: z.number().nullable(),
+    code: z.nullable(z.number()),
     output: text,
     seconds,
-    problem: text.nullable(),
+    problem: z.nullable(text),
   }),
 );
 
@@ -220,9 +222,9 @@ export const httpShape = shapeOf<FactAnswers['http']>()(
   z.array(
     z.object({
       url: text,
-      status: z.number().nullable(),
+      status: z.nullable(z.number()),
       body: text,
-      error: text.nullable(),
+      error: z.nullable(text),
       seconds,
     }),
   ),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { z } from 'zod';
+import type { z } from 'zod/mini';
 import * as answers from '../../../../src/adapters/shapes/answers.ts';
 import { readShape } from '../../../../src/adapters/shapes/read-shape.ts';
 import { keyPaths, shownPath, without, withValue } from './key-paths.ts';
@@ -43,7 +43,7 @@ const job = {
 
 interface Case {
   readonly name: string;
-  readonly shape: z.ZodType;
+  readonly shape: z.ZodMiniType;
   readonly sample: unknown;
   /** Keys that may be missing. */
   readonly optional?: readonly string[];

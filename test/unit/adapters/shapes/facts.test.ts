@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { z } from 'zod';
+import type { z } from 'zod/mini';
 import { readFacts } from '../../../../src/adapters/agent/read-answer.ts';
 import { factShapes } from '../../../../src/adapters/shapes/facts.ts';
 import { readShape } from '../../../../src/adapters/shapes/read-shape.ts';
@@ -45,7 +45,7 @@ test('every fact has a sample', () => {
 });
 
 describe.each(samples)('the fact $name, sample $number', ({ name, sample }) => {
-  const shape: z.ZodType = factShapes[name];
+  const shape: z.ZodMiniType = factShapes[name];
   const paths = keyPaths(sample).filter((path) => !data[name]?.test(path.join('.')));
 
   test('is read completely', () => {

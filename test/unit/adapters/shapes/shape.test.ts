@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { z } from 'zod';
+import { z } from 'zod/mini';
 import { bytes, seconds, shapeOf, text } from '../../../../src/adapters/shapes/shape.ts';
 import type { Bytes } from '../../../../src/model/units.ts';
 
@@ -11,7 +11,7 @@ interface Disk {
 
 const path = text;
 const size = bytes;
-const labels = z.array(text).exactOptional();
+const labels = z.exactOptional(z.array(text));
 
 test('a schema that differs from its type does not compile', () => {
   const right = z.object({ path, size, labels });
@@ -27,5 +27,5 @@ test('a schema that differs from its type does not compile', () => {
   // @ts-expect-error: the size is in bytes
   shapeOf<Disk>()(z.object({ path, size: seconds, labels }));
   // @ts-expect-error: the path is never null
-  shapeOf<Disk>()(z.object({ path: text.nullable(), size, labels }));
+  shapeOf<Disk>()(z.object({ path: z.nullable(text), size, labels }));
 });
