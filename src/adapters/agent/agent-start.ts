@@ -11,12 +11,16 @@ export const START_STEP = 'start the agent';
 
 export const loaderPath = 'celeriac_host/session/loader.py';
 
-/** One zlib-compressed JSON object of module path → source. */
+/** One zlib-compressed JSON object of module path → source; made once for all hosts of a process. */
 export async function packProgram(program: HostProgram): Promise<Buffer> {
   if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
   // Beside the connection, which waits for the network meanwhile.
-  return await deflateAll(JSON.stringify(program));
+  const packing = packed.get(program) ?? deflateAll(JSON.stringify(program));
+  packed.set(program, packing);
+  return await packing;
 }
+
+const packed = new WeakMap<HostProgram, Promise<Buffer>>();
 
 const deflateAll: (text: string) => Promise<Buffer> = promisify(deflate);
 
