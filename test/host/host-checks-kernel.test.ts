@@ -54,7 +54,13 @@ test('swap that is not in fstab', nightly, async () => {
   const kept = await verify();
   expect(kept.failed).toEqual([]);
   expect(kept.find('swap-boot')?.seen).toContain('/swapfile is in /etc/fstab');
-  await shell(machine, 'swapoff /swapfile && rm /swapfile && sed -i /swapfile/d /etc/fstab');
+
+  // As after a reboot in which it failed.
+  await shell(machine, 'swapoff /swapfile');
+  const off = await verify({ 'swap-size': '64M' });
+  expect(off.failed).toEqual(['swap']);
+  expect(off.find('swap')).toMatchObject({ seen: 'none', expected: '64 MiB' });
+  await shell(machine, 'rm /swapfile && sed -i /swapfile/d /etc/fstab');
 });
 
 test('a clock that is 5 min ahead', nightly, async () => {
@@ -96,3 +102,59 @@ test('an OOM kill of a child while the unit stays active', nightly, async () => 
     seen: expect.stringContaining('reached MemoryMax'),
   });
 });
+
+test(
+  'a worker that stands still for want of memory, while all of it is active',
+  nightly,
+  async () => {
+    const limits = { 'memory-high': '200M', 'memory-max': '800M' };
+    const deploy = await runBundle(
+      'deploy-worker',
+      inputsFor(machine, { ...limits, 'min-healthy-time': '1s', 'confirm-within': 'off' }),
+    );
+    expect(deploy.code, deploy.log).toBe(0);
+    const healthy = await verify();
+    expect(healthy.failed).toEqual([]);
+    expect(healthy.find('pressure')).toMatchObject({
+      verdict: 'pass',
+      seen: expect.stringMatching(/^unit: memory [\d.]+ %; unit: I\/O /),
+    });
+    // Above MemoryHigh the kernel has whoever asks for more wait, up to 2 s for each piece.
+    const send =
+      "celery_app.send_task('tasks.process_job', kwargs={'megabytes': 500, 'seconds': 0}, queue='celery')";
+    await shell(
+      machine,
+      `cd ${BACKEND} && python3 -c "from celery_app import celery_app; ${send}"`,
+    );
+    const stalled = (span: 'avg60' | 'avg300') =>
+      shell(
+        machine,
+        `sed -n 's/^full .*${span}=\\([0-9.]*\\) .*/\\1/p' /sys/fs/cgroup/system.slice/${UNIT}/memory.pressure`,
+      ).then(Number);
+    await waitUntil('it stands still', async () => (await stalled('avg60')) > 15);
+    const slow = await verify();
+    expect(slow.failed).toEqual([]);
+    expect(slow.find('pressure')).toMatchObject({
+      verdict: 'warn',
+      seen: expect.stringMatching(/^unit: memory [\d.]+ %; /),
+      expected: 'all processes at a standstill for at most 10 % of a minute',
+    });
+    await waitUntil(
+      'it has done so for most of 5 min',
+      async () => (await stalled('avg300')) > 52,
+      590,
+    );
+    const { failed, find } = await verify();
+    expect(await show(machine, 'ActiveState', 'NRestarts')).toEqual({
+      ActiveState: 'active',
+      NRestarts: '0',
+    });
+    expect(failed).toEqual(['pressure']);
+    expect(find('pressure')?.seen).toMatch(/^unit: memory [\d.]+ % of the last 5 min; /);
+    expect(find('oom')?.verdict).toBe('pass');
+    expect(find('memory')).toMatchObject({
+      verdict: 'warn',
+      seen: expect.stringContaining('throttled at MemoryHigh'),
+    });
+  },
+);
