@@ -156,67 +156,60 @@ test('a terminal says the same as the workflow', async () => {
   }
 });
 
-test(
-  'limits of the deploy count for every run; a leak and a killed sampler, each by itself',
-  {
-    tags: ['nightly'],
-  },
-  async () => {
-    await deploy({ concurrency: '2', 'restart-delay': '12s', 'rate-limit-max': '5' });
-    const current = (await releases()).at(-1);
-    if (current === undefined) throw new Error('there is no release');
-    await waitUntil('there is a sample of it', async () => {
-      await sample();
-      return (await lastSample()).release === current.release;
+test('limits of the deploy count for every run; a leak and a killed sampler, each by itself', {
+  tags: ['nightly'],
+}, async () => {
+  await deploy({ concurrency: '2', 'restart-delay': '12s', 'rate-limit-max': '5' });
+  const current = (await releases()).at(-1);
+  if (current === undefined) throw new Error('there is no release');
+  await waitUntil('there is a sample of it', async () => {
+    await sample();
+    return (await lastSample()).release === current.release;
+  });
+  await shell(machine, 'systemctl stop celeriac-sampler.timer');
+  const template = await lastSample();
+  /** What the sampler would have written by now. */
+  const write = (hours: number, change: (minute: number) => object | null) => {
+    const lines = Array.from({ length: hours * 60 }, (_, minute) => {
+      const at = current.since + 1 + minute * 60;
+      const changed = change(minute);
+      return changed === null ? [] : [{ ...template, at, uptime: 1000 + minute * 60, ...changed }];
     });
-    await shell(machine, 'systemctl stop celeriac-sampler.timer');
-    const template = await lastSample();
-    /** What the sampler would have written by now. */
-    const write = (hours: number, change: (minute: number) => object | null) => {
-      const lines = Array.from({ length: hours * 60 }, (_, minute) => {
-        const at = current.since + 1 + minute * 60;
-        const changed = change(minute);
-        return changed === null
-          ? []
-          : [{ ...template, at, uptime: 1000 + minute * 60, ...changed }];
-      });
-      const text = lines.flat().map((line) => `${JSON.stringify(line)}\n`);
-      return machine.writeFile(`/var/lib/celeriac/samples/${UNIT}.jsonl`, text.join(''));
-    };
-    const judged = async (more: Inputs = {}) => {
-      const { report } = await soak({ 'soak-hours': '24', 'dry-run': 'true', ...more });
-      const failed = report.verdict?.aspects.filter((each) => each.verdict === 'fail') ?? [];
-      return { ...report, failed: failed.map(({ limit }) => limit) };
-    };
-    const memory = { current: 300 * MiB, anon: 200 * MiB, peak: null, main: null, children: null };
-    const limited = { ...memory, swap: 0, high: 600 * MiB, max: 900 * MiB };
-    const journal = { errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false };
-    const well = { memory: limited, journal };
+    const text = lines.flat().map((line) => `${JSON.stringify(line)}\n`);
+    return machine.writeFile(`/var/lib/celeriac/samples/${UNIT}.jsonl`, text.join(''));
+  };
+  const judged = async (more: Inputs = {}) => {
+    const { report } = await soak({ 'soak-hours': '24', 'dry-run': 'true', ...more });
+    const failed = report.verdict?.aspects.filter((each) => each.verdict === 'fail') ?? [];
+    return { ...report, failed: failed.map(({ limit }) => limit) };
+  };
+  const memory = { current: 300 * MiB, anon: 200 * MiB, peak: null, main: null, children: null };
+  const limited = { ...memory, swap: 0, high: 600 * MiB, max: 900 * MiB };
+  const journal = { errors: 0, tracebacks: 0, rateLimited: 0, dropped: 0, unread: false };
+  const well = { memory: limited, journal };
 
-    // It wrote nothing for half an hour: no fault, and no proof either.
-    await write(3, (minute) => (minute > 60 && minute < 90 ? null : well));
-    const gap = await judged();
-    expect(gap).toMatchObject({ state: 'unproven', failed: [], verdict: { failingMinutes: 0 } });
-    expect(gap.verdict?.gaps[0]).toMatchObject({ why: 'no samples', to: current.since + 5401 });
+  // It wrote nothing for half an hour: no fault, and no proof either.
+  await write(3, (minute) => (minute > 60 && minute < 90 ? null : well));
+  const gap = await judged();
+  expect(gap).toMatchObject({ state: 'unproven', failed: [], verdict: { failingMinutes: 0 } });
+  expect(gap.verdict?.gaps[0]).toMatchObject({ why: 'no samples', to: current.since + 5401 });
 
-    await write(10, (minute) => ({
-      ...well,
-      memory: { ...limited, anon: (200 + minute / 4) * MiB },
-    }));
-    const leak = await judged();
-    expect(leak).toMatchObject({ state: 'failed', failed: ['leak'] });
-    expect(leak.sentence).toMatch(/The worker's memory climbs by .* it would reach MemoryHigh/);
+  await write(10, (minute) => ({
+    ...well,
+    memory: { ...limited, anon: (200 + minute / 4) * MiB },
+  }));
+  const leak = await judged();
+  expect(leak).toMatchObject({ state: 'failed', failed: ['leak'] });
+  expect(leak.sentence).toMatch(/The worker's memory climbs by .* it would reach MemoryHigh/);
 
-    // A run that says nothing about limits, and one that would allow more.
-    await write(2, (minute) => ({
-      ...well,
-      journal: { ...journal, rateLimited: minute === 30 ? 6 : 0 },
-    }));
-    for (const limits of [{}, { 'rate-limit-max': '1000' }]) {
-      const storm = await judged(limits);
-      expect(storm).toMatchObject({ state: 'failed', failed: ['rate-limits'] });
-      expect(storm.verdict?.notes).toHaveLength('rate-limit-max' in limits ? 1 : 0);
-    }
-  },
-  300_000,
-);
+  // A run that says nothing about limits, and one that would allow more.
+  await write(2, (minute) => ({
+    ...well,
+    journal: { ...journal, rateLimited: minute === 30 ? 6 : 0 },
+  }));
+  for (const limits of [{}, { 'rate-limit-max': '1000' }]) {
+    const storm = await judged(limits);
+    expect(storm).toMatchObject({ state: 'failed', failed: ['rate-limits'] });
+    expect(storm.verdict?.notes).toHaveLength('rate-limit-max' in limits ? 1 : 0);
+  }
+});
