@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { MiB } from '../../src/model/units.ts';
 import type { Check } from '../../src/model/verdict.ts';
 import { runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -107,12 +108,18 @@ test(
   'a worker that stands still for want of memory, while all of it is active',
   nightly,
   async () => {
+    // Without swap, deploy-worker sets no MemoryHigh.
+    await shell(
+      machine,
+      'fallocate -l 64M /swapfile && chmod 600 /swapfile && mkswap -q /swapfile && swapon /swapfile',
+    );
     const limits = { 'memory-high': '200M', 'memory-max': '800M' };
     const deploy = await runBundle(
       'deploy-worker',
       inputsFor(machine, { ...limits, 'min-healthy-time': '1s', 'confirm-within': 'off' }),
     );
     expect(deploy.code, deploy.log).toBe(0);
+    expect(await show(machine, 'MemoryHigh')).toEqual({ MemoryHigh: String(200 * MiB) });
     const healthy = await verify();
     expect(healthy.failed).toEqual([]);
     expect(healthy.find('pressure')).toMatchObject({
