@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { Check } from '../../src/model/verdict.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
+import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { SUPPORT_FOLDER, startSupportedUnit, supportedUnit } from './lib/units.ts';
 import { BACKEND, shell, show, UNIT, waitUntil } from './lib/worker.ts';
@@ -168,13 +169,19 @@ test('a restart by somebody during the gate is named, and no failure', {
   tags: ['nightly'],
 }, async () => {
   // The probes wait behind it, so that the gate is at work when the worker is restarted.
-  await app(`app.send_task('tasks.process_job', kwargs={'seconds': 20})`);
-  await waitUntil('the job runs', async () =>
-    (await app('print(app.control.inspect().active())')).includes('process_job'),
-  );
-  let restarted: Promise<unknown> | null = null;
+  await installHeldJobs(machine);
+  await machine.run(`systemctl restart ${UNIT}`);
+  const { letGo } = await beginHeldJob(machine);
+  const restart = async () => {
+    await machine.run(`systemctl restart --no-block ${UNIT}`);
+    const isStopping = async () =>
+      (await show(machine, 'ActiveState')).ActiveState === 'deactivating';
+    await waitUntil('the worker stops', isStopping);
+    await letGo();
+  };
+  let restarted: Promise<void> | null = null;
   const onLog = (text: string) => {
-    if (/ probes? done; /.test(text)) restarted ??= machine.run(`systemctl restart ${UNIT}`);
+    if (/ probes? done; /.test(text)) restarted ??= restart();
   };
   const run = await verify({ 'gate-timeout': '5m' }, { onLog });
   expect(restarted, run.log).not.toBeNull();
