@@ -456,15 +456,24 @@ def polls(consumer: Any) -> Optional[bool]:
     """Whether it waits for the next message of its queues. None: unknown, or not only BRPOP.
 
     Kombu 4.6 to 5.6 passes a message on before it forgets its BRPOP, and begins none without a
-    queue.
+    queue. Without a hub (gevent, eventlet), acknowledgements may still wait for their turn.
     """
     try:
         channel = consumer.task_consumer.channel
-        if consumer.connection.transport.driver_type != 'redis' or channel._in_listen:
+        driver = consumer.connection.transport.driver_type
+        if driver != 'redis' or not consumer.hub or channel._in_listen:
             return None
         return bool(channel._in_poll or channel.active_queues)
     except Exception as error:
         _complain('could not tell whether a message is on its way', error)
+        return None
+
+
+def unfinished() -> Optional[int]:
+    """How many tasks it has. None: unknown, as a thread of its pool changes them just now."""
+    try:
+        return len(set(requests.reserved_requests) | set(requests.active_requests))
+    except RuntimeError:
         return None
 
 
@@ -561,7 +570,7 @@ def celeriac_consumers(
         return {
             'queues': [queue.name for queue in consumer.task_consumer.queues],
             'polls': polls(consumer),
-            'unfinished': len(set(requests.reserved_requests) | set(requests.active_requests)),
+            'unfinished': unfinished(),
         }
     except Exception as error:
         _complain('could not report the queues', error)

@@ -321,6 +321,26 @@ def test_a_stop_waits_for_what_is_on_its_way(
     assert any(each > broker.ASK_SECONDS for each in slept) == sleeps
 
 
+def test_a_stop_waits_after_the_cancel_however_long_that_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        slept.append(seconds)
+
+    def stop_consuming(*_: Any) -> tuple[str, None]:
+        now[0] += 60
+        return HERE, None
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(broker, "stop_consuming", stop_consuming)
+    broker.cancel(Control(Workers(), Connection()), REQUEST, Line())  # type: ignore[arg-type]
+    assert slept == [pytest.approx(broker.ON_ITS_WAY_SECONDS)]
+
+
 def test_workers_with_one_name_and_without_the_module_have_one_readable_line() -> None:
     with pytest.raises(Problem, match=r"2 workers share .*, or load Celeriac's support") as problem:
         drain(Workers(node(), node(pid=900)), Line())

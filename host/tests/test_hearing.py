@@ -648,24 +648,36 @@ def test_no_error_in_a_report_escapes(reporting: Worker, caplog: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "channel", "polls"),
+    ("driver", "hub", "channel", "polls"),
     [
-        ("redis", {"_in_poll": None}, False),
-        ("redis", {"_in_poll": object()}, True),
+        ("redis", True, {"_in_poll": None}, False),
+        ("redis", True, {"_in_poll": object()}, True),
         # Cancelled, but the channel has not been told yet: it begins another BRPOP.
-        ("redis", {"_in_poll": False, "active_queues": {"celery"}}, True),
-        # A subscription to a fanout queue; another Kombu; another broker.
-        ("redis", {"_in_poll": None, "_in_listen": object()}, None),
-        ("redis", {}, None),
-        ("amqp", {"_in_poll": None}, None),
+        ("redis", True, {"_in_poll": False, "active_queues": {"celery"}}, True),
+        # gevent; a subscription to a fanout queue; another Kombu; another broker.
+        ("redis", None, {"_in_poll": None}, None),
+        ("redis", True, {"_in_poll": None, "_in_listen": object()}, None),
+        ("redis", True, {}, None),
+        ("amqp", True, {"_in_poll": None}, None),
     ],
 )
 def test_a_message_may_be_on_its_way_while_it_polls(
-    support: Any, driver: str, channel: dict[str, Any], polls: bool | None
+    support: Any, driver: str, hub: Any, channel: dict[str, Any], polls: bool | None
 ) -> None:
     whole = {"_in_listen": None, "active_queues": set(), **channel}
     consumer = types.SimpleNamespace(
+        hub=hub,
         task_consumer=types.SimpleNamespace(channel=types.SimpleNamespace(**whole)),
         connection=types.SimpleNamespace(transport=types.SimpleNamespace(driver_type=driver)),
     )
     assert support.polls(consumer) is polls
+
+
+def test_tasks_that_change_while_they_are_counted_are_unknown(support: Any) -> None:
+    class Changing:
+        def __iter__(self) -> Any:
+            raise RuntimeError("Set changed size during iteration")
+
+    assert support.unfinished() == 0
+    support.requests.active_requests = Changing()
+    assert support.unfinished() is None

@@ -55,10 +55,10 @@ BACK_SECONDS = 45.0
 
 def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     """Stops the worker from consuming, and waits for messages on their way to it."""
-    begun = time.monotonic()
     node, run = stop_consuming(control, request, line)
+    cancelled = time.monotonic()
     if run is None or not arrived(control, node, request["invocation"], run):
-        time.sleep(max(0.0, begun + ON_ITS_WAY_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, cancelled + ON_ITS_WAY_SECONDS - time.monotonic()))
     return {}
 
 
