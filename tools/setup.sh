@@ -390,7 +390,7 @@ is_ready() {
 use_real_python() {
   local folder
   [ "$(head -c 2 "$(command -v python3)")" = '#!' ] || return 0
-  folder=$(python3 -I -c 'import os, sys; print(os.path.dirname(sys.executable))') || return 0
+  folder=$(python3 -I -c 'import os, sys; print(os.path.dirname(sys.executable))') || return 1
   [ ! -x "$folder/python3" ] || use "$folder"
 }
 

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -50,7 +50,13 @@ function choose(words: readonly string[]): readonly Stage[] {
   return stages.filter((stage) => stage.name !== 'nightly' || words.includes('--all'));
 }
 
+const running = new Set<ChildProcess>();
+let interrupted = false;
+
 async function run(stage: Stage, folder: string, screen: Screen): Promise<Outcome> {
+  if (interrupted) {
+    return { name: stage.name, seconds: 0, passed: 0, failed: 1, note: '', failures: ['not run'] };
+  }
   screen.write('stdout', `\n=== ${stage.name}\n`);
   const report = path.join(folder, stage.name);
   const options = {
@@ -86,9 +92,13 @@ function runScript(
       output = (output + chunk.toString()).slice(-20_000);
     });
   }
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ ok: code === 0, output }));
+  running.add(child);
+  return new Promise((resolve) => {
+    child.on('error', ({ message }) => resolve({ ok: false, output: `npm: ${message}` }));
+    child.on('close', (code) => {
+      running.delete(child);
+      resolve({ ok: code === 0, output });
+    });
   });
 }
 
@@ -121,6 +131,13 @@ function count(stage: Stage, report: string, ok: boolean): Count {
   return stage.kind === 'pytest' ? countPythonTests(report, ok) : countStage(ok);
 }
 
+// What was shown late is shown, and the sum is true: what is stopped, or was not begun, has failed.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    interrupted = true;
+    for (const child of running) child.kill(signal);
+  });
+}
 const chosen = choose(process.argv.slice(2));
 const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
 const outcomes = await runAll(chosen, folder);

@@ -37,6 +37,8 @@ export class ForkServer {
     this.#answers = openSync(answers, constants.O_RDONLY | constants.O_NONBLOCK);
     const words = ['-I', program, driver, requests, answers];
     const child = spawn('python3', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    // Then there is no process, as the first answer will find.
+    child.on('error', () => {});
     child.unref();
     this.#pid = child.pid ?? 0;
   }
@@ -51,10 +53,17 @@ export class ForkServer {
   /** @throws Error with the traceback of a request that failed. */
   ask(request: object): unknown {
     writeSync(this.#requests, `${JSON.stringify(request)}\n`);
-    const said = JSON.parse(this.#readLine()) as Said;
-    rmSync(this.#folder, { recursive: true, force: true });
+    const said = this.#hear();
     if ('failed' in said) throw new Error(said.failed);
     return said.answer;
+  }
+
+  #hear(): Said {
+    try {
+      return JSON.parse(this.#readLine()) as Said;
+    } finally {
+      rmSync(this.#folder, { recursive: true, force: true });
+    }
   }
 
   #readLine(): string {
