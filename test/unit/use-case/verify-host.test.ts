@@ -227,7 +227,8 @@ describe('with a gate', () => {
     const end: EndedRun = {
       run: earlierRun,
       at: mended.host.now,
-      result: 'oom-kill',
+      result: 'signal',
+      phase: 'started',
       stopped: false,
       restarted: false,
       exit: '',
@@ -248,7 +249,7 @@ describe('with a gate', () => {
     expect(journals.at(-1)).toEqual({ unit: 'celery-worker.service', earlierRun });
     expect(failedChecks(verdict)).toEqual(['invocation']);
     expect(verdict.checks.find(({ id }) => id === 'invocation')?.seen).toContain(
-      'failed with result oom-kill',
+      'failed with result signal',
     );
   });
 
