@@ -66,56 +66,129 @@ def test_systemd_is_asked_why_it_restarted_a_unit_and_only_then(
     assert asked[2] == ["UNIT=w.service", "-p", "warning", "-n", "10"]
 
 
-def test_ends_of_runs_are_read_only_if_another_one_runs(
-    monkeypatch: pytest.MonkeyPatch, host: Host
-) -> None:
-    now, first, second = "c" * 32, "a" * 32, "b" * 32
-    host.answers[("systemctl", "show")] = (0, f"InvocationID={now}\nNRestarts=0\n")
+NOW, FIRST, SECOND = "c" * 32, "a" * 32, "b" * 32
+KILLED = "w.service: Main process exited, code=killed, status=9/KILL"
 
-    def said(what: str, run: str, text: str, **more: str) -> bytes:
-        about = {"MESSAGE_ID": what, "INVOCATION_ID": run, "MESSAGE": text, **more}
-        return json.dumps({"__REALTIME_TIMESTAMP": "1768734000500000", **about}).encode()
 
-    killed = "w.service: Main process exited, code=killed, status=9/KILL"
+def said(what: str, run: str, text: str = "", **more: str) -> bytes:
+    """What systemd says of a run."""
+    about = {"MESSAGE_ID": what, "INVOCATION_ID": run, "MESSAGE": text, **more}
+    return json.dumps({"__REALTIME_TIMESTAMP": "1768734000500000", **about}).encode()
+
+
+def failed(run: str, result: str) -> bytes:
+    return said(journal.FAILED, run, "w.service: Failed", UNIT_RESULT=result)
+
+
+@pytest.fixture()
+def ends(monkeypatch: pytest.MonkeyPatch, host: Host) -> Any:
+    """How runs ended by these lines of systemd; what was asked is in `ends.asked`."""
+
+    def look(*lines: bytes, **args: str) -> Any:
+        def read(_: Any, words: List[str], on_line: Any, fields: str = "MESSAGE") -> None:
+            look_.asked.append(words)
+            for line in lines if "_PID=1" in words and "-p" not in words else []:
+                assert "UNIT_RESULT" in fields
+                on_line(line)
+
+        monkeypatch.setattr(journal, "read", read)
+        return journal.look({"unit": "w.service", **args}, host)["endedRuns"]
+
+    look_ = cast(Any, look)
+    look_.asked = []
+    shown = f"Id=w.service\nInvocationID={NOW}\nNRestarts=0\n"
+    host.answers[("systemctl", "show")] = (0, shown)
+    return look
+
+
+def test_ends_of_runs_are_read_only_if_another_one_runs(ends: Any) -> None:
     lines = [
-        said(journal.EXITED, first, killed),
-        said(journal.FAILED, first, "w.service: Failed", UNIT_RESULT="signal"),
+        said(journal.STARTED, FIRST, "Started"),
+        said(journal.EXITED, FIRST, KILLED),
+        failed(FIRST, "signal"),
         # By another program, after its end.
-        said(journal.STOPPING, first, "Stopping"),
-        said(journal.STOPPING, second, "Stopping"),
-        said(journal.SUCCEEDED, second, "w.service: Deactivated successfully."),
-        said(journal.RESTARTED, second, "w.service: Scheduled restart job"),
+        said(journal.STOPPING, FIRST, "Stopping"),
+        said(journal.STARTED, SECOND, "Started"),
+        said(journal.STOPPING, SECOND, "Stopping"),
+        said(journal.SUCCEEDED, SECOND, "w.service: Deactivated successfully."),
+        said(journal.RESTARTED, SECOND, "w.service: Scheduled restart job"),
         b"torn {",
         b'{"MESSAGE_ID": "%s", "INVOCATION_ID": [1]}' % journal.FAILED.encode(),
-        said(journal.STOPPING, now, "Stopping"),
+        b'{"MESSAGE_ID": ["%s"], "INVOCATION_ID": "%s"}' % (journal.FAILED.encode(), NOW.encode()),
+        said(journal.STOPPING, NOW, "Stopping"),
     ]
-
-    def read(_: Any, words: List[str], on_line: Any, fields: str = "MESSAGE") -> None:
-        asked.append(words)
-        for line in lines if "_PID=1" in words and "-p" not in words else []:
-            assert "UNIT_RESULT" in fields
-            on_line(line)
-
-    asked: List[List[str]] = []
-    monkeypatch.setattr(journal, "read", read)
-    for args in ({}, {"earlierRun": now}):
-        assert journal.look({"unit": "w.service", **args}, host)["endedRuns"] == []
-    assert len(asked) == 2
-    found = journal.look({"unit": "w.service", "earlierRun": first}, host)
-    about = {"at": 1768734000.5, "restarted": False}
-    assert found["endedRuns"] == [
-        {**about, "run": first, "result": "signal", "stopped": False, "exit": killed},
+    assert ends(*lines) == ends(*lines, earlierRun=NOW) == []
+    assert len(ends.asked) == 2
+    about = {"at": 1768734000.5, "phase": "started"}
+    assert ends(*lines, earlierRun=FIRST) == [
         {
             **about,
-            "run": second,
+            "run": FIRST,
+            "result": "signal",
+            "stopped": False,
+            "restarted": False,
+            "exit": KILLED,
+        },
+        {
+            **about,
+            "run": SECOND,
             "result": "success",
             "stopped": True,
-            "exit": "",
             "restarted": True,
+            "exit": "",
         },
     ]
     # What the app says in the name of systemd has another number of a process.
-    assert asked[-1][:2] == ["_PID=1", "UNIT=w.service"]
+    assert ends.asked[-1][:2] == ["_PID=1", "UNIT=w.service"]
+    assert set(journal.ABOUT_RUNS) == {
+        word.partition("=")[2] for word in ends.asked[-1] if word.startswith("MESSAGE_ID=")
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "phase"),
+    [
+        # Below level info, nothing is logged of starts, nor of stops.
+        ([], ""),
+        ([journal.STARTED], "started"),
+        ([journal.STARTED, journal.RELOADING], "reloading"),
+        ([journal.STARTED, journal.RELOADING, journal.RELOADED], "started"),
+        # A reload that failed is logged as an error.
+        ([journal.RELOADED], ""),
+    ],
+)
+def test_a_run_has_the_phase_in_which_it_ended(ends: Any, lines: List[str], phase: str) -> None:
+    logged_before = [said(each, FIRST) for each in lines]
+    (found,) = ends(*logged_before, failed(FIRST, "timeout"), earlierRun=FIRST)
+    assert (found["phase"], found["stopped"]) == (phase, False)
+
+
+def test_that_a_start_failed_is_logged_after_the_end_of_the_run(ends: Any) -> None:
+    lines = [failed(FIRST, "exit-code"), said(journal.NOT_STARTED, FIRST, "Failed to start w.")]
+    (found,) = ends(*lines, earlierRun=FIRST)
+    assert found["phase"] == "not-started"
+
+
+def test_a_control_process_does_not_hide_why_the_main_one_ended(ends: Any) -> None:
+    def why(*texts: str) -> Any:
+        lines = [said(journal.EXITED, FIRST, text) for text in texts]
+        (found,) = ends(*lines, failed(FIRST, "signal"), earlierRun=FIRST)
+        return found["exit"]
+
+    before, after = (
+        f"w.service: Control process exited, code=exited, status={code}" for code in (1, 2)
+    )
+    assert why(before, KILLED, after) == KILLED
+    assert why(before, after) == before
+
+
+def test_what_systemd_says_is_asked_by_the_name_of_the_unit_not_an_alias(
+    ends: Any, host: Host
+) -> None:
+    shown = f"Id=real.service\nInvocationID={NOW}\nNRestarts=1\n"
+    host.answers[("systemctl", "show")] = (0, shown)
+    ends(earlierRun=FIRST)
+    assert [words[1] for words in ends.asked if "_PID=1" in words] == ["UNIT=real.service"] * 2
 
 
 def test_an_error_and_its_traceback_are_one_and_its_ids_do_not_matter() -> None:

@@ -445,11 +445,16 @@ export interface EndedRun {
   readonly at: EpochSeconds;
   /** `success`, `exit-code`, `signal`, `oom-kill`…; empty: not said. */
   readonly result: string;
+  /**
+   * How far it was, by what systemd logs at level info; empty: nothing, as when the unit logs less.
+   * Whoever stops a unit while it starts or reloads leaves no `stopped`.
+   */
+  readonly phase: '' | 'started' | 'not-started' | 'reloading';
   /** Somebody, or a shutdown, had asked systemd to stop it before. */
   readonly stopped: boolean;
   /** systemd itself started it again: NRestarts counts it until the next start by somebody else. */
   readonly restarted: boolean;
-  /** What systemd said of its last process that failed; empty: nothing. */
+  /** What systemd said of its main process, or of the first other one that failed; empty: nothing. */
   readonly exit: string;
 }
 

@@ -155,7 +155,10 @@ export async function verifyHost(
 const runOf = ({ activeState, properties }: UnitFact): string | undefined =>
   activeState === 'active' ? properties.InvocationID : undefined;
 
-/** The facts again, with the unit as it is once it has given back the memory of the probes. */
+/**
+ * The facts again, with the unit as it is once it has given back the memory of the probes. All of
+ * them once more if another run has begun meanwhile, so that they tell how this one ended.
+ */
 async function lookAfterGate(
   { agent, pause }: VerifyPorts,
   query: VerifyQuery,
@@ -166,17 +169,18 @@ async function lookAfterGate(
   const { name: unit, properties } = before.unit;
   const { InvocationID: earlierRun = '' } = properties;
   const journal = earlierRun === '' ? query.journal : { unit, earlierRun };
-  const after: VerifyFacts = await agent.look({ ...query, journal });
+  const lookAtAll = (): Promise<VerifyFacts> => agent.look({ ...query, journal });
   const isHeld = (unit: UnitFact): boolean =>
     memoryGrowth(before.unit.memory, unit.memory, memoryReturnBytes)?.isAllowed === false;
-  let { unit: now } = after;
+  let after = await lookAtAll();
   const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
-  for (let waits = 0; passed && waits < returnPauses && isHeld(now); waits += 1) {
+  for (let waits = 0; passed && waits < returnPauses && isHeld(after.unit); waits += 1) {
     const why = `the worker still holds the memory of the probes; looking again in ${formatDuration(returnPause)}`;
     await pause({ seconds: returnPause, why });
-    ({ unit: now } = await agent.look({ unit: query.unit }));
+    const { unit: now } = await agent.look({ unit: query.unit });
+    after = runOf(now) === runOf(after.unit) ? { ...after, unit: now } : await lookAtAll();
   }
-  return { ...after, unit: now };
+  return after;
 }
 
 const beatsOf = ({ beats, unit }: VerifyFacts, call: WorkerCall | null): OwnBeats =>

@@ -133,7 +133,7 @@ test(
       machine,
       `cd ${BACKEND} && python3 -c "from celery_app import celery_app; ${send}"`,
     );
-    const stalled = (span: 'avg60' | 'avg300') =>
+    const stalled = (span: 'avg10' | 'avg60' | 'avg300') =>
       shell(
         machine,
         `sed -n 's/^full .*${span}=\\([0-9.]*\\) .*/\\1/p' /sys/fs/cgroup/system.slice/${UNIT}/memory.pressure`,
@@ -151,6 +151,7 @@ test(
       async () => (await stalled('avg300')) > 52,
       590,
     );
+    expect(await stalled('avg10'), 'the task has ended too soon').toBeGreaterThan(10);
     const { failed, find } = await verify();
     expect(await show(machine, 'ActiveState', 'NRestarts')).toEqual({
       ActiveState: 'active',

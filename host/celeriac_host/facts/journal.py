@@ -18,8 +18,8 @@ SUSPECT_LIMIT = 200
 TAIL_LIMIT = 30
 MESSAGE_LIMIT = 500
 ENDS_LIMIT = 10
-# Of entries; a run has up to four of them.
-RUNS_LIMIT = 200
+# Of entries; a run has about six of them.
+RUNS_LIMIT = 300
 TIMEOUT_SECONDS = 40.0
 # Broad on purpose: the runner judges these lines.
 SUSPECT = re.compile(
@@ -28,21 +28,29 @@ SUSPECT = re.compile(
     re.IGNORECASE,
 )
 # systemd's own ids of what it says about a run of a unit.
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+NOT_STARTED = "be02cf6855d2428ba40df7e9d022f03d"
+RELOADING = "d34d037fff1847e6ae669a370e694725"
+RELOADED = "7b05ebc668384222baa8881179cfda54"
 STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 EXITED = "98e322203f7a4ed290d09fe03c09fe15"
 SUCCEEDED = "7ad2d189f7e94e70a38c781354912448"
 FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 RESTARTED = "5eb03494b6584870a536b337290809b3"
-ABOUT_RUNS = (STOPPING, EXITED, SUCCEEDED, FAILED, RESTARTED)
+PHASES = {STARTED: "started", NOT_STARTED: "not-started", RELOADING: "reloading"}
+ABOUT_RUNS = (*PHASES, RELOADED, STOPPING, EXITED, SUCCEEDED, FAILED, RESTARTED)
+MAIN = "Main process exited"
 FIELDS_OF_RUNS = "MESSAGE,MESSAGE_ID,INVOCATION_ID,UNIT_RESULT"
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     unit = full_name(args["unit"])
-    wanted = ["InvocationID", "InactiveExitTimestampMonotonic", "NRestarts"]
+    wanted = ["Id", "InvocationID", "InactiveExitTimestampMonotonic", "NRestarts"]
     seen = units.show(host, unit, wanted)
     invocation = seen.get("InvocationID", "")
     is_another = args.get("earlierRun", invocation) != invocation
+    # An alias may have been given; systemd logs by the name itself.
+    name = seen.get("Id") or unit
     reader = _Reader()
     if re.fullmatch(r"[0-9a-f]{32}", invocation):
         read(host, [f"_SYSTEMD_INVOCATION_ID={invocation}", "-n", str(ENTRY_LIMIT)], reader.take)
@@ -54,8 +62,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             for entry in reader.suspects
         ],
         "tail": reader.tail(),
-        "ends": _ends(host, unit) if is_another or units.number(seen.get("NRestarts")) > 0 else [],
-        "endedRuns": _ended_runs(host, unit) if is_another else [],
+        "ends": _ends(host, name) if is_another or units.number(seen.get("NRestarts")) > 0 else [],
+        "endedRuns": _ended_runs(host, name) if is_another else [],
     }
 
 
@@ -73,19 +81,29 @@ def _ended_runs(host: System, unit: str) -> list[dict[str, Any]]:
     about = [f"MESSAGE_ID={each}" for each in ABOUT_RUNS]
     words = ["_PID=1", f"UNIT={unit}", *about, "-n", str(RUNS_LIMIT)]
     read(host, words, lines.append, FIELDS_OF_RUNS)
+    phases: dict[str, str] = {}
     stopped: set[str] = set()
     exits: dict[str, str] = {}
     runs: dict[str, dict[str, Any]] = {}
     for line in lines:
         entry = parsed(line)
         run, what = entry.get("INVOCATION_ID"), entry.get("MESSAGE_ID")
-        if not isinstance(run, str):
+        if not isinstance(run, str) or not isinstance(what, str):
             continue
         message = units.message(entry)[:MESSAGE_LIMIT]
-        if what == STOPPING:
+        if what in PHASES:
+            phases[run] = PHASES[what]
+            # That a start failed is logged after the end of the run.
+            if what == NOT_STARTED and run in runs:
+                runs[run]["phase"] = phases[run]
+        elif what == RELOADED and phases.get(run) == PHASES[RELOADING]:
+            phases[run] = PHASES[STARTED]
+        elif what == STOPPING:
             stopped.add(run)
         elif what == EXITED:
-            exits[run] = message
+            # What ran after the main process, as ExecStopPost, does not tell why the run ended.
+            if run not in exits or (MAIN in message and MAIN not in exits[run]):
+                exits[run] = message
         elif what == RESTARTED and run in runs:
             runs[run]["restarted"] = True
         elif what in (SUCCEEDED, FAILED) and run not in runs:
@@ -94,6 +112,7 @@ def _ended_runs(host: System, unit: str) -> list[dict[str, Any]]:
                 "run": run,
                 "at": at(entry),
                 "result": result[:MESSAGE_LIMIT],
+                "phase": phases.get(run, ""),
                 # Asked for after its end, a stop says nothing about it.
                 "stopped": run in stopped,
                 "restarted": False,

@@ -152,6 +152,7 @@ export const journalShape = shapeOf<JournalFact>()(
         run: text,
         at: epochSeconds,
         result: text,
+        phase: z.enum(['', 'started', 'not-started', 'reloading']),
         stopped: z.boolean(),
         restarted: z.boolean(),
         exit: text,

@@ -16,9 +16,10 @@ const shownDigits = 8;
 
 /**
  * What a stop that somebody asked for may end with: a worker that did not end its tasks in time is
- * no sign that the release fails, and nothing that the release before would do better.
+ * no sign that the release fails, and nothing that the release before would do better. Whether a
+ * signal leaves a core dump is a matter of limits.
  */
-const endsOfStops: readonly string[] = ['timeout', 'exit-code', 'signal'];
+const endsOfStops: readonly string[] = ['timeout', 'exit-code', 'signal', 'core-dump'];
 
 /** Whether all that was seen is of one run of the unit. */
 export const invocation: CheckModule = {
@@ -27,7 +28,7 @@ export const invocation: CheckModule = {
   proves:
     'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run. If it was: no run that ended in between failed, by what systemd logged of its end.',
   doesNotProve:
-    'That nobody restarted it before: `unit` shows since when it runs. A new start after a stop that somebody asked for, or whose end systemd did not log, is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
+    'That nobody restarted it before: `unit` shows since when it runs. A new start after a stop that somebody asked for, or may have asked for without systemd logging it, is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
   judge(seen, desired) {
     const { unit, journal } = latest(seen);
     const id = unit.properties.InvocationID ?? '';
@@ -89,17 +90,36 @@ function runsToJudge(
   return restarts > maxRestarts ? runs : runs.filter(({ restarted }) => !restarted);
 }
 
-function judgeEnd({ run, result, stopped, exit }: EndedRun, unit: string): readonly Remark[] {
+function judgeEnd(end: EndedRun, unit: string): readonly Remark[] {
+  const { run, result, stopped, exit } = end;
   if (result === 'success') return [];
   const name = `run ${shortOf(run)}`;
   if (result === '') return [unclear(`how ${name} ended is not known: systemd did not say it`)];
   const how = exit === '' ? '' : ` (${exit.replace(`${unit}: `, '').replace(/\.$/, '')})`;
   const expected = 'runs that end only when they are stopped';
   const next = `run \`journalctl -u ${unit}\` on the host to see why it ended`;
-  if (stopped && endsOfStops.includes(result)) {
-    return [doubtful(`${name} was stopped, and ended with result ${result}${how}`, expected, next)];
+  if (endsOfStops.includes(result)) {
+    const ended = `ended with result ${result}${how}`;
+    if (stopped) return [doubtful(`${name} was stopped, and ${ended}`, expected, next)];
+    if (!wouldTellStop(end)) {
+      return [
+        unclear(`${name} ${ended}: whether it was stopped is not known, ${whyUntold(end)}`, next),
+      ];
+    }
   }
   return [wrong(`${name} failed with result ${result}${how}`, expected, next)];
 }
+
+/**
+ * Whether systemd would have logged that somebody stopped it. A start that was cut short has not
+ * failed, and a run that was asked to stop is not restarted.
+ */
+const wouldTellStop = ({ phase, restarted }: EndedRun): boolean =>
+  restarted || phase === 'started' || phase === 'not-started';
+
+const whyUntold = ({ phase }: EndedRun): string =>
+  phase === 'reloading'
+    ? 'as systemd does not log it during a reload'
+    : 'as the journal does not show that it had started (LogLevelMax?)';
 
 const shortOf = (run: string): string => run.slice(0, shownDigits);

@@ -6,6 +6,7 @@ import type {
   BrokerQuery,
   ConsumingFact,
   ConsumingQuery,
+  EndedRun,
   FactQuery,
   FactsFor,
   JournalQuery,
@@ -210,6 +211,46 @@ describe('with a gate', () => {
       verdict: 'warn',
       seen: '200 MiB before, 800 MiB after',
     });
+  });
+
+  test('a worker that is killed while it has that time, and mended, has failed', async () => {
+    const later = 'b'.repeat(32);
+    const holding = (used: number, InvocationID?: string) => {
+      const { properties } = unitFact();
+      const memory = { currentBytes: mib(used), peakBytes: mib(900), events: {} };
+      const run = InvocationID === undefined ? properties : { ...properties, InvocationID };
+      return facts({ unit: unitFact({ memory, properties: run }) });
+    };
+    const before = holding(200);
+    const earlierRun = before.unit.properties.InvocationID ?? '';
+    const mended = holding(220, later);
+    const end: EndedRun = {
+      run: earlierRun,
+      at: mended.host.now,
+      result: 'signal',
+      phase: 'started',
+      stopped: false,
+      restarted: false,
+      exit: '',
+    };
+    const looks = [
+      before,
+      holding(800),
+      mended,
+      { ...mended, journal: { ...mended.journal, endedRuns: [end] } },
+    ];
+    const { ports, asked, journals } = host(looks);
+    const { verdict } = await verifyHost(ports, desired());
+    expect(asked.slice(4).filter((line) => line.startsWith('look'))).toEqual([
+      everything,
+      'look unit',
+      everything,
+    ]);
+    expect(journals.at(-1)).toEqual({ unit: 'celery-worker.service', earlierRun });
+    expect(failedChecks(verdict)).toEqual(['invocation']);
+    expect(verdict.checks.find(({ id }) => id === 'invocation')?.seen).toContain(
+      'failed with result signal',
+    );
   });
 
   test('a broker that is gone is told once, and no probe is sent', async () => {

@@ -78,6 +78,7 @@ describe('the run of the unit', () => {
     run: first,
     at: epochSeconds(now + 5),
     result: 'success',
+    phase: 'started',
     stopped: true,
     restarted: false,
     exit: '',
@@ -143,11 +144,38 @@ describe('the run of the unit', () => {
     ['signal', 'warn'],
     ['oom-kill', 'fail'],
     ['watchdog', 'fail'],
-    ['core-dump', 'fail'],
+    ['core-dump', 'warn'],
   ])('that was asked to stop and ended with result %s: %s', (result, verdict) => {
     const check = find('invocation', anew([{ result }]));
     expect(check?.verdict).toBe(verdict);
     expect(check?.seen).toContain(`result ${result}`);
+  });
+
+  test.each([
+    ['', 'timeout', 'as the journal does not show that it had started (LogLevelMax?)'],
+    ['', 'core-dump', 'as the journal does not show that it had started (LogLevelMax?)'],
+    ['reloading', 'signal', 'as systemd does not log it during a reload'],
+  ] as const)(
+    'that may have been stopped (%s), with result %s, is a warning',
+    (phase, result, why) => {
+      const seen = anew([{ result, phase, stopped: false }]);
+      expect(failed(seen)).toEqual([]);
+      expect(find('invocation', seen)).toMatchObject({
+        verdict: 'warn',
+        seen: `${became}; run aaaaaaaa ended with result ${result}: whether it was stopped is not known, ${why}`,
+      });
+    },
+  );
+
+  test.each([
+    // Nobody who stops a worker has it end so.
+    { ...crash, phase: '', result: 'oom-kill' },
+    { ...crash, phase: '', result: 'watchdog' },
+    // Systemd starts nothing again that was stopped.
+    { ...crash, phase: '', restarted: true },
+    { ...crash, phase: 'not-started', result: 'timeout' },
+  ] as const)('that nobody can have stopped fails: %o', (end) => {
+    expect(failed(anew([end, { run: 'c' }]))).toEqual(['invocation']);
   });
 
   test('whose end is not known is a warning that says so', () => {
