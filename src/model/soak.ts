@@ -99,7 +99,8 @@ export interface SoakWish {
 export interface SoakRecord {
   /** How long it wanted the soak to be. */
   readonly soakSeconds: Seconds | null;
-  readonly soakLimits: SoakThresholds | null;
+  /** Without those that could not be read. */
+  readonly soakLimits: Partial<SoakThresholds> | null;
 }
 
 /** What can fail a minute, or the whole soak. */
