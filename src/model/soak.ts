@@ -22,7 +22,7 @@ export interface SoakComparison {
   readonly unit: 'bytes' | 'seconds' | 'count' | 'per-hour';
   readonly before: number | null;
   readonly now: number | null;
-  /** Whether it is better than before; `same`: within one per cent; `null`: not known. */
+  /** Whether it is better than before; `same`: within one per cent or the noise; `null`: not known, or of unequal times. */
   readonly trend: 'better' | 'same' | 'worse' | null;
 }
 

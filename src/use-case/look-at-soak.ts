@@ -62,10 +62,15 @@ export async function lookBesides(
   seen: SoakSeen,
   findOldestJob: FindOldestJob,
 ): Promise<SoakSeen> {
-  const { release, memory } = seen;
+  const { release, memory, verdict } = seen;
   if (release === null) return seen;
   const oldestJobSeconds = await findOldestJob(ranSince(release, memory.releases));
-  const errorSignatures = await countSignatures(agent, unit, release.since);
+  const errorSignatures = await countSignatures(
+    agent,
+    unit,
+    release.since,
+    verdict?.decidedAt ?? null,
+  );
   return { ...seen, ...judgeRelease(memory, wish, { errorSignatures, oldestJobSeconds }) };
 }
 
@@ -73,10 +78,11 @@ async function countSignatures(
   agent: Pick<Agent, 'look'>,
   unit: string,
   since: EpochSeconds,
+  decidedAt: EpochSeconds | null,
 ): Promise<SoakBesides['errorSignatures']> {
   try {
     const { logged } = await agent.look({ logged: { unit, since } });
-    return signaturesOf(logged, since);
+    return signaturesOf(logged, since, decidedAt);
   } catch (error) {
     // What is only compared fails no soak.
     if (!(error instanceof HostError)) throw error;
