@@ -510,12 +510,26 @@ def test_the_length_of_a_soak_that_is_not_recorded_is_not_known(here: Host) -> N
         {"errorRateMax": -1},
     ],
 )
-def test_limits_that_cannot_be_right_are_not_known(here: Host, change: Dict[str, Any]) -> None:
-    sampling.want(here.state, UNIT, ["/"], 3600, {**LIMITS, **change})
-    assert sampling.fact(here.state, UNIT) == recorded(3600)
-    missing = {name: value for name, value in LIMITS.items() if name not in change}
-    sampling.want(here.state, UNIT, ["/"], 3600, missing)
-    assert sampling.fact(here.state, UNIT) == recorded(3600)
+def test_a_limit_that_cannot_be_right_is_missing_and_the_others_stay(
+    here: Host, change: Dict[str, Any]
+) -> None:
+    others = {name: value for name, value in LIMITS.items() if name not in change}
+    for damaged in ({**LIMITS, **change}, others):
+        sampling.want(here.state, UNIT, ["/"], 3600, damaged)
+        assert sampling.fact(here.state, UNIT) == recorded(3600, others)
+
+
+@pytest.mark.parametrize("damaged", [[], "x", 5, True, {}])
+def test_limits_of_which_none_can_be_read_were_recorded_all_the_same(
+    here: Host, damaged: Any, journal_folder: str
+) -> None:
+    sampling.want(here.state, UNIT, ["/"], 3600, damaged)
+    assert sampling.fact(here.state, UNIT) == recorded(3600, {})
+    # So they are after an undo.
+    step = Journal(journal_folder).step(0)
+    start_sampler.do(operation("/", limits=LIMITS), here, step)
+    start_sampler.undo(operation("/"), here, step)
+    assert sampling.fact(here.state, UNIT) == recorded(3600, {})
 
 
 def test_an_older_version_finds_in_the_record_what_it_reads(here: Host) -> None:

@@ -29,7 +29,7 @@ import {
   yamlInput,
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
-import { failureInputs, journalInputs, soakHours, soakInputs } from './soak-inputs.ts';
+import { deployFailureInputs, journalInputs, soakHours, soakInputs } from './soak-inputs.ts';
 import { webhookInputs } from './webhook-inputs.ts';
 
 /** Inputs of every action: where the host is and how to log in. */
@@ -332,7 +332,7 @@ export const deployWorkerInputs = {
     fallback: '15m',
   }),
   'soak-hours': soakHours,
-  ...failureInputs,
+  ...deployFailureInputs,
   ...journalInputs,
   'roll-back': patternInput(
     {

@@ -15,38 +15,47 @@ export const soakHours = hoursInput(
   { min: 0, max: longestHours },
 );
 
-const remembered =
-  'The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or';
-
-/** Also of deploy-worker, whose values the host remembers. */
-export const failureInputs = {
+/** @param unset what counts if the input is not set; `usual` where nothing is remembered */
+const failureInputsFor = (unset: (usual: number) => string) => ({
   'failure-limit': maybeIntegerInput(
     {
-      description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${remembered} \`0\`.`,
+      description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
     },
     { min: 0, max: 10_080 },
   ),
   consecutive: maybeIntegerInput(
     {
-      description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${remembered} \`3\`.`,
+      description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
     },
     { min: 0, max: 10_080 },
   ),
-} as const;
+});
+
+/** Of a run that judges. */
+const failureInputs = failureInputsFor(
+  (usual) =>
+    `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`,
+);
+
+/** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
+export const deployFailureInputs = failureInputsFor(
+  (usual) =>
+    `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`,
+);
 
 /** The same, of one minute of the journal; of a gate, they are about the time since the release. */
 export const journalInputs = {
   'rate-limit-max': maybeIntegerInput(
     {
       description:
-        "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says. If not set, only `max-429` counts, and a soak only tells of them.",
+        "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
     },
     { min: 0, max: 1_000_000 },
   ),
   'max-errors': maybeIntegerInput(
     {
       description:
-        "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says. If not set, errors are a warning.",
+        "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
     },
     { min: 0, max: 1_000_000 },
   ),

@@ -22,7 +22,7 @@ export interface SoakComparison {
   readonly unit: 'bytes' | 'seconds' | 'count' | 'per-hour';
   readonly before: number | null;
   readonly now: number | null;
-  /** Whether it is better than before; `same`: within one per cent; `null`: not known. */
+  /** Whether it is better than before; `same`: within one per cent or the noise; `null`: not known, or of unequal times. */
   readonly trend: 'better' | 'same' | 'worse' | null;
 }
 
@@ -99,7 +99,8 @@ export interface SoakWish {
 export interface SoakRecord {
   /** How long it wanted the soak to be. */
   readonly soakSeconds: Seconds | null;
-  readonly soakLimits: SoakThresholds | null;
+  /** Without those that could not be read. */
+  readonly soakLimits: Partial<SoakThresholds> | null;
 }
 
 /** What can fail a minute, or the whole soak. */

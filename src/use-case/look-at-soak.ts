@@ -4,8 +4,14 @@ import type { Sample, SamplesFact } from '../model/sample.ts';
 import type { SoakWish } from '../model/soak.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
+import { ranSince } from '../verify/released-at.ts';
 import { type Known, type SoakBesides, signaturesOf } from '../verify/soak/besides.ts';
-import { currentRelease, type JudgedRelease, judgeRelease } from '../verify/soak/release.ts';
+import {
+  currentRelease,
+  type JudgedRelease,
+  judgeRelease,
+  type SoakMemory,
+} from '../verify/soak/release.ts';
 
 /** For how long a job of the release is stuck; `since` when the release runs. */
 export type FindOldestJob = (since: EpochSeconds) => Promise<Known>;
@@ -16,17 +22,21 @@ export interface SoakSeen extends JudgedRelease {
   readonly sampling: boolean;
   /** The host's clock. */
   readonly now: EpochSeconds;
+  /** What it was judged by. */
+  readonly memory: SoakMemory;
 }
 
 /** Far more than the host keeps: it would not end otherwise if it answered the same for ever. */
 const mostPages = 100;
 
-/** Reads the ledger and the samples, and judges the release if it is unproven. Changes nothing. */
+/**
+ * Reads the ledger and the samples, and judges the release if it is unproven. Changes nothing, and reads
+ * neither the journal nor the jobs: no verdict depends on them.
+ */
 export async function lookAtSoak(
   agent: Pick<Agent, 'look'>,
   unit: string,
   wish: SoakWish,
-  findOldestJob: FindOldestJob,
 ): Promise<SoakSeen> {
   const facts = await agent.look({
     host: {},
@@ -35,36 +45,48 @@ export async function lookAtSoak(
     samples: { unit, after: null },
   });
   const { releases } = facts.releases;
-  const release = currentRelease(releases);
-  const isJudged = release?.state === 'unproven';
+  const isJudged = currentRelease(releases)?.state === 'unproven';
   const samples = isJudged ? await readAll(agent, unit, facts.samples) : [];
-  const besides = isJudged
-    ? await lookBesides(agent, unit, release.since, findOldestJob)
-    : undefined;
   const { sampling, soakSeconds, soakLimits } = facts.samples;
   const record = { soakSeconds, soakLimits };
   const { transactions, host } = facts;
   const memory = { releases, transactions, samples, record, now: host.now };
-  return { ...judgeRelease(memory, wish, besides), releases, sampling, now: memory.now };
+  return { ...judgeRelease(memory, wish), releases, sampling, now: memory.now, memory };
 }
 
-async function lookBesides(
+/** The same release, with what is compared but is in no sample. It can take as long as a copy of a database. */
+export async function lookBesides(
+  agent: Pick<Agent, 'look'>,
+  unit: string,
+  wish: SoakWish,
+  seen: SoakSeen,
+  findOldestJob: FindOldestJob,
+): Promise<SoakSeen> {
+  const { release, memory, verdict } = seen;
+  if (release === null) return seen;
+  const oldestJobSeconds = await findOldestJob(ranSince(release, memory.releases));
+  const errorSignatures = await countSignatures(
+    agent,
+    unit,
+    release.since,
+    verdict?.decidedAt ?? null,
+  );
+  return { ...seen, ...judgeRelease(memory, wish, { errorSignatures, oldestJobSeconds }) };
+}
+
+async function countSignatures(
   agent: Pick<Agent, 'look'>,
   unit: string,
   since: EpochSeconds,
-  findOldestJob: FindOldestJob,
-): Promise<SoakBesides> {
-  const oldestJobSeconds = await findOldestJob(since);
+  decidedAt: EpochSeconds | null,
+): Promise<SoakBesides['errorSignatures']> {
   try {
     const { logged } = await agent.look({ logged: { unit, since } });
-    return { errorSignatures: signaturesOf(logged, since), oldestJobSeconds };
+    return signaturesOf(logged, since, decidedAt);
   } catch (error) {
     // What is only compared fails no soak.
     if (!(error instanceof HostError)) throw error;
-    return {
-      errorSignatures: { why: `the journal could not be read (${error.message})` },
-      oldestJobSeconds,
-    };
+    return { why: `the journal could not be read (${error.message})` };
   }
 }
 

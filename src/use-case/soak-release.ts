@@ -12,7 +12,7 @@ import {
   tableOfComparison,
 } from '../report/soak-view.ts';
 import { lastProven } from '../verify/soak/compare.ts';
-import { type FindOldestJob, lookAtSoak, type SoakSeen } from './look-at-soak.ts';
+import { type FindOldestJob, lookAtSoak, lookBesides, type SoakSeen } from './look-at-soak.ts';
 import { lookThrough } from './look-through.ts';
 import { rollBackTo } from './roll-back.ts';
 import type { Run } from './run.ts';
@@ -35,9 +35,14 @@ export async function soakRelease(
   findOldestJob: FindOldestJob,
 ): Promise<SoakReport> {
   const { unit, limits, onFailure } = desired;
-  const seen = await lookAtSoak(lookThrough(run, agent), unit, limits, findOldestJob);
+  const looker = lookThrough(run, agent);
+  const first = await lookAtSoak(looker, unit, limits);
   const isWanted = limits.wanted > 0;
-  const judged = await record(run, agent, unit, isWanted ? seen : { ...seen, verdict: null });
+  const when = whenToLookBesides(first, desired, !run.dryRun && agent.hello.access !== 'read');
+  const besides = (of: SoakSeen) => lookBesides(looker, unit, limits, of, findOldestJob);
+  const told = when === 'before' ? await besides(first) : first;
+  const judged = await record(run, agent, unit, isWanted ? told : { ...told, verdict: null });
+  const seen = when === 'after' ? await besides(told) : told;
   const report: SoakReport = {
     version: 1,
     unit,
@@ -88,6 +93,22 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
     // Without a verdict of this run, an earlier one recorded it. That it went back now is news.
     { isOld: verdict === null && rolledBackTo === null },
   );
+
+/**
+ * What is in no sample is read only where it is compared, or kept for the releases to come: this may take
+ * a copy of a database. The verdict on a release that failed does not wait for it, nor does its roll-back.
+ */
+function whenToLookBesides(
+  { verdict, comparison }: SoakSeen,
+  { limits, onFailure }: SoakDesired,
+  records: boolean,
+): 'before' | 'after' | 'never' {
+  if (limits.wanted === 0 || verdict === null) return 'never';
+  if (verdict.state === 'failed') {
+    return comparison !== null && onFailure === 'report' ? 'after' : 'never';
+  }
+  return comparison !== null || (verdict.state === 'proven' && records) ? 'before' : 'never';
+}
 
 /** Whether this run found the failure, or one that was perhaps cut off before it could go back. */
 const isRecent = ({ state, since }: LedgerRelease, { now }: SoakSeen): boolean =>

@@ -52,7 +52,7 @@ function countByTable(
  *
  * Only of a database that is named: to search for one every hour costs more than the number is worth.
  *
- * @param since when the release became what runs
+ * @param since when the release started, which is before its gate
  */
 export async function oldestStuckJob(
   agent: Agent,

@@ -1,4 +1,4 @@
-import type { ReleasesFact } from '../model/facts.ts';
+import type { LedgerRelease, ReleasesFact } from '../model/facts.ts';
 import type { EpochSeconds } from '../model/units.ts';
 
 /**
@@ -26,4 +26,15 @@ export function loggedSince(fact: ReleasesFact, started: EpochSeconds | null): E
     ({ verdict, at: when }) => verdict === 'rolled-back' && when > at,
   );
   return rolledBack || started < at ? started : at;
+}
+
+/**
+ * Since when a release that stayed has run without another one, and so what began after that is its own:
+ * from before its gate on, or from the roll-back of a later one on.
+ */
+export function ranSince(release: LedgerRelease, releases: readonly LedgerRelease[]): EpochSeconds {
+  const cameBack = releases.some(
+    (each) => each.release > release.release && each.verdict === 'rolled-back',
+  );
+  return cameBack ? release.since : release.at;
 }

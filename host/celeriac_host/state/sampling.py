@@ -55,20 +55,23 @@ def fact(state: str, unit: str) -> dict[str, Any]:
     return {
         "sampling": record is not None,
         "soakSeconds": wanted if known else None,
-        "soakLimits": _limits((record or {}).get("soakLimits")),
+        "soakLimits": _limits(record or {}),
     }
 
 
-def _limits(found: Any) -> dict[str, Any] | None:
-    """As a whole or not at all: a file that somebody changed must not make a soak easier."""
+def _limits(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Those that can be read: that one is missing must show. None: the deploy recorded none."""
+    found = record.get("soakLimits")
+    if found is None:
+        return None
     if not isinstance(found, dict):
-        return None
-    counts = [found.get(name) for name in COUNTS]
-    maybe = [found.get(name, "") for name in MAYBE_COUNTS]
-    known = all(_is_count(each) for each in counts)
-    if not known or not all(each is None or _is_count(each) for each in maybe):
-        return None
-    return {name: found[name] for name in (*COUNTS, *MAYBE_COUNTS)}
+        return {}
+    known = {name: found[name] for name in COUNTS if _is_count(found.get(name))}
+    maybe = {name: found[name] for name in MAYBE_COUNTS if name in found}
+    for name, value in maybe.items():
+        if value is None or _is_count(value):
+            known[name] = value
+    return known
 
 
 def _is_count(value: Any) -> bool:

@@ -59,12 +59,13 @@ export const sampleShape = shapeOf<Sample>()(sampleObject);
 
 const cursorShape = shapeOf<SampleCursor>()(z.object({ file: text, offset: count }));
 
-const thresholdsShape = shapeOf<SoakThresholds>()(
+/** One that the host cannot read is missing. */
+const thresholdsShape = shapeOf<Partial<SoakThresholds>>()(
   z.object({
-    failureLimit: count,
-    consecutive: count,
-    rateLimitMax: z.nullable(count),
-    errorRateMax: z.nullable(count),
+    failureLimit: z.exactOptional(count),
+    consecutive: z.exactOptional(count),
+    rateLimitMax: z.exactOptional(z.nullable(count)),
+    errorRateMax: z.exactOptional(z.nullable(count)),
   }),
 );
 

@@ -41,10 +41,11 @@ export function latencyOf({ gateFigures: figures }: LedgerRelease): Known {
   return value === null ? { why: 'no gate of canaries confirmed this release' } : { value };
 }
 
-/** How many kinds of error were logged in a time that begins with `since`. */
+/** How many kinds of error were logged from `since` on, and until the verdict if there is one. */
 export function signaturesOf(
   logged: Pick<LoggedFact, 'signatures' | 'moreSignatures' | 'complete' | 'earlier' | 'since'>,
   since: EpochSeconds,
+  decidedAt: EpochSeconds | null = null,
 ): Known {
   if (logged.since === null || logged.since > since) {
     return { why: 'the journal was not read from the beginning of the soak on' };
@@ -55,7 +56,9 @@ export function signaturesOf(
     return { why: 'nothing shows that the journal reaches back to the beginning of the soak' };
   }
   if (logged.moreSignatures > 0) return { why: 'there are more kinds of error than are counted' };
-  return { value: logged.signatures.filter(({ last }) => last >= since).length };
+  const end = decidedAt ?? Number.POSITIVE_INFINITY;
+  const kinds = logged.signatures.filter(({ first, last }) => last >= since && first <= end);
+  return { value: kinds.length };
 }
 
 const names: Readonly<Record<keyof Required<FiguresBesides>, string>> = {

@@ -32,15 +32,25 @@ export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits 
   }
   const stricter = (name: keyof SoakThresholds): number | null => {
     const { input, none } = names[name];
-    const [recorded, asked] = [record.soakLimits?.[name] ?? null, wish[name]];
+    const asked = wish[name];
     if (record.soakLimits === null) return asked ?? usualLimits[name];
+    const { [name]: recorded = usualLimits[name] } = record.soakLimits;
     if (asked === null) return recorded;
     if (strictness(asked, none) <= strictness(recorded, none)) return asked;
     notes.push(
-      `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one counts.`,
+      name in record.soakLimits
+        ? `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one counts.`
+        : `Of \`${input}\`, the usual value is ${recorded}, and this run asks for ${asked}: the stricter one counts.`,
     );
     return recorded;
   };
+  const unread = Object.entries(names).filter(([name]) => !(name in (record.soakLimits ?? names)));
+  if (unread.length > 0) {
+    const which = unread.map(([, { input }]) => `\`${input}\``).join(', ');
+    notes.push(
+      `The host cannot read what the deploy recorded of ${which}, as the record was damaged or edited; the usual values count instead, and no run makes them easier: deploy again to record them.`,
+    );
+  }
   const limits = {
     wanted: wish.wanted < promised ? promised : wish.wanted,
     failureLimit: stricter('failureLimit') ?? usualLimits.failureLimit,

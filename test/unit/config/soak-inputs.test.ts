@@ -70,13 +70,20 @@ it('the command line has the same inputs as the action', () => {
   for (const [name, input] of Object.entries(soakCommandInputs)) {
     expect((actions.verify as Record<string, unknown>)[name]).toBe(input);
   }
-  for (const name of [
-    'soak-hours',
-    'failure-limit',
-    'consecutive',
-    'rate-limit-max',
-    'max-errors',
-  ] as const) {
+  for (const name of ['soak-hours', 'rate-limit-max', 'max-errors'] as const) {
     expect(actions['deploy-worker'][name]).toBe(actions.verify[name]);
   }
+});
+
+it.each([
+  ['failure-limit', '0'],
+  ['consecutive', '3'],
+] as const)('%s of a deploy says that it does not take over what is remembered', (name, usual) => {
+  const { [name]: deploy } = actions['deploy-worker'];
+  expect(deploy.description).toMatch(
+    new RegExp(`If not set: \`${usual}\`, whatever an earlier deploy said\\.$`),
+  );
+  expect(actions.verify[name].description).toMatch(
+    new RegExp(`If not set: what it remembers, or \`${usual}\`\\.$`),
+  );
 });

@@ -45,6 +45,8 @@ export class SimulatedHost {
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
   looks = 0;
+  /** How often the journal was read. */
+  readings = 0;
   /** What its worker has logged since the release; `null`: the journal cannot be read. */
   logged: LoggedFact | null = loggedFact({ since: begin, entries: 500, earlier: 100 });
   /** Something that another run does while this one judges. */
@@ -85,7 +87,7 @@ export class SimulatedHost {
     const { samples } = query;
     return {
       host: { ...realFact('host'), now: epochSeconds(begin + this.minute * 60) },
-      releases: { releases: this.releases, awaiting: null, guarded: false },
+      releases: { releases: [...this.releases], awaiting: null, guarded: false },
       transactions: [],
       companions: realFact('companions'),
       undoing: [],
@@ -95,6 +97,7 @@ export class SimulatedHost {
   }
 
   #journal(): LoggedFact {
+    this.readings += 1;
     if (this.logged === null) throw new HostError('journalctl failed', { step: 'look', next: '' });
     return this.logged;
   }

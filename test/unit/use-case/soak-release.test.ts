@@ -386,6 +386,72 @@ describe('nothing is recorded', () => {
   });
 });
 
+describe('the journal and the jobs', () => {
+  const proven = release(1, { state: 'proven', figures: { hours: 24, oldestJobSeconds: 0 } });
+  const killed = (minute: number) => ({ events: { ...events, oomKill: minute > 50 ? 1 : 0 } });
+
+  /** How often each was read, and how many verdicts and roll-backs there were by then. */
+  async function readings(host: SimulatedHost, wanted = desired, dryRun = false) {
+    const jobs: { since: number; proofs: number; undone: number }[] = [];
+    const report = await soakRelease(
+      new RecordedRun({ dryRun }),
+      host.agent,
+      wanted,
+      async (since) => {
+        jobs.push({ since, proofs: host.proofs.length, undone: host.undone.length });
+        return { value: 7 };
+      },
+    );
+    expect(host.readings).toBe(jobs.length);
+    return { report, jobs };
+  }
+
+  it('are not read where nothing can be compared, until there is a verdict to keep', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(hour);
+    expect((await readings(host)).jobs).toEqual([]);
+    host.pass(24 * hour);
+    expect((await readings(host, desired, true)).jobs).toEqual([]);
+    expect((await readings(host)).jobs).toHaveLength(1);
+    expect(host.proofs[0]?.figures).toMatchObject({ oldestJobSeconds: 7, errorSignatures: 0 });
+  });
+
+  it('are not read with `soak-hours: 0`, or by a key that may only read and compares nothing', async () => {
+    const host = new SimulatedHost(proven, release(2));
+    host.pass(hour);
+    const off = { ...desired, limits: { ...limits, wanted: seconds(0) } };
+    expect((await readings(host, off)).jobs).toEqual([]);
+    const first = new SimulatedHost(release(0), release(1));
+    first.access = 'read';
+    first.pass(25 * hour);
+    expect((await readings(first)).jobs).toEqual([]);
+  });
+
+  it('are read from the start of the release on, which is before its gate', async () => {
+    const host = new SimulatedHost(proven, release(2, { at: epochSeconds(begin - 300) }));
+    host.pass(hour);
+    const { report, jobs } = await readings(host);
+    expect(jobs).toMatchObject([{ since: begin - 300 }]);
+    expect(report.comparison?.rows).toContainEqual(
+      expect.objectContaining({ title: 'Oldest stuck job', before: 0, now: 7 }),
+    );
+  });
+
+  it('hold up neither the verdict on a release that failed nor its roll-back', async () => {
+    const host = new SimulatedHost(proven, release(2));
+    host.pass(hour, killed);
+    const { report, jobs } = await readings(host);
+    expect(report.state).toBe('failed');
+    expect(jobs).toMatchObject([{ proofs: 1 }]);
+    const back = new SimulatedHost(proven, release(2));
+    back.pass(hour, killed);
+    const gone = await readings(back, rollback);
+    expect(gone.report).toMatchObject({ state: 'failed', rolledBackTo: 1 });
+    expect(gone.jobs).toEqual([]);
+    expect(gone.report.comparison?.notKnown).toContain('this run did not look for stuck jobs');
+  });
+});
+
 it('ends the samples that a run which was cut off left going on', async () => {
   const host = new SimulatedHost(
     release(1, { state: 'proven', soakWhy: 'Proven.', figures: { hours: 24 } }),

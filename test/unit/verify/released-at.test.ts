@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { LedgerRelease, ReleasesFact } from '../../../src/model/facts.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
-import { loggedSince, releasedAt } from '../../../src/verify/released-at.ts';
+import { loggedSince, ranSince, releasedAt } from '../../../src/verify/released-at.ts';
 
 const release = (
   number: number,
@@ -61,4 +61,18 @@ test.each<[what: string, fact: ReleasesFact, started: number | null, since: numb
   ['a unit that never ran', ledger([release(1)]), null, 1001],
 ])('the log begins with %s', (_, fact, started, since) => {
   expect(loggedSince(fact, started === null ? null : epochSeconds(started))).toBe(since);
+});
+
+test.each<[what: string, releases: readonly LedgerRelease[], since: number]>([
+  ['its start, not its confirmation', [release(1), release(2)], 1001],
+  ['the roll-back of a later one', [release(1), release(2, 'rolled-back')], 1300],
+  [
+    'its start after the roll-back of an earlier one',
+    [release(0, 'rolled-back'), release(1)],
+    1001,
+  ],
+])('a release has run alone since %s', (_, releases, since) => {
+  const confirmed = releases.map((each) => ({ ...each, since: epochSeconds(1300) }));
+  const own = confirmed.find((each) => each.release === 1) as LedgerRelease;
+  expect(ranSince(own, confirmed)).toBe(since);
 });

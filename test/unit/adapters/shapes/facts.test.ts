@@ -16,7 +16,7 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 
 /** Keys that may be missing. */
 const optional =
-  /(?:^|\.)(?:begun|exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits|HOME|PATH|VIRTUAL_ENV)$/;
+  /(?:^|\.)(?:begun|exposure|script|statuses|times|evidence|notNull|default|longest|json|enabledUnits|HOME|PATH|VIRTUAL_ENV|soakLimits\.[^.]+)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   broker: /^lengths\./,

@@ -103,3 +103,10 @@ test('a sample that cannot be read is missing, and those beside it are not', () 
     value: answer([full, empty]),
   });
 });
+
+test('of limits that a deploy recorded, one that the host cannot read is missing', () => {
+  for (const soakLimits of [null, {}, { rateLimitMax: null, consecutive: 3 }]) {
+    const value = { ...answer([]), soakLimits };
+    expect(readShape(samplesShape, value)).toEqual({ kind: 'read', value });
+  }
+});

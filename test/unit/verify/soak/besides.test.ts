@@ -67,6 +67,15 @@ describe('kinds of error since a release', () => {
     expect(signaturesOf(whole, begin)).toEqual({ value: 2 });
   });
 
+  it('are counted until the verdict', () => {
+    const late = { ...kind(begin + 90), first: epochSeconds(begin + 61) };
+    const signatures = [kind(begin + 90), late];
+    expect(signaturesOf(logged({ signatures }), begin, epochSeconds(begin + 60))).toEqual({
+      value: 1,
+    });
+    expect(signaturesOf(logged({ signatures }), begin, null)).toEqual({ value: 2 });
+  });
+
   it.each([
     [{ since: epochSeconds(begin + 1) }, /not read from the beginning/],
     [{ since: null }, /not read from the beginning/],

@@ -99,6 +99,30 @@ describe('beside the last proven release', () => {
     expect(rows[2]).toMatchObject({ before: null, now: 0 });
   });
 
+  it.each([
+    [24, 3, null],
+    [24, 23, 'worse'],
+    [24, 26, 'worse'],
+    [24, 27, null],
+    [null, 24, null],
+  ] as const)('in kinds of error only over equal times: %s and %s hours', (old, now, trend) => {
+    const rows = compareFigures(
+      { hours: old, errorSignatures: 1 },
+      { hours: now, errorSignatures: 4 },
+    );
+    expect(rows).toMatchObject([{ before: 1, now: 4, trend }]);
+  });
+
+  it.each([
+    [0.004, 0.09, 'same'],
+    [0.2, 0.11, 'same'],
+    [0.2, 0.31, 'worse'],
+    [0.8, 0.4, 'better'],
+  ] as const)('in a latency beyond its noise: %s and %s s', (before, now, trend) => {
+    const rows = compareFigures({ latencySeconds: before }, { latencySeconds: now });
+    expect(rows).toMatchObject([{ trend }]);
+  });
+
   it('which is the newest that stands, and not this one', () => {
     const states: readonly ReleaseState[] = [
       'before',

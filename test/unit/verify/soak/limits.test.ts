@@ -90,3 +90,36 @@ describe('of a host that has recorded those of the deploy', () => {
     });
   });
 });
+
+describe('of a host that cannot read all of what it has recorded', () => {
+  const damaged = (soakLimits: Partial<SoakThresholds>): SoakRecord => ({
+    soakSeconds: hours(24),
+    soakLimits,
+  });
+  const { failureLimit: _, ...readable } = { ...usual, rateLimitMax: 5 };
+
+  it('they are what it can read, and the usual ones', () => {
+    const { limits, notes } = settleLimits(silent, damaged(readable));
+    expect(limits).toEqual({ wanted: hours(24), ...usual, rateLimitMax: 5 });
+    expect(notes).toEqual([
+      'The host cannot read what the deploy recorded of `failure-limit`, as the record was damaged or edited; the usual values count instead, and no run makes them easier: deploy again to record them.',
+    ]);
+  });
+
+  it('they are not made easier by a run', () => {
+    const asked = { failureLimit: 100, rateLimitMax: 1000 };
+    const { limits, notes } = settleLimits({ ...silent, ...asked }, damaged(readable));
+    expect(limits).toMatchObject({ failureLimit: 0, rateLimitMax: 5 });
+    expect(notes).toContain(
+      'Of `failure-limit`, the usual value is 0, and this run asks for 100: the stricter one counts.',
+    );
+  });
+
+  it('they are the usual ones if it can read none', () => {
+    const { limits, notes } = settleLimits({ ...silent, errorRateMax: 7 }, damaged({}));
+    expect(limits).toEqual({ wanted: hours(24), ...usual, errorRateMax: 7 });
+    expect(notes).toEqual([
+      expect.stringContaining('`failure-limit`, `consecutive`, `rate-limit-max`, `max-errors`'),
+    ]);
+  });
+});
