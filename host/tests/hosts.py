@@ -45,5 +45,5 @@ def make_state(folder: str) -> str:
     state = os.path.join(folder, "state")
     for name in ("transactions", "backups"):
         os.makedirs(os.path.join(state, name), 0o700)
-    version.mark(state)
+    version.claim(state)
     return state

@@ -188,10 +188,9 @@ def test_nobody_is_told_of_a_newer_state(state: str, asked: Dict[str, Any]) -> N
     assert "has version '2'" in wire.sent[0]["fault"]["message"]
 
 
-def test_the_mark_is_written_once_and_kept_by_the_clean_up(state: str) -> None:
+def test_the_mark_is_written_and_kept_by_the_clean_up(state: str) -> None:
     os.unlink(os.path.join(state, "version"))
-    control._make_state(state)
-    control._make_state(state)
+    version.claim(state)
     sweeping.sweep(state)
     assert Path(state, "version").read_text() == f"{version.VERSION}\n"
     assert os.stat(os.path.join(state, "version")).st_mode & 0o777 == 0o600
@@ -260,9 +259,26 @@ def test_a_state_of_this_version_is_claimed_without_writing(state: str) -> None:
     about = os.stat(str(path))
     version.claim(state)
     assert os.stat(str(path)).st_ino == about.st_ino
+
+
+def test_a_state_without_a_mark_is_claimed_only_once_the_lock_is_held(
+    state: str, world: World, newer: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(state)
+    path = Path(state, "version")
     path.unlink()
-    version.claim(state)
-    assert path.exists() == (version.VERSION != 1)
+    newer(2)
+    with lock.take(host, {**META, "holder": "an older one"}):
+        asks: List[Callable[[], Any]] = [
+            lambda: control.apply([write(world.new, "c\n", "new\n")], META, host, silent),
+            lambda: control.confirm(UNIT, [FIRST], META, host),
+        ]
+        for ask in asks:
+            with pytest.raises(Fault, match="an older one"):
+                ask()
+            assert not path.exists()
+    with control._locked(host, META):
+        assert path.read_text() == "2\n"
 
 
 def test_a_state_without_a_mark_is_of_the_first_version(state: str) -> None:

@@ -51,7 +51,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       checkFleet(
         fleet,
         hosts.filter(({ name }) => chosen.includes(name)),
-        { hasKnownHosts: inputs['known-hosts'].trim() !== '' },
+        { keysFrom: inputs['known-hosts'].trim() === '' ? 'file' : 'workflow' },
       );
       const plan: PlannedRollout = {
         hosts: chosen,

@@ -25,7 +25,7 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
   if (saved === null) return;
   const reporter = new GithubReporter();
   maskSecrets(name);
-  const { unit, transactions, ...host } = saved;
+  const { unit, transactions, began, ...host } = saved;
   const open = () =>
     openHost(
       {
@@ -37,7 +37,7 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
       { connectTimeout: limit, attempts: 1 },
       () => {},
     );
-  const run = { ...host, action: name, holder: runAddress(), unit, transactions };
+  const run = { ...host, action: name, holder: runAddress(), unit, began, transactions };
   const view = await lookAtInterrupted(run, { open, sleep: systemClock.sleep, limit });
   reporter.info(view.message);
   reporter.warning(view.annotation, `${name} was cut off`);

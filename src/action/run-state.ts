@@ -1,5 +1,6 @@
 import * as core from '@actions/core';
 import type { HostValues } from '../config/action-inputs.ts';
+import type { EpochSeconds } from '../model/units.ts';
 
 /*
  * What an action leaves for its post step, which runs also after the action was cancelled or killed.
@@ -17,10 +18,12 @@ export interface SavedRun
   extends Pick<HostValues, 'host' | 'port' | 'user' | 'agent' | 'known-hosts' | 'proxy-jump'> {
   /** `null`: it is about no worker. */
   readonly unit: string | null;
+  /** By the clock of the runner. */
+  readonly began: EpochSeconds;
 }
 
 /** The run knows its host, and may begin to change it. */
-export function saveRun(host: HostValues, unit: string | null): void {
+export function saveRun(host: HostValues, unit: string | null, began: EpochSeconds): void {
   const run: SavedRun = {
     host: host.host,
     port: host.port,
@@ -29,6 +32,7 @@ export function saveRun(host: HostValues, unit: string | null): void {
     'known-hosts': host['known-hosts'],
     'proxy-jump': host['proxy-jump'],
     unit,
+    began,
   };
   core.saveState(names.run, run);
 }

@@ -10,6 +10,7 @@ import { GateError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { ProbesProgress, TransactionMeta } from '../model/outcome.ts';
+import { epochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
 import { docsBase, linkFailure } from '../report/doc-links.ts';
@@ -54,7 +55,10 @@ export async function runAction<Name extends ActionName>(
       const path = kept.write(failure);
       if (path !== null) reporter.output('plan-path', path);
     });
+  /** Tells somebody elsewhere, once the report is out: the post step of a run cut off meanwhile has nothing to add. */
   const tell = async (sentence: string, isProblem: boolean): Promise<void> => {
+    await reporter.flush();
+    reporter.attempt('the state for the post step', saveEnd);
     const news = { action: name, host: host ?? given('host'), unit: unitOf(name, fleet), sentence };
     await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
   };
@@ -79,10 +83,9 @@ export async function runAction<Name extends ActionName>(
     // A problem that an earlier run told of is told again only to those who want to hear each end.
     const isNew = !(error instanceof GateError && error.isOld);
     // The message names the action itself.
-    await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
     process.exitCode = 1;
+    await tell(`${title.slice(name.length + 2)}. ${message}`, isNew);
   }
-  reporter.attempt('the state for the post step', saveEnd);
   await reporter.flush();
 }
 
@@ -138,7 +141,9 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     const host = given('host') || this.#host.host;
     kept.of({ host, dryRun: this.dryRun, secrets: this.secrets });
     // A dry run leaves the host as it is, however it ends.
-    if (!this.dryRun) this.#leaveState(() => saveRun(this.#host, unit === '' ? null : unit));
+    if (this.dryRun) return;
+    const began = epochSeconds(systemClock.epoch());
+    this.#leaveState(() => saveRun(this.#host, unit === '' ? null : unit, began));
   }
 
   /** For the post step, which nothing else depends on. */

@@ -74,9 +74,8 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
     canary: rollout.canary,
   });
   const hosts = [...order.canary, ...order.matrices.flat()];
-  // The host keys are those of the person.
   const chosen = all.filter(({ name }) => hosts.includes(name));
-  checkFleet(fleet, chosen, { hasKnownHosts: true });
+  checkFleet(fleet, chosen, { keysFrom: 'person' });
   const plan = {
     hosts,
     canaries: order.canary.length,

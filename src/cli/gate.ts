@@ -35,7 +35,8 @@ export const prepareGate = (
 
 /**
  * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does. Where
- * nothing was changed, a fresh connection would prove no more than the one that is there.
+ * the worker was not changed (jobs may have been repaired), a fresh connection would prove no more than the
+ * one that is there.
  *
  * @throws ConfigError, HostError; GateError when nothing had been deployed
  */

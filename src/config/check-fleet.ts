@@ -8,14 +8,15 @@ import { readInputs } from './read-inputs.ts';
  * Judges every value of every host before the first one is deployed: what is wrong for the last host
  * should not stop a rollout in the middle.
  *
- * @param hasKnownHosts the workflow gives the host keys
- * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys, two
- * hosts that are the same unit, or names that cannot be told apart
+ * @param keysFrom who has the host keys: only the file; the workflow, for hosts without any in the file; or a person,
+ * whose own are the only ones
+ * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys or
+ * with those for some actions only, two hosts that are the same unit, or names that cannot be told apart
  */
 export function checkFleet(
   fleet: Fleet,
   hosts: readonly FleetHost[],
-  { hasKnownHosts }: { readonly hasKnownHosts: boolean },
+  { keysFrom }: { readonly keysFrom: 'file' | 'workflow' | 'person' },
 ): void {
   checkNames([...(fleet.hosts?.values() ?? [])]);
   const workers = new Map<string, string>();
@@ -24,11 +25,12 @@ export function checkFleet(
       const values = fleetValues(fleet, action, name);
       checkValues(action, values);
       refuseWishes(values);
-      if (!hasKnownHosts && !values.has('known-hosts')) {
+      if (keysFrom === 'file' && !values.has('known-hosts')) {
         const problem = `${name} has no \`known-hosts\` for ${action}`;
         throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
       }
     }
+    if (keysFrom === 'workflow') isPinned(fleet, name);
     const values = fleetValues(fleet, 'deploy-worker', name);
     const worker = ['host', 'port', 'unit'].map((key) => textOf(values, key)).join(' ');
     const other = workers.get(worker);
@@ -40,11 +42,26 @@ export function checkFleet(
   }
 }
 
-/** Whether the file has host keys for a host, for every action. */
-export const isPinned = (fleet: Fleet, host: string): boolean =>
-  (Object.keys(actions) as ActionName[]).every((action) =>
-    fleetValues(fleet, action, host).has('known-hosts'),
+/**
+ * Whether the file has the host keys of a host, which are then the only ones that count for it.
+ *
+ * @throws ConfigError when it has them for some actions only: a job gives all of its actions those of the workflow,
+ * or none
+ */
+export function isPinned(fleet: Fleet, host: string): boolean {
+  const names = Object.keys(actions) as ActionName[];
+  const pins = names.map((action) => fleetValues(fleet, action, host).get('known-hosts'));
+  const [pin, ...others] = pins.filter((each) => each !== undefined);
+  if (pin === undefined) return false;
+  if (others.length + 1 === names.length) return true;
+  const missing = names.filter((_, index) => pins[index] === undefined).join(', ');
+  const problem = `${host} has its own \`known-hosts\`, and none for ${missing}`;
+  throw new ConfigError(
+    pin.where,
+    problem,
+    '`known-hosts` for every action, beside their sections',
   );
+}
 
 /** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
 function checkNames(hosts: readonly FleetHost[]): void {

@@ -1,4 +1,6 @@
+import type { ClockSkew } from '../model/clock-skew.ts';
 import type { LedgerRelease, PastFact, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import { codeSpan, escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
 import { formatInstant } from './quantities.ts';
 import { presentRelease, releaseStates } from './release-words.ts';
@@ -15,6 +17,8 @@ export interface InterruptedRun {
   readonly unit: string | null;
   /** Who asked, as the host's ledger names it. */
   readonly holder: string;
+  /** By the clock of the runner. Other attempts and steps of the same run have the same holder. */
+  readonly began: EpochSeconds;
   /** Those that it saw begin, or their undo. */
   readonly transactions: readonly string[];
 }
@@ -27,6 +31,8 @@ export interface HostAfter {
   readonly releases: ReleasesFact | null;
   /** `active (running)`; `null`: the run was about no unit. */
   readonly worker: string | null;
+  /** `null`: not compared. */
+  readonly clockSkew: ClockSkew | null;
 }
 
 /** Rendered for the log, as an annotation, and for the job summary. */
@@ -43,26 +49,30 @@ type Line = readonly [label: string, text: string];
 const guardSeconds = 30;
 const goesOn = 'it continues on the host, without this run, until it is committed or undone';
 const undoes = `the host begins to undo it by itself within ${guardSeconds} s`;
+const timer = 'celeriac-guard.timer';
+/** Between a clock that was read before the host was asked, and that of the transaction. */
+const slackSeconds = 1;
 
 /** Says in which state a run has left the host that could not say it itself, and what to do next. */
 export function describeInterrupted(run: InterruptedRun, host: HostAfter): InterruptedView {
   const own = ownTransactions(run, host);
-  const states = own.map((each) => describeTransaction(each, host));
+  const isGuarded = host.releases?.guarded ?? null;
+  const states = own.map((each) => describeTransaction(each, host, isGuarded));
   const others = host.past.open.filter(({ id }) => own.every((each) => each.id !== id));
   const waiting = host.past.awaiting.filter(({ unit }) => run.unit === null || unit === run.unit);
   const awaiting = waiting.map(
     ({ unit, transactions, deadline }) =>
-      `the release of ${unit} (transaction ${transactions.join(', ')}) awaits its verdict: unless verify confirms it by ${formatInstant(deadline)}, the host rolls it back by itself`,
+      `the release of ${unit} (transaction ${transactions.join(', ')}) awaits its verdict: unless verify confirms it by ${formatInstant(deadline)}, ${returnsBy(isGuarded)}`,
   );
   const needsGuard = host.past.open.length > 0 || awaiting.length > 0;
-  const unguarded = needsGuard && host.releases?.guarded === false;
+  const unguarded = needsGuard && isGuarded === false;
   const lines: Line[] = [
     ...(host.worker === null ? [] : [['worker', host.worker] as const]),
     ...(host.releases === null ? [] : [['release', describeRelease(host.releases)] as const]),
-    ...(states.length > 0 ? states : describeNone(run)).map(
+    ...(states.length > 0 ? states : describeNone(run, host)).map(
       (text) => ['transaction', text] as const,
     ),
-    ...others.map((each) => ['also', describeTransaction(each, host)] as const),
+    ...others.map((each) => ['also', describeTransaction(each, host, isGuarded)] as const),
     ...awaiting.map((text) => ['verdict', text] as const),
     ...(unguarded ? [['guard', 'the timer of the host that sees to this is off'] as const] : []),
     ['next', nextAfter(run, host, { own, isAwaiting: awaiting.length > 0, unguarded })],
@@ -81,7 +91,7 @@ export function describeUnseen(run: InterruptedRun, problem: string): Interrupte
     run.transactions.length > 0
       ? `transaction ${names} had begun: ${goesOn}`
       : 'if the host had begun to change anything, that continues there until it is committed or undone';
-  const died = `should its process end before that, ${undoes}, also after a reboot; a release that nobody confirms is rolled back when its time is over`;
+  const died = `should its process end before that, ${undoes}, also after a reboot; a release that nobody confirms is rolled back when its time is over; both only while ${timer} is on there`;
   return render(run, `the state of ${run.host} is not known`, [
     ['why', problem],
     ['transaction', `${begun}; ${died}`],
@@ -91,30 +101,66 @@ export function describeUnseen(run: InterruptedRun, problem: string): Interrupte
 
 /** Those that it saw begin; else the newest that the host has of it, which it may not have seen. */
 function ownTransactions(run: InterruptedRun, host: HostAfter): readonly TransactionFact[] {
-  const { transactions: all } = host;
+  const { transactions: all, clockSkew } = host;
   if (run.transactions.length > 0) {
     return all.filter(({ id }) => run.transactions.includes(id));
   }
+  const { ahead, within } = clockSkew ?? { ahead: 0, within: 0 };
+  const began = run.began + ahead - within - slackSeconds;
   const unseen = all.findLast(
-    ({ holder, action, unit }) =>
-      holder === run.holder && action === run.action && (run.unit === null || unit === run.unit),
+    ({ holder, action, unit, startedAt }) =>
+      holder === run.holder &&
+      action === run.action &&
+      (run.unit === null || unit === run.unit) &&
+      startedAt >= began,
   );
   return unseen === undefined ? [] : [unseen];
 }
 
 /** A verify changes a host by none of its own, unless its soak rolls back. */
-function describeNone({ action, transactions }: InterruptedRun): readonly string[] {
-  if (transactions.length > 0) return [`${transactions.join(', ')} is no longer on record`];
-  return action === 'verify' ? [] : ['none of this run, so it changed nothing there'];
+function describeNone(run: InterruptedRun, host: HostAfter): readonly string[] {
+  if (run.transactions.length > 0) {
+    return [`${run.transactions.join(', ')} is no longer on record`];
+  }
+  if (run.action === 'verify') return [];
+  return [
+    mayHaveUndone(run, host) ? 'none of this run' : 'none of this run, so it changed nothing there',
+  ];
 }
 
-function describeTransaction(about: TransactionFact, { past }: HostAfter): string {
+/** A run also undoes those of others: what it has found unfinished, or was asked to take back. */
+function mayHaveUndone({ holder }: InterruptedRun, { past, transactions }: HostAfter): boolean {
+  const { working, open } = past;
+  const isAtWork = working === null ? open.length > 0 : working.startsWith(holder);
+  return isAtWork || transactions.some(({ undoneBy }) => undoneBy === holder);
+}
+
+/** @param isGuarded `null`: nobody asked */
+function undoesBy(isGuarded: boolean | null): string {
+  if (isGuarded === null) return `${undoes} if ${timer} is on there`;
+  return isGuarded ? undoes : 'nothing undoes it until the workflow is run again';
+}
+
+/** @param isGuarded `null`: nobody asked */
+function returnsBy(isGuarded: boolean | null): string {
+  const returns = 'the host rolls it back by itself';
+  if (isGuarded === null) return `${returns} if ${timer} is on there`;
+  return isGuarded
+    ? returns
+    : 'it has to be rolled back, which nothing does until the workflow is run again';
+}
+
+function describeTransaction(
+  about: TransactionFact,
+  { past }: HostAfter,
+  isGuarded: boolean | null,
+): string {
   const { id, startedAt, action, state, undoneBy, undoneWhy } = about;
   const name = `${id} of ${formatInstant(startedAt)} (${action})`;
   switch (state) {
     case 'open':
       return past.working === null
-        ? `${name} was interrupted on the host; ${undoes}`
+        ? `${name} was interrupted on the host; ${undoesBy(isGuarded)}`
         : `${name} is at work, held by ${past.working}; ${goesOn}`;
     case 'committed':
       return `${name} is committed`;

@@ -35,12 +35,23 @@ export async function lookAtInterrupted(
   return Promise.race([looked, late]);
 }
 
+/** Of the host, for its clock. */
+const always = { past: {}, transactions: {}, host: {} } as const;
+
 async function lookOnce(open: () => Promise<Agent>, unit: string | null): Promise<HostAfter> {
   await using agent = await open();
   if (unit === null) {
-    return { ...(await agent.look({ past: {}, transactions: {} })), releases: null, worker: null };
+    const { past, transactions } = await agent.look(always);
+    return { past, transactions, releases: null, worker: null, clockSkew: agent.clockSkew };
   }
-  const query = { past: {}, transactions: {}, releases: { unit }, unit: { name: unit } } as const;
-  const { unit: worker, ...known }: FactsFor<typeof query> = await agent.look(query);
-  return { ...known, worker: `${worker.activeState} (${worker.subState})` };
+  const query = { ...always, releases: { unit }, unit: { name: unit } } as const;
+  const {
+    past,
+    transactions,
+    releases,
+    unit: about,
+  }: FactsFor<typeof query> = await agent.look(query);
+  const isThere = about.loadState !== 'not-found';
+  const worker = isThere ? `${about.activeState} (${about.subState})` : `no such unit: ${unit}`;
+  return { past, transactions, releases, worker, clockSkew: agent.clockSkew };
 }

@@ -82,7 +82,6 @@ describe('fleet, as its committed bundle', () => {
     const given = { task: 'start', plan, ...file, 'known-hosts': everyone, results: folder };
     for (const [host, pins] of [
       ['a', ''],
-      ['b', everyone],
       ['c', everyone],
     ] as const) {
       for (const more of [{}, { 'roll-back': 'true' }]) {
@@ -90,6 +89,12 @@ describe('fleet, as its committed bundle', () => {
         expect(code, log).toBe(0);
         expect([host, outputs['known-hosts']]).toEqual([host, pins]);
       }
+    }
+    // Its own are for some of the actions only, and those of the workflow would replace them.
+    for (const task of ['plan', 'start']) {
+      const { code, outputs, log } = await run({ ...given, task, host: 'b' });
+      expect([code, outputs['known-hosts'], outputs.go]).toEqual([1, undefined, undefined]);
+      expect(log).toContain('fleet.yml:1:65: b has its own `known-hosts`, and none for provision');
     }
     const none = await run({ ...given, 'known-hosts': '', host: 'c' });
     expect(none.outputs['known-hosts']).toBe('');

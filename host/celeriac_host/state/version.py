@@ -36,27 +36,17 @@ def require(state: str) -> None:
         )
 
 
-def mark(state: str) -> None:
-    """Writes the version into a folder without one. Raises OSError, Fault."""
-    require(state)
-    if not os.path.lexists(os.path.join(state, NAME)):
-        _write(state)
-
-
 def claim(state: str) -> None:
     """Marks the folder as of this version, before it is written to. Raises OSError, Fault.
 
     The caller holds the host's lock: an older Celeriac that is at work finishes first.
     """
     require(state)
+    path = os.path.join(state, NAME)
     try:
-        found = files.text(os.path.join(state, NAME)).strip()
+        found = files.text(path).strip()
     except FileNotFoundError:
-        found = "1"
+        found = ""
     if found != str(VERSION):
-        _write(state)
-
-
-def _write(state: str) -> None:
-    content = f"{VERSION}\n".encode("ascii")
-    files.write(os.path.join(state, NAME), content, 0o600, os.geteuid(), os.getegid())
+        content = f"{VERSION}\n".encode("ascii")
+        files.write(path, content, 0o600, os.geteuid(), os.getegid())

@@ -245,6 +245,7 @@ def _folder(ident: str, host: System) -> str:
 
 
 def _make_state(state: str) -> None:
+    version.require(state)
     for folder in (state, transactions_folder(state), os.path.join(state, "backups")):
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
@@ -258,10 +259,6 @@ def _make_state(state: str) -> None:
             raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
         if stat.S_IMODE(about.st_mode) != 0o700:
             os.chmod(folder, 0o700)
-    try:
-        version.mark(state)
-    except OSError as error:
-        raise _unwritable(state, error) from None
 
 
 def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:

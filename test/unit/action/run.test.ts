@@ -16,6 +16,9 @@ let receiver: Server;
 let address: string;
 let status = 200;
 let told: string[] = [];
+/** Where a run keeps its state and its summary, and what was in them when the webhook was told. */
+let kept: readonly string[] = [];
+let keptWhenTold: readonly string[] = [];
 
 beforeAll(async () => {
   receiver = createServer((request, response) => {
@@ -25,6 +28,7 @@ beforeAll(async () => {
     });
     request.on('end', () => {
       told.push(text);
+      keptWhenTold = kept.map((path) => readFileSync(path, 'utf8'));
       response.writeHead(status, { connection: 'close' });
       response.end();
     });
@@ -47,11 +51,11 @@ async function run(
   program: readonly string[] = [join(root, 'actions', action, 'main.ts')],
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-run-'));
-  const [output, summary] = ['output', 'summary'].map((name) => join(folder, name)) as [
-    string,
-    string,
-  ];
-  for (const file of [output, summary]) writeFileSync(file, '');
+  const [output, summary, state] = ['output', 'summary', 'state'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  for (const file of [output, summary, state]) writeFileSync(file, '');
+  kept = [state, summary];
   const given = { host: 'vps.example.com', 'known-hosts': 'x', 'ssh-key': key, ...inputs };
   const env = Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]);
   try {
@@ -63,6 +67,7 @@ async function run(
         RUNNER_TEMP: folder,
         GITHUB_OUTPUT: output,
         GITHUB_STEP_SUMMARY: summary,
+        GITHUB_STATE: state,
         GITHUB_SERVER_URL: 'https://forge.test',
         GITHUB_REPOSITORY: 'someone/slideshow',
         GITHUB_RUN_ID: '4711',
@@ -117,6 +122,22 @@ it.each([
   expect(code).toBe(1);
   expect(shown).toMatch(/^::error.*Release 7 failed/m);
   expect(told).toHaveLength(times);
+});
+
+it.each([
+  ['failed', "throw new Error('x');", '### verify failed'],
+  ['did not', "run.sentence = 'Well.'; run.reporter.summary('All is well');", 'All is well'],
+])('has reported before it tells, so that no post step does (it %s)', async (_, work, report) => {
+  const path = JSON.stringify(join(root, 'src/action/run.ts'));
+  const body = `import { runAction } from ${path};
+    await runAction('verify', async (run) => { ${work} });`;
+  const node = ['--input-type=module', '--eval', body];
+  status = 200;
+  await run('verify', { webhook: address, 'webhook-when': 'always' }, node);
+  expect(told).toHaveLength(1);
+  const [state, summary] = keptWhenTold;
+  expect(state).toMatch(/^ended<</m);
+  expect(summary).toContain(report);
 });
 
 it('only warns when the webhook cannot be told, without its address', async () => {

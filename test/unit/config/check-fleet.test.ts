@@ -3,10 +3,10 @@ import { checkFleet } from '../../../src/config/check-fleet.ts';
 import { parseFleet } from '../../../src/config/fleet-file.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
-function check(text: string, hasKnownHosts = true): string {
+function check(text: string, keysFrom: 'file' | 'workflow' | 'person' = 'workflow'): string {
   const fleet = parseFleet('fleet.yml', text);
   try {
-    checkFleet(fleet, [...(fleet.hosts?.values() ?? [])], { hasKnownHosts });
+    checkFleet(fleet, [...(fleet.hosts?.values() ?? [])], { keysFrom });
   } catch (error) {
     if (error instanceof ConfigError) return `${error.where} ${error.message}`;
     throw error;
@@ -57,6 +57,20 @@ describe('before the first host is deployed', () => {
   it('every host has keys to know it by', () => {
     const text = 'hosts: { a: { known-hosts: x }, b: }';
     expect(check(text)).toBe('');
-    expect(check(text, false)).toContain('fleet.yml:1:33 b has no `known-hosts`');
+    expect(check(text, 'file')).toContain('fleet.yml:1:33 b has no `known-hosts`');
+  });
+
+  it('keys of the workflow never stand beside a host’s own for other actions', () => {
+    const some =
+      'hosts: { b: { deploy-worker: { known-hosts: b x }, verify: { known-hosts: b x } } }';
+    expect(check(some, 'workflow')).toBe(
+      'fleet.yml:1:45 b has its own `known-hosts`, and none for provision, cleanup',
+    );
+    expect(check(some, 'file')).toContain('b has no `known-hosts` for provision');
+    expect(check(some, 'person')).toBe('');
+    const pins = ['provision', 'deploy-worker', 'cleanup', 'verify'].map(
+      (action) => `${action}: { known-hosts: b x }`,
+    );
+    expect(check(`hosts: { b: { ${pins.join(', ')} } }`)).toBe('');
   });
 });

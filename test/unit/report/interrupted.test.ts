@@ -20,6 +20,7 @@ const run: InterruptedRun = {
   user: 'root',
   unit,
   holder,
+  began: at,
   transactions: [own],
 };
 const transaction = (changes: Partial<PastTransaction> = {}): PastTransaction => ({
@@ -70,6 +71,7 @@ const host = (changes: Partial<HostAfter> = {}): HostAfter => ({
   transactions: [],
   releases: releases(),
   worker: 'active (running)',
+  clockSkew: null,
   ...changes,
 });
 const waiting = {
@@ -116,6 +118,12 @@ describe('a run that was cut off', () => {
     );
     const off = linesOf({ ...after, releases: releases(false) });
     expect(off.guard).toContain('is off');
+    expect(off.transaction).toMatch(/; nothing undoes it until the workflow is run again$/);
+    expect(Object.values(off).join()).not.toContain('by itself');
+    const unknown = linesOf({ ...after, releases: null, worker: null }, { unit: null });
+    expect(unknown.transaction).toMatch(
+      /by itself within 30 s if celeriac-guard\.timer is on there$/,
+    );
     expect(off.next).toContain('run the workflow again');
   });
 
@@ -127,6 +135,10 @@ describe('a run that was cut off', () => {
       `the release of ${unit} (transaction ${own}) awaits its verdict: unless verify confirms it by 2027-01-15 08:15:00 UTC, the host rolls it back by itself`,
     );
     expect(told.next).toContain('to keep the release, run verify before that time');
+    const after = host({ past: past({ awaiting: [waiting] }), transactions: [committed] });
+    const off = linesOf({ ...after, releases: releases(false) });
+    expect(off.verdict).toMatch(/, which nothing does until the workflow is run again$/);
+    expect(Object.values(off).join()).not.toContain('by itself');
   });
 
   it('tells nothing of the verdict of another worker', () => {
@@ -162,6 +174,40 @@ describe('a run that was cut off', () => {
     );
     const mine = [...seen, transaction({ id: 'd', state: 'committed' })];
     expect(linesOf(host({ transactions: mine }), about).transaction).toMatch(/^d of .* committed$/);
+  });
+
+  it('does not call an earlier attempt or step of the same run its own', () => {
+    const about = { transactions: [] };
+    const mine = (startedAt: number, ahead: number | null) => {
+      const each = transaction({ state: 'committed', startedAt: epochSeconds(startedAt) });
+      const clockSkew = ahead === null ? null : { ahead: seconds(ahead), within: seconds(0.5) };
+      return linesOf(host({ transactions: [each], clockSkew }), about).transaction;
+    };
+    const none = 'none of this run, so it changed nothing there';
+    expect(mine(at - 30, null)).toBe(none);
+    expect(mine(at + 1, null)).toMatch(/is committed$/);
+    // The host's clock is a minute ahead, or behind.
+    expect(mine(at + 30, 60)).toBe(none);
+    expect(mine(at + 61, 60)).toMatch(/is committed$/);
+    expect(mine(at - 59, -60)).toMatch(/is committed$/);
+  });
+
+  it('may have begun to undo what an earlier one had left: then it claims nothing', () => {
+    const about = { transactions: [] };
+    const other = transaction({ id: 'b', holder: 'somebody else' });
+    const none = 'none of this run';
+    const working = `${holder} (deploy-worker, since 2027-01-15T08:00:00Z, pid 4)`;
+    const atWork = host({ past: past({ open: [other], working }), transactions: [other] });
+    expect(linesOf(atWork, about).transaction).toBe(none);
+    const left = host({ past: past({ open: [other] }), transactions: [other] });
+    expect(linesOf(left, about).transaction).toBe(none);
+    const undone = { ...other, state: 'undone', undoneBy: holder } as const;
+    expect(linesOf(host({ transactions: [undone] }), about).transaction).toBe(none);
+    const byAnother = { ...undone, undoneBy: 'the host itself' };
+    expect(linesOf(host({ transactions: [byAnother] }), about).transaction).toContain(none);
+    expect(linesOf(host({ transactions: [byAnother] }), about).transaction).toMatch(
+      /nothing there$/,
+    );
   });
 
   it('does not call another run its own, and names it', () => {
@@ -210,6 +256,7 @@ describe('a host that cannot be reached', () => {
     expect(message).toContain('the state of vps.example.com is not known');
     expect(message).toContain(`transaction ${own} had begun: it continues on the host`);
     expect(message).toContain('undo it by itself within 30 s, also after a reboot');
+    expect(message).toContain('only while celeriac-guard.timer is on there');
     expect(message).toContain('  why: connect ECONNREFUSED ::error::x');
     expect(annotation).not.toContain('\n');
     expect(markdown).toContain('`celeriac status --host vps.example.com');

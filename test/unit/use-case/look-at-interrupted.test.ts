@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { HostError } from '../../../src/model/errors.ts';
-import { seconds } from '../../../src/model/units.ts';
+import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import type { InterruptedRun } from '../../../src/report/interrupted.ts';
 import { lookAtInterrupted } from '../../../src/use-case/look-at-interrupted.ts';
@@ -13,6 +13,7 @@ const run: InterruptedRun = {
   user: 'root',
   unit: 'celery-worker.service',
   holder: 'https://example.com/run/1',
+  began: epochSeconds(1_800_000_000),
   transactions: [],
 };
 const nothing = { untold: [], open: [], working: null, awaiting: [], leftovers: [], notices: {} };
@@ -20,7 +21,7 @@ const answers = {
   past: nothing,
   transactions: [],
   releases: { releases: [release(0), release(1)], awaiting: null, guarded: false },
-  unit: { activeState: 'active', subState: 'running' },
+  unit: { loadState: 'loaded', activeState: 'active', subState: 'running' },
 };
 const never = () => new Promise<never>(() => {});
 const limit = seconds(20);
@@ -34,6 +35,7 @@ function looker(look: Agent['look']) {
       asked.push(query);
       return look(query as never);
     },
+    clockSkew: { ahead: seconds(60), within: seconds(0.5) },
     [Symbol.asyncDispose]: close,
   } as unknown as Agent;
   return { agent, asked, close };
@@ -49,11 +51,30 @@ it('looks once, and closes', async () => {
     {
       past: {},
       transactions: {},
+      host: {},
       releases: { unit: run.unit },
       unit: { name: run.unit },
     },
   ]);
   expect(close).toHaveBeenCalledOnce();
+});
+
+it('compares the clocks: what began before the run is not its own', async () => {
+  const mine = { id: 'a', action: 'deploy-worker', holder: run.holder, unit: run.unit };
+  const told = async (startedAt: number) => {
+    const each = { ...mine, startedAt, state: 'committed', undoneBy: '', undoneWhy: '' };
+    const { agent } = looker(async () => ({ ...answers, transactions: [each] }) as never);
+    return lookAtInterrupted(run, { open: async () => agent, sleep: never, limit });
+  };
+  expect((await told(run.began + 30)).message).toContain('transaction: none of this run');
+  expect((await told(run.began + 61)).message).toContain('transaction: a of ');
+});
+
+it('says that a unit does not exist', async () => {
+  const unit = { loadState: 'not-found', activeState: 'inactive', subState: 'dead' };
+  const { agent } = looker(async () => ({ ...answers, unit }) as never);
+  const view = await lookAtInterrupted(run, { open: async () => agent, sleep: never, limit });
+  expect(view.message).toContain('worker: no such unit: celery-worker.service');
 });
 
 it('asks about no unit where the run was about none', async () => {
@@ -62,7 +83,7 @@ it('asks about no unit where the run was about none', async () => {
   const about = { ...run, action: 'provision', unit: null };
   const view = await lookAtInterrupted(about, { open, sleep: never, limit });
   expect(view.message).not.toContain('release:');
-  expect(asked).toEqual([{ past: {}, transactions: {} }]);
+  expect(asked).toEqual([{ past: {}, transactions: {}, host: {} }]);
 });
 
 it.each([
