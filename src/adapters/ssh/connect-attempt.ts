@@ -119,7 +119,8 @@ export async function attemptConnection(
     if (client === null) throw new Error('the connection ended as soon as it was made');
     return { kind: 'connected', ssh, client, sock };
   } catch (caught) {
-    client?.destroy();
+    // That of the client leaves alone what it has ended already.
+    sock.destroy();
     const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));
     return judgeFailure(target, login, pins, seen, error, policy);
   }

@@ -17,9 +17,6 @@ import {
   type SshTarget,
 } from './ssh-target.ts';
 
-/** How long a goodbye may wait for a network that takes nothing. */
-const CLOSE_MILLISECONDS = 2000;
-
 export interface SessionOptions {
   readonly target: SshTarget;
   readonly policy?: Partial<ConnectPolicy>;
@@ -98,6 +95,7 @@ export class SshSession implements AsyncDisposable {
   #execs = 0;
   #lastError: Error | null = null;
   #state: 'open' | 'closing' | 'lost' = 'open';
+  #closing: Promise<void> | null = null;
 
   constructor(
     target: SshTarget,
@@ -183,19 +181,30 @@ export class SshSession implements AsyncDisposable {
 
   /**
    * Says goodbye, and resolves when that has left this machine: whatever the server still sends is of no
-   * use, and its side ends by itself.
+   * use, and its side ends by itself. A network that takes nothing is not waited for.
    */
-  async close(): Promise<void> {
-    if (this.#state !== 'open') return;
-    this.#state = 'closing';
-    const force = setTimeout(() => this.#client.destroy(), CLOSE_MILLISECONDS);
+  close(): Promise<void> {
+    this.#closing ??= this.#leave();
+    return this.#closing;
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'closing';
+      await this.#sayGoodbye();
+      this.#sock.destroy();
+    }
+    await this.#via?.close();
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, this.#policy.closeTimeout * 1000);
     const sent = finished(this.#sock, { readable: false }).catch(() => {});
     this.#ssh.dispose();
     this.#client.end();
-    await sent;
-    clearTimeout(force);
-    this.#sock.destroy();
-    await this.#via?.close();
+    await Promise.race([sent, late.promise]);
+    clearTimeout(timer);
   }
 
   /** A connection from this host to another one: its login is between that one and the runner. */
@@ -215,7 +224,8 @@ export class SshSession implements AsyncDisposable {
   /** Drops the connection at once: the other side sees end-of-file. */
   destroy(): void {
     if (this.#state === 'open') this.#state = 'closing';
-    this.#client.destroy();
+    // That of the client leaves alone what it has ended already.
+    this.#sock.destroy();
     this.#via?.destroy();
   }
 
@@ -243,6 +253,8 @@ export class SshSession implements AsyncDisposable {
     const reason = this.#reason();
     for (const listener of [...this.#listeners]) listener(reason);
     this.#listeners.clear();
+    // Nobody may close what is lost, and the host in between would keep this process alive.
+    void this.close();
   }
 
   #reason(): string {
