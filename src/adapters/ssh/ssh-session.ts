@@ -7,7 +7,6 @@ import { type Seconds, seconds } from '../../model/units.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Attempt, attemptConnection } from './connect-attempt.ts';
 import { describeCause, forwardingRefused, unreachable } from './connect-errors.ts';
-import { onNextChannel } from './eager-client.ts';
 import { pinnedKeys } from './known-hosts.ts';
 import { prepareLogin } from './login.ts';
 import {
@@ -27,7 +26,7 @@ export interface SessionOptions {
 export type OnNote = (message: string) => void;
 
 /**
- * Connects: checks the host key before authentication, and retries only while no login was sent.
+ * Connects: checks the host key before authentication, and retries until a server takes up logins.
  *
  * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
  * the server cannot be reached, shows another host key, or refuses the login.
@@ -134,7 +133,7 @@ export class SshSession implements AsyncDisposable {
    * Opens a channel on which the server's login shell runs the command line.
    *
    * @param point what the command is for, in words for people
-   * @param input what it reads first; sent without waiting for the server's answer
+   * @param input what it reads first
    */
   async exec(
     command: string,
@@ -145,10 +144,8 @@ export class SshSession implements AsyncDisposable {
     this.#execs += 1;
     const { connectTimeout } = this.#policy;
     return new Promise((resolve, reject) => {
-      const forget = onNextChannel(this.#client, (channel) => void channel.write(input));
       const settle = (how: () => void) => {
         clearTimeout(timer);
-        forget?.();
         this.#listeners.delete(lost);
         how();
       };
@@ -160,7 +157,7 @@ export class SshSession implements AsyncDisposable {
       this.#listeners.add(lost);
       this.#client.exec(command, (error, channel) => {
         if (error === undefined || error === null) {
-          if (forget === null) channel.write(input);
+          channel.write(input);
           settle(() => resolve(channel));
         } else settle(() => reject(this.#noChannel(point, error.message)));
       });

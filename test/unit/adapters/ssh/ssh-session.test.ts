@@ -183,6 +183,18 @@ describe('the login', () => {
 });
 
 describe('a server that cannot be reached', () => {
+  test('is tried again when it goes before it takes up logins', async () => {
+    await using server = await TestServer.start({
+      onConnection: (connection, count) => {
+        const { _sock: sock } = connection as unknown as { readonly _sock: net.Socket };
+        if (count === 1) connection.on('handshake', () => sock.destroy());
+      },
+    });
+    const clock = new TestClock();
+    await using session = await openSession({ target: server.target(), clock }, quiet);
+    expect([server.connections, clock.slept, session.handshakes]).toEqual([2, [2], 1]);
+  });
+
   const knownHosts = (port: number) => `[127.0.0.1]:${port} ${publicPart(KEYS.ed25519)}`;
 
   test('is tried four times, with growing pauses', async () => {
@@ -267,6 +279,21 @@ describe('a server that cannot be reached', () => {
 });
 
 describe('a command', () => {
+  test('reads its own input, also when another one is started at the same time', async () => {
+    const read: Record<string, string> = {};
+    await using server = await TestServer.start({
+      onExec: (channel, command) => {
+        channel.on('data', (chunk: Buffer) => {
+          read[command] = (read[command] ?? '') + chunk.toString();
+        });
+      },
+    });
+    await using session = await openSession({ target: server.target() }, quiet);
+    const start = (name: string) => session.exec(name, 'try it', Buffer.from(`for ${name}`));
+    await Promise.all([start('one'), start('two')]);
+    await expect.poll(() => read).toEqual({ one: 'for one', two: 'for two' });
+  });
+
   test('is refused by a server that runs none', async () => {
     await using server = await TestServer.start({});
     await using session = await openSession({ target: server.target() }, quiet);
