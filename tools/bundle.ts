@@ -23,7 +23,7 @@ export function programFolders(root: string): string[] {
 }
 
 /**
- * @actions/core requests OIDC tokens over HTTP, which nothing here asks it to. Without that client and
+ * @actions/core requests OIDC tokens over HTTP, which nothing here asks it to (test/unit/bundles.test.ts). Without that client and
  * its undici, a megabyte, programs start sooner: what stands in for them is there and is never called.
  */
 const withoutHttp = {

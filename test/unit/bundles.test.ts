@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +116,17 @@ describe('a bundle loads no more than it needs', () => {
   // Its schemas have all methods; a few hundred of them are made at each start.
   it.each(names)('%s has only the small API of zod', (action) => {
     expect(read(`actions/${action}`, 'index.js')).not.toContain('zod/v4/classic');
+  });
+});
+
+describe('what the bundles leave out', () => {
+  it('is used by no source: the OIDC token of @actions/core needs an HTTP client', () => {
+    const sources = globSync(['src/**/*.ts', 'actions/*/*.ts', 'cli/*.ts'], {
+      exclude: ['src/generated/**'],
+    });
+    expect(sources.length).toBeGreaterThan(100);
+    const users = sources.filter((file) => readFileSync(file, 'utf8').includes('getIDToken'));
+    expect(users, 'bundle it with its HTTP client: `withoutHttp` in tools/bundle.ts').toEqual([]);
   });
 });
 

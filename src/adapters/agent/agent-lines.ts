@@ -3,9 +3,10 @@ import type { Hello, Progress } from '../../model/outcome.ts';
 import { type Fault, faultShape, helloShape, progressShape } from '../shapes/answers.ts';
 import { type Reading, readShape } from '../shapes/read-shape.ts';
 
-/** Limits, as in docs/reference/protocol.md. */
 /** The version that this side speaks; each request carries it. */
 export const PROTOCOL = 1;
+
+/** Limits, as in docs/reference/protocol.md. */
 export const LINE_LIMIT_BYTES = 1024 * 1024;
 export const NOISE_LIMIT_BYTES = 64 * 1024;
 

@@ -61,8 +61,8 @@ interface Started {
   readonly link: AgentLink;
   readonly hello: Hello;
   readonly startSeconds: Seconds;
-  /** When it was sent. */
-  readonly sentAt: Seconds;
+  /** The first question was not answered before. */
+  readonly askedAt: Seconds;
 }
 
 /** Connects, sends the agent unless it is installed, with the first question, and waits for its hello. */
@@ -75,16 +75,19 @@ async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<
   try {
     const packed = await packing;
     const begun = clock.now();
-    const sentAt = clock.epoch();
     const { user } = connection.target;
     const command = packed === null ? installedCommand : startCommand(packed.length, user);
     const line = Buffer.from(first === undefined ? '' : firstLine(first));
     const input = Buffer.concat([packed ?? Buffer.alloc(0), line]);
     const channel = await connection.exec(command, START_STEP, input);
+    const execSeconds = clock.now() - begun;
+    const sentAt = clock.epoch();
     const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind, first });
     const hello = await link.hello;
+    // It was under way for less than the exec, which takes two round trips.
+    const askedAt = seconds(Math.max(sentAt, clock.epoch() - execSeconds));
     checkHello(hello, kind, connection.target);
-    return { connection, link, hello, startSeconds: seconds(clock.now() - begun), sentAt };
+    return { connection, link, hello, startSeconds: seconds(clock.now() - begun), askedAt };
   } catch (error) {
     await connection.close();
     throw error;
@@ -149,7 +152,7 @@ export class AgentSession implements Agent {
   async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
     const { message, step, options } = lookAsk(query, this.#settings.limits);
     const first = this.#takeFirst(query);
-    const begun = first === null ? this.#settings.clock.epoch() : this.#now.sentAt;
+    const begun = first === null ? this.#settings.clock.epoch() : this.#now.askedAt;
     const answer = await (first ?? this.#link.ask(message, step, options));
     const ended = this.#settings.clock.epoch();
     const facts = readFacts(answer, query, step);

@@ -12,17 +12,24 @@ export const START_STEP = 'start the agent';
 export const loaderPath = 'celeriac_host/session/loader.py';
 
 /** One zlib-compressed JSON object of module path → source; made once for all hosts of a process. */
-export async function packProgram(program: HostProgram): Promise<Buffer> {
+export async function packProgram(
+  program: HostProgram,
+  compress: (text: string) => Promise<Buffer> = promisify(deflate),
+): Promise<Buffer> {
   if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
   // Beside the connection, which waits for the network meanwhile.
-  const packing = packed.get(program) ?? deflateAll(JSON.stringify(program));
+  const packing = packed.get(program) ?? compress(JSON.stringify(program));
   packed.set(program, packing);
-  return await packing;
+  try {
+    return await packing;
+  } catch (error) {
+    // The next host of this process tries it again.
+    packed.delete(program);
+    throw error;
+  }
 }
 
 const packed = new WeakMap<HostProgram, Promise<Buffer>>();
-
-const deflateAll: (text: string) => Promise<Buffer> = promisify(deflate);
 
 /** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
 export function startCommand(programBytes: number, user: string): string {

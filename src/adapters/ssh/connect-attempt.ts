@@ -31,7 +31,7 @@ export type Attempt =
       readonly client: Client;
       readonly sock: Duplex;
     }
-  /** No login was sent, so another attempt does no harm. */
+  /** The server took up no login, so another attempt does no harm. */
   | { readonly kind: 'failed'; readonly cause: string; readonly error: Error }
   | { readonly kind: 'refused'; readonly error: HostError };
 
@@ -41,6 +41,8 @@ interface Sightings extends LoginReplies {
   /** The server's algorithms. */
   readonly offers: Map<string, string>;
   loginSent: boolean;
+  /** Logins are taken up. One may have been sent before this was known. */
+  serviceAccepted: boolean;
   connected: boolean;
   firstError: Error | null;
 }
@@ -61,6 +63,7 @@ export async function attemptConnection(
     verdict: null,
     offers: new Map(),
     loginSent: false,
+    serviceAccepted: false,
     methodsLeft: [],
     partial: false,
     connected: false,
@@ -100,6 +103,7 @@ export async function attemptConnection(
     debug: (line: string) => {
       const offer = readOffer(line);
       if (offer !== null) seen.offers.set(...offer);
+      if (line.startsWith('Inbound: Received SERVICE_ACCEPT')) seen.serviceAccepted = true;
     },
   });
   // Set by connect() before its first await.
@@ -119,7 +123,8 @@ export async function attemptConnection(
     if (client === null) throw new Error('the connection ended as soon as it was made');
     return { kind: 'connected', ssh, client, sock };
   } catch (caught) {
-    client?.destroy();
+    // That of the client leaves alone what it has ended already.
+    sock.destroy();
     const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));
     return judgeFailure(target, login, pins, seen, error, policy);
   }
@@ -149,7 +154,7 @@ function judgeFailure(
     return refused(refusedLogin(target, login, seen));
   }
   const cause = describeCause(error, policy.connectTimeout);
-  if (seen.loginSent) return refused(brokenLogin(target, login, seen, cause, error));
+  if (seen.serviceAccepted) return refused(brokenLogin(target, login, seen, cause, error));
   if (isLasting(error, seen)) return refused(unreachable(target, 1, cause, error));
   return { kind: 'failed', cause, error };
 }

@@ -1,8 +1,7 @@
-import type { Client, ClientChannel } from 'ssh2';
+import type { Client } from 'ssh2';
 
 /*
- * ssh2 waits for an answer before each further message of a login. RFC 4252 and 4254 let a client go on
- * at once, and each answer that it does not wait for saves a round trip. ssh2 has no option for that, so
+ * ssh2 waits for an answer before each further message of a login. RFC 4252 lets a client go on at once, and each answer that it does not wait for saves a round trip. ssh2 has no option for that, so
  * this calls its own handlers for those answers early. Where it is built differently, nothing is changed
  * and it waits as usual.
  */
@@ -18,20 +17,18 @@ interface Protocol {
 
 interface Insides {
   readonly _protocol: Protocol;
-  readonly _chanMgr: { get(id: number): unknown };
 }
 
-const handlerNames = ['SERVICE_ACCEPT', 'USERAUTH_PK_OK', 'CHANNEL_OPEN_CONFIRMATION'] as const;
+const handlerNames = ['SERVICE_ACCEPT', 'USERAUTH_PK_OK'] as const;
 
 function insidesOf(client: Client): Insides | null {
-  const { _protocol: protocol, _chanMgr: channels } = client as unknown as Partial<Insides>;
+  const { _protocol: protocol } = client as unknown as Partial<Insides>;
   const handlers = protocol?._handlers;
   const isKnown =
     typeof protocol?.service === 'function' &&
     typeof protocol.authPK === 'function' &&
     handlers !== undefined &&
-    handlerNames.every((name) => typeof handlers[name] === 'function') &&
-    typeof channels?.get === 'function';
+    handlerNames.every((name) => typeof handlers[name] === 'function');
   return isKnown ? (client as unknown as Insides) : null;
 }
 
@@ -60,31 +57,4 @@ export function signAtOnce(client: Client, when: 'first' | 'informed'): void {
     handlers.SERVICE_ACCEPT = () => {};
     accept(protocol, name);
   };
-}
-
-/**
- * Calls back with the channel of the next `exec` when its command has been requested, but not answered:
- * what is written to it now reaches the command with its start.
- *
- * @returns a function that forgets the listener; `null`: it will not be called
- */
-export function onNextChannel(
-  client: Client,
-  listener: (channel: ClientChannel) => void,
-): (() => void) | null {
-  const insides = insidesOf(client);
-  if (insides === null) return null;
-  const { _handlers: handlers } = insides._protocol;
-  const confirm = handlers.CHANNEL_OPEN_CONFIRMATION;
-  const forget = () => {
-    handlers.CHANNEL_OPEN_CONFIRMATION = confirm;
-  };
-  handlers.CHANNEL_OPEN_CONFIRMATION = (protocol, ...rest) => {
-    forget();
-    // It requests the command.
-    confirm(protocol, ...rest);
-    const [{ recipient }] = rest as [{ readonly recipient: number }];
-    listener(insides._chanMgr.get(recipient) as ClientChannel);
-  };
-  return forget;
 }

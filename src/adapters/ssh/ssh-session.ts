@@ -7,7 +7,6 @@ import { type Seconds, seconds } from '../../model/units.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Attempt, attemptConnection } from './connect-attempt.ts';
 import { describeCause, forwardingRefused, unreachable } from './connect-errors.ts';
-import { onNextChannel } from './eager-client.ts';
 import { pinnedKeys } from './known-hosts.ts';
 import { prepareLogin } from './login.ts';
 import {
@@ -16,9 +15,6 @@ import {
   DEFAULT_CONNECT_POLICY,
   type SshTarget,
 } from './ssh-target.ts';
-
-/** How long a goodbye may wait for a network that takes nothing. */
-const CLOSE_MILLISECONDS = 2000;
 
 export interface SessionOptions {
   readonly target: SshTarget;
@@ -30,7 +26,7 @@ export interface SessionOptions {
 export type OnNote = (message: string) => void;
 
 /**
- * Connects: checks the host key before authentication, and retries only while no login was sent.
+ * Connects: checks the host key before authentication, and retries until a server takes up logins.
  *
  * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
  * the server cannot be reached, shows another host key, or refuses the login.
@@ -98,6 +94,7 @@ export class SshSession implements AsyncDisposable {
   #execs = 0;
   #lastError: Error | null = null;
   #state: 'open' | 'closing' | 'lost' = 'open';
+  #closing: Promise<void> | null = null;
 
   constructor(
     target: SshTarget,
@@ -136,7 +133,7 @@ export class SshSession implements AsyncDisposable {
    * Opens a channel on which the server's login shell runs the command line.
    *
    * @param point what the command is for, in words for people
-   * @param input what it reads first; sent without waiting for the server's answer
+   * @param input what it reads first
    */
   async exec(
     command: string,
@@ -147,10 +144,8 @@ export class SshSession implements AsyncDisposable {
     this.#execs += 1;
     const { connectTimeout } = this.#policy;
     return new Promise((resolve, reject) => {
-      const forget = onNextChannel(this.#client, (channel) => void channel.write(input));
       const settle = (how: () => void) => {
         clearTimeout(timer);
-        forget?.();
         this.#listeners.delete(lost);
         how();
       };
@@ -162,7 +157,7 @@ export class SshSession implements AsyncDisposable {
       this.#listeners.add(lost);
       this.#client.exec(command, (error, channel) => {
         if (error === undefined || error === null) {
-          if (forget === null) channel.write(input);
+          channel.write(input);
           settle(() => resolve(channel));
         } else settle(() => reject(this.#noChannel(point, error.message)));
       });
@@ -183,19 +178,30 @@ export class SshSession implements AsyncDisposable {
 
   /**
    * Says goodbye, and resolves when that has left this machine: whatever the server still sends is of no
-   * use, and its side ends by itself.
+   * use, and its side ends by itself. A network that takes nothing is not waited for.
    */
-  async close(): Promise<void> {
-    if (this.#state !== 'open') return;
-    this.#state = 'closing';
-    const force = setTimeout(() => this.#client.destroy(), CLOSE_MILLISECONDS);
+  close(): Promise<void> {
+    this.#closing ??= this.#leave();
+    return this.#closing;
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'closing';
+      await this.#sayGoodbye();
+      this.#sock.destroy();
+    }
+    await this.#via?.close();
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, this.#policy.closeTimeout * 1000);
     const sent = finished(this.#sock, { readable: false }).catch(() => {});
     this.#ssh.dispose();
     this.#client.end();
-    await sent;
-    clearTimeout(force);
-    this.#sock.destroy();
-    await this.#via?.close();
+    await Promise.race([sent, late.promise]);
+    clearTimeout(timer);
   }
 
   /** A connection from this host to another one: its login is between that one and the runner. */
@@ -215,7 +221,8 @@ export class SshSession implements AsyncDisposable {
   /** Drops the connection at once: the other side sees end-of-file. */
   destroy(): void {
     if (this.#state === 'open') this.#state = 'closing';
-    this.#client.destroy();
+    // That of the client leaves alone what it has ended already.
+    this.#sock.destroy();
     this.#via?.destroy();
   }
 
@@ -243,6 +250,8 @@ export class SshSession implements AsyncDisposable {
     const reason = this.#reason();
     for (const listener of [...this.#listeners]) listener(reason);
     this.#listeners.clear();
+    // Nobody may close what is lost, and the host in between would keep this process alive.
+    void this.close();
   }
 
   #reason(): string {

@@ -36,6 +36,8 @@ export interface ConnectPolicy {
   readonly keepaliveInterval: Seconds;
   /** Unanswered keepalives after which the connection counts as lost. */
   readonly keepaliveCount: number;
+  /** How long the goodbye may wait for a network that takes nothing. */
+  readonly closeTimeout: Seconds;
 }
 
 export const DEFAULT_CONNECT_POLICY: ConnectPolicy = {
@@ -44,6 +46,7 @@ export const DEFAULT_CONNECT_POLICY: ConnectPolicy = {
   backoff: seconds(2),
   keepaliveInterval: seconds(15),
   keepaliveCount: 4,
+  closeTimeout: seconds(2),
 };
 
 /** `host:port`, as people write it. */

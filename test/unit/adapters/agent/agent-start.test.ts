@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import {
   explainStart,
+  loaderPath,
+  packProgram,
   type StartEvidence,
   startCommand,
 } from '../../../../src/adapters/agent/agent-start.ts';
@@ -21,6 +23,22 @@ describe('the command', () => {
       `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'`,
     );
     expect(startCommand(1, 'deploy').startsWith('sudo -n python3 -I -S -uc ')).toBe(true);
+  });
+});
+
+describe('the program', () => {
+  test('is compressed once, and again when that failed', async () => {
+    const program = { [loaderPath]: '' };
+    let count = 0;
+    const compress = async (text: string) => {
+      count += 1;
+      if (count === 1) throw new Error('no memory');
+      return Buffer.from(text);
+    };
+    await expect(packProgram(program, compress)).rejects.toThrow('no memory');
+    const packed = await packProgram(program, compress);
+    expect(await packProgram(program, compress)).toBe(packed);
+    expect(count).toBe(2);
   });
 });
 

@@ -12,6 +12,7 @@ import {
   KEYS,
   PROGRAM,
   publicPart,
+  TestClock,
   TestServer,
 } from '../ssh-server.ts';
 import { answering, QUERY, quiet } from './with-agent.ts';
@@ -21,17 +22,12 @@ import { answering, QUERY, quiet } from './with-agent.ts';
  * comes back fails here, whatever it costs.
  */
 
-/** What the server answers with, in ssh2's own names. */
-type Answer = 'serviceAccept' | 'channelSuccess';
-
-/** Keeps an answer of the server back, until `give` is called. */
-function withhold(connection: Connection, answer: Answer): { give(): void } {
-  const protocol = (connection as unknown as { _protocol: Record<Answer, (...a: never[]) => void> })
-    ._protocol;
-  const send = protocol[answer];
-  const kept: (() => void)[] = [];
-  protocol[answer] = (...words) => void kept.push(() => send.apply(protocol, words));
-  return { give: () => kept.forEach((each) => void each()) };
+/** Keeps back the answer to the request for the service of logins. */
+function withholdService(connection: Connection): void {
+  const { _protocol: protocol } = connection as unknown as {
+    readonly _protocol: { serviceAccept(): void };
+  };
+  protocol.serviceAccept = () => {};
 }
 
 const HOST = realFact('host');
@@ -43,7 +39,7 @@ describe('the login', () => {
     async (type) => {
       await using server = await TestServer.start({
         authorized: KEYS[type],
-        onConnection: (connection) => void withhold(connection, 'serviceAccept'),
+        onConnection: withholdService,
       });
       const target = server.target({ key: KEYS[type].private });
       await using session = await openSession({ target }, quiet);
@@ -81,28 +77,6 @@ describe('the login', () => {
 });
 
 describe('the start of the agent', () => {
-  test('does not wait for the answer to its command', async () => {
-    const started = Promise.withResolvers<void>();
-    let kept: { give(): void } | null = null;
-    const script: FakeAgent = {
-      onProgram: (_, agent) => {
-        agent.hello();
-        started.resolve();
-      },
-    };
-    await using server = await TestServer.start({
-      onConnection: (connection) => {
-        kept = withhold(connection, 'channelSuccess');
-      },
-      onExec: fakeAgent(script),
-    });
-    const opening = openAgent({ target: server.target(), program: PROGRAM }, quiet);
-    await started.promise;
-    (kept as { give(): void } | null)?.give();
-    await using agent = await opening;
-    expect(agent.hello.protocol).toBe(1);
-  });
-
   test('takes the first question along', async () => {
     const asks: FakeAsk[] = [];
     const script: FakeAgent = {
@@ -124,6 +98,32 @@ describe('the start of the agent', () => {
     expect(await agent.look(QUERY)).toEqual({ host: HOST });
     expect(asks.map(({ id }) => id)).toEqual([1, 2]);
     expect(agent.clockSkew?.within).toBeGreaterThanOrEqual(0);
+  });
+
+  test('does not count as the time of the first look', async () => {
+    const clock = new TestClock();
+    let finish = () => {};
+    await using server = await TestServer.start({
+      onSession: () => void clock.sleep(seconds(3)),
+      onExec: fakeAgent({
+        onProgram: () => {},
+        onAsk: ({ id }, agent) => {
+          void clock.sleep(seconds(10));
+          agent.hello();
+          finish = () => {
+            const now = clock.epoch() + 300;
+            void clock.sleep(seconds(2));
+            agent.say({ id, answer: { host: { ...HOST, now } } });
+          };
+        },
+      }),
+    });
+    const options = { target: server.target(), program: PROGRAM, first: QUERY, clock };
+    await using agent = await openAgent(options, quiet);
+    finish();
+    await agent.look(QUERY);
+    // The hello came after 13 s and was under way for less than 3 s; the answer came after 15 s.
+    expect(agent.clockSkew).toEqual({ ahead: 300.5, within: 2.5 });
   });
 
   test('asks again if the first look is another one', async () => {

@@ -1,8 +1,12 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
+import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { openSession, type SshSession } from '../../../../src/adapters/ssh/ssh-session.ts';
-import type { SshTarget } from '../../../../src/adapters/ssh/ssh-target.ts';
+import { attemptConnection } from '../../../../src/adapters/ssh/connect-attempt.ts';
+import { pinnedKeys } from '../../../../src/adapters/ssh/known-hosts.ts';
+import { prepareLogin } from '../../../../src/adapters/ssh/login.ts';
+import { openSession, SshSession } from '../../../../src/adapters/ssh/ssh-session.ts';
+import { DEFAULT_CONNECT_POLICY, type SshTarget } from '../../../../src/adapters/ssh/ssh-target.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import { hostRefusal } from '../../../lib/refusals.ts';
@@ -179,6 +183,18 @@ describe('the login', () => {
 });
 
 describe('a server that cannot be reached', () => {
+  test('is tried again when it goes before it takes up logins', async () => {
+    await using server = await TestServer.start({
+      onConnection: (connection, count) => {
+        const { _sock: sock } = connection as unknown as { readonly _sock: net.Socket };
+        if (count === 1) connection.on('handshake', () => sock.destroy());
+      },
+    });
+    const clock = new TestClock();
+    await using session = await openSession({ target: server.target(), clock }, quiet);
+    expect([server.connections, clock.slept, session.handshakes]).toEqual([2, [2], 1]);
+  });
+
   const knownHosts = (port: number) => `[127.0.0.1]:${port} ${publicPart(KEYS.ed25519)}`;
 
   test('is tried four times, with growing pauses', async () => {
@@ -263,6 +279,21 @@ describe('a server that cannot be reached', () => {
 });
 
 describe('a command', () => {
+  test('reads its own input, also when another one is started at the same time', async () => {
+    const read: Record<string, string> = {};
+    await using server = await TestServer.start({
+      onExec: (channel, command) => {
+        channel.on('data', (chunk: Buffer) => {
+          read[command] = (read[command] ?? '') + chunk.toString();
+        });
+      },
+    });
+    await using session = await openSession({ target: server.target() }, quiet);
+    const start = (name: string) => session.exec(name, 'try it', Buffer.from(`for ${name}`));
+    await Promise.all([start('one'), start('two')]);
+    await expect.poll(() => read).toEqual({ one: 'for one', two: 'for two' });
+  });
+
   test('is refused by a server that runs none', async () => {
     await using server = await TestServer.start({});
     await using session = await openSession({ target: server.target() }, quiet);
@@ -330,5 +361,105 @@ describe('a connection that is lost', () => {
     });
     await using session = await openSession({ target: server.target() }, quiet);
     expect(await untilLost(session, () => end())).toBe('the server closed it');
+  });
+});
+
+describe('the end of a connection', () => {
+  /** Connects over this, as over a host in between. */
+  async function sessionOver(server: TestServer, sock: Duplex): Promise<SshSession> {
+    const target = server.target();
+    const login = await prepareLogin(target, '');
+    const pins = pinnedKeys(target.knownHosts, target.host, target.port);
+    const policy = { ...DEFAULT_CONNECT_POLICY, closeTimeout: seconds(0.1) };
+    const attempt = await attemptConnection(target, login, pins, policy, sock);
+    if (attempt.kind !== 'connected') throw new Error(attempt.kind);
+    return new SshSession(target, attempt, { connectSeconds: seconds(0), policy, via: null });
+  }
+
+  test('does not wait for a network that takes nothing', async () => {
+    await using server = await TestServer.start({ onExec: () => {} });
+    const wire = net.connect(server.port, '127.0.0.1');
+    let stalled = false;
+    const sock = new Duplex({
+      read: () => {},
+      write: (chunk, _encoding, taken) => {
+        if (!stalled) wire.write(chunk, taken);
+      },
+      destroy: (error, done) => {
+        wire.destroy();
+        done(error);
+      },
+    });
+    wire.on('data', (chunk) => sock.push(chunk));
+    await once(wire, 'connect');
+    const session = await sessionOver(server, sock);
+    const channel = await session.exec('cat', 'wait');
+    stalled = true;
+    channel.write('something');
+    await session.close();
+    expect(sock.destroyed).toBe(true);
+  });
+
+  test('closes the connection to the host in between when the one through it was lost', async () => {
+    let drop = () => {};
+    let jumps = 0;
+    await using server = await TestServer.start({
+      onExec: (_channel, _command, connection) => {
+        drop = () => connection.end();
+      },
+    });
+    await using jump = await TestServer.start({
+      forwards: true,
+      onConnection: (connection) => {
+        jumps += 1;
+        connection.on('close', () => {
+          jumps -= 1;
+        });
+      },
+    });
+    const hop = jump.target();
+    const target = server.target({ jump: { host: hop.host, port: hop.port, user: null } });
+    const knownHosts = target.knownHosts + hop.knownHosts;
+    const session = await openSession({ target: { ...target, knownHosts } }, quiet);
+    await session.exec('sleep 10', 'wait');
+    expect(jumps).toBe(1);
+    const lost = new Promise((resolve) => session.onLost(resolve));
+    drop();
+    await lost;
+    await expect.poll(() => jumps).toBe(0);
+    await session.close();
+  });
+
+  test('destroys a connection whose other side never ends', async () => {
+    await using server = await TestServer.start();
+    // Half of it stays open, whatever the client ends.
+    const deaf = net.createServer({ allowHalfOpen: true }, (socket) => {
+      const upstream = net.connect(server.port, '127.0.0.1');
+      for (const each of [socket, upstream]) each.on('error', () => {});
+      upstream.on('data', (chunk) => socket.write(chunk));
+      socket.on('data', (chunk) => upstream.write(chunk));
+      socket.on('close', () => upstream.destroy());
+    });
+    await once(deaf.listen(0, '127.0.0.1'), 'listening');
+    const { port } = deaf.address() as AddressInfo;
+    const target = server.target({ port }, KEYS.otherEd25519);
+    const knownHosts = `[127.0.0.1]:${port} ${publicPart(KEYS.otherEd25519)}`;
+    const login = await prepareLogin(target, '');
+    const pins = pinnedKeys(knownHosts, target.host, port);
+    const sock = net.connect(port, '127.0.0.1');
+    await once(sock, 'connect');
+    const attempt = await attemptConnection(target, login, pins, DEFAULT_CONNECT_POLICY, sock);
+    expect([attempt.kind, sock.destroyed]).toEqual(['refused', true]);
+    deaf.close();
+  });
+
+  test('by force goes on when it has been ended already', async () => {
+    await using server = await TestServer.start({ onExec: () => {} });
+    const sock = net.connect(server.port, '127.0.0.1');
+    await once(sock, 'connect');
+    const session = await sessionOver(server, sock);
+    sock.end();
+    session.destroy();
+    expect(sock.destroyed).toBe(true);
   });
 });
