@@ -149,7 +149,7 @@ export function planDeployWorker(
   ];
 
   const steps = reasons.length > 0 ? restart : leaveRunning;
-  const sampler = planSampler(desired, workingDirectory, facts.sampling?.sampling);
+  const sampler = planSampler(desired, workingDirectory, facts.sampling);
   // Last: only a release that changes something is sampled.
   const operations = steps.length > 0 && sampler !== null ? [...steps, sampler] : steps;
   const faults = foldAccepted(unit.findings, install?.rewritten ?? false);

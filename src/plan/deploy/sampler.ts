@@ -1,7 +1,9 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Operation } from '../../model/operation.ts';
+import type { SamplingFact } from '../../model/sample.ts';
 import { seconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
+import { laxerLimits } from '../../verify/soak/limits.ts';
 
 /** The system, and what the host itself writes. */
 const usualPaths = ['/', '/var'];
@@ -12,21 +14,29 @@ const mostPaths = 20;
  * Has the host sample a new release until that is proven, or no more if no soak is wanted.
  *
  * @param workingDirectory of the worker; empty: none
- * @param sampling whether the release before is sampled
+ * @param before whether the release before is sampled, and by which limits it is judged
  * @returns `null` if there is nothing to do
  */
 export function planSampler(
   { unit, soakSeconds = seconds(0), soakLimits, readWritePaths, release }: DeployWorkerDesired,
   workingDirectory: string,
-  sampling = false,
+  before?: Pick<SamplingFact, 'sampling' | 'soakLimits'>,
 ): Operation | null {
   if (soakSeconds === 0) {
     const why = 'soak-hours is 0, and the samples of the release before end with that';
-    return sampling ? { op: 'stop-sampler', unit, title: `stop sampling ${unit}`, why } : null;
+    return before?.sampling === true
+      ? { op: 'stop-sampler', unit, title: `stop sampling ${unit}`, why }
+      : null;
   }
   const places = [...usualPaths, workingDirectory, ...placesOf(release), ...readWritePaths];
   const paths = [...new Set(places.filter((path) => path.startsWith('/')))].slice(0, mostPaths);
   const time = formatCount(soakSeconds / 3600, 'hour', 'hours');
+  const laxer =
+    soakLimits === undefined ? [] : laxerLimits(before?.soakLimits ?? soakLimits, soakLimits);
+  const note =
+    laxer.length === 0
+      ? ''
+      : `; its limits are laxer than those of the release before: ${laxer.join(', ')}`;
   return {
     op: 'start-sampler',
     unit,
@@ -34,7 +44,7 @@ export function planSampler(
     soakSeconds,
     ...(soakLimits !== undefined && { limits: soakLimits }),
     title: `sample ${unit} every minute`,
-    why: `the release is proven after ${time} without failure, and the host remembers them`,
+    why: `the release is proven after ${time} without failure, and the host remembers them${note}`,
   };
 }
 

@@ -61,6 +61,20 @@ export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits 
   return { limits, notes };
 }
 
+/** What the host remembers less strictly from now on: `` `failure-limit` 5 instead of 0 ``. */
+export function laxerLimits(
+  before: Partial<SoakThresholds>,
+  now: SoakThresholds,
+): readonly string[] {
+  const shown = (value: number | null) => value ?? 'none';
+  return Object.entries(names).flatMap(([key, { input, none }]) => {
+    const name = key as keyof SoakThresholds;
+    const { [name]: old = usualLimits[name] } = before;
+    const isLaxer = strictness(now[name], none) > strictness(old, none);
+    return isLaxer ? [`\`${input}\` ${shown(now[name])} instead of ${shown(old)}`] : [];
+  });
+}
+
 /** Smaller is stricter. */
 const strictness = (value: number | null, none: number | null): number =>
   value === null || value === none ? Number.POSITIVE_INFINITY : value;

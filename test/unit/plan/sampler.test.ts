@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { SoakThresholds } from '../../../src/model/soak.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planSampler } from '../../../src/plan/deploy/sampler.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
@@ -16,7 +17,7 @@ test('without a soak nothing is sampled', () => {
 });
 
 test('without a soak the samples of the release before end', () => {
-  expect(planSampler(desired, '/srv/app', true)).toEqual({
+  expect(planSampler(desired, '/srv/app', { sampling: true, soakLimits: null })).toEqual({
     op: 'stop-sampler',
     unit: 'celery-worker.service',
     title: 'stop sampling celery-worker.service',
@@ -39,6 +40,19 @@ test('the room is watched where the app writes, and each path is named once', ()
     limits: soakLimits,
     why: 'the release is proven after 24 hours without failure, and the host remembers them',
   });
+});
+
+test('limits that become laxer than those of the release before are named', () => {
+  const soakLimits = { failureLimit: 0, consecutive: 0, rateLimitMax: null, errorRateMax: 7 };
+  const why = (before: SoakThresholds) => {
+    const soaked = { ...desired, soakSeconds: day, soakLimits };
+    return planSampler(soaked, '/srv/app', { sampling: true, soakLimits: before })?.why;
+  };
+  const usual = 'the release is proven after 24 hours without failure, and the host remembers them';
+  expect(why({ ...soakLimits, failureLimit: 5, errorRateMax: 9 })).toBe(usual);
+  expect(why({ ...soakLimits, consecutive: 2, rateLimitMax: 5 })).toBe(
+    `${usual}; its limits are laxer than those of the release before: \`consecutive\` 0 instead of 2, \`rate-limit-max\` none instead of 5`,
+  );
 });
 
 test('a directory that is not known is not watched, and no more than the host accepts', () => {
