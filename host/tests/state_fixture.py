@@ -26,6 +26,7 @@ def write_state(state: str, world: World) -> None:
     """Two releases: the first is confirmed, the second awaits its verdict."""
     host = Host(state)
     control._make_state(state)
+    version.claim(state)
     for ident, operations in (
         (FIRST, world.operations()),
         (SECOND, [write(world.changed, "newest changed\n", "new changed\n")]),
