@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { Report } from '../../src/model/report.ts';
 import { moveToShop } from './lib/shop.ts';
-import { shell, UNIT, waitUntil } from './lib/worker.ts';
+import { isReady, shell, UNIT, waitUntil } from './lib/worker.ts';
 
 /*
  * Whoever may look sees what root sees: a user with sudo, and a key that may only read. What is not
@@ -27,10 +27,7 @@ beforeAll(async () => {
   await moveToShop(machine);
   await shell(machine, `systemctl start ${UNIT}`);
   // Before, it lacks processes for some looks, and has them for others.
-  const log = `journalctl -u ${UNIT} -o cat --no-pager`;
-  await waitUntil('the worker is ready', async () =>
-    (await shell(machine, log)).includes(' ready.'),
-  );
+  await waitUntil('the worker is ready', () => isReady(machine));
 });
 
 afterAll(async () => {

@@ -21887,23 +21887,26 @@ const soakHours = hoursInput({
     description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
 }, { min: 0, max: longestHours });
-const remembered = 'The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or';
-/** Also of deploy-worker, whose values the host remembers. */
-const failureInputs = {
+/** @param unset what counts if the input is not set; `usual` where nothing is remembered */
+const failureInputsFor = (unset) => ({
     'failure-limit': maybeIntegerInput({
-        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${remembered} \`0\`.`,
+        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
     }, { min: 0, max: 10_080 }),
     consecutive: maybeIntegerInput({
-        description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${remembered} \`3\`.`,
+        description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
     }, { min: 0, max: 10_080 }),
-};
+});
+/** Of a run that judges. */
+const failureInputs = failureInputsFor((usual) => `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`);
+/** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
+const deployFailureInputs = failureInputsFor((usual) => `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`);
 /** The same, of one minute of the journal; of a gate, they are about the time since the release. */
 const journalInputs = {
     'rate-limit-max': maybeIntegerInput({
-        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says. If not set, only `max-429` counts, and a soak only tells of them.",
+        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
     }, { min: 0, max: 1_000_000 }),
     'max-errors': maybeIntegerInput({
-        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says. If not set, errors are a warning.",
+        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
     }, { min: 0, max: 1_000_000 }),
 };
 /** What a soak is judged by. */
@@ -22167,7 +22170,7 @@ const deployWorkerInputs = {
         fallback: '15m',
     }),
     'soak-hours': soakHours,
-    ...failureInputs,
+    ...deployFailureInputs,
     ...journalInputs,
     'roll-back': patternInput({
         description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
@@ -22831,11 +22834,12 @@ function shown(input, text) {
  * Judges every value of every host before the first one is deployed: what is wrong for the last host
  * should not stop a rollout in the middle.
  *
- * @param hasKnownHosts the workflow gives the host keys
- * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys, two
- * hosts that are the same unit, or names that cannot be told apart
+ * @param keysFrom who has the host keys: only the file; the workflow, for hosts without any in the file; or a person,
+ * whose own are the only ones
+ * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys or
+ * with those for some actions only, two hosts that are the same unit, or names that cannot be told apart
  */
-function checkFleet(fleet, hosts, { hasKnownHosts }) {
+function checkFleet(fleet, hosts, { keysFrom }) {
     checkNames([...(fleet.hosts?.values() ?? [])]);
     const workers = new Map();
     for (const { name, where } of hosts) {
@@ -22843,11 +22847,13 @@ function checkFleet(fleet, hosts, { hasKnownHosts }) {
             const values = fleetValues(fleet, action, name);
             checkValues(action, values);
             refuseWishes(values);
-            if (!hasKnownHosts && !values.has('known-hosts')) {
+            if (keysFrom === 'file' && !values.has('known-hosts')) {
                 const problem = `${name} has no \`known-hosts\` for ${action}`;
                 throw new errors_ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
             }
         }
+        if (keysFrom === 'workflow')
+            isPinned(fleet, name);
         const values = fleetValues(fleet, 'deploy-worker', name);
         const worker = ['host', 'port', 'unit'].map((key) => textOf(values, key)).join(' ');
         const other = workers.get(worker);
@@ -22858,8 +22864,24 @@ function checkFleet(fleet, hosts, { hasKnownHosts }) {
         workers.set(worker, name);
     }
 }
-/** Whether the file has host keys for a host, for every action. */
-const isPinned = (fleet, host) => Object.keys(actions).every((action) => fleetValues(fleet, action, host).has('known-hosts'));
+/**
+ * Whether the file has the host keys of a host, which are then the only ones that count for it.
+ *
+ * @throws ConfigError when it has them for some actions only: a job gives all of its actions those of the workflow,
+ * or none
+ */
+function isPinned(fleet, host) {
+    const names = Object.keys(actions);
+    const pins = names.map((action) => fleetValues(fleet, action, host).get('known-hosts'));
+    const [pin, ...others] = pins.filter((each) => each !== undefined);
+    if (pin === undefined)
+        return false;
+    if (others.length + 1 === names.length)
+        return true;
+    const missing = names.filter((_, index) => pins[index] === undefined).join(', ');
+    const problem = `${host} has its own \`known-hosts\`, and none for ${missing}`;
+    throw new errors_ConfigError(pin.where, problem, '`known-hosts` for every action, beside their sections');
+}
 /** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
 function checkNames(hosts) {
     const names = new Map();
@@ -24120,7 +24142,7 @@ const tasks = {
         const names = hosts.map(({ name }) => name);
         const order = planRollout({ names, patterns: inputs.hosts, canary: rollout.canary });
         const chosen = [...order.canary, ...order.matrices.flat()];
-        checkFleet(fleet, hosts.filter(({ name }) => chosen.includes(name)), { hasKnownHosts: inputs['known-hosts'].trim() !== '' });
+        checkFleet(fleet, hosts.filter(({ name }) => chosen.includes(name)), { keysFrom: inputs['known-hosts'].trim() === '' ? 'file' : 'workflow' });
         const plan = {
             hosts: chosen,
             canaries: order.canary.length,

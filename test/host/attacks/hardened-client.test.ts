@@ -3,7 +3,7 @@ import { type Machine, startMachine } from '../../../sandbox/machine.ts';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { takeFingerprint } from '../../lib/fingerprint.ts';
 import { CHECKOUT, moveToShop } from '../lib/shop.ts';
-import { SUPPORT, shell, UNIT, UNIT_PATH } from '../lib/worker.ts';
+import { isReady, SUPPORT, shell, UNIT, UNIT_PATH, waitUntil } from '../lib/worker.ts';
 import { AGENT, hardenByHand, type Line, POLICY, speak } from './lib/hardened-client.ts';
 
 /*
@@ -20,13 +20,9 @@ let unitText = '';
 beforeAll(async () => {
   machine = await startMachine({ name: 'hardened-client', state: 'environment' });
   await moveToShop(machine);
+  await shell(machine, `systemctl start ${UNIT}; ln -s /root /srv/linked`);
   // A worker that still starts makes processes and folders of its own.
-  await shell(
-    machine,
-    `systemctl start ${UNIT}
-     timeout 120 sh -c 'until journalctl -q -b -u ${UNIT} -o cat | grep -q " ready[.]$"; do sleep 0.2; done'
-     ln -s /root /srv/linked`,
-  );
+  await waitUntil('the worker is ready', () => isReady(machine));
   unitText = await machine.readFile(UNIT_PATH);
   await hardenByHand(machine, {
     version: 1,

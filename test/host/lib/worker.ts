@@ -142,6 +142,15 @@ export async function readJob(machine: Machine, id: string): Promise<Row | undef
   return jobs.find((job) => job.id === id);
 }
 
+/**
+ * The unit's worker has said that it is ready: by then it has its processes and folders. Only this
+ * run of it counts: a journal keeps what earlier ones said, also before the machine's state was saved.
+ */
+export async function isReady(machine: Machine, unit = UNIT): Promise<boolean> {
+  const log = `journalctl -q -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID ${unit})`;
+  return (await shell(machine, `${log} | grep -c ' ready[.]$' || true`)) !== '0';
+}
+
 /** A job sent through Redis is worked on to its end. */
 export async function completeJob(machine: Machine): Promise<void> {
   const job = makeJob(0.1);

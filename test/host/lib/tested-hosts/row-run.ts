@@ -5,7 +5,7 @@ import type { ActionName } from '../../../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../../../lib/bundle.ts';
 import { Clone } from '../clone.ts';
 import { type Inputs, inputsFor } from '../inputs.ts';
-import { shell, UNIT, UNIT_PATH, waitUntil } from '../worker.ts';
+import { isReady, shell, UNIT, UNIT_PATH, waitUntil } from '../worker.ts';
 import { type App, installApp, runJob, runPython } from './apps.ts';
 import { type Row, STEPS, type StepName, type Tried, type Versions } from './rows.ts';
 
@@ -29,9 +29,6 @@ export async function tryRow(row: Row, name: string): Promise<Tried> {
   }
   return { versions, steps: told };
 }
-
-const isReady = async (machine: Machine): Promise<boolean> =>
-  (await shell(machine, `journalctl -u ${UNIT} -b -o cat | grep -c ' ready\\.$' || true`)) !== '0';
 
 async function readVersions(machine: Machine, app: App, row: Row): Promise<Versions> {
   const broker =
