@@ -51,7 +51,7 @@ function listSubjects(host: Machine): readonly Subject[] {
   const actions = (Object.keys(runs) as ActionName[]).flatMap((name) =>
     roots.map((root) => ({
       name: root === undefined ? name : `${name}, before`,
-      run: async (port: number) => (await runAction(name, port, root)).seconds,
+      run: (port: number) => runUnchanged(name, port, root),
     })),
   );
   return [{ name: 'ssh host true', run: (port) => runSsh(host, port) }, ...actions];
@@ -74,6 +74,15 @@ async function measure(milliseconds: number): Promise<void> {
     const least = `least ${Math.min(...seconds).toFixed(2)} s`;
     console.log(`  ${name.padEnd(24)} ${cells.join('  ')}  ${least}`);
   }
+}
+
+/** Seconds of a run that changes nothing: the bundles of the other checkout may have changed the host. */
+async function runUnchanged(name: ActionName, port: number, root?: string): Promise<number> {
+  for (let tries = 0; tries < 3; tries += 1) {
+    const { outputs, seconds } = await runAction(name, port, root);
+    if (outputs.changed !== 'true') return seconds;
+  }
+  throw new Error(`${name} still changes the host`);
 }
 
 /** Through a port of this machine: keys are pinned for that port. */
