@@ -15,3 +15,20 @@ export function realFact<Name extends FactName>(name: Name): FactAnswers[Name] {
   if (fact === undefined) throw new Error(`${name}.json has no sample`);
   return fact;
 }
+
+/** What `provision` asks for, of a host without a swap file that has room for one. */
+export function factsForSwap(): Readonly<Record<string, unknown>> {
+  return {
+    past: realFact('past'),
+    host: { ...realFact('host'), container: null },
+    swap: {
+      ...realFact('swap'),
+      filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: 64 * 2 ** 30, freeBytes: 2 ** 35 },
+    },
+    sysctl: { values: { 'vm.swappiness': '60' }, readOnly: [], settings: [] },
+    files: {
+      '/etc/sysctl.d/99-zz-celeriac.conf': { kind: 'absent' },
+      '/': { kind: 'other', what: 'a directory' },
+    },
+  };
+}

@@ -12,7 +12,7 @@ import type { FactName } from '../../src/model/facts.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { CommentsApi } from '../lib/comments-api.ts';
 import { IssuesApi } from '../lib/issues-api.ts';
-import { realFact } from '../lib/real-facts.ts';
+import { factsForSwap, realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
 const names = Object.keys(actions) as ActionName[];
@@ -209,19 +209,7 @@ describe('an unreachable host', () => {
 });
 
 describe('a report that cannot be written', () => {
-  const facts = {
-    past: realFact('past'),
-    host: { ...realFact('host'), container: null },
-    swap: {
-      ...realFact('swap'),
-      filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: 64 * 2 ** 30, freeBytes: 2 ** 35 },
-    },
-    sysctl: { values: { 'vm.swappiness': '60' }, readOnly: [], settings: [] },
-    files: {
-      '/etc/sysctl.d/99-zz-celeriac.conf': { kind: 'absent' },
-      '/': { kind: 'other', what: 'a directory' },
-    },
-  };
+  const facts = factsForSwap();
   const answers: Readonly<Record<string, (ask: FakeAsk) => unknown>> = {
     look: ({ query }) =>
       Object.fromEntries(

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle, runPostStep } from '../lib/bundle.ts';
-import { realFact } from '../lib/real-facts.ts';
+import { factsForSwap } from '../lib/real-facts.ts';
 import { fakeAgent, KEYS, publicPart, TestServer } from './adapters/ssh-server.ts';
 
 /*
@@ -28,19 +28,7 @@ const open = {
   undoneBy: '',
   undoneWhy: '',
 };
-const facts: Readonly<Record<string, unknown>> = {
-  past: realFact('past'),
-  host: { ...realFact('host'), container: null },
-  swap: {
-    ...realFact('swap'),
-    filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: 64 * 2 ** 30, freeBytes: 2 ** 35 },
-  },
-  sysctl: { values: { 'vm.swappiness': '60' }, readOnly: [], settings: [] },
-  files: {
-    '/etc/sysctl.d/99-zz-celeriac.conf': { kind: 'absent' },
-    '/': { kind: 'other', what: 'a directory' },
-  },
-};
+const facts = factsForSwap();
 
 /** A host that begins what it is asked to do, and takes its time; it keeps what it was asked. */
 async function host() {
