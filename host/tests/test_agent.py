@@ -20,10 +20,11 @@ SOURCES = {
     for path in sorted(HOST.rglob("*.py"))
     if "tests" not in path.parts
 }
-# The same as in src/adapters/agent/agent-start.ts.
+# As src/adapters/agent/agent-start.ts does where the host has not this version.
 START = (
-    "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
-    'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'
+    "import sys,json,zlib;z=sys.stdin.buffer.read(%d);s=json.loads(zlib.decompress(z));"
+    'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),'
+    '{"SOURCES":s,"PACKED":z,"BUILD":"b"*64})'
 )
 
 

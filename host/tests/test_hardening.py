@@ -21,10 +21,9 @@ from celeriac_host.operations import (
     remove_user,
 )
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import accounts, files, installed
+from celeriac_host.system import accounts, files, installed, own_program
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import Completed
-from celeriac_host.transaction import program
 from cuts import cuts
 from hosts import Host
 
@@ -32,9 +31,8 @@ SOURCES = {"celeriac_host/session/loader.py": "print('loaded', HARDENED)\n", "b.
 
 
 @pytest.fixture(autouse=True)
-def sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    for each in (installed, program):
-        monkeypatch.setattr(each, "SOURCES", SOURCES)
+def sources() -> None:
+    own_program.put(lambda: SOURCES)
 
 
 class Answering(Host):

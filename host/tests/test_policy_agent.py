@@ -14,7 +14,7 @@ import pytest
 from celeriac_host.policy import budget, requests, told
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
-from celeriac_host.system import installed
+from celeriac_host.system import installed, own_program
 from celeriac_host.system.errors import Fault
 from policies import UNIT, Hardened
 from test_agent import SOURCES
@@ -251,9 +251,9 @@ def test_what_a_rule_cannot_read_is_refused(
 
 
 @pytest.fixture
-def program(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> str:
+def program(hardened: Hardened) -> str:
     path = hardened.root / "agent"
-    monkeypatch.setattr(installed, "SOURCES", SOURCES)
+    own_program.put(lambda: SOURCES)
     path.write_text(installed.text("/usr/bin/python3"))
     os.chmod(path, 0o755)
     return str(path)

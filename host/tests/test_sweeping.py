@@ -13,8 +13,8 @@ from celeriac_host.operations import make_swap
 from celeriac_host.state import guard_timer, ledger, lock_file, sweeping
 from celeriac_host.state.journal import Journal, remembered, transactions_folder
 from celeriac_host.store import resets
-from celeriac_host.system import files, limits
-from celeriac_host.transaction import control, guard, lock, program, runner, work
+from celeriac_host.system import files, limits, own_program
+from celeriac_host.transaction import control, guard, lock, runner, work
 from cuts import cuts
 from hosts import Answers, Host
 from transactions import UNIT, World, begin, write
@@ -38,7 +38,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(guard_timer, "FOLDER", str(tmp_path / "systemd"))
     monkeypatch.setattr(limits, "FOLDER", str(tmp_path / "run"))
     monkeypatch.setattr(sweeping, "RUN", str(tmp_path / "run"))
-    monkeypatch.setattr(program, "SOURCES", {"a.py": "pass\n"})
+    own_program.put(lambda: {"a.py": "pass\n"})
     return tmp_path
 
 

@@ -14,7 +14,7 @@ from celeriac_host.policy import budget
 from celeriac_host.policy.judge import Judge
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.session import agent
-from celeriac_host.system import installed
+from celeriac_host.system import installed, own_program
 from celeriac_host.system.system import System
 from celeriac_host.transaction import detached
 
@@ -35,7 +35,7 @@ def main() -> None:
     except (OSError, Refused) as error:
         sys.exit(f"celeriac: {error}")
     host = System()
-    judge = Judge(host, installed.SOURCES, asker, agent.PROTOCOL)
+    judge = Judge(host, own_program.sources(), asker, agent.PROTOCOL)
     # A session that lasts too long ends as if its client were gone; a transaction goes on.
     signal.signal(signal.SIGALRM, lambda signum, frame: setattr(host, "runner_gone", True))
     signal.alarm(judge.longest_session())

@@ -1,8 +1,9 @@
 """Makes the package importable from memory, then runs the agent or the detached process.
 
-The bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the
-agent on the host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the
-installed agent of the hardened mode sets `HARDENED`.
+What executes this file sets `SOURCES`, module path → source, or `PACKED`, the same as a
+zlib-compressed JSON object; optionally `BUILD`, which version that is, and `COMPILED`, the code
+of each module. The copy of the agent on the host's disk also sets `WORDS`, the arguments of
+`work.py` or of the sampler; the installed agent of the hardened mode sets `HARDENED`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,38 @@ import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 # Work that runs every minute, or must be small: it loads nothing of the transactions.
 ALONE = {"sample": "celeriac_host.sampler.work", "tell": "celeriac_host.sampler.deliver"}
+
+
+class Program:
+    """Its sources are unpacked when they are first needed: with compiled modules, seldom."""
+
+    def __init__(
+        self, sources: dict[str, str] | None, packed: bytes, compiled: Mapping[str, bytes]
+    ) -> None:
+        self._sources = sources
+        self._packed = packed
+        self._compiled = compiled
+        self.paths = compiled or self.sources()
+
+    def sources(self) -> dict[str, str]:
+        if self._sources is None:
+            import json
+            import zlib
+
+            self._sources = json.loads(zlib.decompress(self._packed))
+        return self._sources
+
+    def code(self, path: str, name: str) -> CodeType:
+        if path in self._compiled:
+            import marshal
+
+            code: CodeType = marshal.loads(self._compiled[path])
+            return code
+        return compile(self.sources().get(path, ""), path or name, "exec")
 
 
 class MemoryImporter:
@@ -23,16 +52,16 @@ class MemoryImporter:
     Implements the protocols without their base classes, which load slower than the agent.
     """
 
-    def __init__(self, sources: dict[str, str]) -> None:
-        self.sources = sources
+    def __init__(self, program: Program) -> None:
+        self.program = program
 
     def _path(self, name: str) -> str | None:
         stem = name.replace(".", "/")
         for path in (stem + "/__init__.py", stem + ".py"):
-            if path in self.sources:
+            if path in self.program.paths:
                 return path
         # A folder without __init__.py is also a package.
-        inside = any(path.startswith(stem + "/") for path in self.sources)
+        inside = any(path.startswith(stem + "/") for path in self.program.paths)
         return stem + "/__init__.py" if inside else None
 
     def find_spec(
@@ -51,24 +80,26 @@ class MemoryImporter:
         return None
 
     def get_source(self, fullname: str) -> str:
-        return self.sources.get(self._path(fullname) or "", "")
+        return self.program.sources().get(self._path(fullname) or "", "")
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self.get_source(fullname), self._path(fullname) or fullname, "exec")
+        return self.program.code(self._path(fullname) or "", fullname)
 
     def exec_module(self, module: ModuleType) -> None:
         exec(self.get_code(module.__name__), module.__dict__)
 
 
-def run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -> None:
-    sys.meta_path.insert(0, MemoryImporter(sources))
+def run(given: Mapping[str, Any]) -> None:
+    words: Sequence[str] = given.get("WORDS", ())
+    packed: bytes = given.get("PACKED", b"")
+    program = Program(given.get("SOURCES"), packed, given.get("COMPILED", {}))
+    sys.meta_path.insert(0, MemoryImporter(program))
     if words and words[0] in ALONE:
         import_module(ALONE[words[0]]).main(words)
         return
-    # These two write them to the host.
-    for name in ("celeriac_host.transaction.program", "celeriac_host.system.installed"):
-        vars(import_module(name))["SOURCES"] = sources
-    if hardened:
+    own = import_module("celeriac_host.system.own_program")
+    own.put(program.sources, packed, given.get("BUILD", ""))
+    if given.get("HARDENED") is True:
         import_module("celeriac_host.session.hardened").main()
     elif words:
         import_module("celeriac_host.transaction.work").main(words)
@@ -76,5 +107,5 @@ def run(sources: dict[str, str], words: Sequence[str], hardened: bool = False) -
         import_module("celeriac_host.session.agent").main()
 
 
-if "SOURCES" in globals():
-    run(globals()["SOURCES"], globals().get("WORDS", ()), globals().get("HARDENED") is True)
+if "SOURCES" in globals() or "PACKED" in globals():
+    run(globals())

@@ -7,10 +7,16 @@ import sys
 from typing import Sequence
 
 NAME = "program.py"
+# Its modules, compiled.
+COMPILED = "program.bin"
 
 
 def path(state: str) -> str:
     return os.path.join(state, NAME)
+
+
+def compiled_path(state: str) -> str:
+    return os.path.join(state, COMPILED)
 
 
 def command(state: str, words: Sequence[str]) -> list[str]:

@@ -10,10 +10,8 @@ import sys
 import zlib
 from typing import Mapping
 
-from celeriac_host.system import files
+from celeriac_host.system import files, own_program
 
-# Module path → source; the loader puts it here.
-SOURCES: dict[str, str] = {}
 LOADER = "celeriac_host/session/loader.py"
 PYTHON = "/usr/bin/python3"
 
@@ -34,7 +32,7 @@ PATTERN = re.compile(
 def version(sources: Mapping[str, str] | None = None) -> str:
     """12 digits that identify the sources of an agent, by default of this one."""
     digest = hashlib.sha256()
-    for path, text in sorted((SOURCES if sources is None else sources).items()):
+    for path, text in sorted((own_program.sources() if sources is None else sources).items()):
         digest.update(f"{path}\0{text}\0".encode())
     return digest.hexdigest()[:12]
 
@@ -46,8 +44,8 @@ def python() -> str:
 
 def text(interpreter: str) -> str:
     """This agent as a program, run by this Python."""
-    packed = zlib.compress(json.dumps(SOURCES).encode("utf-8"), 6)
-    return TEXT % (interpreter, binascii.b2a_base64(packed, newline=False).decode("ascii"))
+    packed = binascii.b2a_base64(own_program.packed(), newline=False).decode("ascii")
+    return TEXT % (interpreter, packed)
 
 
 def version_of(content: bytes) -> str | None:

@@ -1,36 +1,86 @@
-"""The agent as a file on the host, which finishes a transaction while no run is connected."""
+"""The agent as a file on the host, which finishes a transaction while no run is connected.
+
+A run that sends the same version finds it there, and need not send it.
+"""
 
 from __future__ import annotations
 
 import binascii
-import json
+import marshal
 import os
+import sys
 import zlib
+from contextlib import suppress
 
-from celeriac_host.state.program_file import command, path
-from celeriac_host.system import files
+from celeriac_host.state.program_file import command, compiled_path, path
+from celeriac_host.system import files, own_program
 
-__all__ = ["SOURCES", "command", "install", "path"]
+__all__ = ["command", "install", "path"]
 
-# Module path → source; the loader puts it here.
-SOURCES: dict[str, str] = {}
 LOADER = "celeriac_host/session/loader.py"
 
+# The bootstrap of src/adapters/agent/agent-start.ts looks for the version in the first line.
+FIRST_LINE = "# Celeriac's agent %s, as the last run installed it.\n"
 TEXT = """\
-# Celeriac's agent, as the last run installed it. `work.py` in it explains the arguments.
-import binascii, json, sys, zlib
-sources = json.loads(zlib.decompress(binascii.a2b_base64(
-b"%s"
-)))
-exec(compile(sources["%s"], "%s", "exec"), {"SOURCES": sources, "WORDS": sys.argv[1:]})
+# `work.py` in it explains the arguments.
+import binascii, marshal, sys, zlib
+packed = (
+b"%(packed)s"
+)
+
+def head(rest):
+    python = "%%s-%%x" %% (sys.implementation.cache_tag, sys.hexversion)
+    return ("%(build)s %%s %%08x\\n" %% (python, zlib.crc32(rest))).encode()
+
+def compiled():
+    try:
+        with open("%(compiled)s", "rb") as file:
+            line, rest = file.readline(), file.read()
+        return marshal.loads(rest) if line == head(rest) else {}
+    except Exception:
+        return {}
+
+packed, modules = binascii.a2b_base64(packed), compiled()
+about = {"PACKED": packed, "COMPILED": modules, "BUILD": "%(build)s", "WORDS": sys.argv[1:]}
+if modules:
+    exec(marshal.loads(modules["%(loader)s"]), about)
+else:
+    import json
+    about["SOURCES"] = json.loads(zlib.decompress(packed))
+    exec(compile(about["SOURCES"]["%(loader)s"], "%(loader)s", "exec"), about)
 """
 
 
 def install(state: str) -> None:
-    """Writes this version of the agent, for root only. Raises OSError."""
-    packed = zlib.compress(json.dumps(SOURCES).encode("utf-8"), 6)
-    text = TEXT % (binascii.b2a_base64(packed, newline=False).decode("ascii"), LOADER, LOADER)
-    content = text.encode("ascii")
-    found = files.find(path(state))
+    """Writes this version of the agent, for root only, and its modules compiled. Raises OSError."""
+    build = own_program.build()
+    text = (FIRST_LINE % build) + TEXT % {
+        "build": build,
+        "packed": binascii.b2a_base64(own_program.packed(), newline=False).decode("ascii"),
+        "compiled": compiled_path(state),
+        "loader": LOADER,
+    }
+    _put(path(state), text.encode("ascii"))
+    # Without it, the modules are compiled at each start.
+    with suppress(OSError):
+        _compile(compiled_path(state), build)
+
+
+def _put(where: str, content: bytes) -> None:
+    found = files.find(where)
     if found is None or found.content != content:
-        files.write(path(state), content, 0o600, os.geteuid(), os.getegid())
+        files.write(where, content, 0o600, os.geteuid(), os.getegid())
+
+
+def _compile(where: str, build: str) -> None:
+    """Its first line names the version and the Python that it is for, and sums up the rest."""
+    python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
+    with suppress(OSError), open(where, "rb") as file:
+        if file.readline().startswith(f"{build} {python} ".encode()):
+            return
+    modules = {
+        name: marshal.dumps(compile(text, name, "exec"))
+        for name, text in own_program.sources().items()
+    }
+    rest = marshal.dumps(modules)
+    _put(where, f"{build} {python} {zlib.crc32(rest):08x}\n".encode() + rest)

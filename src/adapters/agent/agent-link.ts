@@ -20,7 +20,7 @@ import {
   readMessage,
 } from './agent-lines.ts';
 import type { AgentKind } from './agent-options.ts';
-import { explainStart, START_STEP, type StartEvidence } from './agent-start.ts';
+import { explainStart, SEND_PROGRAM, START_STEP, type StartEvidence } from './agent-start.ts';
 import { explainInstalledStart } from './installed-agent.ts';
 import { type AskOptions, PendingAsk } from './pending-ask.ts';
 
@@ -29,6 +29,8 @@ export interface LinkOptions {
   readonly kind: AgentKind;
   /** Was sent with the agent, as `requestLine` makes it; answered after the hello. */
   readonly first?: FirstAsk | undefined;
+  /** What is sent if the host asks for the agent, with the first request again; `null`: it may not. */
+  readonly sendProgram?: (() => Promise<Buffer>) | null;
 }
 
 export interface FirstAsk {
@@ -60,6 +62,7 @@ export class AgentLink {
   readonly #lines = new LineSplitter();
   readonly #pending = new Map<number, PendingAsk>();
   readonly #first: FirstAsk | null;
+  #sendProgram: (() => Promise<Buffer>) | null;
   readonly #greet: (hello: Hello) => void;
   readonly #refuse: (error: Error) => void;
   readonly #helloTimer: NodeJS.Timeout;
@@ -75,7 +78,7 @@ export class AgentLink {
   received = 0;
 
   constructor(connection: HostConnection, channel: HostChannel, options: LinkOptions) {
-    const { helloLimit, kind, first } = options;
+    const { helloLimit, kind, first, sendProgram = null } = options;
     this.#connection = connection;
     this.#kind = kind;
     this.#channel = channel;
@@ -84,6 +87,7 @@ export class AgentLink {
     this.#greet = hello.resolve;
     this.#refuse = hello.reject;
     this.#first = first ?? null;
+    this.#sendProgram = sendProgram;
     if (first !== undefined) {
       this.#lastId = FIRST_ID;
       this.sent = 1;
@@ -177,6 +181,15 @@ export class AgentLink {
 
   #takeNoise(line: string): void {
     const hello = findHello(line);
+    if (hello === null && this.#sendProgram !== null && line.endsWith(SEND_PROGRAM)) {
+      const sending = this.#sendProgram();
+      this.#sendProgram = null;
+      sending.then(
+        (input) => this.#channel.write(input),
+        (error: Error) => this.#breakOff(`the agent could not be sent: ${error.message}`, []),
+      );
+      return;
+    }
     if (hello === null) {
       this.#noise += `${line}\n`;
       this.#noiseBytes += Buffer.byteLength(line) + 1;

@@ -32,7 +32,14 @@ import {
 import { LINE_LIMIT_BYTES } from './agent-lines.ts';
 import { AgentLink, type FirstAsk, firstLine } from './agent-link.ts';
 import type { AgentKind, AgentLimits } from './agent-options.ts';
-import { type HostProgram, packProgram, START_STEP, startCommand } from './agent-start.ts';
+import {
+  buildOf,
+  type HostProgram,
+  packProgram,
+  programInput,
+  START_STEP,
+  startCommand,
+} from './agent-start.ts';
 import { checkHello, installedCommand } from './installed-agent.ts';
 import { readAnswer, readFacts } from './read-answer.ts';
 import { sendParcel } from './send-parcel.ts';
@@ -65,24 +72,27 @@ interface Started {
   readonly askedAt: Seconds;
 }
 
-/** Connects, sends the agent unless it is installed, with the first question, and waits for its hello. */
+/** Connects, starts the agent with the first question, sends it if the host asks, and waits for its hello. */
 async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<Started> {
   const { program, kind, limits, clock, connect } = settings;
-  const packing = kind === 'streamed' ? packProgram(program) : null;
-  // If connecting fails, nobody asks for it.
-  packing?.catch(() => {});
-  const connection = await connect();
+  const connecting = connect();
+  // Fails where it is waited for; meanwhile the network is at work.
+  connecting.catch(() => {});
+  const build = kind === 'streamed' ? buildOf(program) : null;
+  const connection = await connecting;
   try {
-    const packed = await packing;
     const begun = clock.now();
     const { user } = connection.target;
-    const command = packed === null ? installedCommand : startCommand(packed.length, user);
-    const line = Buffer.from(first === undefined ? '' : firstLine(first));
-    const input = Buffer.concat([packed ?? Buffer.alloc(0), line]);
+    const asked = first === undefined ? '' : firstLine(first);
+    const command = build === null ? installedCommand : startCommand(build, asked !== '', user);
+    const input = asked === '' ? undefined : Buffer.from(asked);
     const channel = await connection.exec(command, START_STEP, input);
     const execSeconds = clock.now() - begun;
     const sentAt = clock.epoch();
-    const link = new AgentLink(connection, channel, { helloLimit: limits.hello, kind, first });
+    const sendProgram =
+      build === null ? null : async () => programInput(await packProgram(program), asked);
+    const options = { helloLimit: limits.hello, kind, first, sendProgram };
+    const link = new AgentLink(connection, channel, options);
     const hello = await link.hello;
     // It was under way for less than the exec, which takes two round trips.
     const askedAt = seconds(Math.max(sentAt, clock.epoch() - execSeconds));

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
 import { HostError } from '../../model/errors.ts';
+import { type Sha256, sha256Text } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
 
 /** The agent's modules: path below `host/` → source. */
@@ -11,13 +13,26 @@ export const START_STEP = 'start the agent';
 
 export const loaderPath = 'celeriac_host/session/loader.py';
 
+/** Where a transaction leaves the agent. */
+const installedProgram = '/var/lib/celeriac/program.py';
+
+/** Which version of the agent this is: the same sources have the same. */
+export function buildOf(program: HostProgram): Sha256 {
+  if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
+  const known = builds.get(program);
+  if (known !== undefined) return known;
+  const build = sha256Text(createHash('sha256').update(JSON.stringify(program)).digest('hex'));
+  builds.set(program, build);
+  return build;
+}
+
+const builds = new WeakMap<HostProgram, Sha256>();
+
 /** One zlib-compressed JSON object of module path → source; made once for all hosts of a process. */
 export async function packProgram(
   program: HostProgram,
   compress: (text: string) => Promise<Buffer> = promisify(deflate),
 ): Promise<Buffer> {
-  if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
-  // Beside the connection, which waits for the network meanwhile.
   const packing = packed.get(program) ?? compress(JSON.stringify(program));
   packed.set(program, packing);
   try {
@@ -31,14 +46,49 @@ export async function packProgram(
 
 const packed = new WeakMap<HostProgram, Promise<Buffer>>();
 
-/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
-export function startCommand(programBytes: number, user: string): string {
+/** What the bootstrap prints if the host has not this version of the agent. */
+export const SEND_PROGRAM = 'celeriac: send the program';
+
+/** What is sent then; `first`: the request that was sent before, which the bootstrap has dropped. */
+export function programInput(program: Buffer, first: string): Buffer {
+  return Buffer.concat([Buffer.from(`${program.length}\n`), program, Buffer.from(first)]);
+}
+
+/**
+ * The one exec, as in docs/reference/protocol.md: it runs the agent that the last transaction left on
+ * the host, if that is this version, or else asks for it. The bootstrap contains no single quote, no
+ * `!` and no line break, which some login shells would change.
+ *
+ * @param isAsked a request is sent along
+ */
+export function startCommand(build: Sha256, isAsked: boolean, user: string): string {
+  const installed = [
+    'try:',
+    ' with open(p) as f:',
+    '  a=os.fstat(f.fileno())',
+    // Nobody but this user could have written it.
+    `  t=a.st_uid==os.geteuid() and a.st_mode&18==0 and "${build}" in f.readline() and f.read()`,
+    'except (OSError,ValueError):',
+    ' t=0',
+  ].join('\n');
+  const sent = [
+    'if t:',
+    ' exec(compile(t,p,"exec"),{})',
+    'else:',
+    ` print("${SEND_PROGRAM}")`,
+    ' import json,zlib',
+    ' i=sys.stdin.buffer',
+    ...(isAsked ? [' i.readline()'] : []),
+    ' z=i.read(int(i.readline()))',
+    ' s=json.loads(zlib.decompress(z))',
+    ` exec(compile(s["${loaderPath}"],"${loaderPath}","exec"),{"SOURCES":s,"PACKED":z,"BUILD":"${build}"})`,
+  ].join('\n');
   const bootstrap = [
-    'import sys',
+    'import os,sys',
     'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
-    'import json,zlib',
-    `s=json.loads(zlib.decompress(sys.stdin.buffer.read(${programBytes})))`,
-    `exec(compile(s["${loaderPath}"],"${loaderPath}","exec"),{"SOURCES":s})`,
+    `p="${installedProgram}"`,
+    `exec(${JSON.stringify(installed)})`,
+    `exec(${JSON.stringify(sent)})`,
   ].join(';');
   const sudo = user === 'root' ? '' : 'sudo -n ';
   return `${sudo}python3 -I -S -uc '${bootstrap}'`;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { inflateSync } from 'node:zlib';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
+import { SEND_PROGRAM } from '../../../src/adapters/agent/agent-start.ts';
 import type { Clock } from '../../../src/adapters/clock.ts';
 import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
 import { type Seconds, seconds } from '../../../src/model/units.ts';
@@ -170,6 +171,8 @@ export class TestClock implements Clock {
 
 /** The other end of the protocol: reads the program, then lines. */
 export interface FakeAgent {
+  /** The host has this version of the agent: nothing is sent. */
+  readonly isKept?: boolean;
   /** Called with the sources that were sent. */
   onProgram?(sources: Readonly<Record<string, string>>, agent: FakeAgentHandle): void;
   onAsk?(ask: FakeAsk, agent: FakeAgentHandle): void;
@@ -192,7 +195,11 @@ export const HELLO = { hello: 'celeriac', protocol: 1, python: '3.11.2', user: '
 
 export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']> {
   return (channel, command, connection) => {
-    const size = Number(/buffer\.read\((\d+)\)/.exec(command)?.[1]);
+    const streamed = command.includes(SEND_PROGRAM);
+    const isKept = !streamed || agent.isKept === true;
+    // The request that is sent along is dropped by a bootstrap that asks for the program.
+    let dropped = command.split('i.readline()').length - 2;
+    let size: number | null = null;
     let input = Buffer.alloc(0);
     let started = false;
     const handle: FakeAgentHandle = {
@@ -205,15 +212,27 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
       channel.exit(0);
       channel.end();
     };
+    const takeLine = (): string | null => {
+      const end = input.indexOf(10);
+      if (end < 0) return null;
+      const line = input.subarray(0, end).toString('utf8');
+      input = input.subarray(end + 1);
+      return line;
+    };
+    const takeProgram = () => {
+      while (dropped > 0 && takeLine() !== null) dropped -= 1;
+      if (dropped > 0) return;
+      size ??= Number(takeLine() ?? Number.NaN) || null;
+      if (size === null || input.length < size) return;
+      started = true;
+      const sources = JSON.parse(inflateSync(input.subarray(0, size)).toString('utf8'));
+      input = input.subarray(size);
+      if (agent.onProgram === undefined) handle.hello();
+      else agent.onProgram(sources, handle);
+    };
     channel.on('data', (chunk: Buffer) => {
       input = Buffer.concat([input, chunk]);
-      if (!started && input.length >= size) {
-        started = true;
-        const sources = JSON.parse(inflateSync(input.subarray(0, size)).toString('utf8'));
-        input = input.subarray(size);
-        if (agent.onProgram === undefined) handle.hello();
-        else agent.onProgram(sources, handle);
-      }
+      if (!started) takeProgram();
       for (let end = input.indexOf(10); started && end >= 0; end = input.indexOf(10)) {
         const ask = JSON.parse(input.subarray(0, end).toString('utf8')) as FakeAsk;
         input = input.subarray(end + 1);
@@ -222,6 +241,12 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
       }
     });
     channel.on('end', () => agent.onEnd?.());
+    if (!isKept) channel.write(`${SEND_PROGRAM}\n`);
+    else {
+      started = true;
+      if (agent.onProgram === undefined) handle.hello();
+      else agent.onProgram({}, handle);
+    }
   };
 }
 

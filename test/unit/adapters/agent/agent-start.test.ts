@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  buildOf,
   explainStart,
   loaderPath,
   packProgram,
@@ -18,11 +19,26 @@ const BASE: StartEvidence = {
 const explain = (changes: Partial<StartEvidence>) => explainStart({ ...BASE, ...changes });
 
 describe('the command', () => {
-  test('is that of the protocol', () => {
-    expect(startCommand(1234, 'root')).toBe(
-      `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'`,
-    );
-    expect(startCommand(1, 'deploy').startsWith('sudo -n python3 -I -S -uc ')).toBe(true);
+  const build = buildOf({ [loaderPath]: '' });
+
+  test('survives every login shell: no single quote, no line break, no history', () => {
+    const command = startCommand(build, true, 'root');
+    expect(command).toMatch(/^python3 -I -S -uc '[^'!\n]+'$/);
+    expect(command).toContain(build);
+    expect(startCommand(build, true, 'deploy')).toBe(`sudo -n ${command}`);
+  });
+
+  test('drops the request that is sent along only if there is one', () => {
+    const reads = (isAsked: boolean) =>
+      startCommand(build, isAsked, 'root').split('i.readline()').length - 1;
+    expect([reads(true), reads(false)]).toEqual([2, 1]);
+  });
+
+  test('names the version by the sources', () => {
+    expect(build).toMatch(/^[0-9a-f]{64}$/);
+    expect(buildOf({ [loaderPath]: '' })).toBe(build);
+    expect(buildOf({ [loaderPath]: ' ' })).not.toBe(build);
+    expect(() => buildOf({})).toThrow(`the host program has no ${loaderPath}`);
   });
 });
 

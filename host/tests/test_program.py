@@ -1,0 +1,170 @@
+"""The agent as a file on the host: what the bootstrap, the guard and the sampler start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+from celeriac_host.session import loader
+from celeriac_host.system import own_program
+from celeriac_host.transaction import program
+from test_agent import SOURCES
+
+BUILD = "b" * 64
+# It says how it was loaded.
+SMALL = {
+    program.LOADER: "print(sorted(COMPILED), BUILD[:3], PACKED[:1] == b'x', WORDS)\n",
+    "a.py": "pass\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_program() -> Iterator[None]:
+    yield
+    own_program.put(dict)
+
+
+def put(sources: Dict[str, str], build: str = BUILD) -> None:
+    own_program.put(lambda: sources, zlib.compress(json.dumps(sources).encode()), build)
+
+
+def start(state: str, *words: str) -> str:
+    argv = [sys.executable, "-I", "-S", "-u", program.path(state), *words]
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, cwd="/").stdout.decode()
+
+
+def small(state: str, build: str = BUILD) -> Path:
+    put(SMALL, build)
+    program.install(state)
+    return Path(state, "program.bin")
+
+
+COMPILED = f"{sorted(SMALL)} bbb True ['guard']\n"
+FROM_SOURCES = "[] bbb True ['guard']\n"
+
+
+def test_it_starts_from_its_compiled_modules(state: str) -> None:
+    small(state)
+    assert start(state, "guard") == COMPILED
+
+
+def without(cache: Path) -> None:
+    cache.unlink()
+
+
+def cut_off(cache: Path) -> None:
+    cache.write_bytes(cache.read_bytes()[:-1])
+
+
+def flipped(cache: Path) -> None:
+    content = bytearray(cache.read_bytes())
+    content[-5] ^= 1
+    cache.write_bytes(content)
+
+
+def of_another_version(cache: Path) -> None:
+    cache.write_bytes(cache.read_bytes().replace(BUILD.encode(), b"c" * 64))
+
+
+def of_another_python(cache: Path) -> None:
+    tag = sys.implementation.cache_tag.encode()
+    cache.write_bytes(cache.read_bytes().replace(tag, b"cpython-27", 1))
+
+
+def empty(cache: Path) -> None:
+    cache.write_bytes(b"")
+
+
+FAULTS: List[Callable[[Path], None]] = [
+    without,
+    cut_off,
+    flipped,
+    of_another_version,
+    of_another_python,
+    empty,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_it_starts_from_its_sources_where_they_do_not_fit(
+    state: str, fault: Callable[[Path], None]
+) -> None:
+    fault(small(state))
+    assert start(state, "guard") == FROM_SOURCES
+
+
+@pytest.mark.parametrize("fault", [without, of_another_version, of_another_python, empty])
+def test_the_next_transaction_compiles_them_again(
+    state: str, fault: Callable[[Path], None]
+) -> None:
+    fault(small(state))
+    program.install(state)
+    assert start(state, "guard") == COMPILED
+
+
+def test_what_fits_is_not_written_again(state: str) -> None:
+    cache = small(state)
+    files = [cache, Path(program.path(state))]
+    before = [file.stat() for file in files]
+    program.install(state)
+    assert [file.stat() for file in files] == before
+
+
+def test_both_are_for_root_alone(state: str) -> None:
+    cache = small(state)
+    for file in (cache, Path(program.path(state))):
+        assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o600, os.geteuid())
+
+
+def test_another_version_takes_the_place_of_both(state: str) -> None:
+    small(state, "a" * 64)
+    small(state)
+    assert start(state, "guard") == COMPILED
+    assert BUILD in Path(program.path(state)).read_text().splitlines()[0]
+
+
+def test_a_disk_without_room_for_the_compiled_costs_only_time(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(where: str, build: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(program, "_compile", full)
+    small(state)
+    assert start(state, "guard") == FROM_SOURCES
+
+
+def test_every_module_is_imported_from_its_compiled_code(state: str) -> None:
+    names = [name[:-3].replace("/", ".") for name in SOURCES if name.startswith("celeriac_host/")]
+    asked = [name for name in names if not name.endswith(("loader", "__init__"))]
+    work = "import importlib\ndef main(words):\n" + "".join(
+        f"    importlib.import_module({name!r})\n" for name in asked
+    )
+    told = "    import sys\n    print('json' in sys.modules, words)\n"
+    put({**SOURCES, "celeriac_host/transaction/work.py": work + told})
+    program.install(state)
+    assert start(state, "guard") == "True ['guard']\n"
+    assert len(asked) > 60
+
+
+def test_the_sources_are_unpacked_only_when_they_are_asked_for() -> None:
+    packed = zlib.compress(json.dumps(SMALL).encode())
+    code = {name: loader_code(text) for name, text in SMALL.items()}
+    found = loader.Program(None, b"not compressed", code)
+    assert sorted(found.paths) == sorted(SMALL)
+    assert found.code("a.py", "a").co_filename == "a.py"
+    with pytest.raises(zlib.error):
+        found.sources()
+    assert loader.Program(None, packed, code).sources() == SMALL
+
+
+def loader_code(text: str) -> bytes:
+    import marshal
+
+    return marshal.dumps(compile(text, "a.py", "exec"))
