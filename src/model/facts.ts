@@ -760,6 +760,12 @@ export type ConsumingFact =
   /** It is at work, may have a reason to wait, or cannot be asked. */
   | { readonly kind: 'unknown'; readonly problem: string };
 
+/** The same, also where the worker need not be asked. */
+export type ConsumingNews =
+  | ConsumingFact
+  /** It has reported itself that none waits, so long ago. */
+  | { readonly kind: 'reported'; readonly ago: Seconds };
+
 /** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
 export type RehearsalQuery = Pick<
   RepairJobs,

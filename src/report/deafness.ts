@@ -1,14 +1,15 @@
-import type { ConsumingFact } from '../model/facts.ts';
+import type { ConsumingNews } from '../model/facts.ts';
 import { formatCount, formatDuration } from './quantities.ts';
 
 /**
  * What shows that a worker runs and consumes nothing, e.g. `it runs and consumes nothing: 3 messages
  * wait in celery, and it was idle for 6 s`; `null`: nothing shows it.
  */
-export function describeDeafness(fact: ConsumingFact): string | null {
+export function describeDeafness(fact: ConsumingNews): string | null {
   const says = 'it runs and consumes nothing: ';
   switch (fact.kind) {
     case 'consumes':
+    case 'reported':
     case 'unknown':
       return null;
     case 'told':

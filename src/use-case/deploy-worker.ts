@@ -52,6 +52,7 @@ export async function deployWorker(
   const deployed = {
     plan,
     outcome,
+    // Its own report may be older than the message that it leaves: a verification asks it.
     ...(consuming?.kind === 'consumes' && invocation !== undefined && { consumes: invocation }),
   };
   await then(agent, deployed);

@@ -1,8 +1,8 @@
 import { appProcessOf } from '../celery/app-process.ts';
-import { consumingQuery } from '../celery/consuming.ts';
+import { consumingQuery, sawNothingWaiting } from '../celery/consuming.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import type { ConsumingFact } from '../model/facts.ts';
+import type { ConsumingNews } from '../model/facts.ts';
 import type { Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import type { DeployWorkerFacts } from '../plan/deploy/look.ts';
@@ -12,7 +12,7 @@ import type { Agent } from '../ports/agent.ts';
 /** A plan, and the answer of the worker that it was made by; absent: it was not asked. */
 export interface PlanByAnswer {
   readonly plan: Plan;
-  readonly consuming?: ConsumingFact;
+  readonly consuming?: ConsumingNews;
 }
 
 /**
@@ -34,17 +34,22 @@ export async function planAndLook(
   return { plan: planDeployWorker({ ...facts, ...more }, desired, offer), ...more };
 }
 
-/** `null`: the unit does not show how to ask, or does not run. */
+/** From its own report, or else by asking it. `null`: the unit does not show how to ask, or does not run. */
 async function lookAtConsuming(
   agent: Pick<Agent, 'look'>,
   { unit, host }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
-): Promise<{ readonly consuming: ConsumingFact } | null> {
+): Promise<{ readonly consuming: ConsumingNews } | null> {
   const app = appProcessOf(unit, {
     app: desired.app,
     supportDirectory: desired.supportDirectory,
   });
   if (app.kind !== 'known' || unit.activeState !== 'active') return null;
-  const query = consumingQuery(app.process, workerCallOf(unit, host.cpus));
-  return query === null ? null : agent.look({ consuming: query });
+  const call = workerCallOf(unit, host.cpus);
+  const query = consumingQuery(app.process, call);
+  if (call === null || query === null) return null;
+  // To ask it, the app would be imported: most of the time of a run that changes nothing.
+  const ago = sawNothingWaiting(unit, host, call);
+  if (ago !== null) return { consuming: { kind: 'reported', ago } };
+  return agent.look({ consuming: query });
 }

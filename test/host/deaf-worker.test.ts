@@ -109,6 +109,11 @@ test('a deploy with nothing else to do restarts the worker', { tags: ['nightly']
   await waitUntil('the worker is as old as one that should consume', isGrown);
   await makeDeaf(machine, 'channel');
   await sendQuick(machine, [1, 2]);
+  // Until then it says that none waited, up to a minute ago.
+  await waitUntil('it reports the messages', async () => {
+    const status = `systemctl show -p StatusText ${UNIT}`;
+    return (await shell(machine, status)).includes('waiting:celery=2');
+  });
 
   const cure = await runBundle('deploy-worker', asked);
   expect(cure.code, cure.log).toBe(0);

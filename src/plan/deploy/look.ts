@@ -1,7 +1,7 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
-import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
+import type { CompanionsFact, ConsumingNews, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import type { SamplingFact } from '../../model/sample.ts';
 import { ownDropIns } from '../unit/drop-in-paths.ts';
@@ -30,7 +30,7 @@ export type DeployWorkerFacts = FactsFor<
   readonly companions?: CompanionsFact;
   readonly sampling?: SamplingFact;
   /** Only asked if nothing else needs a restart. */
-  readonly consuming?: ConsumingFact;
+  readonly consuming?: ConsumingNews;
 };
 
 /** The facts that the plan of a worker needs. */

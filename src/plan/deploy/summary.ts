@@ -2,7 +2,7 @@ import type { StrayWorkers } from '../../celery/strays.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Finding, Operation } from '../../model/operation.ts';
 import { bytes } from '../../model/units.ts';
-import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 import type { InstalledUnit } from '../unit/unit-source.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { Install } from './install-unit.ts';
@@ -42,6 +42,10 @@ export function describeSatisfied(planned: Planned): readonly string[] {
     lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
     if (facts.consuming?.kind === 'consumes')
       lines.push('consuming: no message waits that it leaves');
+    if (facts.consuming?.kind === 'reported') {
+      const ago = formatDuration(facts.consuming.ago);
+      lines.push(`consuming: no message waited ${ago} ago, as it reports`);
+    }
     if (facts.consuming?.kind === 'unknown') {
       lines.push(`consuming: not known (${facts.consuming.problem})`);
     }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { workerCallOf } from '../../../src/celery/worker-call.ts';
 import type { ConsumingFact, FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
@@ -61,6 +62,19 @@ describe('a run with nothing to do', () => {
     expect(asked).toMatchObject([
       { consuming: { app: 'celery_app', forks: true, unit: 'celery-worker.service' } },
     ]);
+  });
+
+  test('asks no worker that has just reported that nothing waits', async () => {
+    const { host, unit } = healthy();
+    const at = Math.floor(host.monotonic) - 40;
+    const queues = 'queues=4 waiting:a=0 waiting:b=0 waiting:c=0 waiting:d=0';
+    const names = workerCallOf(unit, host.cpus)?.queues as readonly string[];
+    const status = `Consuming from ${names.toSorted().join(', ')} [at=${at} active=0 processed=0 ${queues}]`;
+    const properties = { ...unit.properties, StatusText: status };
+    const { plan, asked } = await deploy(healthy({ properties }), deaf);
+    expect(asked).toEqual([]);
+    expect(plan.operations).toEqual([]);
+    expect(plan.satisfied).toContain('consuming: no message waited 40 s ago, as it reports');
   });
 
   test('restarts nothing on a guess', async () => {
