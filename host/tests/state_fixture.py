@@ -53,7 +53,7 @@ def main() -> None:
         shutil.rmtree(target, ignore_errors=True)
         for path in sorted(Path(state).rglob("*")):
             # An empty reserve of disk space and the agent itself say nothing about the format.
-            if path.is_file() and path.name not in ("reserve", "program.py"):
+            if path.is_file() and path.name not in ("reserve", "program.py", "program.bin"):
                 copy = target / path.relative_to(state)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 text = path.read_text().replace(str(world.folder), WORLD)

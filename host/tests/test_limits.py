@@ -47,6 +47,8 @@ MemoryMax=1073741824
 
 
 class Host:
+    moment = None
+
     def run(self, argv: list[str], **_: Any) -> Any:
         assert argv[:2] == ["systemctl", "show"]
 

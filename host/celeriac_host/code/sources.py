@@ -14,7 +14,7 @@ from celeriac_host.code import trees
 from celeriac_host.system import app_user, files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
-from celeriac_host.system.units import show
+from celeriac_host.system.units import glance, show
 
 TIMEOUT_SECONDS = 120.0
 # In the state folder: unit → what its worker was started with.
@@ -25,7 +25,7 @@ is_skipped = program.is_skipped
 
 def working_directory(host: System, unit: str) -> str:
     """The directory of a unit's processes; empty if none is set."""
-    seen = show(host, unit, ["WorkingDirectory", "User"])
+    seen = glance(host, unit, ["WorkingDirectory", "User"])
     path = seen.get("WorkingDirectory", "").lstrip("!")
     if path == "~":
         return os.path.expanduser("~" + seen.get("User", ""))
@@ -57,7 +57,7 @@ def started_with_these(host: System, unit: str, now: dict[str, Any] | None) -> b
         known, sources = record["invocation"], record["sources"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not known or known != show(host, unit, ["InvocationID"]).get("InvocationID"):
+    if not known or known != glance(host, unit, ["InvocationID"]).get("InvocationID"):
         return None
     return None if now is None or not sources else bool(sources == now.get("fingerprint"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac_host.code import sources
-from celeriac_host.facts.unit import full_name
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:

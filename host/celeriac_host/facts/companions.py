@@ -10,6 +10,7 @@ from celeriac_host.code import sources
 from celeriac_host.facts import unit as units
 from celeriac_host.system import processes
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 # A folder such as / or /srv holds more than one app.
 LEAST_DEPTH = 2
@@ -17,7 +18,7 @@ LEAST_DEPTH = 2
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """`folder` is where code folders are uploaded to, if they are."""
-    own = units.full_name(args["unit"])
+    own = full_name(args["unit"])
     folders = [args.get("folder"), sources.working_directory(host, own)]
     return {
         "named": [units.look({"name": name}, host) for name in args["units"]],

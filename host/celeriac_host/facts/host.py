@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
+import sys
 import time
 from typing import Any
 
@@ -35,7 +35,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         # Of systemd's timestamps, which stand still while the machine sleeps.
         "monotonic": time.clock_gettime(time.CLOCK_MONOTONIC),
         "hostname": machine.nodename,
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
     }
 
 

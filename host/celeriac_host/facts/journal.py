@@ -7,11 +7,12 @@ import re
 from collections import deque
 from typing import Any
 
-from celeriac_host.facts.unit import full_name, instant
+from celeriac_host.facts.unit import instant
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 ENTRY_LIMIT = 100_000
 SUSPECT_LIMIT = 200

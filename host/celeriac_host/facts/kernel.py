@@ -7,10 +7,11 @@ from collections import deque
 from typing import Any
 
 from celeriac_host.facts.journal import ENTRY_LIMIT, MESSAGE_LIMIT, at, parsed, read
-from celeriac_host.facts.unit import full_name, instant
+from celeriac_host.facts.unit import instant
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 KILL = re.compile(rb"out of memory|oom-kill|oom.killer|oom_reaper", re.IGNORECASE)
 LIMIT = 100

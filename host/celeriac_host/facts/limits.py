@@ -6,9 +6,10 @@ import os
 import re
 from typing import Any
 
-from celeriac_host.facts.unit import full_name, text_of
+from celeriac_host.facts.unit import text_of
 from celeriac_host.system import services, units
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
 # cgroup v1 has a number near 2^63 for "no limit".
@@ -27,7 +28,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "controller": _has_controller(),
         "ownMeminfo": _own_meminfo(),
         "system": _system(),
-        "unitBytes": _proportional(units.show(host, name, ["ControlGroup"])["ControlGroup"]),
+        "unitBytes": _proportional(units.glance(host, name, ["ControlGroup"])["ControlGroup"]),
         "slices": [
             {"name": block["Id"], "memoryMaxBytes": int(block["MemoryMax"])}
             for block in seen

@@ -8,10 +8,10 @@ from typing import Any
 
 from celeriac_host.app.log_groups import MOST_TEXT, Groups, Line, described
 from celeriac_host.facts import journal
-from celeriac_host.facts.unit import full_name
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 FIELDS = "MESSAGE,_PID"
 ENTRY_LIMIT = 200_000

@@ -6,9 +6,10 @@ import os
 import re
 from typing import Any
 
-from celeriac_host.facts.unit import full_name, text_of
+from celeriac_host.facts.unit import text_of
 from celeriac_host.system import units
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 MACHINE = "/proc/pressure"
 LINE = re.compile(r"(some|full) avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)")

@@ -7,11 +7,11 @@ from typing import Any
 
 from celeriac_host.code import environments, git, trees
 from celeriac_host.code.sources import working_directory
-from celeriac_host.facts.unit import full_name
 from celeriac_host.system import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 # Commits that an upload can be based on; a host that is further behind gets more than it needs.
 COMMIT_LIMIT = 1000

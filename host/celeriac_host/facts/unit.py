@@ -14,8 +14,8 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.processes import Process, shown
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
-SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 SCRIPT_LIMIT_BYTES = 1024
 # Of an answer, which has at most 1 MiB.
@@ -28,7 +28,7 @@ EXEC_PROPERTY = re.compile(r"Exec(Start|Stop|Reload|Condition)(Pre|Post)?")
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     name = full_name(args["name"])
-    seen = show_all(host, name)
+    seen = units.show_all(host, name)
     path = seen.get("FragmentPath", "") or _masked_path(name)
     fragment = file_fact(path) if path else {"kind": "absent"}
     drop_ins = [
@@ -65,30 +65,6 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "activeSince": instant(seen.get("ActiveEnterTimestampMonotonic")),
         "exposure": units.exposure(host, name) if args.get("exposure") else None,
     }
-
-
-def full_name(name: str) -> str:
-    """The name with its suffix. Raises OperationError for a pattern."""
-    if not name or re.search(r"[*?\[\]/\s]", name):
-        raise OperationError(f"invalid unit name {name!r}; expected e.g. celery-worker.service")
-    return name if name.rpartition(".")[2] in SUFFIXES else name + ".service"
-
-
-def show_all(host: System, name: str) -> dict[str, str]:
-    """Every property, even empty ones; a missing unit has a LoadState."""
-    done = host.run(["systemctl", "show", "--all", "--no-pager", "--", name], timeout=30)
-    found: dict[str, str] = {}
-    last = ""
-    for line in done.out.splitlines():
-        match = units.PROPERTY.fullmatch(line)
-        if match is None:
-            # The value contains a line break: this line continues it.
-            if last:
-                found[last] += "\n" + line
-            continue
-        last = match.group(1)
-        found[last] = f"{found[last]}\n{match.group(2)}" if last in found else match.group(2)
-    return found
 
 
 def instant(monotonic_us: str | None) -> float | None:

@@ -9,16 +9,22 @@ import os
 import re
 import signal
 import sys
+import threading
 from typing import Any, Protocol
 
 from celeriac_host.session.wire import Wire, take_over
 from celeriac_host.state import version
+from celeriac_host.system import units
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe
 from celeriac_host.system.identities import user_name
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_names import full_name
 
 PROTOCOL = 1
 FLUSH_SECONDS = 5.0
+# Facts that wait for systemd alone, beside the others. Those that start programs of the app's user
+# take turns: a host may be short of memory for several of them.
+BESIDE = ("host", "limits")
 
 
 class Gate(Protocol):
@@ -188,7 +194,47 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
 
 
 def look(query: dict[str, Any], host: System) -> dict[str, Any]:
-    return {name: _fact(name).look(args, host) for name, args in query.items()}
+    """The facts, each by its arguments."""
+    host.moment = {}
+    try:
+        if "unit" in query:
+            # Both threads need it, and it is asked once.
+            units.show_all(host, full_name(query["unit"]["name"]))
+        beside = {name: Beside(query[name], _fact(name), host) for name in BESIDE if name in query}
+        try:
+            mine = {
+                name: _fact(name).look(args, host)
+                for name, args in query.items()
+                if name not in beside
+            }
+            return {name: mine[name] if name in mine else beside[name].found() for name in query}
+        finally:
+            for each in beside.values():
+                each.thread.join()
+    finally:
+        host.moment = None
+
+
+class Beside:
+    """A fact that is looked at by a thread of its own."""
+
+    def __init__(self, args: dict[str, Any], fact: Any, host: System) -> None:
+        self.answer: Any = None
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self.look, args=(args, fact, host), daemon=True)
+        self.thread.start()
+
+    def look(self, args: dict[str, Any], fact: Any, host: System) -> None:
+        try:
+            self.answer = fact.look(args, host)
+        except Exception as error:
+            self.error = error
+
+    def found(self) -> Any:
+        self.thread.join()
+        if self.error is not None:
+            raise self.error
+        return self.answer
 
 
 def _fact(name: str) -> Any:

@@ -58,12 +58,12 @@ def named(args: dict[str, Any]) -> Identity:
 
 def name_of_unit(host: System, unit: str) -> str:
     """The `User=` of a unit, root if it has none: who owns its code. Raises OperationError."""
-    return _owner(unit, units.show(host, unit, PROPERTIES))
+    return _owner(unit, units.glance(host, unit, PROPERTIES))
 
 
 def of_unit(host: System, unit: str) -> Identity:
     """The user and the groups of a unit's processes, who own its code. Raises OperationError."""
-    seen = units.show(host, unit, PROPERTIES)
+    seen = units.glance(host, unit, PROPERTIES)
     _owner(unit, seen)
     return _identity(seen)
 
@@ -91,7 +91,7 @@ def _of_unit(host: System, unit: str) -> AppUser:
     if not unit:
         raise _unknown("no unit")
     try:
-        seen = units.show(host, unit, PROPERTIES)
+        seen = units.glance(host, unit, PROPERTIES)
     except OperationError as error:
         raise _unknown(f"{unit}: {error.message}") from None
     state = seen.get("LoadState", "not-found")

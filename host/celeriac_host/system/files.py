@@ -8,7 +8,6 @@ import glob
 import hashlib
 import os
 import re
-import shutil
 import stat
 import subprocess
 from contextlib import contextmanager, suppress
@@ -234,6 +233,9 @@ def remove_folders(folders: list[str]) -> None:
 
 def remove_tree(folder: str) -> None:
     """Removes what it can of a tree, of any depth; does not follow symbolic links."""
+    # Seldom needed, and slow to load.
+    import shutil
+
     try:
         shutil.rmtree(folder, ignore_errors=True)
     except RecursionError:

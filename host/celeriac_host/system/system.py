@@ -67,6 +67,8 @@ class System:
         self.unit: str | None = None
         self.keepers = Keepers(self._box, lambda message: self.note(message))
         self._boxes: dict[str | None, Restrictions] = {}
+        # During a look: the properties of each unit as its facts see them.
+        self.moment: dict[str, dict[str, str]] | None = None
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

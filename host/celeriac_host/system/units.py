@@ -35,7 +35,28 @@ BOOKKEEPING = re.compile(
 def show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:
     """`systemctl show`: property → value as printed; repeated properties are joined by newlines."""
     wanted = ["-p", ",".join(properties)] if properties else []
-    done = host.run(["systemctl", "show", "--no-pager", *wanted, "--", unit], timeout=30)
+    return _shown(host, unit, ["--no-pager", *wanted])
+
+
+def show_all(host: System, unit: str) -> dict[str, str]:
+    """Every property, even empty ones; a missing unit has a LoadState. Once in each look."""
+    if host.moment is None:
+        return _shown(host, unit, ["--all", "--no-pager"])
+    if unit not in host.moment:
+        host.moment[unit] = _shown(host, unit, ["--all", "--no-pager"])
+    return dict(host.moment[unit])
+
+
+def glance(host: System, unit: str, properties: Sequence[str]) -> dict[str, str]:
+    """As `show`; in a look, as all its facts see the unit: of one moment, asked once."""
+    if host.moment is None:
+        return show(host, unit, properties)
+    whole = show_all(host, unit)
+    return {name: whole[name] for name in properties if name in whole}
+
+
+def _shown(host: System, unit: str, words: Sequence[str]) -> dict[str, str]:
+    done = host.run(["systemctl", "show", *words, "--", unit], timeout=30)
     found: dict[str, str] = {}
     last = ""
     for line in done.out.splitlines():

@@ -62,7 +62,8 @@ def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
     before: dict[str, files.Found | None] = {}
     missing: list[str] = []
     try:
-        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}
+        paths = (*program.paths(host.state), *_unit_paths())
+        before = {path: files.find(path) for path in paths}
         missing = files.missing_folders(os.path.dirname(guard_timer.link()))
         program.install(host.state)
         command = " ".join(program.command(host.state, ["guard"]))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from celeriac_host.state.program_file import command, compiled_path, path
 from celeriac_host.system import files, own_program
 
-__all__ = ["command", "install", "path"]
+__all__ = ["command", "install", "path", "paths"]
 
 LOADER = "celeriac_host/session/loader.py"
 
@@ -49,6 +49,11 @@ else:
     about["SOURCES"] = json.loads(zlib.decompress(packed))
     exec(compile(about["SOURCES"]["%(loader)s"], "%(loader)s", "exec"), about)
 """
+
+
+def paths(state: str) -> tuple[str, str]:
+    """The files that `install` writes."""
+    return path(state), compiled_path(state)
 
 
 def install(state: str) -> None:

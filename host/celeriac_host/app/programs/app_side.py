@@ -11,9 +11,7 @@ import os
 import re
 import signal
 import sys
-import traceback
 from typing import Any, Callable, Dict, List
-from urllib.parse import unquote
 
 TRACE_LINES = 12
 LINE_LIMIT = 300
@@ -135,6 +133,9 @@ def trace_of(error: BaseException) -> List[str]:
     cause = error.__cause__ if isinstance(error, Problem) else error
     if cause is None:
         return []
+    # Only for what failed: the agent loads this module, too.
+    import traceback
+
     text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
     # Without the lines that mark columns.
     lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(" ^~")]
@@ -151,6 +152,8 @@ def masked(app: Any, text: str) -> str:
 
 def passwords(app: Any) -> List[str]:
     """The passwords in the app's settings; none if there are no settings."""
+    from urllib.parse import unquote
+
     urls: List[str] = []
     try:
         for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):

@@ -5,15 +5,20 @@ written as root through links that a user could have created, and no files of ro
 user's folders. Where that user is root, it works only where nobody else can change anything.
 """
 
+from __future__ import annotations
+
 import grp
 import json
 import os
 import pwd
 import stat
-import subprocess
 import sys
 from collections import deque
-from typing import Any, Callable, Dict, Iterator
+
+# Not loaded when it runs: a look waits for it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterator
 
 ENTRY_LIMIT = 1_000_000
 LINK_LIMIT = 40
@@ -181,6 +186,8 @@ def group_name(gid: int) -> str:
 
 def remove_tree(path: str) -> None:
     """Removes what is there, if it can; of any depth, unlike `shutil.rmtree`. Follows no link."""
+    import subprocess
+
     nothing = subprocess.DEVNULL
     words = ["rm", "-rf", "--", path]
     subprocess.run(words, stdin=nothing, stdout=nothing, stderr=nothing, check=False)

@@ -1,13 +1,27 @@
 """Reads the Python sources below a folder, as the user of the app; see `own_folders`."""
 
-import hashlib
+from __future__ import annotations
+
 import os
 import stat
 from collections import deque
 from itertools import islice
-from typing import Any, Dict, Iterator, List, Tuple
 
 from celeriac_host.app.programs.own_folders import serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hashlib import sha256
+    from typing import Any, Dict, Iterator, List, Tuple
+else:
+    # A look waits for this program: like the standard library's random, it spares itself OpenSSL.
+    try:
+        from _sha2 import sha256
+    except ImportError:
+        try:
+            from _sha256 import sha256
+        except ImportError:
+            from hashlib import sha256
 
 FILE_LIMIT = 20_000
 # Larger ones, which no person writes, are told apart by their size.
@@ -20,7 +34,7 @@ def read(args: Dict[str, Any]) -> Any:
 
     The fingerprint is of names and contents; no clock has a part in it.
     """
-    digest = hashlib.sha256()
+    digest = sha256()
     newest: Dict[str, Any] = {}
     paths = list(islice(walk(args["directory"]), FILE_LIMIT + 1))
     for path in paths[:FILE_LIMIT]:
@@ -67,7 +81,7 @@ def content(path: str) -> str:
         # None of them may fill our memory, or keep us busy.
         if about.st_size > SOURCE_LIMIT_BYTES:
             return "%d bytes" % about.st_size
-        return hashlib.sha256(file.read(SOURCE_LIMIT_BYTES)).hexdigest()
+        return sha256(file.read(SOURCE_LIMIT_BYTES)).hexdigest()
 
 
 def entries(folder: str) -> "Tuple[List[str], List[str]]":

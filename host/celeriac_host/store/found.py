@@ -1,0 +1,101 @@
+"""Databases that are named, or found below a unit's directory and in its environment."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from celeriac_host.code.sources import is_skipped, working_directory
+from celeriac_host.store import postgres_url, sqlite_child
+from celeriac_host.store.sqlite_child import Work
+from celeriac_host.store.store import Columns
+from celeriac_host.store.stores import open_store
+from celeriac_host.system import units
+from celeriac_host.system.app_user import app_user
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+ENDINGS = (".db", ".sqlite", ".sqlite3")
+DEPTH = 3
+FOUND_LIMIT = 20
+LONGEST_SECONDS = 30.0
+
+
+def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
+    """`user` opens the databases, or if None the user of the unit."""
+    named, unit, user = args["databases"], args["unit"], args.get("user")
+    wanted = Columns(args.get("statusColumns", []))
+    paths, unread = found(host, unit, user) if named is None else (named, [])
+    described = [_describe(path, host, unit, user, wanted) for path in paths]
+    return [*described, *map(_unread, unread)]
+
+
+def _describe(
+    path: str, host: System, unit: str, user: str | None, wanted: Columns
+) -> dict[str, Any]:
+    try:
+        return open_store(path, host, unit, user).describe(wanted)
+    except OperationError as error:
+        shown = "a PostgreSQL URL" if postgres_url.is_url(path) else path
+        return {"kind": "unreadable", "path": shown, "problem": error.message}
+
+
+def found(host: System, unit: str, user: str | None) -> tuple[list[str], list[str]]:
+    """Files below the unit's directory and PostgreSQL databases in its environment, without their
+    passwords; and the variables whose URLs cannot be read.
+    """
+    try:
+        environment = units.context(host, unit).environment
+    except OperationError:
+        return _files(host, unit, user), []
+    urls, unread = postgres_url.in_environment(environment)
+    plain = dict.fromkeys(url.plain() for url in urls)
+    return [*_files(host, unit, user), *plain], unread
+
+
+def _unread(variable: str) -> dict[str, Any]:
+    path = f"the PostgreSQL URL in {variable}"
+    expected = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    how = "with the special characters of its password percent-encoded"
+    problem = f"cannot be read: expected {expected}, {how}; or name it in the input `database`"
+    return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
+
+
+def _files(host: System, unit: str, user: str | None) -> list[str]:
+    directory = working_directory(host, unit)
+    if not directory:
+        return []
+    try:
+        whom = app_user(host, unit, user)
+    except OperationError:
+        return []
+    # As the app's user: where a folder of the app leads is not for root to see.
+    work = Work(directory, lambda channel: discover(directory), LONGEST_SECONDS, own=False)
+    try:
+        listed = sqlite_child.look(host, whom, work)
+    except OperationError:
+        return []
+    paths = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+    return paths[:FOUND_LIMIT]
+
+
+def discover(directory: str) -> list[str]:
+    """Files below a directory that are named like a SQLite database."""
+    found: list[str] = []
+    folders = deque([(directory, 1)])
+    while folders and len(found) < FOUND_LIMIT:
+        folder, depth = folders.popleft()
+        try:
+            with os.scandir(folder) as opened:
+                entries = sorted(opened, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        if any(entry.name == "pyvenv.cfg" for entry in entries):
+            continue
+        for entry in entries:
+            if entry.is_file() and entry.name.endswith(ENDINGS):
+                found.append(entry.path)
+            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):
+                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])
+    return found[:FOUND_LIMIT]
