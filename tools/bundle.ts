@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import ncc from '@vercel/ncc';
 import { postFolders, postProgram } from './post-step.ts';
@@ -82,6 +90,9 @@ function compile(root: string, output: string): void {
     { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
   );
   if (status !== 0) throw new Error('the sources do not compile: see above');
+  // ncc carries it beside each bundle that reads it.
+  const carried = 'src/generated/host-program.json';
+  copyFileSync(path.join(root, carried), path.join(output, carried));
 }
 
 async function bundleProgram(compiled: string, folder: string): Promise<BundleFile[]> {

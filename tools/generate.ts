@@ -8,7 +8,9 @@ const root = path.join(import.meta.dirname, '..');
 export function generate(): void {
   const folder = path.join(root, 'src', 'generated');
   mkdirSync(folder, { recursive: true });
-  writeIfChanged(path.join(folder, 'host-program.ts'), packHost(root));
+  const { json, module } = packHost(root);
+  writeIfChanged(path.join(folder, 'host-program.json'), json);
+  writeIfChanged(path.join(folder, 'host-program.ts'), module);
   writeIfChanged(path.join(folder, 'version.ts'), versionModule());
 }
 

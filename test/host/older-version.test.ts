@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { programOf } from '../../src/adapters/agent/agent-start.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
 import type { TransactionMeta } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
@@ -11,15 +12,17 @@ const STATE = '/var/lib/celeriac';
 const versionFile = 'celeriac_host/state/version.py';
 const operations = 'celeriac_host/operations';
 
-const text = hostProgram[versionFile] ?? '';
+const modules = JSON.parse(hostProgram.json()) as Record<string, string>;
+const text = modules[versionFile] ?? '';
 const version = Number(/^VERSION = (\d+)$/m.exec(text)?.[1]);
 
 /** A version of the agent that knows one operation more. */
-const newerProgram = {
-  ...hostProgram,
+const newerModules = {
+  ...modules,
   [versionFile]: text.replace(`VERSION = ${version}`, `VERSION = ${version + 1}`),
-  [`${operations}/put_file.py`]: hostProgram[`${operations}/write_file.py`] ?? '',
+  [`${operations}/put_file.py`]: modules[`${operations}/write_file.py`] ?? '',
 };
+const newerProgram = programOf(newerModules);
 
 let machine: Machine;
 
@@ -38,7 +41,7 @@ const awaiting = (within: number): Partial<TransactionMeta> => ({
 });
 
 test('an older Celeriac beside a newer one changes nothing, and the host can still roll back', async () => {
-  expect(newerProgram[versionFile]).not.toBe(text);
+  expect(newerModules[versionFile]).not.toBe(text);
   const program = () => shell(machine, `sha256sum <${STATE}/program.py`);
   await using older = await Hand.open(machine);
   await older.commit([write('/srv/older')]);

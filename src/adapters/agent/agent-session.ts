@@ -33,7 +33,6 @@ import { LINE_LIMIT_BYTES } from './agent-lines.ts';
 import { AgentLink, type FirstAsk, firstLine } from './agent-link.ts';
 import type { AgentKind, AgentLimits } from './agent-options.ts';
 import {
-  buildOf,
   type HostProgram,
   packProgram,
   programInput,
@@ -75,11 +74,8 @@ interface Started {
 /** Connects, starts the agent with the first question, sends it if the host asks, and waits for its hello. */
 async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<Started> {
   const { program, kind, limits, clock, connect } = settings;
-  const connecting = connect();
-  // Fails where it is waited for; meanwhile the network is at work.
-  connecting.catch(() => {});
-  const build = kind === 'streamed' ? buildOf(program) : null;
-  const connection = await connecting;
+  const build = kind === 'streamed' ? program.build : null;
+  const connection = await connect();
   try {
     const begun = clock.now();
     const { user } = connection.target;

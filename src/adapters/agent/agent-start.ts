@@ -5,8 +5,13 @@ import { HostError } from '../../model/errors.ts';
 import { type Sha256, sha256Text } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
 
-/** The agent's modules: path below `host/` → source. */
-export type HostProgram = Readonly<Record<string, string>>;
+/** The agent's program. */
+export interface HostProgram {
+  /** Which version it is: the same sources have the same. */
+  readonly build: Sha256;
+  /** One JSON object of path below `host/` → source. */
+  readonly json: () => string;
+}
 
 /** Title of the step that starts the agent. */
 export const START_STEP = 'start the agent';
@@ -16,24 +21,18 @@ export const loaderPath = 'celeriac_host/session/loader.py';
 /** Where a transaction leaves the agent. */
 const installedProgram = '/var/lib/celeriac/program.py';
 
-/** Which version of the agent this is: the same sources have the same. */
-export function buildOf(program: HostProgram): Sha256 {
-  if (program[loaderPath] === undefined) throw new Error(`the host program has no ${loaderPath}`);
-  const known = builds.get(program);
-  if (known !== undefined) return known;
-  const build = sha256Text(createHash('sha256').update(JSON.stringify(program)).digest('hex'));
-  builds.set(program, build);
-  return build;
+/** The program of these modules: path below `host/` → source. */
+export function programOf(modules: Readonly<Record<string, string>>): HostProgram {
+  const json = JSON.stringify(modules, null, 1);
+  return { build: sha256Text(createHash('sha256').update(json).digest('hex')), json: () => json };
 }
-
-const builds = new WeakMap<HostProgram, Sha256>();
 
 /** One zlib-compressed JSON object of module path → source; made once for all hosts of a process. */
 export async function packProgram(
   program: HostProgram,
   compress: (text: string) => Promise<Buffer> = promisify(deflate),
 ): Promise<Buffer> {
-  const packing = packed.get(program) ?? compress(JSON.stringify(program));
+  const packing = packed.get(program) ?? compress(program.json());
   packed.set(program, packing);
   try {
     return await packing;

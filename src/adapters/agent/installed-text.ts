@@ -6,7 +6,7 @@ import { type HostProgram, loaderPath } from './agent-start.ts';
  * same file when it installs itself; only the compression may differ.
  */
 export function installedText(program: HostProgram, python: string): string {
-  const packed = deflateSync(JSON.stringify(program), { level: 9 }).toString('base64');
+  const packed = deflateSync(program.json(), { level: 9 }).toString('base64');
   return [
     `#!${python} -IS`,
     "# Celeriac's agent in hardened mode. Installed by its owner; docs/reference/policy.md explains it.",

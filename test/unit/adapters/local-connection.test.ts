@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { programOf } from '../../../src/adapters/agent/agent-start.ts';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
@@ -24,7 +25,9 @@ describe('the agent on this machine', () => {
   });
 
   test('that does not start is reported with the reason', async () => {
-    const program = { 'celeriac_host/session/loader.py': 'raise ImportError("no such thing")' };
+    const program = programOf({
+      'celeriac_host/session/loader.py': 'raise ImportError("no such thing")',
+    });
     const connect = async () => new LocalConnection('root');
     const opening = openAgent({ program, connect }, quiet);
     const error = await opening.catch((caught: unknown) => caught);
@@ -36,7 +39,7 @@ describe('the agent on this machine', () => {
     const script = 'import os,sys,time\nsys.stderr.write(f"pid {os.getpid()}\\n")\ntime.sleep(600)';
     const connect = async () => new LocalConnection('root');
     const limits = { hello: seconds(8) };
-    const program = { 'celeriac_host/session/loader.py': script };
+    const program = programOf({ 'celeriac_host/session/loader.py': script });
     const opening = openAgent({ program, connect, limits }, quiet);
     const error = (await opening.catch((caught: unknown) => caught)) as HostError;
     expect(error.message).toContain('this machine did not start it within 8 s');

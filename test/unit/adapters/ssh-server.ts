@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { inflateSync } from 'node:zlib';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
-import { SEND_PROGRAM } from '../../../src/adapters/agent/agent-start.ts';
+import { programOf, SEND_PROGRAM } from '../../../src/adapters/agent/agent-start.ts';
 import type { Clock } from '../../../src/adapters/clock.ts';
 import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
 import { type Seconds, seconds } from '../../../src/model/units.ts';
@@ -264,4 +264,6 @@ export function runShell(channel: ServerChannel, command: string): void {
   });
 }
 
-export const PROGRAM = { 'celeriac_host/session/loader.py': 'raise SystemExit(0)\n' };
+export const PROGRAM = programOf({
+  'celeriac_host/session/loader.py': 'raise SystemExit(0)\n',
+});

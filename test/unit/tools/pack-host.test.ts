@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { programOf } from '../../../src/adapters/agent/agent-start.ts';
 import { packHost } from '../../../tools/pack-host.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
@@ -15,7 +16,7 @@ function treeOf(files: Record<string, string>): string {
 
 test('modules are packed in the order of their paths; tests and other files are left out', () => {
   const root = treeOf({
-    'host/support/watch.py': 'print("ü\\n")\n',
+    'host/support/celeriac_support.py': 'print("ü\\n")\n',
     'host/agent/operations/swap_on.py': '',
     'host/agent/agent.py': 'import os\n',
     'host/agent/test_agent.py': 'assert True\n',
@@ -23,15 +24,14 @@ test('modules are packed in the order of their paths; tests and other files are 
     'host/ruff.toml': 'line-length = 100\n',
     'other/agent.py': 'import os\n',
   });
-  expect(packHost(root)).toBe(
-    [
-      '// Generated from host/ by tools/generate.ts.',
-      'export const hostProgram: Readonly<Record<string, string>> = {',
-      '  "agent/agent.py": "import os\\n",',
-      '  "agent/operations/swap_on.py": "",',
-      '  "support/watch.py": "print(\\"ü\\\\n\\")\\n",',
-      '};',
-      '',
-    ].join('\n'),
-  );
+  const { json, module } = packHost(root);
+  expect(json.split('\n')).toEqual([
+    '{',
+    ' "agent/agent.py": "import os\\n",',
+    ' "agent/operations/swap_on.py": "",',
+    ' "support/celeriac_support.py": "print(\\"ü\\\\n\\")\\n"',
+    '}',
+  ]);
+  expect(module).toContain(programOf(JSON.parse(json)).build);
+  expect(module).toContain('export const supportModule = "print(\\"ü\\\\n\\")\\n";');
 });

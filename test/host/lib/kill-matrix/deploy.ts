@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
+import { type HostProgram, programOf } from '../../../../src/adapters/agent/agent-start.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { openGitCode } from '../../../../src/adapters/git-code.ts';
 import { supportDirectoryOf } from '../../../../src/config/support-directory.ts';
@@ -110,7 +111,7 @@ const POLICY = { connectTimeout: seconds(180) };
 const LIMITS = { reconnect: seconds(0), hello: seconds(300), look: seconds(300) };
 
 /** As an action does, with the program that is given. */
-export async function connect(machine: Machine, program: typeof hostProgram): Promise<Agent> {
+export async function connect(machine: Machine, program: HostProgram): Promise<Agent> {
   const { host, sshPort: port, key, knownHosts } = machine;
   const target = { host, port, user: 'root', key, knownHosts };
   return await openAgent({ target, program, limits: LIMITS, policy: POLICY }, () => {});
@@ -147,14 +148,14 @@ export const TICK_SECONDS = 6;
  *
  * @param goOnAfter seconds after which the work goes on by itself; 0: when it is told
  */
-export function withHalt(each: Case, goOnAfter: number): typeof hostProgram {
+export function withHalt(each: Case, goOnAfter: number): HostProgram {
   const { index, op, phase } = each;
   const at = isFile(each) ? { index: -1, file: op } : { index, file: '' };
   return withModule({ ...at, phase, seconds: goOnAfter });
 }
 
 /** The host program that only tells which files are written, as notes; see {@link readWritten}. */
-export const withList = (): typeof hostProgram =>
+export const withList = (): HostProgram =>
   withModule({ index: -1, file: null, phase: '', seconds: 0 });
 
 /** A file that {@link withList} tells of; `null`: the note is about something else. */
@@ -163,21 +164,23 @@ export function readWritten(note: string): Written | null {
   return found === null ? null : { by: found[1] as Written['by'], path: found[2] as string };
 }
 
-function withModule(ask: object): typeof hostProgram {
+function withModule(ask: object): HostProgram {
   const halt = readFileSync(join(import.meta.dirname, 'halt.py'), 'utf8');
   const asked = JSON.stringify(ask);
   const call = '    import_module("celeriac_host.transaction.halt").arm(words)\n';
   const [loader, guard] = ['celeriac_host/session/loader.py', 'celeriac_host/transaction/guard.py'];
-  return {
-    ...hostProgram,
+  return programOf({
+    ...modules,
     'celeriac_host/transaction/halt.py': halt.replace('@HALT@', asked),
-    [loader]: changed(loader, '    if hardened:\n', (found) => call + found),
+    [loader]: changed(loader, '    if given.get("HARDENED") is True:\n', (found) => call + found),
     [guard]: changed(guard, 'TICK_SECONDS = 20\n', () => `TICK_SECONDS = ${TICK_SECONDS}\n`),
-  };
+  });
 }
 
+const modules = JSON.parse(hostProgram.json()) as Readonly<Record<string, string>>;
+
 function changed(path: string, found: string, change: (found: string) => string): string {
-  const source = hostProgram[path] ?? '';
+  const source = modules[path] ?? '';
   if (!source.includes(found)) throw new Error(`${path} has no ${JSON.stringify(found)}`);
   return source.replace(found, change(found));
 }

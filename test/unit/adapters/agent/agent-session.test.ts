@@ -29,7 +29,7 @@ describe('a session', () => {
     };
     await withAgent(script, async (agent, server) => {
       expect(agent.hello).toEqual(HELLO);
-      expect(sources).toEqual(PROGRAM);
+      expect(sources).toEqual(JSON.parse(PROGRAM.json()));
       const facts = await agent.look({ sysctl: { names: ['vm.swappiness'] } });
       expect(facts.sysctl).toEqual(SYSCTL);
       await agent.close();

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import {
-  buildOf,
   explainStart,
   loaderPath,
   packProgram,
+  programOf,
   type StartEvidence,
   startCommand,
 } from '../../../../src/adapters/agent/agent-start.ts';
+import { hostProgram } from '../../../../src/generated/host-program.ts';
 
 const BASE: StartEvidence = {
   host: 'vps.example.org',
@@ -19,7 +20,7 @@ const BASE: StartEvidence = {
 const explain = (changes: Partial<StartEvidence>) => explainStart({ ...BASE, ...changes });
 
 describe('the command', () => {
-  const build = buildOf({ [loaderPath]: '' });
+  const { build } = programOf({ [loaderPath]: '' });
 
   test('survives every login shell: no single quote, no line break, no history', () => {
     const command = startCommand(build, true, 'root');
@@ -36,15 +37,15 @@ describe('the command', () => {
 
   test('names the version by the sources', () => {
     expect(build).toMatch(/^[0-9a-f]{64}$/);
-    expect(buildOf({ [loaderPath]: '' })).toBe(build);
-    expect(buildOf({ [loaderPath]: ' ' })).not.toBe(build);
-    expect(() => buildOf({})).toThrow(`the host program has no ${loaderPath}`);
+    expect(programOf({ [loaderPath]: '' }).build).toBe(build);
+    expect(programOf({ [loaderPath]: ' ' }).build).not.toBe(build);
+    expect(programOf(JSON.parse(hostProgram.json()))).toMatchObject({ build: hostProgram.build });
   });
 });
 
 describe('the program', () => {
   test('is compressed once, and again when that failed', async () => {
-    const program = { [loaderPath]: '' };
+    const program = programOf({ [loaderPath]: '' });
     let count = 0;
     const compress = async (text: string) => {
       count += 1;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { programOf } from '../../../../src/adapters/agent/agent-start.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
 import { hostRefusal } from '../../../lib/refusals.ts';
@@ -45,7 +46,8 @@ describe('a real login shell and Python', () => {
   });
 
   test('that fails on the program is reported with the exception', async () => {
-    const program = { 'celeriac_host/session/loader.py': 'import no_such_module_at_all\n' };
+    const loader = 'import no_such_module_at_all\n';
+    const program = programOf({ 'celeriac_host/session/loader.py': loader });
     const error = await hostRefusal(startOn('', program));
     expect(error.message).toContain("No module named 'no_such_module_at_all'");
   });
