@@ -129,9 +129,25 @@ def test_another_version_takes_the_place_of_both(state: str) -> None:
     assert BUILD in Path(program.path(state)).read_text().splitlines()[0]
 
 
-def test_a_disk_without_room_for_the_compiled_costs_only_time(
+class NearlyFull:
+    f_frsize = 4096
+    f_bavail = program.MARGIN_BYTES // f_frsize - 1
+
+
+def test_on_a_disk_that_is_nearly_full_none_are_kept(
     state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache = small(state)
+    of_another_version(cache)
+    monkeypatch.setattr(os, "statvfs", lambda path: NearlyFull())
+    program.install(state)
+    assert not cache.exists()
+    assert start(state, "guard") == FROM_SOURCES
+    program.install(state)
+    assert not cache.exists()
+
+
+def test_a_disk_that_is_full_costs_only_time(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(where: str, build: str) -> None:
         raise OSError(28, "No space left on device")
 

@@ -18,6 +18,8 @@ from celeriac_host.system import files, own_program
 __all__ = ["command", "install", "path", "paths"]
 
 LOADER = "celeriac_host/session/loader.py"
+# Left for the transaction, on a disk that is nearly full.
+MARGIN_BYTES = 32 * 1024 * 1024
 
 # The bootstrap of src/adapters/agent/agent-start.ts looks for the version in the first line.
 FIRST_LINE = "# Celeriac's agent %s, as the last run installed it.\n"
@@ -83,6 +85,10 @@ def _compile(where: str, build: str) -> None:
     with suppress(OSError), open(where, "rb") as file:
         if file.readline().startswith(f"{build} {python} ".encode()):
             return
+    disk = os.statvfs(os.path.dirname(where))
+    if disk.f_bavail * disk.f_frsize < MARGIN_BYTES:
+        os.unlink(where)
+        return
     modules = {
         name: marshal.dumps(compile(text, name, "exec"))
         for name, text in own_program.sources().items()
