@@ -54,6 +54,8 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
+    // For all projects: they leave nothing in /tmp, not even when they are killed.
+    globalSetup: ['tools/scratch.ts'],
     sequence: { sequencer: LongestFirst },
     // Tests that only `npm run test:all` runs.
     tags: [{ name: 'nightly', description: 'variations of what other tests prove, or slow' }],
