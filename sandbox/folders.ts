@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
-import { homedir, tmpdir, userInfo } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { SandboxError } from './failure.ts';
 
@@ -27,7 +27,8 @@ export function cacheFolder(): string {
  */
 export function socketFolder(owner: string): string {
   const { uid } = userInfo();
-  const parent = join(tmpdir(), `celeriac-sandbox-${uid}`);
+  // Not TMPDIR: the tests have one for each run, and the next run ends the machines of a killed one.
+  const parent = `/tmp/celeriac-sandbox-${uid}`;
   const folder = join(parent, digest(owner).slice(0, 10));
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const status = lstatSync(parent);

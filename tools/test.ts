@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { findBrowser } from './find-browser.ts';
+import { makeScratch, removeScratch } from './scratch.ts';
 import { runSideBySide, type Screen, terminal } from './side-by-side.ts';
 import {
   type Count,
@@ -139,9 +138,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 const chosen = choose(process.argv.slice(2));
-const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
+const folder = makeScratch();
 const outcomes = await runAll(chosen, folder);
-rmSync(folder, { recursive: true, force: true });
+removeScratch(folder);
 if (chosen.some(({ name }) => name === 'machines') && !chosen.some((s) => s.name === 'nightly')) {
   console.log('\nNightly tests were not run: `npm run test:all` includes them.');
 }

@@ -17,6 +17,10 @@ from celeriac_host.store import copies
 from hosts import Host, make_state
 from policies import Hardened
 
+# From tools/python.ts, for this process alone: not for the programs that the tests start.
+for name in ("PYTHONMALLOC", "GLIBC_TUNABLES"):
+    os.environ.pop(name, None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_copies() -> Iterator[None]:

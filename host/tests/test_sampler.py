@@ -235,7 +235,8 @@ def test_memory_that_nobody_counts_is_summed(here: Host, tmp_path: Path) -> None
         status() + "x",
         status() + "\x1b[2J",
         status(age=1000),
-        status(age=-1000),
+        # Hours later, too: the tests may take long.
+        status(age=-1_000_000),
         status()[:-1],
         " [at=" + "9" * 400 + " active=1]",
         "x" * (1024 * 1024) + status(),

@@ -11,7 +11,8 @@ export const openStoreHere: OpenStore = async (database, content) => {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-'));
   const path = join(folder, 'copy.db');
   writeFileSync(path, content, { mode: 0o600 });
-  const copy = open(database, path);
+  const remove = () => rmSync(folder, { recursive: true });
+  const copy = open(database, path, remove);
   return {
     readRows: async (table, columns) =>
       [...copy.readRows(table, columns)].map((row) =>
@@ -22,15 +23,16 @@ export const openStoreHere: OpenStore = async (database, content) => {
     rehearse: async (changes) => copy.rehearse(changes),
     [Symbol.dispose]: () => {
       copy[Symbol.dispose]();
-      rmSync(folder, { recursive: true });
+      remove();
     },
   };
 };
 
-function open(database: string, path: string): SqliteCopy {
+function open(database: string, path: string, remove: () => void): SqliteCopy {
   try {
     return new SqliteCopy(path);
   } catch (cause) {
+    remove();
     const problem = `${database} cannot be read as a SQLite database: ${(cause as Error).message}`;
     throw new ConfigError('input database', problem, 'a SQLite file', { cause });
   }

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { allMessages } from '../../../tools/messages/all-messages.ts';
 import { type Message, messagesOf } from '../../../tools/messages/source-messages.ts';
 import { withErrors } from '../../../tools/messages/troubleshooting-page.ts';
@@ -113,6 +113,11 @@ def look():
 });
 
 describe('the page about errors', () => {
+  // Reading all sources takes seconds.
+  let messages: readonly Message[];
+  beforeAll(() => {
+    messages = allMessages();
+  });
   const page = '# T\n\n<!-- errors of: src/a/ -->\nold\n<!-- end of errors -->\nrest\n';
   const one: Message = { file: 'src/a/b.ts', text: 'cannot <what> the file', next: '' };
 
@@ -138,7 +143,6 @@ describe('the page about errors', () => {
   });
 
   it('has an anchor for every error of the sources, one line each', () => {
-    const messages = allMessages();
     const committed = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8');
     expect(messages.length).toBeGreaterThan(500);
     expect(withErrors(committed, messages)).toBe(committed);
@@ -156,7 +160,7 @@ describe('the page about errors', () => {
       'src/use-case/soak-release.ts',
       'src/plan/unit/unit-findings.ts',
     ]);
-    const files = new Set(allMessages().map(({ file }) => file));
+    const files = new Set(messages.map(({ file }) => file));
     const makers = execFileSync(
       'grep',
       ['-rlE', 'new (Config|Host|Gate)Error\\(', 'src', '--include=*.ts'],
