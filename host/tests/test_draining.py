@@ -119,18 +119,16 @@ def test_no_answer_and_errors_are_problems() -> None:
 
 
 def test_the_error_of_a_worker_asked_by_its_run_is_told() -> None:
-    command = "celeriac_consumers"
-    ours = node(**{command: {"error": "AttributeError('task_consumer')"}})
+    ours = node(celeriac_consumers={"error": "AttributeError('task_consumer')"})
     # Of its name, but without the command, or meant for another run.
-    others = [
-        node(**{command: said}) for said in ({"error": f"KeyError('{command}')"}, {"ok": "ignored"})
-    ]
+    unknown = node(celeriac_consumers={"error": "KeyError('celeriac_consumers')"})
+    ignored = node(celeriac_consumers={"ok": "ignored"})
     with pytest.raises(Problem) as problem:
-        Control(Workers(*others, ours), Connection()).ask_run(HERE, "f00d")
+        Control(Workers(unknown, ignored, ours), Connection()).ask_run(HERE, "f00d")
     assert "AttributeError('task_consumer')" in str(problem.value)
     assert HERE in str(problem.value)
     with pytest.raises(Problem, match=r"reports this invocation$"):
-        Control(Workers(others[1]), Connection()).ask_run(HERE, "f00d")
+        Control(Workers(ignored), Connection()).ask_run(HERE, "f00d")
     told = Control(Workers(ours, (HERE, Loaded().answers())), Connection()).ask_run(HERE, "f00d")
     assert told.queues == ["celery", "links"]
 
