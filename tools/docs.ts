@@ -139,7 +139,9 @@ export function renderRules(sources: Readonly<Record<string, string>>): string {
 function readRules(): Record<string, string> {
   const read = (name: string): string => readFileSync(join(root, rulesFolder, name), 'utf8');
   return {
-    operations: read('operations.py'),
+    operations: ['host', 'worker', 'code', 'job']
+      .map((about) => read(`${about}_operations.py`))
+      .join('\n'),
     facts: read('facts.py'),
     'requests and probes': read('requests.py'),
   };

@@ -118,6 +118,21 @@ def test_no_answer_and_errors_are_problems() -> None:
         assert named in str(problem.value)
 
 
+def test_the_error_of_a_worker_asked_by_its_run_is_told() -> None:
+    ours = node(celeriac_consumers={"error": "AttributeError('task_consumer')"})
+    # Of its name, but without the command, or meant for another run.
+    unknown = node(celeriac_consumers={"error": "KeyError('celeriac_consumers')"})
+    ignored = node(celeriac_consumers={"ok": "ignored"})
+    with pytest.raises(Problem) as problem:
+        Control(Workers(unknown, ignored, ours), Connection()).ask_run(HERE, "f00d")
+    assert "AttributeError('task_consumer')" in str(problem.value)
+    assert HERE in str(problem.value)
+    with pytest.raises(Problem, match=r"reports this invocation$"):
+        Control(Workers(ignored), Connection()).ask_run(HERE, "f00d")
+    told = Control(Workers(ours, (HERE, Loaded().answers())), Connection()).ask_run(HERE, "f00d")
+    assert told.queues == ["celery", "links"]
+
+
 def test_a_failed_request_is_followed_by_a_new_connection() -> None:
     workers, connection = Workers(node()), Connection()
 

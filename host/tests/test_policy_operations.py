@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
 import pytest
-from celeriac_host.policy import facts, operations, places, unit_text
+from celeriac_host.policy import facts, fields, operations, places, unit_text
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.system import processes
 from policies import COMMIT, SHA, SUPPORT, SUPPORT_FOLDER, UNIT, USER, Hardened
@@ -203,7 +203,7 @@ def process(pid: Any, start_ticks: int) -> Dict[str, Any]:
 
 @pytest.fixture
 def at(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> Hardened:
-    monkeypatch.setattr(operations, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
+    monkeypatch.setattr(fields, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
     hardened.pattern = "x"
     return hardened
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
-from celeriac_host.policy import facts, operations, requests
+from celeriac_host.policy import facts, fields, requests
 from celeriac_host.policy.refusal import Refused
 from policies import COMMIT, IDENT, SHA, UNIT, USER, Hardened
 
@@ -22,7 +22,7 @@ NOBODYS = "20260101T000000-0003"
 
 @pytest.fixture
 def at(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> Hardened:
-    monkeypatch.setattr(operations, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
+    monkeypatch.setattr(fields, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
     for ident, unit in ((IDENT, UNIT), (OTHER, "other.service"), (NOBODYS, None)):
         folder = Path(hardened.host.state) / "transactions" / ident
         folder.mkdir()

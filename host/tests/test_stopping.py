@@ -436,7 +436,7 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
     # Other units of the app, which are no workers: they consume nothing.
     del found["app/companions.py"]
     # The judge only knows which words a plan may have.
-    assert found.pop("policy/operations.py") == ['RENEWAL = choice("restart", "reload")']
+    assert found.pop("policy/worker_operations.py") == ['RENEWAL = choice("restart", "reload")']
     # A service that this program has started for itself.
     (own,) = found.pop("system/services.py")
     assert "service.name" in own

@@ -3,8 +3,9 @@ import type { ActionName } from '../config/action-inputs.ts';
 import { seconds } from '../model/units.ts';
 import { lookAtInterrupted } from '../use-case/look-at-interrupted.ts';
 import { GithubReporter } from './github-reporter.ts';
-import { delivered, given, maskSecrets, openHost, runAddress } from './given.ts';
+import { delivered, given, givenSecrets, maskSecrets, openHost, runAddress } from './given.ts';
 import { savedRun } from './run-state.ts';
+import { Webhook } from './tell-webhook.ts';
 
 /** The word with which the program of the post step (`dist/post.js`) starts that of the action. */
 const postWord = '--celeriac-post';
@@ -17,8 +18,8 @@ export const isPostStep = (words: readonly string[] = process.argv): boolean =>
 const limit = seconds(20);
 
 /**
- * The post step: says in which state the action has left the host, unless it could say so itself. It
- * changes nothing there, and never fails.
+ * The post step: says in which state the action has left the host, unless it could say so itself; also
+ * to the webhook, which the action has not told then. It changes nothing there, and never fails.
  */
 export async function reportInterrupted(name: ActionName): Promise<void> {
   const saved = savedRun();
@@ -43,7 +44,22 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
   reporter.warning(view.annotation, `${name} was cut off`);
   reporter.summary(view.markdown);
   await reporter.flush();
+  const news = { action: name, host: run.host, unit: unit ?? '', sentence: view.sentence };
+  await webhookOf(name)?.tell(
+    { ...news, run: run.holder, isProblem: true },
+    givenSecrets(name),
+    reporter,
+  );
   await delivered();
   // A connection that does not answer would keep this process.
   process.exit();
+}
+
+/** Its URL is a secret, so it is not in the fleet file. One that is not acceptable ended the action itself. */
+function webhookOf(name: ActionName): Webhook | null {
+  try {
+    return Webhook.of(name, given, new Map());
+  } catch {
+    return null;
+  }
 }

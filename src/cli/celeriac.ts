@@ -1,5 +1,7 @@
+import { hostname } from 'node:os';
 import { version } from '../generated/version.ts';
 import { ConfigError } from '../model/errors.ts';
+import { escapeJson } from '../report/escape.ts';
 import { renderFailure } from '../report/failure.ts';
 import { cleanup } from './cleanup.ts';
 import type { Command, CommandTools } from './command.ts';
@@ -7,7 +9,7 @@ import { completionOf } from './completion.ts';
 import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
-import { asFlags, parseFlags } from './flags.ts';
+import { asFlags, type GivenFlags, parseFlags } from './flags.ts';
 import { fleetFlag, withFleetHost } from './fleet.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
@@ -17,10 +19,11 @@ import { nearest } from './nearest.ts';
 import { provision } from './provision.ts';
 import { releases } from './releases.ts';
 import { rollback } from './rollback.ts';
+import { RunDocument } from './run-document.ts';
 import { soak } from './soak.ts';
 import { Interrupted } from './standing.ts';
 import { status } from './status.ts';
-import { guardTerminal } from './terminal.ts';
+import { guardTerminal, type Terminal } from './terminal.ts';
 import { verify } from './verify.ts';
 
 /** The first one whose `parseArgs` negates switches. */
@@ -67,11 +70,13 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
     terminal.out(`celeriac ${version}\n`);
     return exitCodes.done;
   }
+  const told = watchOutput(terminal);
+  let given: GivenFlags = new Map();
   try {
     if (command === undefined) throw unknownCommand(name);
-    const given = parseFlags(command, rest);
+    given = parseFlags(command, rest);
     const flags = command.own.includes(fleetFlag) ? withFleetHost(given) : given;
-    return await command.run(flags, { ...tools, terminal });
+    return await command.run(flags, { ...tools, terminal: told.terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {
       // Work on the host says itself how far it is.
@@ -80,10 +85,32 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
       terminal.note(`interrupted; ${state}`);
       return exitCodes.interrupted;
     }
-    const told = error instanceof ConfigError ? asFlags(error) : error;
-    terminal.note(renderFailure(told, { action: command?.name ?? 'celeriac' }).message);
-    return exitCodeOf(error);
+    const code = exitCodeOf(error);
+    // Of a command that fails before it has a document of its own.
+    if (given.get('json') === 'true' && !told.hasOut()) {
+      const document = documentOf(name, given).finish(error, code);
+      terminal.out(`${escapeJson(JSON.stringify(document, null, 2))}\n`);
+    }
+    const shown = error instanceof ConfigError ? asFlags(error) : error;
+    terminal.note(renderFailure(shown, { action: command?.name ?? 'celeriac' }).message);
+    return code;
   }
+}
+
+/** The terminal, and whether anything was written to its stdout. */
+function watchOutput(terminal: Terminal): { terminal: Terminal; hasOut: () => boolean } {
+  let hasOut = false;
+  const out = (text: string): void => {
+    hasOut = true;
+    terminal.out(text);
+  };
+  return { terminal: { ...terminal, out }, hasOut: () => hasOut };
+}
+
+/** Of a fleet, `host` is empty. */
+function documentOf(command: string, given: GivenFlags): RunDocument {
+  const host = given.get('host') ?? (given.has('fleet') ? '' : hostname());
+  return new RunDocument({ command, host, dryRun: given.get('dry-run') === 'true' });
 }
 
 function unknownCommand(word: string): ConfigError {

@@ -14,7 +14,7 @@ type Values =
 
 function valuesOf({ name, takes }: Flag): Values {
   if (name === 'host') return { kind: 'host' };
-  if (/-file$/.test(name)) return { kind: 'file' };
+  if (/-file$/.test(name) || /^a (?:path|file)\b/.test(takes)) return { kind: 'file' };
   if (!takes.startsWith('one of ')) return { kind: 'none' };
   return { kind: 'words', words: [...takes.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word) };
 }
@@ -52,7 +52,9 @@ function bashScript(commands: readonly Command[]): string {
       const found = valuesOf(flag);
       const does = {
         none: () => 'return',
-        file: () => 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return',
+        // Names may have spaces.
+        file: () =>
+          `compopt -o filenames; local IFS=$'\\n'; COMPREPLY=($(compgen -f -- "$cur")); return`,
         host: () => 'COMPREPLY=($(compgen -A hostname -- "$cur")); return',
         words: () => {
           const words = found.kind === 'words' ? found.words.join(' ') : '';
@@ -67,6 +69,9 @@ function bashScript(commands: readonly Command[]): string {
     '_celeriac() {',
     '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words',
     '  COMPREPLY=()',
+    // Of `--flag=value`, bash makes three words.
+    '  if [ "$cur" = = ]; then cur=;',
+    '  elif [ "$prev" = = ]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi',
     '  if [ "$COMP_CWORD" -eq 1 ]; then',
     `    COMPREPLY=($(compgen -W '${names} --help --version' -- "$cur"))`,
     '    return',
@@ -144,7 +149,8 @@ function zshSpec(flag: Flag): string {
     host: () => '_hosts',
     words: () => (found.kind === 'words' ? `(${found.words.join(' ')})` : ' '),
   }[found.kind]();
-  return `${name}[${what}]:${flag.name}:${action}`;
+  // As the next word, or after `=`.
+  return `${name}=[${what}]:${flag.name}:${action}`;
 }
 
 function fishScript(commands: readonly Command[]): string {

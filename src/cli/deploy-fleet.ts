@@ -82,7 +82,8 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
     maxFailures: rollout['max-failures'],
     onFailure: rollout['on-failure'],
   };
-  terminal.note(`${hosts.length} hosts; canaries: ${order.canary.join(', ') || 'none'}`);
+  const count = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
+  terminal.note(`${count}; canaries: ${order.canary.join(', ') || 'none'}`);
   // Each host listens.
   setMaxListeners(0, interrupted);
   const shas = await commitsOf(fleet, hosts, flags, tools);

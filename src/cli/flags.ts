@@ -56,7 +56,7 @@ export const placeFlags: readonly Flag[] = [
     name: 'ssh-key-file',
     takes: 'a path',
     fallback:
-      'IdentityFile of ~/.ssh/config, else the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
+      'IdentityFile of ~/.ssh/config, else the ssh-agent (SSH_AUTH_SOCK), else ~/.ssh/id_ed25519, else ~/.ssh/id_ecdsa, else ~/.ssh/id_rsa',
     description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },

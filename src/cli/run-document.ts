@@ -2,6 +2,7 @@ import { ConfigError, GateError, HostError } from '../model/errors.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Result } from '../use-case/run.ts';
+import { asFlags } from './flags.ts';
 
 /** What a run is, before it has done anything. */
 export interface RunAbout {
@@ -22,7 +23,7 @@ interface Part {
   readonly details: readonly { readonly title: string; readonly text: string }[];
 }
 
-/** What `--json` prints of a command with a plan: one document, also when it fails. */
+/** What `--json` prints of a command with a plan, and of any that fails: one document. */
 export class RunDocument {
   readonly #about: RunAbout;
   readonly #outputs = new Map<string, unknown>();
@@ -120,7 +121,7 @@ const shownOutcome = (outcome: Outcome, plan: Plan | null): object => ({
 
 function shownError(error: unknown): object {
   if (error instanceof ConfigError) {
-    const { message, where, expected } = error;
+    const { message, where, expected } = asFlags(error);
     return { kind: 'usage', message, where, expected };
   }
   if (error instanceof HostError) {

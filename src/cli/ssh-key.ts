@@ -49,7 +49,7 @@ export function chooseKey(flags: GivenFlags, { agentSocket, identityFiles }: Key
   const missing = (identityFiles ?? []).map(
     ({ path, where }) => `${where}: ${path} does not exist, and is skipped, as ssh does`,
   );
-  return { ...usual(agentSocket, identityFiles?.length === 0), notes: missing };
+  return { ...usual(agentSocket, identityFiles), notes: missing };
 }
 
 const alone = (key: string): KeyChoice => ({ key, keyWithoutAgent: '', notes: [] });
@@ -67,16 +67,25 @@ function fromConfig({ path, where }: NamedFile, agentSocket: string): KeyChoice 
   throw locked(path, where);
 }
 
-function usual(agentSocket: string, isNone: boolean): KeyChoice {
-  const [path] = isNone ? [] : presentKeys();
+/** @param named none of them exists; an empty list: the configuration wants none */
+function usual(agentSocket: string, named: readonly NamedFile[] | null): KeyChoice {
+  const usualFiles = named?.length === 0 ? [] : standardKeys();
+  const path = usualFiles.find((file) => existsSync(file));
   if (agentSocket !== '') {
     const spare = path === undefined ? '' : readKeyFile(path, '--ssh-key-file');
     return { ...alone(''), keyWithoutAgent: spare };
   }
-  // Without any key, the error names the usual file.
-  const chosen = path ?? standardKeys()[0] ?? '';
-  const text = readKeyFile(chosen, '--ssh-key-file');
-  if (isLocked(text)) throw locked(chosen, '--ssh-key-file');
+  if (path === undefined) {
+    const files = [...(named ?? []).map((file) => file.path), ...usualFiles];
+    const none = files.length === 0 ? '' : `, and no file ${files.join(', ')}`;
+    throw new ConfigError(
+      '--ssh-key-file',
+      `there is no key to log in with: no ssh-agent (SSH_AUTH_SOCK)${none}`,
+      'a file with a private key, or an ssh-agent that holds one',
+    );
+  }
+  const text = readKeyFile(path, '--ssh-key-file');
+  if (isLocked(text)) throw locked(path, '--ssh-key-file');
   return alone(text);
 }
 
@@ -92,9 +101,7 @@ const locked = (path: string, where: string): ConfigError =>
   );
 
 const standardKeys = (): readonly string[] =>
-  ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
-
-const presentKeys = (): readonly string[] => standardKeys().filter((file) => existsSync(file));
+  ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
 
 function readKeyFile(path: string, where: string): string {
   try {

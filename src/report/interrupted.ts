@@ -35,11 +35,13 @@ export interface HostAfter {
   readonly clockSkew: ClockSkew | null;
 }
 
-/** Rendered for the log, as an annotation, and for the job summary. */
+/** Rendered for the log, as an annotation, for somebody who is told elsewhere, and for the job summary. */
 export interface InterruptedView {
   readonly message: string;
   /** One line. */
   readonly annotation: string;
+  /** One line, which names neither action nor host first. */
+  readonly sentence: string;
   readonly markdown: string;
 }
 
@@ -216,15 +218,16 @@ function statusCommand({ host, port, user, unit }: InterruptedRun): string {
 }
 
 function render(run: InterruptedRun, what: string, lines: readonly Line[]): InterruptedView {
-  const head = `${run.action} was cut off before it could report; ${what}:`;
+  const cutOff = `was cut off before it could report; ${what}`;
+  const head = `${run.action} ${cutOff}:`;
   const clean = lines.map(([label, text]) => [label, toOneLine(text)] as const);
+  const inOneLine = clean.map(([label, text]) => `${label}: ${text}.`).join(' ');
   return {
     message: sanitizeLogLine(
       [head, ...clean.map(([label, text]) => `  ${label}: ${text}`)].join('\n'),
     ),
-    annotation: toOneLine(
-      `${head.replace(/:$/, '.')} ${clean.map(([label, text]) => `${label}: ${text}.`).join(' ')}`,
-    ),
+    annotation: toOneLine(`${run.action} ${cutOff}. ${inOneLine}`),
+    sentence: toOneLine(`${cutOff}. ${inOneLine}`),
     markdown: [
       `### ${escapeMarkdown(run.action)} was cut off`,
       escapeMarkdown(`It could not report. ${what[0]?.toUpperCase()}${what.slice(1)}:`),

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from celeriac_host.policy import app_line, places, shape, urls
-from celeriac_host.policy.operations import (
+from celeriac_host.policy.fields import (
     ASKING,
     BY_THE_APP,
     ROWS,

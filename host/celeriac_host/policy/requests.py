@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from celeriac_host.policy import app_line, facts, operations, places, shape, urls
+from celeriac_host.policy import app_line, facts, fields, operations, places, shape, urls
 from celeriac_host.policy.refusal import Refused, one_of, shown
 from celeriac_host.policy.shape import (
     Rule,
@@ -144,7 +144,7 @@ EXTRACT = thing(
     Rule(
         "databases",
         {
-            "unit": operations.unit,
+            "unit": fields.unit,
             "tables": listing(data, 100),
             # A table of the copy, not of the database.
             "counts": line(100),
@@ -195,7 +195,7 @@ PROBES: Mapping[str, Rule] = {
     "canary": Rule(
         "interpreter",
         {
-            **operations.BY_THE_APP,
+            **fields.BY_THE_APP,
             "queues": listing(line(300), MOST_PROBES),
             "timeoutSeconds": seconds,
         },
@@ -206,8 +206,8 @@ PROBES: Mapping[str, Rule] = {
     "task": Rule(
         "tasks",
         {
-            **operations.BY_THE_APP,
-            "task": operations.task,
+            **fields.BY_THE_APP,
+            "task": fields.task,
             "queue": maybe(line(300)),
             "calls": listing(
                 thing(Rule("tasks", {"args": listing(data, 100)}), "calls"), MOST_PROBES
@@ -245,7 +245,7 @@ def _judge_probe(message: Mapping[str, Any], scene: Scene) -> None:
         raise Refused("access", f"a probe of kind {kind} changes something, and access is read")
     shape.judge(
         request,
-        rule._replace(optional={**rule.optional, "user": operations.app_user}),
+        rule._replace(optional={**rule.optional, "user": fields.app_user}),
         scene,
         str(kind),
         ("kind",),
@@ -264,7 +264,7 @@ RULES: Mapping[str, Rule] = {
     "snapshot": Rule(
         "databases",
         {"database": places.database, "limitBytes": whole(1, MOST_BYTES)},
-        {"extract": EXTRACT, "user": operations.app_user},
+        {"extract": EXTRACT, "user": fields.app_user},
         reads=True,
     ),
     "submit": Rule("probes", {"request": data}, also=_judge_probe, reads=True),

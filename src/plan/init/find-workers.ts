@@ -1,6 +1,7 @@
 import { type CeleryCall, findCeleryCall } from '../../celery/celery-call.ts';
 import { ownerOf } from '../../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../../celery/worker-call.ts';
+import { workerLineOf } from '../../celery/worker-line.ts';
 import { unitName } from '../../config/input.ts';
 import type { FactAnswers, StartFact, UnitFact, WorkerProcess } from '../../model/facts.ts';
 
@@ -78,17 +79,20 @@ export function mainWorkers(workers: readonly WorkerProcess[]): readonly WorkerP
 /** Sorts the workers of a host: those of units, those without one, and those of others. */
 export function findWorkers({ host, workers, starts, units }: Facts): FoundWorkers {
   const others: OtherWorker[] = [];
+  const mains = mainWorkers(workers);
   const found = units.flatMap((unit): readonly UnitWorker[] => {
     if (unit.loadState !== 'loaded') return [];
     const call = workerCallOf(unit, host.cpus);
     if (call === null) return [];
+    // Only its process shows what a script starts: a deploy would refuse the unit, so one is proposed.
+    if (workerLineOf(unit) === null && mains.some(({ pid }) => pid === unit.mainPid)) return [];
     if (unitName.test(unit.name)) return [{ kind: 'unit', unit, call }];
     others.push({ name: `unit ${JSON.stringify(unit.name)}`, reason: notTaken });
     return [];
   });
   const names = new Set(found.map(({ unit }) => unit.name));
   const processes: LooseWorker[] = [];
-  for (const process of mainWorkers(workers)) {
+  for (const process of mains) {
     const owner = ownerOf(process.cgroup);
     if (owner !== null && names.has(owner)) continue;
     const start = starts.find(({ pid }) => pid === process.pid) ?? null;
@@ -148,8 +152,8 @@ export type Choice =
   | { readonly kind: 'none' };
 
 /**
- * The worker to deploy, if the host shows it: a unit rather than a process, one that runs or starts at
- * boot rather than one that does neither.
+ * The worker to deploy, if the host shows it: a unit that runs or starts at boot rather than a process.
+ * A unit that does neither may be what the process beside it has replaced.
  */
 export function chooseWorker({ units, processes }: FoundWorkers): Choice {
   const inUse = units.filter(
@@ -158,7 +162,7 @@ export function chooseWorker({ units, processes }: FoundWorkers): Choice {
   const oneOfEach = processes.filter(
     (one, at) => processes.findIndex((other) => isSameApp(one, other)) === at,
   );
-  for (const some of [inUse, units, oneOfEach]) {
+  for (const some of [inUse, [...units, ...oneOfEach]]) {
     const [first] = some;
     if (first === undefined) continue;
     return some.length === 1 ? { kind: 'chosen', worker: first } : { kind: 'open', workers: some };

@@ -53,13 +53,19 @@ export function workerLines(facts: WorkerFacts): readonly (readonly [string, str
   ];
 }
 
+/** Why it needs a unit of its own. */
+const whyUnit = ({ starter }: LooseWorker): string =>
+  starter.kind === 'service'
+    ? 'that unit does not run the worker itself, so a deploy cannot change it'
+    : 'no unit restarts it';
+
 /** The same of a worker that runs without a unit. */
 export function looseLines(
   worker: LooseWorker,
   { variables, notes }: UnitProposal,
 ): readonly (readonly [string, string])[] {
   return [
-    ['worker', `${describeWorker(worker)}: no unit restarts it`],
+    ['worker', `${describeWorker(worker)}: ${whyUnit(worker)}`],
     ['app', `${worker.call.app}, in ${worker.process.workingDirectory}`],
     ['user', describeUser(worker.process.user)],
     ['queues', worker.call.queues?.join(', ') ?? 'those of the app (no -Q)'],

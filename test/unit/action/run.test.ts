@@ -49,6 +49,7 @@ async function run(
   action: string,
   inputs: Readonly<Record<string, string>>,
   program: readonly string[] = [join(root, 'actions', action, 'main.ts')],
+  saved: Readonly<Record<string, string>> = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-run-'));
   const [output, summary, state] = ['output', 'summary', 'state'].map((name) =>
@@ -72,6 +73,7 @@ async function run(
         GITHUB_REPOSITORY: 'someone/slideshow',
         GITHUB_RUN_ID: '4711',
         ...Object.fromEntries(env),
+        ...saved,
       },
     });
     let log = '';
@@ -148,6 +150,48 @@ it('only warns when the webhook cannot be told, without its address', async () =
   expect(warnings).toHaveLength(1);
   expect(warnings[0]).toContain('the webhook was not told: it answered with status 500');
   expect(shown).not.toContain(secretPath);
+});
+
+/** The post step after a run that was cut off; its host has another host key, and is not connected to. */
+const cutOff = (inputs: Readonly<Record<string, string>>, more = {}) => {
+  const about = {
+    user: 'root',
+    agent: 'streamed',
+    'known-hosts': '',
+    'proxy-jump': { jump: null },
+  };
+  const saved = { host: 'vps.example.com', port: 22, unit: 'shop.service', began: 1, ...about };
+  const program = [join(root, 'actions/deploy-worker/main.ts'), '--celeriac-post'];
+  const state = { STATE_run: JSON.stringify(saved), STATE_transactions: '["7-f00d"]', ...more };
+  return run('deploy-worker', inputs, program, state);
+};
+
+it('tells the webhook once of a run that was cut off, with the state of the host', async () => {
+  status = 200;
+  const { code, shown } = await cutOff({ webhook: address });
+  expect([code, shown.match(/^::(?:warning|error)/gm)], shown).toEqual([0, ['::warning']]);
+  expect(told).toHaveLength(1);
+  const { text } = JSON.parse(told[0] ?? '') as { readonly text: string };
+  expect(text).toMatch(
+    /^Celeriac: deploy-worker of shop\.service on vps\.example\.com: was cut off before it could report; the state of vps\.example\.com is not known\. why: .* transaction 7-f00d had begun: .* next: when the host can be reached: celeriac status /,
+  );
+  expect(text).toMatch(/\nhttps:\/\/forge\.test\/someone\/slideshow\/actions\/runs\/4711$/);
+  expect(shown + text).not.toContain(secretPath);
+  expect(shown + text).not.toContain(key);
+});
+
+it('tells no webhook after a run that has told how it ended', async () => {
+  const { code } = await cutOff({ webhook: address }, { STATE_ended: 'true' });
+  expect([code, told]).toEqual([0, []]);
+});
+
+it('never fails a post step: a webhook that is refused, or does not work', async () => {
+  status = 500;
+  const failed = await cutOff({ webhook: address });
+  expect([failed.code, told.length]).toEqual([0, 1]);
+  expect(failed.shown).toContain('the webhook was not told: it answered with status 500');
+  const refused = await cutOff({ webhook: 'ftp://hooks.example.com' });
+  expect([refused.code, told.length]).toEqual([0, 1]);
 });
 
 it('keeps why there is no plan, of a dry run alone', async () => {

@@ -1,8 +1,11 @@
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { commands } from '../../../src/cli/celeriac.ts';
 import { completionScript, shells } from '../../../src/cli/completion-scripts.ts';
 import { flagsOf } from '../../../src/cli/flags.ts';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
 import { TerminalHost } from './terminal-host.ts';
 
 /** What bash offers after these words; the last one is being typed. */
@@ -41,6 +44,23 @@ describe('bash completes', () => {
     expect(complete('verify', '--gate', '')).toEqual(['canary', 'task', 'http', 'none']);
     expect(complete('rollback', '--ssh-key-file', 'completion')).toEqual(['completion.test.ts']);
     expect(complete('rollback', '--port', '')).toEqual([]);
+  });
+
+  test('values after =, which bash splits into words', () => {
+    expect(complete('cleanup', '--action', '=', 're')).toEqual(['reset']);
+    expect(complete('verify', '--gate', '=')).toEqual(['canary', 'task', 'http', 'none']);
+  });
+
+  test('files, also with spaces, wherever a flag takes a path', () => {
+    const folder = makeTemporaryFolder();
+    writeFileSync(join(folder, 'my key'), '');
+    for (const [command, flag] of [
+      ['rollback', '--ssh-key-file'],
+      ['init', '--repository'],
+      ['deploy', '--fleet'],
+    ] as const) {
+      expect(complete(command, flag, join(folder, 'm'))).toEqual([join(folder, 'my key')]);
+    }
   });
 
   test('shells', () => {

@@ -8,6 +8,7 @@ import { inputsFor, parseFlags } from '../../../src/cli/flags.ts';
 import { cleanupInputs } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-connection-'));
 const keyFile = join(folder, 'key');
@@ -78,6 +79,22 @@ describe('over SSH', () => {
     expect(sshTarget(host)).toMatchObject({ key: '', keyWithoutAgent: 'the usual key' });
     const named = sshTarget([...host, '--ssh-key-file', keyFile]);
     expect(named).toMatchObject({ key: 'the key', keyWithoutAgent: '' });
+    vi.unstubAllEnvs();
+  });
+
+  test('without an ssh-agent, any usual key logs in; if there is none, the error says where it looked', () => {
+    const home = makeTemporaryFolder();
+    vi.stubEnv('SSH_AUTH_SOCK', '');
+    vi.stubEnv('HOME', home);
+    const host = ['--host', 'vps.example.org', '--known-hosts-file', knownHosts];
+    const { message } = refusal(() => sshTarget(host));
+    expect(message).toContain('there is no key to log in with');
+    for (const name of ['id_rsa', 'id_ecdsa', 'id_ed25519']) {
+      expect(message).toContain(join(home, '.ssh', name));
+      mkdirSync(join(home, '.ssh'), { recursive: true });
+      writeFileSync(join(home, '.ssh', name), `this is ${name}`);
+      expect(sshTarget(host).key).toBe(`this is ${name}`);
+    }
     vi.unstubAllEnvs();
   });
 

@@ -17,6 +17,8 @@ interface Given {
   readonly releases?: ReleasesFact['releases'];
   /** Called before each look; throws what the host says. */
   readonly onLook?: (looks: number) => void;
+  /** Instead of a host that answers. */
+  readonly onOpen?: () => Promise<Agent>;
 }
 
 /** `celeriac …` against a host that answers each question. */
@@ -79,7 +81,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
     },
     interrupted: interrupt.signal,
     person: { name: 'nika', uid: 1000 },
-    openAgent: async () => agent,
+    openAgent: given.onOpen ?? (async () => agent),
   });
   return { code, asked, ...said };
 }
@@ -120,6 +122,31 @@ describe('celeriac status', () => {
       probes: null,
       timeline: { samples: 1 },
     });
+  });
+
+  test.each(['status', 'doctor', 'releases', 'logs'])(
+    '%s --json prints one document also where the host cannot be reached',
+    async (command) => {
+      const gone = new HostError('gone', { step: 'connect', evidence: [], next: '' });
+      const { code, out, err } = await celeriac([command, '--json'], {
+        onOpen: () => Promise.reject(gone),
+      });
+      expect(code).toBe(1);
+      const error = { kind: 'host', message: 'gone', step: 'connect' };
+      expect(JSON.parse(out)).toMatchObject({ command, exitCode: 1, results: [], error });
+      expect(err).toContain(`${command}: gone`);
+    },
+  );
+
+  test('--json names flags, as the message does', async () => {
+    const { out, err } = await celeriac(['status', '--json', '--max-restarts', 'many']);
+    expect(JSON.parse(out).error.where).toBe('--max-restarts');
+    expect(err).toContain('where: --max-restarts');
+  });
+
+  test('--json prints nothing where the flags cannot be read', async () => {
+    const { code, out } = await celeriac(['status', '--json', '--max-restart', '1']);
+    expect([code, out]).toEqual([2, '']);
   });
 
   test('--watch looks again, and reads only the samples that are new', async () => {

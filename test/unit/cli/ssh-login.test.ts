@@ -191,7 +191,7 @@ describe('the key', () => {
     expect(login('IdentityAgent ~/.ssh/agent\n').agentSocket).toBe(join(ssh, 'agent'));
     vi.stubEnv('OTHER', '/run/other');
     expect(login('IdentityAgent $OTHER\n').agentSocket).toBe('/run/other');
-    expect(refusal('IdentityAgent none\n').message).toContain('cannot read');
+    expect(refusal('IdentityAgent none\n').message).toContain('no key to log in with');
   });
 
   test('that is missing is skipped, as ssh does, and said', () => {

@@ -55,5 +55,5 @@ it('every rule that a refusal may name is explained', () => {
 
 it('the host takes this pattern of workers, and no other', () => {
   const digest = createHash('sha256').update(workerCommand).digest('hex');
-  expect(read('host/celeriac_host/policy/operations.py')).toContain(`WORKERS_SHA256 = "${digest}"`);
+  expect(read('host/celeriac_host/policy/fields.py')).toContain(`WORKERS_SHA256 = "${digest}"`);
 });

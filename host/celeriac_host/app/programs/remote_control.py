@@ -19,6 +19,9 @@ RUN_SECONDS = 1.0
 # Without a limit, Celery takes as many messages as there are nodes asked: one is not enough where
 # several have that name, or a late answer to another request comes first.
 MOST_ANSWERS = 10_000
+# Of the errors that workers answer, in a message.
+MOST_ERRORS = 3
+LONGEST_ERROR = 300
 # A command of the support module.
 CONSUMERS = "celeriac_consumers"
 SUPPORT = "celeriac_support"
@@ -101,9 +104,24 @@ class Control:
         return said
 
     def ask_run(self, node: str, invocation: str, **arguments: Any) -> Run:
-        """What this run of the unit says, whoever else has its node name. Raises Problem."""
+        """What this run of the unit says, whoever else has its node name. Raises Problem.
+
+        An error may be another worker's, such as one without the command: it ends no waiting.
+        """
         more = dict(arguments, invocation=invocation)
-        heard = self._first(CONSUMERS, [node], _has_queues, ANSWER_SECONDS, more)
+        errors: List[str] = []
+
+        def is_run(said: Any) -> bool:
+            if isinstance(said, dict) and "error" in said:
+                errors.append(str(said["error"])[:LONGEST_ERROR])
+            return _has_queues(said)
+
+        heard = self._first(CONSUMERS, [node], is_run, ANSWER_SECONDS, more)
+        if heard is None and errors:
+            told = "; ".join(sorted(set(errors))[:MOST_ERRORS])
+            raise Problem(
+                "%s failed on the workers with the node name %s: %s" % (CONSUMERS, node, told)
+            )
         if heard is None:
             raise Problem("no worker with the node name %s reports this invocation" % node)
         return _run(heard[1])
