@@ -52237,8 +52237,12 @@ function chooseDatabase(text, isValid) {
 const maybeDatabaseInput = (described) => input({ ...described, fallback: '', hidden: true }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, `none`, or empty', (text) => chooseDatabase(text, isDatabase));
 /** The name of a time zone; an app may store local times without a zone. */
 const timeZoneInput = (described) => input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {
+    const zone = text.trim();
+    // Known without the time zone data, which take 15 ms to load.
+    if (zone === 'UTC')
+        return zone;
     try {
-        return new Intl.DateTimeFormat('en', { timeZone: text.trim() }).resolvedOptions().timeZone;
+        return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone;
     }
     catch {
         return null;
