@@ -254,7 +254,7 @@ describe('PostgreSQL', () => {
         error_message varchar(40), started_at timestamptz, completed_at timestamptz);
       INSERT INTO jobs (status, celery_task_id, started_at) VALUES
         ('PROCESSING', gen_random_uuid(), now() - interval '1 minute'),
-        ('PROCESSING', gen_random_uuid(), now() + interval '2 minutes');`);
+        ('PROCESSING', gen_random_uuid(), now() + interval '20 minutes');`);
     await shell(machine, `mkdir -p ${DROP_INS}`);
     await machine.writeFile(
       `${DROP_INS}/database.conf`,
