@@ -334,17 +334,30 @@ test('a full disk: no journal, no change; full in the middle: undone anyway', as
   );
 });
 
-test('the last 20 are kept, an open one always', { tags: ['nightly'] }, async () => {
+test('the last 20 are kept, and those that no run has reported', {
+  tags: ['nightly'],
+}, async () => {
   const folder = `${STATE}/transactions`;
+  const list = async () => (await hand.shell(`ls ${folder}`)).split('\n');
+  const { transactions } = await hand.agent.look({ transactions: {} });
+  const undoneAlone = transactions.filter(({ undoneBy }) => undoneBy === 'the host itself');
+  await hand.agent.acknowledge(undoneAlone.map(({ id }) => id));
   const { transaction } = await hand.commit([write('/srv/i', 'i')]);
   await hand.shell(
     `cd ${folder}; for i in $(seq 1000 1029); do cp -a ${transaction} 20200101T000000-$i; sed -i 's/"startedAt": [0-9]*/"startedAt": 10/' 20200101T000000-$i/plan.json; done; sed -i '/"ended"/d' 20200101T000000-1000/journal.jsonl; mkdir 20200101T000000-ffff`,
   );
+  const open = '20200101T000000-1000';
   // The open one is undone first; its file is gone by then, as it should be.
-  expect((await hostRefusal(hand.apply([]))).message).toContain('20200101T000000-1000');
+  expect((await hostRefusal(hand.apply([]))).message).toContain(open);
   await hand.commit([]);
-  const left = (await hand.shell(`ls ${folder}`)).split('\n');
+  const unreported = await list();
+  expect(unreported).toHaveLength(21);
+  expect(unreported).toContain(open);
+  await hand.agent.acknowledge([open]);
+  await hand.commit([]);
+  const left = await list();
   expect(left).toHaveLength(20);
   expect(left).toContain(transaction);
+  expect(left).not.toContain(open);
   expect(left).not.toContain('20200101T000000-ffff');
 });

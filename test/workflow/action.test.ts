@@ -115,7 +115,7 @@ it('says what a run has left that is cancelled in the middle', { tags: ['nightly
   expect(log).toMatch(
     /^ +deploy-worker was cut off before it could report; the state of \S+ after it:$/m,
   );
-  expect(log).toMatch(/^ +worker: \w+ \(\w+\)$/m);
+  expect(log).toMatch(/^ +worker: \w+ \([\w-]+\)$/m);
   expect(log).toMatch(/^ +transaction: \S+ of .* \(deploy-worker\) is /m);
   expect(log).toMatch(/^ +next: nothing has to be done on the host/m);
   expect(cut.summaries.filter((each) => each.includes('was cut off'))).toHaveLength(1);

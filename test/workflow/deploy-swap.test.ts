@@ -23,7 +23,11 @@ it('adds swap, and sets the limits that need swap', { tags: ['nightly'] }, async
   expect(rehearsed.lines.join('\n')).toContain('With swap the unit also gets MemoryHigh=600M');
 
   const run = await push(machine);
-  expect(resultsOf(run)).toMatchObject({ Swap: 'success', Worker: 'success', Gate: 'success' });
+  expect(resultsOf(run), run.lines.join('\n')).toMatchObject({
+    Swap: 'success',
+    Worker: 'success',
+    Gate: 'success',
+  });
   expect(run.code).toBe(0);
   expect(outputsOf(run, 'Gate')).toMatchObject({ healthy: 'true' });
   expect(await ask(machine, 'swapon --show=NAME,SIZE --noheadings')).toBe('/swapfile   2G');
