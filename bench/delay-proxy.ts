@@ -34,8 +34,11 @@ export async function openDelayProxy(
       socket.on('close', () => open.delete(socket));
     }
     // The kernel has accepted at once: the round trip that this takes is added here.
-    setTimeout(() => carry(near, far, distance), milliseconds);
-    setTimeout(() => far.connect(port, host), milliseconds * 1.5);
+    setTimeout(() => {
+      // Before the first bytes, which take as long: a socket that does not yet connect drops them.
+      setTimeout(() => far.connect(port, host), milliseconds / 2);
+      carry(near, far, distance);
+    }, milliseconds);
     carry(far, near, distance);
   });
   server.listen(0, '127.0.0.1');
