@@ -44,6 +44,8 @@ class Workers:
         self.control = self
         self.said: list[tuple[str, Any]] = []
         self.broken: Callable[[], None] = lambda: None
+        # Whether the worker with these answers is heard in time.
+        self.hears: Callable[[Dict[str, Any], Dict[str, Any]], bool] = lambda answers, more: True
 
     def broadcast(self, command: str, **more: Any) -> List[Dict[str, Any]]:
         self.broken()
@@ -54,7 +56,8 @@ class Workers:
             # As Kombu: without a limit, as many as nodes were asked.
             if len(found) == (more.get("limit") or (len(wanted) if wanted else None)):
                 break
-            if command in answers and (wanted is None or node in wanted):
+            asked = command in answers and (wanted is None or node in wanted)
+            if asked and self.hears(answers, more):
                 answer = answers[command]
                 found.append({node: answer(more) if callable(answer) else answer})
                 if more.get("callback"):
@@ -151,9 +154,12 @@ class Line:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
+        self.waits: Callable[[], None] = lambda: None
 
     def ask(self, kind: str, what: Any) -> None:
         self.asked.append((kind, what))
+        if kind == "waiting":
+            self.waits()
 
 
 def drain(workers: Workers, line: Line, **request: Any) -> Dict[str, Any]:
@@ -217,7 +223,14 @@ class Loaded:
 
     def answers(self) -> Dict[str, Any]:
         consumers, active = self.consumers, lambda _: self.tasks
-        return {"celeriac_consumers": consumers, "active": active, "reserved": []}
+        stats = {"pid": 812 if self.invocation == "f00d" else 900}
+        reserved: List[Any] = []
+        return {
+            "celeriac_consumers": consumers,
+            "active": active,
+            "reserved": reserved,
+            "stats": stats,
+        }
 
 
 LOADED = ["celery", "worker", "-I", "celeriac_support"]
@@ -284,16 +297,31 @@ def test_a_worker_with_the_support_module_is_found_without_waiting_for_all() -> 
     assert drain(workers, line, argv=LOADED)["end"] == "drained"
     assert (ours.queues, other.queues) == ([], ["celery", "links"])
     # No roll call, and no command by a node name that another worker may have.
-    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "stats"}
 
 
 def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
     ours, other = Loaded(), Loaded("beef", [{"id": "a", "name": "t"}])
     workers = Workers((HERE, other.answers()), (HERE, ours.answers()))
-    with pytest.raises(Problem) as problem:
-        drain(workers, Line(), argv=LOADED)
-    assert "2 workers share the node name" in str(problem.value)
+    ended = drain(workers, Line(), argv=LOADED)
+    assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 0)
     assert (ours.queues, other.queues) == ([], ["celery", "links"])
+
+
+def test_tasks_of_a_worker_with_a_shared_name_are_counted_but_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "NOTE_SECONDS", 0.1)
+    ours, other = Loaded(tasks=[{"id": "a"}, {"id": "b"}]), Loaded("beef", [{"id": "c"}])
+    workers = Workers((HERE, other.answers()), (HERE, ours.answers()))
+    ended = drain(workers, Line(), argv=LOADED, timeoutSeconds=0)
+    assert (ended["end"], ended["left"]) == ("timeout", [broker.UNNAMED] * 2)
+    line = Line()
+    line.waits = ours.tasks.clear
+    ended = drain(workers, line, argv=LOADED)
+    assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 2)
+    waiting = [str(what) for kind, what in line.asked if kind == "waiting"]
+    assert waiting[0].startswith("2 tasks still running, ")
 
 
 def test_an_idle_worker_is_drained_as_soon_as_nothing_is_on_its_way() -> None:
@@ -313,7 +341,7 @@ def test_tasks_are_counted_if_a_message_may_still_be_on_its_way(polls: List[Any]
     ours.polls = iter(polls)
     workers = Workers((HERE, ours.answers()))
     assert drain(workers, Line(), argv=LOADED)["end"] == "drained"
-    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "stats"}
 
 
 def test_a_worker_at_work_is_not_drained_though_nothing_is_on_its_way() -> None:
@@ -321,6 +349,29 @@ def test_a_worker_at_work_is_not_drained_though_nothing_is_on_its_way() -> None:
     ours.polls = iter([False] * 100)
     ended = drain(Workers((HERE, ours.answers())), Line(), argv=LOADED, timeoutSeconds=0)
     assert (ended["end"], ended["seen"]) == ("timeout", 1)
+
+
+def test_the_tasks_of_its_run_count_not_the_first_answer_by_its_name() -> None:
+    ours, other = Loaded(tasks=[{"id": "a", "name": "t"}]), Loaded("beef")
+    late = ours.answers()
+    workers = Workers((HERE, other.answers()), (HERE, late))
+    # It answers too late to be seen as a second one.
+    workers.hears = lambda answers, more: answers is not late or "callback" in more
+    ended = drain(workers, Line(), argv=LOADED, timeoutSeconds=0)
+    assert (ended["end"], len(ended["left"])) == ("timeout", 1)
+
+
+def test_a_worker_is_not_drained_by_the_answers_of_another_one() -> None:
+    other = node(pid=900, cancel_consumer={"ok": ""}, active=[], reserved=[], active_queues=[])
+    ours = node(cancel_consumer={"ok": ""}, active=[{"id": "a"}], reserved=[])
+    workers = Workers(other, ours)
+    # The other one misses the roll call, and is the first from then on; ours is late.
+    workers.hears = lambda answers, more: (
+        answers is not other[1] if more["destination"] is None
+        else answers is not ours[1] or "callback" in more
+    )
+    with pytest.raises(Problem, match=r"2 workers share .*, or load Celeriac's support"):
+        drain(workers, Line())
 
 
 @pytest.mark.parametrize(("polls", "sleeps"), [([True, True, False], False), ([None] * 3, True)])
