@@ -367,7 +367,8 @@ def test_a_worker_is_not_drained_by_the_answers_of_another_one() -> None:
     workers = Workers(other, ours)
     # The other one misses the roll call, and is the first from then on; ours is late.
     workers.hears = lambda answers, more: (
-        answers is not other[1] if more["destination"] is None
+        answers is not other[1]
+        if more["destination"] is None
         else answers is not ours[1] or "callback" in more
     )
     with pytest.raises(Problem, match=r"2 workers share .*, or load Celeriac's support"):
@@ -385,6 +386,43 @@ def test_a_stop_waits_for_what_is_on_its_way(
     control = Control(Workers((HERE, ours.answers())), Connection())
     broker.cancel(control, {**REQUEST, "argv": LOADED}, Line())  # type: ignore[arg-type]
     assert any(each > broker.ASK_SECONDS for each in slept) == sleeps
+
+
+def test_a_stop_says_that_another_worker_answered_by_its_name() -> None:
+    other, ours = node(pid=900, active_queues=[]), node(cancel_consumer={"ok": ""})
+    workers = Workers(other, ours)
+    workers.hears = lambda answers, more: answers is not other[1] or more["destination"] is not None
+    with pytest.raises(Problem, match="2 workers share the node name"):
+        broker.cancel(Control(workers, Connection()), REQUEST, Line())  # type: ignore[arg-type]
+
+
+def test_queues_are_given_back_though_another_worker_consumes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "celery", SimpleNamespace(VERSION=(5, 7, 0)))
+    queues: List[Dict[str, str]] = []
+    added = iter([[], [{"name": "celery"}], [{"name": "celery"}, {"name": "links"}]])
+
+    def add(more: Dict[str, Any]) -> Dict[str, str]:
+        queues[:] = next(added)
+        return {"ok": "add consumer"}
+
+    ours = node(active_queues=lambda _: list(queues), add_consumer=add)
+    # The first to answer has its queues.
+    workers = Workers(node(pid=900), ours)
+    wish = {"node": HERE, "queues": ["celery", "links"], "byRun": False, "timeoutSeconds": 0}
+    control = Control(workers, Connection())
+    with pytest.raises(Problem, match="does not consume links"):
+        broker.give_back(control, wish, Line())  # type: ignore[arg-type]
+    assert broker.give_back(control, {**wish, "queues": ["links"]}, Line()) == {"lasting": True}  # type: ignore[arg-type]
+
+
+def test_a_worker_that_was_not_heard_between_two_looks_is_not_drained() -> None:
+    ours = node(cancel_consumer={"ok": ""}, active=[], reserved=[], active_queues=[])
+    workers = Workers(ours)
+    workers.hears = lambda answers, more: more["destination"] is None or "callback" in more
+    ended = drain(workers, Line(), timeoutSeconds=1)
+    assert ended["end"] == "timeout"
 
 
 def test_a_stop_waits_after_the_cancel_however_long_that_took(

@@ -320,14 +320,15 @@ def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], 
 
     `add_consumer` adds a cancelled queue, but before Celery 5.7 a reconnect leaves it out; a
     command of the support module prevents that.
+
+    Another worker may have its name by now: so none is left out because one of them consumes it.
     """
     node, queues = request["node"], request["queues"]
-    consumed = control.queues(node)
     for queue in queues:
-        if queue not in consumed:
-            control.ask(node, "add_consumer", queue=queue)
+        control.ask(node, "add_consumer", queue=queue)
     lasting = lasts(control, node, queues)
-    return set(queues) - set(control.queues(node)), lasting
+    consumed = control.queues_of_all(node, POLL_SECONDS)
+    return {queue for queue in queues for each in consumed if queue not in each}, lasting
 
 
 def lasts(control: Control, node: str, queues: List[str]) -> bool:
@@ -367,12 +368,16 @@ def consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, 
     begun = time.monotonic()
     try:
         node, total = idle_node(app, control, request)
-        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))
+        apart = max(0.0, APART_SECONDS - (time.monotonic() - begun))
+        if node is None:
+            time.sleep(apart)
+        else:
+            listen(control, node, request, apart)
         # Between two short tasks it seems idle, too.
         if (node, total) != idle_node(app, control, request):
             return {"kind": "consumes"}
         consumed = names if node is None else control.queues(node)
-    except Excuse as excuse:
+    except (Excuse, SameName) as excuse:
         return {"kind": "unknown", "problem": str(excuse)}
     after = depths(app, control.connection, names)
     # Somebody took messages, whoever it was.

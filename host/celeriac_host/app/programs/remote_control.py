@@ -186,6 +186,13 @@ class Control:
     def queues(self, node: str) -> List[str]:
         return [queue["name"] for queue in self.ask(node, "active_queues") or []]
 
+    def queues_of_all(self, node: str, seconds: float) -> List[List[str]]:
+        """The same of each worker by this name that answers in time, or of the first later."""
+        answers = self.count(node, "active_queues", seconds)
+        told = [said or [] for each in answers for said in each.values()]
+        found = [[queue["name"] for queue in said] for said in told if isinstance(said, list)]
+        return found or [self.queues(node)]
+
 
 def find(control: Control, request: Dict[str, Any]) -> Worker:
     """The worker with the main process of the unit. Raises Problem, SameName."""
