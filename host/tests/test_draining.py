@@ -361,6 +361,32 @@ def test_the_tasks_of_its_run_count_not_the_first_answer_by_its_name() -> None:
     assert (ended["end"], len(ended["left"])) == ("timeout", 1)
 
 
+def counting(workers: Workers, unfinished: int) -> tuple[Drain, int]:
+    line: Any = Line()
+    work = Drain(Control(workers, Connection()), REQUEST, line)
+    return work, work.count_by_run(HERE, unfinished)
+
+
+def test_more_tasks_than_its_run_has_are_not_its_own() -> None:
+    ours, other = Loaded(tasks=[{"id": "a"}]), Loaded("beef", [{"id": "b"}, {"id": "c"}])
+    silent = other.answers()
+    workers = Workers((HERE, silent), (HERE, ours.answers()))
+    workers.hears = lambda answers, more: answers is not silent or "callback" in more
+    work, _ = counting(workers, 1)
+    assert work.look(HERE) and not work.shared
+    assert (work.count, work.tasks) == (1, [])
+
+
+def test_a_task_that_its_run_no_longer_counts_is_progress() -> None:
+    ours, other = Loaded(tasks=[{"id": "a"}]), Loaded("beef")
+    work, empty = counting(Workers((HERE, other.answers()), (HERE, ours.answers())), 2)
+    assert (work.shared, empty) == (True, 0)
+    work.progressed = 0.0
+    assert work.look(HERE) and work.progressed > 0
+    work.progressed = 0.0
+    assert work.look(HERE) and work.progressed == 0
+
+
 def test_a_worker_is_not_drained_by_the_answers_of_another_one() -> None:
     other = node(pid=900, cancel_consumer={"ok": ""}, active=[], reserved=[], active_queues=[])
     ours = node(cancel_consumer={"ok": ""}, active=[{"id": "a"}], reserved=[])
