@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable, Iterator
 
 import pytest
@@ -129,3 +132,21 @@ def wait_for(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+@pytest.fixture
+def nodenames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's, which is not installed here."""
+    host = socket.gethostname()
+
+    def default_nodename(given: str | None) -> str:
+        name, _, rest = (given or "").rpartition("@")
+        return f"{name or 'celery'}@{rest or host}"
+
+    def host_format(name: str) -> str:
+        if "%d" in name:
+            raise ValueError("no such key")
+        return name.replace("%h", host)
+
+    names = SimpleNamespace(default_nodename=default_nodename, host_format=host_format)
+    monkeypatch.setitem(sys.modules, "celery.utils.nodenames", names)

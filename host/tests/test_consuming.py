@@ -201,6 +201,16 @@ def test_a_rate_limit_or_an_eta_excuses_only_who_holds_messages(
         assert side.run()["kind"] == kind
 
 
+def test_a_worker_is_not_judged_by_the_answers_of_another_one() -> None:
+    side = Side({"celery": 3}, {"celery": 3})
+    # After the roll call, only the other one by its name is heard.
+    pids = iter([812])
+    assert side.answers is not None
+    side.answers["stats"] = lambda: {"pid": next(pids, 900), "total": {}}
+    found = side.run()
+    assert found["kind"] == "unknown" and "2 workers share the node name" in found["problem"]
+
+
 def test_a_silent_worker_whose_pool_forks_consumes_nothing() -> None:
     side = Side({"celery": 3}, {"celery": 3})
     side.answers = None

@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-import sys
 import time
-from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 from celeriac_host.app.programs import broker, remote_control
 from celeriac_host.app.programs.app_side import Problem
-from celeriac_host.app.programs.broker import Drain
 from celeriac_host.app.programs.remote_control import Control, Worker
+from remote_workers import HERE, LOADED, REQUEST, Connection, Line, Loaded, Workers, drain, node
 
-HERE = f"celery@{socket.gethostname()}"
-REQUEST: Dict[str, Any] = {
-    "mainPid": 812,
-    "children": [],
-    "argv": ["celery", "worker"],
-    "invocation": "f00d",
-    "policy": "kill",
-    "timeoutSeconds": 600,
-    "stuckSeconds": 600,
-}
-
-
-class Connection:
-    """Counts how often it was closed."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class Workers:
-    """The workers behind `app.control`: node → command → its answer, or a function for it."""
-
-    def __init__(self, *nodes: tuple[str, Dict[str, Any]]) -> None:
-        self.nodes = nodes
-        self.control = self
-        self.said: list[tuple[str, Any]] = []
-        self.broken: Callable[[], None] = lambda: None
-
-    def broadcast(self, command: str, **more: Any) -> List[Dict[str, Any]]:
-        self.broken()
-        self.said.append((command, more.get("arguments")))
-        found: List[Dict[str, Any]] = []
-        for node, answers in self.nodes:
-            wanted = more["destination"]
-            # As Kombu: without a limit, as many as nodes were asked.
-            if len(found) == (more.get("limit") or (len(wanted) if wanted else None)):
-                break
-            if command in answers and (wanted is None or node in wanted):
-                answer = answers[command]
-                found.append({node: answer(more) if callable(answer) else answer})
-                if more.get("callback"):
-                    more["callback"](found[-1])
-        return found if more["reply"] else []
-
-
-def node(name: str = HERE, pid: int = 812, **more: Any) -> tuple[str, Dict[str, Any]]:
-    queues = [{"name": "celery"}, {"name": "links"}]
-    return name, {"stats": {"pid": pid}, "active_queues": queues, **more}
+pytestmark = pytest.mark.usefixtures("nodenames")
 
 
 def find(workers: Workers, **request: Any) -> Worker:
@@ -146,21 +93,6 @@ def test_a_failed_request_is_followed_by_a_new_connection() -> None:
     assert connection.closed == 1
 
 
-class Line:
-    """Records the messages to the agent."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
-
-    def ask(self, kind: str, what: Any) -> None:
-        self.asked.append((kind, what))
-
-
-def drain(workers: Workers, line: Line, **request: Any) -> Dict[str, Any]:
-    control = Control(workers, Connection())
-    return Drain(control, {**REQUEST, **request}, line).run()  # type: ignore[arg-type]
-
-
 def test_every_queue_is_cancelled_after_the_agent_recorded_them() -> None:
     line = Line()
     queues = iter([[{"name": "celery"}, {"name": "links"}], [{"name": "links"}], []])
@@ -194,51 +126,6 @@ def test_remaining_tasks_are_reported_after_the_timeout(wish: Any, end: str) -> 
     first, second = ended["left"]
     assert first.startswith("process_link 0123… ")
     assert second == "? b (waits)"
-
-
-class Loaded:
-    """A worker that loads the support module; `name` may be that of others, too."""
-
-    def __init__(self, invocation: str = "f00d", tasks: Any = ()) -> None:
-        self.queues = ["celery", "links"]
-        self.invocation = invocation
-        self.tasks = list(tasks)
-        self.polls: Iterator[Any] = iter(())
-
-    def consumers(self, more: Dict[str, Any]) -> Dict[str, Any]:
-        asked = more["arguments"]
-        if asked["invocation"] != self.invocation:
-            return {"ok": "ignored: meant for another worker"}
-        told = list(self.queues)
-        # Celery does it a moment later.
-        self.queues = [name for name in self.queues if name not in asked.get("cancel", ())]
-        unfinished = len(self.tasks)
-        return {"queues": told, "polls": next(self.polls, None), "unfinished": unfinished}
-
-    def answers(self) -> Dict[str, Any]:
-        consumers, active = self.consumers, lambda _: self.tasks
-        return {"celeriac_consumers": consumers, "active": active, "reserved": []}
-
-
-LOADED = ["celery", "worker", "-I", "celeriac_support"]
-
-
-@pytest.fixture(autouse=True)
-def nodenames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery's, which is not installed here."""
-    host = socket.gethostname()
-
-    def default_nodename(given: str | None) -> str:
-        name, _, rest = (given or "").rpartition("@")
-        return f"{name or 'celery'}@{rest or host}"
-
-    def host_format(name: str) -> str:
-        if "%d" in name:
-            raise ValueError("no such key")
-        return name.replace("%h", host)
-
-    names = SimpleNamespace(default_nodename=default_nodename, host_format=host_format)
-    monkeypatch.setitem(sys.modules, "celery.utils.nodenames", names)
 
 
 @pytest.mark.parametrize(
@@ -284,16 +171,7 @@ def test_a_worker_with_the_support_module_is_found_without_waiting_for_all() -> 
     assert drain(workers, line, argv=LOADED)["end"] == "drained"
     assert (ours.queues, other.queues) == ([], ["celery", "links"])
     # No roll call, and no command by a node name that another worker may have.
-    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
-
-
-def test_tasks_of_a_worker_with_the_same_name_are_not_waited_for() -> None:
-    ours, other = Loaded(), Loaded("beef", [{"id": "a", "name": "t"}])
-    workers = Workers((HERE, other.answers()), (HERE, ours.answers()))
-    with pytest.raises(Problem) as problem:
-        drain(workers, Line(), argv=LOADED)
-    assert "2 workers share the node name" in str(problem.value)
-    assert (ours.queues, other.queues) == ([], ["celery", "links"])
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "stats"}
 
 
 def test_an_idle_worker_is_drained_as_soon_as_nothing_is_on_its_way() -> None:
@@ -313,7 +191,7 @@ def test_tasks_are_counted_if_a_message_may_still_be_on_its_way(polls: List[Any]
     ours.polls = iter(polls)
     workers = Workers((HERE, ours.answers()))
     assert drain(workers, Line(), argv=LOADED)["end"] == "drained"
-    assert {command for command, _ in workers.said} == {"celeriac_consumers", "active", "reserved"}
+    assert {command for command, _ in workers.said} == {"celeriac_consumers", "stats"}
 
 
 def test_a_worker_at_work_is_not_drained_though_nothing_is_on_its_way() -> None:
@@ -354,13 +232,6 @@ def test_a_stop_waits_after_the_cancel_however_long_that_took(
     monkeypatch.setattr(broker, "stop_consuming", stop_consuming)
     broker.cancel(Control(Workers(), Connection()), REQUEST, Line())  # type: ignore[arg-type]
     assert slept == [pytest.approx(broker.ON_ITS_WAY_SECONDS)]
-
-
-def test_workers_with_one_name_and_without_the_module_have_one_readable_line() -> None:
-    with pytest.raises(Problem, match=r"2 workers share .*, or load Celeriac's support") as problem:
-        drain(Workers(node(), node(pid=900)), Line())
-    # The traceback of a cause would be shown as evidence.
-    assert problem.value.__cause__ is None
 
 
 def test_a_support_module_that_does_not_answer_is_no_problem() -> None:

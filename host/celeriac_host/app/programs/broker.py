@@ -25,6 +25,8 @@ from celeriac_host.app.programs.remote_control import (
     Worker,
     find,
     find_run,
+    listen,
+    loads_module,
 )
 
 POLL_SECONDS = 1.0
@@ -37,6 +39,8 @@ SILENT_SECONDS = 30.0
 EMPTY_POLLS = 2
 # A command of the support module.
 CONSUME_AGAIN = "celeriac_consume_again"
+# Of a task that is only counted.
+UNNAMED = "? (its name is not known)"
 # Each attempt checks the result, and cancels once more if needed.
 CANCEL_TRIES = 10
 # An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
@@ -57,7 +61,9 @@ def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, A
     """Stops the worker from consuming, and waits for messages on their way to it."""
     node, run = stop_consuming(control, request, line)
     cancelled = time.monotonic()
-    if run is None or not arrived(control, node, request["invocation"], run):
+    if run is None:
+        listen_alone(control, node, request, ON_ITS_WAY_SECONDS)
+    elif not arrived(control, node, request["invocation"], run):
         time.sleep(max(0.0, cancelled + ON_ITS_WAY_SECONDS - time.monotonic()))
     return {}
 
@@ -90,7 +96,7 @@ def stop_consuming(
     try:
         worker = find(control, request)
     except SameName as same:
-        raise Problem("%s, or load Celeriac's support module in it" % same) from None
+        raise advised(same, request) from None
     line.ask("found", {"node": worker.node, "queues": worker.queues})
     for _ in range(CANCEL_TRIES):
         cancel_all(control, worker)
@@ -98,6 +104,21 @@ def stop_consuming(
         if not left:
             return worker.node, None
     raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
+
+
+def advised(same: SameName, request: Dict[str, Any]) -> Problem:
+    if loads_module(request):
+        return same
+    return Problem("%s, or load Celeriac's support module in it" % same)
+
+
+def listen_alone(control: Control, node: str, request: Dict[str, Any], seconds: float) -> bool:
+    """Waits; whether it was heard. Raises Problem if another one of its name was: all that was
+    asked by the name, the other one may have answered."""
+    try:
+        return listen(control, node, request, seconds)
+    except SameName as same:
+        raise advised(same, request) from None
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
@@ -133,7 +154,12 @@ class Drain:
         self.begun = time.monotonic()
         self.answered = time.monotonic()
         self.progressed = time.monotonic()
+        self.by_run = False
+        self.shared = False
+        self.count = 0
+        self.most = 0
         self.tasks: List[Dict[str, Any]] = []
+        """Those of `count` that are known: where the name is shared, it is not known whose."""
         self.known: Set[str] = set()
 
     def run(self) -> Dict[str, Any]:
@@ -141,12 +167,15 @@ class Drain:
         self.begun = self.progressed = time.monotonic()
         end = "drained"
         if run is None or not self.is_idle(node, run):
-            # Meanwhile, what was on its way arrives.
-            end = self.wait(node, 0 if run is None else self.count(node))
+            empty = 0
+            if run is not None and run.unfinished is not None:
+                empty = self.count_by_run(node, run.unfinished)
+            end = self.wait(node, empty)
+        unnamed = self.count - len(self.tasks)
         return {
             "end": end,
-            "left": [described(task) for task in self.tasks],
-            "seen": len(self.known),
+            "left": [described(task) for task in self.tasks] + [UNNAMED] * unnamed,
+            "seen": max(self.most, len(self.known)),
             "seconds": time.monotonic() - self.begun,
         }
 
@@ -155,12 +184,16 @@ class Drain:
         said = arrived(self.control, node, self.request["invocation"], run)
         return said is not None and said.is_idle
 
-    def count(self, node: str) -> int:
-        """Whether it is idle, 1 or 0. Raises SameName if another one answers to its name, too."""
-        answers = self.control.count(node, "active", POLL_SECONDS)
-        if len(answers) > 1:
-            raise SameName(node, len(answers))
-        return 1 if answers and answers[0].get(node) == [] else 0
+    def count_by_run(self, node: str, unfinished: int) -> int:
+        """From now on, its support module counts its tasks; 1 if it has none, or 0."""
+        self.by_run = True
+        self.count = self.most = unfinished
+        try:
+            # Meanwhile, what was on its way arrives.
+            listen(self.control, node, self.request, POLL_SECONDS)
+        except SameName:
+            self.shared = True
+        return 0 if unfinished else 1
 
     def wait(self, node: str, empty: int) -> str:
         note_at = time.monotonic() + NOTE_SECONDS
@@ -169,7 +202,7 @@ class Drain:
             answered = self.look(node)
             took = time.monotonic() - looking
             if answered:
-                empty = 0 if self.tasks else empty + 1
+                empty = 0 if self.count else empty + 1
                 if empty >= EMPTY_POLLS:
                     return "drained"
             elif time.monotonic() - self.answered >= SILENT_SECONDS:
@@ -184,31 +217,57 @@ class Drain:
                 note_at = time.monotonic() + NOTE_SECONDS
                 # The agent checks the unit at each of these messages.
                 self.line.ask("waiting", self.note(waited))
-            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)
+            if not self.pause(node, POLL_LOOKS * took if answered else 0.0):
+                empty = 0
+
+    def pause(self, node: str, seconds: float) -> bool:
+        """Whether what it answered before and after counts. Raises Problem if a name is shared."""
+        if not self.by_run:
+            return listen_alone(self.control, node, self.request, max(POLL_SECONDS, seconds))
+        # Workers of its name without the module log each question as an error.
+        time.sleep(max(NOTE_SECONDS if self.shared else POLL_SECONDS, seconds))
+        return True
 
     def look(self, node: str) -> bool:
         """Reads its tasks; returns whether it answered."""
         try:
-            active = self.control.ask(node, "active") or []
-            reserved = self.control.ask(node, "reserved") or []
+            count = self.unfinished(node) if self.by_run else None
+            tasks = [] if count == 0 or self.shared else self.named(node)
         except Problem:
             return False
         self.answered = time.monotonic()
+        if count is None:
+            count = len(tasks)
+        elif len(tasks) > count:
+            tasks = []  # some are another worker's
         before = {task["id"] for task in self.tasks}
-        running = {task["id"] for task in active}
-        self.tasks = active + [task for task in reserved if task["id"] not in running]
-        now = {task["id"] for task in self.tasks}
-        self.known |= now
-        if before - now:
+        now = {task["id"] for task in tasks}
+        if count < self.count or before - now:
             self.progressed = self.answered
+        self.count, self.tasks = count, tasks
+        self.most = max(self.most, count)
+        self.known |= now
         return True
+
+    def unfinished(self, node: str) -> int:
+        count = self.control.ask_run(node, self.request["invocation"]).unfinished
+        if count is None:
+            raise Problem("%s cannot tell its tasks just now" % node)
+        return count
+
+    def named(self, node: str) -> List[Dict[str, Any]]:
+        """The tasks of the first to answer by this name."""
+        active = self.control.ask(node, "active") or []
+        reserved = self.control.ask(node, "reserved") or []
+        running = {task["id"] for task in active}
+        return active + [task for task in reserved if task["id"] not in running]
 
     def note(self, waited: float) -> str:
         limit = self.request["timeoutSeconds"]
         silent = time.monotonic() - self.answered
         if silent > NOTE_SECONDS:
             return "no answer for %d s, %d s of %g" % (silent, waited, limit)
-        count = "%d task%s" % (len(self.tasks), "" if len(self.tasks) == 1 else "s")
+        count = "%d task%s" % (self.count, "" if self.count == 1 else "s")
         oldest = max(self.tasks, key=age_of, default=None)
         more = "; oldest " + described(oldest) if oldest else ""
         return "%s still running, %d s of %g%s" % (count, waited, limit, more)
@@ -261,14 +320,15 @@ def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], 
 
     `add_consumer` adds a cancelled queue, but before Celery 5.7 a reconnect leaves it out; a
     command of the support module prevents that.
+
+    Another worker may have its name by now: so none is left out because one of them consumes it.
     """
     node, queues = request["node"], request["queues"]
-    consumed = control.queues(node)
     for queue in queues:
-        if queue not in consumed:
-            control.ask(node, "add_consumer", queue=queue)
+        control.ask(node, "add_consumer", queue=queue)
     lasting = lasts(control, node, queues)
-    return set(queues) - set(control.queues(node)), lasting
+    consumed = control.queues_of_all(node, POLL_SECONDS)
+    return {queue for queue in queues for each in consumed if queue not in each}, lasting
 
 
 def lasts(control: Control, node: str, queues: List[str]) -> bool:
@@ -308,12 +368,16 @@ def consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, 
     begun = time.monotonic()
     try:
         node, total = idle_node(app, control, request)
-        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))
+        apart = max(0.0, APART_SECONDS - (time.monotonic() - begun))
+        if node is None:
+            time.sleep(apart)
+        else:
+            listen(control, node, request, apart)
         # Between two short tasks it seems idle, too.
         if (node, total) != idle_node(app, control, request):
             return {"kind": "consumes"}
         consumed = names if node is None else control.queues(node)
-    except Excuse as excuse:
+    except (Excuse, SameName) as excuse:
         return {"kind": "unknown", "problem": str(excuse)}
     after = depths(app, control.connection, names)
     # Somebody took messages, whoever it was.

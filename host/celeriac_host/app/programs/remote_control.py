@@ -186,6 +186,13 @@ class Control:
     def queues(self, node: str) -> List[str]:
         return [queue["name"] for queue in self.ask(node, "active_queues") or []]
 
+    def queues_of_all(self, node: str, seconds: float) -> List[List[str]]:
+        """The same of each worker by this name that answers in time, or of the first later."""
+        answers = self.count(node, "active_queues", seconds)
+        told = [said or [] for each in answers for said in each.values()]
+        found = [[queue["name"] for queue in said] for said in told if isinstance(said, list)]
+        return found or [self.queues(node)]
+
 
 def find(control: Control, request: Dict[str, Any]) -> Worker:
     """The worker with the main process of the unit. Raises Problem, SameName."""
@@ -208,16 +215,40 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
     return Worker(ours[0], control.queues(ours[0]))
 
 
+def listen(control: Control, node: str, request: Dict[str, Any], seconds: float) -> bool:
+    """Waits; whether this worker was heard in that time. Raises SameName.
+
+    The first to answer by a name may be another worker, and ours may be late: but an answer to
+    `stats` has its pid.
+    """
+    end = time.monotonic() + seconds
+    try:
+        answers = control.count(node, "stats", seconds)
+    except Problem:
+        answers = []
+    told = [said.get("pid") for each in answers for said in each.values() if isinstance(said, dict)]
+    pids = [pid for pid in told if pid is not None]
+    others = [pid for pid in pids if pid != request["mainPid"] and pid not in request["children"]]
+    if others or len(pids) > 1:
+        raise SameName(node, max(2, len(pids)))
+    time.sleep(max(0.0, end - time.monotonic()))
+    return bool(pids)
+
+
 def find_run(control: Control, request: Dict[str, Any]) -> Optional[Worker]:
     """The worker of this run of the unit, if it loads the support module and answers.
 
     Much faster than to wait for the answers of all; but others may have the same node name. Only
     they are asked: a worker without the module logs an unknown command as an error.
     """
-    if not any(SUPPORT in word for word in request["argv"]) or not request["invocation"]:
+    if not loads_module(request) or not request["invocation"]:
         return None
     node = name_of(request["argv"])
     return None if node is None else control.find_run(node, request["invocation"])
+
+
+def loads_module(request: Dict[str, Any]) -> bool:
+    return any(SUPPORT in word for word in request["argv"])
 
 
 def name_of(argv: List[str]) -> Optional[str]:
