@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from celeriac_host.session import agent
 from celeriac_host.system import units
-from celeriac_host.system.errors import Fault, OperationError
+from celeriac_host.system.errors import Fault, OperationError, RunnerGone
 from celeriac_host.system.system import System
 from hosts import Host
 
@@ -102,3 +102,23 @@ def test_a_failed_look_waits_for_what_it_began_and_keeps_nothing(
     with pytest.raises(Fault):
         agent.look({"limits": {}, "code": {}}, host)
     assert (ended, host.moment) == (["limits"], None)
+
+
+def test_a_runner_that_is_gone_ends_the_look(host: Host, facts: Dict[str, Look]) -> None:
+    def gone(args: Dict[str, Any], host: System) -> None:
+        raise RunnerGone
+
+    facts.update(host=gone, code=lambda args, host: {})
+    with pytest.raises(RunnerGone):
+        agent.look({"host": {}, "code": {}}, host)
+
+
+def test_a_host_without_room_for_a_thread_takes_turns(
+    host: Host, facts: Dict[str, Look], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    facts.update(host=lambda args, host: 1, limits=lambda args, host: 2)
+    monkeypatch.setattr(threading.Thread, "start", full)
+    assert agent.look({"host": {}, "limits": {}}, host) == {"host": 1, "limits": 2}

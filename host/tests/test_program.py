@@ -99,7 +99,7 @@ def test_it_starts_from_its_sources_where_they_do_not_fit(
     assert start(state, "guard") == FROM_SOURCES
 
 
-@pytest.mark.parametrize("fault", [without, of_another_version, of_another_python, empty])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_next_transaction_compiles_them_again(
     state: str, fault: Callable[[Path], None]
 ) -> None:
@@ -120,6 +120,13 @@ def test_both_are_for_root_alone(state: str) -> None:
     cache = small(state)
     for file in (cache, Path(program.path(state))):
         assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o600, os.geteuid())
+
+
+def test_one_that_others_may_change_is_written_again(state: str) -> None:
+    small(state)
+    os.chmod(program.path(state), 0o666)
+    program.install(state)
+    assert Path(program.path(state)).stat().st_mode & 0o777 == 0o600
 
 
 def test_another_version_takes_the_place_of_both(state: str) -> None:
@@ -154,6 +161,19 @@ def test_a_disk_that_is_full_costs_only_time(state: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(program, "_compile", full)
     small(state)
     assert start(state, "guard") == FROM_SOURCES
+
+
+def test_what_lies_in_their_place_keeps_no_transaction_from_its_guard(state: str) -> None:
+    put(SMALL)
+    Path(state, "program.bin").mkdir()
+    program.install(state)
+    assert start(state, "guard") == FROM_SOURCES
+
+
+def test_the_first_line_sums_up_the_rest(state: str) -> None:
+    small(state)
+    first, _, rest = Path(program.path(state)).read_bytes().partition(b"\n")
+    assert b"%s %08x," % (BUILD.encode(), zlib.crc32(rest)) in first
 
 
 def test_every_module_is_imported_from_its_compiled_code(state: str) -> None:

@@ -40,6 +40,51 @@ const awaiting = (within: number): Partial<TransactionMeta> => ({
   release: { confirmWithinSeconds: seconds(within) },
 });
 
+test('the agent that the host has is started, and one that is damaged is sent again', async () => {
+  const program = `${STATE}/program.py`;
+  const sum = () => shell(machine, `sha256sum <${program}`);
+  const commit = async (path: string) => {
+    await using hand = await Hand.open(machine);
+    await hand.commit([write(path)]);
+  };
+  /** Whether a new run is asked for the agent. */
+  const asks = async () => {
+    let isSent = false;
+    const probed = {
+      ...hostProgram,
+      json: () => {
+        isSent = true;
+        return hostProgram.json();
+      },
+    };
+    await using hand = await Hand.open(machine, 'root', probed);
+    expect(hand.agent.hello.user).toBe('root');
+    return isSent;
+  };
+  expect(await asks()).toBe(true);
+  await commit('/srv/kept-1');
+  const whole = await sum();
+  expect(await asks()).toBe(false);
+  expect(await shell(machine, `stat -c '%a %U' ${program} ${STATE}/program.bin`)).toBe(
+    '600 root\n600 root',
+  );
+  const damages = [
+    `printf x >>${program}`,
+    `sed -i '3s/./#/' ${program}`,
+    `chmod 666 ${program}`,
+    `chown nobody ${program}`,
+    `rm ${program}`,
+  ];
+  for (const [index, damage] of damages.entries()) {
+    await shell(machine, damage);
+    expect(await asks(), damage).toBe(true);
+    await commit(`/srv/kept-again-${index}`);
+    expect(await asks(), damage).toBe(false);
+    expect(await sum()).toBe(whole);
+  }
+  await shell(machine, 'rm /srv/kept-*');
+});
+
 test('an older Celeriac beside a newer one changes nothing, and the host can still roll back', async () => {
   expect(newerModules[versionFile]).not.toBe(text);
   const program = () => shell(machine, `sha256sum <${STATE}/program.py`);

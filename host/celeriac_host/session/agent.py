@@ -210,7 +210,7 @@ def look(query: dict[str, Any], host: System) -> dict[str, Any]:
             return {name: mine[name] if name in mine else beside[name].found() for name in query}
         finally:
             for each in beside.values():
-                each.thread.join()
+                each.join()
     finally:
         host.moment = None
 
@@ -220,18 +220,27 @@ class Beside:
 
     def __init__(self, args: dict[str, Any], fact: Any, host: System) -> None:
         self.answer: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.thread = threading.Thread(target=self.look, args=(args, fact, host), daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError:
+            # The host allows no more of them.
+            self.look(args, fact, host)
 
     def look(self, args: dict[str, Any], fact: Any, host: System) -> None:
         try:
             self.answer = fact.look(args, host)
-        except Exception as error:
+        # RunnerGone, too.
+        except BaseException as error:
             self.error = error
 
+    def join(self) -> None:
+        if self.thread.ident is not None:
+            self.thread.join()
+
     def found(self) -> Any:
-        self.thread.join()
+        self.join()
         if self.error is not None:
             raise self.error
         return self.answer

@@ -61,9 +61,10 @@ def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
     """
     before: dict[str, files.Found | None] = {}
     missing: list[str] = []
+    compiled = program.compiled_path(host.state)
+    had_compiled = os.path.lexists(compiled)
     try:
-        paths = (*program.paths(host.state), *_unit_paths())
-        before = {path: files.find(path) for path in paths}
+        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}
         missing = files.missing_folders(os.path.dirname(guard_timer.link()))
         program.install(host.state)
         command = " ".join(program.command(host.state, ["guard"]))
@@ -80,6 +81,9 @@ def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
         give_up()
         if disarm(host):
             _put_back(before)
+            if not had_compiled:
+                with suppress(OSError):
+                    os.unlink(compiled)
             files.remove_folders(missing)
         raise
 

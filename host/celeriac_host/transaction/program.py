@@ -15,14 +15,15 @@ from contextlib import suppress
 from celeriac_host.state.program_file import command, compiled_path, path
 from celeriac_host.system import files, own_program
 
-__all__ = ["command", "install", "path", "paths"]
+__all__ = ["command", "compiled_path", "install", "path"]
 
 LOADER = "celeriac_host/session/loader.py"
 # Left for the transaction, on a disk that is nearly full.
 MARGIN_BYTES = 32 * 1024 * 1024
 
-# The bootstrap of src/adapters/agent/agent-start.ts looks for the version in the first line.
-FIRST_LINE = "# Celeriac's agent %s, as the last run installed it.\n"
+# The bootstrap of src/adapters/agent/agent-start.ts looks for the version, and for the CRC-32 of
+# what follows: a damaged file must not keep a run from sending another.
+FIRST_LINE = "# Celeriac's agent %s %08x, as the last run installed it.\n"
 TEXT = """\
 # `work.py` in it explains the arguments.
 import binascii, marshal, sys, zlib
@@ -53,29 +54,25 @@ else:
 """
 
 
-def paths(state: str) -> tuple[str, str]:
-    """The files that `install` writes."""
-    return path(state), compiled_path(state)
-
-
 def install(state: str) -> None:
     """Writes this version of the agent, for root only, and its modules compiled. Raises OSError."""
     build = own_program.build()
-    text = (FIRST_LINE % build) + TEXT % {
+    rest = TEXT % {
         "build": build,
         "packed": binascii.b2a_base64(own_program.packed(), newline=False).decode("ascii"),
         "compiled": compiled_path(state),
         "loader": LOADER,
     }
-    _put(path(state), text.encode("ascii"))
-    # Without it, the modules are compiled at each start.
-    with suppress(OSError):
+    first = FIRST_LINE % (build, zlib.crc32(rest.encode("ascii")))
+    _put(path(state), (first + rest).encode("ascii"))
+    # Without it, the modules are compiled at each start: nothing that is wrong with it matters.
+    with suppress(Exception):
         _compile(compiled_path(state), build)
 
 
 def _put(where: str, content: bytes) -> None:
-    found = files.find(where)
-    if found is None or found.content != content:
+    found, wanted = files.find(where), (content, 0o600, os.geteuid())
+    if found is None or (found.content, found.mode, found.uid) != wanted:
         files.write(where, content, 0o600, os.geteuid(), os.getegid())
 
 
@@ -83,7 +80,7 @@ def _compile(where: str, build: str) -> None:
     """Its first line names the version and the Python that it is for, and sums up the rest."""
     python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
     with suppress(OSError), open(where, "rb") as file:
-        if file.readline().startswith(f"{build} {python} ".encode()):
+        if file.readline() == f"{build} {python} {zlib.crc32(file.read()):08x}\n".encode():
             return
     disk = os.statvfs(os.path.dirname(where))
     if disk.f_bavail * disk.f_frsize < MARGIN_BYTES:

@@ -24,15 +24,18 @@ const installedProgram = '/var/lib/celeriac/program.py';
 /** The program of these modules: path below `host/` → source. */
 export function programOf(modules: Readonly<Record<string, string>>): HostProgram {
   const json = JSON.stringify(modules, null, 1);
-  return { build: sha256Text(createHash('sha256').update(json).digest('hex')), json: () => json };
+  return { build: buildOf(json), json: () => json };
 }
+
+const buildOf = (json: string): Sha256 =>
+  sha256Text(createHash('sha256').update(json).digest('hex'));
 
 /** One zlib-compressed JSON object of module path → source; made once for all hosts of a process. */
 export async function packProgram(
   program: HostProgram,
   compress: (text: string) => Promise<Buffer> = promisify(deflate),
 ): Promise<Buffer> {
-  const packing = packed.get(program) ?? compress(program.json());
+  const packing = packed.get(program) ?? compress(jsonOf(program));
   packed.set(program, packing);
   try {
     return await packing;
@@ -44,6 +47,13 @@ export async function packProgram(
 }
 
 const packed = new WeakMap<HostProgram, Promise<Buffer>>();
+
+/** Its modules, which lie in a file beside the code: hosts would keep others under this version's name. */
+function jsonOf(program: HostProgram): string {
+  const json = program.json();
+  if (buildOf(json) === program.build) return json;
+  throw new Error('Celeriac was replaced by another version while it ran; run it again');
+}
 
 /** What the bootstrap prints if the host has not this version of the agent. */
 export const SEND_PROGRAM = 'celeriac: send the program';
@@ -63,10 +73,12 @@ export function programInput(program: Buffer, first: string): Buffer {
 export function startCommand(build: Sha256, isAsked: boolean, user: string): string {
   const installed = [
     'try:',
-    ' with open(p) as f:',
+    ' with open(p,"rb") as f:',
     '  a=os.fstat(f.fileno())',
-    // Nobody but this user could have written it.
-    `  t=a.st_uid==os.geteuid() and a.st_mode&18==0 and "${build}" in f.readline() and f.read()`,
+    '  h=f.readline()',
+    '  t=f.read()',
+    // Nobody but this user could have written it, and it is as it was written.
+    ` t=a.st_uid==os.geteuid() and a.st_mode&18==0 and b"${build} %08x," % zlib.crc32(t) in h and t`,
     'except (OSError,ValueError):',
     ' t=0',
   ].join('\n');
@@ -75,7 +87,7 @@ export function startCommand(build: Sha256, isAsked: boolean, user: string): str
     ' exec(compile(t,p,"exec"),{})',
     'else:',
     ` print("${SEND_PROGRAM}")`,
-    ' import json,zlib',
+    ' import json',
     ' i=sys.stdin.buffer',
     ...(isAsked ? [' i.readline()'] : []),
     ' z=i.read(int(i.readline()))',
@@ -83,7 +95,7 @@ export function startCommand(build: Sha256, isAsked: boolean, user: string): str
     ` exec(compile(s["${loaderPath}"],"${loaderPath}","exec"),{"SOURCES":s,"PACKED":z,"BUILD":"${build}"})`,
   ].join('\n');
   const bootstrap = [
-    'import os,sys',
+    'import os,sys,zlib',
     'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
     `p="${installedProgram}"`,
     `exec(${JSON.stringify(installed)})`,

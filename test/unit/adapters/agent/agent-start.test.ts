@@ -57,6 +57,11 @@ describe('the program', () => {
     expect(await packProgram(program, compress)).toBe(packed);
     expect(count).toBe(2);
   });
+
+  test('is not sent under the name of another version, as after an update of Celeriac', async () => {
+    const replaced = { ...programOf({ [loaderPath]: '' }), json: () => '{}' };
+    await expect(packProgram(replaced)).rejects.toThrow('Celeriac was replaced by another version');
+  });
 });
 
 describe('why the agent did not start', () => {
