@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping
 
 from celeriac_host.policy import app_line, commits, places, shape
-from celeriac_host.policy.fields import (
-    unit,
-)
+from celeriac_host.policy.fields import unit
 from celeriac_host.policy.refusal import Refused
 from celeriac_host.policy.shape import (
     Check,

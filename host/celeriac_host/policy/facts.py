@@ -10,6 +10,7 @@ from celeriac_host.policy import app_line, places, shape, urls
 from celeriac_host.policy.fields import (
     ASKING,
     BY_THE_APP,
+    COMMAND,
     ROWS,
     app_user,
     companion,
@@ -28,7 +29,6 @@ from celeriac_host.policy.shape import (
     maybe,
     number,
     seconds,
-    text,
     thing,
 )
 from celeriac_host.system.errors import OperationError
@@ -126,12 +126,7 @@ _BARE: Mapping[str, Rule] = {
     "samples": Rule("units", {**UNIT, "after": maybe(thing(SAMPLE_CURSOR, "after"))}),
     "command": Rule(
         "commands",
-        {
-            "unit": unit,
-            "interpreter": listing(line(), 20),
-            "argv": listing(text(), 100),
-            "timeoutSeconds": seconds,
-        },
+        COMMAND,
         also=_judge_command,
     ),
     "http": Rule(

@@ -14,6 +14,7 @@ from celeriac_host.policy.shape import (
     line,
     listing,
     seconds,
+    text,
     thing,
 )
 from celeriac_host.store import backups
@@ -68,6 +69,12 @@ OTHER_WORKERS: Mapping[str, Check] = {
     "otherWorkers": thing(
         Rule("workers", {"directory": line(), "command": workers_of_celery}), "otherWorkers"
     )
+}
+COMMAND: Mapping[str, Check] = {
+    "unit": unit,
+    "interpreter": listing(line(), 20),
+    "argv": listing(text(), 100),
+    "timeoutSeconds": seconds,
 }
 ASKING: Mapping[str, Check] = {**BY_THE_APP, **OTHER_WORKERS}
 INSTEAD: Mapping[str, Check] = {

@@ -12,9 +12,7 @@ from celeriac_host.policy import (
     shape,
     worker_operations,
 )
-from celeriac_host.policy.fields import (
-    app_user,
-)
+from celeriac_host.policy.fields import app_user
 from celeriac_host.policy.refusal import Refused, one_of, shown
 from celeriac_host.policy.shape import (
     Check,

@@ -9,6 +9,7 @@ from celeriac_host.policy import app_line, places, shape, soak, urls
 from celeriac_host.policy.fields import (
     ASKING,
     BY_THE_APP,
+    COMMAND,
     INSTEAD,
     OTHER_WORKERS,
     UNDO,
@@ -162,12 +163,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "run-command": Rule(
         "commands",
-        {
-            "unit": unit,
-            "interpreter": listing(line(), 20),
-            "argv": listing(text(), 100),
-            "timeoutSeconds": seconds,
-        },
+        COMMAND,
         INSTEAD,
         also=judge_command,
     ),
