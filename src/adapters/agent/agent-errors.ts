@@ -45,6 +45,15 @@ export function protocolError(
   });
 }
 
+/** The host asked for the agent, and this side does not have it as it should be. */
+export function unsentError(step: string, cause: string): HostError {
+  return new HostError(`The agent was not sent to the host: ${cause}. Step: ${step}.`, {
+    step,
+    evidence: [],
+    next: 'Run again; if that does not help, install Celeriac again.',
+  });
+}
+
 /** A request that does not fit in one line of the protocol. */
 export function oversizeError(step: string, limitBytes: number): HostError {
   return new HostError(

@@ -9,6 +9,7 @@ import {
   oversizeError,
   protocolError,
   timeoutError,
+  unsentError,
 } from './agent-errors.ts';
 import {
   type AgentMessage,
@@ -186,7 +187,10 @@ export class AgentLink {
       this.#sendProgram = null;
       sending.then(
         (input) => this.#channel.write(input),
-        (error: Error) => this.#breakOff(`the agent could not be sent: ${error.message}`, []),
+        (error: Error) => {
+          this.#fail((point) => unsentError(point, error.message));
+          this.#connection.destroy();
+        },
       );
       return;
     }

@@ -52,7 +52,7 @@ const packed = new WeakMap<HostProgram, Promise<Buffer>>();
 function jsonOf(program: HostProgram): string {
   const json = program.json();
   if (buildOf(json) === program.build) return json;
-  throw new Error('Celeriac was replaced by another version while it ran; run it again');
+  throw new Error('Celeriac was replaced by another version while it ran');
 }
 
 /** What the bootstrap prints if the host has not this version of the agent. */

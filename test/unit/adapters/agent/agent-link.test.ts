@@ -4,7 +4,14 @@ import type { Operation } from '../../../../src/model/operation.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import { realFact } from '../../../lib/real-facts.ts';
 import { hostRefusal } from '../../../lib/refusals.ts';
-import { type FakeAgent, type FakeAgentHandle, HELLO, PROGRAM, TestServer } from '../ssh-server.ts';
+import {
+  type FakeAgent,
+  type FakeAgentHandle,
+  fakeAgent,
+  HELLO,
+  PROGRAM,
+  TestServer,
+} from '../ssh-server.ts';
 import { answering, META, QUERY, quiet, SWAP_ON, withAgent } from './with-agent.ts';
 
 const HOST = realFact('host');
@@ -66,6 +73,36 @@ describe('what login shells print', () => {
       openAgent({ target: server.target(), program: PROGRAM, limits }, quiet),
     );
     expect(error.message).toContain('127.0.0.1 did not start it within 0.05 s');
+  });
+});
+
+describe('the program', () => {
+  test('is sent to a host that asks for it, and only then', async () => {
+    let reads = 0;
+    const json = () => {
+      reads += 1;
+      return PROGRAM.json();
+    };
+    const program = { ...PROGRAM, json };
+    for (const [isKept, expected] of [
+      [true, 0],
+      [false, 1],
+    ] as const) {
+      await using server = await TestServer.start({ onExec: fakeAgent({ isKept }) });
+      await using agent = await openAgent({ target: server.target(), program }, quiet);
+      expect(agent.hello.protocol).toBe(1);
+      expect(reads).toBe(expected);
+    }
+  });
+
+  test('that is no longer of this version is not sent, and the error says what to do', async () => {
+    await using server = await TestServer.start({ onExec: fakeAgent({}) });
+    const program = { ...PROGRAM, json: () => '{}' };
+    const error = await hostRefusal(openAgent({ target: server.target(), program }, quiet));
+    expect(error.message).toContain(
+      'The agent was not sent to the host: Celeriac was replaced by another version while it ran.',
+    );
+    expect(error.failure.next).toContain('Run again');
   });
 });
 
