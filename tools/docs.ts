@@ -139,8 +139,10 @@ export function renderRules(sources: Readonly<Record<string, string>>): string {
 function readRules(): Record<string, string> {
   const read = (name: string): string => readFileSync(join(root, rulesFolder, name), 'utf8');
   return {
-    operations: ['host', 'worker', 'code', 'job']
-      .map((about) => read(`${about}_operations.py`))
+    operations: readdirSync(join(root, rulesFolder))
+      .filter((name) => name.endsWith('_operations.py'))
+      .sort()
+      .map(read)
       .join('\n'),
     facts: read('facts.py'),
     'requests and probes': read('requests.py'),

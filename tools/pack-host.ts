@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { loaderPath, programOf } from '../src/adapters/agent/agent-start.ts';
 
 /** The host program, as it is carried beside a bundle and named in it. */
 export interface PackedHost {
@@ -20,15 +20,17 @@ export function packHost(root: string): PackedHost {
   const sources = Object.fromEntries(
     modules.map((name) => [name, readFileSync(path.join(host, name), 'utf8')]),
   );
-  // A line for each module, for those who compare two versions.
-  const json = JSON.stringify(sources, null, 1);
-  return { json, module: moduleOf(json, sources[supportModule] ?? '') };
+  const support = sources[supportModule];
+  for (const needed of [loaderPath, supportModule]) {
+    if (sources[needed] === undefined) throw new Error(`host/ has no ${needed}`);
+  }
+  const { build, json } = programOf(sources);
+  return { json: json(), module: moduleOf(build, support ?? '') };
 }
 
 const supportModule = 'support/celeriac_support.py';
 
-function moduleOf(json: string, support: string): string {
-  const build = createHash('sha256').update(json).digest('hex');
+function moduleOf(build: string, support: string): string {
   return [
     '// Generated from host/ by tools/generate.ts.',
     "import { readFileSync } from 'node:fs';",

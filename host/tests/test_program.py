@@ -77,6 +77,10 @@ def of_another_python(cache: Path) -> None:
     cache.write_bytes(cache.read_bytes().replace(tag, b"cpython-27", 1))
 
 
+def of_everybody(cache: Path) -> None:
+    os.chmod(cache, 0o666)
+
+
 def empty(cache: Path) -> None:
     cache.write_bytes(b"")
 
@@ -87,6 +91,7 @@ FAULTS: List[Callable[[Path], None]] = [
     flipped,
     of_another_version,
     of_another_python,
+    of_everybody,
     empty,
 ]
 
@@ -170,7 +175,7 @@ def test_what_lies_in_their_place_keeps_no_transaction_from_its_guard(state: str
     assert start(state, "guard") == FROM_SOURCES
 
 
-def test_the_first_line_sums_up_the_rest(state: str) -> None:
+def test_the_first_line_has_the_checksum_of_the_rest(state: str) -> None:
     small(state)
     first, _, rest = Path(program.path(state)).read_bytes().partition(b"\n")
     assert b"%s %08x," % (BUILD.encode(), zlib.crc32(rest)) in first

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, List
 
 import pytest
-from celeriac_host.app.programs import broker
+from celeriac_host.app.programs import broker, remote_control
 from celeriac_host.app.programs.app_side import Problem
 from celeriac_host.app.programs.broker import Drain
 from celeriac_host.app.programs.remote_control import Control
@@ -90,12 +90,55 @@ def test_a_worker_is_not_drained_by_the_answers_of_another_one() -> None:
         drain(workers, Line())
 
 
-def test_a_stop_says_that_another_worker_answered_by_its_name() -> None:
+def stop(workers: Workers, line: Line) -> None:
+    broker.cancel(Control(workers, Connection()), REQUEST, line)  # type: ignore[arg-type]
+
+
+def test_nothing_is_cancelled_where_another_worker_answers_by_its_name() -> None:
     other, ours = node(pid=900, active_queues=[]), node(cancel_consumer={"ok": ""})
-    workers = Workers(other, ours)
+    workers, line = Workers(other, ours), Line()
+    # It misses the roll call.
     workers.hears = lambda answers, more: answers is not other[1] or more["destination"] is not None
-    with pytest.raises(Problem, match="2 workers share the node name"):
-        broker.cancel(Control(workers, Connection()), REQUEST, Line())  # type: ignore[arg-type]
+    with pytest.raises(Problem, match="2 workers share the node name") as problem:
+        stop(workers, line)
+    assert "restart the others" not in str(problem.value)
+    assert line.asked == []
+    assert "cancel_consumer" not in [command for command, _ in workers.said]
+
+
+def test_a_stop_says_what_it_has_told_another_worker_of_its_name() -> None:
+    queues = [{"name": "celery"}]
+    ours = node(cancel_consumer={"ok": ""}, active_queues=lambda _: queues)
+    other = {"stats": {"pid": 900}}
+    workers = Workers((HERE, other), ours)
+
+    def hears(answers: Dict[str, Any], more: Dict[str, Any]) -> bool:
+        cancelled = any(command == "cancel_consumer" for command, _ in workers.said)
+        if cancelled:
+            queues.clear()
+        return cancelled or answers is not other
+
+    workers.hears = hears
+    with pytest.raises(Problem, match=r"all of them were told to stop .*: restart the others"):
+        stop(workers, Line())
+
+
+@pytest.mark.parametrize("said", [-1, True, 2.0, 10**9, "2", None])
+def test_a_count_of_tasks_that_no_worker_has_is_none(said: Any) -> None:
+    assert remote_control._run({"queues": [], "unfinished": said}).unfinished is None
+
+
+def test_tasks_that_come_and_go_under_its_name_are_no_progress() -> None:
+    ours, other = Loaded(tasks=[{"id": "a"}]), Loaded("beef", [{"id": "b"}])
+    silent = other.answers()
+    workers = Workers((HERE, silent), (HERE, ours.answers()))
+    workers.hears = lambda answers, more: answers is not silent or "callback" in more
+    work, _ = counting(workers, 1)
+    workers.hears = lambda answers, more: True
+    for task in ("b", "c", "d"):
+        other.tasks[:] = [{"id": task}]
+        work.progressed = 0.0
+        assert work.look(HERE) and work.progressed == 0
 
 
 def test_queues_are_given_back_though_another_worker_consumes_them(

@@ -12,7 +12,8 @@ const names = { run: 'run', transactions: 'transactions', ended: 'ended' } as co
 
 /**
  * Where the run was at work, and with what. Not read from the inputs again: within composite actions a
- * runner may give a post step those of another level (actions/runner#2030). Only the key is.
+ * runner may give a post step those of another level (actions/runner#2030). Only secrets are: the key
+ * and the webhook.
  */
 export interface SavedRun
   extends Pick<HostValues, 'host' | 'port' | 'user' | 'agent' | 'known-hosts' | 'proxy-jump'> {

@@ -11,6 +11,8 @@ export function consumingQuery(app: ByTheApp, call: WorkerCall | null): Consumin
 
 /** The support module reports once a minute, with the next turn of its loop. */
 const FRESH = seconds(90);
+/** systemd takes no longer message from a service; what a host says may be longer. */
+const LONGEST_STATUS = 4096;
 /** As the support module writes it: `Consuming from a, b [at=86400 … queues=2 waiting:a=0 …]`. */
 const REPORT = /^Consuming from (?<names>\S.*) \[at=(?<at>\d{1,15}) (?<words>[!-~ ]*)\]$/;
 
@@ -23,7 +25,9 @@ export function sawNothingWaiting(
   { monotonic }: Pick<HostFact, 'monotonic'>,
   call: WorkerCall,
 ): Seconds | null {
-  const { names, at, words = '' } = REPORT.exec(properties.StatusText ?? '')?.groups ?? {};
+  const { StatusText: status = '' } = properties;
+  if (status.length > LONGEST_STATUS) return null;
+  const { names, at, words = '' } = REPORT.exec(status)?.groups ?? {};
   if (activeState !== 'active' || names === undefined || names === 'no queue') return null;
   const age = seconds(monotonic - Number(at));
   // Of a clock that stands before it, nothing is known.

@@ -51,7 +51,7 @@ export const hostInputs = {
   agent: choiceInput(
     {
       description:
-        'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+        'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
       fallback: 'streamed',
     },
     ['streamed', 'installed'],

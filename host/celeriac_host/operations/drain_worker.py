@@ -1,6 +1,7 @@
 """Stops the worker from consuming, and waits for its running tasks.
 
-Touches: the queues that this worker consumes, by Celery's remote control; no other worker.
+Touches: the queues that this worker consumes, by Celery's remote control. Another worker of its
+  node name is not touched where it answers before, or this one loads the support module.
 Undo: the worker consumes its queues again, if it still runs; where that would end at its next
   reconnect to the broker and it is idle, the undo of guard-unit restarts it.
 """

@@ -198,7 +198,7 @@ def look(query: dict[str, Any], host: System) -> dict[str, Any]:
     host.moment = {}
     try:
         if "unit" in query:
-            # Both threads need it, and it is asked once.
+            # `limits` and others need it; so it is asked once.
             units.show_all(host, full_name(query["unit"]["name"]))
         beside = {name: Beside(query[name], _fact(name), host) for name in BESIDE if name in query}
         try:

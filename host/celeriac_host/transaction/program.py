@@ -26,7 +26,7 @@ MARGIN_BYTES = 32 * 1024 * 1024
 FIRST_LINE = "# Celeriac's agent %s %08x, as the last run installed it.\n"
 TEXT = """\
 # `work.py` in it explains the arguments.
-import binascii, marshal, sys, zlib
+import binascii, marshal, os, sys, zlib
 packed = (
 b"%(packed)s"
 )
@@ -38,8 +38,9 @@ def head(rest):
 def compiled():
     try:
         with open("%(compiled)s", "rb") as file:
-            line, rest = file.readline(), file.read()
-        return marshal.loads(rest) if line == head(rest) else {}
+            about, line, rest = os.fstat(file.fileno()), file.readline(), file.read()
+        own = about.st_uid == os.geteuid() and about.st_mode & 0o022 == 0
+        return marshal.loads(rest) if own and line == head(rest) else {}
     except Exception:
         return {}
 
@@ -77,10 +78,16 @@ def _put(where: str, content: bytes) -> None:
 
 
 def _compile(where: str, build: str) -> None:
-    """Its first line names the version and the Python that it is for, and sums up the rest."""
-    python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
+    """The first line names version and Python, and has the CRC-32 of the rest."""
+
+    def head(rest: bytes) -> bytes:
+        python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
+        return f"{build} {python} {zlib.crc32(rest):08x}\n".encode()
+
     with suppress(OSError), open(where, "rb") as file:
-        if file.readline() == f"{build} {python} {zlib.crc32(file.read()):08x}\n".encode():
+        about = os.fstat(file.fileno())
+        own = (about.st_mode & 0o777, about.st_uid) == (0o600, os.geteuid())
+        if own and file.readline() == head(file.read()):
             return
     disk = os.statvfs(os.path.dirname(where))
     if disk.f_bavail * disk.f_frsize < MARGIN_BYTES:
@@ -91,4 +98,4 @@ def _compile(where: str, build: str) -> None:
         for name, text in own_program.sources().items()
     }
     rest = marshal.dumps(modules)
-    _put(where, f"{build} {python} {zlib.crc32(rest):08x}\n".encode() + rest)
+    _put(where, head(rest) + rest)

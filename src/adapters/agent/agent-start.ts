@@ -23,6 +23,7 @@ const installedProgram = '/var/lib/celeriac/program.py';
 
 /** The program of these modules: path below `host/` → source. */
 export function programOf(modules: Readonly<Record<string, string>>): HostProgram {
+  // A line for each module, for those who compare two versions.
   const json = JSON.stringify(modules, null, 1);
   return { build: buildOf(json), json: () => json };
 }
@@ -35,7 +36,7 @@ export async function packProgram(
   program: HostProgram,
   compress: (text: string) => Promise<Buffer> = promisify(deflate),
 ): Promise<Buffer> {
-  const packing = packed.get(program) ?? compress(jsonOf(program));
+  const packing = packed.get(program) ?? compress(sourcesOf(program));
   packed.set(program, packing);
   try {
     return await packing;
@@ -48,14 +49,18 @@ export async function packProgram(
 
 const packed = new WeakMap<HostProgram, Promise<Buffer>>();
 
-/** Its modules, which lie in a file beside the code: hosts would keep others under this version's name. */
-function jsonOf(program: HostProgram): string {
+/**
+ * Its modules as JSON. Checked, because a host would keep another version's modules under this one's name.
+ *
+ * @throws Error when the file beside the code is of another version
+ */
+export function sourcesOf(program: HostProgram): string {
   const json = program.json();
   if (buildOf(json) === program.build) return json;
   throw new Error('Celeriac was replaced by another version while it ran');
 }
 
-/** What the bootstrap prints if the host has not this version of the agent. */
+/** What the bootstrap prints if the host does not have this version of the agent. */
 export const SEND_PROGRAM = 'celeriac: send the program';
 
 /** What is sent then; `first`: the request that was sent before, which the bootstrap has dropped. */

@@ -212,6 +212,11 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
       channel.exit(0);
       channel.end();
     };
+    const begin = (sources: Readonly<Record<string, string>>): void => {
+      started = true;
+      if (agent.onProgram === undefined) handle.hello();
+      else agent.onProgram(sources, handle);
+    };
     const takeLine = (): string | null => {
       const end = input.indexOf(10);
       if (end < 0) return null;
@@ -224,11 +229,9 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
       if (dropped > 0) return;
       size ??= Number(takeLine() ?? Number.NaN) || null;
       if (size === null || input.length < size) return;
-      started = true;
       const sources = JSON.parse(inflateSync(input.subarray(0, size)).toString('utf8'));
       input = input.subarray(size);
-      if (agent.onProgram === undefined) handle.hello();
-      else agent.onProgram(sources, handle);
+      begin(sources);
     };
     channel.on('data', (chunk: Buffer) => {
       input = Buffer.concat([input, chunk]);
@@ -241,12 +244,8 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
       }
     });
     channel.on('end', () => agent.onEnd?.());
-    if (!isKept) channel.write(`${SEND_PROGRAM}\n`);
-    else {
-      started = true;
-      if (agent.onProgram === undefined) handle.hello();
-      else agent.onProgram({}, handle);
-    }
+    if (isKept) begin({});
+    else channel.write(`${SEND_PROGRAM}\n`);
   };
 }
 

@@ -76,6 +76,7 @@ describe('what the worker reports itself', () => {
     ],
     ['it reconnects', report.replace('Consuming from celery, video', 'Reconnecting to the broker')],
     ['a count is none', report.replace('video=0', 'video=')],
+    ['it is longer than systemd takes', `${report.slice(0, -1)}${' a=1'.repeat(1100)}]`],
     ['something follows', `${report} and more`],
   ])('does not count if %s', (_, status) => {
     expect(ago(status)).toBeNull();

@@ -18,6 +18,7 @@ test('modules are packed in the order of their paths; tests and other files are 
   const root = treeOf({
     'host/support/celeriac_support.py': 'print("ü\\n")\n',
     'host/agent/operations/swap_on.py': '',
+    'host/celeriac_host/session/loader.py': '',
     'host/agent/agent.py': 'import os\n',
     'host/agent/test_agent.py': 'assert True\n',
     'host/tests/helper.py': 'assert True\n',
@@ -29,9 +30,17 @@ test('modules are packed in the order of their paths; tests and other files are 
     '{',
     ' "agent/agent.py": "import os\\n",',
     ' "agent/operations/swap_on.py": "",',
+    ' "celeriac_host/session/loader.py": "",',
     ' "support/celeriac_support.py": "print(\\"ü\\\\n\\")\\n"',
     '}',
   ]);
   expect(module).toContain(programOf(JSON.parse(json)).build);
   expect(module).toContain('export const supportModule = "print(\\"ü\\\\n\\")\\n";');
+});
+
+test('without the loader or the support module nothing is packed', () => {
+  const loader = { 'host/celeriac_host/session/loader.py': '' };
+  expect(() => packHost(treeOf(loader))).toThrow('host/ has no support/celeriac_support.py');
+  const support = { 'host/support/celeriac_support.py': '' };
+  expect(() => packHost(treeOf(support))).toThrow('host/ has no celeriac_host/session/loader.py');
 });

@@ -26,7 +26,6 @@ from celeriac_host.app.programs.remote_control import (
     find,
     find_run,
     listen,
-    loads_module,
 )
 
 POLL_SECONDS = 1.0
@@ -62,7 +61,7 @@ def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, A
     node, run = stop_consuming(control, request, line)
     cancelled = time.monotonic()
     if run is None:
-        listen_alone(control, node, request, ON_ITS_WAY_SECONDS)
+        listen(control, node, request, ON_ITS_WAY_SECONDS, cancelled=True)
     elif not arrived(control, node, request["invocation"], run):
         time.sleep(max(0.0, cancelled + ON_ITS_WAY_SECONDS - time.monotonic()))
     return {}
@@ -85,7 +84,7 @@ def stop_consuming(
 ) -> Tuple[str, Optional[Run]]:
     """Returns its node, and what its support module says; others may have the same name then.
 
-    Raises Problem.
+    Raises SameName, other Problems.
 
     The agent records the worker on disk before anything is cancelled.
     """
@@ -93,10 +92,9 @@ def stop_consuming(
     if run is not None:
         line.ask("found", {"node": run.node, "queues": run.queues, "byRun": True})
         return run.node, cancel_run(control, request["invocation"], run)
-    try:
-        worker = find(control, request)
-    except SameName as same:
-        raise advised(same, request) from None
+    worker = find(control, request)
+    # One of its name that missed the roll call would be cancelled, too, and never given back.
+    listen(control, worker.node, request, POLL_SECONDS)
     line.ask("found", {"node": worker.node, "queues": worker.queues})
     for _ in range(CANCEL_TRIES):
         cancel_all(control, worker)
@@ -104,21 +102,6 @@ def stop_consuming(
         if not left:
             return worker.node, None
     raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
-
-
-def advised(same: SameName, request: Dict[str, Any]) -> Problem:
-    if loads_module(request):
-        return same
-    return Problem("%s, or load Celeriac's support module in it" % same)
-
-
-def listen_alone(control: Control, node: str, request: Dict[str, Any], seconds: float) -> bool:
-    """Waits; whether it was heard. Raises Problem if another one of its name was: all that was
-    asked by the name, the other one may have answered."""
-    try:
-        return listen(control, node, request, seconds)
-    except SameName as same:
-        raise advised(same, request) from None
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
@@ -221,9 +204,13 @@ class Drain:
                 empty = 0
 
     def pause(self, node: str, seconds: float) -> bool:
-        """Whether what it answered before and after counts. Raises Problem if a name is shared."""
+        """Waits. Returns whether the worker was heard, so that an empty look counts.
+
+        Raises SameName.
+        """
         if not self.by_run:
-            return listen_alone(self.control, node, self.request, max(POLL_SECONDS, seconds))
+            pause = max(POLL_SECONDS, seconds)
+            return listen(self.control, node, self.request, pause, cancelled=True)
         # Workers of its name without the module log each question as an error.
         time.sleep(max(NOTE_SECONDS if self.shared else POLL_SECONDS, seconds))
         return True
@@ -242,7 +229,8 @@ class Drain:
             tasks = []  # some are another worker's
         before = {task["id"] for task in self.tasks}
         now = {task["id"] for task in tasks}
-        if count < self.count or before - now:
+        # By its run, the tasks may be another worker's.
+        if count < self.count or (not self.by_run and before - now):
             self.progressed = self.answered
         self.count, self.tasks = count, tasks
         self.most = max(self.most, count)

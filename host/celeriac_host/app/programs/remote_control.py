@@ -25,6 +25,8 @@ LONGEST_ERROR = 300
 # A command of the support module.
 CONSUMERS = "celeriac_consumers"
 SUPPORT = "celeriac_support"
+# More than any worker holds.
+MOST_TASKS = 1_000_000
 
 
 class Worker(NamedTuple):
@@ -50,11 +52,13 @@ class Run(NamedTuple):
 class SameName(Problem):
     """Several workers have this node name: a command to one reaches all."""
 
-    def __init__(self, node: str, count: int) -> None:
-        super().__init__(
-            "%d workers share the node name %s; start each with its own --hostname (-n)"
-            % (count, node)
-        )
+    def __init__(
+        self, node: str, count: int, request: Dict[str, Any], cancelled: bool = False
+    ) -> None:
+        told = "%d workers share the node name %s; start each with its own --hostname (-n)"
+        advice = "" if loads_module(request) else ", or load Celeriac's support module in it"
+        harm = "; all of them were told to stop consuming: restart the others" if cancelled else ""
+        super().__init__(told % (count, node) + advice + harm)
         self.node = node
         self.count = count
 
@@ -77,7 +81,8 @@ def _run(said: Dict[str, Any]) -> Run:
     return Run(
         [str(queue) for queue in said["queues"]],
         polls if isinstance(polls, bool) else None,
-        count if isinstance(count, int) else None,
+        # Any worker of the broker may answer.
+        count if type(count) is int and 0 <= count <= MOST_TASKS else None,
     )
 
 
@@ -211,15 +216,21 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
             % ("only these workers do: " + others if others else "no worker does")
         )
     if len(ours) > 1 or nodes.count(ours[0]) > 1:
-        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
+        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])), request)
     return Worker(ours[0], control.queues(ours[0]))
 
 
-def listen(control: Control, node: str, request: Dict[str, Any], seconds: float) -> bool:
-    """Waits; whether this worker was heard in that time. Raises SameName.
+def listen(
+    control: Control,
+    node: str,
+    request: Dict[str, Any],
+    seconds: float,
+    cancelled: bool = False,
+) -> bool:
+    """Waits. Returns whether this worker was heard in that time. Raises SameName.
 
     The first to answer by a name may be another worker, and ours may be late: but an answer to
-    `stats` has its pid.
+    `stats` has its pid. `cancelled`: its consumers were cancelled by this name.
     """
     end = time.monotonic() + seconds
     try:
@@ -230,7 +241,7 @@ def listen(control: Control, node: str, request: Dict[str, Any], seconds: float)
     pids = [pid for pid in told if pid is not None]
     others = [pid for pid in pids if pid != request["mainPid"] and pid not in request["children"]]
     if others or len(pids) > 1:
-        raise SameName(node, max(2, len(pids)))
+        raise SameName(node, max(2, len(pids)), request, cancelled)
     time.sleep(max(0.0, end - time.monotonic()))
     return bool(pids)
 
