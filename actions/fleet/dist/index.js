@@ -21998,7 +21998,7 @@ const hostInputs = {
         fallback: 'root',
     }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
     agent: choiceInput({
-        description: 'The program on the server that does the work. `streamed`: sent by each run, as root. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+        description: 'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
         fallback: 'streamed',
     }, ['streamed', 'installed']),
     'ssh-key': secretInput({
