@@ -7,6 +7,7 @@ import type { SshTarget } from '../../src/adapters/ssh/ssh-target.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
 import { hostRefusal } from '../lib/refusals.ts';
 import { countLogins, watchLogins } from './lib/logins.ts';
+import { Terminal } from './lib/terminal.ts';
 
 let bastion: Machine;
 let server: Machine;
@@ -55,6 +56,30 @@ test('the agent works through a jump host, with one login to each', async () => 
     const { host } = await agent.look({ host: {} });
     expect(host.os.id).toBe('debian');
     expect(agent.traffic.handshakes).toBe(2);
+  });
+  expect(logins).toMatchObject({ accepted: 1, failed: 0 });
+});
+
+test('the terminal finds host and jump host in the configuration of ssh', async () => {
+  using terminal = new Terminal({
+    config: [
+      'Host hop',
+      `  HostName ${bastion.host}`,
+      `  Port ${bastion.sshPort}`,
+      '  User deploy',
+      'Host shop',
+      `  HostName ${target.host}`,
+      `  Port ${target.port}`,
+      '  User root',
+      '  ProxyJump hop',
+    ],
+    key: server.key,
+    knownHosts: target.knownHosts,
+  });
+  const { logins } = await countLogins(server, 'root', async () => {
+    const { code, err, out } = await terminal.run(['releases', '--host', 'shop', '--json']);
+    expect(code, err).toBe(0);
+    expect(JSON.parse(out)).toEqual([]);
   });
   expect(logins).toMatchObject({ accepted: 1, failed: 0 });
 });

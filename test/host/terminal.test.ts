@@ -1,16 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { Terminal } from './lib/terminal.ts';
 import { shell, UNIT, UNIT_PATH } from './lib/worker.ts';
 
-/** A person at a terminal, with a home of their own; from the sources, as people type it. */
-
-const main = join(import.meta.dirname, '../../cli/main.ts');
-const home = mkdtempSync(join(tmpdir(), 'celeriac-terminal-'));
 let machine: Machine;
+let terminal: Terminal;
 /** The unit before Celeriac. */
 let original: string;
 let agentPid = 0;
@@ -18,100 +15,50 @@ let agentPid = 0;
 beforeAll(async () => {
   machine = await startMachine({ name: 'terminal', state: 'healthy' });
   original = await machine.readFile(UNIT_PATH);
-  const ssh = join(home, '.ssh');
-  mkdirSync(ssh, { mode: 0o700 });
-  writeFileSync(join(ssh, 'key'), machine.key);
-  chmodSync(join(ssh, 'key'), 0o600);
-  writeFileSync(join(ssh, 'pins'), machine.knownHosts);
+  terminal = new Terminal({
+    config: ['Host prod', `  HostName ${machine.host}`, `  Port ${machine.sshPort}`, '  User root'],
+    key: machine.key,
+    knownHosts: machine.knownHosts,
+  });
   // As HashKnownHosts keeps them.
-  expect(spawnSync('ssh-keygen', ['-q', '-H', '-f', join(ssh, 'pins')]).status).toBe(0);
-  writeFileSync(
-    join(ssh, 'config'),
-    [
-      'Host prod',
-      `  HostName ${machine.host}`,
-      `  Port ${machine.sshPort}`,
-      '  User root',
-      'Host *',
-      '  UserKnownHostsFile ~/.ssh/pins',
-      '  Include keys',
-      '',
-    ].join('\n'),
-  );
-  writeFileSync(join(ssh, 'keys'), 'IdentityFile ~/.ssh/key\n');
+  expect(spawnSync('ssh-keygen', ['-q', '-H', '-f', join(terminal.ssh, 'pins')]).status).toBe(0);
 });
 
 afterAll(async () => {
   if (agentPid > 0) process.kill(agentPid);
-  rmSync(home, { recursive: true, force: true });
+  terminal?.[Symbol.dispose]();
   await machine?.stop();
 });
-
-interface Said {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** `onLine` may interrupt it. */
-function celeriac(
-  words: readonly string[],
-  {
-    env = {},
-    onLine = () => {},
-  }: {
-    readonly env?: Readonly<Record<string, string>>;
-    readonly onLine?: (text: string, interrupt: () => void) => void;
-  } = {},
-): Promise<Said> {
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON', main, ...words],
-    { cwd: home, env: { ...process.env, HOME: home, SSH_AUTH_SOCK: '', ...env } },
-  );
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err += text;
-    onLine(text, () => child.kill('SIGINT'));
-  });
-  return new Promise((resolve) => {
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
 
 const worker = ['--host', 'prod', '--concurrency', '1', '--longest-task', '60s'];
 const gate = ['--database', 'none', '--gate-timeout', '2m'];
 
 test('a dry run shows the plan of the action, and changes nothing', async () => {
-  const { code, out, err } = await celeriac(['deploy', ...worker, '--dry-run']);
+  const { code, out, err } = await terminal.run(['deploy', ...worker, '--dry-run']);
   expect(code, err).toBe(3);
   expect(out).toContain('operations, in this order');
   expect(await machine.readFile(UNIT_PATH)).toBe(original);
 });
 
 test('deploy leaves a release that awaits its verdict, and says what comes next', async () => {
-  const { code, out, err } = await celeriac(['deploy', ...worker]);
+  const { code, out, err } = await terminal.run(['deploy', ...worker]);
   expect(code, err).toBe(0);
   expect(out).toContain('It awaits its verdict');
   expect(err).toContain(
     'next: celeriac verify --host prod --unit celery-worker.service, which confirms the release',
   );
-  const next = await celeriac(['verify', '--host', 'prod', ...gate, '--json']);
+  const next = await terminal.run(['verify', '--host', 'prod', ...gate, '--json']);
   expect(next.code, next.err).toBe(0);
   expect(JSON.parse(next.out)).toMatchObject({ host: 'prod', verdict: { conclusion: 'healthy' } });
 });
 
 test('rollback needs the host alone', async () => {
-  const { code, out, err } = await celeriac(['rollback', '--host', 'prod']);
+  const { code, out, err } = await terminal.run(['rollback', '--host', 'prod']);
   expect(code, err).toBe(0);
   expect(out).toContain('Undone: release 1');
   expect(await machine.readFile(UNIT_PATH)).toBe(original);
   expect(await shell(machine, `systemctl is-active ${UNIT}`)).toBe('active');
-  const again = await celeriac(['rollback', '--host', 'prod']);
+  const again = await terminal.run(['rollback', '--host', 'prod']);
   expect(again.code).toBe(2);
   expect(again.err).toContain('nothing was released on this host');
 });
@@ -120,7 +67,7 @@ test('deploy --verify goes back when the gate fails', { tags: ['nightly'] }, asy
   const failing = ['--gate', 'task', '--gate-task', 'tasks.process_job'];
   const args = ['--gate-args', '[null, 0, 0, "error"]'];
   const words = ['deploy', ...worker, '--verify', ...gate, ...failing, ...args, '--json'];
-  const { code, out, err } = await celeriac(words);
+  const { code, out, err } = await terminal.run(words);
   expect(code, err).toBe(5);
   const document = JSON.parse(out);
   expect(document).toMatchObject({ command: 'deploy', exitCode: 5, outputs: { healthy: 'false' } });
@@ -130,24 +77,24 @@ test('deploy --verify goes back when the gate fails', { tags: ['nightly'] }, asy
 });
 
 test('doctor tells what is wrong, with an ssh-agent, and changes nothing', async () => {
-  const socket = join(home, 'agent');
+  const socket = join(terminal.home, 'agent');
   const started = spawnSync('ssh-agent', ['-s', '-a', socket], { encoding: 'utf8' });
   agentPid = Number(/SSH_AGENT_PID=(\d+)/.exec(started.stdout)?.[1]);
   const env = { ...process.env, SSH_AUTH_SOCK: socket };
-  expect(spawnSync('ssh-add', ['-q', join(home, '.ssh', 'key')], { env }).status).toBe(0);
+  expect(spawnSync('ssh-add', ['-q', join(terminal.ssh, 'key')], { env }).status).toBe(0);
   // Only the agent has the key now.
-  writeFileSync(join(home, '.ssh', 'keys'), '');
-  rmSync(join(home, '.ssh', 'key'));
+  writeFileSync(join(terminal.ssh, 'keys'), '');
+  rmSync(join(terminal.ssh, 'key'));
   const before = await shell(machine, 'ls -R /var/lib/celeriac | sha256sum');
   const words = ['doctor', '--host', 'prod', '--database', 'none'];
-  const { code, out, err } = await celeriac(words, { env: { SSH_AUTH_SOCK: socket } });
+  const { code, out, err } = await terminal.run(words, { env: { SSH_AUTH_SOCK: socket } });
   expect([0, 3], err).toContain(code);
   expect(out).toContain(`${UNIT} on prod`);
   expect(await shell(machine, 'ls -R /var/lib/celeriac | sha256sum')).toBe(before);
   const broken = original.replace(/^(ExecStart=.* worker)/m, '$1 --purge');
   await machine.writeFile(UNIT_PATH, broken);
   await shell(machine, 'systemctl daemon-reload');
-  const found = await celeriac(words, { env: { SSH_AUTH_SOCK: socket } });
+  const found = await terminal.run(words, { env: { SSH_AUTH_SOCK: socket } });
   expect(found.code, found.err).toBe(3);
   expect(found.out).toMatch(/^✗ .*purge/im);
   expect(await machine.readFile(UNIT_PATH)).toBe(broken);
@@ -156,9 +103,9 @@ test('doctor tells what is wrong, with an ssh-agent, and changes nothing', async
 });
 
 test('Ctrl+C says what continues on the host, which ends it', async () => {
-  const env = { SSH_AUTH_SOCK: join(home, 'agent') };
+  const env = { SSH_AUTH_SOCK: join(terminal.home, 'agent') };
   let done = false;
-  const { code, err } = await celeriac(['deploy', ...worker], {
+  const { code, err } = await terminal.run(['deploy', ...worker], {
     env,
     onLine: (text, interrupt) => {
       if (done || !/^ {2}done:/m.test(text)) return;
@@ -175,7 +122,7 @@ test('Ctrl+C says what continues on the host, which ends it', async () => {
       interval: 1000,
     })
     .toContain('ended');
-  const back = await celeriac(['rollback', '--host', 'prod'], { env });
+  const back = await terminal.run(['rollback', '--host', 'prod'], { env });
   expect(back.code, back.err).toBe(0);
   expect(await machine.readFile(UNIT_PATH)).toBe(original);
 });
