@@ -10,7 +10,15 @@ from typing import Any, Callable, Dict, List
 import pytest
 from celeriac_host.code import environments
 from celeriac_host.operations import make_swap
-from celeriac_host.state import guard_timer, ledger, lock_file, sweeping
+from celeriac_host.state import (
+    guard_timer,
+    ledger,
+    lock_file,
+    notices,
+    sampler_timer,
+    sweeping,
+    version,
+)
 from celeriac_host.state.journal import Journal, remembered, transactions_folder
 from celeriac_host.store import resets
 from celeriac_host.system import files, limits, own_program
@@ -26,7 +34,6 @@ ANSWERS: Answers = {
     ("systemctl",): (0, ""),
 }
 
-# What is written → a writer of it, and a reader whose answer is the old or the new one.
 Case = Callable[[Host, Path], None]
 
 
@@ -70,6 +77,19 @@ def guarded(host: Host, places: Path) -> None:
     guard.arm(host)
 
 
+def sampled(host: Host, places: Path) -> None:
+    sampler_timer.start(host, UNIT, [])
+
+
+def marked(host: Host, places: Path) -> None:
+    Path(host.state, version.NAME).unlink()
+    version.claim(host.state)
+
+
+def noticed(host: Host, places: Path) -> None:
+    notices.remember(host.state, UNIT, ["concurrency is 5 on one CPU"])
+
+
 def held(host: Host, places: Path) -> None:
     limits.hold(UNIT, host)
 
@@ -82,6 +102,7 @@ def compacted(host: Host, places: Path) -> None:
     ledger.judge(host.state, UNIT, [IDENT], "confirmed", "anna", "verified")
 
 
+# What is written → a writer of it.
 WRITERS: Dict[str, Case] = {
     "awaiting": new_wait,
     "awaiting, one less": one_less,
@@ -90,6 +111,9 @@ WRITERS: Dict[str, Case] = {
     "resets": counted,
     "a backup": backed_up,
     "the guard and its program": guarded,
+    "the sampler and its units": sampled,
+    "the version of the state": marked,
+    "what was told": noticed,
     "the limits of a running worker": held,
     "a file of an operation": written,
     "the ledger, compacted": compacted,
@@ -149,6 +173,34 @@ def test_an_interrupted_writer_leaves_nothing_after_the_next_sweep(
     before = tree(places)
     sweeping.sweep(host.state)
     assert tree(places) == before
+
+
+# Each module that writes files → by which of these it is covered, or why its files need no sweep.
+COVERED = {
+    "code/environments.py": "dependencies",
+    "code/sources.py": "a folder like that of `dependencies`",
+    "operations/install_agent.py": "a file of an operation",
+    "operations/install_sudoers.py": "a file of an operation",
+    "state/aside.py": "a file of an operation",
+    "state/journal.py": "a backup",
+    "state/ledger.py": "the ledger, compacted",
+    "state/notices.py": "what was told",
+    "state/sampler_timer.py": "the sampler and its units",
+    "state/sampling.py": "the sampler and its units",
+    "state/textfile.py": "written each minute, swept by its writer and its removal",
+    "state/version.py": "the version of the state",
+    "store/resets.py": "resets",
+    "system/limits.py": "the limits of a running worker",
+    "transaction/control.py": "the plan: in the folder of a transaction",
+    "transaction/guard.py": "the guard and its program",
+    "transaction/program.py": "the guard and its program",
+}
+
+
+def test_every_writer_of_files_is_covered() -> None:
+    package = Path(sweeping.__file__).parents[1]
+    texts = {str(path.relative_to(package)): path.read_text() for path in package.rglob("*.py")}
+    assert sorted(COVERED) == sorted(name for name in texts if "files.write(" in texts[name])
 
 
 def test_an_interrupted_begin_leaves_nothing_and_is_never_a_transaction(

@@ -16,3 +16,9 @@ def link() -> str:
 
 def is_armed() -> bool:
     return os.path.lexists(link())
+
+
+def unit_paths() -> tuple[str, str]:
+    """The service, the timer."""
+    service, timer = (f"{NAME}.{kind}" for kind in ("service", "timer"))
+    return os.path.join(FOLDER, service), os.path.join(FOLDER, timer)

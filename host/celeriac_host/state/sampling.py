@@ -24,6 +24,7 @@ MAYBE_COUNTS = ("rateLimitMax", "errorRateMax")
 FOLDER = "sampled"
 RECORD = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
 SEEN = ".seen"
+NEW = ".new"
 SEEN_LIMIT_BYTES = 64 * 1024
 
 
@@ -102,8 +103,9 @@ def want(
 def forget(state: str, unit: str) -> None:
     """The samples that it has stay. Raises OSError."""
     files.remove(_path(state, unit + ".json"))
-    with suppress(FileNotFoundError):
-        os.unlink(_path(state, unit + SEEN))
+    for name in (unit + SEEN, unit + SEEN + NEW):
+        with suppress(FileNotFoundError):
+            os.unlink(_path(state, name))
 
 
 def seen(state: str, unit: str) -> dict[str, Any]:
@@ -115,10 +117,10 @@ def see(state: str, unit: str, what: dict[str, Any]) -> None:
     """Not durable: losing it costs one sample its differences. Raises OSError."""
     where = _path(state, unit + SEEN)
     # One sampler runs at a time, so the name is its own.
-    handle = os.open(where + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    handle = os.open(where + NEW, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         json.dump(what, file)
-    os.rename(where + ".new", where)
+    os.rename(where + NEW, where)
 
 
 def _path(state: str, name: str) -> str:

@@ -2,8 +2,8 @@
 
 Ours is what has a name that only Celeriac gives (the temporary file of a path that it writes) and
 belongs to root. The paths are those in its own folders, of the transactions on record, and of the
-guard's units. The caller holds the host's lock: so nobody else writes, and whatever process has
-the number of a writer now is not that writer.
+units of the guard and the sampler. The caller holds the host's lock: so nobody else writes, and
+whatever process has the number of a writer now is not that writer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import stat
 from contextlib import suppress
 from typing import Any, Callable, Iterator
 
-from celeriac_host.state import guard_timer
+from celeriac_host.state import guard_timer, sampler_timer, sampling
 from celeriac_host.state.journal import (
     BACKUPS,
     named,
@@ -69,7 +69,8 @@ def _temporary(state: str) -> Iterator[str]:
 
 
 def _own_folders(state: str) -> Iterator[str]:
-    for name in ("", "awaiting", "dependencies", "backups", "incoming", "running"):
+    names = ("", "awaiting", "dependencies", "backups", "incoming", "running", sampling.FOLDER)
+    for name in names:
         yield os.path.join(state, name)
     for ident in named(state):
         folder = os.path.join(transactions_folder(state), ident)
@@ -77,11 +78,8 @@ def _own_folders(state: str) -> Iterator[str]:
 
 
 def _written_paths(state: str) -> set[str]:
-    """What transactions write outside, and the guard."""
-    found = {
-        os.path.join(guard_timer.FOLDER, f"{guard_timer.NAME}.{kind}")
-        for kind in ("service", "timer")
-    }
+    """What transactions write outside, and the units of the guard and the sampler."""
+    found = {*guard_timer.unit_paths(), *sampler_timer.unit_paths()}
     for operation in _operations(state):
         if _is_path(operation.get("path")):
             found.add(operation["path"])

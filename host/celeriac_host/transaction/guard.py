@@ -64,16 +64,18 @@ def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
     compiled = program.compiled_path(host.state)
     had_compiled = os.path.lexists(compiled)
     try:
-        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}
+        before = {
+            path: files.find(path) for path in (program.path(host.state), *guard_timer.unit_paths())
+        }
         missing = files.missing_folders(os.path.dirname(guard_timer.link()))
         program.install(host.state)
         command = " ".join(program.command(host.state, ["guard"]))
-        for path, text in zip(_unit_paths(), (SERVICE % command, TIMER)):
+        for path, text in zip(guard_timer.unit_paths(), (SERVICE % command, TIMER)):
             _put(path, text)
         link = guard_timer.link()
         os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
         if not os.path.lexists(link):
-            os.symlink(os.path.join(guard_timer.FOLDER, f"{guard_timer.NAME}.timer"), link)
+            os.symlink(guard_timer.unit_paths()[1], link)
             files.sync_folder(os.path.dirname(link))
         # No daemon-reload: it would also load changes of others that may not be ready.
         units.control(host, "start", "--", f"{guard_timer.NAME}.timer")
@@ -109,12 +111,6 @@ def is_needed(host: System) -> bool:
 def overdue(waiting: dict[str, Any]) -> str:
     """Why a release that was not confirmed in time is rolled back."""
     return f"not confirmed within {duration(float(waiting['withinSeconds']))}"
-
-
-def _unit_paths() -> tuple[str, str]:
-    """The service, the timer."""
-    service, timer = (f"{guard_timer.NAME}.{kind}" for kind in ("service", "timer"))
-    return os.path.join(guard_timer.FOLDER, service), os.path.join(guard_timer.FOLDER, timer)
 
 
 def _put_back(before: dict[str, files.Found | None]) -> None:

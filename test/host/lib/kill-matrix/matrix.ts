@@ -178,9 +178,7 @@ export class KillMatrix {
     const journal = this.#isOfAgent(each) ? '' : await readJournal(machine);
     const ending = judge(each, this.#deploy.ends, found, journal);
     if (found.unit.ActiveState === 'active') await completeJob(machine);
-    // A plan that was never whole is no transaction: there is nothing to tell.
-    const never = each.op.endsWith('/plan.json') && each.phase !== 'renamed';
-    if (!never) await this.#requireTold(ending, runnerStays(each.fault));
+    if (!this.#isBeforePlan(each)) await this.#requireTold(ending, runnerStays(each.fault));
     if (told === 'undo-failed') throw new Error('whole, and the run was told otherwise');
     return { ending, told };
   }
@@ -188,6 +186,13 @@ export class KillMatrix {
   /** Whether the agent writes it, before the work begins. */
   #isOfAgent({ op }: Case): boolean {
     return this.#deploy.files.some(({ path, by }) => path === op && by === 'agent');
+  }
+
+  /** Without a whole plan there is no transaction, so there is nothing to tell. */
+  #isBeforePlan({ op, phase, index }: Case): boolean {
+    const plan = this.#deploy.files.findIndex(({ path }) => path.endsWith('/plan.json'));
+    if (!this.#deploy.files.some(({ path }) => path === op) || index > plan) return false;
+    return index < plan || phase !== 'renamed';
   }
 
   /** Before the guard is armed, the next run tidies up. */
