@@ -185,6 +185,32 @@ describe('drain-worker', () => {
   });
 });
 
+describe.each(['threads', 'solo'])('a worker whose pool is %s', { tags: ['nightly'] }, (pool) => {
+  beforeAll(async () => {
+    await hand.machine.writeFile(UNIT_PATH, unitText(`-Q celery,links --pool=${pool}`));
+  });
+
+  afterAll(async () => {
+    await hand.machine.writeFile(UNIT_PATH, unitText('-Q celery,links'));
+  });
+
+  test('finishes its task before it is stopped, and the next worker takes the others', async () => {
+    const { jobs: held, letGo } = await holdJobs(hand.machine);
+    const jobs = [...held, makeJob(0), makeJob(0)];
+    await sendJobs(hand.machine, jobs);
+    await waitUntil('the first is begun', () => isStarted(jobs[0]?.id ?? ''));
+    const known = hand.notes.length;
+    const draining = hand.commit([guard, drain('wait', 120), stop, start]);
+    await Promise.race([draining, drainWaits(known)]);
+    expect(await isCompleted(jobs[0]?.id ?? '')).toBe(false);
+    await letGo();
+    const outcome = await draining;
+    console.log(hand.notes.slice(known), messages(outcome));
+    expect(statuses(outcome)).toEqual(['done', 'done', 'done', 'done']);
+    for (const { id } of jobs) await waitUntil('it is done', () => isCompleted(id));
+  });
+});
+
 describe('a worker without the support module, before Celery 5.7', () => {
   const fails: PlainOperation = {
     op: 'try-app',
