@@ -147,9 +147,10 @@ export class KillMatrix {
 
   async #makeReady(each: Case): Promise<Job> {
     const { op, fault } = each;
-    // A commit that was fetched stays, and so do the guard's units: to be fetched and written in
-    // earnest they need a host without them.
-    if (this.#dirty || op === 'fetch-commit' || this.#isOfAgent(each)) {
+    // A commit that was fetched stays, and so do the units of the guard and the sampler: to be
+    // fetched and written in earnest they need a host without them.
+    const stays = op === 'fetch-commit' || op.includes('/celeriac-sampler.');
+    if (this.#dirty || stays || this.#isOfAgent(each)) {
       // Whatever became of the host: another one where it can't be given back.
       await this.#machine.reset().catch(async () => {
         this.#machine = await startMachine(this.#options);
