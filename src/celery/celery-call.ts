@@ -3,6 +3,7 @@
  * Celery 4 and 5, before and after the word `worker`.
  */
 
+import { hasChildren } from '../model/pools.ts';
 import { wrapperOf } from './wrappers.ts';
 
 /** One option as written; the last one of the same name wins. */
@@ -193,7 +194,7 @@ export function findCeleryCall(
 /** The most children that the pool can have; `null` when only the host can tell. */
 export function poolSize(call: CeleryCall, cpus: number): number | null {
   const { pool, concurrency, autoscale } = call;
-  if (pool !== 'prefork' && pool !== 'processes') return 0;
+  if (!hasChildren(pool)) return 0;
   const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
   return /^\d+$/.test(written) ? Number(written) || cpus : null;
 }

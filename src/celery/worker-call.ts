@@ -1,4 +1,5 @@
 import type { UnitFact } from '../model/facts.ts';
+import { hasChildren } from '../model/pools.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
 import { atHome } from './shell-scene.ts';
@@ -45,7 +46,7 @@ function describeCall(
   isUnknown: (text: string) => boolean,
 ): WorkerCall {
   const directory = call.workingDirectory && atHome(call.workingDirectory, unit.variables?.HOME);
-  const forks = ['prefork', 'processes'].includes(call.pool);
+  const forks = hasChildren(call.pool);
   return {
     app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
     queues: describeQueues(call, isUnknown),

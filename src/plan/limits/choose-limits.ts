@@ -3,6 +3,7 @@ import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired, MemoryWish } from '../../config/deploy-worker-desired.ts';
 import type { FactAnswers, HostFact } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
+import { hasChildren, hasNoChildren } from '../../model/pools.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { stackUnit } from '../../systemd/unit-stack.ts';
 import { findStackLine, presentUnit, type UnitSource } from '../unit/unit-source.ts';
@@ -161,9 +162,7 @@ function childrenToBe(
   running: number,
 ): number | null {
   const beat = call.beat ? 1 : 0;
-  if (!['prefork', 'processes'].includes(call.pool)) {
-    return ['solo', 'threads', 'gevent', 'eventlet'].includes(call.pool) ? beat : null;
-  }
+  if (!hasChildren(call.pool)) return hasNoChildren(call.pool) ? beat : null;
   if (concurrency !== null) return concurrency + beat;
   const size = poolSize(call, cpus);
   if (size !== null) return size + beat;

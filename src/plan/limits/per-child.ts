@@ -2,9 +2,9 @@ import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
+import { hasNoChildren } from '../../model/pools.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
 import { formatBytes } from '../../report/quantities.ts';
-import { poolsWithoutChildren } from '../../systemd/rules/per-child.ts';
 import type { WorkerSize } from './worker-size.ts';
 
 /**
@@ -39,7 +39,7 @@ export function judgePerChild(
     ...(maxTasksPerChild === null ? [] : ['max-tasks-per-child']),
   ];
   const [name] = asked;
-  if (name !== undefined && poolsWithoutChildren.includes(call.pool)) {
+  if (name !== undefined && hasNoChildren(call.pool)) {
     throw new ConfigError(
       `input ${name}`,
       `\`${name}\` has no effect in the ${call.pool} pool of ${desired.unit}, which runs its tasks in the main process`,

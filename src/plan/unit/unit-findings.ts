@@ -4,6 +4,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { printSize } from '../../config/quantities.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
+import { hasChildren } from '../../model/pools.ts';
 import { rulePage, type UnitContext, type UnitFault } from '../../systemd/unit-rules.ts';
 import type { UnitStack } from '../../systemd/unit-stack.ts';
 
@@ -85,7 +86,7 @@ const describeFault = (
 
 export function describePool(line: WorkerLine, desired: DeployWorkerDesired): readonly Finding[] {
   const { pool } = line.call;
-  if (desired.concurrency === null || pool === 'prefork' || pool === 'processes') return [];
+  if (desired.concurrency === null || hasChildren(pool)) return [];
   return [
     {
       level: 'notice',

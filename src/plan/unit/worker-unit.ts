@@ -2,6 +2,7 @@ import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
+import { hasChildren, hasNoChildren } from '../../model/pools.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import type { UnitContext } from '../../systemd/unit-rules.ts';
 import {
@@ -164,8 +165,8 @@ function listProperties(
 export function countChildren(line: WorkerLine, cpus: number): number | null {
   const { pool, concurrency, autoscale, beat } = line.call;
   const scheduler = beat ? 1 : 0;
-  if (['solo', 'threads', 'gevent', 'eventlet'].includes(pool)) return scheduler;
-  if ((pool !== 'prefork' && pool !== 'processes') || autoscale !== null) return null;
+  if (hasNoChildren(pool)) return scheduler;
+  if (!hasChildren(pool) || autoscale !== null) return null;
   const children = concurrency === null || concurrency === '0' ? cpus : Number(concurrency);
   return Number.isInteger(children) ? children + scheduler : null;
 }

@@ -1,11 +1,9 @@
+import { hasNoChildren } from '../../model/pools.ts';
 import { MiB } from '../../model/units.ts';
 import { named, type UnitRule } from '../unit-rule.ts';
 
 /** No child of Celery is smaller: Python with Celery alone needs more. */
 export const smallestChildBytes = 16 * MiB;
-
-/** Pools that run their tasks in the main process. */
-export const poolsWithoutChildren: readonly string[] = ['solo', 'threads', 'gevent', 'eventlet'];
 
 /** Rules for the limits of a pool's children. */
 export const perChildRules: readonly UnitRule[] = [
@@ -24,7 +22,7 @@ export const perChildRules: readonly UnitRule[] = [
     },
     find: (_file, { worker, processes }) => {
       const limit = worker?.maxMemoryPerChild ?? null;
-      if (!worker || limit === null || poolsWithoutChildren.includes(worker.pool)) return [];
+      if (!worker || limit === null || hasNoChildren(worker.pool)) return [];
       const least = Math.max(processes?.baselineBytes ?? 0, smallestChildBytes);
       if (limit > least) return [];
       const seen = `${named(worker.entry)}, which is ${inMiB(limit)}; a child has at least ${inMiB(least)}`;
@@ -42,7 +40,7 @@ export const perChildRules: readonly UnitRule[] = [
       right: ['ExecStart=/usr/bin/celery -A app worker -P gevent', 'MemoryMax=800M'],
     },
     find: (_file, { worker }) => {
-      if (!worker || !poolsWithoutChildren.includes(worker.pool)) return [];
+      if (!worker || !hasNoChildren(worker.pool)) return [];
       return worker.maxMemoryPerChild === null && worker.maxTasksPerChild === null
         ? []
         : [{ entry: worker.entry, seen: named(worker.entry) }];
