@@ -600,9 +600,9 @@ export type VerifyValues = ValuesOf<typeof verifyInputs>;
 
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 export const actions = {
-  provision: provisionInputs,
+  provision: { ...provisionInputs, ...webhookInputs },
   'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
-  cleanup: cleanupInputs,
+  cleanup: { ...cleanupInputs, ...webhookInputs },
   verify: { ...verifyInputs, ...webhookInputs },
 } as const;
 

@@ -1,7 +1,6 @@
 import type { ActionName } from './action-inputs.ts';
 import { manifests } from './action-manifests.ts';
 import type { Inputs } from './input.ts';
-import { webhookInputs } from './webhook-inputs.ts';
 
 /** A step of the whole pipeline: one of the actions, with inputs of the same names. */
 export interface PipelineStep {
@@ -91,8 +90,7 @@ function withoutSoak<Value>(of: Readonly<Record<string, Value>>): Readonly<Recor
 /** What a roll-back needs to know, and whom to tell if it fails. */
 function hostValues(): Readonly<Record<string, string>> {
   const names = Object.keys(manifests.provision.inputs).filter((name) => !name.startsWith('swap'));
-  const own = ['unit', ...Object.keys(webhookInputs)];
-  return Object.fromEntries([...names, ...own].map((name) => [name, `inputs.${name}`]));
+  return Object.fromEntries([...names, 'unit'].map((name) => [name, `inputs.${name}`]));
 }
 
 function outputsOf(id: string, action: ActionName): Record<string, readonly [string, string]> {

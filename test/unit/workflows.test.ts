@@ -73,6 +73,24 @@ it('has a roll-back and a soak wait on the host for a deploy that takes long', (
   for (const file of ['rollback.yml', 'soak.yml']) expect(read(file)).toMatch(/lock-timeout: 25m/);
 });
 
+it('tells the webhook of each step that changes or judges a host, by the clock or not', () => {
+  interface Step {
+    readonly uses?: string;
+    readonly with?: Readonly<Record<string, string>>;
+  }
+  const steps = writers
+    // It looks, and its summary is what people want of it.
+    .filter((file) => file !== 'doctor.yml')
+    .flatMap((file) => {
+      const { jobs } = parse(read(file)) as { jobs: Record<string, { steps: readonly Step[] }> };
+      return Object.values(jobs).flatMap((job) => job.steps);
+    })
+    .filter(({ uses = '' }) => actions[uses]?.inputs?.webhook !== undefined);
+  expect(steps.length).toBeGreaterThan(6);
+  const silent = steps.filter((each) => each.with?.webhook !== '${{ secrets.CELERIAC_WEBHOOK }}');
+  expect(silent).toEqual([]);
+});
+
 it('confirms a release by checks, whatever the fleet file says', () => {
   const whole = parse(readFileSync(join(root, 'action.yml'), 'utf8')) as {
     readonly inputs: object;
