@@ -1,4 +1,5 @@
 import type { FleetValues } from '../config/fleet-file.ts';
+import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { Agent } from '../ports/agent.ts';
 import { renderFailure } from '../report/failure.ts';
@@ -8,7 +9,6 @@ import { verifyOver, verifyWorker } from '../use-case/verify-worker.ts';
 import type { CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import type { GivenFlags } from './flags.ts';
-import { wishes } from './gate-flags.ts';
 import type { RunDocument } from './run-document.ts';
 import type { TerminalAction } from './terminal-action.ts';
 import { prepareRun } from './work.ts';
@@ -27,9 +27,15 @@ export const prepareGate = (
   fleet: FleetValues,
   document: RunDocument | undefined,
 ): Gate => {
-  const others = new Map([...fleet].filter(([name]) => !wishes.has(name)));
+  const others = new Map([...fleet].filter(([name]) => !wishesOfDeploy.has(name)));
   const set = { mode: 'checks', confirm: 'true' };
-  const work = { command: 'deploy', action: 'verify', fleet: others, set, ignore: wishes } as const;
+  const work = {
+    command: 'deploy',
+    action: 'verify',
+    fleet: others,
+    set,
+    ignore: wishesOfDeploy,
+  } as const;
   return prepareRun(flags, tools, work, document);
 };
 
