@@ -32,8 +32,8 @@ import { releaseInputs } from './release-inputs.ts';
 import { deployFailureInputs, journalInputs, soakHours, soakInputs } from './soak-inputs.ts';
 import { webhookInputs } from './webhook-inputs.ts';
 
-/** Inputs of every action: where the host is and how to log in. */
-export const hostInputs = {
+/** Where the host is, and how to log in. */
+export const loginInputs = {
   host: patternInput(
     { description: 'Host name or IP address of the server.' },
     'a host name, an IPv4 or an IPv6 address',
@@ -83,6 +83,11 @@ export const hostInputs = {
     description: 'Timeout of one connection attempt.',
     fallback: '20s',
   }),
+} as const;
+
+/** Inputs of every action. */
+export const hostInputs = {
+  ...loginInputs,
   'lock-timeout': durationInput({
     description: 'How long to wait for another run that is working on the host.',
     fallback: '10m',

@@ -126,7 +126,7 @@ describe('the npm package', () => {
       const { version, repository } = packageJson;
       const home = repository.replace('github:', 'https://github.com/');
       const address = `${home}/releases/download/v${version}/${basename(tarball)}`;
-      const given = [...text.matchAll(/\bnpx (\S+)/g)].map(([, what]) => what);
+      const given = [...text.matchAll(/\bnpx (\S+)/g)].map(([, what = '']) => what);
       const allowed: readonly string[] = [address, `./${basename(tarball)}`];
       expect(given).toContain(address);
       // A mere name would be whatever the registry has under it.
