@@ -55,6 +55,22 @@ describe('errors of a TypeScript module', () => {
     ]);
   });
 
+  it('mean by a name what it stands for in their own block', () => {
+    const source = `
+      function check(names: readonly string[]) {
+        if (names.length > 9) {
+          const problem = 'too many names at once';
+          throw new ConfigError('input a', problem, 'at most nine names');
+        }
+        const problem = 'no name at all';
+        throw new ConfigError('input a', problem, 'one name or more');
+      }`;
+    expect(messagesOf('src/a.ts', source).map(({ text, next }) => [text, next])).toEqual([
+      ['too many names at once', 'expected: at most nine names'],
+      ['no name at all', 'expected: one name or more'],
+    ]);
+  });
+
   it('include what one part tells another', () => {
     const source = `
       const refusal = { problem: \`runs \${name} in the background\`, fix: 'run it in the foreground' };
