@@ -40,7 +40,7 @@ export const prepareGate = (
 };
 
 /**
- * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does. Where
+ * Deploys, verifies over a fresh connection, and rolls back if the gate fails: as the pipeline does. Where
  * the worker was not changed (jobs may have been repaired), a fresh connection would prove no more than the
  * one that is there.
  *
@@ -80,7 +80,7 @@ export async function deployAndVerify(
   }
 }
 
-/** During a long gate, the host goes back by its timer. */
+/** During a long gate, the host rolls back by its timer. */
 async function isUndone(agent: Agent, transaction: string): Promise<boolean> {
   const { transactions } = await agent.look({ transactions: {} });
   return transactions.some(({ id, state }) => id === transaction && state === 'undone');

@@ -138,14 +138,14 @@ describe('the job of a host of a fleet', () => {
       'known-hosts': '${{ inputs.known-hosts }}',
       'fleet-file': '${{ inputs.fleet-file }}',
     });
-    for (const name of ['Deploy', 'Take back']) {
+    for (const name of ['Deploy', 'Roll back']) {
       const given = runs.steps[indexOf(name)]?.with;
       expect(given?.['known-hosts']).toBe('${{ steps.start.outputs.known-hosts }}');
     }
   });
 
   it('tells the webhook what each of its steps tells', () => {
-    for (const name of ['Deploy', 'Take back']) {
+    for (const name of ['Deploy', 'Roll back']) {
       expect(runs.steps[indexOf(name)]?.with).toMatchObject({
         webhook: '${{ inputs.webhook }}',
         'webhook-when': '${{ inputs.webhook-when }}',
@@ -160,7 +160,7 @@ describe('the job of a host of a fleet', () => {
   });
 
   it('takes a host back for real, whatever the fleet file says, but beneath no other release', () => {
-    expect(runs.steps[indexOf('Take back')]?.with).toMatchObject({
+    expect(runs.steps[indexOf('Roll back')]?.with).toMatchObject({
       'dry-run': 'false',
       'roll-back': 'newest:${{ inputs.roll-back }}',
     });
@@ -171,7 +171,7 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[before]).not.toHaveProperty('if');
     expect(runs.steps[indexOf('Start')]).not.toHaveProperty('if');
     expect(before).toBeLessThan(indexOf('Deploy'));
-    expect(before).toBeLessThan(indexOf('Take back'));
+    expect(before).toBeLessThan(indexOf('Roll back'));
   });
 });
 

@@ -37,7 +37,7 @@ on:
 permissions: {}
 
 jobs:
-  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; and back if they fail.
+  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a roll-back if they fail.
   deploy:
     name: Deploy
     if: github.event_name != 'schedule'
