@@ -74,7 +74,7 @@ export async function deployAndVerify(
     } catch (refusal) {
       if (!(refusal instanceof ConfigError)) throw refusal;
       if (!(await isUndone(agent, transaction))) throw cannotGoBack(refusal, transaction);
-      run.note(`transaction ${transaction} is undone already; nothing is left to roll back`);
+      run.note(`transaction ${transaction} is already undone; nothing is left to roll back`);
     }
     return exitCodes.back;
   }
