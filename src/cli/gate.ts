@@ -92,7 +92,7 @@ const cannotGoBack = (cause: ConfigError, transaction: string): HostError =>
     `the release could not be rolled back: ${cause.message}`,
     {
       step: `undo transaction ${transaction}`,
-      next: '`celeriac releases` and `celeriac status` show what runs now.',
+      next: '`celeriac releases` and `celeriac status` show what runs now',
     },
     { cause },
   );

@@ -551,7 +551,7 @@ export const verifyInputs = {
   ),
   checks: yamlInput({
     description:
-      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
     fallback: '',
   }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
