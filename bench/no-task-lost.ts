@@ -16,7 +16,7 @@ import { readOptions } from './options.ts';
 /*
  * Numbered tasks, half of them acknowledged early and half late, flow through a worker that is
  * deployed again and again. Of six deploys, two succeed, one fails at import, one at the gate, one is
- * put back by the host because nobody confirms it, and one on request. Tasks are sent until all
+ * rolled back by the host because nobody confirms it, and one on request. Tasks are sent until all
  * deploys are over, and at least as many as asked for.
  * `npm run bench:no-task-lost -- --tasks 2000 --deploys 20 --pace 8`
  */

@@ -33,7 +33,7 @@ const root = path.join(import.meta.dirname, '..');
  */
 export function packNpm(target: string): string {
   return inFolder(target, (stage) => {
-    const { name, version, description, license, repository, bin } = packageJson;
+    const { name, version, description, license, repository, bin, engines } = packageJson;
     const manifest = {
       name,
       version,
@@ -41,7 +41,7 @@ export function packNpm(target: string): string {
       license,
       repository,
       bin,
-      engines: { node: '>=20.17' },
+      engines,
     };
     writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
     cpSync(path.join(root, 'cli/dist'), path.join(stage, 'cli/dist'), { recursive: true });

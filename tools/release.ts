@@ -127,21 +127,25 @@ function dateChangelog(changelog: string, version: string, today: string): strin
 /** What tells of older versions, or makes up versions for a test. */
 const own = /^(CHANGELOG\.md$|test\/|tools\/)/;
 
-/** `owner/celeriac@v0.1.0`, `owner/celeriac/actions/verify@v0.1.0` and the like, wherever they are. */
+/** `owner/celeriac@v0.1.0`, `owner/celeriac/actions/verify@v0.1.0`, the package of a release: wherever they are. */
 function referencesOf(
   files: ReadonlyMap<string, string>,
   { present, version }: { present: string; version: string },
 ): Change[] {
   const { repository } = JSON.parse(fileOf(files, 'package.json')) as { repository: string };
   const home = escapePattern(repository.replace('github:', ''));
-  const reference = new RegExp(
-    `(${home}(?:/[\\w./-]+)?@v)${escapePattern(present)}(?![\\w.-]*\\d)`,
-    'g',
-  );
+  const old = escapePattern(present);
+  const references = [
+    `(?<=${home}(?:/[\\w./-]+)?@v)${old}(?![\\w.-]*\\d)`,
+    `(?<=${home}/releases/download/v)${old}(?=/)`,
+    // The file, also once it is downloaded.
+    `(?<=\\bceleriac-)${old}(?=\\.tgz\\b)`,
+  ].join('|');
   return [...files].flatMap(([path, text]) => {
-    const count = own.test(path) ? 0 : [...text.matchAll(reference)].length;
+    const pattern = new RegExp(references, 'g');
+    const count = own.test(path) ? 0 : [...text.matchAll(pattern)].length;
     const what = `${count} ${count === 1 ? 'reference' : 'references'} to v${version}`;
-    return count === 0 ? [] : [{ path, text: text.replace(reference, `$1${version}`), what }];
+    return count === 0 ? [] : [{ path, text: text.replace(pattern, version), what }];
   });
 }
 

@@ -367,7 +367,7 @@ def test_access_read_looks_and_changes_nothing(at: Hardened) -> None:
         (
             "acknowledge",
             {"notices": {"about": "deploy-worker of ssh.service", "messages": ["x"]}},
-            "transactions: deploy-worker of ssh.service is not about ",
+            "transactions: deploy-worker of ssh.service names none of the units",
         ),
         ("submit", {"request": {"kind": "shell"}}, "probes: "),
         ("submit", {"request": None}, "probes: "),

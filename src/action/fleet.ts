@@ -76,7 +76,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       reporter.output('known-hosts', pinsFor(inputs, host));
       if (inputs['roll-back']) {
         reporter.output('go', 'true');
-        reporter.info(`${host} is about to go back`);
+        reporter.info(`${host} is about to be rolled back`);
         keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
         return;
       }
@@ -119,12 +119,14 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       }
       for (const line of fleetLines(end.hosts)) reporter.info(line);
       const names = end.back.map(({ host }) => host).join(', ');
-      reporter.info(names === '' ? 'no other host goes back' : `go back, too: ${names}`);
+      reporter.info(
+        names === '' ? 'no other host is rolled back' : `are rolled back, too: ${names}`,
+      );
     },
 
     conclude(inputs, reporter) {
       const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
-      // Whoever cancels a run before it decides takes nothing back.
+      // Whoever cancels a run before it decides rolls nothing back.
       const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
       const hosts = isDecided ? endsWithout(end) : end.hosts;
       const { ok } = end;

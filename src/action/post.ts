@@ -45,7 +45,7 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
   reporter.summary(view.markdown);
   await reporter.flush();
   const news = { action: name, host: run.host, unit: unit ?? '', sentence: view.sentence };
-  await webhookOf(name)?.tell(
+  await webhookOf()?.tell(
     { ...news, run: run.holder, isProblem: true },
     givenSecrets(name),
     reporter,
@@ -56,9 +56,9 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
 }
 
 /** Its URL is a secret, so it is not in the fleet file. One that is not acceptable ended the action itself. */
-function webhookOf(name: ActionName): Webhook | null {
+function webhookOf(): Webhook | null {
   try {
-    return Webhook.of(name, given, new Map());
+    return Webhook.of(given, new Map());
   } catch {
     return null;
   }

@@ -63,9 +63,9 @@ export async function runAction<Name extends ActionName>(
     await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
   };
   try {
-    webhook = Webhook.of(name, given, fleet);
+    webhook = Webhook.of(given, fleet);
     fleet = readFleetValues(name);
-    webhook = Webhook.of(name, given, fleet);
+    webhook = Webhook.of(given, fleet);
     const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
     host = (inputs as unknown as HostValues).host;
     const run = new GithubRun(name, inputs, reporter, kept);

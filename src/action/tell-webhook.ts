@@ -1,5 +1,4 @@
 import { postWebhook } from '../adapters/webhook.ts';
-import { type ActionName, actions } from '../config/action-inputs.ts';
 import type { FleetValues } from '../config/fleet-file.ts';
 import { type Given, readInputs } from '../config/read-inputs.ts';
 import { webhookInputs } from '../config/webhook-inputs.ts';
@@ -25,8 +24,7 @@ export class Webhook {
    * @returns `null`: nobody wants to be told
    * @throws ConfigError for an address that is not acceptable
    */
-  static of(name: ActionName, given: Given, fleet: FleetValues): Webhook | null {
-    if (!Object.hasOwn(actions[name], 'webhook')) return null;
+  static of(given: Given, fleet: FleetValues): Webhook | null {
     const { webhook, 'webhook-when': when } = readInputs(webhookInputs, given, fleet);
     return webhook.url === null ? null : new Webhook(webhook.url, when === 'always');
   }

@@ -36,9 +36,9 @@ export class LocalConnection implements HostConnection {
       });
       child.once('error', (error) => {
         reject(
-          new HostError(`The agent could not be started: ${error.message}.`, {
+          new HostError(`the agent could not be started: ${error.message}`, {
             step,
-            next: 'Check that /bin/sh and python3 exist.',
+            next: 'check that /bin/sh and python3 exist',
           }),
         );
       });
@@ -49,9 +49,9 @@ export class LocalConnection implements HostConnection {
   onLost(): void {}
 
   lostError(step: string, reason: string): HostError {
-    return new HostError(`Lost the agent: ${reason}. Step: ${step}.`, {
+    return new HostError(`lost the agent: ${reason}. Step: ${step}.`, {
       step,
-      next: 'Run again.',
+      next: 'run again',
     });
   }
 

@@ -31,6 +31,6 @@ export function openDatabase(path: string, options: Options = {}): Database {
     return new DatabaseArm64(path, options);
   }
   throw new Error(
-    `SQLite is carried for Linux on x64 and arm64; this is ${process.platform} on ${process.arch}.`,
+    `SQLite requires Linux on x64 or arm64; this is ${process.platform} on ${process.arch}`,
   );
 }

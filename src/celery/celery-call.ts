@@ -223,7 +223,7 @@ function refusedShell(argv: readonly string[], at: number): CelerySearch {
 /** What to write instead of a shell script that cannot be read. */
 export const withoutShell =
   'the celery command itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-  'set variables in Environment= and the directory in WorkingDirectory=';
+  'set variables in Environment= and the folder in WorkingDirectory=';
 
 function refusedMulti(): CelerySearch {
   return refused(

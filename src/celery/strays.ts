@@ -39,7 +39,7 @@ export interface StrayWorkers {
    */
   readonly strays: readonly WorkerProcess[];
   /** All other Celery processes, with the reason why they are skipped. */
-  readonly leftAlone: readonly { readonly process: WorkerProcess; readonly reason: string }[];
+  readonly skipped: readonly { readonly process: WorkerProcess; readonly reason: string }[];
 }
 
 /**
@@ -49,19 +49,19 @@ export interface StrayWorkers {
 export function findStrays(workers: readonly WorkerProcess[], own: AppIdentity): StrayWorkers {
   const living = workers.filter(({ state }) => state !== 'Z' && state !== 'X');
   const strays: WorkerProcess[] = [];
-  const leftAlone: { process: WorkerProcess; reason: string }[] = [];
+  const skipped: { process: WorkerProcess; reason: string }[] = [];
   for (const process of living) {
     if (isInUnit(process.cgroup, own)) continue;
-    const reason = whyLeftAlone(process, own);
+    const reason = whySkipped(process, own);
     if (reason === null) strays.push(process);
-    else leftAlone.push({ process, reason });
+    else skipped.push({ process, reason });
   }
   const pids = new Set(strays.map(({ pid }) => pid));
   return {
     strays: strays
       .filter(({ parentPid }) => !pids.has(parentPid))
       .sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid),
-    leftAlone,
+    skipped,
   };
 }
 
@@ -91,24 +91,26 @@ export function endStrays(
 }
 
 /** One finding per reason, with its processes. */
-export function describeLeftAlone(found: StrayWorkers): readonly Finding[] {
+export function describeSkipped(found: StrayWorkers): readonly Finding[] {
   const byReason = new Map<string, WorkerProcess[]>();
-  for (const { process, reason } of found.leftAlone) {
+  for (const { process, reason } of found.skipped) {
     byReason.set(reason, [...(byReason.get(reason) ?? []), process]);
   }
   const reasons = [...byReason];
   const rest = reasons.slice(MOST_NAMED).flatMap(([, processes]) => processes);
   const more = found.strays.slice(MOST_STRAYS);
   return [
-    ...reasons.slice(0, MOST_NAMED).map(([reason, processes]) => skipped(processes, reason)),
-    ...(rest.length === 0 ? [] : [skipped(rest, 'for other reasons of this kind')]),
+    ...reasons.slice(0, MOST_NAMED).map(([reason, processes]) => skippedFor(processes, reason)),
+    ...(rest.length === 0 ? [] : [skippedFor(rest, 'for other reasons of this kind')]),
     ...(more.length === 0
       ? []
-      : [skipped(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`)]),
+      : [
+          skippedFor(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`),
+        ]),
   ];
 }
 
-const skipped = (processes: readonly WorkerProcess[], reason: string): Finding => ({
+const skippedFor = (processes: readonly WorkerProcess[], reason: string): Finding => ({
   level: 'notice',
   message: `skipped Celery ${processes.length === 1 ? 'process' : 'processes'} ${listPids(processes)}: ${reason}`,
 });
@@ -128,7 +130,7 @@ function isInUnit(cgroup: string, own: AppIdentity): boolean {
   return cgroup.split('/').includes(own.unit) && !cgroup.includes('/user@');
 }
 
-function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
+function whySkipped(process: WorkerProcess, own: AppIdentity): string | null {
   // First: what others start says nothing about this app, and must neither end nor delay anything.
   if (process.user !== own.user) {
     return `it runs as ${process.user}, and ${own.unit} runs as ${own.user}`;

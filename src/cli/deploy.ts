@@ -32,7 +32,7 @@ export const deploy: Command = {
   usage: '[--host H | --fleet FILE [--hosts NAMES]] [--unit U] [--verify] [flags]',
   about: [
     'The release then awaits its verdict: unless `celeriac verify` confirms it within `--confirm-within`, the host rolls back by itself. `--verify` does both.',
-    'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. Ctrl+C begins no further host, and takes none back.',
+    'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. Ctrl+C begins no further host, and rolls none back.',
     'With `--source`, the code is that of the Git repository in the current folder: `--commit`, or what is checked out.',
   ],
   inputs: { ...ownInputs, ...gateInputs, ...rolloutInputs },
@@ -87,6 +87,6 @@ async function deployAlone(
   if (outcome.confirmBy !== undefined) {
     run.note(`next: ${describeNext('verify', flags, unit)}, which confirms the release`);
   }
-  run.note(`to take it back: ${describeNext('rollback', flags, unit)}`);
+  run.note(`to roll it back: ${describeNext('rollback', flags, unit)}`);
   return exitCodes.done;
 }

@@ -29,7 +29,7 @@ const lookInputs: Inputs = Object.fromEntries(
 export const doctor: Command = {
   name: 'doctor',
   summary:
-    'Tells what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no jobs unless `--gate` asks for them.',
+    'Tells what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no probes unless `--gate` asks for them.',
   usage: '[--host H] [--unit U] [flags]',
   about: ['A release that awaits its verdict keeps waiting: only `celeriac verify` confirms it.'],
   inputs: {

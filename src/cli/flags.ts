@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { hostInputs } from '../config/action-inputs.ts';
+import { hostInputs, loginInputs } from '../config/action-inputs.ts';
 import type { Input, Inputs } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
 import { nearest } from './nearest.ts';
@@ -14,19 +14,13 @@ export interface Flag {
   readonly isSwitch: boolean;
 }
 
-/** Inputs that are not flags: on a terminal they come from a file, the environment, or not at all. */
-const elsewhere: ReadonlySet<string> = new Set([
-  'host',
-  'ssh-key',
-  'ssh-key-passphrase',
-  'known-hosts',
-  'fleet-file',
-]);
+/** Inputs for which there is a flag of another form. */
+const replaced: ReadonlySet<string> = new Set(['host', 'known-hosts', 'fleet-file']);
 
 /** Variable with the passphrase of the key: a flag would be visible in the list of processes. */
 export const passphraseVariable = 'CELERIAC_SSH_KEY_PASSPHRASE';
 
-const isSwitch = (input: Input<unknown>): boolean => input.expected === '`true` or `false`';
+const isSwitch = ({ json }: Input<unknown>): boolean => json?.type === 'boolean';
 
 /** Of every command that has something to print for programs. */
 export const jsonFlag: Flag = {
@@ -99,7 +93,7 @@ export interface FlagSource {
 
 /** A secret would be visible in the list of processes. */
 const isFlag = (name: string, { secret }: Input<unknown>): boolean =>
-  !elsewhere.has(name) && !secret;
+  !replaced.has(name) && !secret;
 
 /** Every flag of a command, in display order. */
 export const flagsOf = ({ inputs, own }: FlagSource): readonly Flag[] => [
@@ -127,17 +121,15 @@ function flagOf(name: string, input: Input<unknown>): Flag {
 /** The flags that are set: name → text; switches are `true` or `false`. */
 export type GivenFlags = ReadonlyMap<string, string>;
 
-/** Flags that are only valid with `--host`. */
-const loginFlags: readonly string[] = [
-  'port',
-  'agent',
-  'user',
-  'proxy-jump',
-  'ssh-key-file',
-  'known-hosts-file',
-  'ssh-config-file',
-  'connect-timeout',
-];
+/** The inputs of the login that are flags of the same name. */
+export const loginFlags: readonly string[] = Object.entries(loginInputs)
+  .filter(([name, input]) => isFlag(name, input))
+  .map(([name]) => name);
+
+/** The files that a login reads. */
+export const loginFileFlags: readonly string[] = placeFlags
+  .map(({ name }) => name)
+  .filter((name) => name.endsWith('-file'));
 
 /**
  * Parses the arguments after `celeriac <command>`.
@@ -218,7 +210,7 @@ function refuseEmpty(flags: readonly Flag[], given: GivenFlags): void {
 
 /** A login flag without `--host` means that `--host` was forgotten. */
 function refuseStrangers(given: GivenFlags): void {
-  const login = loginFlags.find((name) => given.has(name));
+  const login = [...loginFlags, ...loginFileFlags].find((name) => given.has(name));
   if (!given.has('host') && !given.has('fleet') && login !== undefined) {
     refuseFlag(login, `\`--${login}\` requires \`--host\``, '`--host`, or neither of them');
   }
@@ -276,8 +268,7 @@ const listedBy = ({ name }: FlagSource): string =>
 /** The inputs that flags provide; those for the login only with `--host`. */
 export function inputsFor<Set extends Inputs>(inputs: Set, remote: boolean): Set {
   if (remote) return inputs;
-  const login = new Set(['host', 'port', 'user', 'ssh-key', 'ssh-key-passphrase', 'known-hosts']);
-  const others = Object.entries(inputs).filter(([name]) => !login.has(name));
+  const others = Object.entries(inputs).filter(([name]) => !Object.hasOwn(loginInputs, name));
   return Object.fromEntries(others) as Set;
 }
 

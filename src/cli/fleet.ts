@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { type ActionName, hostInputs } from '../config/action-inputs.ts';
+import { type ActionName, hostInputs, loginInputs } from '../config/action-inputs.ts';
 import { type Fleet, type FleetValues, fleetValues, parseFleet } from '../config/fleet-file.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CommandTools } from './command.ts';
 import { loginOf } from './connection.ts';
-import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
+import { type Flag, type GivenFlags, loginFlags, refuseFlag } from './flags.ts';
 import { knowsHost } from './ssh-login.ts';
 
 /** The file that the workflows read, too. */
@@ -16,17 +16,6 @@ export const fleetFlag: Flag = {
     'File with values for what no flag sets, as the workflows read it; how to log in is not taken from it.',
   isSwitch: false,
 };
-
-/** How to log in is a matter of the person at the terminal. */
-const login: ReadonlySet<string> = new Set([
-  'host',
-  'port',
-  'user',
-  'agent',
-  'proxy-jump',
-  'known-hosts',
-  'connect-timeout',
-]);
 
 interface ReadFleet {
   /** The command changes the host: then the file must be that of this host. */
@@ -69,7 +58,8 @@ export function readFleet(
   }
   if (!quiet) terminal.note(`settings: ${path}`);
   const values = fleetValues(fleet, action, found?.name ?? '');
-  return new Map([...values].filter(([name]) => !login.has(name)));
+  // How to log in is a matter of the person at the terminal.
+  return new Map([...values].filter(([name]) => !Object.hasOwn(loginInputs, name)));
 }
 
 /**
@@ -90,7 +80,7 @@ export function withFleetHost(flags: GivenFlags): GivenFlags {
 export const namedHost = 'host of the fleet file';
 
 /** What the fleet file says about reaching a host by its name. */
-const reach = ['host', 'port', 'user', 'agent', 'proxy-jump', 'connect-timeout'] as const;
+const reach = ['host', ...loginFlags];
 
 /** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
 export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): GivenFlags {

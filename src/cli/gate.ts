@@ -1,4 +1,5 @@
 import type { FleetValues } from '../config/fleet-file.ts';
+import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { Agent } from '../ports/agent.ts';
 import { renderFailure } from '../report/failure.ts';
@@ -8,7 +9,6 @@ import { verifyOver, verifyWorker } from '../use-case/verify-worker.ts';
 import type { CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import type { GivenFlags } from './flags.ts';
-import { wishes } from './gate-flags.ts';
 import type { RunDocument } from './run-document.ts';
 import type { TerminalAction } from './terminal-action.ts';
 import { prepareRun } from './work.ts';
@@ -27,14 +27,20 @@ export const prepareGate = (
   fleet: FleetValues,
   document: RunDocument | undefined,
 ): Gate => {
-  const others = new Map([...fleet].filter(([name]) => !wishes.has(name)));
+  const others = new Map([...fleet].filter(([name]) => !wishesOfDeploy.has(name)));
   const set = { mode: 'checks', confirm: 'true' };
-  const work = { command: 'deploy', action: 'verify', fleet: others, set, ignore: wishes } as const;
+  const work = {
+    command: 'deploy',
+    action: 'verify',
+    fleet: others,
+    set,
+    ignore: wishesOfDeploy,
+  } as const;
   return prepareRun(flags, tools, work, document);
 };
 
 /**
- * Deploys, verifies over a fresh connection, and goes back if the gate fails: as the pipeline does. Where
+ * Deploys, verifies over a fresh connection, and rolls back if the gate fails: as the pipeline does. Where
  * the worker was not changed (jobs may have been repaired), a fresh connection would prove no more than the
  * one that is there.
  *
@@ -68,13 +74,13 @@ export async function deployAndVerify(
     } catch (refusal) {
       if (!(refusal instanceof ConfigError)) throw refusal;
       if (!(await isUndone(agent, transaction))) throw cannotGoBack(refusal, transaction);
-      run.note(`transaction ${transaction} is undone already; nothing is left to roll back`);
+      run.note(`transaction ${transaction} is already undone; nothing is left to roll back`);
     }
     return exitCodes.back;
   }
 }
 
-/** During a long gate, the host goes back by its timer. */
+/** During a long gate, the host rolls back by its timer. */
 async function isUndone(agent: Agent, transaction: string): Promise<boolean> {
   const { transactions } = await agent.look({ transactions: {} });
   return transactions.some(({ id, state }) => id === transaction && state === 'undone');
@@ -86,7 +92,7 @@ const cannotGoBack = (cause: ConfigError, transaction: string): HostError =>
     `the release could not be rolled back: ${cause.message}`,
     {
       step: `undo transaction ${transaction}`,
-      next: '`celeriac releases` and `celeriac status` show what runs now.',
+      next: '`celeriac releases` and `celeriac status` show what runs now',
     },
     { cause },
   );

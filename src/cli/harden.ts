@@ -113,7 +113,7 @@ export const harden: Command = {
 /** `celeriac unharden`. */
 export const unharden: Command = {
   name: 'unharden',
-  summary: 'Takes back what `celeriac harden` did, and nothing else.',
+  summary: 'Undoes what `celeriac harden` did, and nothing else.',
   usage: '[--host H] [flags]',
   about: [
     'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',

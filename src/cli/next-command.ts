@@ -1,18 +1,8 @@
-import type { GivenFlags } from './flags.ts';
+import { type GivenFlags, loginFileFlags, loginFlags } from './flags.ts';
 import { namedHost } from './fleet.ts';
 
 /** Flags without which the next command would be about another host, or log in differently. */
-const carried = [
-  'host',
-  'port',
-  'user',
-  'agent',
-  'proxy-jump',
-  'ssh-key-file',
-  'known-hosts-file',
-  'ssh-config-file',
-  'fleet-file',
-] as const;
+const carried = ['host', ...loginFlags, ...loginFileFlags, 'fleet-file'];
 
 /** A command that a person can paste, for the same host. */
 export function describeNext(command: string, flags: GivenFlags, unit: string): string {

@@ -22,7 +22,7 @@ const rules: readonly (readonly [RegExp, Colour])[] = [
   [/^(?:✓|Healthy)/, 'green'],
   [/^(?:✗|Not healthy)/, 'red'],
   [/^(?:[!?](?= )|Inconclusive)/, 'yellow'],
-  [/^(?:next|to take it back|commit|settings|unit):/, 'cyan'],
+  [/^(?:next|to roll it back|commit|settings|unit):/, 'cyan'],
 ];
 
 /** The same text with colours, for a terminal. It must not control the terminal by itself. */

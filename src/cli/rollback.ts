@@ -35,7 +35,7 @@ const rollBackInputs = {
 export const rollback: Command = {
   name: 'rollback',
   summary:
-    'Takes a release back, from what the host itself remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
+    'Rolls a release back, from what the host itself remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
   usage: '[--host H] [--to R] [--dry-run]',
   about: [],
   inputs: rollBackInputs,
@@ -43,7 +43,7 @@ export const rollback: Command = {
   exits: {
     [exitCodes.done]: 'rolled back',
     [exitCodes.host]: 'the host could not be reached, or not all could be undone',
-    [exitCodes.usage]: 'invalid usage, or there is nothing to go back to; nothing was changed',
+    [exitCodes.usage]: 'invalid usage, or there is nothing to roll back to; nothing was changed',
     [exitCodes.found]: 'a dry run: this would be undone',
     [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
   },

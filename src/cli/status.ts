@@ -21,7 +21,7 @@ const everyInput = {
 export const status: Command = {
   name: 'status',
   summary:
-    'Shows a worker as it is now: what verify checks, memory, queues, releases and how far the proof is. Sends no jobs and changes nothing.',
+    'Shows a worker as it is now: what verify checks, memory, queues, releases and how far the proof is. Sends no probes and changes nothing.',
   usage: '[--host H] [--unit U] [--watch]',
   about: ['The tables of the app are not read.'],
   inputs: { ...everyInput, ...statusInputs },

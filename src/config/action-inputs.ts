@@ -32,8 +32,8 @@ import { releaseInputs } from './release-inputs.ts';
 import { deployFailureInputs, journalInputs, soakHours, soakInputs } from './soak-inputs.ts';
 import { webhookInputs } from './webhook-inputs.ts';
 
-/** Inputs of every action: where the host is and how to log in. */
-export const hostInputs = {
+/** Where the host is, and how to log in. */
+export const loginInputs = {
   host: patternInput(
     { description: 'Host name or IP address of the server.' },
     'a host name, an IPv4 or an IPv6 address',
@@ -83,6 +83,11 @@ export const hostInputs = {
     description: 'Timeout of one connection attempt.',
     fallback: '20s',
   }),
+} as const;
+
+/** Inputs of every action. */
+export const hostInputs = {
+  ...loginInputs,
   'lock-timeout': durationInput({
     description: 'How long to wait for another run that is working on the host.',
     fallback: '10m',
@@ -546,7 +551,7 @@ export const verifyInputs = {
   ),
   checks: yamlInput({
     description:
-      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
     fallback: '',
   }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
@@ -600,9 +605,9 @@ export type VerifyValues = ValuesOf<typeof verifyInputs>;
 
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 export const actions = {
-  provision: provisionInputs,
+  provision: { ...provisionInputs, ...webhookInputs },
   'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
-  cleanup: cleanupInputs,
+  cleanup: { ...cleanupInputs, ...webhookInputs },
   verify: { ...verifyInputs, ...webhookInputs },
 } as const;
 

@@ -115,7 +115,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       path: 'With `start` and `end`: folder with the record of the host.',
       ...numbered(
         'back',
-        'With `decide`: the next hosts to take back as a JSON list, at most 256, each with `host` and `transaction`.',
+        'With `decide`: the next hosts to roll back as a JSON list, at most 256, each with `host` and `transaction`.',
       ),
       states: 'With `conclude`: the state of every host as a JSON object.',
     },

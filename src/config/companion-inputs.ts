@@ -70,7 +70,7 @@ export function readWords(line: string): readonly string[] | null {
 export const companionInputs = {
   'before-start': commandsInput({
     description:
-      'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
+      'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
   }),
   'before-start-timeout': durationInput({
     description: 'How long each command of `before-start` may take.',
@@ -78,6 +78,6 @@ export const companionInputs = {
   }),
   'also-restart': companionsInput({
     description:
-      'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they go back with the worker.',
+      'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
   }),
 } as const;

@@ -17,7 +17,7 @@ export const fleetInputs = {
   task: choiceInput(
     {
       description:
-        '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts go back; `conclude`: the end of every host.',
+        '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
     },
     ['plan', 'start', 'end', 'decide', 'conclude'],
   ),
@@ -67,7 +67,7 @@ export const fleetInputs = {
   ),
   outputs: jsonInput('With `end`: the outputs of that step as JSON.', outputsShape),
   'roll-back': booleanInput({
-    description: 'With `start` and `end`: the host is taken back, not deployed.',
+    description: 'With `start` and `end`: the host is rolled back, not deployed.',
     fallback: 'false',
   }),
   'dry-run': booleanInput({

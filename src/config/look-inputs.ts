@@ -2,10 +2,10 @@ import { hostInputs, verifyInputs } from './action-inputs.ts';
 import type { Inputs } from './input.ts';
 
 /** Of a look there is nothing to lock and nothing to rehearse. */
-const { 'dry-run': _dryRun, 'lock-timeout': _lockTimeout, ...loginInputs } = hostInputs;
+const { 'dry-run': _dryRun, 'lock-timeout': _lockTimeout, ...looking } = hostInputs;
 
 /** Of commands that only look: `celeriac releases`, `celeriac logs`. */
-export const lookInputs = { ...loginInputs, unit: verifyInputs.unit } as const satisfies Inputs;
+export const lookInputs = { ...looking, unit: verifyInputs.unit } as const satisfies Inputs;
 
 /** Of `celeriac status`: what verify checks, without what it sends and without the tables of jobs. */
 export const statusInputs = {

@@ -1,7 +1,7 @@
 import type { ActionName } from './action-inputs.ts';
 import { manifests } from './action-manifests.ts';
 import type { Inputs } from './input.ts';
-import { webhookInputs } from './webhook-inputs.ts';
+import { wishesOfDeploy } from './wishes-of-deploy.ts';
 
 /** A step of the whole pipeline: one of the actions, with inputs of the same names. */
 export interface PipelineStep {
@@ -19,18 +19,6 @@ const own: Readonly<Record<string, string>> = {
   // A soak would confirm no release, whatever the fleet file says.
   'verify.mode': "'checks'",
 };
-
-/**
- * To verify, these are requirements. The other actions warn of what a host cannot do (swap in a
- * container, MemoryHigh without swap), and that is no reason to go back; verify compares the worker
- * with what its release has proved.
- */
-const notOfGate: ReadonlySet<string> = new Set([
-  'swap-size',
-  'concurrency',
-  'memory-max',
-  'memory-high',
-]);
 
 /** Of a soak, which is no part of a deploy. */
 const notOfPipeline: ReadonlySet<string> = new Set(['mode', 'soak-failure', 'soak', 'soak-report']);
@@ -78,7 +66,7 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
 
 function step(id: string, name: string, action: ActionName, condition = ''): PipelineStep {
   const names = Object.keys(manifests[action].inputs).filter(
-    (each) => each !== 'soak-failure' && !(action === 'verify' && notOfGate.has(each)),
+    (each) => each !== 'soak-failure' && !(action === 'verify' && wishesOfDeploy.has(each)),
   );
   const values = names.map((each) => [each, own[`${action}.${each}`] ?? `inputs.${each}`] as const);
   return { id, name, action, condition, with: Object.fromEntries(values) };
@@ -91,8 +79,7 @@ function withoutSoak<Value>(of: Readonly<Record<string, Value>>): Readonly<Recor
 /** What a roll-back needs to know, and whom to tell if it fails. */
 function hostValues(): Readonly<Record<string, string>> {
   const names = Object.keys(manifests.provision.inputs).filter((name) => !name.startsWith('swap'));
-  const own = ['unit', ...Object.keys(webhookInputs)];
-  return Object.fromEntries([...names, ...own].map((name) => [name, `inputs.${name}`]));
+  return Object.fromEntries([...names, 'unit'].map((name) => [name, `inputs.${name}`]));
 }
 
 function outputsOf(id: string, action: ActionName): Record<string, readonly [string, string]> {

@@ -15,7 +15,7 @@ export const rolloutInputs = {
   canary: listInput(
     {
       description:
-        'Hosts that are deployed first, side by side; the others are left alone if one of them fails. `none`: no host. If not set: the first host.',
+        'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
       fallback: '',
     },
     'names of hosts separated by commas, or `none`',
@@ -36,7 +36,7 @@ export const rolloutInputs = {
   'on-failure': choiceInput(
     {
       description:
-        'What goes back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
+        'What is rolled back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
       fallback: 'host',
     },
     ['host', 'run'],

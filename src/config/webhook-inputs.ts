@@ -1,6 +1,6 @@
 import { choiceInput, input } from './input.ts';
 
-/** Where to tell somebody at once, and when; of the actions that judge or change a worker. */
+/** Where to tell somebody at once, and when; of every action. */
 export const webhookInputs = {
   webhook: input(
     {
@@ -9,7 +9,7 @@ export const webhookInputs = {
       fallback: '',
       secret: true,
     },
-    'a URL with https:// (http:// only to this machine) and without user or password, or empty',
+    'a URL with https:// (http:// only to the runner itself) and without user or password, or empty',
     (text): { readonly url: string | null } | null => {
       const url = text.trim();
       if (url === '') return { url: null };

@@ -34,7 +34,7 @@ export interface LegRecord extends HostEnd {
   readonly attempt: number;
   /**
    * `begun`: about to deploy; `stopped`: not to be deployed; `ended`: deployed, or failed;
-   * `returning`: about to be taken back by policy; `back`: taken back, or not.
+   * `returning`: about to be rolled back by policy; `back`: rolled back, or not.
    */
   readonly kind: (typeof recordKinds)[number];
   /** Of the release that it made; empty: none. */
@@ -48,7 +48,7 @@ export interface RolloutEnd {
     readonly state: HostState;
     readonly why: string;
   }[];
-  /** What `on-failure: run` takes back, with the transaction of each. */
+  /** What `on-failure: run` rolls back, with the transaction of each. */
   readonly back: readonly { readonly host: string; readonly transaction: string }[];
   /** Every host was reached, and none failed. */
   readonly ok: boolean;

@@ -322,7 +322,7 @@ export type Renewal = 'restart' | 'reload';
 
 /**
  * Records the state of a unit that runs the app's code beside the worker. Undone after the code is
- * put back: a unit that was restarted or reloaded meanwhile is once more.
+ * restored: a unit that was restarted or reloaded meanwhile is once more.
  */
 export interface GuardCompanion extends Described {
   readonly op: 'guard-companion';

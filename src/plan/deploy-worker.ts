@@ -1,6 +1,6 @@
 import { appUserOf } from '../celery/app-user.ts';
 import { atHome } from '../celery/shell-scene.ts';
-import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
+import { describeSkipped, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../model/facts.ts';
@@ -183,7 +183,7 @@ export function planDeployWorker(
         : warnOfBeats(facts.companions, { unit: desired.unit, hasBeat: unit.line.call.beat })),
       ...describeMemory(facts, desired),
       ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
-      ...describeLeftAlone(strays),
+      ...describeSkipped(strays),
       ...describeHost(facts, desired, unit),
       ...describeUndoFailure(facts.transactions),
       ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),

@@ -110,7 +110,7 @@ function aboutTransaction(id: string, transactions: readonly TransactionFact[]):
     );
   }
   if (found.state === 'undone') {
-    throw refuse(`transaction ${id} is undone already`, 'a transaction that was committed');
+    throw refuse(`transaction ${id} is already undone`, 'a transaction that was committed');
   }
   return `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
 }

@@ -162,9 +162,9 @@ function checkFolder(folder: FileFact | undefined, path: string): void {
   throw new ConfigError(
     'input swap-path',
     folder.kind === 'absent'
-      ? `directory ${path} does not exist`
-      : `${path} is a file, not a directory`,
-    'a path in an existing directory',
+      ? `folder ${path} does not exist`
+      : `${path} is a file, not a folder`,
+    'a path in an existing folder',
   );
 }
 

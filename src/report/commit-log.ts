@@ -10,7 +10,7 @@ export function renderCommitLog(offer: CodeOffer | null): readonly SummaryDetail
   const lines = log.subjects.map(toOneLine);
   const more = log.count - lines.length;
   // Also shown by a dry run, and of a release that failed.
-  const whose = log.direction === 'back' ? 'that this deploy takes back' : 'of this deploy';
+  const whose = log.direction === 'back' ? 'that this deploy undoes' : 'of this deploy';
   return [
     {
       title: `${formatCount(log.count, 'commit')} ${whose}`,

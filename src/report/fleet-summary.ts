@@ -4,7 +4,7 @@ import { renderTable } from './summary.ts';
 
 const titles = {
   confirmed: 'deployed and confirmed',
-  'taken-back': 'taken back',
+  'taken-back': 'rolled back',
   untouched: 'untouched',
   unknown: 'unknown',
 } as const satisfies Readonly<Record<HostState, string>>;
@@ -14,7 +14,7 @@ const order = ['unknown', 'taken-back', 'untouched', 'confirmed'] as const;
 
 type Hosts = RolloutEnd['hosts'];
 
-/** `10 hosts: 3 deployed and confirmed, 1 taken back, 6 untouched.` */
+/** `10 hosts: 3 deployed and confirmed, 1 rolled back, 6 untouched.` */
 export function describeFleet(hosts: Hosts): string {
   const counts = [...order]
     .reverse()
@@ -47,4 +47,4 @@ export function renderFleetSummary(hosts: Hosts): string {
 }
 
 const whatToDo =
-  'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To go back, run `rollback.yml` for that host.';
+  'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To roll back, run `rollback.yml` for that host.';

@@ -130,7 +130,7 @@ function describeNone(run: InterruptedRun, host: HostAfter): readonly string[] {
   ];
 }
 
-/** A run also undoes those of others: what it has found unfinished, or was asked to take back. */
+/** A run also undoes those of others: what it has found unfinished, or was asked to undo. */
 function mayHaveUndone({ holder }: InterruptedRun, { past, transactions }: HostAfter): boolean {
   const { working, open } = past;
   const isAtWork = working === null ? open.length > 0 : working.startsWith(holder);

@@ -71,7 +71,7 @@ const sections: Readonly<Record<ReportMark['kind'], string>> = {
   deploy: 'deployed',
   undo: 'rolled back',
   repair: 'repaired',
-  job: 'test jobs',
+  job: 'probes',
   restart: 'restarted',
   reboot: 'rebooted',
   oom: 'out of memory',

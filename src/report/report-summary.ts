@@ -33,7 +33,7 @@ export function summaryOfReport(
       isOpen,
     ),
     fold(titleOfTime(report), renderTime(report), isOpen),
-    fold('Latency of the test jobs', renderLatency(report), false),
+    fold('Latency of the probes', renderLatency(report), false),
     fold('Against the last proven release', renderComparison(report), false),
     unitDiff(report),
   ];

@@ -3,7 +3,10 @@ import type { Check, CheckVerdict } from '../model/verdict.ts';
 import type { ChecklistItem } from './checklist.ts';
 import { formatDuration, formatList } from './quantities.ts';
 
-/** What a person would do by hand after a change of a worker, in this order. */
+/**
+ * What a person would do by hand after a change of a worker. The numbers are those of the list of tasks
+ * that Celeriac was first written to do (docs/how-to/publish-the-report.md).
+ */
 const tasks: readonly {
   readonly number: string;
   readonly title: string;
@@ -11,16 +14,16 @@ const tasks: readonly {
 }[] = [
   { number: '6.1', title: 'memory use', done: by('memory') },
   { number: '6.2', title: 'worker processes', done: by('processes', 'strays') },
-  { number: '6.3', title: 'a single test job sent', done: sent('first') },
+  { number: '6.3', title: 'a single probe sent', done: sent('first') },
   { number: '6.4', title: 'errors in the logs', done: by('errors', 'new-errors', 'gate-errors') },
   { number: '6.5', title: 'no HTTP 429', done: by('rate-limits', 'gate-rate-limits') },
-  { number: '6.6', title: 'the job completed', done: by('gate-job') },
+  { number: '6.6', title: 'the probe completed', done: by('gate-job') },
   {
     number: '6.7',
     title: 'no peak of memory',
     done: by('gate-peak', 'memory-return', 'memory-events'),
   },
-  { number: '6.8', title: 'a batch of test jobs sent', done: sent('batch') },
+  { number: '6.8', title: 'a batch of probes sent', done: sent('batch') },
   {
     number: '6.9',
     title: 'the batch completed without OOM',
@@ -29,7 +32,7 @@ const tasks: readonly {
   { number: '6.10', title: 'hours without failure', done: proven },
 ];
 
-/** The report in the form of a task list for verifying a worker: `- [x] 6.3 a single test job sent`. */
+/** The report in the form of a task list for verifying a worker: `- [x] 6.3 a single probe sent`. */
 export function taskListOf(report: Report): readonly ChecklistItem[] {
   return tasks.map(({ number, title, done }) => {
     const { seen, ...rest } = done(report);

@@ -111,9 +111,9 @@ function requireApp(unit: UnitFact): AskingTheApp {
 /** Before and after a stop is told by one clock; where it was set back meanwhile, by none. */
 function refuseTurnedClock(copies: readonly StoreCopy[], stop: RecordedStop | null): void {
   if (stop === null || copies.every(({ takenAt }) => takenAt >= stop.at)) return;
-  throw new HostError(`The clock of the host was set back since ${stop.unit} stopped.`, {
+  throw new HostError(`the clock of the host was set back since ${stop.unit} stopped`, {
     step: 'compare the times of jobs with the stop',
-    next: 'nothing: the next clean-up decides by the age of the jobs.',
+    next: 'nothing: the next clean-up decides by the age of the jobs',
   });
 }
 

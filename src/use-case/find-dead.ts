@@ -77,9 +77,9 @@ function nothingKnown(
   { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
   { unit }: AskingTheApp,
 ): HostError {
-  return new HostError(`Cannot tell which jobs are stuck; nothing was changed: ${problem}.`, {
+  return new HostError(`cannot tell which jobs are stuck; nothing was changed: ${problem}`, {
     step: 'ask the worker and its broker about the tasks of jobs',
     evidence,
-    next: `check ${unit}: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. If worker and broker can never be asked, \`evidence: age\` decides by the age of jobs alone.`,
+    next: `check ${unit}: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`; if worker and broker can never be asked, \`evidence: age\` decides by the age of jobs alone`,
   });
 }

@@ -24,7 +24,7 @@ export interface LookSubject {
 }
 
 /**
- * The report of a worker as it is now: as verify makes it, but no job is sent, and the app's tables are
+ * The report of a worker as it is now: as verify makes it, but no probe is sent, and the app's tables are
  * not read.
  *
  * @param memory what earlier looks have read of the samples

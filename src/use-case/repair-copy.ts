@@ -65,7 +65,7 @@ function tellTriggered({ rows, triggers }: Rehearsal['triggered']): readonly Fin
   const effect =
     rows <= 0
       ? 'would run, and change no rows'
-      : `would make ${formatCount(rows, 'more change')}, which \`restore\` does not take back`;
+      : `would make ${formatCount(rows, 'more change')}, which \`restore\` does not undo`;
   const message = `${names} ${triggers.join(', ')} of the database ${effect}`;
   return [{ level: 'notice', message }];
 }

@@ -22,7 +22,7 @@ export interface RolloutOptions {
 
 /**
  * Deploys hosts from one process by the rules of pipeline.yml: canaries, then the others, until too many
- * have failed; then takes back what the policy says, going on past a host that cannot go back.
+ * have failed; then rolls back what the policy says, going on past a host that cannot be rolled back.
  */
 export async function rollOut(
   { plan, maxParallel, cancelled }: RolloutOptions,

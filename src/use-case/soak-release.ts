@@ -67,7 +67,7 @@ export async function soakRelease(
   }
   if (!isRecent(release, seen)) {
     run.warn(
-      `not rolled back: release ${release.release} failed at ${formatInstant(release.since)}, more than ${formatDuration(recentSeconds)} ago; \`roll-back: previous\` of deploy-worker goes back`,
+      `not rolled back: release ${release.release} failed at ${formatInstant(release.since)}, more than ${formatDuration(recentSeconds)} ago; \`roll-back: previous\` of deploy-worker rolls it back`,
     );
     return publish(report);
   }
@@ -75,7 +75,7 @@ export async function soakRelease(
   try {
     rolledBackTo = await goBack(run, agent, unit, release, seen.releases);
   } finally {
-    // Also where the host could not go back.
+    // Also where the host could not roll back.
     publish({ ...report, rolledBackTo });
   }
   return { ...report, rolledBackTo };
@@ -88,8 +88,8 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
     sentence,
     verdict?.failure?.evidence ?? [],
     rolledBackTo === null
-      ? 'deploy a release that mends it, or roll back with `roll-back: previous` of deploy-worker.'
-      : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that mends it.`,
+      ? 'deploy a release that fixes it, or roll back with `roll-back: previous` of deploy-worker.'
+      : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that fixes it.`,
     // Without a verdict of this run, an earlier one recorded it. That it went back now is news.
     { isOld: verdict === null && rolledBackTo === null },
   );
@@ -110,7 +110,7 @@ function whenToLookBesides(
   return comparison !== null || (verdict.state === 'proven' && records) ? 'before' : 'never';
 }
 
-/** Whether this run found the failure, or one that was perhaps cut off before it could go back. */
+/** Whether this run found the failure, or one that was perhaps cut off before it could roll back. */
 const isRecent = ({ state, since }: LedgerRelease, { now }: SoakSeen): boolean =>
   state !== 'failed' || now - since <= recentSeconds;
 
@@ -152,7 +152,7 @@ async function record(
   return 'superseded';
 }
 
-/** The release that runs again; `null`: none is proven, or the host can no longer go back. */
+/** The release that runs again; `null`: none is proven, or the host can no longer roll back. */
 async function goBack(
   run: Run,
   agent: Agent,

@@ -71,7 +71,7 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
   if (!whole) {
     const said = (status: Step['status']) =>
       outcome.steps.filter((step) => step.status === status).map(({ message }) => message);
-    throw new HostError(sentence, {
+    throw new HostError(`not all of ${about} could be undone`, {
       step: `undo ${about}`,
       undone: said('undone'),
       left: said('not-undone'),

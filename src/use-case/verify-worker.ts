@@ -126,7 +126,7 @@ async function judgeRelease(
       evidence: [
         `the deadline was ${formatInstant(deadline)}; the host rolled back at that time, or another release replaced this one`,
       ],
-      next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again.',
+      next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again',
     });
   }
   const said = `Confirmed: transaction ${transactions.join(', ')}.`;

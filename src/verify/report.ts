@@ -284,7 +284,7 @@ function marksOf(
     ...marksOfSamples(samples ?? []),
     ...(sent.length === 0
       ? []
-      : [{ at: now, kind: 'job', text: formatCount(sent.length, 'test job') } as const]),
+      : [{ at: now, kind: 'job', text: formatCount(sent.length, 'probe') } as const]),
   ];
   return marks.toSorted((one, other) => one.at - other.at).slice(-kept.marks);
 }

@@ -208,7 +208,7 @@ test('a gate that fails: red with evidence, and the release can be rolled back',
 
   const again = await deploy({ 'roll-back': transaction });
   expectOneError(again);
-  expect(again.log).toContain(`transaction ${transaction} is undone already`);
+  expect(again.log).toContain(`transaction ${transaction} is already undone`);
   expect(again.log).toContain('where: input roll-back');
   expect(await show(machine, ...names)).toEqual(seen);
   const previous = await deploy({ 'roll-back': 'previous' });

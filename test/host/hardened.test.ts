@@ -325,7 +325,7 @@ async function rollBack(original: string): Promise<void> {
 async function updateAndRefuseOthers(): Promise<void> {
   const streamed = await act('verify', {}, { agent: 'streamed' });
   expectOneError(streamed);
-  expect(streamed.log).toContain('Set the input `agent` to `installed`');
+  expect(streamed.log).toContain('set the input `agent` to `installed`');
   await shell(machine, `cp ${AGENT} /root/agent; echo '# older' >>${AGENT}`);
   const update = await celeriac('harden');
   expect([update.code, update.out]).toEqual([0, expect.stringContaining('install agent')]);

@@ -107,7 +107,7 @@ describe('swap', () => {
 
   test.each([
     [make(path, 1024 * 1024), `${path} needs 1048576 MiB`],
-    [make('/none/swapfile'), '/none is not a directory'],
+    [make('/none/swapfile'), '/none is not a folder'],
     [make('/run/swapfile'), 'on tmpfs; it was ext4 when the plan was made'],
   ])('is not created without enough space (%#)', async (wanted, says) => {
     await hand.shell(`rm -rf ${path}`);

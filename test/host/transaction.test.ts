@@ -136,7 +136,7 @@ test('undo: refuses unknown and undone transactions, and later changes', async (
   const outcome = await hand.undo(transaction);
   expect(outcome.transaction).toBe(transaction);
   expect(messages(outcome)).toEqual(['/srv/a removed again', '/srv/old restored']);
-  expect((await hostRefusal(hand.undo(transaction))).message).toContain('was already undone');
+  expect((await hostRefusal(hand.undo(transaction))).message).toContain('is already undone');
   for (const unknown of ['20200101T000000-abcd', '../../../etc']) {
     expect((await hostRefusal(hand.undo(unknown))).message).toContain(
       'unknown transaction on this host',

@@ -161,7 +161,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
       { at: after(0), kind: 'deploy', text: 'release 7' },
       { at: after(22_000), kind: 'repair', text: '2 rows repaired' },
       ...marksOfSamples(samples),
-      { at: after(86_340), kind: 'job', text: '4 test jobs' },
+      { at: after(86_340), kind: 'job', text: '4 probes' },
     ],
     probes: queues.map((where, index) => ({
       where,

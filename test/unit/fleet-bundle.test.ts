@@ -182,7 +182,7 @@ describe('fleet, as its committed bundle', () => {
     const conclude = { task: 'conclude', plan, results: folder };
     const decided = await run({ ...conclude, outcome: 'success' });
     expect(decided.outputs.states).toBe('{"b":"unknown","a":"taken-back"}');
-    expect(decided.summary).toContain('was to go back, and nobody saw it');
+    expect(decided.summary).toContain('was to be rolled back, and nobody saw it');
     const cancelled = await run({ ...conclude, outcome: 'skipped' });
     expect(cancelled.outputs.states).toBe('{"b":"confirmed","a":"taken-back"}');
   });

@@ -12,6 +12,12 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   scripts: Record<string, string>;
 };
 
+it('has every npm script in the table for contributors', () => {
+  const table = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8');
+  const named = [...table.matchAll(/`npm (?:run )?([\w:-]+)/g)].map(([, name]) => name);
+  expect(Object.keys(scripts).filter((name) => !named.includes(name))).toEqual([]);
+});
+
 describe.each(pages)('%s', (page) => {
   const text = readFileSync(join(root, page), 'utf8');
 

@@ -73,6 +73,24 @@ it('has a roll-back and a soak wait on the host for a deploy that takes long', (
   for (const file of ['rollback.yml', 'soak.yml']) expect(read(file)).toMatch(/lock-timeout: 25m/);
 });
 
+it('tells the webhook of each step that changes or judges a host, by the clock or not', () => {
+  interface Step {
+    readonly uses?: string;
+    readonly with?: Readonly<Record<string, string>>;
+  }
+  const steps = writers
+    // It looks, and its summary is what people want of it.
+    .filter((file) => file !== 'doctor.yml')
+    .flatMap((file) => {
+      const { jobs } = parse(read(file)) as { jobs: Record<string, { steps: readonly Step[] }> };
+      return Object.values(jobs).flatMap((job) => job.steps);
+    })
+    .filter(({ uses = '' }) => actions[uses]?.inputs?.webhook !== undefined);
+  expect(steps.length).toBeGreaterThan(6);
+  const silent = steps.filter((each) => each.with?.webhook !== '${{ secrets.CELERIAC_WEBHOOK }}');
+  expect(silent).toEqual([]);
+});
+
 it('confirms a release by checks, whatever the fleet file says', () => {
   const whole = parse(readFileSync(join(root, 'action.yml'), 'utf8')) as {
     readonly inputs: object;
@@ -120,14 +138,14 @@ describe('the job of a host of a fleet', () => {
       'known-hosts': '${{ inputs.known-hosts }}',
       'fleet-file': '${{ inputs.fleet-file }}',
     });
-    for (const name of ['Deploy', 'Take back']) {
+    for (const name of ['Deploy', 'Roll back']) {
       const given = runs.steps[indexOf(name)]?.with;
       expect(given?.['known-hosts']).toBe('${{ steps.start.outputs.known-hosts }}');
     }
   });
 
   it('tells the webhook what each of its steps tells', () => {
-    for (const name of ['Deploy', 'Take back']) {
+    for (const name of ['Deploy', 'Roll back']) {
       expect(runs.steps[indexOf(name)]?.with).toMatchObject({
         webhook: '${{ inputs.webhook }}',
         'webhook-when': '${{ inputs.webhook-when }}',
@@ -142,7 +160,7 @@ describe('the job of a host of a fleet', () => {
   });
 
   it('takes a host back for real, whatever the fleet file says, but beneath no other release', () => {
-    expect(runs.steps[indexOf('Take back')]?.with).toMatchObject({
+    expect(runs.steps[indexOf('Roll back')]?.with).toMatchObject({
       'dry-run': 'false',
       'roll-back': 'newest:${{ inputs.roll-back }}',
     });
@@ -153,7 +171,7 @@ describe('the job of a host of a fleet', () => {
     expect(runs.steps[before]).not.toHaveProperty('if');
     expect(runs.steps[indexOf('Start')]).not.toHaveProperty('if');
     expect(before).toBeLessThan(indexOf('Deploy'));
-    expect(before).toBeLessThan(indexOf('Take back'));
+    expect(before).toBeLessThan(indexOf('Roll back'));
   });
 });
 

@@ -4,6 +4,7 @@
 export interface Node {
   readonly type: string;
   readonly start: number;
+  readonly end: number;
   readonly [field: string]: unknown;
 }
 
@@ -170,7 +171,7 @@ export class Reader {
   #looked(node: Node, scope: Scope, depth: number): string[] {
     for (let at: Scope | null = node.computed === true ? scope : null; at !== null; at = at.outer) {
       const here = at;
-      const objects = valuesOf(at.node, nameOf(node.object));
+      const objects = valuesOf(at.node, nameOf(node.object), node);
       const found = objects
         .filter(({ type }) => type === 'ObjectExpression')
         .flatMap((object) => object.properties as readonly Node[])
@@ -208,7 +209,7 @@ export class Reader {
         ? (owner.params as readonly Node[]).findIndex((each) => nameOf(each) === name)
         : -1;
       if (position >= 0) return this.#passed(node, owner, position, depth);
-      const values = valuesOf(owner, name);
+      const values = valuesOf(owner, name, node);
       if (values.length > 0) {
         const found = values.flatMap((value) => this.texts(value, at as Scope, depth - 1));
         return found.some(isPhrase) ? unique(found) : [hole(node)];
@@ -238,18 +239,26 @@ export class Reader {
   }
 }
 
-/** What is assigned to a name in a function, without the functions in it. */
-function valuesOf(owner: Node, name: string): Node[] {
-  const found: Node[] = [];
-  const look = (node: Node): void => {
-    if (node.type === 'VariableDeclarator' && isNode(node.init) && isNode(node.id)) {
-      if (nameOf(node.id) === name) found.push(node.init);
+/** What a name stands for where it is used in a function: that of the innermost block which has it. */
+function valuesOf(owner: Node, name: string, use: Node): Node[] {
+  const found: { readonly value: Node; readonly depth: number }[] = [];
+  const look = (node: Node, depth: number): void => {
+    if (node.type === 'VariableDeclarator' && isNode(node.init) && nameOf(node.id) === name) {
+      found.push({ value: node.init, depth });
     }
-    for (const child of childrenOf(node)) if (!isFunction(child)) look(child);
+    for (const child of childrenOf(node)) {
+      if (isFunction(child)) continue;
+      const isBlock = child.type === 'BlockStatement';
+      if (!isBlock || isAround(child, use)) look(child, depth + (isBlock ? 1 : 0));
+    }
   };
-  look(owner);
-  return found;
+  look(owner, 0);
+  const deepest = Math.max(...found.map(({ depth }) => depth));
+  return found.filter(({ depth }) => depth === deepest).map(({ value }) => value);
 }
+
+const isAround = (block: Node, use: Node): boolean =>
+  block.start <= use.start && use.start < block.end;
 
 function returnsOf(owner: Node): Node[] {
   const body = owner.body as Node;

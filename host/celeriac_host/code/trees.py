@@ -110,7 +110,7 @@ def current(host: System, whom: Identity, base: str) -> str | None:
     """The target of the link `current`, as written; None if missing. Raises OperationError."""
     found = work(host, whom, "tree", "look", {"base": base})
     if found is None:
-        raise OperationError(f"{base} is not a directory")
+        raise OperationError(f"{base} is not a folder")
     if not found["isLink"]:
         raise OperationError(f"{base}/current is not a link; move it away")
     target: str | None = found["current"]

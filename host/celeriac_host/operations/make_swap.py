@@ -177,7 +177,7 @@ def _refuse_content(path: str, host: System) -> None:
 def _refuse_another_filesystem(path: str, expected: str) -> None:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        raise OperationError(f"{folder} is not a directory, so {path} cannot be created")
+        raise OperationError(f"{folder} is not a folder, so {path} cannot be created")
     _, found = swaps.mount_of(os.path.realpath(folder))
     if found != expected:
         raise OperationError(

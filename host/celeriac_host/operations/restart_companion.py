@@ -1,7 +1,7 @@
 """Has a unit that runs the app's code beside the worker load the new code, and watches it.
 
 Touches: the unit; one that does not run is not started.
-Undo: guard-companion does it, once the code is put back.
+Undo: guard-companion does it, once the code is restored.
 """
 
 from __future__ import annotations

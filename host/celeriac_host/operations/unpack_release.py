@@ -50,7 +50,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 def _present(host: System, user: Identity, args: dict[str, Any]) -> trees.Releases:
     found = trees.releases(host, user, args["deployTo"])
     if found is None:
-        raise OperationError(f"{args['deployTo']} is not a directory")
+        raise OperationError(f"{args['deployTo']} is not a folder")
     return found
 
 

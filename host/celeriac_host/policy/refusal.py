@@ -23,6 +23,6 @@ def shown(value: object) -> str:
 
 
 def one_of(names: object) -> str:
-    """`one of a, b`, or `none is allowed`, for messages."""
+    """What follows `x is not` in a message: `one of a, b`, or that nothing is allowed."""
     known = sorted(str(name) for name in names) if isinstance(names, (list, tuple, set)) else []
     return f"one of {', '.join(known[:10])}" if known else "allowed: the policy names none"

@@ -55,7 +55,7 @@ def _of_a_unit_or_the_host(value: Any, scene: Scene) -> None:
 def _about(value: Any, scene: Scene) -> None:
     """What a run has told is folded away in the next one: not for the runs of others."""
     if not facts.is_about_a_unit(value, scene):
-        raise Refused("transactions", f"{shown(value)} is not about {one_of(scene.policy.units)}")
+        raise Refused("transactions", f"{shown(value)} names none of the units of the policy")
 
 
 def _judge_meta(meta: Mapping[str, Any], scene: Scene) -> None:

@@ -119,7 +119,7 @@ def _make(folder: str) -> None:
     os.makedirs(folder, 0o700, exist_ok=True)
     about = os.lstat(folder)
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-        raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
+        raise Fault(f"{folder} is not a folder owned by root; nothing was changed")
     for path in (os.path.dirname(folder), folder):
         if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:
             os.chmod(path, 0o700)

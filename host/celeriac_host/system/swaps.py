@@ -55,17 +55,17 @@ def turn_on(host: System, path: str, priority: int = -1) -> None:
     if done.code == 0:
         return
     lines = done.lines()
-    message = lines[-1] if lines else f"exit code {done.code}"
-    if "not permitted" in message:
+    said = lines[-1] if lines else f"exit code {done.code}"
+    if "not permitted" in said:
         virt = host.run(["systemd-detect-virt", "-c"], check=False).out.strip()
         kind = f"a {virt} container" if virt not in ("", "none") else "a container"
-        message = (
-            f"the kernel does not allow swapon inside {kind} ({message}); enable swap on the "
+        problem = (
+            f"the kernel does not allow swapon inside {kind} ({said}); enable swap on the "
             "outer host, or do not configure it here"
         )
     else:
-        message = f"could not enable swap on {path}: {message}"
-    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)
+        problem = f"could not enable swap on {path}: {said}"
+    raise OperationError(problem, ran=done.argv, exit_code=done.code, evidence=lines)
 
 
 def turn_off(host: System, path: str) -> None:

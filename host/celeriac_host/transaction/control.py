@@ -67,7 +67,7 @@ def undo(
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in idents:
             if states[ident] == "undone":
-                raise Fault(f"transaction {ident} was already undone")
+                raise Fault(f"transaction {ident} is already undone")
         if all(states[ident] == "committed" for ident in idents):
             runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)
         try:
@@ -256,7 +256,7 @@ def _make_state(state: str) -> None:
                 next="Celeriac needs root (or sudo) and a writable disk",
             ) from None
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-            raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
+            raise Fault(f"{folder} is not a folder owned by root; nothing was changed")
         if stat.S_IMODE(about.st_mode) != 0o700:
             os.chmod(folder, 0o700)
 

@@ -3,7 +3,7 @@ import type { Seconds } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
 import type { Fault } from '../shapes/answers.ts';
 
-const REPORT_BUG = 'This is a bug in Celeriac. Report it with the lines above.';
+const REPORT_BUG = 'this is a bug in Celeriac: report it with the lines above';
 
 export function faultError(step: string, fault: Fault): HostError {
   return new HostError(fault.message, {
@@ -12,24 +12,24 @@ export function faultError(step: string, fault: Fault): HostError {
     ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
     evidence: fault.evidence ?? [],
     undone: [],
-    next: fault.next || 'See the lines above, and `journalctl` on the server.',
+    next: fault.next || 'see the lines above, and `journalctl` on the server',
   });
 }
 
 export function timeoutError(step: string, limit: Seconds): HostError {
-  return new HostError(`The host did not answer within ${limit} s. Step: ${step}.`, {
+  return new HostError(`the host did not answer within ${limit} s. Step: ${step}.`, {
     step,
     exitCode: null,
     evidence: [],
-    next: 'Check whether the server is overloaded or one of its disks hangs (`uptime`, `dmesg`), then run again.',
+    next: 'check whether the server is overloaded or one of its disks hangs (`uptime`, `dmesg`), then run again',
   });
 }
 
 export function closedError(step: string): HostError {
-  return new HostError(`The session with the host is closed. Step: ${step}.`, {
+  return new HostError(`the session with the host is closed. Step: ${step}.`, {
     step,
     evidence: [],
-    next: 'Run again: each run starts from the state that it finds on the host.',
+    next: 'run again: each run starts from the state that it finds on the host',
   });
 }
 
@@ -38,7 +38,7 @@ export function protocolError(
   problem: string,
   evidence: readonly string[],
 ): HostError {
-  return new HostError(`Unexpected message from the agent: ${problem}. Step: ${step}.`, {
+  return new HostError(`unexpected message from the agent: ${problem}. Step: ${step}.`, {
     step,
     evidence,
     next: REPORT_BUG,
@@ -47,24 +47,24 @@ export function protocolError(
 
 /** The host asked for the agent, and this side does not have it as it should be. */
 export function unsentError(step: string, cause: string): HostError {
-  return new HostError(`The agent was not sent to the host: ${cause}. Step: ${step}.`, {
+  return new HostError(`the agent was not sent to the host: ${cause}. Step: ${step}.`, {
     step,
     evidence: [],
-    next: 'Run again; if that does not help, install Celeriac again.',
+    next: 'run again; if that does not help, install Celeriac again',
   });
 }
 
 /** A request that does not fit in one line of the protocol. */
 export function oversizeError(step: string, limitBytes: number): HostError {
   return new HostError(
-    `The request is larger than ${limitBytes} bytes, so it was not sent. Step: ${step}.`,
+    `the request is larger than ${limitBytes} bytes, so it was not sent. Step: ${step}.`,
     { step, evidence: [], next: REPORT_BUG },
   );
 }
 
-/** A message of an unexpected shape. `what`: `The agent's fact 'swap'`. */
+/** A message of an unexpected shape. `what`: `the agent's fact 'swap'`. */
 export function shapeError(step: string, what: string, problem: string): HostError {
-  return new HostError(`${what} has an unexpected shape: ${problem}.`, {
+  return new HostError(`${what} has an unexpected shape: ${problem}`, {
     step,
     evidence: [],
     next: REPORT_BUG,
@@ -79,11 +79,11 @@ export function endedError(
   stderr: string,
 ): HostError {
   const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`;
-  return new HostError(`The agent exited unexpectedly (${how}). Step: ${step}.`, {
+  return new HostError(`the agent exited unexpectedly (${how}). Step: ${step}.`, {
     step,
     ran: ['python3'],
     exitCode,
     evidence: lastLines(stderr, 20),
-    next: 'See the lines above. If it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: each run starts from the state that it finds on the host.',
+    next: 'see the lines above; if it was killed, look for the out-of-memory killer in `journalctl -k`; then run again: each run starts from the state that it finds on the host',
   });
 }

@@ -17,7 +17,7 @@ interface Target {
 }
 
 const hardenAgain = (host: string): string =>
-  `The owner of the server runs \`celeriac harden --host ${host}\` again, as root: this key cannot install an agent.`;
+  `the owner of the server runs \`celeriac harden --host ${host}\` again, as root: this key cannot install an agent`;
 
 /**
  * Whether the agent that said hello is the expected one and speaks the same protocol.
@@ -28,23 +28,23 @@ export function checkHello(hello: Hello, kind: AgentKind, { host, user }: Target
   const isHardened = hello.hardened === true;
   if (kind === 'streamed' && isHardened) {
     throw refusal(
-      `The key of ${user} runs the agent that is installed on ${host}, so none was sent.`,
-      'Set the input `agent` to `installed`, or use another key.',
+      `the key of ${user} runs the agent that is installed on ${host}, so none was sent`,
+      'set the input `agent` to `installed`, or use another key',
     );
   }
   if (kind === 'installed' && !isHardened) {
     throw refusal(
-      `The login of ${user} on ${host} runs an agent that has no policy.`,
+      `the login of ${user} on ${host} runs an agent that has no policy`,
       hardenAgain(host),
     );
   }
   if (hello.protocol !== PROTOCOL) {
     const which = hello.version === undefined ? '' : ` ${hello.version}`;
     throw refusal(
-      `The agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}.`,
+      `the agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}`,
       hello.protocol < PROTOCOL
         ? hardenAgain(host)
-        : `Use a newer Celeriac in the workflow. ${hardenAgain(host)}`,
+        : `use a newer Celeriac in the workflow; ${hardenAgain(host)}`,
     );
   }
 }
@@ -64,7 +64,7 @@ const rules: readonly Rule[] = [
   {
     pattern: /^celeriac: (.+)$/m,
     problem: (_, match) => match[1] ?? '',
-    next: () => 'See `journalctl -t celeriac` on the server.',
+    next: () => 'see `journalctl -t celeriac` on the server',
   },
   {
     pattern:
@@ -78,7 +78,7 @@ const rules: readonly Rule[] = [
   {
     pattern: /must have a tty/,
     problem: ({ user }) => `sudo requires a terminal for ${user}, which its key never gets`,
-    next: ({ user }) => `Put \`Defaults:${user} !requiretty\` in /etc/sudoers (\`visudo\`).`,
+    next: ({ user }) => `put \`Defaults:${user} !requiretty\` in /etc/sudoers (\`visudo\`)`,
   },
   {
     pattern: /password is required|terminal is required|not allowed to execute|not in the sudoers/,
@@ -100,7 +100,7 @@ export function explainInstalledStart(evidence: StartEvidence): HostError {
   for (const { pattern, problem, next } of rules) {
     const match = pattern.exec(text);
     if (match === null) continue;
-    return new HostError(`The installed agent could not be started: ${problem(evidence, match)}.`, {
+    return new HostError(`the installed agent could not be started: ${problem(evidence, match)}`, {
       step: START_STEP,
       ran: [installedCommand],
       exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,

@@ -17,7 +17,7 @@ export function readAnswer<Type>(
 ): Type {
   const reading = readShape(shape, answer);
   if (reading.kind === 'read') return reading.value;
-  throw shapeError(step, `The agent's answer to '${ask}'`, reading.problem);
+  throw shapeError(step, `the agent's answer to '${ask}'`, reading.problem);
 }
 
 /**
@@ -41,5 +41,5 @@ function readFact(name: FactName, fact: unknown, step: string): unknown {
   const shape: z.ZodMiniType = factShapes[name];
   const reading = readShape(shape, fact);
   if (reading.kind === 'read') return reading.value;
-  throw shapeError(step, `The agent's fact '${name}'`, reading.problem);
+  throw shapeError(step, `the agent's fact '${name}'`, reading.problem);
 }

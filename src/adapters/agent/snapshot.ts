@@ -56,11 +56,11 @@ export class SnapshotPieces {
 
   #tooLarge(): HostError {
     return new HostError(
-      `${this.#database} is larger than the limit of ${this.#limitBytes} bytes, so it was not copied.`,
+      `${this.#database} is larger than the limit of ${this.#limitBytes} bytes, so it was not copied`,
       {
         step: this.#step,
         evidence: [],
-        next: 'Name a smaller database, or delete old rows from this one.',
+        next: 'name a smaller database, or delete old rows from this one',
       },
     );
   }

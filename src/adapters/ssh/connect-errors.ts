@@ -60,25 +60,22 @@ export function unreachable(
 ): HostError {
   const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   return new HostError(
-    `Cannot reach ${address(target)}: ${cause} (${times}).`,
+    `cannot reach ${address(target)}: ${cause} (${times})`,
     {
       step: CONNECT_STEP,
       evidence: [],
-      next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall admits this runner.',
+      next: 'check the inputs `host` and `port`, that the server is up, and that its firewall admits this runner',
     },
     { cause: error },
   );
 }
 
 export function forwardingRefused(jump: SshTarget, target: SshTarget): HostError {
-  return new HostError(
-    `${address(jump)} refused to pass the connection on to ${address(target)}.`,
-    {
-      step: CONNECT_STEP,
-      evidence: [],
-      next: `Allow it in sshd_config of the host of \`proxy-jump\`: \`AllowTcpForwarding local\` and \`PermitOpen ${address(target)}\` for ${jump.user}, and no \`restrict\` or \`no-port-forwarding\` before its key.`,
-    },
-  );
+  return new HostError(`${address(jump)} refused to pass the connection on to ${address(target)}`, {
+    step: CONNECT_STEP,
+    evidence: [],
+    next: `allow it in sshd_config of the host of \`proxy-jump\`: \`AllowTcpForwarding local\` and \`PermitOpen ${address(target)}\` for ${jump.user}, and no \`restrict\` or \`no-port-forwarding\` before its key`,
+  });
 }
 
 export function wrongHostKey(
@@ -88,19 +85,19 @@ export function wrongHostKey(
 ): HostError {
   const got = describeKey(verdict.got);
   if (verdict.kind === 'revoked') {
-    return new HostError(`${address(target)} has the host key ${got}, which is revoked.`, {
+    return new HostError(`${address(target)} has the host key ${got}, which is revoked`, {
       step: CONNECT_STEP,
       evidence: [`known-hosts line ${verdict.line}: @revoked`],
-      next: 'Do not trust this server until you know why. Then give it a new host key, and pin that in `known-hosts`.',
+      next: 'do not trust this server until you know why; then give it a new host key, and pin that in `known-hosts`',
     });
   }
   const expected = pins.expected.map(describeKey);
   return new HostError(
-    `The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to the server.`,
+    `the host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to the server.`,
     {
       step: CONNECT_STEP,
       evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
-      next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and update `known-hosts`. If it was not, this may be a man-in-the-middle attack: find out before you continue.',
+      next: 'if the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and update `known-hosts`; if it was not, this may be a man-in-the-middle attack: find out before you continue',
     },
   );
 }
@@ -117,7 +114,7 @@ export function noPinnedKeyOffered(
     {
       step: CONNECT_STEP,
       evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
-      next: `If its keys were changed on purpose, compare the output of \`ssh-keyscan -p ${target.port} ${target.host}\` with the console of the server and update \`known-hosts\`.`,
+      next: `if its keys were changed on purpose, compare the output of \`ssh-keyscan -p ${target.port} ${target.host}\` with the console of the server and update \`known-hosts\``,
     },
   );
 }
@@ -137,7 +134,7 @@ export function noSharedAlgorithm(
     {
       step: CONNECT_STEP,
       evidence: [`expected: ${expected.join(', ')}`, `offered:  ${offered}`],
-      next: `Allow one of the expected algorithms in \`${setting}\` of sshd_config (by default, OpenSSH does), or update OpenSSH; then \`systemctl reload ssh\`.`,
+      next: `allow one of the expected algorithms in \`${setting}\` of sshd_config (by default, OpenSSH does), or update OpenSSH; then \`systemctl reload ssh\``,
     },
   );
 }
@@ -149,7 +146,7 @@ export function onlySha1(target: SshTarget, login: Login): HostError {
     {
       step: CONNECT_STEP,
       evidence: [`key: ${login.keys.join(' or ')}`],
-      next: 'Log in with an Ed25519 key (`ssh-keygen -t ed25519 -f KEYFILE`), or update OpenSSH on the server to 7.2 or newer.',
+      next: 'log in with an Ed25519 key (`ssh-keygen -t ed25519 -f KEYFILE`), or update OpenSSH on the server to 7.2 or newer',
     },
   );
 }
@@ -159,11 +156,11 @@ export function refusedLogin(target: SshTarget, login: Login, seen: LoginReplies
   const methods = seen.methodsLeft.join(', ');
   if (seen.partial) {
     return new HostError(
-      `${address(target)} accepted the key of ${target.user} but requires a second factor: ${methods}.`,
+      `${address(target)} accepted the key of ${target.user} but requires a second factor: ${methods}`,
       {
         step: CONNECT_STEP,
         evidence: [`key: ${keyText}`],
-        next: `Let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
+        next: `let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config`,
       },
     );
   }
@@ -177,8 +174,8 @@ export function refusedLogin(target: SshTarget, login: Login, seen: LoginReplies
         ...lastLines(seen.banner, 5),
       ],
       next: noKeys
-        ? `Allow public keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
-        : `Add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${login.authorizedLine}\`. If it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
+        ? `allow public keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config)`
+        : `add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${login.authorizedLine}\`; if it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config`,
     },
   );
 }
@@ -195,7 +192,7 @@ export function brokenLogin(
     {
       step: CONNECT_STEP,
       evidence: [`key: ${login.keys.join(' or ')}`, ...lastLines(seen.banner, 5)],
-      next: `Read the server's log (\`journalctl -t sshd\`): the account may be locked or expired (\`chage -l ${target.user}\`), or there were too many logins.`,
+      next: `read the server's log (\`journalctl -t sshd\`): the account may be locked or expired (\`chage -l ${target.user}\`), or there were too many logins`,
     },
     { cause: error },
   );

@@ -79,9 +79,9 @@ function unreadable(
       : failed === null
         ? 'the server closed the connection'
         : describeCause(failed, timeout);
-  return new HostError(`Cannot read the host key of ${where}: ${cause}.`, {
+  return new HostError(`cannot read the host key of ${where}: ${cause}`, {
     step: 'read the host key',
     evidence: [],
-    next: 'Check the name, the port and the firewall.',
+    next: 'check the name, the port and the firewall',
   });
 }

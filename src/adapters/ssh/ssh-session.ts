@@ -167,11 +167,11 @@ export class SshSession implements AsyncDisposable {
   /** The error for a step that was running when the connection was lost. */
   lostError(point: string, reason: string): HostError {
     return new HostError(
-      `Lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`,
+      `lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`,
       {
         step: point,
         evidence: [],
-        next: 'Check the server and the network, then run again: each run starts from the state that it finds on the host.',
+        next: 'check the server and the network, then run again: each run starts from the state that it finds on the host',
       },
     );
   }
@@ -232,10 +232,10 @@ export class SshSession implements AsyncDisposable {
 
   #noChannel(point: string, reason: string): HostError {
     const { user } = this.target;
-    return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
+    return new HostError(`${address(this.target)} did not run a command: ${reason}`, {
       step: point,
       evidence: [],
-      next: `Let ${user} run commands: look for an SFTP-only login or \`MaxSessions 0\` in sshd_config, and for a restricted key in authorized_keys.`,
+      next: `let ${user} run commands: look for an SFTP-only login or \`MaxSessions 0\` in sshd_config, and for a restricted key in authorized_keys`,
     });
   }
 

@@ -91,8 +91,8 @@ function requireReleases(
   if (tree.kind === 'absent') {
     throw new ConfigError(
       'input deploy-to',
-      `directory ${deployTo} does not exist on the host`,
-      `a directory that the app's user owns: \`sudo install -d -o ${user} ${deployTo}\``,
+      `folder ${deployTo} does not exist on the host`,
+      `a folder that the app's user owns: \`sudo install -d -o ${user} ${deployTo}\``,
     );
   }
   if (tree.kind === 'not-own') throw new ConfigError('input deploy-to', tree.problem, tree.fix);

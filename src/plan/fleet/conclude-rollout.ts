@@ -33,7 +33,7 @@ function fewOf(names: readonly string[]): string {
 }
 
 /**
- * Judges a rollout by what its legs wrote down: where each host is, and which go back. A host about
+ * Judges a rollout by what its legs wrote down: where each host is, and which are rolled back. A host about
  * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
  * in any state.
  */
@@ -68,23 +68,23 @@ const notBegun: HostEnd = {
 const lost: HostEnd = {
   state: 'unknown',
   failed: true,
-  why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
+  why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and rolls it back unless verify confirms it within `confirm-within`',
 };
 
 const lostReturn: HostEnd = {
   state: 'unknown',
   failed: true,
-  why: 'was going back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+  why: 'was being rolled back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
 };
 
 /** What a record says that another one should have followed. */
 const unended = { begun: lost, returning: lostReturn } as const;
 
-/** The end of every host, once nothing more is done: one that is still to go back did not, or was lost. */
+/** The end of every host, once nothing more is done: one that is still to be rolled back was not, or was lost. */
 export const endsWithout = ({ hosts, back }: RolloutEnd): RolloutEnd['hosts'] =>
   hosts.map((each) =>
     back.some(({ host }) => host === each.host)
-      ? { ...each, state: 'unknown', why: 'was to go back, and nobody saw it: see its job' }
+      ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
       : each,
   );
 
@@ -97,7 +97,7 @@ function legOf(host: string, all: readonly LegRecord[]): Leg {
       : record.kind === 'begun' || record.kind === 'returning'
         ? unended[record.kind]
         : record;
-  // A leg that was run again may have had nothing to change; a release that went back is nothing to undo.
+  // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
   const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
   const transaction = made?.transaction ?? '';
   return { host, state, failed, why, last: record?.kind ?? null, transaction };

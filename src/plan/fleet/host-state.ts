@@ -9,7 +9,7 @@ export interface DeployResult {
   readonly begun: boolean;
   /** How that transaction ended; `null`: there was none, or nobody has seen its end. */
   readonly result: 'committed' | 'undone' | 'undo-failed' | null;
-  /** The host goes back alone unless verify confirms the release. */
+  /** The host rolls back alone unless verify confirms the release. */
   readonly awaits: boolean;
   /** The gate has passed; on which release, only its confirmation tells. */
   readonly healthy: boolean;
@@ -55,10 +55,10 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
 }
 
 const unconfirmed =
-  'its gate passed but confirmed nothing: the host may have gone back before, when `confirm-within` had run out, or another run deployed';
+  'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
 
 const guarded =
-  'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
+  'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
 
 /** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
 export type ReturnResult = 'undone' | 'superseded' | 'failed';
@@ -69,7 +69,7 @@ export function endOfRollBack(result: ReturnResult): HostEnd {
     case 'undone':
       return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
     case 'superseded': {
-      const why = 'was not taken back: another release runs now. Look at the run that deployed it';
+      const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
       return { state: 'unknown', failed: true, why };
     }
     case 'failed':

@@ -15,7 +15,7 @@ export function legRecord(
 
 /**
  * The name of a record, of its file and of its artifact: one that failed is found by it. A host may fail
- * twice, when it is deployed and when it is taken back; no artifact can have the name of another.
+ * twice, when it is deployed and when it is rolled back; no artifact can have the name of another.
  */
 export function recordName({ host, attempt, kind, failed }: LegRecord): string {
   const how = failed ? (kind === 'back' ? 'backfailed' : 'failed') : kind;

@@ -29,17 +29,21 @@ export interface RolloutOrder {
 export function planRollout({ names, patterns, canary }: RolloutChoice): RolloutOrder {
   const chosen = chooseHosts(names, patterns);
   const unknown = canary.find((name) => name !== 'none' && !names.includes(name));
-  if (unknown !== undefined || (canary.includes('none') && canary.length > 1)) {
-    const problem = '`canary` names no host of the fleet';
+  if (unknown !== undefined) {
+    const problem = `unknown host \`${unknown}\` in \`canary\``;
+    throw new ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
+  }
+  if (canary.includes('none') && canary.length > 1) {
+    const problem = '`canary` has `none` beside names of hosts';
     throw new ConfigError('input canary', problem, 'names of hosts, or `none` alone');
   }
   const first = chosenCanaries(chosen, canary);
   if (first.length > mostLegs) {
-    const problem = `${first.length} canaries`;
+    const problem = `too many canaries: ${first.length}`;
     throw new ConfigError('input canary', problem, `at most ${mostLegs} hosts`);
   }
   if (chosen.length > mostHosts) {
-    const problem = `${chosen.length} hosts`;
+    const problem = `too many hosts for one run: ${chosen.length}`;
     const expected = `at most ${mostHosts} in one run; choose a part of them with \`hosts\``;
     throw new ConfigError('input hosts', problem, expected);
   }

@@ -10,11 +10,13 @@ const checkout = 'actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6
  */
 export function workflowText(branch: string, { repository, version }: Home): string {
   const action = (name: string): string => `${repository}${name}@v${version}`;
-  const login = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
-          known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}`;
+  const common = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
+          known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}
+          webhook: \${{ secrets.CELERIAC_WEBHOOK }}`;
   return `# Written by \`celeriac init\`; yours to edit. The server and its settings: .github/fleet.yml.
 # Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys, and
-# runs by hand) and \`production-scheduled\` (runs by the clock): the secret CELERIAC_SSH_KEY.
+# runs by hand) and \`production-scheduled\` (runs by the clock): the secret CELERIAC_SSH_KEY and,
+# if you like, CELERIAC_WEBHOOK: a webhook of Slack or one like it, told of each step that failed.
 name: celeriac
 
 on:
@@ -35,7 +37,7 @@ on:
 permissions: {}
 
 jobs:
-  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; and back if they fail.
+  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a roll-back if they fail.
   deploy:
     name: Deploy
     if: github.event_name != 'schedule'
@@ -56,7 +58,7 @@ jobs:
           fetch-depth: 0
       - uses: ${action('')}
         with:
-          ${login}
+          ${common}
           dry-run: \${{ inputs.dry-run }}
 
   # Jobs that no worker will ever finish.
@@ -77,7 +79,7 @@ jobs:
           persist-credentials: false
       - uses: ${action('/actions/cleanup')}
         with:
-          ${login}
+          ${common}
           # A deploy may wait for tasks to finish.
           lock-timeout: 25m
 
@@ -99,7 +101,7 @@ jobs:
           persist-credentials: false
       - uses: ${action('/actions/verify')}
         with:
-          ${login}
+          ${common}
           mode: soak
           lock-timeout: 25m
 `;

@@ -138,7 +138,7 @@ const kinds: Readonly<Record<ReportMark['kind'], string>> = {
   deploy: 'deploy',
   undo: 'roll-back',
   repair: 'jobs repaired',
-  job: 'test jobs',
+  job: 'probes',
   restart: 'worker restarted',
   reboot: 'host restarted',
   oom: 'killed for lack of memory',

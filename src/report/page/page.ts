@@ -92,7 +92,7 @@ function sectionsOf(report: Report): readonly Section[] {
     ...(isHealthy ? [] : [checks]),
     section('memory', 'Memory', memoryChart(report)),
     section('queues', 'Queues', queueChart(report)),
-    section('latency', 'Test jobs', latencySection(report)),
+    section('latency', 'Probes', latencySection(report)),
     section('soak', 'The proof, hour by hour', soakSection(report), 'Proof'),
     ...(isHealthy ? [checks] : []),
     section('comparison', 'Against the last proven release', comparison, 'Comparison'),

@@ -51,9 +51,9 @@ function evidenceOf({ verdict, title, evidence }: Check): Html {
 const preformatted = (label: string, text: string): Html =>
   html`<pre role="group" aria-label="${label}" tabindex="0">${htmlLines(text)}</pre>`;
 
-/** Latency of the test jobs, by queue, with a bar for each. */
+/** Latency of the probes, by queue, with a bar for each. */
 export function latencySection({ latency, probes }: Report): Html {
-  if (latency === null) return unknown('no test jobs were sent');
+  if (latency === null) return unknown('no probes were sent');
   const slowest = Math.max(0.001, ...latency.map((each) => each.slowest ?? 0));
   const width = (value: number | null): number =>
     Math.round(((value ?? 0) / slowest) * 196 * 10) / 10;

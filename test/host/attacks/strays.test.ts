@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
-  describeLeftAlone,
+  describeSkipped,
   endStrays,
   findStrays,
   identityOf,
@@ -51,7 +51,7 @@ test.each(['rooted.service', 'owned.service'])(
     const own = identityOf(facts.unit, 'app', '/srv/app');
     const found = findStrays(facts.workers, own);
     expect(found.strays).toEqual([]);
-    expect(describeLeftAlone(found)).toEqual([
+    expect(describeSkipped(found)).toEqual([
       {
         level: 'notice',
         message: expect.stringMatching(

@@ -91,16 +91,21 @@ async function run(
   }
 }
 
-it('tells the webhook of a step that failed', async () => {
+it.each([
+  ['provision', ''],
+  ['deploy-worker', ' of celery-worker.service'],
+  ['cleanup', ' of celery-worker.service'],
+  ['verify', ' of celery-worker.service'],
+])('tells the webhook of a failed step: %s', async (action, about) => {
   status = 200;
-  const { code, shown } = await run('verify', { webhook: address });
+  const { code, shown } = await run(action, { webhook: address });
   expect(code).toBe(1);
   expect(told).toHaveLength(1);
   const { text, ...others } = JSON.parse(told[0] ?? '') as { readonly text: string };
   expect(others).toEqual({});
-  expect(text).toMatch(
-    /^Celeriac: verify of celery-worker\.service on vps\.example\.com: (?!verify).*ssh-key/,
-  );
+  const before = `Celeriac: ${action}${about} on vps.example.com: `;
+  expect(text.slice(0, before.length)).toBe(before);
+  expect(text.slice(before.length)).toMatch(/^(?!provision|deploy|cleanup|verify).*ssh-key/);
   expect(text).toMatch(/\nhttps:\/\/forge\.test\/someone\/slideshow\/actions\/runs\/4711$/);
   expect(text).not.toContain(key);
   expect(shown).not.toContain(secretPath);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type AppIdentity,
-  describeLeftAlone,
+  describeSkipped,
   endStrays,
   findStrays,
   ownerOf,
@@ -83,15 +83,15 @@ describe('stray workers', () => {
       worker(5, { cgroup: own.controlGroup }),
       worker(6, { cgroup: `${own.controlGroup}/x` }),
     ];
-    expect(findStrays(inside, own)).toEqual({ strays: [], leftAlone: [] });
+    expect(findStrays(inside, own)).toEqual({ strays: [], skipped: [] });
     const stopped = { ...own, controlGroup: '' };
-    expect(findStrays(inside, stopped)).toEqual({ strays: [], leftAlone: [] });
+    expect(findStrays(inside, stopped)).toEqual({ strays: [], skipped: [] });
   });
 
   it('are not those of a unit with the same prefix', () => {
     const found = findStrays([worker(5, { cgroup: `${own.controlGroup}2.service` })], own);
     expect(found.strays).toEqual([]);
-    expect(found.leftAlone).toHaveLength(1);
+    expect(found.skipped).toHaveLength(1);
   });
 
   it('are listed by main process, oldest first; a child without one is listed itself', () => {
@@ -122,8 +122,8 @@ describe('stray workers', () => {
   ])('are not: %s', (_about, change) => {
     const found = findStrays([worker(5, change)], own);
     expect(found.strays).toEqual([]);
-    expect(pids(found.leftAlone.map(({ process }) => process))).toEqual([5]);
-    const [finding] = describeLeftAlone(found);
+    expect(pids(found.skipped.map(({ process }) => process))).toEqual([5]);
+    const [finding] = describeSkipped(found);
     expect(finding?.message).toMatch(/^skipped Celery process 5: ./);
   });
 
@@ -163,7 +163,7 @@ describe('stray workers', () => {
   it('of another user are named and left, however much they look like a worker', () => {
     const found = findStrays([worker(5, { user: 'mallory' })], own);
     expect(found.strays).toEqual([]);
-    expect(describeLeftAlone(found)).toEqual([
+    expect(describeSkipped(found)).toEqual([
       {
         level: 'notice',
         message:
@@ -177,7 +177,7 @@ describe('stray workers', () => {
     const found = findStrays(many, own);
     const app = { unit: 'w', interpreter: ['python3'], app: 'app', pythonPath: [], user: 'root' };
     expect(endStrays(app, found.strays, seconds(60))[0]?.processes).toHaveLength(50);
-    expect(describeLeftAlone(found)).toEqual([
+    expect(describeSkipped(found)).toEqual([
       {
         level: 'notice',
         message: expect.stringMatching(
@@ -186,7 +186,7 @@ describe('stray workers', () => {
       },
     ]);
     const elsewhere = many.map((each) => ({ ...each, workingDirectory: `/tmp/${each.pid}` }));
-    const told = describeLeftAlone(findStrays(elsewhere, own));
+    const told = describeSkipped(findStrays(elsewhere, own));
     expect(told).toHaveLength(11);
     expect(told.at(-1)?.message).toMatch(/ and 4980 more: for other reasons of this kind$/);
   });

@@ -114,7 +114,7 @@ describe('celeriac deploy --fleet', () => {
     hosts.web2 = broken();
     const { code, out } = await run(['deploy', '--fleet', 'FILE']);
     expect([code, deployed(), undone()]).toEqual([5, ['web1', 'web2'], ['web2']]);
-    expect(out).toContain('web2: taken back; its gate failed');
+    expect(out).toContain('web2: rolled back; its gate failed');
     expect(out).toContain('web3: untouched; not begun: web2 had failed');
   });
 
@@ -122,7 +122,7 @@ describe('celeriac deploy --fleet', () => {
     hosts.web3 = broken();
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
     expect([code, undone()]).toEqual([5, ['web1', 'web2', 'web3']]);
-    expect(out).toContain('3 hosts: 3 taken back.');
+    expect(out).toContain('3 hosts: 3 rolled back.');
     // The host refuses it if another run deploys meanwhile.
     expect(hosts.web1?.undoneOnlyFrom).toEqual([transaction]);
   });
@@ -145,7 +145,7 @@ describe('celeriac deploy --fleet', () => {
     hosts.web3 = last;
     const { code, out } = await run(['deploy', '--fleet', 'FILE', '--on-failure', 'run']);
     expect([code, undone()]).toEqual([1, ['web2', 'web3']]);
-    expect(out).toContain('web1: unknown; was not taken back: another release runs now');
+    expect(out).toContain('web1: unknown; was not rolled back: another release runs now');
   });
 
   test('goes by the file as it was before the first host', async () => {
@@ -283,7 +283,7 @@ describe('celeriac deploy --fleet', () => {
     [['--hosts', 'db*'], 'no host matches `db*`'],
     [['--hosts', ','], 'invalid `hosts`'],
     [['--hosts', 'web1;web2'], 'invalid `hosts`'],
-    [['--canary', 'web9'], '`canary` names no host'],
+    [['--canary', 'web9'], 'unknown host `web9` in `canary`'],
     [['--max-parallel', '0'], 'invalid `max-parallel`'],
     [['--host', 'web1'], 'cannot be combined with `--fleet`'],
     [['--sudo'], 'cannot be combined with `--fleet`'],

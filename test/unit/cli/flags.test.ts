@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { commands } from '../../../src/cli/celeriac.ts';
 import { cleanup } from '../../../src/cli/cleanup.ts';
 import { exitCodeOf } from '../../../src/cli/exit-code.ts';
-import { asFlags, flagsOf, parseFlags as parse } from '../../../src/cli/flags.ts';
+import {
+  asFlags,
+  flagsOf,
+  loginFileFlags,
+  loginFlags,
+  parseFlags as parse,
+} from '../../../src/cli/flags.ts';
 import { renderCommands, renderHelp } from '../../../src/cli/help.ts';
 import { nearest } from '../../../src/cli/nearest.ts';
 import { cleanupInputs } from '../../../src/config/action-inputs.ts';
@@ -19,6 +25,23 @@ describe('flags', () => {
       expect([name, names.includes(name)]).toEqual([name, !elsewhere.includes(name)]);
     }
     expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('an input is a switch by its type, however it describes what it expects', () => {
+    const { 'dry-run': dryRun } = cleanupInputs;
+    const inputs = { 'dry-run': { ...dryRun, expected: 'yes or no' } };
+    const [flag] = flagsOf({ name: 'x', inputs, own: [], refuse: () => {} });
+    expect(flag).toMatchObject({ isSwitch: true, takes: '' });
+  });
+
+  test('every input of the login belongs to --host, and so do the files of ssh', () => {
+    expect([...loginFlags, ...loginFileFlags]).toEqual([
+      ...['port', 'user', 'agent', 'proxy-jump', 'connect-timeout'],
+      ...['ssh-key-file', 'known-hosts-file', 'ssh-config-file'],
+    ]);
+    for (const name of [...loginFlags, ...loginFileFlags]) {
+      expect(() => parseFlags([`--${name}`, 'x'])).toThrow(`\`--${name}\` requires \`--host\``);
+    }
   });
 
   test('switches need no value, and can be negated', () => {

@@ -25,7 +25,7 @@ test('a release that the host took back during the gate is back', async () => {
   };
   const { code, err } = await host.run(...words);
   expect(err).toContain('could no longer be confirmed');
-  expect(err).toContain(`transaction ${transaction} is undone already; nothing is left`);
+  expect(err).toContain(`transaction ${transaction} is already undone; nothing is left`);
   expect([code, host.confirmed, host.undone]).toEqual([5, 1, []]);
 });
 

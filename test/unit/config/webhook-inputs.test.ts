@@ -29,11 +29,10 @@ it.each([
   expect(() => read(url)).toThrow(/^invalid `webhook`$/);
 });
 
-it('is a secret of the actions that judge or change a worker, and of the pipeline', () => {
-  const having = Object.entries(actions).filter(([, inputs]) => 'webhook' in inputs);
-  expect(having.map(([name]) => name)).toEqual(['deploy-worker', 'verify']);
+it('is a secret of every action, and of each step of the pipeline', () => {
+  for (const inputs of Object.values(actions)) expect(inputs).toMatchObject(webhookInputs);
   expect(webhookInputs.webhook.secret).toBe(true);
   expect(pipelineInputs).toHaveProperty('webhook');
   const steps = pipelineSteps.filter((step) => 'webhook' in step.with);
-  expect(steps.map(({ id }) => id)).toEqual(['worker', 'gate', 'back']);
+  expect(steps.map(({ id }) => id)).toEqual(['swap', 'worker', 'jobs', 'gate', 'back']);
 });

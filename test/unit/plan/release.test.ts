@@ -198,7 +198,7 @@ describe('code folders', () => {
   });
 
   it.each([
-    [{ kind: 'absent', path: '/srv/app' }, 'directory /srv/app does not exist'],
+    [{ kind: 'absent', path: '/srv/app' }, 'folder /srv/app does not exist'],
     [{ kind: 'unusable', path: '/srv/app', problem: 'current is not a link' }, 'not a link'],
     [{ ...releases, path: '/srv/other' }, 'does not go through /srv/other/current'],
     [{ ...releases, path: '/srv/app/cur' }, 'does not go through'],

@@ -113,6 +113,6 @@ describe('chooseRollBack', () => {
       `expected one of ${one.id}`,
     );
     const undone = [transaction({ state: 'undone' })];
-    expect(refusal(() => chooseRollBack(one.id, ledger(), undone))).toContain('is undone already');
+    expect(refusal(() => chooseRollBack(one.id, ledger(), undone))).toContain('is already undone');
   });
 });

@@ -80,9 +80,9 @@ describe('an error of the host', () => {
       context,
     );
     expect(view.message).toBe(
-      'deploy-worker: x.\n  host: 203.0.113.10\n  step: s\n  ran: a (no exit code)\n  not undone: /etc/fstab\n  next: n',
+      'deploy-worker: x.\n  host: 203.0.113.10\n  step: s\n  ran: a (no exit code)\n  not undone: /etc/fstab\n  next: n.',
     );
-    expect(view.annotation.message).toBe('s. Not undone: /etc/fstab. Next: n');
+    expect(view.annotation.message).toBe('s. Not undone: /etc/fstab. Next: n.');
   });
 
   test('it says that nothing was changed only if that is known', () => {
@@ -133,10 +133,10 @@ test('an error of the gate', () => {
     message: `verify: 2 responses with status 429.
   check: rate-limit
   evidence: "GET / HTTP/1.1" 429
-  next: wait`,
+  next: wait.`,
     annotation: {
       title: 'verify: 2 responses with status 429',
-      message: 'Check rate-limit failed. "GET / HTTP/1.1" 429. Next: wait',
+      message: 'Check rate-limit failed. "GET / HTTP/1.1" 429. Next: wait.',
     },
   });
 });

@@ -63,7 +63,7 @@ test('folded: memory and marks, latency, comparison, diff; evidence of what did 
   expect(titles).toEqual([
     '6 checks',
     'Memory over 23 h 59 min, and what happened',
-    'Latency of the test jobs',
+    'Latency of the probes',
     'Against the last proven release',
     'Changes of the unit by release 7',
     'HTTP 429: 2 lines of evidence',

@@ -34,7 +34,7 @@ test('a worker that is well, and proven, has every tick, in the order of the lis
   );
   expect(ticksOf(healthy)).toBe('xxxxxxxxxx');
   expect(renderChecklistMarkdown(items).split('\n')[2]).toBe(
-    '- [x] 6.3 a single test job sent: 1 to celery',
+    '- [x] 6.3 a single probe sent: 1 to celery',
   );
 });
 
@@ -68,7 +68,7 @@ test('every check that an item names exists', () => {
   expect(known).toContain('gate-errors');
 });
 
-test('jobs that were not sent are not ticked', () => {
+test('probes that were not sent are not ticked', () => {
   const probes = [{ where: 'celery', state: 'not-sent', detail: '', seconds: null }] as const;
   const items = taskListOf({ ...healthy, probes });
   expect([items[2], items[7]].map((item) => [item?.done, item?.note])).toEqual([

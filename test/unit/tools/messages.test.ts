@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { manifests } from '../../../src/config/action-manifests.ts';
 import { allMessages } from '../../../tools/messages/all-messages.ts';
 import { type Message, messagesOf } from '../../../tools/messages/source-messages.ts';
 import { withErrors } from '../../../tools/messages/troubleshooting-page.ts';
@@ -52,6 +53,22 @@ describe('errors of a TypeScript module', () => {
       'the key is in the wrong format',
       'the key has <n> lines too many',
       'the disk is full again',
+    ]);
+  });
+
+  it('mean by a name what it stands for in their own block', () => {
+    const source = `
+      function check(names: readonly string[]) {
+        if (names.length > 9) {
+          const problem = 'too many names at once';
+          throw new ConfigError('input a', problem, 'at most nine names');
+        }
+        const problem = 'no name at all';
+        throw new ConfigError('input a', problem, 'one name or more');
+      }`;
+    expect(messagesOf('src/a.ts', source).map(({ text, next }) => [text, next])).toEqual([
+      ['too many names at once', 'expected: at most nine names'],
+      ['no name at all', 'expected: one name or more'],
     ]);
   });
 
@@ -151,6 +168,35 @@ describe('the page about errors', () => {
     expect(committed).toContain(
       '`another run deployed or rolled back <unit> while this one waited',
     );
+  });
+
+  it('begins texts and advice in lower case, but for names', () => {
+    const names = /^(?:[A-Z]\w*=|Celeriac\b|RabbitMQ\b|No space left on device\b)/;
+    const isCapital = (text: string): boolean => /^[A-Z]/.test(text) && !names.test(text);
+    const said = messages.flatMap(({ file, text, next }) =>
+      [text, next.replace(/^expected: /, '')].map((each) => ({ file, text: each })),
+    );
+    expect(said.filter(({ text }) => isCapital(text))).toEqual([]);
+  });
+
+  it.each([
+    ['folder', /\b(?<!working )director(?:y|ies)\b(?!>)/],
+    ['already undone', /\bundone already\b/],
+    ['roll back', /\b(?:go|goes|going|went|take|takes|taken) back\b|\btakes? \w+ back\b/],
+    ['undo, restore', /\bput back\b/],
+    ['probe', /\btest jobs?\b/],
+    ['skipped', /\bleft alone\b/],
+    ['fix', /\bmend(?:s|ed)?\b/],
+    ['could not, cannot', /\b(?:not had|can't|couldn't)\b/],
+    ['unknown, invalid', /\bnot right\b/],
+  ])('says "%s", as the glossary does', (_, other) => {
+    const described = Object.values(manifests).flatMap(({ description, inputs, outputs }) => [
+      description,
+      ...Object.values(inputs).map((input) => input.description),
+      ...Object.values(outputs),
+    ]);
+    const said = [...messages.flatMap(({ text, next }) => [text, next]), ...described];
+    expect(said.filter((text) => other.test(text))).toEqual([]);
   });
 
   it('covers every place that makes one of the three errors, but for those that pass one on', () => {

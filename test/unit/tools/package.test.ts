@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -8,8 +9,11 @@ import {
   rmSync,
   symlinkSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../../package.json' with { type: 'json' };
 import {
@@ -94,6 +98,41 @@ describe('the npm package', () => {
     const { code, out } = run('npx', ['--yes', `./${basename(tarball)}`, '--version']);
     expect([code, out]).toEqual([0, `celeriac ${packageJson.version}\n`]);
   }, 300_000);
+
+  test('runs by npx from the address of a release, and asks no registry', async () => {
+    const asked: (string | undefined)[] = [];
+    const server = createServer(({ url }, response) => {
+      asked.push(url);
+      response.end(readFileSync(tarball));
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    try {
+      const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const path = `/releases/download/v${packageJson.version}/${basename(tarball)}`;
+      const env = { ...offline, npm_config_offline: 'false', npm_config_registry: origin };
+      const words = ['--yes', `${origin}${path}`, '--version'];
+      const { stdout } = await promisify(execFile)('npx', words, { env, cwd: folder });
+      expect(stdout).toBe(`celeriac ${packageJson.version}\n`);
+      expect(asked.every((url) => url === path)).toBe(true);
+    } finally {
+      server.close();
+    }
+  }, 300_000);
+
+  test.each(['README.md', 'docs/tutorial.md', 'docs/how-to/terminal.md'])(
+    'is what npx is given in %s',
+    (page) => {
+      const text = readFileSync(join(import.meta.dirname, '../../..', page), 'utf8');
+      const { version, repository } = packageJson;
+      const home = repository.replace('github:', 'https://github.com/');
+      const address = `${home}/releases/download/v${version}/${basename(tarball)}`;
+      const given = [...text.matchAll(/\bnpx (\S+)/g)].map(([, what = '']) => what);
+      const allowed: readonly string[] = [address, `./${basename(tarball)}`];
+      expect(given).toContain(address);
+      // A mere name would be whatever the registry has under it.
+      expect(given.filter((what) => !allowed.includes(what))).toEqual([]);
+    },
+  );
 });
 
 const alone = { PATH: '' };

@@ -20,8 +20,15 @@ const files = new Map([
     '# Changelog\n\n## Unreleased\n\n### Added\n\n- owner/celeriac@v0.1.0 is old.\n',
   ],
   ['README.md', 'uses: owner/celeriac@v0.1.0\nuses: owner/celeriac/actions/verify@v0.1.0\n'],
+  [
+    'docs/how-to/terminal.md',
+    'npx https://github.com/owner/celeriac/releases/download/v0.1.0/celeriac-0.1.0.tgz\nnpx ./celeriac-0.1.0.tgz\n',
+  ],
   ['test/a.test.ts', 'uses: owner/celeriac@v0.1.0\n'],
-  ['other.yml', 'uses: owner/celeriac@v0.1.01\nuses: someone/else@v0.1.0\n'],
+  [
+    'other.yml',
+    'uses: owner/celeriac@v0.1.01\nuses: someone/else@v0.1.0\nsome-0.1.0.tgz someone/else/releases/download/v0.1.0/\n',
+  ],
 ]);
 const clean = { files, tags: [] as string[], dirty: [] as string[] };
 const planned = (version: string, change: Partial<typeof clean> = {}) =>
@@ -39,9 +46,13 @@ describe('a release', () => {
     expect([...changed.keys()].sort()).toEqual([
       'CHANGELOG.md',
       'README.md',
+      'docs/how-to/terminal.md',
       'package-lock.json',
       'package.json',
     ]);
+    expect(changed.get('docs/how-to/terminal.md')).toBe(
+      'npx https://github.com/owner/celeriac/releases/download/v0.2.0/celeriac-0.2.0.tgz\nnpx ./celeriac-0.2.0.tgz\n',
+    );
     expect(changed.get('package.json')).toContain('"version": "0.2.0"');
     const lock = JSON.parse(changed.get('package-lock.json') ?? '');
     expect(lock).toEqual({

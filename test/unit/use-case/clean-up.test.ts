@@ -1156,6 +1156,6 @@ test('what the triggers of the database would change besides is told', async () 
   database.sql.exec("INSERT INTO audit VALUES ('kept')");
   const told = await planFor(database, {});
   expect(messagesOf(told)).toMatch(
-    /^the trigger note_failure of the database would make \d+ more changes, which `restore` does not take back$/m,
+    /^the trigger note_failure of the database would make \d+ more changes, which `restore` does not undo$/m,
   );
 });

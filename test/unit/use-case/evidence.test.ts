@@ -135,7 +135,7 @@ describe('questions to the app', () => {
     }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toBe(
-      `Cannot tell which jobs are stuck; nothing was changed: ${problem}.`,
+      `cannot tell which jobs are stuck; nothing was changed: ${problem}`,
     );
     expect((error as HostError).failure.next).toContain('`evidence: age`');
   });

@@ -225,7 +225,7 @@ test('the job summary is that of the report, and says what was confirmed', async
   const { run, summaries } = setUp();
   await verifyWorker(run);
   expect(summaries).toHaveLength(1);
-  expect(summaries[0]?.checklist[2]?.text).toBe('6.3 a single test job sent: 1 to celery');
+  expect(summaries[0]?.checklist[2]?.text).toBe('6.3 a single probe sent: 1 to celery');
   expect(summaries[0]?.sentence).toMatch(/^Healthy: .* Confirmed: transaction /);
 });
 

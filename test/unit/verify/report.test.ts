@@ -155,7 +155,7 @@ describe('worker', () => {
   });
 });
 
-describe('test jobs', () => {
+describe('probes', () => {
   const report = buildReport(
     parts({
       evidence: evidence({
@@ -192,7 +192,7 @@ describe('test jobs', () => {
   });
 
   test('they are marked at the time of the report', () => {
-    expect(report.marks.at(-1)).toEqual({ at: now, kind: 'job', text: '4 test jobs' });
+    expect(report.marks.at(-1)).toEqual({ at: now, kind: 'job', text: '4 probes' });
   });
 
   test('what could not be sent says why', () => {

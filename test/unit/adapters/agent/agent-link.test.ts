@@ -100,9 +100,9 @@ describe('the program', () => {
     const program = { ...PROGRAM, json: () => '{}' };
     const error = await hostRefusal(openAgent({ target: server.target(), program }, quiet));
     expect(error.message).toContain(
-      'The agent was not sent to the host: Celeriac was replaced by another version while it ran.',
+      'the agent was not sent to the host: Celeriac was replaced by another version while it ran.',
     );
-    expect(error.failure.next).toContain('Run again');
+    expect(error.failure.next).toContain('run again');
   });
 });
 
@@ -162,10 +162,10 @@ describe('failures', () => {
     await withAgent(script, async (agent) => {
       const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toBe(
-        'The agent exited unexpectedly (SIGKILL). Step: apply the plan: use the swap file.',
+        'the agent exited unexpectedly (SIGKILL). Step: apply the plan: use the swap file.',
       );
       expect(error.failure).toMatchObject({ exitCode: null, evidence: ['MemoryError'] });
-      expect((await hostRefusal(agent.look(QUERY))).message).toContain('The agent exited');
+      expect((await hostRefusal(agent.look(QUERY))).message).toContain('the agent exited');
     });
   });
 
@@ -201,7 +201,7 @@ describe('failures', () => {
       script,
       async (agent) => {
         const error = await hostRefusal(agent.look(QUERY));
-        expect(error.message).toBe('The host did not answer within 0.05 s. Step: look at host.');
+        expect(error.message).toBe('the host did not answer within 0.05 s. Step: look at host.');
         await expect.poll(() => gone).toBe(true);
       },
       { limits },
@@ -239,7 +239,7 @@ describe('failures', () => {
   ])('%s is refused', async (_name, talk, problem) => {
     await withAgent({ onAsk: (_ask, agent) => talk(agent) }, async (agent) => {
       const error = await hostRefusal(agent.look(QUERY));
-      expect(error.message).toContain('Unexpected message from the agent: ');
+      expect(error.message).toContain('unexpected message from the agent: ');
       expect(error.message).toContain(problem);
     });
   });
@@ -252,7 +252,7 @@ describe('failures', () => {
     await withAgent(script, async (agent) => {
       const odd = await hostRefusal(agent.look(QUERY));
       expect(odd.message).toBe(
-        "The agent's fact 'host' has an unexpected shape: kernel is null, expected string.",
+        "the agent's fact 'host' has an unexpected shape: kernel is null, expected string",
       );
       expect(odd.failure).toMatchObject({ step: 'look at host', evidence: [] });
       expect((await hostRefusal(agent.look(QUERY))).message).toContain("fact 'host'");

@@ -11,7 +11,7 @@ import { HELLO, PROGRAM, runShell, TestServer } from '../ssh-server.ts';
 import { QUERY, quiet } from './with-agent.ts';
 
 const HARDENED = { ...HELLO, hardened: true, version: '3f9c02d41b7e', access: 'change' };
-const hardenAgain = 'The owner of the server runs `celeriac harden --host 127.0.0.1` again';
+const hardenAgain = 'the owner of the server runs `celeriac harden --host 127.0.0.1` again';
 
 /** A server whose key runs one program, whatever is asked for. */
 async function serve(hello: object | null, end = (channel: ServerChannel) => void channel.end()) {
@@ -50,7 +50,7 @@ describe('the installed agent', () => {
     await using _ = server;
     const options = { target: server.target({ user: 'celeriac' }), program: PROGRAM };
     const agent = await openAgent({ ...options, kind: 'installed' }, quiet);
-    await expect(agent.look(QUERY)).rejects.toThrow("The agent's fact 'host'");
+    await expect(agent.look(QUERY)).rejects.toThrow("the agent's fact 'host'");
     await agent.close();
     expect(server.execs).toEqual(['celeriac-agent']);
     expect(sent().split('\n')[0]).toBe(
@@ -60,7 +60,7 @@ describe('the installed agent', () => {
 
   test.each([
     [0, hardenAgain],
-    [PROTOCOL + 1, 'Use a newer Celeriac in the workflow.'],
+    [PROTOCOL + 1, 'use a newer Celeriac in the workflow;'],
   ])('of protocol %i is refused; the error says who can update what', async (protocol, next) => {
     const error = await failure({ ...HARDENED, protocol }, 'installed');
     expect(error.message).toContain(`speaks version ${protocol} of the protocol`);
@@ -73,7 +73,7 @@ describe('the installed agent', () => {
     const unbound = await failure(HELLO, 'installed');
     expect(unbound.message).toContain('runs an agent that has no policy');
     const bound = await failure(HARDENED, 'streamed');
-    expect(bound.failure.next).toContain('Set the input `agent` to `installed`');
+    expect(bound.failure.next).toContain('set the input `agent` to `installed`');
   });
 
   test.each([

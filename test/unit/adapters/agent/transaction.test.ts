@@ -55,7 +55,7 @@ describe('a transaction', () => {
     await withAgent({ onAsk: answering(() => answer) }, async (agent) => {
       const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toContain(
-        `The agent's answer to 'apply' has an unexpected shape: ${problem}`,
+        `the agent's answer to 'apply' has an unexpected shape: ${problem}`,
       );
     });
   });

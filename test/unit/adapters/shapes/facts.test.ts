@@ -89,17 +89,17 @@ describe('an answer with facts', () => {
   test('that lacks one is rejected with its name', () => {
     for (const answer of [{}, null, 'what?', { resets: undefined }]) {
       const { message, failure } = refusal(answer);
-      expect(message).toBe("The agent's fact 'resets' has an unexpected shape: it is missing.");
+      expect(message).toBe("the agent's fact 'resets' has an unexpected shape: it is missing");
       expect(failure).toMatchObject({ step: 'look', evidence: [] });
     }
   });
 
   test('is rejected with the name of a key only if that is a plain name', () => {
     expect(refusal({ resets: { jobs: 'hunter2' } }).message).toBe(
-      "The agent's fact 'resets' has an unexpected shape: jobs is string, expected number.",
+      "the agent's fact 'resets' has an unexpected shape: jobs is string, expected number",
     );
     expect(refusal({ resets: { 'hunter2:1': null, b: '', c: [] } }).message).toBe(
-      "The agent's fact 'resets' has an unexpected shape: […] is null, expected number (and 2 more).",
+      "the agent's fact 'resets' has an unexpected shape: […] is null, expected number (and 2 more)",
     );
   });
 

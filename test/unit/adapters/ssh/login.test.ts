@@ -128,7 +128,7 @@ describe('a jump host', () => {
     const jump = { host: '127.0.0.1', port: bastion.port, user: null };
     const target = server.target({ jump, knownHosts: pin(bastion, server) });
     const error = await hostRefusal(openSession({ target }, quiet));
-    expect(error.message).toContain(`The host key of 127.0.0.1:${bastion.port} is not the one`);
+    expect(error.message).toContain(`the host key of 127.0.0.1:${bastion.port} is not the one`);
     expect([bastion.logins, server.connections]).toEqual([0, 0]);
   });
 
@@ -138,7 +138,7 @@ describe('a jump host', () => {
     const jump = { host: '127.0.0.1', port: bastion.port, user: null };
     const target = server.target({ jump, knownHosts: pin(bastion, server) });
     const error = await hostRefusal(openSession({ target }, quiet));
-    expect(error.message).toContain(`The host key of 127.0.0.1:${server.port} is not the one`);
+    expect(error.message).toContain(`the host key of 127.0.0.1:${server.port} is not the one`);
     expect(server.logins).toBe(0);
   });
 

@@ -109,7 +109,7 @@ describe('the host key', () => {
     const target = server.target({}, KEYS.otherEd25519);
     const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toMatch(
-      /The host key of 127\.0\.0\.1:\d+ is not the one in `known-hosts`: expected SHA256:\S{43} \(ssh-ed25519\), got SHA256:\S{43} \(ssh-ed25519\)\. Nothing was sent/,
+      /the host key of 127\.0\.0\.1:\d+ is not the one in `known-hosts`: expected SHA256:\S{43} \(ssh-ed25519\), got SHA256:\S{43} \(ssh-ed25519\)\. Nothing was sent/,
     );
     expect(error.failure.next).toContain('reinstalled');
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
@@ -210,7 +210,7 @@ describe('a server that cannot be reached', () => {
     };
     const error = await hostRefusal(openSession({ target, clock }, (note) => notes.push(note)));
     expect(error.message).toBe(
-      `Cannot reach 127.0.0.1:${port}: the connection was refused (4 attempts).`,
+      `cannot reach 127.0.0.1:${port}: the connection was refused (4 attempts)`,
     );
     expect(error.cause).toBeInstanceOf(Error);
     expect(clock.slept).toEqual([2, 4, 8]);
@@ -261,7 +261,7 @@ describe('a server that cannot be reached', () => {
     const clock = new TestClock();
     const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toBe(
-      'Cannot reach no..where:22022: its name does not resolve (1 attempt).',
+      'cannot reach no..where:22022: its name does not resolve (1 attempt)',
     );
     expect(clock.slept).toEqual([]);
   });

@@ -87,7 +87,7 @@ describe('the end of a deploy', () => {
       'unknown',
       /its roll-back failed/,
     ],
-    ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /goes back unless/],
+    ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /rolls it back unless/],
     ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
     ['a lost connection', { ...failedGate, result: null }, 'unknown', /was not seen/],
@@ -245,7 +245,7 @@ describe('a rollout', () => {
     const run = { ...plan, onFailure: 'run' } as const;
     const end = concludeRollout(run, [...deployed('web1'), begun('web2')]);
     expect(end.hosts[1]).toMatchObject({ state: 'unknown' });
-    expect(end.hosts[1]?.why).toContain('goes back unless');
+    expect(end.hosts[1]?.why).toContain('rolls it back unless');
     expect(end.back.map(({ host }) => host)).toEqual(['web1']);
   });
 
@@ -253,7 +253,7 @@ describe('a rollout', () => {
     const run = { ...plan, onFailure: 'run' } as const;
     const end = concludeRollout(run, [...third, record('web1', 'returning')]);
     expect(end.hosts[0]).toMatchObject({ state: 'unknown' });
-    expect(end.hosts[0]?.why).toContain('was going back');
+    expect(end.hosts[0]?.why).toContain('was being rolled back');
     expect(end.back.map(({ host }) => host)).toEqual(['web2']);
   });
 
@@ -264,7 +264,7 @@ describe('a rollout', () => {
     expect(web1).toMatchObject({ state: 'taken-back' });
     expect(web2).toMatchObject({
       state: 'unknown',
-      why: expect.stringContaining('was to go back'),
+      why: expect.stringContaining('was to be rolled back'),
     });
   });
 

@@ -52,12 +52,12 @@ describe('a rollout', () => {
   });
 
   it.each<[string, readonly string[], readonly string[], readonly string[], string]>([
-    ['more hosts than matrices hold', hosts(1025), [], [], '1025 hosts'],
-    ['more canaries than a matrix holds', hosts(300), [], hosts(257), '257 canaries'],
+    ['more hosts than matrices hold', hosts(1025), [], [], 'too many hosts for one run: 1025'],
+    ['more canaries than a matrix holds', hosts(300), [], hosts(257), 'too many canaries: 257'],
     ['a pattern that matches nothing', ['web1'], ['web1', 'bd*'], [], 'no host matches `bd*`'],
     ['letters that are special elsewhere', ['web1'], ['web.'], [], 'no host matches `web.`'],
-    ['a canary that is not there', ['web1'], [], ['web2'], '`canary` names no host'],
-    ['no canary and one', ['web1'], [], ['none', 'web1'], '`canary` names no host'],
+    ['a canary that is not there', ['web1'], [], ['web2'], 'unknown host `web2` in `canary`'],
+    ['no canary and one', ['web1'], [], ['none', 'web1'], '`canary` has `none` beside'],
   ])('refuses %s', (_, names, patterns, canary, problem) => {
     expect(() => plan(names, patterns, canary)).toThrow(ConfigError);
     expect(() => plan(names, patterns, canary)).toThrow(problem);
