@@ -77,7 +77,7 @@ def test_an_interruption_leaves_a_complete_backup_or_none(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     seen = set()
-    for cut in line_cuts(step=5):
+    for cut in line_cuts(step=11):
         files.remove(journal.path)
         for path in backups(host):
             os.unlink(path)
@@ -217,7 +217,7 @@ def test_an_interrupted_restore_is_undone(host: Host, journal: Journal, tmp_path
     backup = back_up(host, journal, database)
     original.execute("UPDATE jobs SET status = 'failed'")
     before = original.look()
-    for cut in line_cuts(step=11):
+    for cut in line_cuts(step=23):
         files.remove(journal.path)
         for path in set(backups(host)) - {backup}:
             os.unlink(path)
