@@ -7,7 +7,8 @@ import { makeScratch } from './scratch.ts';
 
 /**
  * Runs the tests of the host program on each Python that tools/setup.sh chose, in parallel:
- * `[--reports FOLDER]`, then arguments for pytest. A report is a JUnit file named after its Python.
+ * `[--reports FOLDER] [--every-line]`, then arguments for pytest. A report is a JUnit file named after
+ * its Python; `--every-line` interrupts work before every line (see host/tests/cuts.py).
  */
 
 const root = path.join(import.meta.dirname, '..');
@@ -23,6 +24,11 @@ const largePages = ['PYTHONMALLOC=malloc', 'GLIBC_TUNABLES=glibc.malloc.hugetlb=
 function takeReports(words: string[]): string | undefined {
   const at = words.indexOf('--reports');
   return at === -1 ? undefined : words.splice(at, 2)[1];
+}
+
+function takeFlag(words: string[], flag: string): boolean {
+  const at = words.indexOf(flag);
+  return at !== -1 && words.splice(at, 1).length > 0;
 }
 
 function versionOf(python: string): string {
@@ -47,6 +53,7 @@ async function run(
   const folder = makeScratch();
   const [program = '', ...options] = asRoot([
     ...['env', `TMPDIR=${folder}`, ...largePages],
+    ...(everyLine ? ['CELERIAC_CUT_EVERY_LINE=1'] : []),
     ...[python, '-m', 'pytest', `--basetemp=${path.join(folder, 'tests')}`],
     ...(process.stdout.isTTY ? ['--color=yes'] : []),
     ...(reports === undefined ? [] : [`--junitxml=${path.join(reports, `${version}.xml`)}`]),
@@ -62,6 +69,7 @@ async function run(
 
 const words = process.argv.slice(2);
 const reports = takeReports(words);
+const everyLine = takeFlag(words, '--every-line');
 if (reports !== undefined) mkdirSync(reports, { recursive: true });
 const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '')
   .split(':')

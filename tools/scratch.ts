@@ -27,15 +27,29 @@ export function makeScratch(): string {
   return folder;
 }
 
-/** vitest calls this before the tests, and what it returns after them: TMPDIR is of this run alone. */
+/**
+ * vitest calls this before the tests, and what it returns after them: TMPDIR is of this run alone, and
+ * so is the folder where Node.js keeps what it has compiled. Tests start hundreds of programs, and up
+ * to half of the time of each is the compilation of the same sources.
+ */
 export default function setup(): () => void {
   const folder = makeScratch();
-  const before = process.env.TMPDIR;
-  process.env.TMPDIR = folder;
+  const restore = [
+    setVariable('TMPDIR', folder),
+    setVariable('NODE_COMPILE_CACHE', path.join(folder, 'compiled')),
+  ];
   return () => {
-    if (before === undefined) delete process.env.TMPDIR;
-    else process.env.TMPDIR = before;
+    for (const each of restore) each();
     removeScratch(folder);
+  };
+}
+
+function setVariable(name: string, value: string): () => void {
+  const before = process.env[name];
+  process.env[name] = value;
+  return () => {
+    if (before === undefined) delete process.env[name];
+    else process.env[name] = before;
   };
 }
 

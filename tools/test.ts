@@ -49,6 +49,7 @@ function choose(words: readonly string[]): readonly Stage[] {
   return stages.filter((stage) => stage.name !== 'nightly' || words.includes('--all'));
 }
 
+const isNight = process.argv.includes('--all');
 const running = new Set<ChildProcess>();
 let interrupted = false;
 
@@ -60,7 +61,7 @@ async function run(stage: Stage, folder: string, screen: Screen): Promise<Outcom
   const report = path.join(folder, stage.name);
   const options = {
     vitest: ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
-    pytest: ['--', '--reports', report],
+    pytest: ['--', '--reports', report, ...(isNight ? ['--every-line'] : [])],
     check: [],
   }[stage.kind];
   const start = performance.now();

@@ -72,7 +72,7 @@ def test_an_interrupted_change_is_restored_completely(
 ) -> None:
     folder = tmp_path / "etc"
     path = folder / "unit.d" / "unit"
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove_tree(str(folder))
         files.remove(journal.path)
         if was_there:
@@ -91,7 +91,7 @@ def test_an_interrupted_restore_is_finished_by_the_next(
     journal: Journal, tmp_path: Path, was_there: bool
 ) -> None:
     path = tmp_path / "etc" / "unit"
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove_tree(str(path.parent))
         files.remove(journal.path)
         if was_there:

@@ -18,7 +18,7 @@ from celeriac_host.store import backups as store_backups
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from conftest import fill
-from cuts import cuts
+from cuts import line_cuts
 from hosts import Host
 
 
@@ -77,7 +77,7 @@ def test_an_interruption_leaves_a_complete_backup_or_none(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     seen = set()
-    for cut in cuts(step=5):
+    for cut in line_cuts(step=11):
         files.remove(journal.path)
         for path in backups(host):
             os.unlink(path)
@@ -217,7 +217,7 @@ def test_an_interrupted_restore_is_undone(host: Host, journal: Journal, tmp_path
     backup = back_up(host, journal, database)
     original.execute("UPDATE jobs SET status = 'failed'")
     before = original.look()
-    for cut in cuts(step=11):
+    for cut in line_cuts(step=23):
         files.remove(journal.path)
         for path in set(backups(host)) - {backup}:
             os.unlink(path)

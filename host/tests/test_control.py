@@ -327,7 +327,7 @@ def test_a_roll_back_keeps_its_reason_through_a_power_cut(
 ) -> None:
     about = {"confirmWithinSeconds": 20}
     seen = set()
-    for number, cut in enumerate(cuts(step=11)):
+    for number, cut in enumerate(cuts(tmp_path)):
         host = Host(make_state(str(tmp_path / str(number))))
         world = World(tmp_path / str(number))
         runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)

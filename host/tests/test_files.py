@@ -50,7 +50,7 @@ def test_an_interrupted_write_leaves_the_old_file_or_the_new_one(
     path = tmp_path / "unit"
     new = b"new " * 7000
     seen = set()
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         if before is None:
             files.remove(str(path))
         else:
@@ -68,7 +68,7 @@ def test_an_interrupted_write_leaves_the_old_file_or_the_new_one(
 
 def test_a_removal_also_removes_files_of_a_dead_writer(tmp_path: Path) -> None:
     path = tmp_path / "unit"
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         cut(lambda: files.write(str(path), b"new", 0o644, *US))
         files.remove(str(path))
         files.remove(str(path))

@@ -70,7 +70,7 @@ def test_the_installed_agent_is_a_program_and_is_undone_wherever_it_is_interrupt
 ) -> None:
     path = tmp_path / "lib" / "agent"
     args = agent_args(path)
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove(journal.path)
         cut(install_agent.do, args, host, journal.step(0))
         for _ in range(2):
@@ -146,7 +146,7 @@ def test_sudoers_is_checked_by_visudo_and_never_half_written(
 
     answering.answer = real
     args = sudoers_args(path)
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove(journal.path)
         cut(install_sudoers.do, args, answering, journal.step(0))
         assert not path.exists() or path.read_text() == LINE
@@ -225,7 +225,7 @@ def test_an_empty_folder_is_removed_and_made_again(
 ) -> None:
     folder = tmp_path / "celeriac"
     args = {"path": str(folder)}
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove(journal.path)
         if not folder.exists():
             folder.mkdir()

@@ -102,7 +102,7 @@ def test_kept_values_are_found_by_another_process(journal: Journal) -> None:
 
 def test_an_interrupted_keep_kept_the_value_or_nothing(journal: Journal) -> None:
     seen = set()
-    for cut in cuts():
+    for cut in cuts(journal.folder):
         files.remove(journal.path)
         journal.write("opened")
         cut(lambda: journal.step(0).keep("file", "x" * 10_000))

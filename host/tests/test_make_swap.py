@@ -147,7 +147,7 @@ def test_a_cut_while_it_is_resized_is_undone(
     first = state_of(full)
     args = operation(full, sizeBytes=after * SIZE)
     seen = set()
-    for cut in cuts(step=3):
+    for cut in cuts(full.parent):
         files.remove(journal.path)
         cut(make_swap.do, args, host, journal.step(1))
         seen.add(os.path.getsize(full))

@@ -138,7 +138,7 @@ def test_units_have_their_own_states(host: Host) -> None:
 
 def test_an_interrupted_proof_is_recorded_or_not(tmp_path: Path) -> None:
     seen = set()
-    for number, cut in enumerate(cuts(), start=1):
+    for number, cut in enumerate(cuts(tmp_path), start=1):
         # A ledger of its own: one that grew with each round would take more lines than the last.
         host = Host(make_state(str(tmp_path / str(number))))
         release(host.state, "t1")

@@ -13,7 +13,7 @@ from celeriac_host.state.journal import Journal, StepJournal
 from celeriac_host.store import resets
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
-from cuts import cuts
+from cuts import line_cuts
 from hosts import Host
 
 
@@ -73,7 +73,7 @@ def test_an_interruption_changes_all_or_nothing_and_is_undone(
     original = AppDatabase(tmp_path / "original.db", "DELETE")
     before = original.look()
     seen = set()
-    for cut in cuts(step=3):
+    for cut in line_cuts(step=7):
         files.remove(journal.path)
         shutil.copyfile(original.path, tmp_path / "jobs.db")
         database = original_at(tmp_path / "jobs.db")
@@ -104,7 +104,7 @@ def test_an_interrupted_undo_is_finished_by_the_next(
     before = original.look()
     database = original_at(tmp_path / "jobs.db")
     rows = [{**row, "reset": f"{row['table']}:{row['id']}"} for row in failing()]
-    for cut in cuts(step=5):
+    for cut in line_cuts(step=11):
         files.remove(journal.path)
         shutil.copyfile(original.path, database.path)
         step = Step(host, journal, database, rows)

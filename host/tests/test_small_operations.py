@@ -33,7 +33,7 @@ def test_an_interrupted_mode_is_restored_and_never_wider_than_both(
     path = tmp_path / "key"
     path.write_text("secret")
     args = {"path": str(path), "mode": "0640", "owner": ME}
-    for cut in cuts():
+    for cut in cuts(tmp_path):
         files.remove(journal.path)
         path.chmod(0o604)
         cut(set_mode.do, args, host, journal.step(0))
@@ -138,7 +138,7 @@ def test_an_unreadable_file_counts_as_empty(state: str, content: bytes) -> None:
 
 def test_an_interrupted_count_is_the_old_or_the_new(state: str) -> None:
     seen = set()
-    for cut in cuts():
+    for cut in cuts(state):
         files.remove(os.path.join(state, "resets.json"))
         resets.count(state, "/a.db", ["jobs:1"], 1)
         cut(resets.count, state, "/a.db", ["jobs:1"], 1)

@@ -77,6 +77,7 @@ async function runIn(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH,
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       HOME: folder,
       RUNNER_TEMP: folder,
       GITHUB_WORKSPACE: folder,

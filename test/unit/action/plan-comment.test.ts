@@ -72,6 +72,7 @@ async function publish(given: Given = {}): Promise<Ended> {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         GITHUB_OUTPUT: path('output'),
         GITHUB_STEP_SUMMARY: path('summary'),
         GITHUB_EVENT_PATH: path('event.json'),

@@ -65,6 +65,7 @@ async function run(
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         RUNNER_TEMP: folder,
         GITHUB_OUTPUT: output,
         GITHUB_STEP_SUMMARY: summary,

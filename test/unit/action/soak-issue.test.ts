@@ -77,6 +77,7 @@ async function publish(given: unknown, token = api.token): Promise<Ended> {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         GITHUB_OUTPUT: output,
         GITHUB_API_URL: api.url,
         GITHUB_REPOSITORY: 'someone/slideshow',

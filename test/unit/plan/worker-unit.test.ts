@@ -337,46 +337,51 @@ describe('any unit with any drop-ins', () => {
     }
   }
 
-  it.each(['rewrite', 'drop-in'] as const)(
-    'what is asked for is in force, or refused; again there is nothing to do; %s',
-    (mode) => {
-      let planned = 0;
-      fc.assert(
-        fc.property(hosts, wishes, (host, wish) => {
-          const source = sourceOf(host.text, { dropIns: host.dropIns });
-          const asked = { ...desired, ...wish };
-          let unit: WorkerUnit;
-          try {
-            unit = modes[mode](source, asked, context);
-          } catch (error) {
-            expect(error).toBeInstanceOf(ConfigError);
-            return;
-          }
-          planned += 1;
-          expectInForce(readAfter(source, unit), asked);
-          const again = modes[mode](after(source, unit), asked, context);
-          expect(again.text).toBe(unit.text);
-          expect(again.dropIn).toEqual(unit.dropIn);
-          expect(again.changes).toEqual([]);
-          expect(again.findings.filter(({ message }) => message.includes('mends it'))).toEqual([]);
-          if (mode === 'drop-in') expect(unit.text).toBe(host.text);
+  function expectEveryUnit(mode: 'rewrite' | 'drop-in', numRuns: number): void {
+    let planned = 0;
+    fc.assert(
+      fc.property(hosts, wishes, (host, wish) => {
+        const source = sourceOf(host.text, { dropIns: host.dropIns });
+        const asked = { ...desired, ...wish };
+        let unit: WorkerUnit;
+        try {
+          unit = modes[mode](source, asked, context);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ConfigError);
+          return;
+        }
+        planned += 1;
+        expectInForce(readAfter(source, unit), asked);
+        const again = modes[mode](after(source, unit), asked, context);
+        expect(again.text).toBe(unit.text);
+        expect(again.dropIn).toEqual(unit.dropIn);
+        expect(again.changes).toEqual([]);
+        expect(again.findings.filter(({ message }) => message.includes('mends it'))).toEqual([]);
+        if (mode === 'drop-in') expect(unit.text).toBe(host.text);
 
-          // The other way of changing it ends at the same.
-          const other = mode === 'rewrite' ? 'drop-in' : 'rewrite';
-          if (mode === 'drop-in' && host.dropIns.length > 0) return;
-          const switched = modes[other](after(source, unit), asked, context);
-          expectInForce(readAfter(source, switched), asked);
-          expect(switched.properties).toEqual(unit.properties);
-          const settled = modes[other](after(source, switched), asked, context);
-          expect([settled.text, settled.dropIn]).toEqual([switched.text, switched.dropIn]);
-          // A drop-in can mend another one, which the unit's file can't.
-          if (host.dropIns.length === 0) expect(switched.dropIn).toBeNull();
-        }),
-        { numRuns: 1500 },
-      );
-      // Not all of it may be refused.
-      expect(planned).toBeGreaterThan(300);
-    },
+        // The other way of changing it ends at the same.
+        const other = mode === 'rewrite' ? 'drop-in' : 'rewrite';
+        if (mode === 'drop-in' && host.dropIns.length > 0) return;
+        const switched = modes[other](after(source, unit), asked, context);
+        expectInForce(readAfter(source, switched), asked);
+        expect(switched.properties).toEqual(unit.properties);
+        const settled = modes[other](after(source, switched), asked, context);
+        expect([settled.text, settled.dropIn]).toEqual([switched.text, switched.dropIn]);
+        // A drop-in can mend another one, which the unit's file can't.
+        if (host.dropIns.length === 0) expect(switched.dropIn).toBeNull();
+      }),
+      { numRuns },
+    );
+    // Not all of it may be refused.
+    expect(planned).toBeGreaterThan(numRuns / 5);
+  }
+
+  const title = 'what is asked for is in force, or refused; again there is nothing to do; %s';
+  it.each(['rewrite', 'drop-in'] as const)(title, (mode) => expectEveryUnit(mode, 500));
+  it.each(['rewrite', 'drop-in'] as const)(
+    `${title}, more of them`,
+    { timeout: 600_000, tags: ['nightly'] },
+    (mode) => expectEveryUnit(mode, 10_000),
   );
 });
 

@@ -130,7 +130,7 @@ function after(database: AppDatabase, nodes: readonly Node[]): Map<Node, string>
 
 const actions = ['fail', 'reset', 'delete', 'finalise'] as const;
 const cases = [
-  ...actions.map((action) => ({ action, numRuns: 40, options: { timeout: 90_000 } })),
+  ...actions.map((action) => ({ action, numRuns: 24, options: { timeout: 90_000 } })),
   ...actions.map((action) => ({
     action,
     numRuns: 2000,

@@ -53,10 +53,11 @@ const withWords = (words: TableSpec['words']): Partial<CleanUpDesired> => {
   return { database: null, stores: [{ database: path, tables, where: 'input stores' }] };
 };
 
-const pairs = ended.flatMap((one) => ended.map((other) => [one, other] as const));
+const pairs = ended.flatMap((one, at) => ended.slice(at).map((other) => [one, other] as const));
+const reversed = pairs.flatMap(([one, other]) => (one === other ? [] : [[other, one] as const]));
 
 describe.each(actions)('%s: links that have all ended', (action) => {
-  test.each(pairs)('%s and %s, by age, by id, and whoever names which', async (one, other) => {
+  const expectEnd = async (one: string, other: string): Promise<void> => {
     for (const status of ['processing', 'pending']) {
       for (const ids of [[], ['batch-a'], ['job-a']]) {
         using database = usesPartial();
@@ -66,7 +67,10 @@ describe.each(actions)('%s: links that have all ended', (action) => {
         expect(await become(database, { action, ids })).toEqual({ 'job-a': end, 'batch-a': end });
       }
     }
-  });
+  };
+
+  test.each(pairs)('%s and %s, by age, by id, and whoever names which', expectEnd);
+  test.each(reversed)('%s and %s', { tags: ['nightly'] }, expectEnd);
 
   test('and whose batch is partial: the job is, too', async () => {
     using database = usesPartial();

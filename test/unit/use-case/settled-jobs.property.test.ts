@@ -74,7 +74,7 @@ function statusesAfter(database: AppDatabase, nodes: readonly Node[]): Map<Node,
 }
 
 const cases = (['fail', 'reset'] as const).flatMap((action) => [
-  { action, numRuns: 40, options: { timeout: 90_000 } },
+  { action, numRuns: 24, options: { timeout: 90_000 } },
   { action, numRuns: 2000, options: { timeout: 1_200_000, tags: ['nightly'] } },
 ]);
 
