@@ -21,7 +21,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     state = seen.get("ActiveState", "unknown")
     if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
         return failed(f"{request['unit']} is {state}: no worker can answer")
-    report = listener.run(
+    report = listener.ask(
         host,
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},

@@ -28,7 +28,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "argv": list(process.argv) if process else [],
         "invocation": seen["InvocationID"],
     }
-    said = listener.run(host, "queues", request, TIMEOUT_SECONDS, like=main)
+    said = listener.ask(host, "queues", request, TIMEOUT_SECONDS, like=main)
     if "problem" in said:
         return {"kind": "unknown", "problem": clipped(str(said["problem"]))}
     if said.get("unreachable") is not None:

@@ -53,7 +53,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "argv": list(process.argv) if process else [],
         "invocation": seen["InvocationID"],
     }
-    said = listener.run(host, "broker", request, TIMEOUT_SECONDS, like=main)
+    said = listener.ask(host, "broker", request, TIMEOUT_SECONDS, like=main)
     if "problem" in said and said.get("kind") != "unknown":
         return _unknown(str(said["problem"]))
     now = units.show(host, unit, ("InvocationID", "ActiveState"))
