@@ -121,15 +121,18 @@ export async function verifyHost(
   ]);
   const gone = earlierBroker.kind === 'asked' && earlierBroker.last.kind === 'unreachable';
   const gate = await passGate(ports, requests, before, call, { dryRun: desired.dryRun, gone });
-  const isSent = gate.kind === 'sent';
-  // At once: the process of the app that has sent the probes answers the question of the broker, too.
-  const [laterBroker, { ownCommands, after }] = await Promise.all([
-    isSent ? searchBroker(ports, source, before, beats, earlierBroker) : earlierBroker,
-    (async () => {
-      const ownCommands = await runOwnCommands(ports, desired, source.app);
-      const after = isSent ? await lookAfterGate(ports, query, before, gate, desired) : null;
-      return { ownCommands, after } satisfies { readonly after: VerifyFacts | null };
-    })(),
+  // At once: the process of the app that has sent the probes answers this, too.
+  const later =
+    gate.kind === 'sent'
+      ? searchBroker(ports, source, before, beats, earlierBroker)
+      : earlierBroker;
+  const commands = runOwnCommands(ports, desired, source.app);
+  const [laterBroker, ownCommands, after] = await Promise.all([
+    later,
+    commands,
+    commands.then(() =>
+      gate.kind === 'sent' ? lookAfterGate(ports, query, before, gate, desired) : null,
+    ),
   ]);
   const strays = ports.findStrays(after ?? before);
   // A worker that passed the gate may have come back in between.

@@ -172,7 +172,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
 
 def _is_question(message: dict[str, Any]) -> bool:
     if message.get("ask") == "submit":
-        return message["request"].get("kind") != "http"
+        return bool(message["request"].get("kind") != "http")
     return message.get("ask") == "look" and set(message["query"]) <= set(OF_THE_APP)
 
 

@@ -43,8 +43,8 @@ def answer(question: Dict[str, Any], line: Line) -> None:
     # Whoever gave up waiting for this process has asked another one.
     line.ask("question", question["number"])
     load(question["modules"])
-    carry_out = sys.modules[PACKAGE + "." + question["program"]].carry_out  # type: ignore[attr-defined]
-    line.tell("report", carry_out(question["request"], line))
+    program = sys.modules[PACKAGE + "." + question["program"]]
+    line.tell("report", program.carry_out(question["request"], line))
     disconnect()
 
 
