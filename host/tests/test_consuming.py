@@ -290,6 +290,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Any]:
         return state["report"]
 
     monkeypatch.setattr("celeriac_host.facts.consuming.units.show", show)
+    monkeypatch.setattr("celeriac_host.facts.consuming.units.glance", show)
     monkeypatch.setattr(listener, "ask", run)
     monkeypatch.setattr("celeriac_host.facts.consuming.time.sleep", lambda seconds: None)
     return state
