@@ -174,7 +174,7 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
     if process is None or process.user != where.identity.name:
         return {}
     found = processes.environment(pid)
-    run_id = units.show(host, unit, ["InvocationID"])["InvocationID"]
+    run_id = units.glance(host, unit, ["InvocationID"])["InvocationID"]
     if not run_id or found.get("INVOCATION_ID") != run_id:
         return {}
     return {name: value for name, value in found.items() if name not in ITS_OWN}

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 60.0
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """`told`, `unreachable` if the app cannot connect, or `unknown` with the reason."""
-    seen = units.show(host, args["unit"], PROPERTIES)
+    seen = units.glance(host, args["unit"], PROPERTIES)
     main = units.number(seen["MainPID"]) if seen["ActiveState"] == "active" else 0
     process = processes.read(main) if main else None
     request = {
