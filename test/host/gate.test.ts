@@ -123,6 +123,9 @@ open('/var/tmp/imports/%d' % os.getpid(), 'w').close()
     await machine.run('rm -f /var/tmp/imports/*');
     const run = await verify();
     expect(run.failed, run.log).toEqual([]);
+    // Nothing of it is left, not even the file with its variables.
+    expect(await shell(machine, 'ls /run/celeriac/programs')).toBe('');
+    expect(await shell(machine, 'systemctl list-units --no-legend celeriac-program-*')).toBe('');
     return (await shell(machine, 'ls /var/tmp/imports')).split('\n').filter((line) => line !== '');
   }
 

@@ -81,10 +81,12 @@ def run(host: System, gate: Gate, about: dict[str, Any]) -> None:
     try:
         serve(wire, host, gate)
     finally:
-        host.end_app()
-        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
-        # Not sys.exit: the reader thread is in a read that only the runner can end.
-        os._exit(0)
+        try:
+            wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
+            host.end_app()
+        finally:
+            # Not sys.exit: the reader thread is in a read that only the runner can end.
+            os._exit(0)
 
 
 def serve(wire: Wire, host: System, gate: Gate) -> None:
