@@ -118,7 +118,8 @@ WATCHED = re.compile(
     r"|(?:owned\.)?(?:opened)|owned\.read"
     r"|(?:glob|shutil|subprocess|tempfile)\.\w+"
     r"|tarfile\.open|sqlite3\.connect|fcntl\.(?:flock|lockf)|signal\.pidfd_send_signal"
-    r"|follow|child\.start|control|(?:[\w.]+\.)?(?:run|run_as)|units\.(?:control|reload)"
+    r"|follow|Dialogue|(?:listener|questions)\.ask|child\.start|control|(?:[\w.]+\.)?(?:run|run_as)"
+    r"|units\.(?:control|reload)"
     r"|_opener\(\)\.open|socket\.\w*connect\w*"
 )
 # Named like the others, and no calls of this kind.

@@ -290,7 +290,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Any]:
         return state["report"]
 
     monkeypatch.setattr("celeriac_host.facts.consuming.units.show", show)
-    monkeypatch.setattr(listener, "run", run)
+    monkeypatch.setattr("celeriac_host.facts.consuming.units.glance", show)
+    monkeypatch.setattr(listener, "ask", run)
     monkeypatch.setattr("celeriac_host.facts.consuming.time.sleep", lambda seconds: None)
     return state
 

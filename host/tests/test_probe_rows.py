@@ -125,7 +125,7 @@ def test_calls_of_a_task_are_removed_by_their_ids(
         {"id": "t2", "where": "x", "state": "timed-out", "detail": "", "seconds": 1},
     ]
     report = {"ok": False, "jobs": rows, "problem": None}
-    monkeypatch.setattr(listener, "run", lambda *_: report)
+    monkeypatch.setattr(listener, "ask", lambda *_: report)
     monkeypatch.setattr(units, "show", lambda *_: {"ActiveState": "active"})
     clean = {"method": "DELETE", "url": app.base + "/jobs/{task_id}", "form": {}}
     wish = {"kind": "task", "unit": "x", "timeoutSeconds": 1, "clean": clean}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import List, Tuple
+from typing import List
 
 import pytest
 from celeriac_host.app import app_process, listener, programs
@@ -28,7 +28,7 @@ def imported(name: str) -> List[str]:
 
 @pytest.mark.parametrize("name", sorted(listener.PURPOSES))
 def test_each_import_is_sent_before_whoever_needs_it(name: str) -> None:
-    sent: Tuple[str, ...] = app_process.IMPORTS.get(name, ())
+    sent = tuple(app_process.IMPORTS.get(name, ()))
     for place, each in enumerate((*sent, name)):
         assert set(imported(each)) <= set(sent[:place]), each
     assert len(set(sent)) == len(sent)

@@ -121,9 +121,19 @@ export async function verifyHost(
   ]);
   const gone = earlierBroker.kind === 'asked' && earlierBroker.last.kind === 'unreachable';
   const gate = await passGate(ports, requests, before, call, { dryRun: desired.dryRun, gone });
-  const ownCommands = await runOwnCommands(ports, desired, source.app);
-  const after: VerifyFacts | null =
-    gate.kind === 'sent' ? await lookAfterGate(ports, query, before, gate, desired) : null;
+  // At once: the process of the app that has sent the probes answers this, too.
+  const later =
+    gate.kind === 'sent'
+      ? searchBroker(ports, source, before, beats, earlierBroker)
+      : earlierBroker;
+  const commands = runOwnCommands(ports, desired, source.app);
+  const [laterBroker, ownCommands, after] = await Promise.all([
+    later,
+    commands,
+    commands.then(() =>
+      gate.kind === 'sent' ? lookAfterGate(ports, query, before, gate, desired) : null,
+    ),
+  ]);
   const strays = ports.findStrays(after ?? before);
   // A worker that passed the gate may have come back in between.
   const again = after !== null && first.kind === 'asked' && describeDeafness(first.fact) !== null;
@@ -132,8 +142,10 @@ export async function verifyHost(
     after === null
       ? { logged: earlier, loggedMeanwhile: null }
       : await searchLog(ports, earlier, before);
-  const broker =
-    after === null ? earlierBroker : await searchBroker(ports, source, after, beats, earlierBroker);
+  const broker: BrokerSearch =
+    after === null || laterBroker.kind === 'not-asked'
+      ? laterBroker
+      : { ...laterBroker, lastAt: after.host.now };
   const evidence = {
     before,
     after,
@@ -216,12 +228,14 @@ async function searchLog(
   earlier: LoggedFact,
   { host, unit: { name: unit } }: VerifyFacts,
 ): Promise<Pick<VerifyEvidence, 'logged' | 'loggedMeanwhile'>> {
-  const { logged } = await agent.look({ logged: { unit, since: earlier.since } });
   const meanwhile: LoggedQuery =
     earlier.cursor === ''
       ? { unit, since: host.now }
       : { unit, since: null, after: earlier.cursor };
-  const { logged: loggedMeanwhile } = await agent.look({ logged: meanwhile });
+  const [{ logged }, { logged: loggedMeanwhile }] = await Promise.all([
+    agent.look({ logged: { unit, since: earlier.since } }),
+    agent.look({ logged: meanwhile }),
+  ]);
   return { logged, loggedMeanwhile };
 }
 

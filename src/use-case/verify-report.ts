@@ -54,14 +54,16 @@ export async function gatherReport(
   remembered: SampleMemory = emptyMemory(),
 ): Promise<Report> {
   const unit = evidence.before.unit.name;
-  const ledger = await maybe(() => agent.look({ releases: { unit }, transactions: { unit } }));
+  const [ledger, samples] = await Promise.all([
+    maybe(() => agent.look({ releases: { unit }, transactions: { unit } })),
+    maybe(() => readSamples(agent, unit, remembered)),
+  ]);
   const releases = ledger?.releases ?? latest(evidence).releases;
   const shown = ledger === null ? [] : shownTransactions(releases, ledger.transactions);
   const steps =
     shown.length === 0
       ? { undoing: [] }
       : await maybe(() => agent.look({ undoing: { transactions: shown } }));
-  const samples = await maybe(() => readSamples(agent, unit, remembered));
   const memory = {
     releases: releases.releases,
     transactions: ledger?.transactions ?? [],

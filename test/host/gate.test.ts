@@ -103,6 +103,48 @@ test('a healthy host passes, again and again', { tags: ['nightly'] }, () => expe
 
 test('a healthy host passes fifty times in a row', { tags: ['nightly'] }, () => expectHealthy(50));
 
+describe('the app is imported once', () => {
+  /** Each import leaves its process id. */
+  async function verifyCounting(lines: string): Promise<readonly string[]> {
+    await machine.run(`mkdir -p /var/tmp/imports && chmod 777 /var/tmp/imports`);
+    const text = supportedUnit('celery,batch,links,variations', `${lines}${service}`).replace(
+      'celery_app',
+      'counted',
+    );
+    await machine.writeFile(
+      `${BACKEND}/counted.py`,
+      `import os
+from celery_app import celery_app
+
+open('/var/tmp/imports/%d' % os.getpid(), 'w').close()
+`,
+    );
+    await startSupportedUnit(machine, text);
+    await machine.run('rm -f /var/tmp/imports/*');
+    const run = await verify();
+    expect(run.failed, run.log).toEqual([]);
+    // Nothing of it is left, not even the file with its variables.
+    expect(await shell(machine, 'ls /run/celeriac/programs')).toBe('');
+    expect(await shell(machine, 'systemctl list-units --no-legend celeriac-program-*')).toBe('');
+    return (await shell(machine, 'ls /var/tmp/imports')).split('\n').filter((line) => line !== '');
+  }
+
+  test('by a run with probes', async () => {
+    expect(await verifyCounting('')).toHaveLength(1);
+  });
+
+  test('with a PYTHONPATH that the line completes, and restrictions', async () => {
+    await machine.writeFile('/etc/worker.env', 'PYTHONPATH=/srv/own\n');
+    const start = `EnvironmentFile=/etc/worker.env
+ProtectSystem=full
+PrivateDevices=yes
+ExecStart=
+ExecStart=/usr/bin/env PYTHONPATH=${SUPPORT_FOLDER}:\${PYTHONPATH} /usr/bin/celery -A celery_app worker -I celeriac_support -l info --concurrency=1 -Q celery,batch,links,variations
+`.replace('celery_app', 'counted');
+    expect(await verifyCounting(start)).toHaveLength(1);
+  });
+});
+
 describe('the broker', () => {
   test('stopped is named, and back it is forgotten', { tags: ['nightly'] }, async () => {
     await machine.run('systemctl stop redis-server');

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from typing import Any, Callable, Sequence
+import re
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
 from celeriac_host.system import processes, units
 from celeriac_host.system.following import Budget, Ended, follow
+from celeriac_host.system.identities import Identity
+from celeriac_host.system.services import Restrictions
 from celeriac_host.system.system import System
 
 PACKAGE = "celeriac_host.app.programs"
 SHARED = "app_side"
 # What else a program imports; what these import themselves comes first.
-IMPORTS = {
+IMPORTS: Mapping[str, Sequence[str]] = {
     "broker": ("remote_control",),
     "messages": ("rabbitmq",),
     "probe": ("remote_control", "probe_places"),
@@ -24,6 +27,8 @@ IMPORTS = {
 EVIDENCE_LINES = 12
 # A report of every task in a large broker has some megabytes.
 MOST = Budget(total_bytes=32 * 1024 * 1024, lines=20_000)
+PATH = "PYTHONPATH="
+ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 # Variables that systemd sets for one process only.
 ITS_OWN = (
     "INVOCATION_ID",
@@ -31,6 +36,8 @@ ITS_OWN = (
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "LISTEN_PID",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
     "NOTIFY_SOCKET",
     "SYSTEMD_EXEC_PID",
     "WATCHDOG_PID",
@@ -53,6 +60,69 @@ exec(compile({text!r}, "{name}.py", "exec"), {{"__name__": "__main__"}})
 """
 
 
+class Interpreter(NamedTuple):
+    """How the Python of an app is started, as its worker is."""
+
+    argv: Sequence[str]
+    identity: Identity
+    directory: str
+    environment: Mapping[str, str]
+    restrictions: Restrictions
+
+    def is_like(self, other: Interpreter) -> bool:
+        """Whether a process of the one is as good as one of the other."""
+        return self._seen() == other._seen()
+
+    def _seen(self) -> Interpreter:
+        """Without the variables that `env` replaces in front of the Python."""
+        replaced = {word.partition("=")[0] for word in self.argv if ASSIGNMENT.match(word)}
+        rest = {name: value for name, value in self.environment.items() if name not in replaced}
+        return self._replace(environment=rest)
+
+
+def interpreter(host: System, request: Mapping[str, Any], like: int = 0) -> Interpreter:
+    """`request` has unit, interpreter and pythonPath; `like` as in `run`. Raises OperationError."""
+    where = units.context(host, request["unit"])
+    own = _environment_of(like, where, host, request["unit"])
+    environment = own or where.environment
+    directory = where.directory
+    if own and not os.path.isdir(directory):
+        directory = processes.working_directory(like) or directory
+    words = units.expanded(request["interpreter"], where._replace(environment=environment))
+    paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
+    return Interpreter(
+        [PATH + _once(word[len(PATH) :]) if word.startswith(PATH) else word for word in words],
+        where.identity,
+        directory,
+        {
+            **environment,
+            # No byte code: the code may be undone, and Python compares only its size and second.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **({"PYTHONPATH": _once(":".join(paths))} if paths else {}),
+        },
+        where.restrictions,
+    )
+
+
+def _once(folders: str) -> str:
+    """A search path with each folder once: the environment of a worker has what its line adds."""
+    return ":".join(dict.fromkeys(folders.split(":")))
+
+
+def answers(take: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes | None]:
+    """Hands each message of a program to `take`, and its answer to the program."""
+
+    def on_line(line: bytes) -> bytes | None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        answer = take(message) if isinstance(message, dict) else None
+        return None if answer is None else json.dumps(answer).encode("ascii") + b"\n"
+
+    return on_line
+
+
 def run(
     host: System,
     name: str,
@@ -68,38 +138,17 @@ def run(
     the unit is not there. Raises OperationError, RunnerGone, and what `take`
     raises.
     """
-    where = units.context(host, request["unit"])
-    own = _environment_of(like, where, host, request["unit"])
-    environment = own or where.environment
-    directory = where.directory
-    if own and not os.path.isdir(directory):
-        directory = processes.working_directory(like) or directory
-    started = where._replace(environment=environment)
-    paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
-
-    def on_line(line: bytes) -> bytes | None:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        answer = take(message) if isinstance(message, dict) else None
-        return None if answer is None else json.dumps(answer).encode("ascii") + b"\n"
-
+    python = interpreter(host, request, like)
     return follow(
         host,
-        [*units.expanded(request["interpreter"], started), "-c", text(name)],
-        on_line,
+        [*python.argv, "-c", text(name)],
+        answers(take),
         timeout=timeout,
-        whom=where.identity,
-        cwd=directory,
-        env={
-            **environment,
-            # No byte code: the code may be undone, and Python compares only its size and second.
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **({"PYTHONPATH": ":".join(paths)} if paths else {}),
-        },
+        whom=python.identity,
+        cwd=python.directory,
+        env=python.environment,
         payload=json.dumps(request).encode("ascii") + b"\n",
-        asked=where.restrictions,
+        asked=python.restrictions,
         most=MOST,
     )
 
@@ -125,7 +174,7 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
     if process is None or process.user != where.identity.name:
         return {}
     found = processes.environment(pid)
-    run_id = units.show(host, unit, ["InvocationID"])["InvocationID"]
+    run_id = units.glance(host, unit, ["InvocationID"])["InvocationID"]
     if not run_id or found.get("INVOCATION_ID") != run_id:
         return {}
     return {name: value for name, value in found.items() if name not in ITS_OWN}

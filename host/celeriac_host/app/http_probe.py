@@ -7,7 +7,7 @@ import time
 import urllib.parse
 from typing import Any
 
-from celeriac_host.app.probe_rows import FIELD, as_text, clean, field, filled
+from celeriac_host.app.probe_rows import FIELD, STILL_RUNS, as_text, clean, field, filled
 from celeriac_host.system.http import fetch, shown
 from celeriac_host.system.system import System
 
@@ -16,7 +16,6 @@ REQUEST_SECONDS = 15.0
 POLL_SECONDS = 1.0
 TELL_SECONDS = 3.0
 DETAIL_LIMIT = 300
-STILL_RUNS = "the job may still run"
 
 
 def run(request: dict[str, Any], host: System) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping
 
-from celeriac_host.app import app_process, reports
+from celeriac_host.app import app_process, questions, reports
 from celeriac_host.app.reports import clipped
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -58,9 +58,34 @@ def run(
         ended = app_process.run(host, program, request, heard.take, timeout, like)
     except OperationError as error:
         return {"problem": error.message, "evidence": list(error.evidence)}
+    return _found(heard, program, timeout, ended)
+
+
+def ask(
+    host: System,
+    program: str,
+    request: dict[str, Any],
+    timeout: float,
+    hear: Hear | None = None,
+    like: int = 0,
+) -> dict[str, Any]:
+    """The same by a process that may have answered before, and waits for another question."""
+    heard = _Heard(hear, lambda report: reports.checked(program, request, report))
+    try:
+        ended = questions.ask(
+            host, program, request, heard.take, lambda: heard.ended, timeout, like
+        )
+    except OperationError as error:
+        return {"problem": error.message, "evidence": list(error.evidence)}
+    if not heard.is_plain():
+        host.end_app()
+    return _found(heard, program, timeout, ended)
+
+
+def _found(heard: _Heard, program: str, timeout: float, ended: Ended | None) -> dict[str, Any]:
     if heard.report is not None:
         return heard.report
-    if heard.invalid:
+    if heard.invalid or ended is None:
         name = f"the process that {PURPOSES[program]}"
         return {"problem": f"{name} sent an invalid report, {heard.invalid}", "evidence": []}
     lines = app_process.last_lines(ended)
@@ -78,6 +103,11 @@ class _Heard:
         self.invalid = ""
         self.stage = "starting its interpreter"
         self.report: dict[str, Any] | None = None
+
+    def is_plain(self) -> bool:
+        """Whether all went well: what failed once is asked of a fresh process next time."""
+        report = self.report
+        return report is not None and not report.get("problem") and not report.get("unreachable")
 
     def take(self, message: Message) -> Any:
         # One report, the last message. Whatever comes after it is not the program's.

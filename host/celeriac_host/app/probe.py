@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Sequence
 
-from celeriac_host.app import http_probe, listener, probe_rows, reports
+from celeriac_host.app import listener, probe_rows, reports
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -21,7 +21,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     state = seen.get("ActiveState", "unknown")
     if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
         return failed(f"{request['unit']} is {state}: no worker can answer")
-    report = listener.run(
+    report = listener.ask(
         host,
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},
@@ -33,7 +33,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     if request.get("clean") is not None:
         for job in report["jobs"]:
             ended = job["state"] != "timed-out"
-            job["left"] = _clean(request["clean"], job["id"]) if ended else http_probe.STILL_RUNS
+            job["left"] = _clean(request["clean"], job["id"]) if ended else probe_rows.STILL_RUNS
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
         report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
     return report

@@ -10,15 +10,17 @@ import re
 import urllib.parse
 from typing import Any
 
-from celeriac_host.system.http import fetch
-
 REQUEST_SECONDS = 15.0
 ANSWER_BYTES = 4096
+STILL_RUNS = "the job may still run"
 FIELD = re.compile(r"\{([\w.-]+)\}")
 
 
 def clean(request: dict[str, Any], fields: Any, base: str) -> str | None:
     """None: done; otherwise why not. `fields` fill the URL, which may be relative to `base`."""
+    # Most probes need nothing removed.
+    from celeriac_host.system.http import fetch
+
     try:
         url = urllib.parse.urljoin(base, filled(request["url"], fields))
     except KeyError as error:

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 60.0
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """`told`, `unreachable` if the app cannot connect, or `unknown` with the reason."""
-    seen = units.show(host, args["unit"], PROPERTIES)
+    seen = units.glance(host, args["unit"], PROPERTIES)
     main = units.number(seen["MainPID"]) if seen["ActiveState"] == "active" else 0
     process = processes.read(main) if main else None
     request = {
@@ -28,7 +28,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "argv": list(process.argv) if process else [],
         "invocation": seen["InvocationID"],
     }
-    said = listener.run(host, "queues", request, TIMEOUT_SECONDS, like=main)
+    said = listener.ask(host, "queues", request, TIMEOUT_SECONDS, like=main)
     if "problem" in said:
         return {"kind": "unknown", "problem": clipped(str(said["problem"]))}
     if said.get("unreachable") is not None:

@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 90.0
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """A ConsumingFact: `consumes`, `nothing` with the evidence, or `unknown`."""
     unit = args["unit"]
-    seen = units.show(host, unit, PROPERTIES)
+    seen = units.glance(host, unit, PROPERTIES)
     main = units.number(seen["MainPID"])
     if seen["ActiveState"] != "active" or not main:
         return _unknown(f"{unit} is {seen['ActiveState']}")
@@ -53,7 +53,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "argv": list(process.argv) if process else [],
         "invocation": seen["InvocationID"],
     }
-    said = listener.run(host, "broker", request, TIMEOUT_SECONDS, like=main)
+    said = listener.ask(host, "broker", request, TIMEOUT_SECONDS, like=main)
     if "problem" in said and said.get("kind") != "unknown":
         return _unknown(str(said["problem"]))
     now = units.show(host, unit, ("InvocationID", "ActiveState"))

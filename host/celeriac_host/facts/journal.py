@@ -47,7 +47,7 @@ FIELDS_OF_RUNS = "MESSAGE,MESSAGE_ID,INVOCATION_ID,UNIT_RESULT"
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     unit = full_name(args["unit"])
     wanted = ["Id", "InvocationID", "InactiveExitTimestampMonotonic", "NRestarts"]
-    seen = units.show(host, unit, wanted)
+    seen = units.glance(host, unit, wanted)
     invocation = seen.get("InvocationID", "")
     is_another = args.get("earlierRun", invocation) != invocation
     # An alias may have been given; systemd logs by the name itself.

@@ -18,7 +18,7 @@ LIMIT = 100
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    seen = units.show(host, full_name(args["unit"]), ["InactiveExitTimestampMonotonic"])
+    seen = units.glance(host, full_name(args["unit"]), ["InactiveExitTimestampMonotonic"])
     started = seen.get("InactiveExitTimestampMonotonic")
     kills: deque[dict[str, Any]] = deque(maxlen=LIMIT)
     lines = 0

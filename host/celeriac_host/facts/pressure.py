@@ -16,7 +16,7 @@ LINE = re.compile(r"(some|full) avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) to
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    seen = units.show(host, full_name(args["unit"]), ["ControlGroup"])
+    seen = units.glance(host, full_name(args["unit"]), ["ControlGroup"])
     folder = units.cgroup_folder(seen.get("ControlGroup", ""))
     return {
         "machine": {name: read(os.path.join(MACHINE, name)) for name in ("memory", "io")},

@@ -30,7 +30,7 @@ MOST = 50
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
-    seen = units.show(host, args["unit"], PROPERTIES)
+    seen = units.glance(host, args["unit"], PROPERTIES)
     mounts = mounted()
     folder = units.working_directory(seen)
     paths = [*USUAL, *_named(seen), *args["paths"]]

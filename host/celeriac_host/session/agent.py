@@ -25,6 +25,8 @@ FLUSH_SECONDS = 5.0
 # Facts that wait for systemd alone, beside the others. Those that start programs of the app's user
 # take turns: a host may be short of memory for several of them.
 BESIDE = ("host", "limits")
+# They are asked of a process of the app, which may answer the next question, too.
+OF_THE_APP = ("broker", "consuming")
 
 
 class Gate(Protocol):
@@ -79,9 +81,12 @@ def run(host: System, gate: Gate, about: dict[str, Any]) -> None:
     try:
         serve(wire, host, gate)
     finally:
-        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
-        # Not sys.exit: the reader thread is in a read that only the runner can end.
-        os._exit(0)
+        try:
+            wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
+            host.end_app()
+        finally:
+            # Not sys.exit: the reader thread is in a read that only the runner can end.
+            os._exit(0)
 
 
 def serve(wire: Wire, host: System, gate: Gate) -> None:
@@ -142,6 +147,9 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
 
     host.note = lambda text: progress({"kind": "note", "message": text})
     host.unit = _unit_of(message)
+    if not _is_question(message):
+        # It holds memory, and is not to be there while something is measured or changed.
+        host.end_app()
     version.require(host.state)
     host.probes = lambda told: progress({"kind": "probes", **told})
     ask = message.get("ask")
@@ -162,6 +170,12 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
             message["request"], host
         )
     raise Fault(f"unknown request {ask!r}")
+
+
+def _is_question(message: dict[str, Any]) -> bool:
+    if message.get("ask") == "submit":
+        return bool(message["request"].get("kind") != "http")
+    return message.get("ask") == "look" and set(message["query"]) <= set(OF_THE_APP)
 
 
 def _unit_of(message: dict[str, Any]) -> str | None:

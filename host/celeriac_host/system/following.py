@@ -79,10 +79,139 @@ class _Lines:
             self.on_line(self.rest[:LINE_LIMIT_BYTES])
 
 
+class Dialogue:
+    """A command that is running, and what it says to what it is told.
+
+    Whoever starts one must `end` it: that ends everything that it started. Raises OperationError if
+    it cannot be started.
+    """
+
+    def __init__(
+        self,
+        host: System,
+        argv: Sequence[str],
+        timeout: float,
+        whom: Identity | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | None = None,
+        asked: Restrictions | None = None,
+    ) -> None:
+        """`timeout`: how long it may live, if it runs in a service."""
+        self.host = host
+        self.argv = argv
+        self.err = bytearray()
+        service = host.starts_in_service(asked)
+        try:
+            self.process = child.start(
+                host.keepers, argv, whom, env or {}, cwd, subprocess.PIPE, asked, service, timeout
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OperationError(f"could not start {argv[0]}: {reason}", ran=argv) from None
+        # Open as long as it may be told something.
+        self.stdin: int | None = os.dup(self.process.stdin.fileno())
+        self.process.stdin.close()
+
+    def exchange(
+        self,
+        payload: bytes,
+        on_line: Callable[[bytes], bytes | None],
+        timeout: float,
+        most: Budget = USUAL,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> bool | None:
+        """Tells it something and hears what it says, until `is_over`, or it ends.
+
+        What `on_line` returns is written to its stdin. True: it goes on. False: it has ended. None:
+        the time is up. Raises OperationError if it prints more than `most`, RunnerGone.
+        """
+        process = self.process
+        self.err.clear()
+        lines = _Lines(lambda line: self._answer(on_line(line)))
+        spent = Spent(self.argv[0], most)
+
+        def take_out(pipe: object) -> bool:
+            piece = os.read(process.stdout.fileno(), 262144)
+            spent.take(piece, piece.count(b"\n"))
+            lines.take(piece)
+            return bool(piece)
+
+        def take_err(pipe: object) -> bool:
+            piece = os.read(process.stderr.fileno(), 65536)
+            spent.take(piece, 0)
+            self.err.extend(piece)
+            del self.err[:-STDERR_LIMIT_BYTES]
+            return bool(piece)
+
+        deadline = time.monotonic() + timeout
+        assert self.stdin is not None
+        told = os.fdopen(os.dup(self.stdin), "wb", buffering=0)
+        with told, selectors.DefaultSelector() as selector:
+            selector.register(told, selectors.EVENT_WRITE, child.Feed(told, payload).push)
+            selector.register(process.stdout, selectors.EVENT_READ, take_out)
+            selector.register(process.stderr, selectors.EVENT_READ, take_err)
+            ended: float | None = None
+            while not is_over() and (selector.get_map() or process.poll() is None):
+                self.host.heed()
+                now = time.monotonic()
+                if now >= deadline:
+                    return None
+                if process.poll() is not None:
+                    ended = ended or now
+                    # A background process that it left may hold the pipes open: do not wait for it.
+                    if now - ended > 1:
+                        break
+                if not selector.get_map():
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(0.02)
+                    continue
+                for key, _ in selector.select(SLICE_SECONDS):
+                    if not key.data(key.fileobj):
+                        selector.unregister(key.fileobj)
+        if is_over():
+            return True
+        lines.end()
+        return False
+
+    def _answer(self, answer: bytes | None) -> None:
+        if answer is None or self.stdin is None:
+            return
+        try:
+            with suppress(BrokenPipeError):
+                os.write(self.stdin, answer)
+        except BlockingIOError:
+            raise OperationError(
+                f"{self.argv[0]} was ended: it does not read its answers", ran=self.argv[:1]
+            ) from None
+
+    def end(self, patience: float = 0.0) -> None:
+        """Ends everything that it started. With `patience`, it may first leave by itself."""
+        if self.stdin is not None:
+            os.close(self.stdin)
+            self.stdin = None
+        if patience:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
+        child.end(self.process)
+
+    def ended(self) -> Ended:
+        """How it ended by itself, after `end`. Raises OperationError if it was never started."""
+        self.host.tell_left(self.process, self.argv)
+        said = bytes(self.err).decode("utf-8", "replace")
+        refused = child.refusal(self.process, self.argv, said)
+        if refused is not None:
+            raise refused
+        return Ended(child.code_of(self.process), said)
+
+    def late(self) -> Ended:
+        """The same after a timeout."""
+        return Ended(None, bytes(self.err).decode("utf-8", "replace"))
+
+
 def follow(
     host: System,
     argv: Sequence[str],
-    on_line: Callable[[bytes], "bytes | None"],
+    on_line: Callable[[bytes], bytes | None],
     timeout: float,
     whom: Identity | None = None,
     env: Mapping[str, str | None] | None = None,
@@ -97,78 +226,9 @@ def follow(
     of a unit, `env` is the whole environment. Raises OperationError if the command cannot be
     started or prints more than `most`, RunnerGone.
     """
-    in_service = host.starts_in_service(asked)
+    talk = Dialogue(host, argv, timeout, whom, env, cwd, asked)
     try:
-        process = child.start(
-            host.keepers, argv, whom, env or {}, cwd, subprocess.PIPE, asked, in_service, timeout
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OperationError(f"could not start {argv[0]}: {reason}", ran=argv) from None
-    answers = os.dup(process.stdin.fileno())
-
-    def take_line(line: bytes) -> None:
-        answer = on_line(line)
-        if answer is not None:
-            try:
-                with suppress(BrokenPipeError):
-                    os.write(answers, answer)
-            except BlockingIOError:
-                raise OperationError(
-                    f"{argv[0]} was ended: it does not read its answers", ran=argv[:1]
-                ) from None
-
-    lines = _Lines(take_line)
-    err = bytearray()
-    spent = Spent(argv[0], most)
-
-    def take_out(pipe: object) -> bool:
-        piece = os.read(process.stdout.fileno(), 262144)
-        spent.take(piece, piece.count(b"\n"))
-        lines.take(piece)
-        return bool(piece)
-
-    def take_err(pipe: object) -> bool:
-        piece = os.read(process.stderr.fileno(), 65536)
-        spent.take(piece, 0)
-        err.extend(piece)
-        del err[:-STDERR_LIMIT_BYTES]
-        return bool(piece)
-
-    deadline = time.monotonic() + timeout
-    try:
-        with selectors.DefaultSelector() as selector:
-            feed = child.Feed(process.stdin, payload)
-            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)
-            selector.register(process.stdout, selectors.EVENT_READ, take_out)
-            selector.register(process.stderr, selectors.EVENT_READ, take_err)
-            ended: float | None = None
-            while selector.get_map() or process.poll() is None:
-                host.heed()
-                now = time.monotonic()
-                if now >= deadline:
-                    return Ended(None, bytes(err).decode("utf-8", "replace"))
-                if process.poll() is not None:
-                    ended = ended or now
-                    # A background process that it left may hold the pipes open: do not wait for it.
-                    if now - ended > 1:
-                        break
-                if not selector.get_map():
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(0.02)
-                    continue
-                for key, _ in selector.select(SLICE_SECONDS):
-                    if not key.data(key.fileobj):
-                        selector.unregister(key.fileobj)
-                        if key.events == selectors.EVENT_WRITE:
-                            process.stdin.close()
-        lines.end()
+        goes_on = talk.exchange(payload, on_line, timeout, most)
     finally:
-        os.close(answers)
-        child.end(process)
-    host.tell_left(process, argv)
-    said = bytes(err).decode("utf-8", "replace")
-    refused = child.refusal(process, argv, said)
-    if refused is not None:
-        raise refused
-    return Ended(child.code_of(process), said)
+        talk.end()
+    return talk.late() if goes_on is None else talk.ended()

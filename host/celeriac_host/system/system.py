@@ -14,6 +14,7 @@ from typing import (
     Iterator,
     Mapping,
     NamedTuple,
+    Protocol,
     Sequence,
 )
 
@@ -50,6 +51,13 @@ class Tick(NamedTuple):
     call: Callable[[], None]
 
 
+class Waiting(Protocol):
+    """A process that waits for us."""
+
+    def end(self) -> None:
+        """Ends everything that it started."""
+
+
 class System:
     """One instance per agent. `state` is the folder of transactions and backups."""
 
@@ -69,6 +77,14 @@ class System:
         self._boxes: dict[str | None, Restrictions] = {}
         # During a look: the properties of each unit as its facts see them.
         self.moment: dict[str, dict[str, str]] | None = None
+        # A process of an app that waits for another question.
+        self.app: Waiting | None = None
+
+    def end_app(self) -> None:
+        """Ends the process of an app that waits for another question, if there is one."""
+        waiting, self.app = self.app, None
+        if waiting is not None:
+            waiting.end()
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

@@ -312,6 +312,7 @@ class Context(NamedTuple):
 
 def context(host: System, unit: str) -> Context:
     """Reads the properties that set them; the variables in their order."""
+    # Not `--all`, which prints `~` for lists that restrict nothing.
     seen = show(host, unit)
     if seen.get("LoadState") != "loaded":
         raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")

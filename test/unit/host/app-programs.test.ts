@@ -74,6 +74,19 @@ class App:
 app = App()
 `;
 
+/** What the agent tells a process of the app: a question, and that it may begin. */
+const asking = `import json, sys; sys.path.insert(0, sys.argv[1])
+from celeriac_host.app import app_process, questions
+names = (*app_process.IMPORTS.get(sys.argv[2], ()), sys.argv[2])
+question = {
+    "number": 1,
+    "program": sys.argv[2],
+    "modules": [(name, app_process.source(name)) for name in names],
+    "request": json.loads(sys.argv[3]),
+}
+payload = json.dumps(question) + "\\n" + json.dumps("go") + "\\n"
+print(json.dumps([app_process.text(questions.PROGRAM), payload]))`;
+
 /** Runs a program as the app's interpreter would; returns what it reports. */
 function report(
   program: string,
@@ -85,14 +98,15 @@ function report(
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), text);
   }
-  const print = `import sys; sys.path.insert(0, sys.argv[1])
-from celeriac_host.app import app_process
-print(app_process.text(sys.argv[2]))`;
-  const text = spawnSync('python3', ['-I', '-c', print, host, program], { encoding: 'utf8' });
-  expect(text.status, text.stderr).toBe(0);
-  const ran = spawnSync('python3', ['-c', text.stdout], {
+  const asked = JSON.stringify({ app: 'shop', ...request });
+  const told = spawnSync('python3', ['-I', '-c', asking, host, program, asked], {
+    encoding: 'utf8',
+  });
+  expect(told.status, told.stderr).toBe(0);
+  const [text, payload] = JSON.parse(told.stdout);
+  const ran = spawnSync('python3', ['-c', text], {
     cwd: folder,
-    input: `${JSON.stringify({ app: 'shop', ...request })}\n`,
+    input: payload,
     encoding: 'utf8',
   });
   expect(ran.status, ran.stderr).toBe(0);

@@ -165,6 +165,26 @@ describe('with a gate', () => {
     ]);
   });
 
+  test('the app is asked one question after the other, with nothing in between', async () => {
+    const { ports } = host([facts(), facts()]);
+    const order: string[] = [];
+    const agent: VerifyPorts['agent'] = {
+      ...ports.agent,
+      async look(query) {
+        order.push(Object.keys(query).length > 1 ? 'facts' : Object.keys(query).join());
+        return ports.agent.look(query);
+      },
+      async submit(request, onProgress) {
+        order.push(request.kind);
+        return ports.agent.submit(request, onProgress);
+      },
+    };
+    await verifyHost({ ...ports, agent }, desired());
+    const gate = ['consuming', 'broker', 'canary', 'canary', 'broker'];
+    // The host ends the process of the app before any other question.
+    expect(order).toEqual(['facts', 'logged', ...gate, 'facts', 'logged', 'logged']);
+  });
+
   test('calls of a task are announced before the first one, with their number', async () => {
     const gate = { kind: 'task', task: 'tasks.x', queue: null, args: [1] } as const;
     const { ports, progress, requests } = host([facts(), facts()]);

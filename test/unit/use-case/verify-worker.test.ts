@@ -200,8 +200,8 @@ test('a healthy worker: confirmed first, then the report, whose folder is an out
   expect(log.slice(log.indexOf('confirm'))).toEqual([
     'confirm',
     'look releases transactions',
-    'look undoing',
     'look samples',
+    'look undoing',
     'keep celeriac-celery-worker.service',
   ]);
   expect(outputs.get('report-path')).toBe('/tmp/kept');

@@ -11,13 +11,17 @@ import os
 import re
 import signal
 import sys
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 TRACE_LINES = 12
 LINE_LIMIT = 300
 # In any URL of a line, for when the app's own settings cannot be read.
 # Up to the last @ of the word: a password may contain others, and slashes.
 URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S+@")
+# What this process has imported: the app by its name, and why its tasks do not import.
+_LOADED: Dict[str, Tuple[Any, Optional[BaseException]]] = {}
+# Connections to the broker that a question has opened.
+_CONNECTIONS: List[Any] = []
 
 
 class Problem(Exception):
@@ -36,6 +40,8 @@ class Line:
         self.out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.stage = ""
+        # Whether what was asked leaves something behind: then another process answers the next.
+        self.spent = False
 
     def tell(self, kind: str, what: Any) -> None:
         if kind == "stage":
@@ -58,7 +64,18 @@ def load_app(name: str, needs_tasks: bool = True) -> Any:
     A result backend made of models, such as `django-db`, or a broker that the tasks' modules set,
     is not there before. What only talks to a running worker does not need the tasks: these may be
     the reason for which the worker must be stopped.
+
+    Once in a process, which may answer several questions.
     """
+    if name not in _LOADED:
+        _LOADED[name] = _imported(name)
+    app, trouble = _LOADED[name]
+    if trouble is not None and needs_tasks:
+        raise Problem("the app's tasks do not import: " + line_of(trouble)) from trouble
+    return app
+
+
+def _imported(name: str) -> Tuple[Any, Optional[BaseException]]:
     sys.path.insert(0, os.getcwd())
     try:
         from celery.app.utils import find_app
@@ -70,20 +87,29 @@ def load_app(name: str, needs_tasks: bool = True) -> Any:
         app.loader.import_default_modules()
         app.finalize()
     except (Exception, SystemExit) as error:
-        if needs_tasks:
-            raise Problem("the app's tasks do not import: " + line_of(error)) from error
-    return app
+        return app, error
+    return app, None
 
 
 def connect(app: Any) -> Any:
-    """A tested connection to the app's broker."""
+    """A tested connection to the app's broker, which is open until the question is answered."""
     connection = app.connection_for_write()
+    _CONNECTIONS.append(connection)
     try:
         connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)
     except Exception as error:
         where = connection.as_uri(include_password=False, mask="**")
         raise Problem("cannot reach the broker %s: %s" % (where, line_of(error))) from error
     return connection
+
+
+def disconnect() -> None:
+    """Closes the connections of the last question."""
+    while _CONNECTIONS:
+        try:
+            _CONNECTIONS.pop().release()
+        except Exception:
+            continue  # it is broken
 
 
 def delivery(app: Any) -> Dict[str, Any]:
@@ -183,7 +209,8 @@ def with_app(
     """
     app = None
     try:
-        line.tell("stage", "importing the app " + request["app"])
+        if request["app"] not in _LOADED:
+            line.tell("stage", "importing the app " + request["app"])
         app = load_app(request["app"], needs_tasks)
         return work(app)
     except TimeUp as limit:

@@ -18,7 +18,6 @@ from celeriac_host.app.programs.app_side import (
     connect,
     delivery,
     line_of,
-    serve,
     with_app,
 )
 from celeriac_host.app.programs.probe_places import Places, messages
@@ -325,6 +324,8 @@ class Tasks:
         task = self.known_task()
         self.queue = self.queue or queue_of(self.session.app, task, self.name)
         self.replies = self.reply_queue()
+        # Its queue is removed at the end, and this process would not declare it again.
+        self.session.line.spent = self.replies is not None
         try:
             for call in self.session.request["calls"]:
                 self.send(task, call["args"])
@@ -487,7 +488,3 @@ def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     return with_app(request, line, lambda app: send(app, request, line))
-
-
-if __name__ == "__main__":
-    serve(carry_out)

@@ -19,7 +19,6 @@ from celeriac_host.app.programs.app_side import (
     delivery,
     line_of,
     masked,
-    serve,
     with_app,
 )
 from celeriac_host.app.programs.remote_control import Control, find, find_run
@@ -182,7 +181,3 @@ def of_django() -> Dict[str, Any]:
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     return with_app(request, line, lambda app: told(app, request, line))
-
-
-if __name__ == "__main__":
-    serve(carry_out)
