@@ -161,9 +161,7 @@ function checkFolder(folder: FileFact | undefined, path: string): void {
   if (folder?.kind !== 'absent' && folder?.kind !== 'file') return;
   throw new ConfigError(
     'input swap-path',
-    folder.kind === 'absent'
-      ? `folder ${path} does not exist`
-      : `${path} is a file, not a folder`,
+    folder.kind === 'absent' ? `folder ${path} does not exist` : `${path} is a file, not a folder`,
     'a path in an existing folder',
   );
 }

@@ -1,11 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  describeSkipped,
-  endStrays,
-  findStrays,
-  identityOf,
-} from '../../../src/celery/strays.ts';
+import { describeSkipped, endStrays, findStrays, identityOf } from '../../../src/celery/strays.ts';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { Hand, noApp, type PlainOperation } from '../lib/hand.ts';

@@ -87,7 +87,12 @@ describe('the end of a deploy', () => {
       'unknown',
       /its roll-back failed/,
     ],
-    ['a gate that did not end', { ...failedGate, rolledBack: null }, 'unknown', /rolls it back unless/],
+    [
+      'a gate that did not end',
+      { ...failedGate, rolledBack: null },
+      'unknown',
+      /rolls it back unless/,
+    ],
     ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
     ['a lost connection', { ...failedGate, result: null }, 'unknown', /was not seen/],
