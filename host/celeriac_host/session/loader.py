@@ -9,12 +9,15 @@ is, and `COMPILED`, the code of each module. The copy of the agent on the host's
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, Callable, Mapping, Sequence
 
+# Objects more than were freed; the default is 700.
+FIRST_COLLECTION = 20_000
 # Work that runs every minute, or must be small: it loads nothing of the transactions.
 ALONE = {"sample": "celeriac_host.sampler.work", "tell": "celeriac_host.sampler.deliver"}
 
@@ -101,6 +104,8 @@ class MemoryImporter:
 
 
 def run(given: Mapping[str, Any]) -> None:
+    # Each collection while modules load looks at all of them, and finds nothing.
+    gc.set_threshold(FIRST_COLLECTION)
     words: Sequence[str] = given.get("WORDS", ())
     program = Program(given.get("SOURCES"), given.get("PACKED", b""), given.get("COMPILED", {}))
     sys.meta_path.insert(0, MemoryImporter(program))
