@@ -197,7 +197,7 @@ def test_what_cannot_be_read(
 
 
 def test_a_variant_in_a_variant_has_an_end() -> None:
-    with pytest.raises(ValueError, match="too deep"):
+    with pytest.raises(bus.Unavailable, match="too deep"):
         bus._Reader(b"\1v\0" * 40).value("v")
 
 

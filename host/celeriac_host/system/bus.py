@@ -76,7 +76,7 @@ class Bus:
             self._end.sendall(b"\0AUTH EXTERNAL %s\r\nBEGIN\r\n" % user.encode("ascii"))
             while b"\r\n" not in self._unread:
                 self._receive()
-        except OSError as error:
+        except (OSError, Unavailable) as error:
             self.close()
             raise Unavailable(str(error)) from None
         line, _, rest = bytes(self._unread).partition(b"\r\n")
@@ -113,7 +113,7 @@ class Bus:
                 kind, serial, values = self._message()
                 if kind in (ANSWER, FAULT) and serial in places:
                     found[places.pop(serial)] = values if kind == ANSWER else None
-        except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
+        except (OSError, Unavailable, ValueError, KeyError, IndexError, struct.error) as error:
             self.close()
             raise Unavailable(str(error)) from None
         return found
@@ -122,11 +122,11 @@ class Bus:
         """The kind of the next one, to what it is the answer, and its values."""
         self._need(16)
         if self._unread[:1] != b"l":
-            raise ValueError("not in our byte order")
+            raise Unavailable("not in our byte order")
         kind, body_size, _, fields_size = struct.unpack_from("<xBxxIII", self._unread)
         start = (16 + fields_size + 7) // 8 * 8
         if start + body_size > MESSAGE_LIMIT_BYTES:
-            raise ValueError("too long a message")
+            raise Unavailable("too long a message")
         self._need(start + body_size)
         whole = bytes(self._unread[: start + body_size])
         del self._unread[: start + body_size]
@@ -143,7 +143,7 @@ class Bus:
         self._end.settimeout(max(self._until - time.monotonic(), 0.01))
         piece = self._end.recv(65536)
         if not piece:
-            raise OSError("it closed the connection")
+            raise Unavailable("it closed the connection")
         self._unread += piece
 
 
@@ -221,9 +221,9 @@ class _Reader:
         self.at = at
 
     def value(self, kind: str, depth: int = 0) -> Any:
-        """Of one complete type. Raises ValueError, KeyError, IndexError, struct.error."""
+        """Of one complete type. Raises Unavailable, and as `ask` catches."""
         if depth > DEPTH_LIMIT:
-            raise ValueError("too deep a value")
+            raise Unavailable("too deep a value")
         first = kind[0]
         if first in NUMBERS:
             size, form = NUMBERS[first]
@@ -258,7 +258,7 @@ class _Reader:
     def text(self, size: int) -> str:
         piece = self.content[self.at : self.at + size]
         if len(piece) < size:
-            raise ValueError("cut off")
+            raise Unavailable("cut off")
         self.at += size + 1
         return piece.decode("utf-8", "replace")
 
