@@ -5,7 +5,7 @@ import { type Machine, startMachine } from '../sandbox/machine.ts';
 import { readOptions } from './options.ts';
 import { type ReachedHost, ReachedHosts } from './peers/hosts.ts';
 import { providePeers } from './peers/programs.ts';
-import { readState } from './peers/state.ts';
+import { readState, withoutImport } from './peers/state.ts';
 import {
   ansible,
   celeriacFleet,
@@ -19,9 +19,10 @@ import { compare, type Measured } from './peers/table.ts';
 import { spentByChildren } from './time-process.ts';
 
 /*
- * The same worker, with nothing to change about it: its unit file and support module, an import of the
- * app, enabled, running, limits read, processes counted. By Celeriac, pyinfra and Ansible, in turns, in
- * one run; the medians. Nothing is asserted but that nothing changes.
+ * The same worker, with nothing to change about it: its unit file and support module, enabled, running,
+ * limits read, processes counted. By Celeriac, pyinfra and Ansible, in turns, in one run; the medians.
+ * Celeriac imports the app only where the worker does not say itself that it takes its messages, and to
+ * verify: so pyinfra is also measured with an import. Nothing is asserted but that nothing changes.
  * `npm run bench:peers -- --rounds 3 --rtt 0,30,100`; `-- --hosts 10` for a fleet.
  */
 
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
       const measured = await measure(subjects, reached.hosts, rounds);
       const where = count === 1 ? 'one host' : `${count} hosts`;
       console.log(`\n${where}, ${distance} ms round trip, ${rounds} rounds`);
+      for (const { name, about } of subjects) console.log(`  ${name}: ${about}`);
       // Celeriac comes second.
       for (const line of compare(measured, measured[1]?.name ?? '')) console.log(line);
     }
@@ -68,7 +70,7 @@ async function prepare(machines: readonly Machine[], folder: string): Promise<re
     await using reached = await ReachedHosts.reach(machines, 0, folder);
     await Promise.all(reached.hosts.map((host) => runDeployWorker(host, { changes: true })));
   }
-  const fleet = [celeriacFleet(folder), celeriacFleet(folder, { look: true })];
+  const fleet = [celeriacFleet(folder, { look: true }), celeriacFleet(folder)];
   const own = machines.length === 1 ? [deployWorker] : [...fleet, deployWorker];
   const peers = providePeers();
   if (peers === null) {
@@ -77,7 +79,14 @@ async function prepare(machines: readonly Machine[], folder: string): Promise<re
   }
   const { state, texts } = await readState(machines[0] as Machine);
   for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
-  return [ssh, ...own, pyinfra(peers, state, folder), ansible(peers, state, folder)];
+  const looked = withoutImport(state);
+  return [
+    ssh,
+    ...own,
+    pyinfra(peers, looked, folder),
+    pyinfra(peers, state, folder, { imports: true }),
+    ansible(peers, looked, folder),
+  ];
 }
 
 /** In turns, so that what else the machine does is no advantage of one of them; the first turn is lost. */

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import '../src/cli/older-node.ts';
 import { servesStore } from '../src/adapters/sqlite-process.ts';
 import { runCommand } from '../src/cli/celeriac.ts';

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import ncc from '@vercel/ncc';
+import { cliProgram, cliStart } from './cli-start.ts';
 import { postFolders, postProgram } from './post-step.ts';
 
 /** A file of a bundle, with its path relative to the repository, with `/`. */
@@ -114,9 +115,11 @@ async function bundleProgram(compiled: string, folder: string): Promise<BundleFi
       const target = `${folder}/dist/${file}`;
       files.set(target, { path: target, content: Buffer.from(content), mode });
     };
-    // People start the command line by its name, so it must be executable.
-    const mode = bundle.code.startsWith('#!') ? 0o755 : 0o644;
-    add(entry.program, bundle.code, mode);
+    if (folder === 'cli') {
+      // People start it by its name, so it must be executable.
+      add(entry.program, cliStart, 0o755);
+      add(cliProgram, bundle.code, 0o644);
+    } else add(entry.program, bundle.code, 0o644);
     for (const [file, asset] of Object.entries(bundle.assets)) {
       if (!unwanted.has(file)) add(file, asset.source, 0o644);
     }

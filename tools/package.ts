@@ -23,6 +23,7 @@ import {
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import packageJson from '../package.json' with { type: 'json' };
+import { cliProgram } from './cli-start.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
@@ -78,7 +79,7 @@ export function packSingle(target: string): string {
 /** The content of that archive. */
 export function stageSingle(folder: string): void {
   mkdirSync(path.join(folder, 'lib/prebuilds'), { recursive: true });
-  for (const file of ['index.js', 'licenses.txt']) {
+  for (const file of ['index.js', cliProgram, 'host-program.json', 'licenses.txt']) {
     copyFileSync(path.join(root, 'cli/dist', file), path.join(folder, 'lib', file));
   }
   const addon = `prebuilds/${platform}.node`;

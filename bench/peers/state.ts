@@ -20,11 +20,18 @@ interface Question {
   readonly answer: string;
 }
 
+/** The state without an import of the app, which a run of Celeriac that changes nothing spares itself. */
+export function withoutImport(state: WorkerState): WorkerState {
+  return { ...state, questions: state.questions.filter(({ title }) => title !== importTitle) };
+}
+
+const importTitle = 'the app can be imported';
+
 const limits = ['MemoryMax', 'MemoryHigh', 'TimeoutStopUSec', 'WatchdogUSec'];
 
 const commands = [
   {
-    title: 'the app can be imported',
+    title: importTitle,
     command: `cd ${BACKEND} && /usr/bin/python3 -c 'import celery_app; print("imported")'`,
   },
   {

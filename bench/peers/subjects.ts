@@ -11,6 +11,8 @@ import type { WorkerState } from './state.ts';
 /** A program that looks at hosts on which nothing is to change. */
 export interface Subject {
   readonly name: string;
+  /** What it does, for whoever reads the table. */
+  readonly about: string;
   /** Seconds. @throws Error when it failed, or changed something */
   measure(hosts: readonly ReachedHost[]): Promise<number>;
 }
@@ -29,6 +31,7 @@ const here = import.meta.dirname;
 /** One connection and one command of OpenSSH for each host, side by side. */
 export const ssh: Subject = {
   name: 'ssh host true',
+  about: 'logs in, and looks at nothing',
   measure: (hosts) =>
     timed(() => Promise.all(hosts.map((each) => timeSsh({ ...each, host: each.address })))),
 };
@@ -36,6 +39,8 @@ export const ssh: Subject = {
 /** The bundle of the action in a process for each host, side by side. */
 export const deployWorker: Subject = {
   name: 'deploy-worker',
+  about:
+    'looks and plans, a process for each host; nothing to change, so nothing is applied or verified',
   measure: (hosts) => timed(() => Promise.all(hosts.map((each) => runDeployWorker(each)))),
 };
 
@@ -66,7 +71,10 @@ export function celeriacFleet(folder: string, { look = false } = {}): Subject {
   const own = freshFolder(folder, look ? 'celeriac-look' : 'celeriac');
   const end = look ? 'untouched; dry run: nothing to change' : 'confirmed; nothing to change';
   return {
-    name: look ? 'the same --dry-run' : 'celeriac deploy --fleet',
+    name: look ? 'celeriac deploy --fleet --dry-run' : 'celeriac deploy --fleet',
+    about: look
+      ? 'looks and plans: also sources, limits, strays, companions; by the worker itself, whether it takes its messages'
+      : 'the same, and verifies each host: imports the app, asks worker and broker, reads the journal',
     async measure(hosts) {
       const file = join(own, 'fleet.yml');
       const pins = join(own, 'known_hosts');
@@ -101,13 +109,21 @@ export function celeriacFleet(folder: string, { look = false } = {}): Subject {
 }
 
 /** All hosts from one process, as many at the same time as it wants. */
-export function pyinfra(peers: Peers, state: WorkerState, folder: string): Subject {
-  const own = freshFolder(folder, 'pyinfra');
+export function pyinfra(
+  peers: Peers,
+  state: WorkerState,
+  folder: string,
+  { imports = false } = {},
+): Subject {
+  const own = freshFolder(folder, imports ? 'pyinfra-import' : 'pyinfra');
   for (const name of ['inventory.py', 'deploy.py']) copyInto(own, join(here, 'pyinfra', name));
   for (const { source } of state.files) copyInto(own, join(folder, source));
   writeFileSync(join(own, 'state.json'), JSON.stringify(state));
   return {
-    name: `pyinfra ${peers.pyinfraVersion}`,
+    name: `pyinfra ${peers.pyinfraVersion}${imports ? ', with import' : ''}`,
+    about: imports
+      ? 'the same, and imports the app'
+      : 'two files, the service enabled and running, limits read, processes counted',
     async measure(hosts) {
       const known = hosts.map(({ name, address, port, keyPath, knownHostsPath }) => [
         name,
@@ -139,6 +155,7 @@ export function ansible(peers: Peers, state: WorkerState, folder: string): Subje
   writeFileSync(join(own, 'state.json'), JSON.stringify(state));
   return {
     name: `ansible-core ${peers.ansibleVersion}`,
+    about: 'the same as pyinfra without the import',
     async measure(hosts) {
       const known = hosts.map((each) => [
         each.name,

@@ -6,6 +6,7 @@ import os
 from typing import Any, Dict, List, Sequence, Tuple
 
 from celeriac_host.state import version
+from celeriac_host.system import bus
 from celeriac_host.system.services import Restrictions
 from celeriac_host.system.system import Completed, System
 
@@ -22,6 +23,10 @@ class Host(System):
         self.notes: List[str] = []
         self.note = self.notes.append
         self.asked: List[Sequence[str]] = []
+
+    def systemd(self, calls: Sequence[bus.Call]) -> None:
+        # It answers systemctl.
+        return None
 
     def has_services(self) -> bool:
         # This systemd starts nothing.

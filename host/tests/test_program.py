@@ -19,7 +19,7 @@ from test_agent import SOURCES
 BUILD = "b" * 64
 # It says how it was loaded.
 SMALL = {
-    program.LOADER: "print(sorted(COMPILED), BUILD[:3], PACKED[:1] == b'x', WORDS)\n",
+    program.LOADER: "print(sorted(COMPILED), BUILD[:3], PACKED()[:1] == b'x', WORDS)\n",
     "a.py": "pass\n",
 }
 
@@ -31,7 +31,8 @@ def no_program() -> Iterator[None]:
 
 
 def put(sources: Dict[str, str], build: str = BUILD) -> None:
-    own_program.put(lambda: sources, zlib.compress(json.dumps(sources).encode()), build)
+    packed = zlib.compress(json.dumps(sources).encode())
+    own_program.put(lambda: sources, lambda: packed, build)
 
 
 def start(state: str, *words: str) -> str:
@@ -181,6 +182,27 @@ def test_the_first_line_has_the_checksum_of_the_rest(state: str) -> None:
     assert b"%s %08x," % (BUILD.encode(), zlib.crc32(rest)) in first
 
 
+def test_the_bootstrap_runs_all_but_the_last_line(
+    state: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small(state)
+    rest = Path(program.path(state)).read_bytes().partition(b"\n")[2]
+    code = compile(rest[: rest.rindex(10, 0, -1)], "program.py", "exec")
+    Path(program.path(state)).unlink()
+    exec(code, {"TEXT": rest})
+    assert capfd.readouterr().out.startswith(f"{sorted(SMALL)} bbb True")
+
+
+def test_it_never_takes_the_modules_of_another_version(state: str) -> None:
+    small(state)
+    old = Path(state, "old.py")
+    Path(program.path(state)).rename(old)
+    small(state, "a" * 64)
+    argv = [sys.executable, "-I", "-S", str(old), "guard"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, cwd="/", check=False)
+    assert (done.returncode, b"another version has replaced" in done.stderr) == (1, True)
+
+
 def test_every_module_is_imported_from_its_compiled_code(state: str) -> None:
     names = [name[:-3].replace("/", ".") for name in SOURCES if name.startswith("celeriac_host/")]
     asked = [name for name in names if not name.endswith(("loader", "__init__"))]
@@ -197,7 +219,9 @@ def test_every_module_is_imported_from_its_compiled_code(state: str) -> None:
 def test_the_sources_are_unpacked_only_when_they_are_asked_for() -> None:
     packed = zlib.compress(json.dumps(SMALL).encode())
     code = {name: loader_code(text) for name, text in SMALL.items()}
-    found = loader.Program(None, b"not compressed", code)
+    found = loader.Program(None, lambda: b"not compressed", code)
+    # A folder has no code of its own.
+    assert found.code("b/__init__.py", "b").co_names == ()
     assert sorted(found.paths) == sorted(SMALL)
     assert found.code("a.py", "a").co_filename == "a.py"
     with pytest.raises(zlib.error):

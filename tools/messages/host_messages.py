@@ -19,7 +19,8 @@ MOST_VARIANTS = 24
 DEPTH = 5
 
 #: Ends of a process, not messages.
-SILENT = ("SystemExit", "KeyboardInterrupt")
+# Nobody is told of an `Unavailable`: systemctl is asked instead.
+SILENT = ("SystemExit", "KeyboardInterrupt", "Unavailable")
 BUILTIN = ("OSError", "ValueError", "RuntimeError")
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

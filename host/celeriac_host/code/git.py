@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Any, BinaryIO, Mapping, NamedTuple, Sequence
 
 from celeriac_host.code import trees
@@ -132,7 +131,7 @@ def run(
     if check and done.code != 0:
         lines = done.lines()
         # On a full disk, Git reports only that it could not write.
-        full = shutil.disk_usage(checkout.path).free < FULL_BYTES
+        full = _free_bytes(checkout.path) < FULL_BYTES
         raise OperationError(
             f"{told} failed: {'No space left on device: ' if full else ''}"
             f"{_essence(lines, done.code)}",
@@ -218,6 +217,11 @@ def require_commit(value: Any) -> str:
 
 def short(commit: str) -> str:
     return commit[:7]
+
+
+def _free_bytes(path: str) -> int:
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize
 
 
 def _essence(lines: list[str], code: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from celeriac_host.app.programs import sources as program
 from celeriac_host.code import trees
-from celeriac_host.system import app_user, files
+from celeriac_host.system import app_user, files, forked
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 from celeriac_host.system.units import glance, show
@@ -76,7 +76,11 @@ def read(host: System, unit: str, directory: str) -> dict[str, Any] | None:
     try:
         whom = app_user.of_unit(host, unit)
         asked = {"directory": directory}
-        found = trees.work(host, whom, "sources", "read", asked, timeout=TIMEOUT_SECONDS)
+        if whom.uid == os.geteuid():
+            what = f"reading {directory}"
+            found = forked.value(host, what, lambda: program.read(asked), TIMEOUT_SECONDS)
+        else:
+            found = trees.work(host, whom, "sources", "read", asked, timeout=TIMEOUT_SECONDS)
     except OperationError:
         return None
     return found if isinstance(found, dict) else None

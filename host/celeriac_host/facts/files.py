@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from typing import Any
 
 from celeriac_host.system import files
+from celeriac_host.system.digests import sha256
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import group_name, user_name
 from celeriac_host.system.system import System
@@ -65,7 +65,7 @@ def what(mode: int) -> str:
 
 def _content(file: Any) -> tuple[str | None, str, int]:
     """The text (None if it is too long or not UTF-8), hash and size."""
-    digest = hashlib.sha256()
+    digest = sha256()
     kept = bytearray()
     size = 0
     for piece in iter(lambda: file.read(256 * 1024), b""):

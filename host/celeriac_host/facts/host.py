@@ -8,15 +8,26 @@ import sys
 import time
 from typing import Any
 
+from celeriac_host.system import bus
 from celeriac_host.system.system import System
 from celeriac_host.system.units import split_words
 
 OS_RELEASES = ("/etc/os-release", "/usr/lib/os-release")
+# As systemd calls what shares its kernel with others (src/basic/virt.c), and what does not.
+CONTAINERS = (
+    *("systemd-nspawn", "lxc", "lxc-libvirt", "docker", "podman", "openvz", "rkt", "wsl", "proot"),
+    *("pouch", "container-other"),
+)
+MACHINES = (
+    *("kvm", "amazon", "qemu", "bochs", "xen", "uml", "vmware", "oracle", "microsoft", "zvm"),
+    *("parallels", "bhyve", "qnx", "acrn", "powervm", "apple", "sre", "google", "vm-other"),
+)
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     release = _os_release()
     machine = os.uname()
+    version, virtual = _told(host)
     return {
         "os": {
             "id": release.get("ID", ""),
@@ -24,8 +35,10 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             "name": release.get("PRETTY_NAME", release.get("NAME", "")),
         },
         "kernel": machine.release,
-        "systemd": _systemd_version(host),
-        "container": _container(host),
+        "systemd": _systemd_version(host) if version is None else version,
+        "container": (
+            _container(host) if virtual is None else (virtual if virtual in CONTAINERS else None)
+        ),
         "cgroupVersion": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
         "cpus": os.cpu_count() or 1,
         "memory": memory(),
@@ -65,6 +78,17 @@ def _os_release() -> dict[str, str]:
             if equals
         }
     return {}
+
+
+def _told(host: System) -> tuple[int | None, str | None]:
+    """By systemd itself: its version, and in what it runs; each None if unknown."""
+    names = ("Version", "Virtualization")
+    calls = [bus.property_of(bus.MANAGER, "Manager", name) for name in names]
+    said = [str(values[0]) if values else "" for values in host.systemd(calls) or ([], [])]
+    version = re.search(r"[0-9]+", said[0])
+    # Without a version, an empty answer says nothing either.
+    known = version is not None and said[1] in ("", *CONTAINERS, *MACHINES)
+    return int(version.group()) if version else None, said[1] if known else None
 
 
 def _systemd_version(host: System) -> int:

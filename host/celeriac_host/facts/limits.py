@@ -7,13 +7,16 @@ import re
 from typing import Any
 
 from celeriac_host.facts.unit import text_of
-from celeriac_host.system import services, units
+from celeriac_host.system import bus, services, units
 from celeriac_host.system.system import System
 from celeriac_host.system.unit_names import full_name
 
 PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
 # cgroup v1 has a number near 2^63 for "no limit".
 UNLIMITED_BYTES = 1 << 60
+# Of those that have a limit.
+MORE = ("MemoryMax", "MemoryCurrent", "Slice")
+NOT_SET = (1 << 64) - 1
 PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -53,7 +56,58 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def _units(host: System) -> list[dict[str, str]]:
-    """The loaded services and slices; systemctl separates them by empty lines."""
+    """The loaded services and slices."""
+    found = _told(host)
+    return _shown(host) if found is None else found
+
+
+def _told(host: System) -> list[dict[str, str]] | None:
+    """Those with a limit, by systemd itself, as systemctl would show them; None if it did not say.
+
+    A systemctl asks for every property of each unit, which keeps systemd busy on a host with many.
+    """
+    listed = bus.Call(
+        bus.MANAGER, bus.PREFIX + "Manager", "ListUnitsByPatterns", ([], ["*.service", "*.slice"])
+    )
+    said = host.systemd([listed])
+    if said is None or said[0] is None:
+        return None
+    # A unit that others only name has no limit.
+    loaded = [row for row in said[0][0] if row[2] != "not-found" or row[3] != "inactive"]
+    limits = _properties(host, [(row, "MemoryMax") for row in loaded])
+    if limits is None:
+        return None
+    bound = [
+        row for row, most in zip(loaded, limits) if type(most) is int and most < UNLIMITED_BYTES
+    ]
+    more = _properties(host, [(row, name) for row in bound for name in MORE])
+    if more is None:
+        return None
+    found = []
+    for place, row in enumerate(bound):
+        values = more[place * len(MORE) : (place + 1) * len(MORE)]
+        shown = {name: _text(value) for name, value in zip(MORE, values)}
+        found.append({"Id": row[0], "ActiveState": row[3], **shown})
+    return found
+
+
+def _properties(host: System, wanted: list[tuple[Any, str]]) -> list[Any] | None:
+    """Each None for a unit that is gone meanwhile; None: systemd did not answer."""
+    calls = [
+        bus.property_of(row[6], "Slice" if row[0].endswith(".slice") else "Service", name)
+        for row, name in wanted
+    ]
+    said = host.systemd(calls)
+    return None if said is None else [values[0] if values else None for values in said]
+
+
+def _text(value: Any) -> str:
+    """As systemctl prints it; a number without a value is the largest one."""
+    return "" if value is None or value == NOT_SET else str(value)
+
+
+def _shown(host: System) -> list[dict[str, str]]:
+    """By systemctl, which separates them by empty lines."""
     wanted = ["--no-pager", "-p", ",".join(PROPERTIES), "--", "*.service", "*.slice"]
     done = host.run(["systemctl", "show", *wanted], timeout=30)
     blocks = (block.splitlines() for block in done.out.split("\n\n"))

@@ -1,19 +1,23 @@
 """Makes the package importable from memory, then runs the agent or the detached process.
 
 What executes this file sets `SOURCES`, module path → source, or `PACKED`, the same as a
-zlib-compressed JSON object; optionally `BUILD`, which version that is, and `COMPILED`, the code
-of each module. The copy of the agent on the host's disk also sets `WORDS`, the arguments of
-`work.py` or of the sampler; the installed agent of the hardened mode sets `HARDENED`.
+zlib-compressed JSON object, or a function that returns it; optionally `BUILD`, which version that
+is, and `COMPILED`, the code of each module. The copy of the agent on the host's disk also sets
+`WORDS`, the arguments of `work.py` or of the sampler; the installed agent of the hardened mode sets
+`HARDENED`.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
+# Objects more than were freed; the default is 700.
+FIRST_COLLECTION = 20_000
 # Work that runs every minute, or must be small: it loads nothing of the transactions.
 ALONE = {"sample": "celeriac_host.sampler.work", "tell": "celeriac_host.sampler.deliver"}
 
@@ -22,19 +26,27 @@ class Program:
     """Its sources are unpacked when they are first needed: with compiled modules, seldom."""
 
     def __init__(
-        self, sources: dict[str, str] | None, packed: bytes, compiled: Mapping[str, bytes]
+        self,
+        sources: dict[str, str] | None,
+        packed: bytes | Callable[[], bytes],
+        compiled: Mapping[str, bytes],
     ) -> None:
         self._sources = sources
         self._packed = packed
         self._compiled = compiled
         self.paths = compiled or self.sources()
 
+    def packed(self) -> bytes:
+        if not isinstance(self._packed, bytes):
+            self._packed = self._packed()
+        return self._packed
+
     def sources(self) -> dict[str, str]:
         if self._sources is None:
             import json
             import zlib
 
-            self._sources = json.loads(zlib.decompress(self._packed))
+            self._sources = json.loads(zlib.decompress(self.packed()))
         return self._sources
 
     def code(self, path: str, name: str) -> CodeType:
@@ -43,7 +55,9 @@ class Program:
 
             code: CodeType = marshal.loads(self._compiled[path])
             return code
-        return compile(self.sources().get(path, ""), path or name, "exec")
+        # A folder without __init__.py has none.
+        source = self.sources()[path] if path in self.paths else ""
+        return compile(source, path or name, "exec")
 
 
 class MemoryImporter:
@@ -90,15 +104,16 @@ class MemoryImporter:
 
 
 def run(given: Mapping[str, Any]) -> None:
+    # Each collection while modules load looks at all of them, and finds nothing.
+    gc.set_threshold(FIRST_COLLECTION)
     words: Sequence[str] = given.get("WORDS", ())
-    packed: bytes = given.get("PACKED", b"")
-    program = Program(given.get("SOURCES"), packed, given.get("COMPILED", {}))
+    program = Program(given.get("SOURCES"), given.get("PACKED", b""), given.get("COMPILED", {}))
     sys.meta_path.insert(0, MemoryImporter(program))
     if words and words[0] in ALONE:
         import_module(ALONE[words[0]]).main(words)
         return
     own = import_module("celeriac_host.system.own_program")
-    own.put(program.sources, packed, given.get("BUILD", ""))
+    own.put(program.sources, program.packed, given.get("BUILD", ""))
     if given.get("HARDENED") is True:
         import_module("celeriac_host.session.hardened").main()
     elif words:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import hashlib
 import os
 import re
 import stat
@@ -36,11 +35,16 @@ class Found(NamedTuple):
 
 
 def sha256(content: bytes) -> str:
+    # OpenSSL takes longer to load than a look may take.
+    import hashlib
+
     return hashlib.sha256(content).hexdigest()
 
 
 def sha256_of(path: str) -> str:
     """The SHA-256 of a file of any size."""
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for piece in iter(lambda: file.read(1024 * 1024), b""):

@@ -7,14 +7,18 @@ from typing import Callable
 
 class _Own:
     sources: Callable[[], dict[str, str]] = dict
-    packed = b""
+    packed: Callable[[], bytes] = bytes
     build = ""
 
 
 _own = _Own()
 
 
-def put(sources: Callable[[], dict[str, str]], packed: bytes = b"", build: str = "") -> None:
+def put(
+    sources: Callable[[], dict[str, str]],
+    packed: Callable[[], bytes] = bytes,
+    build: str = "",
+) -> None:
     _own.sources, _own.packed, _own.build = sources, packed, build
 
 
@@ -25,12 +29,14 @@ def sources() -> dict[str, str]:
 
 def packed() -> bytes:
     """The same as one zlib-compressed JSON object."""
-    if not _own.packed:
+    found = _own.packed()
+    if not found:
         import json
         import zlib
 
-        _own.packed = zlib.compress(json.dumps(sources()).encode("utf-8"), 6)
-    return _own.packed
+        found = zlib.compress(json.dumps(sources()).encode("utf-8"), 6)
+        _own.packed = lambda: found
+    return found
 
 
 def build() -> str:

@@ -18,7 +18,7 @@ from typing import (
     Sequence,
 )
 
-from celeriac_host.system import box, child, services
+from celeriac_host.system import box, bus, child, services
 from celeriac_host.system.errors import OperationError, RunnerGone
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.keepers import Keepers, Kept
@@ -127,6 +127,16 @@ class System:
     def has_services(self) -> bool:
         """Whether systemd can start programs for us."""
         return services.are_there()
+
+    def systemd(self, calls: Sequence[bus.Call]) -> list[list[Any] | None] | None:
+        """The values of each answer (`Bus.ask`); None: systemctl has to be asked."""
+        if not bus.is_there():
+            return None
+        try:
+            with bus.Bus() as opened:
+                return opened.ask(calls)
+        except bus.Unavailable:
+            return None
 
     def _box(self) -> Restrictions:
         """For programs on the files of the app that this process works on."""

@@ -10,7 +10,7 @@ import signal
 import stat
 from typing import Any, NamedTuple, Sequence
 
-from celeriac_host.system import environment_files, processes, services
+from celeriac_host.system import bus, environment_files, processes, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System
@@ -319,8 +319,7 @@ def context(host: System, unit: str) -> Context:
     user = seen.get("User", "")
     groups = seen.get("SupplementaryGroups", "").split()
     whom = identity(user or "root", seen.get("Group", ""), groups)
-    manager = host.run(["systemctl", "show-environment"], timeout=30).out
-    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))
+    environment = _environment_of_manager(host)
     if user:
         environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)
     environment.update(_folders(seen))
@@ -336,6 +335,15 @@ def context(host: System, unit: str) -> Context:
             environment.pop(name, None)
     directory = _directory(seen.get("WorkingDirectory", ""), whom)
     return Context(whom, directory, environment, services.restrictions(unit, seen))
+
+
+def _environment_of_manager(host: System) -> dict[str, str]:
+    """What systemd gives to every unit. Raises OperationError."""
+    said = host.systemd([bus.property_of(bus.MANAGER, "Manager", "Environment")])
+    if said is not None and said[0]:
+        return dict(_assignments(said[0][0]))
+    shown = host.run(["systemctl", "show-environment"], timeout=30).out
+    return dict(_assignments(word for word in map(_unquoted, shown.splitlines())))
 
 
 def user_of(seen: dict[str, str]) -> str | None:

@@ -23,13 +23,22 @@ MARGIN_BYTES = 32 * 1024 * 1024
 
 # The bootstrap of src/adapters/agent/agent-start.ts looks for the version, and for the CRC-32 of
 # what follows: a damaged file must not keep a run from sending another.
+# What is above the last line is compiled at each start, so the modules are a comment: they are
+# decoded only if they are needed. The bootstrap, which has read the file, gives it as `TEXT`.
 FIRST_LINE = "# Celeriac's agent %s %08x, as the last run installed it.\n"
 TEXT = """\
-# `work.py` in it explains the arguments.
-import binascii, marshal, os, sys, zlib
-packed = (
-b"%(packed)s"
-)
+# `work.py` in it explains the arguments; its modules are in the last line.
+import marshal, os, sys, zlib
+
+if "TEXT" not in globals():
+    with open("%(path)s", "rb") as file:
+        if b" %(build)s " not in file.readline():
+            sys.exit("celeriac: another version has replaced this one; start again")
+        TEXT = file.read()
+
+def packed():
+    import binascii
+    return binascii.a2b_base64(TEXT[TEXT.rindex(b"# ") + 2 :])
 
 def head(rest):
     python = "%%s-%%x" %% (sys.implementation.cache_tag, sys.hexversion)
@@ -44,14 +53,15 @@ def compiled():
     except Exception:
         return {}
 
-packed, modules = binascii.a2b_base64(packed), compiled()
+modules = compiled()
 about = {"PACKED": packed, "COMPILED": modules, "BUILD": "%(build)s", "WORDS": sys.argv[1:]}
 if modules:
     exec(marshal.loads(modules["%(loader)s"]), about)
 else:
     import json
-    about["SOURCES"] = json.loads(zlib.decompress(packed))
+    about["SOURCES"] = json.loads(zlib.decompress(packed()))
     exec(compile(about["SOURCES"]["%(loader)s"], "%(loader)s", "exec"), about)
+# %(packed)s
 """
 
 
@@ -61,6 +71,7 @@ def install(state: str) -> None:
     rest = TEXT % {
         "build": build,
         "packed": binascii.b2a_base64(own_program.packed(), newline=False).decode("ascii"),
+        "path": path(state),
         "compiled": compiled_path(state),
         "loader": LOADER,
     }

@@ -89,7 +89,8 @@ export function startCommand(build: Sha256, isAsked: boolean, user: string): str
   ].join('\n');
   const sent = [
     'if t:',
-    ' exec(compile(t,p,"exec"),{})',
+    // All but its last line: the modules, which it decodes if it needs them.
+    ' exec(compile(t[:t.rindex(10,0,-1)],p,"exec"),{"TEXT":t})',
     'else:',
     ` print("${SEND_PROGRAM}")`,
     ' import json',

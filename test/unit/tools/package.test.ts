@@ -63,6 +63,7 @@ describe('the npm package', () => {
     expect(listed.trim().split('\n').sort()).toEqual([
       'package/LICENSE',
       'package/README.md',
+      'package/cli/dist/celeriac.js',
       'package/cli/dist/host-program.json',
       'package/cli/dist/index.js',
       'package/cli/dist/licenses.txt',

@@ -1,0 +1,52 @@
+"""Work of our own in a child of the agent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from celeriac_host.system import forked
+from celeriac_host.system.errors import OperationError, RunnerGone
+from hosts import Host
+
+
+def value(host: Host, work: Any, timeout: float = 20.0) -> Any:
+    return forked.value(host, "reading /srv", work, timeout)
+
+
+def test_it_works_in_another_process_and_leaves_none(host: Host) -> None:
+    child = value(host, lambda: {"pid": os.getpid(), "text": "é" * 100_000})
+    assert child["text"] == "é" * 100_000
+    assert child["pid"] != os.getpid()
+    assert not os.path.exists(f"/proc/{child['pid']}")
+
+
+def test_it_failed(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OperationError, match=r"^reading /srv failed: its process ended without"):
+        value(host, lambda: 1 // 0)
+    with pytest.raises(OperationError, match="without an answer"):
+        value(host, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert capfd.readouterr().err == ""
+
+
+def test_it_hangs(host: Host) -> None:
+    begun = time.monotonic()
+    with pytest.raises(OperationError, match=r"^reading /srv did not finish within 0\.3 s"):
+        value(host, lambda: time.sleep(60), timeout=0.3)
+    assert time.monotonic() - begun < 20
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_runner_is_gone(host: Host) -> None:
+    host.runner_gone = True
+    with pytest.raises(RunnerGone):
+        value(host, lambda: time.sleep(60))
+
+
+def test_an_endless_answer(host: Host) -> None:
+    with pytest.raises(OperationError, match="its answer is too long"):
+        value(host, lambda: "x" * (forked.ANSWER_LIMIT_BYTES + 1))
