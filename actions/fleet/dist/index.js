@@ -21768,14 +21768,14 @@ function readWords(line) {
 /** Inputs of deploy-worker that concern what the app runs besides its worker. */
 const companionInputs = {
     'before-start': commandsInput({
-        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
+        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
     }),
     'before-start-timeout': durationInput({
         description: 'How long each command of `before-start` may take.',
         fallback: '10m',
     }),
     'also-restart': companionsInput({
-        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they go back with the worker.',
+        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
     }),
 };
 
@@ -21956,13 +21956,13 @@ function recordedLimits(inputs) {
 
 ;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
 
-/** Where to tell somebody at once, and when; of the actions that judge or change a worker. */
+/** Where to tell somebody at once, and when; of every action. */
 const webhookInputs = {
     webhook: input({
         description: 'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
         fallback: '',
         secret: true,
-    }, 'a URL with https:// (http:// only to this machine) and without user or password, or empty', (text) => {
+    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
         const url = text.trim();
         if (url === '')
             return { url: null };
@@ -21989,8 +21989,8 @@ function isWebhook(text) {
 
 
 
-/** Inputs of every action: where the host is and how to log in. */
-const hostInputs = {
+/** Where the host is, and how to log in. */
+const loginInputs = {
     host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
     port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
     user: patternInput({
@@ -22016,6 +22016,10 @@ const hostInputs = {
         description: 'Timeout of one connection attempt.',
         fallback: '20s',
     }),
+};
+/** Inputs of every action. */
+const hostInputs = {
+    ...loginInputs,
     'lock-timeout': durationInput({
         description: 'How long to wait for another run that is working on the host.',
         fallback: '10m',
@@ -22297,7 +22301,7 @@ const verifyInputs = {
         hidden: true,
     }, 'URLs separated by white space', urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/)),
     checks: yamlInput({
-        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
         fallback: '',
     }),
     'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
@@ -22333,9 +22337,9 @@ const soakCommandInputs = {
 };
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
-    provision: provisionInputs,
+    provision: { ...provisionInputs, ...webhookInputs },
     'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
-    cleanup: cleanupInputs,
+    cleanup: { ...cleanupInputs, ...webhookInputs },
     verify: { ...verifyInputs, ...webhookInputs },
 };
 
@@ -22534,7 +22538,7 @@ const mostHosts = mostMatrices * mostLegs;
 /** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
 const rolloutInputs = {
     canary: listInput({
-        description: 'Hosts that are deployed first, side by side; the others are left alone if one of them fails. `none`: no host. If not set: the first host.',
+        description: 'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
         fallback: '',
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
@@ -22543,7 +22547,7 @@ const rolloutInputs = {
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({
-        description: 'What goes back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
+        description: 'What is rolled back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
         fallback: 'host',
     }, ['host', 'run']),
 };
@@ -22939,7 +22943,7 @@ const outputsShape = record(schemas_string(), schemas_string());
 /** Of the action fleet, which knows no key of a host. */
 const fleetInputs = {
     task: choiceInput({
-        description: '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts go back; `conclude`: the end of every host.',
+        description: '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
     }, ['plan', 'start', 'end', 'decide', 'conclude']),
     'fleet-file': hostInputs['fleet-file'],
     hosts: listInput({
@@ -22964,7 +22968,7 @@ const fleetInputs = {
     }, ['success', 'failure', 'cancelled', 'skipped']),
     outputs: jsonInput('With `end`: the outputs of that step as JSON.', outputsShape),
     'roll-back': booleanInput({
-        description: 'With `start` and `end`: the host is taken back, not deployed.',
+        description: 'With `start` and `end`: the host is rolled back, not deployed.',
         fallback: 'false',
     }),
     'dry-run': booleanInput({
@@ -23013,7 +23017,7 @@ function fewOf(names) {
     return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
- * Judges a rollout by what its legs wrote down: where each host is, and which go back. A host about
+ * Judges a rollout by what its legs wrote down: where each host is, and which are rolled back. A host about
  * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
  * in any state.
  */
@@ -23039,18 +23043,18 @@ const notBegun = {
 const lost = {
     state: 'unknown',
     failed: true,
-    why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and goes back unless verify confirms it within `confirm-within`',
+    why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and rolls it back unless verify confirms it within `confirm-within`',
 };
 const lostReturn = {
     state: 'unknown',
     failed: true,
-    why: 'was going back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+    why: 'was being rolled back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
 };
 /** What a record says that another one should have followed. */
 const unended = { begun: lost, returning: lostReturn };
-/** The end of every host, once nothing more is done: one that is still to go back did not, or was lost. */
+/** The end of every host, once nothing more is done: one that is still to be rolled back was not, or was lost. */
 const endsWithout = ({ hosts, back }) => hosts.map((each) => back.some(({ host }) => host === each.host)
-    ? { ...each, state: 'unknown', why: 'was to go back, and nobody saw it: see its job' }
+    ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
     : each);
 function legOf(host, all) {
     const own = all.filter((record) => record.host === host).sort(inOrder);
@@ -23060,7 +23064,7 @@ function legOf(host, all) {
         : record.kind === 'begun' || record.kind === 'returning'
             ? unended[record.kind]
             : record;
-    // A leg that was run again may have had nothing to change; a release that went back is nothing to undo.
+    // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
     const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
     const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
@@ -23101,15 +23105,15 @@ function endOfDeploy(deploy) {
             return end('untouched', ok ? 'nothing was changed' : 'it failed before a change: see its job');
     }
 }
-const unconfirmed = 'its gate passed but confirmed nothing: the host may have gone back before, when `confirm-within` had run out, or another run deployed';
-const guarded = 'The host finishes or undoes it alone, and goes back unless verify confirms it within `confirm-within`';
+const unconfirmed = 'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
+const guarded = 'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
 /** Where a roll-back by policy leaves a host. */
 function endOfRollBack(result) {
     switch (result) {
         case 'undone':
             return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
         case 'superseded': {
-            const why = 'was not taken back: another release runs now. Look at the run that deployed it';
+            const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
             return { state: 'unknown', failed: true, why };
         }
         case 'failed':
@@ -23128,7 +23132,7 @@ function legRecord(end, rest) {
 }
 /**
  * The name of a record, of its file and of its artifact: one that failed is found by it. A host may fail
- * twice, when it is deployed and when it is taken back; no artifact can have the name of another.
+ * twice, when it is deployed and when it is rolled back; no artifact can have the name of another.
  */
 function recordName({ host, attempt, kind, failed }) {
     const how = failed ? (kind === 'back' ? 'backfailed' : 'failed') : kind;
@@ -23149,17 +23153,21 @@ function recordName({ host, attempt, kind, failed }) {
 function planRollout({ names, patterns, canary }) {
     const chosen = chooseHosts(names, patterns);
     const unknown = canary.find((name) => name !== 'none' && !names.includes(name));
-    if (unknown !== undefined || (canary.includes('none') && canary.length > 1)) {
-        const problem = '`canary` names no host of the fleet';
+    if (unknown !== undefined) {
+        const problem = `unknown host \`${unknown}\` in \`canary\``;
+        throw new errors_ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
+    }
+    if (canary.includes('none') && canary.length > 1) {
+        const problem = '`canary` has `none` beside names of hosts';
         throw new errors_ConfigError('input canary', problem, 'names of hosts, or `none` alone');
     }
     const first = chosenCanaries(chosen, canary);
     if (first.length > mostLegs) {
-        const problem = `${first.length} canaries`;
+        const problem = `too many canaries: ${first.length}`;
         throw new errors_ConfigError('input canary', problem, `at most ${mostLegs} hosts`);
     }
     if (chosen.length > mostHosts) {
-        const problem = `${chosen.length} hosts`;
+        const problem = `too many hosts for one run: ${chosen.length}`;
         const expected = `at most ${mostHosts} in one run; choose a part of them with \`hosts\``;
         throw new errors_ConfigError('input hosts', problem, expected);
     }
@@ -23868,14 +23876,14 @@ function renderHostError(error, context) {
         ['evidence', evidence],
         ['undone', undoneOf(failure.undone, left)],
         ['not undone', left],
-        ['next', [failure.next]],
+        ['next', [withStop(failure.next)]],
     ]);
     const lastLine = evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `${failure.step}.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
         ...(left.length > 0 ? [`Not undone: ${withStop(left.join('; '))}`] : []),
-        `Next: ${failure.next}`,
+        `Next: ${withStop(failure.next)}`,
     ];
     return {
         message,
@@ -23892,13 +23900,13 @@ function renderGateError(error, context) {
         ['host', context.host === undefined ? [] : [context.host]],
         ['check', [error.check]],
         ['evidence', error.evidence],
-        ['next', [error.next]],
+        ['next', [withStop(error.next)]],
     ]);
     const lastLine = error.evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `Check ${error.check} failed.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
-        `Next: ${error.next}`,
+        `Next: ${withStop(error.next)}`,
     ];
     return {
         message,
@@ -23958,13 +23966,13 @@ function showCommand(argv) {
 
 const titles = {
     confirmed: 'deployed and confirmed',
-    'taken-back': 'taken back',
+    'taken-back': 'rolled back',
     untouched: 'untouched',
     unknown: 'unknown',
 };
 /** The states, the one to look at first. */
 const order = ['unknown', 'taken-back', 'untouched', 'confirmed'];
-/** `10 hosts: 3 deployed and confirmed, 1 taken back, 6 untouched.` */
+/** `10 hosts: 3 deployed and confirmed, 1 rolled back, 6 untouched.` */
 function describeFleet(hosts) {
     const counts = [...order]
         .reverse()
@@ -23990,7 +23998,7 @@ function renderFleetSummary(hosts) {
     ];
     return escape_capMarkdown(`${parts.filter((part) => part !== '').join('\n\n')}\n`);
 }
-const whatToDo = 'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To go back, run `rollback.yml` for that host.';
+const whatToDo = 'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To roll back, run `rollback.yml` for that host.';
 
 ;// CONCATENATED MODULE: ./src/action/github-reporter.js
 
@@ -24170,7 +24178,7 @@ const tasks = {
         reporter.output('known-hosts', pinsFor(inputs, host));
         if (inputs['roll-back']) {
             reporter.output('go', 'true');
-            reporter.info(`${host} is about to go back`);
+            reporter.info(`${host} is about to be rolled back`);
             keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
             return;
         }
@@ -24212,11 +24220,11 @@ const tasks = {
         for (const line of fleetLines(end.hosts))
             reporter.info(line);
         const names = end.back.map(({ host }) => host).join(', ');
-        reporter.info(names === '' ? 'no other host goes back' : `go back, too: ${names}`);
+        reporter.info(names === '' ? 'no other host is rolled back' : `are rolled back, too: ${names}`);
     },
     conclude(inputs, reporter) {
         const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
-        // Whoever cancels a run before it decides takes nothing back.
+        // Whoever cancels a run before it decides rolls nothing back.
         const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
         const hosts = isDecided ? endsWithout(end) : end.hosts;
         const { ok } = end;

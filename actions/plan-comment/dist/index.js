@@ -58335,14 +58335,14 @@ function renderHostError(error, context) {
         ['evidence', evidence],
         ['undone', undoneOf(failure.undone, left)],
         ['not undone', left],
-        ['next', [failure.next]],
+        ['next', [withStop(failure.next)]],
     ]);
     const lastLine = evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `${failure.step}.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
         ...(left.length > 0 ? [`Not undone: ${withStop(left.join('; '))}`] : []),
-        `Next: ${failure.next}`,
+        `Next: ${withStop(failure.next)}`,
     ];
     return {
         message,
@@ -58359,13 +58359,13 @@ function renderGateError(error, context) {
         ['host', context.host === undefined ? [] : [context.host]],
         ['check', [error.check]],
         ['evidence', error.evidence],
-        ['next', [error.next]],
+        ['next', [withStop(error.next)]],
     ]);
     const lastLine = error.evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `Check ${error.check} failed.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
-        `Next: ${error.next}`,
+        `Next: ${withStop(error.next)}`,
     ];
     return {
         message,

@@ -52666,7 +52666,7 @@ function soakIssueOf(report) {
         account: parts.filter((part) => part !== '').join('\n\n'),
         isWhole: verdict !== null,
         status: rolledBackTo === null
-            ? `It still runs, as ${run} has seen. Deploy a release that mends it, or roll it back.`
+            ? `It still runs, as ${run} has seen. Deploy a release that fixes it, or roll it back.`
             : `It was rolled back by ${run}: release ${rolledBackTo}, the last proven one, runs again.`,
     };
 }
@@ -58142,14 +58142,14 @@ function renderHostError(error, context) {
         ['evidence', evidence],
         ['undone', undoneOf(failure.undone, left)],
         ['not undone', left],
-        ['next', [failure.next]],
+        ['next', [withStop(failure.next)]],
     ]);
     const lastLine = evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `${failure.step}.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
         ...(left.length > 0 ? [`Not undone: ${withStop(left.join('; '))}`] : []),
-        `Next: ${failure.next}`,
+        `Next: ${withStop(failure.next)}`,
     ];
     return {
         message,
@@ -58166,13 +58166,13 @@ function renderGateError(error, context) {
         ['host', context.host === undefined ? [] : [context.host]],
         ['check', [error.check]],
         ['evidence', error.evidence],
-        ['next', [error.next]],
+        ['next', [withStop(error.next)]],
     ]);
     const lastLine = error.evidence.findLast((line) => line.trim() !== '');
     const parts = [
         `Check ${error.check} failed.`,
         ...(lastLine === undefined ? [] : [withStop(failure_shorten(lastLine))]),
-        `Next: ${error.next}`,
+        `Next: ${withStop(error.next)}`,
     ];
     return {
         message,
