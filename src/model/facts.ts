@@ -842,8 +842,10 @@ export interface UndoingFact {
     readonly diff: string;
     /** There is a diff, which is too long to be shown. */
     readonly cut: boolean;
-    /** What becomes of each row; empty but for repairs. */
+    /** What becomes of each row, as many as fit; empty but for repairs. */
     readonly rows: readonly string[];
+    /** All of them. */
+    readonly rowCount: number;
   }[];
 }
 

@@ -177,17 +177,11 @@ function repairsOf(
         transaction: id,
         at: startedAt,
         run: holder,
-        rows: changes.reduce((sum, { rows }) => sum + rowsIn(rows), 0),
+        rows: changes.reduce((sum, { rowCount }) => sum + rowCount, 0),
         what: changes.map(({ title }) => title),
       },
     ];
   });
-}
-
-/** A longer list ends with `and 12 more rows`. */
-function rowsIn(rows: readonly string[]): number {
-  const more = /^and (\d+) more rows$/.exec(rows.at(-1) ?? '')?.[1];
-  return more === undefined ? rows.length : rows.length - 1 + Number(more);
 }
 
 const unitSteps: ReadonlySet<string> = new Set(['install-unit', 'write-file', 'remove-file']);

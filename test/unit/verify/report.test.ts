@@ -258,6 +258,7 @@ describe('changes and repairs', () => {
     diff: '',
     cut: false,
     rows: [],
+    rowCount: 0,
     ...changes,
   });
   const present = released(2);
@@ -298,13 +299,15 @@ describe('changes and repairs', () => {
   });
 
   test('repairs count their rows, also those that the host does not list', () => {
-    const rows = ['jobs 1: status', 'jobs 2: status', 'and 12 more rows'];
-    const steps = [{ id: 'c1', steps: [step('repair-jobs', { rows, title: 'repair jobs' })] }];
+    const repair = { rows: ['jobs 1: status', 'jobs 2: status'], rowCount: 13 };
+    const unlisted = step('repair-jobs', { rowCount: 1, title: 'repair links' });
+    const jobs = step('repair-jobs', { ...repair, title: 'repair jobs' });
+    const steps = [{ id: 'c1', steps: [unlisted, jobs] }];
     const { repairs, marks } = buildReport(
       parts({ transactions: [cleanup('c1'), cleanup('c2', { state: 'undone' })], steps }),
     );
     expect(repairs).toEqual([
-      { transaction: 'c1', at: now - 500, run, rows: 14, what: ['repair jobs'] },
+      { transaction: 'c1', at: now - 500, run, rows: 14, what: ['repair jobs', 'repair links'] },
     ]);
     expect(marks).toEqual([{ at: now - 500, kind: 'repair', text: '14 rows repaired' }]);
   });
