@@ -55,8 +55,8 @@ export interface FactArguments {
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
   readonly broker: BrokerQuery;
-  /** Celery's beats, of any app. */
-  readonly beats: Record<string, never>;
+  /** Celery's beats, of any app: services and processes whose command matches. */
+  readonly beats: Pick<WorkerSearch, 'command'>;
   readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */

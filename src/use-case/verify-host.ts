@@ -3,7 +3,7 @@ import { type OwnBeats, ownBeats, scheduleQuery } from '../celery/beat.ts';
 import { consumingQuery } from '../celery/consuming.ts';
 import { identityOf } from '../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
-import { workerCommand } from '../celery/worker-process.ts';
+import { beatCommand, workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { HttpProbe, LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
@@ -79,7 +79,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     kernel: { unit },
     http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
     releases: { unit },
-    beats: {},
+    beats: { command: beatCommand },
   };
 }
 

@@ -1,3 +1,4 @@
+import { runsBeat } from '../../celery/beat.ts';
 import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { Companion } from '../../config/companion-inputs.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
@@ -7,7 +8,6 @@ import type { Finding, GuardCompanion, RestartCompanion } from '../../model/oper
 import { type Seconds, seconds } from '../../model/units.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
-import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
