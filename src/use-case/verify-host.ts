@@ -12,6 +12,7 @@ import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
 import { formatDuration } from '../report/quantities.ts';
+import { supportModule } from '../systemd/support-module.ts';
 import { ownUrls } from '../verify/checks/own.ts';
 import { judge } from '../verify/checks.ts';
 import type {
@@ -34,7 +35,6 @@ import type { Pause } from './run.ts';
 import { runOwnCommands } from './run-own-commands.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
-const supportModule = 'celeriac_support';
 
 /** A worker may give memory back some time after a job, e.g. when it replaces a child. */
 const returnPauses = 4;
