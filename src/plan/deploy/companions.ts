@@ -6,6 +6,7 @@ import { ConfigError } from '../../model/errors.ts';
 import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
 import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
+import { requireLoaded } from '../../systemd/load-state.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { DeployWorkerFacts } from './look.ts';
@@ -100,13 +101,11 @@ const runs = ({ activeState }: UnitFact): boolean =>
   !['inactive', 'failed', 'deactivating'].includes(activeState);
 
 function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
+  const where = 'input also-restart';
   const refuse = (problem: string, expected: string): never => {
-    throw new ConfigError('input also-restart', `${unit}: ${problem}`, expected);
+    throw new ConfigError(where, `${unit}: ${problem}`, expected);
   };
-  if (fact.loadState !== 'loaded') {
-    const problem = fact.loadState === 'not-found' ? 'no such unit' : fact.loadState;
-    refuse(`${problem} on the host`, 'units of the app, such as shop-web.service');
-  }
+  requireLoaded(fact, where, 'units of the app, such as shop-web.service');
   if (isWorker(fact)) {
     // It would lose tasks: only a deploy drains a worker.
     refuse(

@@ -148,7 +148,8 @@ describe('a unit of also-restart', () => {
 
   it.each<[string, Partial<Companion>, Partial<UnitFact>, RegExp]>([
     ['does not exist', {}, { loadState: 'not-found' }, /no such unit on the host/],
-    ['is masked', {}, { loadState: 'masked' }, /masked on the host/],
+    ['is masked', {}, { loadState: 'masked' }, /the unit is masked \(a link/],
+    ['is broken', {}, { loadState: 'bad-setting' }, /contains an invalid setting/],
     ['runs a Celery worker', {}, { processes: host.unit.processes }, /it runs a Celery worker/],
     [
       'cannot be reloaded',
