@@ -26,8 +26,8 @@ def test_a_transaction_is_told_with_its_unit(host: Host) -> None:
 
 def test_only_done_steps_are_told_in_the_order_of_the_undo(host: Host) -> None:
     operations = [
-        {"op": "guard-unit", "title": "record how it runs"},
-        {"op": "install-unit", "title": "install it", "diff": "-a\n+b"},
+        {"op": "guard-unit", "title": "record how it runs", "unit": "one.service"},
+        {"op": "install-unit", "title": "install it", "diff": "-a\n+b", "path": "/etc/x"},
         {"op": "enable-unit", "title": "enable it"},
         {"op": "start-unit", "title": "start it"},
     ]
@@ -40,8 +40,11 @@ def test_only_done_steps_are_told_in_the_order_of_the_undo(host: Host) -> None:
     assert [each["id"] for each in found] == [SECOND, FIRST]
     titles = [each["title"] for each in found[0]["steps"]]
     assert titles == ["start it", "install it", "record how it runs"]
+    assert [each["unit"] for each in found[0]["steps"]] == [None, None, "one.service"]
     assert found[0]["steps"][1] == {
         "op": "install-unit",
+        "unit": None,
+        "path": "/etc/x",
         "title": "install it",
         "diff": "-a\n+b",
         "cut": False,

@@ -836,6 +836,10 @@ export interface UndoingFact {
   /** In the order of the undo; only steps that were done. */
   readonly steps: readonly {
     readonly op: string;
+    /** That it works on; `null`: on none. */
+    readonly unit: string | null;
+    /** Of the file or folder that it changes; `null`: none. */
+    readonly path: string | null;
     /** Of the way forward. */
     readonly title: string;
     /** Of the way forward; may be empty. */

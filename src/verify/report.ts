@@ -195,7 +195,7 @@ function unitDiffOf(
   if (present === null || found === undefined) return null;
   const name = unit.replace(/@.*(\.\w+)$/, '@');
   const changes = found.steps
-    .filter(({ op, diff, cut }) => unitSteps.has(op) && (cut || diff.includes(`/${name}`)))
+    .filter(({ op, path }) => unitSteps.has(op) && path?.includes(`/${name}`) === true)
     .toReversed();
   return {
     release: present.release,

@@ -36,6 +36,8 @@ def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
             steps.append(
                 {
                     "op": operation["op"],
+                    "unit": operation.get("unit"),
+                    "path": operation.get("path"),
                     "title": operation.get("title", operation["op"]),
                     "diff": short,
                     "cut": short != diff,

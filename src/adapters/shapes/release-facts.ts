@@ -38,6 +38,8 @@ export const undoingShape = shapeOf<readonly UndoingFact[]>()(
       steps: z.array(
         z.object({
           op: text,
+          unit: z.nullable(text),
+          path: z.nullable(text),
           title: text,
           diff: text,
           cut: z.boolean(),

@@ -3,7 +3,7 @@ import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { Companion } from '../../config/companion-inputs.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
+import type { ServiceBeside, UndoingFact, UnitFact } from '../../model/facts.ts';
 import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { requireLoaded } from '../../systemd/load-state.ts';
@@ -135,13 +135,11 @@ const codeOperations: readonly string[] = [
  */
 export function nameLeftBehind(
   beside: readonly ServiceBeside[],
-  steps: readonly { readonly op: string; readonly title: string }[],
+  steps: readonly Pick<UndoingFact['steps'][number], 'op' | 'unit'>[],
 ): readonly Finding[] {
   if (!steps.some(({ op }) => codeOperations.includes(op))) return [];
-  const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
-  const left = beside.filter(
-    ({ unit }) => !guards.some((title) => title.split(' ').includes(unit)),
-  );
+  const guarded = steps.filter(({ op }) => op === 'guard-companion').map(({ unit }) => unit);
+  const left = beside.filter(({ unit }) => !guarded.includes(unit));
   return left.map(({ unit }) => ({
     level: 'notice',
     message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,

@@ -100,7 +100,16 @@ export class TerminalHost {
             {
               id: transaction,
               steps: [
-                { op: 'install-unit', title: 'unit', diff: '', cut: false, rows: [], rowCount: 0 },
+                {
+                  op: 'install-unit',
+                  unit: null,
+                  path: null,
+                  title: 'unit',
+                  diff: '',
+                  cut: false,
+                  rows: [],
+                  rowCount: 0,
+                },
               ],
             },
           ],

@@ -61,8 +61,8 @@ describe('a roll-back', () => {
     pid: 7,
     argv: [],
   }));
-  const checkout = { op: 'checkout-code', title: 'check out' };
-  const guard = { op: 'guard-companion', title: 'record how shop-beat.service runs now' };
+  const checkout = { op: 'checkout-code', unit: 'celery-worker.service' };
+  const guard = { op: 'guard-companion', unit: 'shop-beat.service' };
 
   it('names the units that keep the code that it takes back', () => {
     expect(nameLeftBehind(beside, [checkout, guard])).toEqual([
@@ -76,7 +76,9 @@ describe('a roll-back', () => {
   });
 
   it('names none if the code stays', () => {
-    expect(nameLeftBehind(beside, [guard, { op: 'install-unit', title: 'install' }])).toEqual([]);
+    expect(
+      nameLeftBehind(beside, [guard, { op: 'install-unit', unit: 'celery-worker.service' }]),
+    ).toEqual([]);
   });
 });
 

@@ -8,7 +8,7 @@ const path = '/etc/systemd/system/w.service';
 
 it('shows each step of an undo with the diff of the way back', () => {
   const diff = unifiedDiff(path, '[Service]\nMemoryMax=800M\n', '[Service]\nMemoryMax=900M\n');
-  const step = { op: 'x', diff: '', cut: false, rows: [], rowCount: 0 };
+  const step = { op: 'x', unit: null, path: null, diff: '', cut: false, rows: [], rowCount: 0 };
   const text = renderUndoText([
     { id: 'b', steps: [{ ...step, title: 'start w.service' }] },
     {
@@ -43,14 +43,30 @@ it('shows each step of an undo with the diff of the way back', () => {
 });
 
 it('names a single transaction once', () => {
-  const step = { op: 'x', diff: '', cut: false, rows: [], rowCount: 0, title: 'start w.service' };
+  const step = {
+    op: 'x',
+    unit: null,
+    path: null,
+    diff: '',
+    cut: false,
+    rows: [],
+    rowCount: 0,
+    title: 'start w.service',
+  };
   expect(renderUndoText([{ id: 'b', steps: [step] }])).toBe(
     '1 step to undo of transaction b, in this order; a file that changed since stops it before the first:\n  1. undo: start w.service',
   );
 });
 
 it('counts the rows that the host does not list', () => {
-  const step = { op: 'repair-jobs', diff: '', cut: false, title: 'repair jobs' };
+  const step = {
+    op: 'repair-jobs',
+    unit: null,
+    path: null,
+    diff: '',
+    cut: false,
+    title: 'repair jobs',
+  };
   const shownFor = (rows: readonly string[], rowCount: number) =>
     renderUndoText([{ id: 'b', steps: [{ ...step, rows, rowCount }] }])
       .split('\n')

@@ -254,6 +254,8 @@ describe('releases', () => {
 describe('changes and repairs', () => {
   const step = (op: string, changes: Partial<UndoingFact['steps'][number]> = {}) => ({
     op,
+    unit: null,
+    path: null,
     title: `${op} title`,
     diff: '',
     cut: false,
@@ -268,9 +270,12 @@ describe('changes and repairs', () => {
   test('the diff of the unit is that of the present release, in its order', () => {
     const file = '/etc/systemd/system/celery-worker.service';
     const steps = [
-      step('write-file', { diff: '--- /etc/sysctl.d/90-x.conf\n+x' }),
-      step('install-unit', { diff: `--- ${file}.d/celeriac.conf\n+second` }),
-      step('install-unit', { diff: `--- ${file}\n+first` }),
+      step('write-file', { path: '/etc/sysctl.d/90-x.conf', diff: '', cut: true }),
+      step('install-unit', {
+        path: `${file}.d/celeriac.conf`,
+        diff: `--- ${file}.d/celeriac.conf\n+second`,
+      }),
+      step('install-unit', { path: file, diff: `--- ${file}\n+first` }),
     ];
     const { unitDiff } = buildReport(parts({ evidence: found, steps: [{ id, steps }] }));
     expect(unitDiff).toEqual({
