@@ -107,14 +107,18 @@ function adviseOn(outcome: Outcome, { advice, host }: Advice): string {
 }
 
 /** Operations whose backups are files: a checkout, for instance, has none. */
-const backedUp: readonly string[] = ['write-file', 'install-unit', 'remove-file'];
+const backedUp: ReadonlySet<string> = new Set<Operation['op']>([
+  'write-file',
+  'install-unit',
+  'remove-file',
+]);
 
 /** What to do by hand after an undo that failed. */
 export const nextAfterUndo = (outcome: Outcome): string => `${wayAfterUndo(outcome)}.`;
 
 function wayAfterUndo({ transaction, steps }: Outcome): string {
   const left = steps.filter(({ status }) => status === 'not-undone');
-  const files = left.some(({ op }) => backedUp.includes(op))
+  const files = left.some(({ op }) => backedUp.has(op))
     ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
     : '';
   return `fix the steps listed under "not undone" by hand${files}`;

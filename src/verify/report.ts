@@ -5,6 +5,7 @@ import type {
   UndoingFact,
   UnitFact,
 } from '../model/facts.ts';
+import type { Operation } from '../model/operation.ts';
 import {
   type Report,
   type ReportLatency,
@@ -184,7 +185,11 @@ function repairsOf(
   });
 }
 
-const unitSteps: ReadonlySet<string> = new Set(['install-unit', 'write-file', 'remove-file']);
+const unitSteps: ReadonlySet<string> = new Set<Operation['op']>([
+  'install-unit',
+  'write-file',
+  'remove-file',
+]);
 
 function unitDiffOf(
   unit: string,

@@ -1,5 +1,5 @@
 import type { ClockSkew } from '../../model/clock-skew.ts';
-import type { FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
+import type { FactName, FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
 import type { Extract } from '../../model/job-store.ts';
 import type { Operation } from '../../model/operation.ts';
 import type {
@@ -45,7 +45,7 @@ import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
 /** A process of the app asks its worker and broker. */
-const slow = ['tasks', 'consuming', 'broker', 'unacked'];
+const slow: readonly FactName[] = ['tasks', 'consuming', 'broker', 'unacked'];
 
 const RECONNECT_PAUSE = seconds(2);
 

@@ -4,7 +4,12 @@ import type { Companion } from '../../config/companion-inputs.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { ServiceBeside, UndoingFact, UnitFact } from '../../model/facts.ts';
-import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
+import type {
+  Finding,
+  GuardCompanion,
+  Operation,
+  RestartCompanion,
+} from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { requireLoaded } from '../../systemd/load-state.ts';
 import { showUrl } from '../../systemd/secrets.ts';
@@ -122,11 +127,11 @@ const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 
 /** Operations that change the code of the app, or what it imports. */
-const codeOperations: readonly string[] = [
+const codeOperations: ReadonlySet<string> = new Set<Operation['op']>([
   'checkout-code',
   'switch-release',
   'install-dependencies',
-];
+]);
 
 /**
  * Services that run from the same code when it goes back, but for those that go back with it.
@@ -137,7 +142,7 @@ export function nameLeftBehind(
   beside: readonly ServiceBeside[],
   steps: readonly Pick<UndoingFact['steps'][number], 'op' | 'unit'>[],
 ): readonly Finding[] {
-  if (!steps.some(({ op }) => codeOperations.includes(op))) return [];
+  if (!steps.some(({ op }) => codeOperations.has(op))) return [];
   const guarded = steps.filter(({ op }) => op === 'guard-companion').map(({ unit }) => unit);
   const left = beside.filter(({ unit }) => !guarded.includes(unit));
   return left.map(({ unit }) => ({
