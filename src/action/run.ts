@@ -2,7 +2,12 @@ import { tmpdir } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { systemClock } from '../adapters/clock.ts';
 import { writeFolder } from '../adapters/write-folder.ts';
-import { type ActionName, actions, type HostValues } from '../config/action-inputs.ts';
+import {
+  type ActionName,
+  actions,
+  type HostValues,
+  hostValuesOf,
+} from '../config/action-inputs.ts';
 import type { FleetValues } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
 import { locateError, readInputs } from '../config/read-inputs.ts';
@@ -63,11 +68,12 @@ export async function runAction<Name extends ActionName>(
     await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
   };
   try {
+    // The workflow's own is told if the fleet file cannot be read.
     webhook = Webhook.of(name, given, fleet);
     fleet = readFleetValues(name);
     webhook = Webhook.of(name, given, fleet);
     const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
-    host = (inputs as unknown as HostValues).host;
+    host = hostValuesOf<Name>(inputs).host;
     const run = new GithubRun(name, inputs, reporter, kept);
     await body(run);
     keepPlan();
@@ -120,8 +126,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.reporter = reporter;
     this.secrets = secretsOf(actions[name], inputs);
     this.#name = name;
-    // Every action has the inputs of the host.
-    this.#host = inputs as unknown as HostValues;
+    this.#host = hostValuesOf<Name>(inputs);
     this.dryRun = this.#host['dry-run'];
     this.#first = new FirstLook({
       action: name,

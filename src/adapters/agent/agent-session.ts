@@ -103,15 +103,15 @@ async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<
 /** The agent over one connection, and over a new one when that is lost. */
 export class AgentSession implements Agent {
   readonly #settings: SessionSettings;
-  /** The last one is in use; the earlier ones were lost. */
-  readonly #starts: Started[];
+  #now: Started;
+  readonly #lost: Started[] = [];
   #closing: Promise<void> | null = null;
   #skew: ClockSkew | null = null;
   /** What was asked with the agent, as JSON; `null`: nothing, or the first look is over. */
   #first: string | null;
 
   private constructor(start: Started, settings: SessionSettings, first: string | null) {
-    this.#starts = [start];
+    this.#now = start;
     this.#settings = settings;
     this.#first = first;
   }
@@ -132,7 +132,7 @@ export class AgentSession implements Agent {
 
   get traffic(): Traffic {
     const sum = (of: (start: Started) => number) =>
-      this.#starts.reduce((total, start) => total + of(start), 0);
+      [...this.#lost, this.#now].reduce((total, start) => total + of(start), 0);
     return {
       handshakes: sum(({ connection }) => connection.handshakes),
       execs: sum(({ connection }) => connection.execs),
@@ -145,10 +145,6 @@ export class AgentSession implements Agent {
 
   get clockSkew(): ClockSkew | null {
     return this.#skew;
-  }
-
-  get #now(): Started {
-    return this.#starts.at(-1) as Started;
   }
 
   get #link(): AgentLink {
@@ -327,7 +323,9 @@ export class AgentSession implements Agent {
     this.#now.connection.destroy();
     for (;;) {
       try {
-        this.#starts.push(await startAgent(this.#settings));
+        const next = await startAgent(this.#settings);
+        this.#lost.push(this.#now);
+        this.#now = next;
         onNote('reconnected: following the transaction on the host');
         return;
       } catch {
