@@ -1,3 +1,4 @@
+import type { ByTheApp } from './operation.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */
@@ -135,31 +136,23 @@ export interface CleanRequest {
 
 /** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */
 export type JobRequest =
-  | {
+  | (ByTheApp & {
       /** A task of the support module: works with every app. */
       readonly kind: 'canary';
-      readonly unit: string;
-      readonly interpreter: readonly string[];
-      readonly app: string;
-      readonly pythonPath: readonly string[];
       /** One canary for each entry, in this order; a queue may occur several times. */
       readonly queues: readonly string[];
       readonly timeoutSeconds: Seconds;
-    }
-  | {
+    })
+  | (ByTheApp & {
       /** A task of the app, by name; its result backend shows when it is done. */
       readonly kind: 'task';
-      readonly unit: string;
-      readonly interpreter: readonly string[];
-      readonly app: string;
-      readonly pythonPath: readonly string[];
       readonly task: string;
       readonly queue: string | null;
       /** One call for each entry. */
       readonly calls: readonly { readonly args: readonly unknown[] }[];
       readonly timeoutSeconds: Seconds;
       readonly clean?: CleanRequest;
-    }
+    })
   | {
       /** An HTTP request to the app, then polling until a field says that it is done. */
       readonly kind: 'http';
