@@ -2,19 +2,33 @@ import type { ByTheApp } from './operation.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */
-export interface Hello {
+export type Hello = StreamedHello | InstalledHello;
+
+interface AnyHello {
   readonly hello: 'celeriac';
   readonly protocol: number;
   readonly python: string;
   readonly user: string;
   readonly pid: number;
-  /** Installed on the host, with a policy; absent: streamed by this run. */
-  readonly hardened?: true;
-  /** Of a hardened agent: identifies its sources. */
-  readonly version?: string;
-  /** Of a hardened agent; `none`: its policy cannot be used. */
-  readonly access?: 'change' | 'read' | 'none';
 }
+
+/** Of the agent that this run has sent. */
+export interface StreamedHello extends AnyHello {
+  readonly hardened?: undefined;
+}
+
+/** Of the agent that is installed on the host, with a policy. */
+export interface InstalledHello extends AnyHello {
+  readonly hardened: true;
+  /** Identifies its sources. */
+  readonly version: string;
+  /** `none`: its policy cannot be used. */
+  readonly access: 'change' | 'read' | 'none';
+}
+
+/** Whether the agent carries out changes. */
+export const mayChange = (hello: Hello): boolean =>
+  hello.hardened !== true || hello.access === 'change';
 
 /** How one operation of a transaction ended. */
 export interface Step {

@@ -2,17 +2,18 @@ import type { ClockSkew } from '../../model/clock-skew.ts';
 import type { FactName, FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
 import type { Extract } from '../../model/job-store.ts';
 import type { Operation } from '../../model/operation.ts';
-import type {
-  Deed,
-  Hello,
-  JobReport,
-  JobRequest,
-  Opened,
-  Outcome,
-  Progress,
-  SnapshotInfo,
-  ToldNotices,
-  TransactionMeta,
+import {
+  type Deed,
+  type Hello,
+  type JobReport,
+  type JobRequest,
+  mayChange,
+  type Opened,
+  type Outcome,
+  type Progress,
+  type SnapshotInfo,
+  type ToldNotices,
+  type TransactionMeta,
 } from '../../model/outcome.ts';
 import type { Proof, SoakFigures } from '../../model/soak.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
@@ -214,7 +215,7 @@ export class AgentSession implements Agent {
 
   async acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void> {
     // A key that may only read leaves no record: the next run tells it again.
-    if (this.hello.access === 'read') return;
+    if (!mayChange(this.hello)) return;
     const step = 'record what this run has reported';
     const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
     const answer = await this.#link.ask(ask, step, {});

@@ -39,7 +39,7 @@ export function checkHello(hello: Hello, kind: AgentKind, { host, user }: Target
     );
   }
   if (hello.protocol !== PROTOCOL) {
-    const which = hello.version === undefined ? '' : ` ${hello.version}`;
+    const which = hello.hardened === true ? ` ${hello.version}` : '';
     throw refusal(
       `The agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}.`,
       hello.protocol < PROTOCOL
