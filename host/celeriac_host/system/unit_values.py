@@ -1,0 +1,6 @@
+"""What values of `systemctl show`, and of control groups, mean."""
+
+from __future__ import annotations
+
+# cgroup v1 has a number near 2^63 for "no limit": the largest number of whole pages.
+NO_LIMIT_BYTES = 1 << 62
