@@ -13,7 +13,7 @@ import { queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp } from '../model/operation.ts';
-import { requireLoaded } from '../systemd/load-state.ts';
+import { requireLoaded } from '../systemd/unit-state.ts';
 import { type CopyTools, copyStores, type StoreCopy } from './copy-stores.ts';
 import { findDead } from './find-dead.ts';
 import { lookAtPrograms } from './look-at-programs.ts';

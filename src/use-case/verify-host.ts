@@ -12,8 +12,8 @@ import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
 import { formatDuration } from '../report/quantities.ts';
-import { requireLoaded } from '../systemd/load-state.ts';
 import { supportModule } from '../systemd/support-module.ts';
+import { requireLoaded } from '../systemd/unit-state.ts';
 import { ownUrls } from '../verify/checks/own.ts';
 import { judge } from '../verify/checks.ts';
 import type {

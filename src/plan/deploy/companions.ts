@@ -11,8 +11,8 @@ import type {
   RestartCompanion,
 } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
-import { requireLoaded } from '../../systemd/load-state.ts';
 import { showUrl } from '../../systemd/secrets.ts';
+import { requireLoaded } from '../../systemd/unit-state.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';

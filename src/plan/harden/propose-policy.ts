@@ -5,7 +5,7 @@ import type { StoreFact, UnitFact } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { CodeTree } from '../../model/release.ts';
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
-import { requireLoaded } from '../../systemd/load-state.ts';
+import { requireLoaded } from '../../systemd/unit-state.ts';
 import { secondsOf } from '../deploy/steps.ts';
 
 /** What a person says about the policy; `null`: nothing, so that it stays as it is. */

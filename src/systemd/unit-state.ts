@@ -27,3 +27,7 @@ function whyNotLoaded({ loadState }: UnitFact): string | null {
       return `the unit is not loaded: systemd calls its state ${loadState}`;
   }
 }
+
+/** Nothing to stop: the unit does not run and will not restart by itself. */
+export const isAtRest = ({ activeState, processes }: UnitFact): boolean =>
+  ['inactive', 'failed'].includes(activeState) && processes.length === 0;
