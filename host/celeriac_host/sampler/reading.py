@@ -29,7 +29,6 @@ KERNEL_LIMIT_BYTES = 64 * 1024
 MEMINFO = "/proc/meminfo"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MOST_PROCESSES = 1000
-MOST_PATHS = 20
 MOST_QUEUES = 50
 # The support module reports once a minute.
 FRESH_SECONDS = 150.0
@@ -293,7 +292,7 @@ def _disks(paths: Any) -> list[dict[str, Any]]:
     found = []
     known = set()
     seen = mounts.mounted()
-    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():
+    for path in paths[: sampling.MOST_PATHS] if isinstance(paths, list) else ():
         mount = mounts.mount_of(path, seen) if isinstance(path, str) else None
         if mount is not None and mounts.DISTANT.match(mount.kind):
             continue
