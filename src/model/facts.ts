@@ -167,11 +167,15 @@ export interface CompanionsQuery {
 
 export interface CompanionsFact {
   /** In the order of the query. */
-  readonly named: readonly UnitFact[];
-  /** For each of them, as in `CodeFact`. */
-  readonly startedWithThese: readonly (boolean | null)[];
+  readonly named: readonly NamedCompanion[];
   /** Other services with a process in the checkout of the app, in its folder, or a program there. */
   readonly beside: readonly ServiceBeside[];
+}
+
+export interface NamedCompanion {
+  readonly unit: UnitFact;
+  /** As in `CodeFact`. */
+  readonly startedWithThese: boolean | null;
 }
 
 export interface ServiceBeside {

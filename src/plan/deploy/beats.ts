@@ -14,8 +14,8 @@ export function warnOfBeats(
   const places = [
     ...(worker.hasBeat ? [`${worker.unit} (-B)`] : []),
     ...named
-      .filter(({ processes }) => processes.some(({ argv }) => runsBeat(argv)))
-      .map(({ name }) => name),
+      .filter(({ unit }) => unit.processes.some(({ argv }) => runsBeat(argv)))
+      .map(({ unit }) => unit.name),
     ...beside.filter(({ argv }) => runsBeat(argv)).map(({ unit }) => unit),
   ];
   if (places.length < 2) return [];

@@ -45,8 +45,9 @@ export function planCompanions(
   const satisfied: string[] = [];
   const findings: Finding[] = [];
   for (const [at, companion] of (desired.companions ?? []).entries()) {
-    const fact = companions?.named[at];
-    if (fact === undefined) continue;
+    const found = companions?.named[at];
+    if (found === undefined) continue;
+    const { unit: fact, startedWithThese } = found;
     refuseUnfit(companion, fact);
     const { unit, how, url } = companion;
     if (!runs(fact)) {
@@ -54,7 +55,6 @@ export function planCompanions(
       findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
       continue;
     }
-    const startedWithThese = companions?.startedWithThese[at] ?? null;
     const older = whyCodeDiffers(fact, { newest: code.newest, startedWithThese }, 'it');
     const reason = codeChanges ? 'its code changes' : older;
     if (reason === null) {

@@ -45,7 +45,7 @@ function plan(
       truncated: false,
       startedWithThese: null,
     },
-    companions: { named: [fact], startedWithThese: [startedWithThese], beside },
+    companions: { named: [{ unit: fact, startedWithThese }], beside },
   };
   const desired = workerDesired({
     unit: 'celery-worker.service',
@@ -191,7 +191,7 @@ it('beat in two units is warned of; in one it is not', () => {
       processes: host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv: beat })),
     }),
     web(),
-  ];
+  ].map((unit) => ({ unit, startedWithThese: null }));
   const worker = { unit: 'celery-worker.service', hasBeat: false };
   expect(warnOfBeats({ named, beside: [] }, worker)).toEqual([]);
   expect(warnOfBeats({ named, beside: [] }, { ...worker, hasBeat: true })).toEqual([
