@@ -3,7 +3,8 @@ import type { Hello } from '../../model/outcome.ts';
 import { lastLines } from '../last-lines.ts';
 import { PROTOCOL } from './agent-lines.ts';
 import type { AgentKind } from './agent-options.ts';
-import { explainStart, START_STEP, type StartEvidence } from './agent-start.ts';
+import { START_STEP } from './agent-start.ts';
+import { explainStart, type StartEvidence } from './explain-start.ts';
 
 /**
  * What is asked of sshd: it does not matter, because the key is bound to the agent. A shell that reads
