@@ -30,9 +30,7 @@ import { applyState } from './states.ts';
 import { virtualMachine } from './virtual-machine.ts';
 
 export type { Need } from './capacity.ts';
-export type { CommandResult } from './command.ts';
 export { SandboxError } from './failure.ts';
-export { listStates } from './states.ts';
 
 /** Users that can log in: root; deploy, with `sudo -n`; nosudo, without it. */
 export type User = 'root' | 'deploy' | 'nosudo';

@@ -254,26 +254,6 @@ def test_the_fact_is_told_unreachable_or_unknown(
     assert look(host, monkeypatch, {"beat": None})["kind"] == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("/usr/bin/celery -A shop beat", True),
-        ("/usr/bin/python3 /usr/bin/celery -A shop beat -s /run/s", True),
-        ("/usr/bin/python3 -m celery beat -A shop", True),
-        ("/usr/bin/celery -A shop worker -B", True),
-        ("/usr/bin/celery -A shop worker --beat", True),
-        ("/usr/bin/celery -A shop worker -Q beat", False),
-        ("/usr/bin/celery -A beat status", False),
-        ("/usr/bin/celery -A shop worker", False),
-        ("/usr/bin/beat celery", False),
-        ("sh -c celery_beat", False),
-        ("", False),
-    ],
-)
-def test_a_beat_is_known_by_its_command(line: str, expected: bool) -> None:
-    assert beats.is_beat(line.split()) is expected
-
-
 def test_beats_are_found_with_their_units(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def process(pid: int, parent: int, line: str, state: str = "S") -> Process:
         return processes.read(os.getpid())._replace(  # type: ignore[union-attr]
@@ -282,6 +262,7 @@ def test_beats_are_found_with_their_units(host: Host, monkeypatch: pytest.Monkey
 
     beat = "/usr/bin/celery -A shop beat"
     worker = "/usr/bin/celery -A shop worker -B"
+    sought = "^/usr/bin/celery\0.*(?:beat|-B)\0"
     running = [
         process(10, 1, beat),
         process(20, 1, worker),
@@ -296,11 +277,11 @@ def test_beats_are_found_with_their_units(host: Host, monkeypatch: pytest.Monkey
         0,
         "Id=ssh.service\nExecStart={ path=/usr/sbin/sshd ; argv[]=/usr/sbin/sshd -D ; "
         "ignore_errors=no ; }\n\n"
-        "ExecStart={ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A shop beat ; "
+        "ExecStart={ path=/usr/bin/env ; argv[]=/usr/bin/env TZ=UTC /usr/bin/celery -A shop beat ; "
         "ignore_errors=no ; }\nId=shop-beat.service\nActiveState=failed\nUnitFileState=enabled\n"
         "User=app\nWorkingDirectory=!/srv/app\n",
     )
-    found = beats.look({}, host)
+    found = beats.look({"command": sought}, host)
     assert [(each["pid"], each["unit"]) for each in found["processes"]] == [
         (10, "shop-beat.service"),
         (20, None),
@@ -312,6 +293,6 @@ def test_beats_are_found_with_their_units(host: Host, monkeypatch: pytest.Monkey
             "unitFileState": "enabled",
             "user": "app",
             "workingDirectory": "/srv/app",
-            "argv": beat.split(),
+            "argv": ["/usr/bin/env", "TZ=UTC", *beat.split()],
         }
     ]

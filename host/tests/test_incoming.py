@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict
 import pytest
 from celeriac_host.code import parcels
 from celeriac_host.session import incoming
+from celeriac_host.system import files
 from celeriac_host.system.errors import Fault, OperationError
 from conftest import fill
 from cuts import cuts
@@ -149,12 +150,12 @@ def test_a_folder_of_another_user_is_refused(root: None, host: Host) -> None:
 def test_without_disk_space_nothing_is_started_or_left(
     make_disk: Callable[[int], Path],
 ) -> None:
-    small = Host(str(make_disk(incoming.MARGIN_BYTES // 1024)))
+    small = Host(str(make_disk(files.MARGIN_BYTES // 1024)))
     with pytest.raises(Fault) as refused:
         step(small, "begin", sizeBytes=len(CONTENT))
     assert "MiB" in refused.value.message
     assert there(small) == []
-    disk = make_disk(incoming.MARGIN_BYTES // 1024 + 2048)
+    disk = make_disk(files.MARGIN_BYTES // 1024 + 2048)
     host = Host(str(disk))
     step(host, "begin", sizeBytes=len(CONTENT))
     # Another process used the space meanwhile.
@@ -168,14 +169,14 @@ def test_without_disk_space_nothing_is_started_or_left(
 def test_an_upload_that_is_longer_than_announced_does_not_fill_the_disk(
     make_disk: Callable[[int], Path],
 ) -> None:
-    disk = make_disk((incoming.MARGIN_BYTES + 8 * 2**20) // 1024)
+    disk = make_disk((files.MARGIN_BYTES + 8 * 2**20) // 1024)
     host = Host(str(disk))
     step(host, "begin", sizeBytes=1)
     data = base64.b64encode(bytes(2**20)).decode()
     with pytest.raises(Fault, match="No space left"):
-        for number in range(2 * incoming.MARGIN_BYTES // 2**20):
+        for number in range(2 * files.MARGIN_BYTES // 2**20):
             step(host, "piece", offset=number * 2**20, data=data)
-            assert shutil.disk_usage(disk).free >= incoming.MARGIN_BYTES
+            assert shutil.disk_usage(disk).free >= files.MARGIN_BYTES
     assert there(host) == []
 
 

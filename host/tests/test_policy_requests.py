@@ -23,6 +23,7 @@ NOBODYS = "20260101T000000-0003"
 @pytest.fixture
 def at(hardened: Hardened, monkeypatch: pytest.MonkeyPatch) -> Hardened:
     monkeypatch.setattr(fields, "WORKERS_SHA256", hashlib.sha256(b"x").hexdigest())
+    monkeypatch.setattr(fields, "BEATS_SHA256", hashlib.sha256(b"y").hexdigest())
     for ident, unit in ((IDENT, UNIT), (OTHER, "other.service"), (NOBODYS, None)):
         folder = Path(hardened.host.state) / "transactions" / ident
         folder.mkdir()
@@ -73,7 +74,7 @@ def queries(at: Hardened) -> Dict[str, Any]:
             "queues": ["celery"],
             "beat": {"directory": "/srv/app", "schedule": None, "scheduler": None},
         },
-        "beats": {},
+        "beats": {"command": "y"},
         "unacked": app,
         "resets": {"database": database},
         "backup": {"database": database, "unit": UNIT, "backup": "latest"},

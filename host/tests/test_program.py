@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, List
 
 import pytest
 from celeriac_host.session import loader
-from celeriac_host.system import own_program
+from celeriac_host.system import files, own_program
 from celeriac_host.transaction import program
 from test_agent import SOURCES
 
@@ -144,7 +144,7 @@ def test_another_version_takes_the_place_of_both(state: str) -> None:
 
 class NearlyFull:
     f_frsize = 4096
-    f_bavail = program.MARGIN_BYTES // f_frsize - 1
+    f_bavail = files.MARGIN_BYTES // f_frsize - 1
 
 
 def test_on_a_disk_that_is_nearly_full_none_are_kept(

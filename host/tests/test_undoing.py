@@ -26,8 +26,8 @@ def test_a_transaction_is_told_with_its_unit(host: Host) -> None:
 
 def test_only_done_steps_are_told_in_the_order_of_the_undo(host: Host) -> None:
     operations = [
-        {"op": "guard-unit", "title": "record how it runs"},
-        {"op": "install-unit", "title": "install it", "diff": "-a\n+b"},
+        {"op": "guard-unit", "title": "record how it runs", "unit": "one.service"},
+        {"op": "install-unit", "title": "install it", "diff": "-a\n+b", "path": "/etc/x"},
         {"op": "enable-unit", "title": "enable it"},
         {"op": "start-unit", "title": "start it"},
     ]
@@ -40,12 +40,16 @@ def test_only_done_steps_are_told_in_the_order_of_the_undo(host: Host) -> None:
     assert [each["id"] for each in found] == [SECOND, FIRST]
     titles = [each["title"] for each in found[0]["steps"]]
     assert titles == ["start it", "install it", "record how it runs"]
+    assert [each["unit"] for each in found[0]["steps"]] == [None, None, "one.service"]
     assert found[0]["steps"][1] == {
         "op": "install-unit",
+        "unit": None,
+        "path": "/etc/x",
         "title": "install it",
         "diff": "-a\n+b",
         "cut": False,
         "rows": [],
+        "rowCount": 0,
     }
 
 
@@ -74,7 +78,11 @@ def test_an_answer_fits_in_a_line(host: Host) -> None:
     assert steps[0]["diff"] == short["diff"] and not steps[0]["cut"]
     assert steps[-2]["diff"] == "" and steps[-2]["cut"]
     assert steps[-1]["rows"][0] == "links 1: written again"
-    assert steps[-1]["rows"][-1] == "and 801 more rows" or len(steps[-1]["rows"]) < 200
+    # However few of them fit, all are counted.
+    repairs = [each["steps"][-1] for each in found]
+    assert [each["rowCount"] for each in repairs] == [1001] * 8
+    assert len(repairs[0]["rows"]) == 200
+    assert repairs[-1]["rows"] == []
 
 
 @pytest.mark.parametrize("healthy", [0, 0.5])

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { writeFolder } from '../adapters/write-folder.ts';
 import type { ActionName } from '../config/action-inputs.ts';
 import { version } from '../generated/version.ts';
+import { mayChange } from '../model/outcome.ts';
 import {
   type PlannedAction,
   type PlannedPart,
@@ -45,7 +46,7 @@ export class KeptPlan {
   }
 
   lookedBy({ hello }: Agent): void {
-    this.#access = hello.access === 'read' ? 'read' : 'change';
+    this.#access = mayChange(hello) ? 'change' : 'read';
   }
 
   add({ subject, sentence, plan, findings, code }: Result): void {

@@ -1,5 +1,12 @@
 import type { BeatProcess, BeatsFact, BeatUnit, BrokerQuery } from '../model/facts.ts';
 import type { AppIdentity } from './strays.ts';
+import { beatCommand } from './worker-process.ts';
+
+const beat = new RegExp(beatCommand);
+
+/** Whether a process runs Celery beat, also inside a worker. */
+export const runsBeat = (argv: readonly string[]): boolean =>
+  beat.test(argv.map((word) => `${word}\0`).join(''));
 
 /** The beats of one app on a host. */
 export interface OwnBeats {

@@ -30,6 +30,22 @@ export const workerCommand: string =
   `|(?:${python})?${path}celeryd${end}` +
   `|${celery}${skip(valuedOptions)}worker${end})`;
 
+/** The options in single letters that take a value: what follows them in their word is that value. */
+const valuedLetters = valuedOptions
+  .flatMap((option) => /^-([^-])$/.exec(option)?.[1] ?? [])
+  .join('');
+const beatFlag = `(?:--beat|-(?!-)[^${valuedLetters}\\x00]*B[^\\x00]*)${end}`;
+/** All arguments but the options' values, up to `--`. */
+const words = `(?:(?:${valuedOptions.join('|')})${end}${word}|(?!(?:${valuedOptions.join('|')}|--)${end})${word})*?`;
+/**
+ * Matches the arguments of a Celery beat, each with a NUL after it: `beat` as the sub-command, a worker
+ * with `-B`, or the title that setproctitle writes.
+ */
+export const beatCommand: string =
+  `^(?:\\[celery beat\\]` +
+  `|${celery}(?:${skip(valuedOptions)}beat${end}` +
+  `|(?=${skip(valuedOptions)}worker${end})${words}${beatFlag}))`;
+
 /** The directory of a worker's processes. A relative `--workdir` is relative to the unit's. */
 export function workingDirectoryOf(unit: UnitFact, workdir: string | null): string {
   const spelled = (unit.properties.WorkingDirectory ?? '').replace(/^!/, '');

@@ -612,3 +612,8 @@ export const actions = {
 } as const;
 
 export type ActionName = keyof typeof actions;
+
+/** The values of the inputs that every action has. TypeScript does not follow that through `Name`. */
+export const hostValuesOf = <Name extends ActionName>(
+  inputs: ValuesOf<(typeof actions)[Name]>,
+): HostValues => inputs as unknown as HostValues;

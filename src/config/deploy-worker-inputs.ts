@@ -2,6 +2,7 @@ import { appRules } from '../celery/app-rules.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type Bytes, seconds } from '../model/units.ts';
 import { smallestChildBytes } from '../systemd/rules/per-child.ts';
+import { supportModule } from '../systemd/support-module.ts';
 import { unitRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import { readAppUser } from './app-user-input.ts';
@@ -14,8 +15,6 @@ import { releaseDesired } from './release-inputs.ts';
 import { recordedLimits } from './soak-inputs.ts';
 import { parseStores } from './stores-input.ts';
 import { supportDirectoryOf } from './support-directory.ts';
-
-const supportName = 'celeriac_support';
 
 /**
  * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
@@ -64,7 +63,7 @@ export function deployWorkerDesired(
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
     supportDirectory: supportDirectoryOf(supportText),
-    supportModule: { name: supportName, text: supportText },
+    supportModule: { name: supportModule, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
     app: null,

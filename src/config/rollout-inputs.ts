@@ -1,4 +1,4 @@
-import { choiceInput, integerInput, listInput, type ValuesOf } from './input.ts';
+import { choiceInput, integerInput, listInput } from './input.ts';
 
 /** The name of a host or a group; it is part of the names of jobs, artifacts and concurrency groups. */
 export const fleetName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -42,5 +42,3 @@ export const rolloutInputs = {
     ['host', 'run'],
   ),
 } as const;
-
-export type RolloutValues = ValuesOf<typeof rolloutInputs>;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { input, secretInput, type ValuesOf } from './input.ts';
+import { input, secretInput } from './input.ts';
 
 const figure = z.number().nullable();
 
@@ -61,8 +61,6 @@ export const soakIssueInputs = {
     readReport,
   ),
 } as const;
-
-export type SoakIssueValues = ValuesOf<typeof soakIssueInputs>;
 
 function readReport(text: string): { readonly report: IssueReport | null } | null {
   if (text.trim() === '') return { report: null };

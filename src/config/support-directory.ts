@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { supportFolder } from '../celery/support-folder.ts';
+import { supportFolder } from '../systemd/support-module.ts';
 
 /** Where a host has this text of the support module. */
 export function supportDirectoryOf(text: string): string {

@@ -55,8 +55,8 @@ export interface FactArguments {
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
   readonly broker: BrokerQuery;
-  /** Celery's beats, of any app. */
-  readonly beats: Record<string, never>;
+  /** Celery's beats, of any app: services and processes whose command matches. */
+  readonly beats: Pick<WorkerSearch, 'command'>;
   readonly unacked: ByTheApp;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
@@ -167,11 +167,15 @@ export interface CompanionsQuery {
 
 export interface CompanionsFact {
   /** In the order of the query. */
-  readonly named: readonly UnitFact[];
-  /** For each of them, as in `CodeFact`. */
-  readonly startedWithThese: readonly (boolean | null)[];
+  readonly named: readonly NamedCompanion[];
   /** Other services with a process in the checkout of the app, in its folder, or a program there. */
   readonly beside: readonly ServiceBeside[];
+}
+
+export interface NamedCompanion {
+  readonly unit: UnitFact;
+  /** As in `CodeFact`. */
+  readonly startedWithThese: boolean | null;
 }
 
 export interface ServiceBeside {
@@ -836,14 +840,20 @@ export interface UndoingFact {
   /** In the order of the undo; only steps that were done. */
   readonly steps: readonly {
     readonly op: string;
+    /** That it works on; `null`: on none. */
+    readonly unit: string | null;
+    /** Of the file or folder that it changes; `null`: none. */
+    readonly path: string | null;
     /** Of the way forward. */
     readonly title: string;
     /** Of the way forward; may be empty. */
     readonly diff: string;
     /** There is a diff, which is too long to be shown. */
     readonly cut: boolean;
-    /** What becomes of each row; empty but for repairs. */
+    /** What becomes of each row, as many as fit; empty but for repairs. */
     readonly rows: readonly string[];
+    /** All of them. */
+    readonly rowCount: number;
   }[];
 }
 

@@ -1,19 +1,34 @@
+import type { ByTheApp } from './operation.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */
-export interface Hello {
+export type Hello = StreamedHello | InstalledHello;
+
+interface AnyHello {
   readonly hello: 'celeriac';
   readonly protocol: number;
   readonly python: string;
   readonly user: string;
   readonly pid: number;
-  /** Installed on the host, with a policy; absent: streamed by this run. */
-  readonly hardened?: true;
-  /** Of a hardened agent: identifies its sources. */
-  readonly version?: string;
-  /** Of a hardened agent; `none`: its policy cannot be used. */
-  readonly access?: 'change' | 'read' | 'none';
 }
+
+/** Of the agent that this run has sent. */
+export interface StreamedHello extends AnyHello {
+  readonly hardened?: undefined;
+}
+
+/** Of the agent that is installed on the host, with a policy. */
+export interface InstalledHello extends AnyHello {
+  readonly hardened: true;
+  /** Identifies its sources. */
+  readonly version: string;
+  /** `none`: its policy cannot be used. */
+  readonly access: 'change' | 'read' | 'none';
+}
+
+/** Whether the agent carries out changes. */
+export const mayChange = (hello: Hello): boolean =>
+  hello.hardened !== true || hello.access === 'change';
 
 /** How one operation of a transaction ended. */
 export interface Step {
@@ -135,31 +150,23 @@ export interface CleanRequest {
 
 /** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */
 export type JobRequest =
-  | {
+  | (ByTheApp & {
       /** A task of the support module: works with every app. */
       readonly kind: 'canary';
-      readonly unit: string;
-      readonly interpreter: readonly string[];
-      readonly app: string;
-      readonly pythonPath: readonly string[];
       /** One canary for each entry, in this order; a queue may occur several times. */
       readonly queues: readonly string[];
       readonly timeoutSeconds: Seconds;
-    }
-  | {
+    })
+  | (ByTheApp & {
       /** A task of the app, by name; its result backend shows when it is done. */
       readonly kind: 'task';
-      readonly unit: string;
-      readonly interpreter: readonly string[];
-      readonly app: string;
-      readonly pythonPath: readonly string[];
       readonly task: string;
       readonly queue: string | null;
       /** One call for each entry. */
       readonly calls: readonly { readonly args: readonly unknown[] }[];
       readonly timeoutSeconds: Seconds;
       readonly clean?: CleanRequest;
-    }
+    })
   | {
       /** An HTTP request to the app, then polling until a field says that it is done. */
       readonly kind: 'http';

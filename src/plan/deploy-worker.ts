@@ -7,6 +7,7 @@ import type { UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
+import { isAtRest } from '../systemd/unit-state.ts';
 import { describeRoot, fileUserOf } from './app-user.ts';
 import { planRelease } from './code/release.ts';
 import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
@@ -15,7 +16,7 @@ import { runBeforeStart } from './deploy/before-start.ts';
 import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
-import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
+import { listRestartReasons } from './deploy/restart-reasons.ts';
 import { planSampler } from './deploy/sampler.ts';
 import {
   drainWorker,

@@ -15,7 +15,7 @@ export interface ProvisionDesired {
 }
 
 /** Must stay free on the file system, so that swap never fills it. */
-export const diskReserveBytes: Bytes = bytes(512 * MiB);
+const diskReserveBytes: Bytes = bytes(512 * MiB);
 
 /**
  * The file systems that support swap files, and how to create one there (swapon(8)). Except on ext4

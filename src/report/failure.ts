@@ -66,7 +66,7 @@ export function outcomeToHostError(
     evidence: failure?.evidence ?? [],
     undone: linesOf('undone'),
     left: linesOf('not-undone'),
-    next: withTodos(outcome, nextAfter(outcome, operation?.op)),
+    next: adviseOn(outcome, nextAfter(outcome, operation?.op)),
   });
 }
 
@@ -93,49 +93,72 @@ function commandOf(failure: StepFailure | undefined): {
   };
 }
 
-/** First what is left on the host: the sentence that nothing is would be untrue. */
-function withTodos(outcome: Outcome, next: string): string {
+/** What to do, and how the host is meanwhile; an empty `host`: nothing is said of it. */
+interface Advice {
+  readonly advice: string;
+  readonly host?: 'nothing needs to be done on the host' | 'the host is as it was before';
+}
+
+/** First what is left on the host: then it is not said that nothing is. */
+function adviseOn(outcome: Outcome, { advice, host }: Advice): string {
   const todos = todosOf(outcome);
-  if (todos.length === 0) return next;
-  const [way = next] = next.split(
-    /; (?:nothing needs to be done on the host|the host is as it was before)\.$/,
-  );
-  return `${todos.join('; ')}. Then ${way.replace(/\.$/, '')}.`;
+  if (todos.length > 0) return `${todos.join('; ')}. Then ${advice}.`;
+  return host === undefined ? `${advice}.` : `${advice}; ${host}.`;
 }
 
 /** Operations whose backups are files: a checkout, for instance, has none. */
-const backedUp: readonly string[] = ['write-file', 'install-unit', 'remove-file'];
+const backedUp: ReadonlySet<string> = new Set<Operation['op']>([
+  'write-file',
+  'install-unit',
+  'remove-file',
+]);
 
 /** What to do by hand after an undo that failed. */
-export function nextAfterUndo({ transaction, steps }: Outcome): string {
+export const nextAfterUndo = (outcome: Outcome): string => `${wayAfterUndo(outcome)}.`;
+
+function wayAfterUndo({ transaction, steps }: Outcome): string {
   const left = steps.filter(({ status }) => status === 'not-undone');
-  const files = left.some(({ op }) => backedUp.includes(op))
+  const files = left.some(({ op }) => backedUp.has(op))
     ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
     : '';
-  return `fix the steps listed under "not undone" by hand${files}.`;
+  return `fix the steps listed under "not undone" by hand${files}`;
 }
 
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
-function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): string {
-  if (outcome.result === 'undo-failed') return nextAfterUndo(outcome);
+function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): Advice {
+  if (outcome.result === 'undo-failed') return { advice: wayAfterUndo(outcome) };
+  const host = 'nothing needs to be done on the host';
   switch (verb) {
     case 'try-app':
-      return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";
+      return {
+        advice:
+          "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
+        host,
+      };
     case 'verify-unit':
-      return 'fix the settings that systemd rejects, then run again; nothing needs to be done on the host.';
+      return { advice: 'fix the settings that systemd rejects, then run again', host };
     case 'start-unit':
     case 'prove-unit':
-      return 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.';
+      return { advice: 'fix the cause shown in the evidence, then run again', host };
     case 'stop-unit':
-      return 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again.';
+      return {
+        advice:
+          'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
+      };
     case 'make-swap':
-      return 'free some disk space or choose a smaller swap file, then run again.';
+      return { advice: 'free some disk space or choose a smaller swap file, then run again' };
     case 'write-file':
     case 'remove-file':
     case 'install-unit':
-      return 'if someone changed the file in the meantime, run again: the new plan starts from the current file.';
+      return {
+        advice:
+          'if someone changed the file in the meantime, run again: the new plan starts from the current file',
+      };
     default:
-      return 'fix the cause shown in the evidence, then run again; the host is as it was before.';
+      return {
+        advice: 'fix the cause shown in the evidence, then run again',
+        host: 'the host is as it was before',
+      };
   }
 }
 

@@ -47,8 +47,8 @@ export interface InterruptedView {
 
 type Line = readonly [label: string, text: string];
 
-/** The guard looks every 20 s. */
-const guardSeconds = 30;
+/** The guard looks every 20 s: a test compares. */
+export const guardSeconds = 30;
 const goesOn = 'it continues on the host, without this run, until it is committed or undone';
 const undoes = `the host begins to undo it by itself within ${guardSeconds} s`;
 const timer = 'celeriac-guard.timer';

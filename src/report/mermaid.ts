@@ -1,13 +1,13 @@
 import type { Report, ReportMark, ReportTimeline } from '../model/report.ts';
+import { MiB } from '../model/units.ts';
 import { formatBytes, formatDuration } from './quantities.ts';
-import { coarsen } from './timeline.ts';
+import { afterDeploy, coarsen, farLimit } from './timeline.ts';
 
 /*
  * Charts as GitHub draws them in Markdown. Its diagrams have no escapes: a text keeps only signs
  * that mean nothing there.
  */
 
-const MiB = 1024 * 1024;
 /** More labels than these cover each other: `02:00`, and `01-18 02:00`. */
 const mostPoints = { day: 12, days: 7 };
 /** Of the memory, MemoryMax and MemoryHigh; readable on a light and on a dark page. */
@@ -16,10 +16,6 @@ const colours = { memory: '#3b82f6', max: '#dc2626', high: '#b7791f' };
 const week = 7 * 86_400;
 /** More lines than these are no overview. */
 const mostMarks = 30;
-/** As on the page: the samples of a release begin somewhat after its deploy, in seconds. */
-const before = 600;
-/** As on the page: a limit this many times above the memory would make a flat line of it. */
-const farLimit = 5;
 
 /** Memory over time, with its limits; `''`: there is no time to show. */
 export function memoryMermaid(all: ReportTimeline): string {
@@ -83,7 +79,7 @@ export function marksMermaid({
   timeline,
   at: now,
 }: Pick<Report, 'marks' | 'timeline' | 'at'>): string {
-  const from = timeline === null ? now - week : timeline.from - before;
+  const from = timeline === null ? now - week : timeline.from - afterDeploy;
   const shown = marks
     .filter(({ at }) => at >= from && !Number.isNaN(new Date(at * 1000).getTime()))
     .slice(-mostMarks);

@@ -16,7 +16,7 @@ const places: readonly (readonly [place: ProbePlace, title: string])[] = [
 const quietSeconds = 30;
 
 /** `1 of 4 probes done; running: links; queued: batch, celery (2)`. */
-export function describeProbes({ probes }: Pick<ProbesProgress, 'probes'>): string {
+function describeProbes({ probes }: Pick<ProbesProgress, 'probes'>): string {
   const done = probes.filter(({ place }) => place === 'done').length;
   const parts = [`${done} of ${formatCount(probes.length, 'probe')} done`, ...describeOpen(probes)];
   return parts.join('; ');

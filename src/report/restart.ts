@@ -1,5 +1,5 @@
 import type { UnackedFact } from '../model/facts.ts';
-import type { Finding } from '../model/operation.ts';
+import type { Finding, Operation } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type Seconds, seconds } from '../model/units.ts';
 import { formatDuration } from './quantities.ts';
@@ -39,7 +39,7 @@ export function describeRestart(
  */
 function downtimeOf({ result, steps }: Outcome): Seconds | null {
   if (result !== 'committed') return null;
-  const moment = (op: string, name: string): number | null => {
+  const moment = (op: Operation['op'], name: string): number | null => {
     const found = steps.find((step) => step.op === op && step.status === 'done')?.result?.[name];
     return typeof found === 'number' ? found : null;
   };

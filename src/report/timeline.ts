@@ -1,5 +1,5 @@
 import type { ReportBucket, ReportMark, ReportRange, ReportTimeline } from '../model/report.ts';
-import type { Sample } from '../model/sample.ts';
+import { SAMPLE_EVERY_SECONDS, type Sample } from '../model/sample.ts';
 import { epochSeconds, seconds } from '../model/units.ts';
 import { formatCount } from './quantities.ts';
 
@@ -8,7 +8,11 @@ const mostBuckets = 720;
 /** Queues that are kept, by their length: a chart with more is not readable. */
 const mostQueues = 12;
 const mostMarks = 200;
-const minute = 60;
+/** A limit this many times above the memory would make a flat line of it. */
+export const farLimit = 5;
+/** The samples of a release begin somewhat after its deploy, in seconds. */
+export const afterDeploy = 600;
+const minute = SAMPLE_EVERY_SECONDS;
 /** What a clock may say and a date can hold, in seconds. */
 const endOfCalendars = 8.64e12;
 

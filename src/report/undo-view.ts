@@ -11,12 +11,22 @@ export function renderUndoText(undoing: readonly UndoingFact[]): string {
   const lines = [
     `${formatCount(steps.length, 'step')} to undo${whole ? ` of transaction ${only.id}` : ''}, in this order; a file that changed since stops it before the first:`,
   ];
-  steps.forEach(({ id, title, diff, cut, rows }, index) => {
+  steps.forEach(({ id, title, diff, cut, rows, rowCount }, index) => {
     const of = whole ? '' : ` (transaction ${id})`;
     lines.push(`  ${index + 1}. undo: ${toOneLine(title)}${of}`);
-    const detail = cut ? ['(its diff is too long to be shown)'] : [reverseDiff(diff), ...rows];
+    const more = rowCount - rows.length;
+    const detail = [
+      cut ? '(its diff is too long to be shown)' : reverseDiff(diff),
+      ...rows,
+      ...(more > 0 ? [moreOf(rows.length, more)] : []),
+    ];
     const shown = detail.filter((text) => text !== '').join('\n');
     if (shown !== '') lines.push(indent(stripControls(shown), '       '));
   });
   return sanitizeLogLine(lines.join('\n'));
 }
+
+const moreOf = (listed: number, more: number): string =>
+  listed === 0
+    ? `(${formatCount(more, 'row')}, not listed)`
+    : `… and ${formatCount(more, 'more row')}`;

@@ -10,8 +10,7 @@ import type { Rule, RuleContext, UnitRule } from './unit-rule.ts';
 /** The known faults of worker units. Each has a page, see `rulePage`. */
 
 export { killsCeleryByName } from './rules/exec-lines.ts';
-export { supportModule } from './rules/life-cycle.ts';
-export type { Rule, RuleContext, UnitContext, UnitRule, WorkerSeen } from './unit-rule.ts';
+export type { Rule, UnitContext, WorkerSeen } from './unit-rule.ts';
 
 export const unitRules: readonly UnitRule[] = [
   ...execRules,

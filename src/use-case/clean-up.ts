@@ -13,6 +13,7 @@ import { queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp } from '../model/operation.ts';
+import { requireLoaded } from '../systemd/unit-state.ts';
 import { type CopyTools, copyStores, type StoreCopy } from './copy-stores.ts';
 import { findDead } from './find-dead.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
@@ -76,18 +77,11 @@ async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise
   }
   const found = await agent.look({ stores, unit: { name: desired.unit } });
   // Otherwise a typo in its name would look like an app without a database.
-  if (databases === null) requireUnit(found.unit);
+  if (databases === null) requireLoaded(found.unit, 'input unit', unitHint);
   return asksApp ? lookAtPrograms(agent, found) : { ...found, unit: null };
 }
 
 const unitHint = 'the unit of a Celery worker';
-
-/** @throws ConfigError when there is no such unit */
-function requireUnit({ name, loadState }: UnitFact, hint = unitHint): void {
-  if (loadState === 'loaded') return;
-  const problem = loadState === 'not-found' ? 'no such unit' : loadState;
-  throw new ConfigError('input unit', `${name}: ${problem} on the host`, hint);
-}
 
 /** Whether the app is needed to ask about tasks or to send them. */
 function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
@@ -99,7 +93,7 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 /** @throws ConfigError when the unit does not show how to reach its app */
 function requireApp(unit: UnitFact): AskingTheApp {
   const hint = `${unitHint}; with \`evidence: age\` the worker is not needed`;
-  requireUnit(unit, hint);
+  requireLoaded(unit, 'input unit', hint);
   const app = appProcessOf(unit);
   if (app.kind === 'known') {
     return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };

@@ -8,6 +8,7 @@ import { byName } from '../model/by-name.ts';
 import { HostError } from '../model/errors.ts';
 import type { TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp } from '../model/operation.ts';
+import { isAtRest } from '../systemd/unit-state.ts';
 import type { CopyTools, StoreCopy } from './copy-stores.ts';
 
 /** Who can be asked, and what is known. */
@@ -27,10 +28,7 @@ export async function findDead(
   if (desired.evidence === 'age' || unit === null || app === null) {
     return { found: findStuck(copies, false, desired), evidence: null };
   }
-  const seemsStopped =
-    stop === null &&
-    ['inactive', 'failed'].includes(unit.activeState) &&
-    unit.processes.length === 0;
+  const seemsStopped = stop === null && isAtRest(unit);
   const suspects = findStuck(copies, seemsStopped, desired, stop);
   if (suspects.every(({ stuck }) => stuck.length === 0)) return { found: suspects, evidence: null };
   const asked = listTasks(suspects.flatMap((one) => one.stuck));

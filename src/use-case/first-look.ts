@@ -1,3 +1,4 @@
+import type { ActionName } from '../config/action-inputs.ts';
 import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
@@ -7,7 +8,7 @@ import { describeDeed } from '../report/failure.ts';
 
 /** What the first look needs of the run. */
 export interface FirstLookTools {
-  readonly action: string;
+  readonly action: ActionName;
   readonly dryRun: boolean;
   /** Whether what it tells counts as told; a run that is to change nothing leaves it to the next one. */
   readonly acknowledges: boolean;

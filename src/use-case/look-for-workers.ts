@@ -1,4 +1,4 @@
-import { workerCommand } from '../celery/worker-process.ts';
+import { beatCommand, workerCommand } from '../celery/worker-process.ts';
 import { statusColumns } from '../jobs/tables/columns.ts';
 import type { FactAnswers, UnitFact } from '../model/facts.ts';
 import {
@@ -31,7 +31,7 @@ export async function lookForWorkers(agent: Looker): Promise<FirstLook> {
     host: {},
     workers: { command: workerCommand },
     services: { command: 'celery' },
-    beats: {},
+    beats: { command: beatCommand },
     swap: { path: '/swapfile' },
   });
   const units: UnitFact[] = [];

@@ -1,6 +1,7 @@
 import type { SoakDesired } from '../config/soak-inputs.ts';
 import { ConfigError, GateError } from '../model/errors.ts';
 import type { LedgerRelease } from '../model/facts.ts';
+import { mayChange } from '../model/outcome.ts';
 import type { Proof, SoakReport } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
 import { formatDuration, formatInstant } from '../report/quantities.ts';
@@ -38,7 +39,7 @@ export async function soakRelease(
   const looker = lookThrough(run, agent);
   const first = await lookAtSoak(looker, unit, limits);
   const isWanted = limits.wanted > 0;
-  const when = whenToLookBesides(first, desired, !run.dryRun && agent.hello.access !== 'read');
+  const when = whenToLookBesides(first, desired, !run.dryRun && mayChange(agent.hello));
   const besides = (of: SoakSeen) => lookBesides(looker, unit, limits, of, findOldestJob);
   const told = when === 'before' ? await besides(first) : first;
   const judged = await record(run, agent, unit, isWanted ? told : { ...told, verdict: null });
@@ -132,7 +133,7 @@ async function record(
   // A run that was cut off may have recorded it, and left the samples going on.
   if (verdict === null && !sampling) return settled;
   if (run.dryRun) return settled;
-  if (agent.hello.access === 'read') {
+  if (!mayChange(agent.hello)) {
     run.warn(
       `this key may only read, so nobody recorded that release ${release.release} ${settled === 'proven' ? 'is proven' : 'failed'}`,
     );
@@ -160,7 +161,7 @@ async function goBack(
   failed: LedgerRelease,
   releases: readonly LedgerRelease[],
 ): Promise<number | null> {
-  if (agent.hello.access === 'read') {
+  if (!mayChange(agent.hello)) {
     run.warn(`release ${failed.release} not rolled back: this key may only read`);
     return null;
   }

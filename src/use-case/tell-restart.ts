@@ -1,6 +1,6 @@
 import { HostError } from '../model/errors.ts';
 import type { UnackedFact } from '../model/facts.ts';
-import type { ByTheApp, Plan } from '../model/operation.ts';
+import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { describeRestart, mayHaveLeft } from '../report/restart.ts';
@@ -32,9 +32,11 @@ async function lookForUnacked(
   agent: Pick<Agent, 'look'>,
   { operations }: Plan,
 ): Promise<UnackedFact | null> {
-  const asking = operations.find(({ op }) => op === 'find-unacked' || op === 'restore-unacked');
+  const asking = operations.find(
+    (each) => each.op === 'find-unacked' || each.op === 'restore-unacked',
+  );
   if (asking === undefined) return null;
-  const { unit, interpreter, app, pythonPath } = asking as ByTheApp;
+  const { unit, interpreter, app, pythonPath } = asking;
   try {
     const { unacked } = await agent.look({ unacked: { unit, interpreter, app, pythonPath } });
     return unacked;

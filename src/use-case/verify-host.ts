@@ -3,15 +3,17 @@ import { type OwnBeats, ownBeats, scheduleQuery } from '../celery/beat.ts';
 import { consumingQuery } from '../celery/consuming.ts';
 import { identityOf } from '../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
-import { workerCommand } from '../celery/worker-process.ts';
+import { beatCommand, workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
-import { ConfigError, HostError } from '../model/errors.ts';
+import { HostError } from '../model/errors.ts';
 import type { HttpProbe, LoggedFact, LoggedQuery, UnitFact } from '../model/facts.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
 import { formatDuration } from '../report/quantities.ts';
+import { supportModule } from '../systemd/support-module.ts';
+import { requireLoaded } from '../systemd/unit-state.ts';
 import { ownUrls } from '../verify/checks/own.ts';
 import { judge } from '../verify/checks.ts';
 import type {
@@ -34,7 +36,6 @@ import type { Pause } from './run.ts';
 import { runOwnCommands } from './run-own-commands.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
-const supportModule = 'celeriac_support';
 
 /** A worker may give memory back some time after a job, e.g. when it replaces a child. */
 const returnPauses = 4;
@@ -79,7 +80,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     kernel: { unit },
     http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
     releases: { unit },
-    beats: {},
+    beats: { command: beatCommand },
   };
 }
 
@@ -102,7 +103,8 @@ export async function verifyHost(
 ): Promise<Verification> {
   const query = verifyQuery(desired);
   const before: VerifyFacts = await ports.agent.look(query);
-  requireUnit(before.unit);
+  const expected = 'the name of a systemd service that runs a Celery worker';
+  requireLoaded(before.unit, 'input unit', expected);
   const call = workerCallOf(before.unit, before.host.cpus);
   const { unit } = await lookAtPrograms(ports.agent, before);
   const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
@@ -251,22 +253,6 @@ async function searchConsuming(
   if (query === null) return no('the unit does not show the queues of its worker');
   const { consuming } = await agent.look({ consuming: query });
   return { kind: 'asked', fact: consuming };
-}
-
-function requireUnit(unit: UnitFact): void {
-  const problems: Readonly<Record<string, string>> = {
-    'not-found': 'no such unit on the host',
-    masked: 'the unit is masked (a link to /dev/null)',
-    'bad-setting': 'systemd cannot load the unit: it contains an invalid setting',
-    error: 'systemd cannot read the unit',
-  };
-  const problem = problems[unit.loadState];
-  if (problem === undefined) return;
-  throw new ConfigError(
-    'input unit',
-    `${unit.name}: ${problem}`,
-    'the name of a systemd service that runs a Celery worker',
-  );
 }
 
 async function passGate(

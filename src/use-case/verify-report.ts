@@ -115,7 +115,7 @@ function oldestOf(stuck: StuckSearch): Known {
  *
  * @throws HostError
  */
-export async function readSamples(
+async function readSamples(
   agent: Pick<Agent, 'look'>,
   unit: string,
   memory: SampleMemory,

@@ -5,6 +5,7 @@ import type {
   UndoingFact,
   UnitFact,
 } from '../model/facts.ts';
+import type { Operation } from '../model/operation.ts';
 import {
   type Report,
   type ReportLatency,
@@ -177,20 +178,18 @@ function repairsOf(
         transaction: id,
         at: startedAt,
         run: holder,
-        rows: changes.reduce((sum, { rows }) => sum + rowsIn(rows), 0),
+        rows: changes.reduce((sum, { rowCount }) => sum + rowCount, 0),
         what: changes.map(({ title }) => title),
       },
     ];
   });
 }
 
-/** A longer list ends with `and 12 more rows`. */
-function rowsIn(rows: readonly string[]): number {
-  const more = /^and (\d+) more rows$/.exec(rows.at(-1) ?? '')?.[1];
-  return more === undefined ? rows.length : rows.length - 1 + Number(more);
-}
-
-const unitSteps: ReadonlySet<string> = new Set(['install-unit', 'write-file', 'remove-file']);
+const unitSteps: ReadonlySet<string> = new Set<Operation['op']>([
+  'install-unit',
+  'write-file',
+  'remove-file',
+]);
 
 function unitDiffOf(
   unit: string,
@@ -201,7 +200,7 @@ function unitDiffOf(
   if (present === null || found === undefined) return null;
   const name = unit.replace(/@.*(\.\w+)$/, '@');
   const changes = found.steps
-    .filter(({ op, diff, cut }) => unitSteps.has(op) && (cut || diff.includes(`/${name}`)))
+    .filter(({ op, path }) => unitSteps.has(op) && path?.includes(`/${name}`) === true)
     .toReversed();
   return {
     release: present.release,

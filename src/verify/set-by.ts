@@ -15,7 +15,7 @@ const keysOf = (property: string): readonly string[] =>
  * The line that sets a property of `systemctl show` last, whichever file it is in:
  * `/etc/systemd/system/x.service.d/y.conf:3`. `null`: no line of the unit or its drop-ins does.
  */
-export function setBy(unit: UnitFact, property: string): string | null {
+function setBy(unit: UnitFact, property: string): string | null {
   const { fragment, fragmentPath, dropIns } = unit;
   const text = fragment.kind === 'file' ? (fragment.text ?? '') : '';
   const stack = stackUnit([{ path: fragmentPath, text }, ...dropIns]);

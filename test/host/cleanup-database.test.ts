@@ -15,6 +15,7 @@ import { ConfigError, HostError } from '../../src/model/errors.ts';
 import type { Outcome, Step } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
+import { renderUndoText } from '../../src/report/undo-view.ts';
 import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { waitUntil } from './lib/worker.ts';
 
@@ -56,6 +57,11 @@ async function provideDatabase(): Promise<void> {
 d = sqlite3.connect("${database}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(3600)' >/dev/null 2>&1 </dev/null &
     for n in $(seq 600); do [ -e ${database}-shm ] && break; sleep 0.1; done`);
 }
+
+const addStuckJobs = (count: number): Promise<string> =>
+  run(`sqlite3 ${database} "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+    INSERT INTO jobs (id, status, created_at, started_at) SELECT 'many-' || i, 'processing', '2026-01-16 14:21:07', '2026-01-16 14:21:07' FROM n"
+    chown -R deploy:deploy ${folder}`);
 
 const dump = (path = database): Promise<string> => run(`sqlite3 -readonly ${path} .dump`);
 
@@ -262,6 +268,24 @@ PY
   });
 });
 
+test('all rows of a large repair are counted, however few of them are listed', async () => {
+  await provideDatabase();
+  await addStuckJobs(600);
+  const cleanUp = await plan();
+  const outcome = await apply(cleanUp);
+  expect(outcome.result).toBe('committed');
+  const rowCount = idsOf(cleanUp).length;
+  expect(rowCount).toBeGreaterThan(600);
+  // Asked for so often that the last list no longer fits into the answer.
+  const transactions = Array.from({ length: 80 }, () => outcome.transaction);
+  const { undoing } = await agent.look({ undoing: { transactions } });
+  const repairs = undoing.flatMap(({ steps }) => steps.filter(({ op }) => op === 'repair-jobs'));
+  expect(repairs.map((each) => each.rowCount)).toEqual(transactions.map(() => rowCount));
+  expect(repairs[0]?.rows).toHaveLength(200);
+  expect(repairs.at(-1)?.rows.length).toBeLessThan(100);
+  expect(renderUndoText(undoing.slice(0, 1))).toContain(`… and ${rowCount - 200} more rows`);
+});
+
 describe('an app that keeps running', () => {
   /** Fifty rows a second, and every tenth of a second a stuck job that ends after all. */
   const WRITER = `
@@ -283,9 +307,7 @@ open("${folder}/written.txt", "w").write(str(n))
 
   test('and a worker that ends jobs at that moment: no ended job is overwritten', async () => {
     await provideDatabase();
-    await run(`sqlite3 ${database} "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-      INSERT INTO jobs (id, status, created_at, started_at) SELECT 'many-' || i, 'processing', '2026-01-16 14:21:07', '2026-01-16 14:21:07' FROM n"
-      chown -R deploy:deploy ${folder}`);
+    await addStuckJobs(600);
     await machine.writeFile('/tmp/writer.py', WRITER);
     await run(
       'setsid nohup runuser -u deploy -- python3 /tmp/writer.py >/tmp/writer.log 2>&1 </dev/null &',

@@ -355,6 +355,29 @@ HTTPServer(('127.0.0.1', 8503), Sick).serve_forever()
   expect(seenBy(run, 'http')).toContain('503');
 });
 
+test('beat inside the worker, in the same word as -E', async () => {
+  const text = supportedUnit('celery,batch,links,variations', service);
+  const withBeat = text.replace(' -l info', ' -l info -EB -s /var/tmp/schedule');
+  await startSupportedUnit(machine, withBeat);
+  await waitUntil('beat has a schedule', async () =>
+    (await shell(machine, 'ls /var/tmp')).includes('schedule'),
+  );
+  const green = await verify();
+  expect(open(green), green.log).toEqual([]);
+  expect(seenBy(green, 'beat')).toMatch(/^1, pid \d+ in celery-worker\.service; .*written/);
+
+  await machine.run(`
+    cd ${BACKEND}
+    setsid nohup python3 -m celery.__main__ -A celery_app beat -s /var/tmp/schedule2 --pidfile= >/tmp/beat.log 2>&1 </dev/null &
+  `);
+  await waitUntil('there is another', async () =>
+    (await shell(machine, 'ls /var/tmp')).includes('schedule2'),
+  );
+  const two = await verify();
+  expect(two.failed).toEqual(['beat']);
+  expect(seenBy(two, 'beat')).toMatch(/^2 beats: /);
+});
+
 test('beat: dead, or twice', { tags: ['nightly'] }, async () => {
   const command = `/usr/bin/celery -A celery_app beat -s /var/tmp/schedule`;
   await machine.writeFile(

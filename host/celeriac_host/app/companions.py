@@ -11,6 +11,7 @@ from typing import Any
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
+from celeriac_host.system.unit_values import SERVING
 
 PROPERTIES = (
     "ActiveState",
@@ -24,8 +25,6 @@ PROPERTIES = (
     "WorkingDirectory",
     "User",
 )
-SERVING = ("active", "reloading", "refreshing")
-RESTING = ("inactive", "failed")
 EMPTY_SECONDS = 10.0
 POLL_SECONDS = 0.5
 

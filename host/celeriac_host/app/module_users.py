@@ -11,7 +11,7 @@ import os
 import re
 from typing import Iterator, NamedTuple, Sequence
 
-from celeriac_host.system import environment_files, files, processes, services
+from celeriac_host.system import environment_files, files, processes, services, support
 
 # See systemd.unit(5), in no order: an overridden file counts, too.
 FOLDERS = (
@@ -33,10 +33,6 @@ FILE_LIMIT_BYTES = 1024 * 1024
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 SHOWN = 5
 PYTHON = re.compile(r"python|pypy")
-
-
-# The name of a folder for one version of a module: the beginning of its SHA-256.
-VERSION = r"[0-9a-f]{12}"
 
 
 class Module(NamedTuple):
@@ -62,8 +58,8 @@ class Module(NamedTuple):
 
     def _other_version(self) -> re.Pattern[str]:
         parent, last = os.path.split(self.folder)
-        root = parent if re.fullmatch(VERSION, last) else self.folder
-        return re.compile(_as_path(rf"{re.escape(root)}(?:/{VERSION})?"))
+        root = parent if re.fullmatch(support.VERSION, last) else self.folder
+        return re.compile(_as_path(rf"{re.escape(root)}(?:/{support.VERSION})?"))
 
 
 def _as_path(pattern: str) -> str:

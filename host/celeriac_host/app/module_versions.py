@@ -12,17 +12,17 @@ from typing import Any, Iterator
 
 from celeriac_host.app import module_users
 from celeriac_host.state.journal import BACKUPS, read_plan, remembered, transactions_folder
-from celeriac_host.system import files
+from celeriac_host.system import files, support
 from celeriac_host.system.errors import OperationError
 
 # Versions are here, whether or not the transactions that wrote them are still remembered.
-ROOTS = ("/usr/local/lib/celeriac",)
+ROOTS = (support.ROOT,)
 BACKUP_LIMIT_BYTES = 1024 * 1024
 
 
 def is_version(path: str) -> bool:
     """Whether the folder of this module is named by a digest."""
-    return bool(re.fullmatch(module_users.VERSION, os.path.basename(os.path.dirname(path))))
+    return bool(re.fullmatch(support.VERSION, os.path.basename(os.path.dirname(path))))
 
 
 def returning(path: str, state: str, but: str = "") -> list[str]:
@@ -66,7 +66,7 @@ def _versions(root: str) -> Iterator[str]:
     """The modules in folders of their versions; what somebody else changed is not ours."""
     for name in files.names(root):
         folder = os.path.join(root, name)
-        if not re.fullmatch(module_users.VERSION, name) or os.path.islink(folder):
+        if not re.fullmatch(support.VERSION, name) or os.path.islink(folder):
             continue
         for each in files.names(folder):
             path = os.path.join(folder, each)

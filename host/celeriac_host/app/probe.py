@@ -6,13 +6,12 @@ from contextlib import suppress
 from typing import Any, Sequence
 
 from celeriac_host.app import listener, probe_rows, reports
-from celeriac_host.system import units
+from celeriac_host.system import support, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 # In addition to the probes' timeout: importing the app, connecting, cleaning up.
 MARGIN_SECONDS = 45.0
-SUPPORT_MODULE = "celeriac_support"
 
 
 def run(request: dict[str, Any], host: System) -> dict[str, Any]:
@@ -34,8 +33,8 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         for job in report["jobs"]:
             ended = job["state"] != "timed-out"
             job["left"] = _clean(request["clean"], job["id"]) if ended else probe_rows.STILL_RUNS
-    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
-        report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
+    if _all_silent(request, report) and support.MODULE not in seen.get("ExecStart", ""):
+        report["problem"] += f" ({request['unit']} runs without -I {support.MODULE})"
     return report
 
 

@@ -15,10 +15,10 @@ from celeriac_host.state.journal import TODO, Journal, StepJournal, read_plan
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
+from celeriac_host.system.unit_values import RESTING
 
 CONSUMERS = "worker"
 RESTART = "restart"
-RESTING = ("inactive", "failed")
 # For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.
 LONGEST_UNDO_SECONDS = 7200.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import Any, NamedTuple, Sequence
 
 from celeriac_host.code import trees
+from celeriac_host.state import unit_records
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
@@ -72,4 +72,4 @@ def record(state: str, unit: str, what: dict[str, Any] | None) -> None:
 
 
 def record_path(state: str, unit: str) -> str:
-    return os.path.join(state, FOLDER, re.sub(r"[^A-Za-z0-9@._-]", "_", unit) + ".json")
+    return unit_records.path(state, FOLDER, unit)

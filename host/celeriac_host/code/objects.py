@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from celeriac_host.code import git
-from celeriac_host.system import child
+from celeriac_host.system import child, files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import System
@@ -30,7 +30,6 @@ HEADER_LIMIT_BYTES = 1024
 # Of commits, trees and links, which are held in memory.
 OBJECT_LIMIT_BYTES = 16 * 1024 * 1024
 ENTRY_LIMIT = 200_000
-MARGIN_BYTES = 32 * 1024 * 1024
 TREE, FILE, PROGRAM, LINK, SUBMODULE = "40000", "100644", "100755", "120000", "160000"
 
 
@@ -158,7 +157,7 @@ class _Writer:
         self.objects = objects
         self.whom = whom
         self.entries = 0
-        self.room = shutil.disk_usage(folder).free - MARGIN_BYTES
+        self.room = shutil.disk_usage(folder).free - files.MARGIN_BYTES
 
     def write(self, tree: str, parent: int, path: tuple[str, ...]) -> None:
         for mode, name, target in entries_of(self.objects.read(tree, "tree"), len(tree)):

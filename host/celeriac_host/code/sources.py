@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from contextlib import suppress
 from typing import Any
 
 from celeriac_host.app.programs import sources as program
 from celeriac_host.code import trees
+from celeriac_host.state import unit_records
 from celeriac_host.system import app_user, files, forked
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -44,7 +44,7 @@ def remember(host: System, unit: str) -> None:
             "at": time.time(),
             "sources": _fingerprint(read(host, unit, working_directory(host, unit))),
         }
-        path = _path(host.state, unit)
+        path = unit_records.path(host.state, FOLDER, unit)
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         files.write(path, json.dumps(record).encode("ascii"), 0o600, os.geteuid(), os.getegid())
 
@@ -52,7 +52,7 @@ def remember(host: System, unit: str) -> None:
 def started_with_these(host: System, unit: str, now: dict[str, Any] | None) -> bool | None:
     """Whether the worker that runs was started with these sources; None if unknown."""
     try:
-        with open(_path(host.state, unit), encoding="ascii") as file:
+        with open(unit_records.path(host.state, FOLDER, unit), encoding="ascii") as file:
             record = json.load(file)
         known, sources = record["invocation"], record["sources"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -84,7 +84,3 @@ def read(host: System, unit: str, directory: str) -> dict[str, Any] | None:
     except OperationError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _path(state: str, unit: str) -> str:
-    return os.path.join(state, FOLDER, re.sub(r"[^A-Za-z0-9@._-]", "_", unit) + ".json")

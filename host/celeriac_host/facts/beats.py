@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from typing import Any, Sequence
+from typing import Any, Pattern, Sequence
 
 from celeriac_host.facts.companions import service_of
 from celeriac_host.system import processes
@@ -14,18 +13,23 @@ from celeriac_host.system.system import System
 PROPERTIES = "Id,ActiveState,UnitFileState,ExecStart,User,WorkingDirectory"
 MOST = 100
 LONGEST_LINE = 4096
+# Words before the program: `env TZ=UTC celery …`, or a shell and its script.
+MOST_BEFORE = 8
 ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=", re.DOTALL)
-# Options whose value may be the word.
-VALUED = ("-A", "--app", "-b", "--broker", "-n", "--hostname", "-Q", "--queues", "--workdir")
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    found = [each for each in processes.each() if is_beat(each.argv) and each.state not in "ZX"]
+    sought = re.compile(args["command"])
+    found = [
+        each
+        for each in processes.each()
+        if each.state not in "ZX" and sought.search(_terminated(each.argv))
+    ]
     pids = {each.pid for each in found}
     # The children of a worker with -B have its arguments.
     tops = [each for each in found if each.parent not in pids][:MOST]
     return {
-        "units": _units(host),
+        "units": _units(sought, host),
         "processes": [
             {
                 "pid": each.pid,
@@ -40,23 +44,11 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     }
 
 
-def is_beat(argv: Sequence[str]) -> bool:
-    """`celery … beat`, or a worker with -B."""
-    at = next((i for i, word in enumerate(argv[:8]) if os.path.basename(word) == "celery"), None)
-    if at is None:
-        return False
-    rest = list(argv[at + 1 :])
-    commands = [
-        word
-        for before, word in zip(["", *rest], rest)
-        if word in ("beat", "worker") and before not in VALUED
-    ]
-    if commands[:1] == ["worker"]:
-        return any(word in ("-B", "--beat") for word in rest)
-    return commands[:1] == ["beat"]
+def _terminated(argv: Sequence[str]) -> str:
+    return "".join(word + "\0" for word in argv)
 
 
-def _units(host: System) -> list[dict[str, Any]]:
+def _units(sought: Pattern[str], host: System) -> list[dict[str, Any]]:
     """Loaded services whose command is a beat: enabled ones and those that failed are loaded."""
     argv = ["systemctl", "show", "--no-pager", f"--property={PROPERTIES}", "--", "*.service"]
     found = []
@@ -64,7 +56,7 @@ def _units(host: System) -> list[dict[str, Any]]:
         seen = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         match = ARGV.search(seen.get("ExecStart", ""))
         words = match.group(1)[:LONGEST_LINE].split() if match else []
-        if is_beat(words):
+        if any(sought.search(_terminated(words[at:])) for at in range(MOST_BEFORE)):
             found.append(
                 {
                     "unit": seen.get("Id", ""),

@@ -21,8 +21,10 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     own = full_name(args["unit"])
     folders = [args.get("folder"), sources.working_directory(host, own)]
     return {
-        "named": [units.look({"name": name}, host) for name in args["units"]],
-        "startedWithThese": [_knows(name, host) for name in args["units"]],
+        "named": [
+            {"unit": units.look({"name": name}, host), "startedWithThese": _knows(name, host)}
+            for name in args["units"]
+        ],
         "beside": _beside({own, *args["units"]}, roots([each for each in folders if each])),
     }
 

@@ -10,10 +10,9 @@ from celeriac_host.facts.unit import text_of
 from celeriac_host.system import bus, services, units
 from celeriac_host.system.system import System
 from celeriac_host.system.unit_names import full_name
+from celeriac_host.system.unit_values import NO_LIMIT_BYTES
 
 PROPERTIES = ("Id", "ActiveState", "Slice", "ControlGroup", "MemoryMax", "MemoryCurrent")
-# cgroup v1 has a number near 2^63 for "no limit".
-UNLIMITED_BYTES = 1 << 60
 # Of those that have a limit.
 MORE = ("MemoryMax", "MemoryCurrent", "Slice")
 NOT_SET = (1 << 64) - 1
@@ -23,9 +22,7 @@ PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     name = full_name(args["unit"])
     seen = [
-        block
-        for block in _units(host)
-        if 0 < units.number(block.get("MemoryMax")) < UNLIMITED_BYTES
+        block for block in _units(host) if 0 < units.number(block.get("MemoryMax")) < NO_LIMIT_BYTES
     ]
     return {
         "controller": _has_controller(),
@@ -78,7 +75,7 @@ def _told(host: System) -> list[dict[str, str]] | None:
     if limits is None:
         return None
     bound = [
-        row for row, most in zip(loaded, limits) if type(most) is int and most < UNLIMITED_BYTES
+        row for row, most in zip(loaded, limits) if type(most) is int and most < NO_LIMIT_BYTES
     ]
     more = _properties(host, [(row, name) for row in bound for name in MORE])
     if more is None:
@@ -144,7 +141,7 @@ def _system() -> dict[str, int] | None:
         cache = _counter(root + "/memory/memory.stat", "total_cache")
     limit_bytes = units.number((limit or "").strip())
     used_bytes = units.number((used or "").strip())
-    if not 0 < limit_bytes < UNLIMITED_BYTES or used_bytes == 0:
+    if not 0 < limit_bytes < NO_LIMIT_BYTES or used_bytes == 0:
         return None
     # The kernel drops the cache of files before it kills anything.
     return {"limitBytes": limit_bytes, "usedBytes": max(used_bytes - cache, 0)}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac_host.state import ledger, lock_file, notices, sweeping
-from celeriac_host.state.journal import is_untold, remembered
+from celeriac_host.state.journal import SHOWN, is_untold, remembered
 from celeriac_host.system.system import System
-
-FIELDS = ("id", "action", "holder", "unit", "startedAt", "state", "undoneBy", "undoneWhy")
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
@@ -27,4 +25,4 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def _shown(known: dict[str, Any]) -> dict[str, Any]:
-    return {name: known[name] for name in FIELDS}
+    return {name: known[name] for name in SHOWN}

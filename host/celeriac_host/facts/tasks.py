@@ -7,9 +7,9 @@ from typing import Any
 from celeriac_host.app import messages
 from celeriac_host.system import units
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import RESTING
 
 PROPERTIES = ("LoadState", "ActiveState", "MainPID", "ControlGroup")
-RESTING = ("inactive", "failed")
 RUNNING = ("active", "reloading")
 
 

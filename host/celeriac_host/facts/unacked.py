@@ -8,6 +8,7 @@ from celeriac_host.app import leftovers, messages
 from celeriac_host.facts.unit import instant
 from celeriac_host.system import units
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import RESTING
 
 PROPERTIES = ("ActiveState", "MainPID", "InactiveExitTimestampMonotonic")
 
@@ -27,7 +28,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 def find(args: dict[str, Any], host: System) -> dict[str, Any]:
     """The report of `programs/messages.py`, or a `problem`."""
     seen = units.show(host, args["unit"], PROPERTIES)
-    running = seen["ActiveState"] not in ("inactive", "failed")
+    running = seen["ActiveState"] not in RESTING
     # Messages that were delivered before this worker started belong to one that has ended.
     started = instant(seen["InactiveExitTimestampMonotonic"]) if running else None
     main = units.number(seen["MainPID"])

@@ -30,15 +30,19 @@ def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
                 continue
             diff = operation.get("diff") or ""
             short = diff if len(diff) <= min(DIFF_LIMIT, left) else ""
-            rows = _rows(operation)[: max(left // 200, 0)]
-            left -= len(short) + sum(map(len, rows))
+            rows = _rows(operation)
+            listed = rows[: max(min(ROWS_LIMIT, left // 200), 0)]
+            left -= len(short) + sum(map(len, listed))
             steps.append(
                 {
                     "op": operation["op"],
+                    "unit": operation.get("unit"),
+                    "path": operation.get("path"),
                     "title": operation.get("title", operation["op"]),
                     "diff": short,
                     "cut": short != diff,
-                    "rows": rows,
+                    "rows": listed,
+                    "rowCount": len(rows),
                 }
             )
         found.append({"id": ident, "steps": steps})
@@ -58,5 +62,4 @@ def _rows(operation: dict[str, Any]) -> list[str]:
         elif change["kind"] != "keep":
             columns = (f"{each} back to {row['seen'].get(each)!r}" for each in change["set"])
             lines.append(f"{name}: {', '.join(columns)}"[:500])
-    more = len(lines) - ROWS_LIMIT
-    return [*lines[:ROWS_LIMIT], *([f"and {more} more rows"] if more > 0 else [])]
+    return lines

@@ -13,12 +13,11 @@ from typing import Any
 from celeriac_host.code import git, trees, undo_user
 from celeriac_host.code.git import Change, Checkout
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import app_user
+from celeriac_host.system import app_user, files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 LISTED = 20
-MARGIN_BYTES = 32 * 1024 * 1024
 # Git holds its lock only while it writes: an older lock belongs to a killed process.
 LOCK_SECONDS = 10.0
 TIMEOUT_SECONDS = 900.0
@@ -148,7 +147,7 @@ def _require_room(host: System, checkout: Checkout, changes: list[Change], free:
     most = git.LIST_LIMIT_BYTES
     done = git.run(host, checkout, *words, input=asked, limit_bytes=most) if objects else None
     told = done.out.split() if done else []
-    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES
+    needed = sum(int(each) for each in told if each.isdigit()) + files.MARGIN_BYTES
     if free < needed:
         raise OperationError(
             f"No space left on device: {checkout.path} has {free // 2**20} MiB free, and "

@@ -16,6 +16,7 @@ from celeriac_host.state.journal import TODO, StepJournal
 from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import SERVING
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -31,13 +32,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     unit, was = args["unit"], journal.get("was")
-    if was is None or was["ActiveState"] not in companions.SERVING:
+    if was is None or was["ActiveState"] not in SERVING:
         return None
     now = companions.seen(unit, host)
     if companions.same_run(was, now):
         return f"{unit} never stopped serving"
     try:
-        serves = now["ActiveState"] in companions.SERVING
+        serves = now["ActiveState"] in SERVING
         if serves and args["how"] == "reload" and now["InvocationID"] == was["InvocationID"]:
             companions.renew(args, "reload", host)
         else:

@@ -16,6 +16,7 @@ from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
+from celeriac_host.system.unit_values import RESTING, SERVING
 
 PROPERTIES = (
     "ActiveState",
@@ -30,8 +31,6 @@ PROPERTIES = (
     "KillMode",
 )
 STEADY = ("MainPID", "NRestarts")
-SERVING = ("active", "reloading", "refreshing")
-RESTING = ("inactive", "failed")
 CHILDREN_SECONDS = 60.0
 
 

@@ -15,6 +15,7 @@ from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import http
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import RESTING
 
 PROBE_TIMEOUT_SECONDS = 10.0
 
@@ -26,7 +27,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, how = args["unit"], args["how"]
     now = companions.seen(unit, host)
-    if now["ActiveState"] in companions.RESTING:
+    if now["ActiveState"] in RESTING:
         return f"{unit} is {now['ActiveState']}; it was not started", {"downtimeSeconds": None}
     down = companions.renew(args, how, host)
     sources.remember(host, unit)

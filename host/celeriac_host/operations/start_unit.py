@@ -15,10 +15,10 @@ from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import limits, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
+from celeriac_host.system.unit_values import RESTING
 
 PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID")
 READY = ("Type", "ActiveEnterTimestampMonotonic")
-RESTING = ("inactive", "failed")
 
 
 def check(args: dict[str, Any], host: System) -> bool:

@@ -14,9 +14,9 @@ from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
+from celeriac_host.system.unit_values import RESTING
 
 PROPERTIES = ("ActiveState", "SubState", "ControlGroup", "MainPID", "Slice")
-RESTING = ("inactive", "failed")
 TICK_SECONDS = 5
 
 

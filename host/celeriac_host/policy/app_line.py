@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from celeriac_host.policy.document import is_path
 from celeriac_host.policy.refusal import Refused, shown
-from celeriac_host.policy.unit_text import INCLUDES, SUPPORT_FOLDER, SUPPORT_MODULE, VALUED
-from celeriac_host.system import processes, units
+from celeriac_host.policy.unit_text import INCLUDES, SUPPORT_FOLDER, VALUED
+from celeriac_host.system import processes, support, units
 from celeriac_host.system.errors import OperationError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Line:
             raise Refused("app", f"{shown(app)} is not the app of {self.unit.name}")
 
     def require_module(self, module: str) -> None:
-        if module != SUPPORT_MODULE and module not in self.parts:
+        if module != support.MODULE and module not in self.parts:
             raise Refused("app", f"{self.unit.name} does not load the module {shown(module)}")
 
     def require_folder(self, folder: str, what: str) -> None:

@@ -13,6 +13,7 @@ from celeriac_host.policy.fields import (
     COMMAND,
     ROWS,
     app_user,
+    beats_of_celery,
     companion,
     judge_backup,
     judge_command,
@@ -174,7 +175,7 @@ _BARE: Mapping[str, Rule] = {
         },
         also=app_line.judge,
     ),
-    "beats": Rule("workers", {}),
+    "beats": Rule("workers", {"command": beats_of_celery}),
     "resets": Rule("databases", {"database": places.database}),
     "backup": Rule(
         "databases",

@@ -22,8 +22,9 @@ from celeriac_host.store import backups
 if TYPE_CHECKING:
     from celeriac_host.policy.scene import Scene
 
-# Of `workerCommand` in src/celery/worker-process.ts; a test holds both equal.
+# Of `workerCommand` and `beatCommand` in src/celery/worker-process.ts; a test holds them equal.
 WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
+BEATS_SHA256 = "66adb31bbfb8bf8e47b02a201aa30e4e52a4b4fcc84f82d9b79019e6ba3e7259"
 
 
 def unit(value: Any, scene: Scene) -> None:
@@ -51,7 +52,15 @@ def task(value: Any, scene: Scene) -> None:
 
 def workers_of_celery(value: Any, scene: Scene) -> None:
     """The one pattern that finds workers: root matches it, so no other is taken."""
-    if not isinstance(value, str) or _digest(value) != WORKERS_SHA256:
+    _only(value, WORKERS_SHA256)
+
+
+def beats_of_celery(value: Any, scene: Scene) -> None:
+    _only(value, BEATS_SHA256)
+
+
+def _only(value: Any, digest: str) -> None:
+    if not isinstance(value, str) or _digest(value) != digest:
         raise Refused("workers", "this pattern of processes is not Celeriac's own")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 from celeriac_host.policy import trusted, unit_text
 from celeriac_host.policy.document import is_path
 from celeriac_host.policy.refusal import Refused, one_of, shown
-from celeriac_host.policy.unit_text import SUPPORT_MODULE
+from celeriac_host.system import support
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 
@@ -22,9 +22,8 @@ FSTAB = "/etc/fstab"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-celeriac.conf"
 UNITS_FOLDER = "/etc/systemd/system"
 DROP_INS = ("celeriac.conf", "zz-celeriac.conf")
-SUPPORT_SOURCE = f"support/{SUPPORT_MODULE}.py"
-SUPPORT_ROOT = "/usr/local/lib/celeriac"
-DIGITS = 12
+SUPPORT_FILE = f"{support.MODULE}.py"
+SUPPORT_SOURCE = f"support/{SUPPORT_FILE}"
 FILE_LIMIT_BYTES = 1024 * 1024
 # What swapon(8) reads in fstab and what may stand in its line.
 SWAP_OPTION = re.compile(r"sw|defaults|nofail|discard(?:=(?:once|pages))?|pri=[0-9]{1,5}")
@@ -120,7 +119,7 @@ def known(value: Any, scene: Scene) -> None:
         raise Refused("files", f"{shown(value)} is not an absolute path in its shortest spelling")
     folder = os.path.dirname(scene.policy.swap.path) if scene.policy.swap else ""
     units = {path for unit in scene.policy.units for path in _of_unit(unit)}
-    version = re.fullmatch(rf"{SUPPORT_ROOT}(?:/[0-9a-f]{{{DIGITS}}})?/{SUPPORT_MODULE}\.py", value)
+    version = re.fullmatch(rf"{support.FOLDER}/{re.escape(SUPPORT_FILE)}", value)
     if value not in {FSTAB, SYSCTL_FILE, folder, *units} and version is None:
         raise Refused("files", f"{shown(value)} is not a file that Celeriac writes")
     if value != folder:
@@ -160,7 +159,7 @@ def judge_write(operation: Mapping[str, Any], scene: Scene) -> None:
         _judge_fstab(text, mode, scene)
     elif path == SYSCTL_FILE:
         _judge_sysctl(text, scene)
-    elif os.path.basename(path) == f"{SUPPORT_MODULE}.py":
+    elif os.path.basename(path) == SUPPORT_FILE:
         _judge_support(path, text, scene)
     else:
         raise Refused("files", f"write-file does not write {path}")
@@ -228,8 +227,8 @@ def judge_setting(name: Any, value: Any, scene: Scene) -> None:
 
 def _judge_support(path: str, text: str, scene: Scene) -> None:
     """The module of this very version, in the folder that its bytes name."""
-    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:DIGITS]
-    if path != f"{SUPPORT_ROOT}/{digest}/{SUPPORT_MODULE}.py" or text != scene.sources.get(
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[: support.DIGITS]
+    if path != f"{support.ROOT}/{digest}/{SUPPORT_FILE}" or text != scene.sources.get(
         SUPPORT_SOURCE
     ):
         raise Refused(

@@ -11,11 +11,11 @@ from typing import Callable, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
 from celeriac_host.policy import trusted
 from celeriac_host.policy.refusal import Refused, shown
+from celeriac_host.system import support
 
 RULE = "unit text"
 LIMIT_BYTES = 256 * 1024
-SUPPORT_FOLDER = re.compile(r"/usr/local/lib/celeriac(?:/[0-9a-f]{12})?/*")
-SUPPORT_MODULE = "celeriac_support"
+SUPPORT_FOLDER = re.compile(rf"{support.FOLDER}/*")
 
 # Section and key.
 Key = Tuple[str, str]
@@ -349,7 +349,7 @@ def _includes(option: str, value: str) -> list[str]:
     """The modules that are loaded must stay, but Celeriac's own."""
     if option not in INCLUDES:
         return []
-    modules = sorted(each for each in value.split(",") if each and each != SUPPORT_MODULE)
+    modules = sorted(each for each in value.split(",") if each and each != support.MODULE)
     return [f"--include={','.join(modules)}"] if modules else []
 
 

@@ -33,6 +33,7 @@ from celeriac_host.policy.shape import (
     thing,
     whole,
 )
+from celeriac_host.state import sampling
 from celeriac_host.system import processes
 from celeriac_host.system.identities import identity
 
@@ -175,7 +176,7 @@ RULES: Mapping[str, Rule] = {
     "enable-unit": Rule("units", {"unit": unit}),
     "start-sampler": Rule(
         "units",
-        {"unit": unit, "paths": listing(_watched, 20), "soakSeconds": soak.LENGTH},
+        {"unit": unit, "paths": listing(_watched, sampling.MOST_PATHS), "soakSeconds": soak.LENGTH},
         {"limits": soak.LIMITS},
     ),
     "stop-sampler": Rule("units", {"unit": unit}),

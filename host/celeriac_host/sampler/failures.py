@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from celeriac_host.system.unit_values import RESTING
+
 # After one message of a kind, the next of the same kind waits.
 QUIET_SECONDS = 900.0
 
@@ -36,8 +38,7 @@ def find(
             found["restarted"] = (
                 f"restarted by systemd {'once' if count == 1 else f'{count} times'}"
             )
-        down = ("failed", "inactive")
-        if unit["active"] in down and before.get("active") not in down:
+        if unit["active"] in RESTING and before.get("active") not in RESTING:
             found["down"] = f"not running any more: {unit['active']} ({unit['result']})"
     new = [kind for kind in found if kind not in told]
     mark = {"boot": sample["boot"], "uptime": sample["uptime"]}

@@ -12,6 +12,7 @@ from celeriac_host.state import ledger, sampling
 from celeriac_host.system import files, mounts, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import NO_LIMIT_BYTES
 
 PROPERTIES = (
     "ActiveState",
@@ -28,9 +29,6 @@ KERNEL_LIMIT_BYTES = 64 * 1024
 MEMINFO = "/proc/meminfo"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MOST_PROCESSES = 1000
-# What cgroup v1 shows for no limit: the largest number of whole pages.
-NO_LIMIT_V1 = 2**62
-MOST_PATHS = 20
 MOST_QUEUES = 50
 # The support module reports once a minute.
 FRESH_SECONDS = 150.0
@@ -240,7 +238,7 @@ def _counted_v1(group: str) -> dict[str, int | None] | None:
         "peak": _number(folder, "memory.max_usage_in_bytes"),
         "swap": None if with_swap is None else max(with_swap - current, 0),
         "high": None,
-        "max": None if limit is None or limit >= NO_LIMIT_V1 else limit,
+        "max": None if limit is None or limit >= NO_LIMIT_BYTES else limit,
     }
 
 
@@ -294,7 +292,7 @@ def _disks(paths: Any) -> list[dict[str, Any]]:
     found = []
     known = set()
     seen = mounts.mounted()
-    for path in paths[:MOST_PATHS] if isinstance(paths, list) else ():
+    for path in paths[: sampling.MOST_PATHS] if isinstance(paths, list) else ():
         mount = mounts.mount_of(path, seen) if isinstance(path, str) else None
         if mount is not None and mounts.DISTANT.match(mount.kind):
             continue

@@ -22,8 +22,6 @@ from celeriac_host.system.errors import Fault, describe
 from celeriac_host.system.system import System
 
 LIMIT_BYTES = 512 * 1024 * 1024
-# Stays free for the journal, the database and logs.
-MARGIN_BYTES = 32 * 1024 * 1024
 KEEP = 3
 # No upload takes longer.
 STALE_SECONDS = 6 * 3600
@@ -69,10 +67,10 @@ def _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:
             return {"sizeBytes": size, "whole": True}
         os.unlink(whole)
     free = shutil.disk_usage(folder).free
-    if free < size + MARGIN_BYTES:
+    if free < size + files.MARGIN_BYTES:
         raise Fault(
             f"{folder} has {free // 2**20} MiB free, but the upload and a reserve need "
-            f"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed",
+            f"{(size + files.MARGIN_BYTES) // 2**20} MiB; nothing was changed",
             next="free some space on that disk, then run again",
         )
     _drop(part)
@@ -88,7 +86,7 @@ def _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:
         if offset != there or there + len(piece) > LIMIT_BYTES:
             raise Fault(f"received a piece for byte {offset}; expected byte {there}")
         # It may be longer than its announced size, and others are sent at the same time.
-        if shutil.disk_usage(part).free < len(piece) + MARGIN_BYTES:
+        if shutil.disk_usage(part).free < len(piece) + files.MARGIN_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left = memoryview(piece)
         while left:

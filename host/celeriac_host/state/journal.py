@@ -143,6 +143,10 @@ def transactions_folder(state: str) -> str:
     return os.path.join(state, "transactions")
 
 
+# Of a transaction that is remembered: what facts tell of it.
+SHOWN = ("id", "action", "holder", "unit", "startedAt", "state", "undoneBy", "undoneWhy")
+
+
 def remembered(state: str) -> list[dict[str, Any]]:
     """The transactions of this host, oldest first: id, action, holder, unit, startedAt, state.
 

@@ -22,6 +22,8 @@ NAME = "celeriac-sampler"
 COUNTS = ("failureLimit", "consecutive")
 MAYBE_COUNTS = ("rateLimitMax", "errorRateMax")
 FOLDER = "sampled"
+# Whose file systems are watched, of one unit.
+MOST_PATHS = 20
 RECORD = re.compile(r"([A-Za-z0-9:_\\@-][A-Za-z0-9:_.\\@-]*)\.json")
 SEEN = ".seen"
 NEW = ".new"

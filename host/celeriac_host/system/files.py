@@ -52,6 +52,8 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+# Of a disk that is nearly full: left for the journal, the database and logs.
+MARGIN_BYTES = 32 * 1024 * 1024
 # Of a text that others may have written: unit files, drop-ins, variables.
 TEXT_LIMIT_BYTES = 1024 * 1024
 # Of a file that is kept, compared or replaced as a whole.

@@ -357,7 +357,7 @@ def _bounds() -> dict[str, bool]:
     """Whether the control group has limits: not in many containers, whatever systemd shows."""
     memory = _of_group("memory", "memory.max") or _of_group("memory", "memory.limit_in_bytes")
     tasks = _of_group("pids", "pids.max")
-    # Version 1 has a large number instead of a word.
+    # As `unit_values.NO_LIMIT_BYTES`, which this program cannot import.
     return {"memory": memory.isdigit() and int(memory) < 1 << 62, "tasks": tasks.isdigit()}
 
 

@@ -10,6 +10,7 @@ import os
 
 from celeriac_host.system import files, units
 from celeriac_host.system.system import System
+from celeriac_host.system.unit_values import RESTING
 
 FOLDER = "/run/systemd/system"
 NAME = "zzz-celeriac-until-start.conf"
@@ -19,7 +20,7 @@ LIMITS = ("MemoryMax", "MemoryHigh")
 def hold(unit: str, host: System) -> None:
     """Writes the drop-in; a daemon-reload must follow. A reboot removes it."""
     seen = units.show(host, unit, ["ActiveState", *LIMITS])
-    if seen.get("ActiveState") in ("inactive", "failed"):
+    if seen.get("ActiveState") in RESTING:
         return
     lines = [f"{name}={seen[name]}" for name in LIMITS if seen.get(name)]
     text = "\n".join(["# Until the worker is restarted.", "[Service]", *lines, ""])

@@ -18,8 +18,6 @@ from celeriac_host.system import files, own_program
 __all__ = ["command", "compiled_path", "install", "path"]
 
 LOADER = "celeriac_host/session/loader.py"
-# Left for the transaction, on a disk that is nearly full.
-MARGIN_BYTES = 32 * 1024 * 1024
 
 # The bootstrap of src/adapters/agent/agent-start.ts looks for the version, and for the CRC-32 of
 # what follows: a damaged file must not keep a run from sending another.
@@ -101,7 +99,7 @@ def _compile(where: str, build: str) -> None:
         if own and file.readline() == head(file.read()):
             return
     disk = os.statvfs(os.path.dirname(where))
-    if disk.f_bavail * disk.f_frsize < MARGIN_BYTES:
+    if disk.f_bavail * disk.f_frsize < files.MARGIN_BYTES:
         os.unlink(where)
         return
     modules = {

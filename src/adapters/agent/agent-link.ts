@@ -21,7 +21,8 @@ import {
   readMessage,
 } from './agent-lines.ts';
 import type { AgentKind } from './agent-options.ts';
-import { explainStart, SEND_PROGRAM, START_STEP, type StartEvidence } from './agent-start.ts';
+import { SEND_PROGRAM, START_STEP } from './agent-start.ts';
+import { explainStart, type StartEvidence } from './explain-start.ts';
 import { explainInstalledStart } from './installed-agent.ts';
 import { type AskOptions, PendingAsk } from './pending-ask.ts';
 

@@ -1,18 +1,19 @@
 import type { ClockSkew } from '../../model/clock-skew.ts';
-import type { FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
+import type { FactName, FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
 import type { Extract } from '../../model/job-store.ts';
 import type { Operation } from '../../model/operation.ts';
-import type {
-  Deed,
-  Hello,
-  JobReport,
-  JobRequest,
-  Opened,
-  Outcome,
-  Progress,
-  SnapshotInfo,
-  ToldNotices,
-  TransactionMeta,
+import {
+  type Deed,
+  type Hello,
+  type JobReport,
+  type JobRequest,
+  mayChange,
+  type Opened,
+  type Outcome,
+  type Progress,
+  type SnapshotInfo,
+  type ToldNotices,
+  type TransactionMeta,
 } from '../../model/outcome.ts';
 import type { Proof, SoakFigures } from '../../model/soak.ts';
 import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
@@ -45,7 +46,7 @@ import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
 /** A process of the app asks its worker and broker. */
-const slow = ['tasks', 'consuming', 'broker', 'unacked'];
+const slow: readonly FactName[] = ['tasks', 'consuming', 'broker', 'unacked'];
 
 const RECONNECT_PAUSE = seconds(2);
 
@@ -103,15 +104,15 @@ async function startAgent(settings: SessionSettings, first?: FirstAsk): Promise<
 /** The agent over one connection, and over a new one when that is lost. */
 export class AgentSession implements Agent {
   readonly #settings: SessionSettings;
-  /** The last one is in use; the earlier ones were lost. */
-  readonly #starts: Started[];
+  #now: Started;
+  readonly #lost: Started[] = [];
   #closing: Promise<void> | null = null;
   #skew: ClockSkew | null = null;
   /** What was asked with the agent, as JSON; `null`: nothing, or the first look is over. */
   #first: string | null;
 
   private constructor(start: Started, settings: SessionSettings, first: string | null) {
-    this.#starts = [start];
+    this.#now = start;
     this.#settings = settings;
     this.#first = first;
   }
@@ -132,7 +133,7 @@ export class AgentSession implements Agent {
 
   get traffic(): Traffic {
     const sum = (of: (start: Started) => number) =>
-      this.#starts.reduce((total, start) => total + of(start), 0);
+      [...this.#lost, this.#now].reduce((total, start) => total + of(start), 0);
     return {
       handshakes: sum(({ connection }) => connection.handshakes),
       execs: sum(({ connection }) => connection.execs),
@@ -145,10 +146,6 @@ export class AgentSession implements Agent {
 
   get clockSkew(): ClockSkew | null {
     return this.#skew;
-  }
-
-  get #now(): Started {
-    return this.#starts.at(-1) as Started;
   }
 
   get #link(): AgentLink {
@@ -218,7 +215,7 @@ export class AgentSession implements Agent {
 
   async acknowledge(transactions: readonly string[], notices?: ToldNotices): Promise<void> {
     // A key that may only read leaves no record: the next run tells it again.
-    if (this.hello.access === 'read') return;
+    if (!mayChange(this.hello)) return;
     const step = 'record what this run has reported';
     const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
     const answer = await this.#link.ask(ask, step, {});
@@ -327,7 +324,9 @@ export class AgentSession implements Agent {
     this.#now.connection.destroy();
     for (;;) {
       try {
-        this.#starts.push(await startAgent(this.#settings));
+        const next = await startAgent(this.#settings);
+        this.#lost.push(this.#now);
+        this.#now = next;
         onNote('reconnected: following the transaction on the host');
         return;
       } catch {

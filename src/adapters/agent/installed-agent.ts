@@ -3,7 +3,8 @@ import type { Hello } from '../../model/outcome.ts';
 import { lastLines } from '../last-lines.ts';
 import { PROTOCOL } from './agent-lines.ts';
 import type { AgentKind } from './agent-options.ts';
-import { explainStart, START_STEP, type StartEvidence } from './agent-start.ts';
+import { START_STEP } from './agent-start.ts';
+import { explainStart, type StartEvidence } from './explain-start.ts';
 
 /**
  * What is asked of sshd: it does not matter, because the key is bound to the agent. A shell that reads
@@ -39,7 +40,7 @@ export function checkHello(hello: Hello, kind: AgentKind, { host, user }: Target
     );
   }
   if (hello.protocol !== PROTOCOL) {
-    const which = hello.version === undefined ? '' : ` ${hello.version}`;
+    const which = hello.hardened === true ? ` ${hello.version}` : '';
     throw refusal(
       `the agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}`,
       hello.protocol < PROTOCOL

@@ -10,17 +10,23 @@ import type {
 } from '../../model/outcome.ts';
 import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './shape.ts';
 
+const anyHello = z.object({
+  hello: z.literal('celeriac'),
+  protocol: z.number(),
+  python: text,
+  user: text,
+  pid: z.number(),
+});
+
 export const helloShape = shapeOf<Hello>()(
-  z.object({
-    hello: z.literal('celeriac'),
-    protocol: z.number(),
-    python: text,
-    user: text,
-    pid: z.number(),
-    hardened: z.exactOptional(z.literal(true)),
-    version: z.exactOptional(text),
-    access: z.exactOptional(z.enum(['change', 'read', 'none'])),
-  }),
+  z.discriminatedUnion('hardened', [
+    z.extend(anyHello, { hardened: z.optional(z.undefined()) }),
+    z.extend(anyHello, {
+      hardened: z.literal(true),
+      version: text,
+      access: z.enum(['change', 'read', 'none']),
+    }),
+  ]),
 );
 
 const probePlace = z.enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);

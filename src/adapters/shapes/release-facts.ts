@@ -36,7 +36,16 @@ export const undoingShape = shapeOf<readonly UndoingFact[]>()(
     z.object({
       id: text,
       steps: z.array(
-        z.object({ op: text, title: text, diff: text, cut: z.boolean(), rows: texts }),
+        z.object({
+          op: text,
+          unit: z.nullable(text),
+          path: z.nullable(text),
+          title: text,
+          diff: text,
+          cut: z.boolean(),
+          rows: texts,
+          rowCount: z.number(),
+        }),
       ),
     }),
   ),

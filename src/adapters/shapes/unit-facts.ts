@@ -93,8 +93,7 @@ export const beatsShape = shapeOf<BeatsFact>()(
 
 export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({
-    named: z.array(unitObject),
-    startedWithThese: z.array(z.nullable(z.boolean())),
+    named: z.array(z.object({ unit: unitObject, startedWithThese: z.nullable(z.boolean()) })),
     beside: z.array(z.object({ unit: text, pid: z.number(), argv: texts })),
   }),
 );

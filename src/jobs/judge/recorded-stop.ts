@@ -1,3 +1,4 @@
+import type { Operation } from '../../model/operation.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
@@ -14,7 +15,7 @@ export interface RecordedStop {
  */
 export function recordedStop({ result, steps }: Outcome, unit: string): RecordedStop | null {
   if (result !== 'committed') return null;
-  const moments = (op: string, name: string): readonly number[] =>
+  const moments = (op: Operation['op'], name: string): readonly number[] =>
     steps.flatMap((step) => {
       const moment = step.op === op && step.status === 'done' ? step.result?.[name] : null;
       return typeof moment === 'number' && moment > 0 ? [moment] : [];

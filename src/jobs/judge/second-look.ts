@@ -3,6 +3,7 @@ import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { shortId } from '../tables/job-forest.ts';
 import { isSignOfLife } from '../tables/time-columns.ts';
+import { greatestOffset, leastBehind } from '../tables/zone-offsets.ts';
 
 /** A row that was to be changed, and moved between the two looks. */
 export interface MovedRow {
@@ -15,9 +16,6 @@ export interface MovedRow {
 
 /** Zones differ by multiples of this. */
 const step = 15 * 60;
-/** Zones whose clocks are behind that of UTC are so by an hour at least. */
-const leastOffset = 3600;
-const greatestOffset = 26 * 3600;
 
 /**
  * Warns of times that are read in a zone in which they are too old. A time that a job wrote between the
@@ -66,6 +64,6 @@ function findOld(
   const { column, value, ago } = latest;
   // It was written at most so long before it was seen; clocks of a second may round either way.
   const lag = Math.floor((ago + 1) / step) * step;
-  const isOffset = lag >= leastOffset && lag <= greatestOffset && ago - lag <= between + 1;
+  const isOffset = lag >= leastBehind && lag <= greatestOffset && ago - lag <= between + 1;
   return isOffset ? { id, column, value, lag } : null;
 }

@@ -3,11 +3,10 @@ import type { EpochSeconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { type JobForest, type JobRow, nameRow } from '../tables/job-forest.ts';
+import { greatestOffset } from '../tables/zone-offsets.ts';
 
 /** Zones are at least this far apart. */
 const leastOffset = 15 * 60;
-/** No two clocks are further apart. */
-const greatestOffset = 26 * 3600;
 
 /**
  * Warns of times that cannot be right in the time zone in which they are read: rows that changed in the

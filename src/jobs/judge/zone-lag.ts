@@ -5,6 +5,7 @@ import { formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { type JobForest, type JobRow, nameRow } from '../tables/job-forest.ts';
 import { isSignOfLife } from '../tables/time-columns.ts';
+import { greatestOffset, leastBehind } from '../tables/zone-offsets.ts';
 
 /*
  * Rows that are older than what is known of them. If the last write to a database was to a job, the
@@ -14,8 +15,6 @@ import { isSignOfLife } from '../tables/time-columns.ts';
 
 /** Zones behind that of UTC differ from it by multiples of this. */
 const stepSeconds = 30 * 60;
-const leastOffset = 3600;
-const greatestOffset = 26 * 3600;
 /** An app takes the time first, and commits a moment later; so a task begins after it was sent. */
 const commitSeconds = 30;
 /** A task says that it has begun within a minute. */
@@ -45,7 +44,7 @@ export function findLag(forest: JobForest, writtenAt: EpochSeconds): NewestTime 
   return isOffset(lag) && ago - lag <= commitSeconds ? { ...newest, lag } : null;
 }
 
-const isOffset = (lag: number): boolean => lag >= leastOffset && lag <= greatestOffset;
+const isOffset = (lag: number): boolean => lag >= leastBehind && lag <= greatestOffset;
 
 /** The newest sign of life until then; `null`: it has a zone of its own, or there is none. */
 function newestOf(

@@ -51,7 +51,7 @@ export const queryStores = (desired: CleanUpDesired): FactArguments['stores'] =>
 });
 
 /** The databases to read; `null`: search for databases. */
-export function listDatabases(desired: CleanUpDesired): readonly string[] | null {
+function listDatabases(desired: CleanUpDesired): readonly string[] | null {
   if (desired.stores.length > 0) return desired.stores.map(({ database }) => database);
   return desired.database === null ? null : [desired.database];
 }

@@ -1,9 +1,9 @@
 import { type AppProcess, appProcessOf } from '../../celery/app-process.ts';
-import { isSupportFolder } from '../../celery/support-folder.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { UnitFact } from '../../model/facts.ts';
+import { isSupportFolder } from '../../systemd/support-module.ts';
 
 /**
  * How to import the app once the unit has this line.

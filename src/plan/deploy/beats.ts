@@ -1,11 +1,6 @@
+import { runsBeat } from '../../celery/beat.ts';
 import type { CompanionsFact } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
-
-/** Celery as the program, and its sub-command beat. */
-const beatCommand = /(?:^|\0)(?:[^\0]*\/)?celery\0(?:.*\0)?beat(?:\0|$)/;
-
-/** Whether a command runs Celery beat. */
-export const runsBeat = (argv: readonly string[]): boolean => beatCommand.test(argv.join('\0'));
 
 /**
  * A warning if beat runs in several units of the app: then each scheduled task is sent that often.
@@ -19,8 +14,8 @@ export function warnOfBeats(
   const places = [
     ...(worker.hasBeat ? [`${worker.unit} (-B)`] : []),
     ...named
-      .filter(({ processes }) => processes.some(({ argv }) => runsBeat(argv)))
-      .map(({ name }) => name),
+      .filter(({ unit }) => unit.processes.some(({ argv }) => runsBeat(argv)))
+      .map(({ unit }) => unit.name),
     ...beside.filter(({ argv }) => runsBeat(argv)).map(({ unit }) => unit),
   ];
   if (places.length < 2) return [];

@@ -1,13 +1,19 @@
+import { runsBeat } from '../../celery/beat.ts';
 import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { Companion } from '../../config/companion-inputs.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
-import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
+import type { ServiceBeside, UndoingFact, UnitFact } from '../../model/facts.ts';
+import type {
+  Finding,
+  GuardCompanion,
+  Operation,
+  RestartCompanion,
+} from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { showUrl } from '../../systemd/secrets.ts';
+import { requireLoaded } from '../../systemd/unit-state.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
-import { runsBeat } from './beats.ts';
 import type { DeployWorkerFacts } from './look.ts';
 import { whyCodeDiffers } from './restart-reasons.ts';
 import { undoWatch } from './steps.ts';
@@ -39,8 +45,9 @@ export function planCompanions(
   const satisfied: string[] = [];
   const findings: Finding[] = [];
   for (const [at, companion] of (desired.companions ?? []).entries()) {
-    const fact = companions?.named[at];
-    if (fact === undefined) continue;
+    const found = companions?.named[at];
+    if (found === undefined) continue;
+    const { unit: fact, startedWithThese } = found;
     refuseUnfit(companion, fact);
     const { unit, how, url } = companion;
     if (!runs(fact)) {
@@ -48,7 +55,6 @@ export function planCompanions(
       findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
       continue;
     }
-    const startedWithThese = companions?.startedWithThese[at] ?? null;
     const older = whyCodeDiffers(fact, { newest: code.newest, startedWithThese }, 'it');
     const reason = codeChanges ? 'its code changes' : older;
     if (reason === null) {
@@ -100,13 +106,11 @@ const runs = ({ activeState }: UnitFact): boolean =>
   !['inactive', 'failed', 'deactivating'].includes(activeState);
 
 function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
+  const where = 'input also-restart';
   const refuse = (problem: string, expected: string): never => {
-    throw new ConfigError('input also-restart', `${unit}: ${problem}`, expected);
+    throw new ConfigError(where, `${unit}: ${problem}`, expected);
   };
-  if (fact.loadState !== 'loaded') {
-    const problem = fact.loadState === 'not-found' ? 'no such unit' : fact.loadState;
-    refuse(`${problem} on the host`, 'units of the app, such as shop-web.service');
-  }
+  requireLoaded(fact, where, 'units of the app, such as shop-web.service');
   if (isWorker(fact)) {
     // It would lose tasks: only a deploy drains a worker.
     refuse(
@@ -123,11 +127,11 @@ const isWorker = ({ processes }: UnitFact): boolean =>
   processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 
 /** Operations that change the code of the app, or what it imports. */
-const codeOperations: readonly string[] = [
+const codeOperations: ReadonlySet<string> = new Set<Operation['op']>([
   'checkout-code',
   'switch-release',
   'install-dependencies',
-];
+]);
 
 /**
  * Services that run from the same code when it goes back, but for those that go back with it.
@@ -136,13 +140,11 @@ const codeOperations: readonly string[] = [
  */
 export function nameLeftBehind(
   beside: readonly ServiceBeside[],
-  steps: readonly { readonly op: string; readonly title: string }[],
+  steps: readonly Pick<UndoingFact['steps'][number], 'op' | 'unit'>[],
 ): readonly Finding[] {
-  if (!steps.some(({ op }) => codeOperations.includes(op))) return [];
-  const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
-  const left = beside.filter(
-    ({ unit }) => !guards.some((title) => title.split(' ').includes(unit)),
-  );
+  if (!steps.some(({ op }) => codeOperations.has(op))) return [];
+  const guarded = steps.filter(({ op }) => op === 'guard-companion').map(({ unit }) => unit);
+  const left = beside.filter(({ unit }) => !guarded.includes(unit));
   return left.map(({ unit }) => ({
     level: 'notice',
     message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,

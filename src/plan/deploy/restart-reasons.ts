@@ -8,11 +8,6 @@ import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 
-/** Nothing to stop: the unit does not run and will not restart by itself. */
-export function isAtRest(unit: UnitFact): boolean {
-  return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
-}
-
 export function listRestartReasons(
   facts: DeployWorkerFacts,
   desired: DeployWorkerDesired,

@@ -7,8 +7,8 @@ import { laxerLimits } from '../../verify/soak/limits.ts';
 
 /** The system, and what the host itself writes. */
 const usualPaths = ['/', '/var'];
-/** As many as the host watches. */
-const mostPaths = 20;
+/** As many as the host watches: a test compares. */
+export const mostPaths = 20;
 
 /**
  * Has the host sample a new release until that is proven, or no more if no soak is wanted.

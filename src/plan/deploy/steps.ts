@@ -1,4 +1,4 @@
-import { visibilityTimeout } from '../../celery/app-rules.ts';
+import { stopMarginSeconds, visibilityTimeout } from '../../celery/app-rules.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
@@ -9,7 +9,6 @@ import { isExpanded } from '../../systemd/exec-line.ts';
 import { purgeOptions, purgeRules } from '../../systemd/rules/purge.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
-import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 

@@ -65,10 +65,7 @@ function chosenCanaries(chosen: readonly string[], canary: readonly string[]): r
  *
  * @throws ConfigError when a pattern matches none: it is more likely mistyped than meant
  */
-export function chooseHosts(
-  names: readonly string[],
-  patterns: readonly string[],
-): readonly string[] {
+function chooseHosts(names: readonly string[], patterns: readonly string[]): readonly string[] {
   if (patterns.length === 0) return names;
   const forms = patterns.map(formOf);
   const idle = forms.findIndex((form) => !names.some((name) => form.test(name)));

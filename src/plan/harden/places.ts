@@ -1,6 +1,8 @@
+import { supportRoot } from '../../systemd/support-module.ts';
+
 /** Where hardened mode is on a host; `src/config/policy.ts` has the policy's own path. */
-/** Modules of workers are here, too. */
-export const programFolder = '/usr/local/lib/celeriac';
+/** The agent is beside the modules of workers. */
+export const programFolder = supportRoot;
 export const agentPath = `${programFolder}/agent`;
 export const policyFolder = '/etc/celeriac';
 /** Beside the policy, so that editors find it. */

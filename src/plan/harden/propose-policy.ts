@@ -5,6 +5,7 @@ import type { StoreFact, UnitFact } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { CodeTree } from '../../model/release.ts';
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
+import { requireLoaded } from '../../systemd/unit-state.ts';
 import { secondsOf } from '../deploy/steps.ts';
 
 /** What a person says about the policy; `null`: nothing, so that it stays as it is. */
@@ -130,15 +131,12 @@ function readersOf(given: PolicyGiven, present: Policy | null): readonly string[
 
 function requireAppUser(units: readonly UnitFact[]): string {
   const users = units.map((unit) => {
-    const { name, loadState, properties } = unit;
+    const { name, properties } = unit;
     if (name.includes('@.')) {
       const expected = 'an instance, such as celery@one.service';
       throw new ConfigError('input units', `${name} is a template`, expected);
     }
-    if (loadState !== 'loaded') {
-      const expected = 'a unit that systemd has loaded';
-      throw new ConfigError('input units', `${name} is ${loadState} on the host`, expected);
-    }
+    requireLoaded(unit, 'input units', 'a unit that systemd has loaded');
     const user = properties.User || 'root';
     if (user === 'root' || user === '0' || properties.DynamicUser === 'yes') {
       throw new ConfigError(

@@ -2,7 +2,7 @@
  * Celeriac's drop-in. The second name is used if another drop-in that is read later than the first,
  * e.g. `override.conf`, would override it (docs/decisions/005-drop-ins.md).
  */
-export const dropInNames = ['celeriac.conf', 'zz-celeriac.conf'] as const;
+const dropInNames = ['celeriac.conf', 'zz-celeriac.conf'] as const;
 
 /** The possible paths of Celeriac's drop-in for a unit. */
 export function ownDropIns(unit: string): readonly string[] {

@@ -1,3 +1,4 @@
+import { stopMarginSeconds } from '../../celery/app-rules.ts';
 import type { DeployWorkerDesired, MemoryWish } from '../../config/deploy-worker-desired.ts';
 import { printSize } from '../../config/quantities.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
@@ -9,9 +10,6 @@ import {
   printTimeSpan,
 } from '../../systemd/values.ts';
 import { hardenedFlags, sharesTmp } from './hardening.ts';
-
-/** Added to the longest task, because a warm shutdown takes longer than that. */
-export const stopMarginSeconds = 60;
 
 /** One key that deploy-worker sets. */
 export interface Setting {

@@ -1,3 +1,4 @@
+import { stopMarginSeconds } from '../../celery/app-rules.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
@@ -18,7 +19,7 @@ import { type Edit, editUnit } from './edit-unit.ts';
 import { describeHardening, printPaths, readWritePathsOf } from './hardening.ts';
 import { describeCall, listChanges } from './unit-changes.ts';
 import { describeFaults, describePool, describeSwap } from './unit-findings.ts';
-import { type Setting, spanOrNever, stopMarginSeconds } from './unit-settings.ts';
+import { type Setting, spanOrNever } from './unit-settings.ts';
 import { findStackLine, presentUnit, readLine, type UnitSource } from './unit-source.ts';
 
 /** The desired unit. */

@@ -2,6 +2,7 @@ import { scaleLinear, scaleUtc } from 'd3-scale';
 import { area, curveStepAfter, line } from 'd3-shape';
 import type { ReportMark, ReportRange } from '../../model/report.ts';
 import { formatInstant } from '../quantities.ts';
+import { afterDeploy } from '../timeline.ts';
 import { type Html, html, none } from './html.ts';
 
 /** A value at a time; `null`: not known, the line has a gap. */
@@ -163,15 +164,12 @@ function drawLevel({ name, kind, points, label }: Level, place: Place): Html {
   return html`<g class="level ${kind}"><path d="${path ?? ''}"/><text x="${right}" y="${y}" class="end">${name}</text></g>`;
 }
 
-/** The samples of a release begin somewhat after its deploy, in seconds. */
-const before = 600;
-
 /** The marks of a time, with the deploy that it begins with. */
 export const marksIn = (
   marks: readonly ReportMark[],
   from: number,
   to: number,
-): readonly ReportMark[] => marks.filter(({ at }) => at >= from - before && at <= to);
+): readonly ReportMark[] => marks.filter(({ at }) => at >= from - afterDeploy && at <= to);
 
 /** Glyphs above the drawing, one shape for each kind, and a thin line down. */
 function drawMarks(marks: readonly ReportMark[], place: Place, { from, to }: Chart): Html {

@@ -1,15 +1,13 @@
 import type { Report, ReportBucket, ReportMark, ReportTimeline } from '../../model/report.ts';
+import { MiB } from '../../model/units.ts';
 import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
-import { coarsen } from '../timeline.ts';
+import { coarsen, farLimit } from '../timeline.ts';
 import { drawChart, glyph, type Level, marksIn } from './chart.ts';
 import { type Html, html, none } from './html.ts';
 import { bytesValue, countValue, instantValue, scrolling, unknown } from './values.ts';
 
-const MiB = 1024 * 1024;
 /** Series that can be told apart in one chart. */
 const shownQueues = 6;
-/** A limit this many times above the memory would make a flat line of it. */
-const farLimit = 5;
 /** A day as half hours, eight days as four: the JSON has every value. */
 const tableRows = 48;
 

@@ -1,9 +1,7 @@
+import { supportModule } from '../support-module.ts';
 import type { Assignment, UnitFile } from '../unit-file.ts';
 import { named, seenOf, setting, type UnitRule } from '../unit-rule.ts';
 import { microseconds, parseTimeSpan } from '../values.ts';
-
-/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
-export const supportModule = 'celeriac_support';
 
 /** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
 const defaultStop = microseconds(90);

@@ -1,11 +1,8 @@
-import { visibilityTimeout as rule } from '../../celery/app-rules.ts';
+import { visibilityTimeout as rule, stopMarginSeconds } from '../../celery/app-rules.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck } from '../check.ts';
 import { latest } from '../evidence.ts';
-
-/** What deploy-worker adds to the longest task: a stop waits for both. */
-const stopMarginSeconds = 60;
 
 /** The visibility timeout of the app against its longest task. */
 export const visibilityTimeout: CheckModule = {

@@ -41,7 +41,7 @@ export interface SoakEvidence {
 /** A clock that is corrected by less within a minute was not set, in seconds. */
 const mostDrift = 30;
 /** A larger share of gaps leaves a release unproven. */
-export const mostGaps = 0.05;
+const mostGaps = 0.05;
 /** The newest faults and gaps that are kept. */
 const shown = 50;
 

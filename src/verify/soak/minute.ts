@@ -82,7 +82,7 @@ export const isSameRun = (a: Sample, b: Sample): boolean =>
  * Whether a run of Celeriac changed the host between the samples, or at one of them. What it stops,
  * starts or breaks is not this release's; what lasts is found in the next minute.
  */
-export function isChanged({ before, sample, transactions }: Change): boolean {
+function isChanged({ before, sample, transactions }: Change): boolean {
   if (sample.changing === true || before.changing === true) return true;
   return transactions.some((at) => at > before.at && at <= sample.at);
 }

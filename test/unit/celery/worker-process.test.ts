@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { runsBeat } from '../../../src/celery/beat.ts';
+import { findCeleryCall } from '../../../src/celery/celery-call.ts';
 import {
+  beatCommand,
   otherWorkersIn,
   workerCommand,
   workingDirectoryOf,
@@ -60,6 +63,18 @@ const others: readonly (readonly string[])[] = [
 
 const text = (argv: readonly string[]): string => argv.map((word) => `${word}\0`).join('');
 
+/** Whether Python finds the pattern in each of them. */
+function inPython(pattern: string, texts: readonly string[]): readonly boolean[] {
+  const program =
+    'import json, re, sys\n' +
+    'pattern, texts = json.load(sys.stdin)\n' +
+    'print(json.dumps([bool(re.search(pattern, text)) for text in texts]))';
+  const input = JSON.stringify([pattern, texts]);
+  const ran = spawnSync('python3', ['-I', '-c', program], { input, encoding: 'utf8' });
+  expect(ran.stderr).toBe('');
+  return JSON.parse(ran.stdout) as readonly boolean[];
+}
+
 describe('the command line of a worker', () => {
   const pattern = new RegExp(workerCommand);
 
@@ -72,19 +87,80 @@ describe('the command line of a worker', () => {
   });
 
   it('has the same meaning in Python', () => {
-    const program =
-      'import json, re, sys\n' +
-      'pattern, texts = json.load(sys.stdin)\n' +
-      'print(json.dumps([bool(re.search(pattern, text)) for text in texts]))';
     const all = [...workers, ...others].map(text);
-    const input = JSON.stringify([workerCommand, all]);
-    const ran = spawnSync('python3', ['-I', '-c', program], { input, encoding: 'utf8' });
-    expect(ran.stderr).toBe('');
-    expect(JSON.parse(ran.stdout)).toEqual(all.map((one) => pattern.test(one)));
+    expect(inPython(workerCommand, all)).toEqual(all.map((one) => pattern.test(one)));
   });
 
   it('is sent to the host, with the directory', () => {
     expect(otherWorkersIn('/srv/app')).toEqual({ directory: '/srv/app', command: workerCommand });
+  });
+});
+
+const beats: readonly string[] = [
+  'celery -A shop beat',
+  'celery beat',
+  '/usr/bin/python3 /usr/bin/celery -A shop beat -s /run/s',
+  'python3 -m celery beat -A shop',
+  'python3 -m celery.__main__ -A shop beat',
+  'celery --config worker beat',
+  'celery -l info -A worker beat',
+  '/usr/bin/celery -A shop worker -B',
+  'celery -A shop worker --beat',
+  'celery -A shop worker -EB',
+  'celery -A shop worker -EBc4',
+  'celery -A shop worker -c 4 -B -Q a,b',
+  'celery -B worker -A shop',
+  'celery -A shop worker -Q celery --schedule /run/s -B',
+];
+
+const notBeats: readonly string[] = [
+  'celery -A shop worker',
+  'celery -A shop worker -E',
+  'celery -A shop worker -Q beat',
+  'celery -A shop worker -Q -B',
+  'celery -A shop worker -QB',
+  'celery -A shop worker -cB',
+  'celery -A shop worker -lB',
+  'celery -A shop worker --schedule=-B',
+  'celery -A shop worker --without-Beat',
+  'celery -A shop worker -- -B',
+  'celery -l beat -A shop worker',
+  'celery -A beat status',
+  'celery -A shop inspect beat',
+  'celery -A shop status -B',
+  '/usr/bin/beat celery',
+  'sudo -u app celery -A shop beat',
+  'sh -c celery_beat',
+  '',
+];
+
+describe('a beat', () => {
+  const words = (line: string): readonly string[] => line.split(' ').filter((word) => word !== '');
+
+  it.each(beats)('is %s', (line) => {
+    expect(runsBeat(words(line))).toBe(true);
+  });
+
+  it.each(notBeats)('is not %s', (line) => {
+    expect(runsBeat(words(line))).toBe(false);
+  });
+
+  it('is known by the title that setproctitle writes', () => {
+    expect(runsBeat(['[celery beat] -A shop beat'])).toBe(true);
+  });
+
+  it('inside a worker is what the parser of its command line says', () => {
+    for (const line of [...beats, ...notBeats]) {
+      const search = findCeleryCall(words(line));
+      if (search.kind === 'found')
+        expect([line, runsBeat(words(line))]).toEqual([line, search.call.beat]);
+    }
+  });
+
+  it('has the same meaning in Python', () => {
+    const all = [...beats.map(() => true), ...notBeats.map(() => false)];
+    const texts = [...beats, ...notBeats].map((line) => text(words(line)));
+    expect(inPython(beatCommand, texts)).toEqual(all);
   });
 });
 

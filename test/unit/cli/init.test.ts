@@ -155,10 +155,7 @@ describe('what init writes', () => {
   test('what a host says cannot leave its comment', async () => {
     const given = hostCase('unit-with-venv');
     const beside = [{ unit: 'a.service\nssh-key: x', pid: 1, argv: ['x\nhost: evil'] }];
-    const at = initAt(
-      { ...given, companions: { named: [], startedWithThese: [], beside } },
-      server,
-    );
+    const at = initAt({ ...given, companions: { named: [], beside } }, server);
     await at.run([...trusting, '--yes']);
     expect(at.read(fleetPath)).not.toMatch(/^\s*(?:ssh-key|host: evil)/m);
   });

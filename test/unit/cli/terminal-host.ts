@@ -99,7 +99,18 @@ export class TerminalHost {
           undoing: [
             {
               id: transaction,
-              steps: [{ op: 'install-unit', title: 'unit', diff: '', cut: false, rows: [] }],
+              steps: [
+                {
+                  op: 'install-unit',
+                  unit: null,
+                  path: null,
+                  title: 'unit',
+                  diff: '',
+                  cut: false,
+                  rows: [],
+                  rowCount: 0,
+                },
+              ],
             },
           ],
           companions: { units: [], beside: [] },

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { workerCommand } from '../../../src/celery/worker-process.ts';
+import { beatCommand, workerCommand } from '../../../src/celery/worker-process.ts';
 import { policySchema, policyShape } from '../../../src/config/policy.ts';
 
 const root = join(import.meta.dirname, '../../..');
@@ -53,7 +53,10 @@ it('every rule that a refusal may name is explained', () => {
   expect([...new Set(named)].filter((rule) => !explained.includes(rule)).sort()).toEqual([]);
 });
 
-it('the host takes this pattern of workers, and no other', () => {
-  const digest = createHash('sha256').update(workerCommand).digest('hex');
-  expect(read('host/celeriac_host/policy/fields.py')).toContain(`WORKERS_SHA256 = "${digest}"`);
+it.each([
+  ['WORKERS_SHA256', workerCommand],
+  ['BEATS_SHA256', beatCommand],
+])('the host takes the pattern of %s, and no other', (name, pattern) => {
+  const digest = createHash('sha256').update(pattern).digest('hex');
+  expect(read('host/celeriac_host/policy/fields.py')).toContain(`\n${name} = "${digest}"\n`);
 });

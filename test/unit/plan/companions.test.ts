@@ -45,7 +45,7 @@ function plan(
       truncated: false,
       startedWithThese: null,
     },
-    companions: { named: [fact], startedWithThese: [startedWithThese], beside },
+    companions: { named: [{ unit: fact, startedWithThese }], beside },
   };
   const desired = workerDesired({
     unit: 'celery-worker.service',
@@ -61,8 +61,8 @@ describe('a roll-back', () => {
     pid: 7,
     argv: [],
   }));
-  const checkout = { op: 'checkout-code', title: 'check out' };
-  const guard = { op: 'guard-companion', title: 'record how shop-beat.service runs now' };
+  const checkout = { op: 'checkout-code', unit: 'celery-worker.service' };
+  const guard = { op: 'guard-companion', unit: 'shop-beat.service' };
 
   it('names the units that keep the code that it takes back', () => {
     expect(nameLeftBehind(beside, [checkout, guard])).toEqual([
@@ -76,7 +76,9 @@ describe('a roll-back', () => {
   });
 
   it('names none if the code stays', () => {
-    expect(nameLeftBehind(beside, [guard, { op: 'install-unit', title: 'install' }])).toEqual([]);
+    expect(
+      nameLeftBehind(beside, [guard, { op: 'install-unit', unit: 'celery-worker.service' }]),
+    ).toEqual([]);
   });
 });
 
@@ -148,7 +150,8 @@ describe('a unit of also-restart', () => {
 
   it.each<[string, Partial<Companion>, Partial<UnitFact>, RegExp]>([
     ['does not exist', {}, { loadState: 'not-found' }, /no such unit on the host/],
-    ['is masked', {}, { loadState: 'masked' }, /masked on the host/],
+    ['is masked', {}, { loadState: 'masked' }, /the unit is masked \(a link/],
+    ['is broken', {}, { loadState: 'bad-setting' }, /contains an invalid setting/],
     ['runs a Celery worker', {}, { processes: host.unit.processes }, /it runs a Celery worker/],
     [
       'cannot be reloaded',
@@ -188,7 +191,7 @@ it('beat in two units is warned of; in one it is not', () => {
       processes: host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv: beat })),
     }),
     web(),
-  ];
+  ].map((unit) => ({ unit, startedWithThese: null }));
   const worker = { unit: 'celery-worker.service', hasBeat: false };
   expect(warnOfBeats({ named, beside: [] }, worker)).toEqual([]);
   expect(warnOfBeats({ named, beside: [] }, { ...worker, hasBeat: true })).toEqual([

@@ -395,7 +395,7 @@ describe('the policy', () => {
     ['runs as root', [unit('a.service', '')]],
     ['runs as root', [unit('a.service', '0')]],
     ['runs as a dynamic user', [unit('a.service', 'x', 'loaded', { DynamicUser: 'yes' })]],
-    ['is not-found on the host', [unit('a.service', 'shop', 'not-found')]],
+    ['no such unit on the host', [unit('a.service', 'shop', 'not-found')]],
     ['is a template', [unit('a@.service')]],
     ['a.service runs as shop, b.service as bob', [unit('a.service'), unit('b.service', 'bob')]],
   ])('is refused: %s', (problem, units) => {

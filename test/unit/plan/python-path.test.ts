@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { supportFolder } from '../../../src/celery/support-folder.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import {
@@ -9,6 +8,7 @@ import {
   rewriteWorkerUnit,
   type WorkerUnit,
 } from '../../../src/plan/unit/worker-unit.ts';
+import { supportFolder } from '../../../src/systemd/support-module.ts';
 import { stackUnit } from '../../../src/systemd/unit-stack.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 

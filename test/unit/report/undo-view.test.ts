@@ -8,7 +8,7 @@ const path = '/etc/systemd/system/w.service';
 
 it('shows each step of an undo with the diff of the way back', () => {
   const diff = unifiedDiff(path, '[Service]\nMemoryMax=800M\n', '[Service]\nMemoryMax=900M\n');
-  const step = { op: 'x', diff: '', cut: false, rows: [] };
+  const step = { op: 'x', unit: null, path: null, diff: '', cut: false, rows: [], rowCount: 0 };
   const text = renderUndoText([
     { id: 'b', steps: [{ ...step, title: 'start w.service' }] },
     {
@@ -16,7 +16,12 @@ it('shows each step of an undo with the diff of the way back', () => {
       steps: [
         { ...step, title: 'install w.service', diff },
         { ...step, title: 'write a long file', cut: true },
-        { ...step, title: 'repair 1 row', rows: ["jobs a1: status back to 'processing'"] },
+        {
+          ...step,
+          title: 'repair 1 row',
+          rows: ["jobs a1: status back to 'processing'"],
+          rowCount: 1,
+        },
       ],
     },
   ]);
@@ -38,10 +43,40 @@ it('shows each step of an undo with the diff of the way back', () => {
 });
 
 it('names a single transaction once', () => {
-  const step = { op: 'x', diff: '', cut: false, rows: [], title: 'start w.service' };
+  const step = {
+    op: 'x',
+    unit: null,
+    path: null,
+    diff: '',
+    cut: false,
+    rows: [],
+    rowCount: 0,
+    title: 'start w.service',
+  };
   expect(renderUndoText([{ id: 'b', steps: [step] }])).toBe(
     '1 step to undo of transaction b, in this order; a file that changed since stops it before the first:\n  1. undo: start w.service',
   );
+});
+
+it('counts the rows that the host does not list', () => {
+  const step = {
+    op: 'repair-jobs',
+    unit: null,
+    path: null,
+    diff: '',
+    cut: false,
+    title: 'repair jobs',
+  };
+  const shownFor = (rows: readonly string[], rowCount: number) =>
+    renderUndoText([{ id: 'b', steps: [{ ...step, rows, rowCount }] }])
+      .split('\n')
+      .slice(2);
+  const listed = ['       jobs 1: status', '       jobs 2: status'];
+  const rows = ['jobs 1: status', 'jobs 2: status'];
+  expect(shownFor(rows, 2)).toEqual(listed);
+  expect(shownFor(rows, 3)).toEqual([...listed, '       … and 1 more row']);
+  expect(shownFor(rows, 10_000)).toEqual([...listed, '       … and 9998 more rows']);
+  expect(shownFor([], 10_000)).toEqual(['       (10000 rows, not listed)']);
 });
 
 it.each([

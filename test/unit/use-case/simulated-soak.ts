@@ -70,7 +70,7 @@ export class SimulatedHost {
   get agent(): Agent {
     const close = async () => {};
     return {
-      hello: { access: this.access },
+      hello: { hardened: true, access: this.access },
       look: async (query: FactQuery) => this.#look(query),
       prove: async (proof: Proof) => this.#prove(proof),
       undo: async (...[transactions, meta, , newest]: Parameters<Agent['undo']>) => {

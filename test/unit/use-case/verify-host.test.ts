@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { workerCommand } from '../../../src/celery/worker-process.ts';
+import { beatCommand, workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type {
   BrokerFact,
@@ -116,7 +116,7 @@ test('the query asks for all facts at once, with the probes', () => {
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
     releases: { unit: 'x.service' },
-    beats: {},
+    beats: { command: beatCommand },
     http: { probes },
   });
 });

@@ -254,10 +254,13 @@ describe('releases', () => {
 describe('changes and repairs', () => {
   const step = (op: string, changes: Partial<UndoingFact['steps'][number]> = {}) => ({
     op,
+    unit: null,
+    path: null,
     title: `${op} title`,
     diff: '',
     cut: false,
     rows: [],
+    rowCount: 0,
     ...changes,
   });
   const present = released(2);
@@ -267,9 +270,12 @@ describe('changes and repairs', () => {
   test('the diff of the unit is that of the present release, in its order', () => {
     const file = '/etc/systemd/system/celery-worker.service';
     const steps = [
-      step('write-file', { diff: '--- /etc/sysctl.d/90-x.conf\n+x' }),
-      step('install-unit', { diff: `--- ${file}.d/celeriac.conf\n+second` }),
-      step('install-unit', { diff: `--- ${file}\n+first` }),
+      step('write-file', { path: '/etc/sysctl.d/90-x.conf', diff: '', cut: true }),
+      step('install-unit', {
+        path: `${file}.d/celeriac.conf`,
+        diff: `--- ${file}.d/celeriac.conf\n+second`,
+      }),
+      step('install-unit', { path: file, diff: `--- ${file}\n+first` }),
     ];
     const { unitDiff } = buildReport(parts({ evidence: found, steps: [{ id, steps }] }));
     expect(unitDiff).toEqual({
@@ -298,13 +304,15 @@ describe('changes and repairs', () => {
   });
 
   test('repairs count their rows, also those that the host does not list', () => {
-    const rows = ['jobs 1: status', 'jobs 2: status', 'and 12 more rows'];
-    const steps = [{ id: 'c1', steps: [step('repair-jobs', { rows, title: 'repair jobs' })] }];
+    const repair = { rows: ['jobs 1: status', 'jobs 2: status'], rowCount: 13 };
+    const unlisted = step('repair-jobs', { rowCount: 1, title: 'repair links' });
+    const jobs = step('repair-jobs', { ...repair, title: 'repair jobs' });
+    const steps = [{ id: 'c1', steps: [unlisted, jobs] }];
     const { repairs, marks } = buildReport(
       parts({ transactions: [cleanup('c1'), cleanup('c2', { state: 'undone' })], steps }),
     );
     expect(repairs).toEqual([
-      { transaction: 'c1', at: now - 500, run, rows: 14, what: ['repair jobs'] },
+      { transaction: 'c1', at: now - 500, run, rows: 14, what: ['repair jobs', 'repair links'] },
     ]);
     expect(marks).toEqual([{ at: now - 500, kind: 'repair', text: '14 rows repaired' }]);
   });

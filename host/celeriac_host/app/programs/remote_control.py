@@ -24,6 +24,7 @@ MOST_ERRORS = 3
 LONGEST_ERROR = 300
 # A command of the support module.
 CONSUMERS = "celeriac_consumers"
+# `system.support`, which a program in the app's own Python cannot import.
 SUPPORT = "celeriac_support"
 # More than any worker holds.
 MOST_TASKS = 1_000_000

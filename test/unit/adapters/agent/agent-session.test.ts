@@ -126,23 +126,6 @@ describe('a session', () => {
     expect(await agent.look({ http: { probes } })).toEqual({ http: [] });
   });
 
-  test('records nothing over a key that may only read', async () => {
-    for (const access of ['read', 'change'] as const) {
-      const asks: string[] = [];
-      const script: FakeAgent = {
-        onProgram: (_given, agent) => {
-          agent.say({ ...HELLO, access });
-        },
-        onAsk: ({ id, ask }, agent) => {
-          asks.push(ask);
-          agent.say({ id, answer: { acknowledged: 1 } });
-        },
-      };
-      await withAgent(script, (agent) => agent.acknowledge(['t']));
-      expect(asks).toEqual(access === 'read' ? [] : ['acknowledge']);
-    }
-  });
-
   test('runs sudo for users other than root, and only for them', async () => {
     const script = fakeAgent({});
     for (const [user, start] of [

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import {
-  explainStart,
   loaderPath,
   packProgram,
   programOf,
-  type StartEvidence,
   startCommand,
 } from '../../../../src/adapters/agent/agent-start.ts';
+import { explainStart, type StartEvidence } from '../../../../src/adapters/agent/explain-start.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
 
 const BASE: StartEvidence = {

@@ -59,6 +59,21 @@ describe('the installed agent', () => {
   });
 
   test.each([
+    ['change', true],
+    ['read', false],
+    ['none', false],
+  ])('with access `%s` records what a run has reported: %s', async (access, records) => {
+    const { server, sent } = await serve({ ...HARDENED, access });
+    await using _ = server;
+    const options = { target: server.target({ user: 'celeriac' }), program: PROGRAM };
+    const agent = await openAgent({ ...options, kind: 'installed' }, quiet);
+    // This server answers each request with an empty object.
+    await agent.acknowledge(['t']).catch(() => {});
+    await agent.close();
+    expect(sent().includes('"acknowledge"')).toBe(records);
+  });
+
+  test.each([
     [0, hardenAgain],
     [PROTOCOL + 1, 'use a newer Celeriac in the workflow;'],
   ])('of protocol %i is refused; the error says who can update what', async (protocol, next) => {

@@ -128,6 +128,7 @@ describe('the start of the agent', () => {
 
   test('asks again if the first look is another one', async () => {
     const asks: FakeAsk[] = [];
+    const beats = { command: 'beat' };
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
         asks.push(ask);
@@ -137,8 +138,8 @@ describe('the start of the agent', () => {
     await using server = await TestServer.start({ onExec: fakeAgent(script) });
     const options = { target: server.target(), program: PROGRAM, first: QUERY };
     await using agent = await openAgent(options, quiet);
-    await agent.look({ beats: {} });
-    expect(asks.map(({ query }) => query)).toEqual([QUERY, { beats: {} }]);
+    await agent.look({ beats });
+    expect(asks.map(({ query }) => query)).toEqual([QUERY, { beats }]);
   });
 
   test('a first question that fails is the error of the first look', async () => {

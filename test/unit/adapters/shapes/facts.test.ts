@@ -20,7 +20,7 @@ const optional =
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   broker: /^lengths\./,
-  companions: /^named\.\d+\.(?:properties|programs|memory\.events)\.[^.]+$/,
+  companions: /^named\.\d+\.unit\.(?:properties|programs|memory\.events)\.[^.]+$/,
   consuming: /^waiting\./,
   files: /^[^.]+$/,
   hardening: /^(?:accounts|owned|folders|sshd)\.[^.]+$|^sshd\.[^.]+\.[^.]+$/,

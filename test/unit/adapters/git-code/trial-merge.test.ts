@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { openGitCode } from '../../../src/adapters/git-code.ts';
-import type { ReleaseDesired } from '../../../src/config/release-desired.ts';
-import type { CheckoutTree } from '../../../src/model/release.ts';
-import { seconds } from '../../../src/model/units.ts';
-import { offerCode } from '../../../src/use-case/offer-code.ts';
+import { openGitCode } from '../../../../src/adapters/git-code.ts';
+import type { ReleaseDesired } from '../../../../src/config/release-desired.ts';
+import type { CheckoutTree } from '../../../../src/model/release.ts';
+import { seconds } from '../../../../src/model/units.ts';
+import { offerCode } from '../../../../src/use-case/offer-code.ts';
 import { Repositories } from './repositories.ts';
 
 let all: Repositories;

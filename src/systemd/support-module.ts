@@ -1,3 +1,6 @@
+/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
+export const supportModule = 'celeriac_support';
+
 /**
  * Where the support module is on a host: a folder for each version, named by the module's digest.
  * Units of older versions name the parent folder, which had one module for all.

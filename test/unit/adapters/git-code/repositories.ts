@@ -10,10 +10,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Parcel } from '../../../src/ports/code.ts';
-import { ForkServer } from '../../lib/fork-server.ts';
+import type { Parcel } from '../../../../src/ports/code.ts';
+import { ForkServer } from '../../../lib/fork-server.ts';
 
-const driver = join(import.meta.dirname, '../jobs/drive_host.py');
+const driver = join(import.meta.dirname, '../../jobs/drive_host.py');
 
 interface Said {
   readonly value?: unknown;

@@ -17,9 +17,9 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openGitCode } from '../../../src/adapters/git-code.ts';
-import { bytes, sha256Text } from '../../../src/model/units.ts';
-import type { Parcel } from '../../../src/ports/code.ts';
+import { openGitCode } from '../../../../src/adapters/git-code.ts';
+import { bytes, sha256Text } from '../../../../src/model/units.ts';
+import type { Parcel } from '../../../../src/ports/code.ts';
 import { Repositories } from './repositories.ts';
 
 /** The app's user is that of the tests. */

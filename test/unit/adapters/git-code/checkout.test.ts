@@ -10,10 +10,10 @@ import {
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openGitCode } from '../../../src/adapters/git-code.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
-import type { CheckoutTree, ReleaseFact } from '../../../src/model/release.ts';
-import type { Parcel } from '../../../src/ports/code.ts';
+import { openGitCode } from '../../../../src/adapters/git-code.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
+import type { CheckoutTree, ReleaseFact } from '../../../../src/model/release.ts';
+import type { Parcel } from '../../../../src/ports/code.ts';
 import { Repositories } from './repositories.ts';
 
 /** The app's user is that of the tests. */
