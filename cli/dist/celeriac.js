@@ -36270,7 +36270,7 @@ function outcomeToHostError(outcome, operations) {
         evidence: failure?.evidence ?? [],
         undone: linesOf('undone'),
         left: linesOf('not-undone'),
-        next: withTodos(outcome, nextAfter(outcome, operation?.op)),
+        next: adviseOn(outcome, nextAfter(outcome, operation?.op)),
     });
 }
 /** Describes how the host ended an interrupted transaction, for the run that found it. */
@@ -36291,46 +36291,61 @@ function commandOf(failure) {
         ...(failure?.exitCode === undefined ? {} : { exitCode: failure.exitCode }),
     };
 }
-/** First what is left on the host: the sentence that nothing is would be untrue. */
-function withTodos(outcome, next) {
+/** First what is left on the host: then it is not said that nothing is. */
+function adviseOn(outcome, { advice, host }) {
     const todos = todosOf(outcome);
-    if (todos.length === 0)
-        return next;
-    const [way = next] = next.split(/; (?:nothing needs to be done on the host|the host is as it was before)\.$/);
-    return `${todos.join('; ')}. Then ${way.replace(/\.$/, '')}.`;
+    if (todos.length > 0)
+        return `${todos.join('; ')}. Then ${advice}.`;
+    return host === undefined ? `${advice}.` : `${advice}; ${host}.`;
 }
 /** Operations whose backups are files: a checkout, for instance, has none. */
-const backedUp = ['write-file', 'install-unit', 'remove-file'];
+const backedUp = new Set([
+    'write-file',
+    'install-unit',
+    'remove-file',
+]);
 /** What to do by hand after an undo that failed. */
-function nextAfterUndo({ transaction, steps }) {
+const nextAfterUndo = (outcome) => `${wayAfterUndo(outcome)}.`;
+function wayAfterUndo({ transaction, steps }) {
     const left = steps.filter(({ status }) => status === 'not-undone');
-    const files = left.some(({ op }) => backedUp.includes(op))
+    const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}.`;
+    return `fix the steps listed under "not undone" by hand${files}`;
 }
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
-        return nextAfterUndo(outcome);
+        return { advice: wayAfterUndo(outcome) };
+    const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
-            return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";
+            return {
+                advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
+                host,
+            };
         case 'verify-unit':
-            return 'fix the settings that systemd rejects, then run again; nothing needs to be done on the host.';
+            return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
         case 'prove-unit':
-            return 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.';
+            return { advice: 'fix the cause shown in the evidence, then run again', host };
         case 'stop-unit':
-            return 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again.';
+            return {
+                advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
+            };
         case 'make-swap':
-            return 'free some disk space or choose a smaller swap file, then run again.';
+            return { advice: 'free some disk space or choose a smaller swap file, then run again' };
         case 'write-file':
         case 'remove-file':
         case 'install-unit':
-            return 'if someone changed the file in the meantime, run again: the new plan starts from the current file.';
+            return {
+                advice: 'if someone changed the file in the meantime, run again: the new plan starts from the current file',
+            };
         default:
-            return 'fix the cause shown in the evidence, then run again; the host is as it was before.';
+            return {
+                advice: 'fix the cause shown in the evidence, then run again',
+                host: 'the host is as it was before',
+            };
     }
 }
 function renderConfigError(error, context) {
@@ -38914,9 +38929,9 @@ const $ZodSymbol = /*@__PURE__*/ (/* unused pure expression or super */ null && 
         return payload;
     };
 })));
-const $ZodUndefined = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("$ZodUndefined", (inst, def) => {
+const $ZodUndefined = /*@__PURE__*/ $constructor("$ZodUndefined", (inst, def) => {
     $ZodType.init(inst, def);
-    inst._zod.pattern = regexes.undefined;
+    inst._zod.pattern = _undefined;
     inst._zod.values = new Set([undefined]);
     inst._zod.parse = (payload, _ctx) => {
         const input = payload.value;
@@ -38930,7 +38945,7 @@ const $ZodUndefined = /*@__PURE__*/ (/* unused pure expression or super */ null 
         });
         return payload;
     };
-})));
+});
 const $ZodNull = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("$ZodNull", (inst, def) => {
     $ZodType.init(inst, def);
     inst._zod.pattern = regexes.null;
@@ -41321,7 +41336,7 @@ function _symbol(Class, params) {
 function api_undefined(Class, params) {
     return new Class({
         type: "undefined",
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 // @__NO_SIDE_EFFECTS__
@@ -42798,13 +42813,13 @@ const ZodMiniSymbol = /*@__PURE__*/ (/* unused pure expression or super */ null 
 function symbol(params) {
     return core._symbol(ZodMiniSymbol, params);
 }
-const ZodMiniUndefined = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniUndefined", (inst, def) => {
-    core.$ZodUndefined.init(inst, def);
+const ZodMiniUndefined = /*@__PURE__*/ $constructor("ZodMiniUndefined", (inst, def) => {
+    $ZodUndefined.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_undefined(params) {
-    return core._undefined(ZodMiniUndefined, params);
+    return api_undefined(ZodMiniUndefined, params);
 }
 
 const ZodMiniNull = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniNull", (inst, def) => {
@@ -44471,6 +44486,8 @@ const actions = {
     cleanup: { ...cleanupInputs, ...webhookInputs },
     verify: { ...verifyInputs, ...webhookInputs },
 };
+/** The values of the inputs that every action has. TypeScript does not follow that through `Name`. */
+const hostValuesOf = (inputs) => inputs;
 
 ;// CONCATENATED MODULE: ./src/config/cleanup-desired.js
 
@@ -46910,16 +46927,21 @@ function pickSeen(row, columns) {
     return seen;
 }
 
+;// CONCATENATED MODULE: ./src/jobs/tables/zone-offsets.js
+/** What times differ by that are read in another zone than they were written in, in seconds. */
+/** Zones whose clocks are behind that of UTC are so by an hour at least. */
+const leastBehind = 3600;
+/** No two clocks are further apart. */
+const greatestOffset = 26 * 3600;
+
 ;// CONCATENATED MODULE: ./src/jobs/judge/second-look.js
+
 
 
 
 
 /** Zones differ by multiples of this. */
 const step = 15 * 60;
-/** Zones whose clocks are behind that of UTC are so by an hour at least. */
-const leastOffset = 3600;
-const greatestOffset = 26 * 3600;
 /**
  * Warns of times that are read in a zone in which they are too old. A time that a job wrote between the
  * two looks and that reads as hours ago, by a difference of zones, was written in another zone. Jobs that
@@ -46954,7 +46976,7 @@ function findOld({ id, moved = {}, seenAt }, timeZone, between) {
     const { column, value, ago } = latest;
     // It was written at most so long before it was seen; clocks of a second may round either way.
     const lag = Math.floor((ago + 1) / step) * step;
-    const isOffset = lag >= leastOffset && lag <= greatestOffset && ago - lag <= between + 1;
+    const isOffset = lag >= leastBehind && lag <= greatestOffset && ago - lag <= between + 1;
     return isOffset ? { id, column, value, lag } : null;
 }
 
@@ -48912,6 +48934,20 @@ const celery = `(?:(?:${python})?${path}celery${end}` +
 const workerCommand = `^(?:\\[celeryd: [^\\x00]+\\]` +
     `|(?:${python})?${path}celeryd${end}` +
     `|${celery}${skip(valuedOptions)}worker${end})`;
+/** The options in single letters that take a value: what follows them in their word is that value. */
+const valuedLetters = valuedOptions
+    .flatMap((option) => /^-([^-])$/.exec(option)?.[1] ?? [])
+    .join('');
+const beatFlag = `(?:--beat|-(?!-)[^${valuedLetters}\\x00]*B[^\\x00]*)${end}`;
+/** All arguments but the options' values, up to `--`. */
+const worker_process_words = `(?:(?:${valuedOptions.join('|')})${end}${word}|(?!(?:${valuedOptions.join('|')}|--)${end})${word})*?`;
+/**
+ * Matches the arguments of a Celery beat, each with a NUL after it: `beat` as the sub-command, a worker
+ * with `-B`, or the title that setproctitle writes.
+ */
+const beatCommand = `^(?:\\[celery beat\\]` +
+    `|${celery}(?:${skip(valuedOptions)}beat${end}` +
+    `|(?=${skip(valuedOptions)}worker${end})${worker_process_words}${beatFlag}))`;
 /** The directory of a worker's processes. A relative `--workdir` is relative to the unit's. */
 function workingDirectoryOf(unit, workdir) {
     const spelled = (unit.properties.WorkingDirectory ?? '').replace(/^!/, '');
@@ -49385,10 +49421,9 @@ const isNumber = (text) => /^\d+$/.test(text) && Number.isSafeInteger(Number(tex
 
 
 
+
 /** Zones are at least this far apart. */
-const time_zones_leastOffset = 15 * 60;
-/** No two clocks are further apart. */
-const time_zones_greatestOffset = 26 * 3600;
+const leastOffset = 15 * 60;
 /**
  * Warns of times that cannot be right in the time zone in which they are read: rows that changed in the
  * future, or before they were created. Read in the wrong zone, rows look older or younger than they are.
@@ -49407,7 +49442,7 @@ function warnOfTimeZones(forest, now) {
 function findOffsets(rows, offsetOf) {
     const found = rows.flatMap((row) => {
         const offset = offsetOf(row);
-        return offset !== null && offset >= time_zones_leastOffset && offset <= time_zones_greatestOffset
+        return offset !== null && offset >= leastOffset && offset <= greatestOffset
             ? [{ row, offset }]
             : [];
     });
@@ -49736,6 +49771,7 @@ const isOpen = (row, statuses) => row.status === 'pending' || row.status === 'pr
 
 
 
+
 /*
  * Rows that are older than what is known of them. If the last write to a database was to a job, the
  * newest time of a job is as old as that write; and a row whose task has just begun was written then.
@@ -49743,8 +49779,6 @@ const isOpen = (row, statuses) => row.status === 'pending' || row.status === 'pr
  */
 /** Zones behind that of UTC differ from it by multiples of this. */
 const stepSeconds = 30 * 60;
-const zone_lag_leastOffset = 3600;
-const zone_lag_greatestOffset = 26 * 3600;
 /** An app takes the time first, and commits a moment later; so a task begins after it was sent. */
 const commitSeconds = 30;
 /** A task says that it has begun within a minute. */
@@ -49764,7 +49798,7 @@ function findLag(forest, writtenAt) {
     const lag = Math.floor((ago + clockSeconds) / stepSeconds) * stepSeconds;
     return isOffset(lag) && ago - lag <= commitSeconds ? { ...newest, lag } : null;
 }
-const isOffset = (lag) => lag >= zone_lag_leastOffset && lag <= zone_lag_greatestOffset;
+const isOffset = (lag) => lag >= leastBehind && lag <= greatestOffset;
 /** The newest sign of life until then; `null`: it has a zone of its own, or there is none. */
 function newestOf(rows, timeZone, until) {
     let newest = null;
@@ -50259,6 +50293,37 @@ function refuseTwins(facts, specs) {
     });
 }
 
+;// CONCATENATED MODULE: ./src/systemd/unit-state.js
+
+/**
+ * @param where the input that names it, e.g. `input unit`
+ * @param expected what it should name
+ * @throws ConfigError when systemd has not loaded the unit
+ */
+function requireLoaded(unit, where, expected) {
+    const problem = whyNotLoaded(unit);
+    if (problem !== null)
+        throw new ConfigError(where, `${unit.name}: ${problem}`, expected);
+}
+function whyNotLoaded({ loadState }) {
+    switch (loadState) {
+        case 'loaded':
+            return null;
+        case 'not-found':
+            return 'no such unit on the host';
+        case 'masked':
+            return 'the unit is masked (a link to /dev/null)';
+        case 'bad-setting':
+            return 'systemd cannot load the unit: it contains an invalid setting';
+        case 'error':
+            return 'systemd cannot read the unit';
+        default:
+            return `the unit is not loaded: systemd calls its state ${loadState}`;
+    }
+}
+/** Nothing to stop: the unit does not run and will not restart by itself. */
+const isAtRest = ({ activeState, processes }) => ['inactive', 'failed'].includes(activeState) && processes.length === 0;
+
 ;// CONCATENATED MODULE: ./src/jobs/tables/unknown-words.js
 
 
@@ -50405,14 +50470,13 @@ async function refuseDamage(database, store) {
 
 
 
+
 /** The rows that are stuck by all available evidence, and findings about the others. */
 async function findDead(tools, copies, { unit, app, stop }, desired) {
     if (desired.evidence === 'age' || unit === null || app === null) {
         return { found: findStuck(copies, false, desired), evidence: null };
     }
-    const seemsStopped = stop === null &&
-        ['inactive', 'failed'].includes(unit.activeState) &&
-        unit.processes.length === 0;
+    const seemsStopped = stop === null && isAtRest(unit);
     const suspects = findStuck(copies, seemsStopped, desired, stop);
     if (suspects.every(({ stuck }) => stuck.length === 0))
         return { found: suspects, evidence: null };
@@ -51660,6 +51724,7 @@ function tellTriggered({ rows, triggers }) {
 
 
 
+
 /**
  * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
  * changes. Nothing is changed on the host: applying `plan.operations` does that.
@@ -51701,17 +51766,10 @@ async function lookAtHost(tools, desired) {
     const found = await agent.look({ stores, unit: { name: desired.unit } });
     // Otherwise a typo in its name would look like an app without a database.
     if (databases === null)
-        requireUnit(found.unit);
+        requireLoaded(found.unit, 'input unit', unitHint);
     return asksApp ? lookAtPrograms(agent, found) : { ...found, unit: null };
 }
 const unitHint = 'the unit of a Celery worker';
-/** @throws ConfigError when there is no such unit */
-function requireUnit({ name, loadState }, hint = unitHint) {
-    if (loadState === 'loaded')
-        return;
-    const problem = loadState === 'not-found' ? 'no such unit' : loadState;
-    throw new ConfigError('input unit', `${name}: ${problem} on the host`, hint);
-}
 /** Whether the app is needed to ask about tasks or to send them. */
 function needsApp({ evidence, action, stores }) {
     const tables = stores.flatMap((store) => Object.values(store.tables));
@@ -51721,7 +51779,7 @@ function needsApp({ evidence, action, stores }) {
 /** @throws ConfigError when the unit does not show how to reach its app */
 function requireApp(unit) {
     const hint = `${unitHint}; with \`evidence: age\` the worker is not needed`;
-    requireUnit(unit, hint);
+    requireLoaded(unit, 'input unit', hint);
     const app = appProcessOf(unit);
     if (app.kind === 'known') {
         return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };
@@ -51988,16 +52046,24 @@ function renderUndoText(undoing) {
     const lines = [
         `${quantities_formatCount(steps.length, 'step')} to undo${whole ? ` of transaction ${only.id}` : ''}, in this order; a file that changed since stops it before the first:`,
     ];
-    steps.forEach(({ id, title, diff, cut, rows }, index) => {
+    steps.forEach(({ id, title, diff, cut, rows, rowCount }, index) => {
         const of = whole ? '' : ` (transaction ${id})`;
         lines.push(`  ${index + 1}. undo: ${toOneLine(title)}${of}`);
-        const detail = cut ? ['(its diff is too long to be shown)'] : [reverseDiff(diff), ...rows];
+        const more = rowCount - rows.length;
+        const detail = [
+            cut ? '(its diff is too long to be shown)' : reverseDiff(diff),
+            ...rows,
+            ...(more > 0 ? [moreOf(rows.length, more)] : []),
+        ];
         const shown = detail.filter((text) => text !== '').join('\n');
         if (shown !== '')
             lines.push(escape_indent(stripControls(shown), '       '));
     });
     return sanitizeLogLine(lines.join('\n'));
 }
+const moreOf = (listed, more) => listed === 0
+    ? `(${quantities_formatCount(more, 'row')}, not listed)`
+    : `… and ${quantities_formatCount(more, 'more row')}`;
 
 ;// CONCATENATED MODULE: ./src/use-case/undo.js
 
@@ -52207,7 +52273,7 @@ class LocalChannel {
 
 /** The agent's program, which is read only when it is sent. */
 const hostProgram = {
-    build: '94b227808f279156f1ae4ded73927a8710e14511971fa6d5e2a4ff92e8a3d8ac',
+    build: '8861a77827669a8dac862d0ec0f43a921f831c214d304f9b3429cbefe7881b6b',
     json: () => (0,external_node_fs_namespaceObject.readFileSync)(__nccwpck_require__.ab + "host-program.json", 'utf8'),
 };
 /** The module that a Celery worker loads. */
@@ -54448,6 +54514,8 @@ const visibilityTimeout = {
         right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
     },
 };
+/** What a stop of the unit waits for besides its longest task: a warm shutdown takes longer than that. */
+const stopMarginSeconds = 60;
 const appRules = [visibilityTimeout];
 
 ;// CONCATENATED MODULE: ./src/systemd/secrets.js
@@ -54566,6 +54634,26 @@ const perChildRules = [
     },
 ];
 const inMiB = (amount) => amount < MiB ? `${Math.round(amount / 1024)} KiB` : `${Math.round(amount / MiB)} MiB`;
+
+;// CONCATENATED MODULE: ./src/systemd/support-module.js
+/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
+const support_module_supportModule = 'celeriac_support';
+/**
+ * Where the support module is on a host: a folder for each version, named by the module's digest.
+ * Units of older versions name the parent folder, which had one module for all.
+ */
+const supportRoot = '/usr/local/lib/celeriac';
+/** Digits of the module's SHA-256 that name its folder. */
+const digits = 12;
+/** @param digest SHA-256 of the module, in hexadecimal digits */
+function supportFolder(digest) {
+    return `${supportRoot}/${digest.slice(0, digits)}`;
+}
+/** A folder of any version, as it is written in a module search path. */
+const anySupportFolder = `${supportRoot}(?:/[0-9a-f]{${digits}})?/*`;
+const whole = new RegExp(`^${anySupportFolder}$`);
+/** Whether this folder is that of the support module of any version. */
+const isSupportFolder = (folder) => whole.test(folder);
 
 ;// CONCATENATED MODULE: ./src/systemd/rules/exec-lines.js
 
@@ -54837,8 +54925,7 @@ function microseconds(seconds) {
 ;// CONCATENATED MODULE: ./src/systemd/rules/life-cycle.js
 
 
-/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
-const life_cycle_supportModule = 'celeriac_support';
+
 /** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
 const defaultStop = microseconds(90);
 const defaultInterval = microseconds(10);
@@ -54860,7 +54947,7 @@ const lifeCycleRules = [
                 'Type=notify',
                 'NotifyAccess=main',
                 'Environment=PYTHONPATH=/usr/local/lib/celeriac/0123456789ab',
-                `ExecStart=/usr/bin/celery -A app worker -I ${life_cycle_supportModule}`,
+                `ExecStart=/usr/bin/celery -A app worker -I ${support_module_supportModule}`,
                 'WatchdogSec=300',
             ],
         },
@@ -54869,7 +54956,7 @@ const lifeCycleRules = [
             const span = spanOf(watchdog, 0);
             if (watchdog === null || span === 0 || span === Number.POSITIVE_INFINITY)
                 return [];
-            const fed = file.values('Service', 'ExecStart').some((line) => line.includes(life_cycle_supportModule));
+            const fed = file.values('Service', 'ExecStart').some((line) => line.includes(support_module_supportModule));
             return fed && isNotify(file) ? [] : [{ entry: watchdog, seen: unit_rule_named(watchdog) }];
         },
     },
@@ -55237,7 +55324,6 @@ function secretsOf({ value }) {
 
 /** The known faults of worker units. Each has a page, see `rulePage`. */
 
-
 const unitRules = [
     ...execRules,
     ...lifeCycleRules,
@@ -55268,24 +55354,6 @@ function refuseMemoryHigh(high, max, none) {
     throw new ConfigError('input memory-high', `\`memory-high\` (${printSize(high)}) is not below \`memory-max\` (${printSize(max)})`, `less than ${printSize(max)}, or ${none}`);
 }
 
-;// CONCATENATED MODULE: ./src/celery/support-folder.js
-/**
- * Where the support module is on a host: a folder for each version, named by the module's digest.
- * Units of older versions name the parent folder, which had one module for all.
- */
-const supportRoot = '/usr/local/lib/celeriac';
-/** Digits of the module's SHA-256 that name its folder. */
-const digits = 12;
-/** @param digest SHA-256 of the module, in hexadecimal digits */
-function supportFolder(digest) {
-    return `${supportRoot}/${digest.slice(0, digits)}`;
-}
-/** A folder of any version, as it is written in a module search path. */
-const anySupportFolder = `${supportRoot}(?:/[0-9a-f]{${digits}})?/*`;
-const whole = new RegExp(`^${anySupportFolder}$`);
-/** Whether this folder is that of the support module of any version. */
-const isSupportFolder = (folder) => whole.test(folder);
-
 ;// CONCATENATED MODULE: ./src/config/support-directory.js
 
 
@@ -55309,7 +55377,7 @@ function supportDirectoryOf(text) {
 
 
 
-const supportName = 'celeriac_support';
+
 /**
  * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
  * recorded in the rows that are changed.
@@ -55353,7 +55421,7 @@ function deployWorkerDesired(inputs, supportText, runUrl = null) {
         startTimeoutSeconds: inputs['start-timeout'],
         minHealthySeconds: inputs['min-healthy-time'],
         supportDirectory: supportDirectoryOf(supportText),
-        supportModule: { name: supportName, text: supportText },
+        supportModule: { name: support_module_supportModule, text: supportText },
         strays: { graceSeconds: inputs['stray-timeout'] },
         restartPolicy: inputs.restart,
         app: null,
@@ -56822,11 +56890,48 @@ function describeMissing(own, line, path) {
     ];
 }
 
+;// CONCATENATED MODULE: ./src/celery/beat.js
+
+const beat = new RegExp(beatCommand);
+/** Whether a process runs Celery beat, also inside a worker. */
+const runsBeat = (argv) => beat.test(argv.map((word) => `${word}\0`).join(''));
+/** The beats of the same user, directory and app as the worker. */
+function ownBeats({ units, processes }, own) {
+    const isOwn = (each) => each.user === own.user &&
+        beat_directoryOf(each) === own.workingDirectory &&
+        optionOf(each.argv, ['-A', '--app']) === own.app;
+    return {
+        units: units.filter((each) => each.unit !== own.unit && isOwn(each)),
+        processes: processes.filter(isOwn),
+    };
+}
+/** Where its schedule is, as its command line shows it; `null`: no beat runs. */
+function scheduleQuery({ processes }) {
+    const [first] = processes;
+    if (first === undefined)
+        return null;
+    return {
+        directory: beat_directoryOf(first),
+        schedule: optionOf(first.argv, ['-s', '--schedule', '--schedule-filename']),
+        scheduler: optionOf(first.argv, ['-S', '--scheduler']),
+    };
+}
+/** The value of an option: `-A app`, `--app app`, `--app=app` or `-Aapp`. */
+function optionOf(argv, names) {
+    for (const [index, word] of argv.entries()) {
+        if (names.includes(word))
+            return argv[index + 1] ?? null;
+        const name = names.find((each) => each.startsWith('--') ? word.startsWith(`${each}=`) : isJoined(word, each));
+        if (name !== undefined)
+            return word.slice(name.startsWith('--') ? name.length + 1 : 2);
+    }
+    return null;
+}
+const isJoined = (word, option) => word.startsWith(option) && word.length > option.length && !word.startsWith('--');
+const beat_directoryOf = ({ workingDirectory }) => (workingDirectory ?? '').replace(/ \(deleted\)$/, '');
+
 ;// CONCATENATED MODULE: ./src/plan/deploy/beats.js
-/** Celery as the program, and its sub-command beat. */
-const beatCommand = /(?:^|\0)(?:[^\0]*\/)?celery\0(?:.*\0)?beat(?:\0|$)/;
-/** Whether a command runs Celery beat. */
-const runsBeat = (argv) => beatCommand.test(argv.join('\0'));
+
 /**
  * A warning if beat runs in several units of the app: then each scheduled task is sent that often.
  *
@@ -56836,8 +56941,8 @@ function warnOfBeats({ named, beside }, worker) {
     const places = [
         ...(worker.hasBeat ? [`${worker.unit} (-B)`] : []),
         ...named
-            .filter(({ processes }) => processes.some(({ argv }) => runsBeat(argv)))
-            .map(({ name }) => name),
+            .filter(({ unit }) => unit.processes.some(({ argv }) => runsBeat(argv)))
+            .map(({ unit }) => unit.name),
         ...beside.filter(({ argv }) => runsBeat(argv)).map(({ unit }) => unit),
     ];
     if (places.length < 2)
@@ -56900,10 +57005,6 @@ function describeDeafness(fact) {
 
 
 
-/** Nothing to stop: the unit does not run and will not restart by itself. */
-function isAtRest(unit) {
-    return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
-}
 function listRestartReasons(facts, desired, unit, known, changes) {
     const { unit: fact, code } = facts;
     const reasons = [];
@@ -56975,6 +57076,62 @@ function whyRunningDiffers(fact, line) {
     if (missing.length > 0)
         reasons.push(`it runs without ${missing.join(', ')}`);
     return reasons;
+}
+
+;// CONCATENATED MODULE: ./src/plan/unit/drop-in.js
+
+const header = [
+    '# Written by Celeriac (deploy-worker), and written anew when the unit below it changes.',
+    '# To undo it, delete this file, `systemctl daemon-reload`, and restart the unit.',
+];
+/** Lists: the drop-in contains only the added items, because systemd appends them. */
+const addedTo = ['After', 'Environment', 'ReadWritePaths'];
+/**
+ * The drop-in that turns one unit into another; `null`: none is needed.
+ *
+ * @param before the unit without the drop-in
+ * @param after the unit with it
+ * @param settings settings whose value must not depend on which of two spellings is read last
+ */
+function renderDropIn(before, after, settings) {
+    const sections = ['Unit', 'Service'].flatMap((section) => {
+        const lines = keysOf(section, after, before).flatMap((key) => renderKey(section, key, before, after, settings));
+        return lines.length === 0 ? [] : ['', `[${section}]`, ...lines];
+    });
+    return sections.length === 0 ? null : `${[...header, ...sections].join('\n')}\n`;
+}
+function keysOf(section, ...files) {
+    const keys = files.flatMap(({ entries }) => entries.flatMap((entry) => entry.kind === 'assignment' && entry.section === section ? [entry.key] : []));
+    return [...new Set(keys)];
+}
+function renderKey(section, key, before, after, settings) {
+    const was = before.values(section, key);
+    const is = after.values(section, key);
+    const setting = settings.find((one) => one.section === section && one.key === key);
+    const spelling = settings.find(({ others }) => others.some(([otherSection, other]) => otherSection === section && other === key));
+    // Celeriac's line overrides another spelling, unless the setting must not be set at all.
+    if (spelling)
+        return spelling.value === null ? [`${key}=${spelling.off}`] : [];
+    // TimeoutSec= sets both time-outs: which line counts depends on their order.
+    const both = key.startsWith('Timeout') && before.assignments('Service', 'TimeoutSec').length > 0;
+    const clashes = setting?.others.some(([otherSection, other]) => before.assignments(otherSection, other).length > 0);
+    const same = was.length === is.length && was.every((value, at) => value === is[at]);
+    if (key === 'TimeoutSec' || (same && !both && !clashes))
+        return [];
+    if (addedTo.includes(key)) {
+        const known = was.flatMap(drop_in_words);
+        const added = is.flatMap(drop_in_words).filter((word) => !known.includes(word));
+        return added.length === 0 ? [] : [`${key}=${added.join(' ')}`];
+    }
+    if (key.startsWith('Exec')) {
+        const lines = is.map((value) => `${key}=${drop_in_words(value).join(' ')}`);
+        return was.length === 0 ? lines : [`${key}=`, ...lines];
+    }
+    return [`${key}=${is.at(-1) ?? setting?.off ?? ''}`];
+}
+/** The words of a value as written, with their quotes. */
+function drop_in_words(value) {
+    return (splitWords(value) ?? []).map(({ start, end }) => value.slice(start, end));
 }
 
 ;// CONCATENATED MODULE: ./src/plan/unit/hardening.js
@@ -57061,8 +57218,7 @@ function describeHardening(desired, sharedTmp) {
 
 
 
-/** Added to the longest task, because a warm shutdown takes longer than that. */
-const stopMarginSeconds = 60;
+
 /**
  * The keys that deploy-worker sets, with their desired values.
  *
@@ -57207,62 +57363,6 @@ const neighbours = {
     MemoryHigh: 'MemoryMax',
     Environment: 'WorkingDirectory',
 };
-
-;// CONCATENATED MODULE: ./src/plan/unit/drop-in.js
-
-const header = [
-    '# Written by Celeriac (deploy-worker), and written anew when the unit below it changes.',
-    '# To undo it, delete this file, `systemctl daemon-reload`, and restart the unit.',
-];
-/** Lists: the drop-in contains only the added items, because systemd appends them. */
-const addedTo = ['After', 'Environment', 'ReadWritePaths'];
-/**
- * The drop-in that turns one unit into another; `null`: none is needed.
- *
- * @param before the unit without the drop-in
- * @param after the unit with it
- * @param settings settings whose value must not depend on which of two spellings is read last
- */
-function renderDropIn(before, after, settings) {
-    const sections = ['Unit', 'Service'].flatMap((section) => {
-        const lines = keysOf(section, after, before).flatMap((key) => renderKey(section, key, before, after, settings));
-        return lines.length === 0 ? [] : ['', `[${section}]`, ...lines];
-    });
-    return sections.length === 0 ? null : `${[...header, ...sections].join('\n')}\n`;
-}
-function keysOf(section, ...files) {
-    const keys = files.flatMap(({ entries }) => entries.flatMap((entry) => entry.kind === 'assignment' && entry.section === section ? [entry.key] : []));
-    return [...new Set(keys)];
-}
-function renderKey(section, key, before, after, settings) {
-    const was = before.values(section, key);
-    const is = after.values(section, key);
-    const setting = settings.find((one) => one.section === section && one.key === key);
-    const spelling = settings.find(({ others }) => others.some(([otherSection, other]) => otherSection === section && other === key));
-    // Celeriac's line overrides another spelling, unless the setting must not be set at all.
-    if (spelling)
-        return spelling.value === null ? [`${key}=${spelling.off}`] : [];
-    // TimeoutSec= sets both time-outs: which line counts depends on their order.
-    const both = key.startsWith('Timeout') && before.assignments('Service', 'TimeoutSec').length > 0;
-    const clashes = setting?.others.some(([otherSection, other]) => before.assignments(otherSection, other).length > 0);
-    const same = was.length === is.length && was.every((value, at) => value === is[at]);
-    if (key === 'TimeoutSec' || (same && !both && !clashes))
-        return [];
-    if (addedTo.includes(key)) {
-        const known = was.flatMap(drop_in_words);
-        const added = is.flatMap(drop_in_words).filter((word) => !known.includes(word));
-        return added.length === 0 ? [] : [`${key}=${added.join(' ')}`];
-    }
-    if (key.startsWith('Exec')) {
-        const lines = is.map((value) => `${key}=${drop_in_words(value).join(' ')}`);
-        return was.length === 0 ? lines : [`${key}=`, ...lines];
-    }
-    return [`${key}=${is.at(-1) ?? setting?.off ?? ''}`];
-}
-/** The words of a value as written, with their quotes. */
-function drop_in_words(value) {
-    return (splitWords(value) ?? []).map(({ start, end }) => value.slice(start, end));
-}
 
 ;// CONCATENATED MODULE: ./src/plan/unit/python-path.js
 
@@ -57806,6 +57906,7 @@ function describeSwap(desired, swapActive) {
 
 
 
+
 /**
  * Rewrites a worker's unit; keeps its comments, its order and all settings that are not Celeriac's.
  *
@@ -57912,7 +58013,6 @@ function countChildren(line, cpus) {
 }
 
 ;// CONCATENATED MODULE: ./src/plan/deploy/steps.js
-
 
 
 
@@ -58061,6 +58161,7 @@ function knownProperties(unit, fact) {
 
 
 
+
 /**
  * The units of `also-restart` get code that is newer than they are. Other services that run from the
  * same checkout keep theirs, and are named.
@@ -58074,9 +58175,10 @@ function planCompanions({ companions, code, unit: worker }, desired, codeChanges
     const satisfied = [];
     const findings = [];
     for (const [at, companion] of (desired.companions ?? []).entries()) {
-        const fact = companions?.named[at];
-        if (fact === undefined)
+        const found = companions?.named[at];
+        if (found === undefined)
             continue;
+        const { unit: fact, startedWithThese } = found;
         refuseUnfit(companion, fact);
         const { unit, how, url } = companion;
         if (!runs(fact)) {
@@ -58084,7 +58186,6 @@ function planCompanions({ companions, code, unit: worker }, desired, codeChanges
             findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
             continue;
         }
-        const startedWithThese = companions?.startedWithThese[at] ?? null;
         const older = whyCodeDiffers(fact, { newest: code.newest, startedWithThese }, 'it');
         const reason = codeChanges ? 'its code changes' : older;
         if (reason === null) {
@@ -58133,13 +58234,11 @@ const downtime = {
 };
 const runs = ({ activeState }) => !['inactive', 'failed', 'deactivating'].includes(activeState);
 function refuseUnfit({ unit, how }, fact) {
+    const where = 'input also-restart';
     const refuse = (problem, expected) => {
-        throw new ConfigError('input also-restart', `${unit}: ${problem}`, expected);
+        throw new ConfigError(where, `${unit}: ${problem}`, expected);
     };
-    if (fact.loadState !== 'loaded') {
-        const problem = fact.loadState === 'not-found' ? 'no such unit' : fact.loadState;
-        refuse(`${problem} on the host`, 'units of the app, such as shop-web.service');
-    }
+    requireLoaded(fact, where, 'units of the app, such as shop-web.service');
     if (isWorker(fact)) {
         // It would lose tasks: only a deploy drains a worker.
         refuse('it runs a Celery worker, whose tasks a plain restart would interrupt', `a run of deploy-worker with \`unit: ${unit}\` for it`);
@@ -58150,21 +58249,21 @@ function refuseUnfit({ unit, how }, fact) {
 }
 const isWorker = ({ processes }) => processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
 /** Operations that change the code of the app, or what it imports. */
-const codeOperations = [
+const codeOperations = new Set([
     'checkout-code',
     'switch-release',
     'install-dependencies',
-];
+]);
 /**
  * Services that run from the same code when it goes back, but for those that go back with it.
  *
  * @param steps those that are undone
  */
 function nameLeftBehind(beside, steps) {
-    if (!steps.some(({ op }) => codeOperations.includes(op)))
+    if (!steps.some(({ op }) => codeOperations.has(op)))
         return [];
-    const guards = steps.filter(({ op }) => op === 'guard-companion').map(({ title }) => title);
-    const left = beside.filter(({ unit }) => !guards.some((title) => title.split(' ').includes(unit)));
+    const guarded = steps.filter(({ op }) => op === 'guard-companion').map(({ unit }) => unit);
+    const left = beside.filter(({ unit }) => !guarded.includes(unit));
     return left.map(({ unit }) => ({
         level: 'notice',
         message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,
@@ -59010,7 +59109,7 @@ const strictness = (value, none) => value === null || value === none ? Number.PO
 
 /** The system, and what the host itself writes. */
 const usualPaths = ['/', '/var'];
-/** As many as the host watches. */
+/** As many as the host watches: a test compares. */
 const mostPaths = 20;
 /**
  * Has the host sample a new release until that is proven, or no more if no soak is wanted.
@@ -59671,6 +59770,7 @@ function unitContext({ host, unit, swap }, longestTaskSeconds) {
 }
 
 ;// CONCATENATED MODULE: ./src/plan/deploy-worker.js
+
 
 
 
@@ -60522,7 +60622,7 @@ async function tellRestart(agent, plan, outcome) {
 }
 /** By the app of the plan's own step; `null`: the plan has none. */
 async function lookForUnacked(agent, { operations }) {
-    const asking = operations.find(({ op }) => op === 'find-unacked' || op === 'restore-unacked');
+    const asking = operations.find((each) => each.op === 'find-unacked' || each.op === 'restore-unacked');
     if (asking === undefined)
         return null;
     const { unit, interpreter, app, pythonPath } = asking;
@@ -65427,7 +65527,7 @@ const latest = ({ before, after }) => after ?? before;
 /** Beat writes its schedule every three minutes; a late entry and a slow host come on top. */
 const leastSilence = 600;
 /** The scheduler of the app's periodic tasks. */
-const beat = {
+const beat_beat = {
     id: 'beat',
     title: 'beat',
     proves: 'Where a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
@@ -65438,7 +65538,7 @@ const beat = {
             return [];
         const remarks = [...judgeUnits(beats), ...judgeCount(beats, seen)];
         const isSingle = beats.processes.length === 1;
-        return check_checkOf(beat, isSingle ? [...remarks, ...judgeSchedule(seen, latest(seen).host.now)] : remarks, beats.processes.map(({ pid, unit, argv }) => `pid ${pid} in ${unit ?? 'no unit'}: ${argv.join(' ')}`));
+        return check_checkOf(beat_beat, isSingle ? [...remarks, ...judgeSchedule(seen, latest(seen).host.now)] : remarks, beats.processes.map(({ pid, unit, argv }) => `pid ${pid} in ${unit ?? 'no unit'}: ${argv.join(' ')}`));
     },
 };
 /** A unit that starts at boot, or failed, should run. */
@@ -67274,8 +67374,6 @@ const unit_unit = {
 
 
 
-/** What deploy-worker adds to the longest task: a stop waits for both. */
-const visibility_timeout_stopMarginSeconds = 60;
 /** The visibility timeout of the app against its longest task. */
 const visibility_timeout_visibilityTimeout = {
     id: visibilityTimeout.id,
@@ -67296,7 +67394,7 @@ const visibility_timeout_visibilityTimeout = {
             return [check_checkOf(visibility_timeout_visibilityTimeout, [fine(`none: the broker is ${transport}`)])];
         const seen = `${quantities_formatDuration(seconds)} (${where})`;
         const stop = parseTimeSpan(unit.properties.TimeoutStopUSec ?? '');
-        const longest = stop === null ? Number.NaN : stop / 1_000_000 - visibility_timeout_stopMarginSeconds;
+        const longest = stop === null ? Number.NaN : stop / 1_000_000 - stopMarginSeconds;
         // A stop without limit shows nothing about the longest task.
         if (!Number.isFinite(longest) || seconds >= longest)
             return [check_checkOf(visibility_timeout_visibilityTimeout, [fine(seen)])];
@@ -67427,7 +67525,7 @@ const checkModules = [
     broker,
     activeQueues,
     queueLengths,
-    beat,
+    beat_beat,
     swap,
     swapBoot,
     memory,
@@ -67556,7 +67654,12 @@ function settleBesides(known) {
     return [figures, missing.length === 0 ? '' : `Not known of this release: ${missing.join('; ')}.`];
 }
 
+;// CONCATENATED MODULE: ./src/model/sample.js
+/** How often the host writes a sample of a unit while a release of it is not proven. */
+const SAMPLE_EVERY_SECONDS = 60;
+
 ;// CONCATENATED MODULE: ./src/report/timeline.js
+
 
 
 /** As many as a chart has pixels to show; a day has a bucket for every two minutes. */
@@ -67564,7 +67667,11 @@ const mostBuckets = 720;
 /** Queues that are kept, by their length: a chart with more is not readable. */
 const mostQueues = 12;
 const mostMarks = 200;
-const timeline_minute = 60;
+/** A limit this many times above the memory would make a flat line of it. */
+const farLimit = 5;
+/** The samples of a release begin somewhat after its deploy, in seconds. */
+const afterDeploy = 600;
+const timeline_minute = SAMPLE_EVERY_SECONDS;
 /** What a clock may say and a date can hold, in seconds. */
 const endOfCalendars = 8.64e12;
 /** Samples in buckets that keep each peak. `null`: there are no samples. */
@@ -73394,6 +73501,7 @@ function insert(part) {
 
 
 
+
 /** Text in a drawing shrinks with it: a narrow screen gets a drawing of its own. */
 const sizes = {
     wide: { width: 920, height: 300, left: 72, ticks: 8 },
@@ -73467,10 +73575,8 @@ function drawLevel({ name, kind, points, label }, place) {
     const y = up(last.value) + (label === 'above' ? -5 : 14);
     return html `<g class="level ${kind}"><path d="${path ?? ''}"/><text x="${right}" y="${y}" class="end">${name}</text></g>`;
 }
-/** The samples of a release begin somewhat after its deploy, in seconds. */
-const chart_before = 600;
 /** The marks of a time, with the deploy that it begins with. */
-const marksIn = (marks, from, to) => marks.filter(({ at }) => at >= from - chart_before && at <= to);
+const marksIn = (marks, from, to) => marks.filter(({ at }) => at >= from - afterDeploy && at <= to);
 /** Glyphs above the drawing, one shape for each kind, and a thin line down. */
 function drawMarks(marks, place, { from, to }) {
     const drawn = marksIn(marks, from, to + place.step).map(({ at, kind, text }) => {
@@ -73592,11 +73698,9 @@ const scrolling = (label, table) => html `<div class="scroll" role="group" aria-
 
 
 
-const charts_MiB = 1024 * 1024;
+
 /** Series that can be told apart in one chart. */
 const shownQueues = 6;
-/** A limit this many times above the memory would make a flat line of it. */
-const farLimit = 5;
 /** A day as half hours, eight days as four: the JSON has every value. */
 const tableRows = 48;
 /** Memory over time, with its limits. */
@@ -73609,7 +73713,7 @@ function memoryChart({ timeline, marks }) {
     const limits = buckets.flatMap(({ high, max }) => [high ?? 0, max ?? 0]);
     const limit = Math.max(...limits);
     const isFar = limit > highest * farLimit;
-    const top = Math.max(charts_MiB, isFar ? highest * 1.25 : Math.max(highest, limit) * 1.08);
+    const top = Math.max(MiB, isFar ? highest * 1.25 : Math.max(highest, limit) * 1.08);
     const level = (kind, name) => {
         const points = buckets.map((bucket) => ({ at: bucket.at, value: bucket[kind] }));
         const last = points.findLast(({ value }) => value !== null)?.value ?? null;
@@ -73628,7 +73732,7 @@ function memoryChart({ timeline, marks }) {
         to: timeline.to,
         step: timeline.bucketSeconds,
         top,
-        tickUnit: top < 4096 * charts_MiB ? charts_MiB : 1024 * charts_MiB,
+        tickUnit: top < 4096 * MiB ? MiB : 1024 * MiB,
         isCount: false,
         formatValue: formatBytes,
         series: [
@@ -74097,11 +74201,11 @@ const describeRelease = ({ state, sha }) => [state, sha.slice(0, 12)].filter((pa
 ;// CONCATENATED MODULE: ./src/report/mermaid.js
 
 
+
 /*
  * Charts as GitHub draws them in Markdown. Its diagrams have no escapes: a text keeps only signs
  * that mean nothing there.
  */
-const mermaid_MiB = 1024 * 1024;
 /** More labels than these cover each other: `02:00`, and `01-18 02:00`. */
 const mostPoints = { day: 12, days: 7 };
 /** Of the memory, MemoryMax and MemoryHigh; readable on a light and on a dark page. */
@@ -74110,10 +74214,6 @@ const colours = { memory: '#3b82f6', max: '#dc2626', high: '#b7791f' };
 const week = 7 * 86_400;
 /** More lines than these are no overview. */
 const mermaid_mostMarks = 30;
-/** As on the page: the samples of a release begin somewhat after its deploy, in seconds. */
-const mermaid_before = 600;
-/** As on the page: a limit this many times above the memory would make a flat line of it. */
-const mermaid_farLimit = 5;
 /** Memory over time, with its limits; `''`: there is no time to show. */
 function memoryMermaid(all) {
     const days = all.to - all.from > 86_400;
@@ -74132,7 +74232,7 @@ function memoryMermaid(all) {
         const last = known.at(-1);
         if (known.length < values.length || last === undefined)
             return [];
-        if (Math.max(...known) > highest * mermaid_farLimit)
+        if (Math.max(...known) > highest * farLimit)
             return [];
         const name = kind === 'max' ? 'MemoryMax' : 'MemoryHigh';
         return [{ name, values: known, last, colour: colours[kind] }];
@@ -74152,7 +74252,7 @@ function memoryMermaid(all) {
         'xychart-beta',
         '  title "Memory of the worker"',
         `  x-axis [${buckets.map(({ at }) => `"${label(at)}"`).join(', ')}]`,
-        `  y-axis "MiB" 0 --> ${Math.ceil(top / mermaid_MiB)}`,
+        `  y-axis "MiB" 0 --> ${Math.ceil(top / MiB)}`,
         line(buckets.map(({ memory }) => memory?.max ?? 0)),
         ...limits.map(({ values }) => line(values)),
         '```',
@@ -74160,7 +74260,7 @@ function memoryMermaid(all) {
         words.join(' '),
     ].join('\n');
 }
-const mermaid_inMiB = (size) => Math.round((size / mermaid_MiB) * 10) / 10;
+const mermaid_inMiB = (size) => Math.round((size / MiB) * 10) / 10;
 const sections = {
     deploy: 'deployed',
     undo: 'rolled back',
@@ -74172,7 +74272,7 @@ const sections = {
 };
 /** What happened in the time of the samples, one row for each kind; `''`: nothing. */
 function marksMermaid({ marks, timeline, at: now, }) {
-    const from = timeline === null ? now - week : timeline.from - mermaid_before;
+    const from = timeline === null ? now - week : timeline.from - afterDeploy;
     const shown = marks
         .filter(({ at }) => at >= from && !Number.isNaN(new Date(at * 1000).getTime()))
         .slice(-mermaid_mostMarks);
@@ -74423,42 +74523,6 @@ function straysOf({ host, unit, workers }) {
     return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
 }
 
-;// CONCATENATED MODULE: ./src/celery/beat.js
-/** The beats of the same user, directory and app as the worker. */
-function ownBeats({ units, processes }, own) {
-    const isOwn = (each) => each.user === own.user &&
-        beat_directoryOf(each) === own.workingDirectory &&
-        optionOf(each.argv, ['-A', '--app']) === own.app;
-    return {
-        units: units.filter((each) => each.unit !== own.unit && isOwn(each)),
-        processes: processes.filter(isOwn),
-    };
-}
-/** Where its schedule is, as its command line shows it; `null`: no beat runs. */
-function scheduleQuery({ processes }) {
-    const [first] = processes;
-    if (first === undefined)
-        return null;
-    return {
-        directory: beat_directoryOf(first),
-        schedule: optionOf(first.argv, ['-s', '--schedule', '--schedule-filename']),
-        scheduler: optionOf(first.argv, ['-S', '--scheduler']),
-    };
-}
-/** The value of an option: `-A app`, `--app app`, `--app=app` or `-Aapp`. */
-function optionOf(argv, names) {
-    for (const [index, word] of argv.entries()) {
-        if (names.includes(word))
-            return argv[index + 1] ?? null;
-        const name = names.find((each) => each.startsWith('--') ? word.startsWith(`${each}=`) : isJoined(word, each));
-        if (name !== undefined)
-            return word.slice(name.startsWith('--') ? name.length + 1 : 2);
-    }
-    return null;
-}
-const isJoined = (word, option) => word.startsWith(option) && word.length > option.length && !word.startsWith('--');
-const beat_directoryOf = ({ workingDirectory }) => (workingDirectory ?? '').replace(/ \(deleted\)$/, '');
-
 ;// CONCATENATED MODULE: ./src/verify/gate.js
 
 
@@ -74678,8 +74742,9 @@ async function runCommand({ agent, onProgress }, { name, argv, timeoutSeconds },
 
 
 
+
+
 /** Loaded into the worker by deploy-worker (`host/support`). */
-const verify_host_supportModule = 'celeriac_support';
 /** A worker may give memory back some time after a job, e.g. when it replaces a child. */
 const returnPauses = 4;
 const returnPause = seconds(5);
@@ -74700,7 +74765,7 @@ function verifyQuery(desired) {
         kernel: { unit },
         http: { probes: [...desired.probes, ...ownUrls(desired.ownChecks)].map(probeOf) },
         releases: { unit },
-        beats: {},
+        beats: { command: beatCommand },
     };
 }
 const probeOf = ({ url, timeoutSeconds }) => ({ url, timeoutSeconds });
@@ -74716,7 +74781,8 @@ const verify_host_foldersOf = (database) => database?.startsWith('/') ? [databas
 async function verifyHost(ports, desired) {
     const query = verifyQuery(desired);
     const before = await ports.agent.look(query);
-    verify_host_requireUnit(before.unit);
+    const expected = 'the name of a systemd service that runs a Celery worker';
+    requireLoaded(before.unit, 'input unit', expected);
     const call = workerCallOf(before.unit, before.host.cpus);
     const { unit } = await lookAtPrograms(ports.agent, before);
     const source = { unit: desired.unit, app: appProcessOf(unit), call };
@@ -74835,18 +74901,6 @@ async function searchConsuming({ agent }, { app, call }, unit) {
     const { consuming } = await agent.look({ consuming: query });
     return { kind: 'asked', fact: consuming };
 }
-function verify_host_requireUnit(unit) {
-    const problems = {
-        'not-found': 'no such unit on the host',
-        masked: 'the unit is masked (a link to /dev/null)',
-        'bad-setting': 'systemd cannot load the unit: it contains an invalid setting',
-        error: 'systemd cannot read the unit',
-    };
-    const problem = problems[unit.loadState];
-    if (problem === undefined)
-        return;
-    throw new ConfigError('input unit', `${unit.name}: ${problem}`, 'the name of a systemd service that runs a Celery worker');
-}
 async function passGate(ports, requests, before, call, { dryRun, gone }) {
     if (requests.length === 0)
         return { kind: 'none' };
@@ -74877,7 +74931,7 @@ async function passGate(ports, requests, before, call, { dryRun, gone }) {
 /** Canaries are tasks of the support module: only a worker that loads it can run them. */
 function loadsSupport(requests, call) {
     const canaries = requests.some(({ request }) => request.kind === 'canary');
-    return !canaries || call === null || call.include.includes(verify_host_supportModule);
+    return !canaries || call === null || call.include.includes(support_module_supportModule);
 }
 function withoutSupport(requests, unit) {
     return requests.map((request, index) => ({
@@ -74886,7 +74940,7 @@ function withoutSupport(requests, unit) {
             ? { kind: 'not-sent' }
             : {
                 kind: 'fault',
-                problem: `${unit} does not load ${verify_host_supportModule} (-I), which runs the canaries`,
+                problem: `${unit} does not load ${support_module_supportModule} (-I), which runs the canaries`,
                 evidence: [],
                 next: 'run deploy-worker, which adds it; or choose gate `task` or `http`',
             },
@@ -75079,25 +75133,24 @@ function repairsOf(transactions, steps) {
                 transaction: id,
                 at: startedAt,
                 run: holder,
-                rows: changes.reduce((sum, { rows }) => sum + rowsIn(rows), 0),
+                rows: changes.reduce((sum, { rowCount }) => sum + rowCount, 0),
                 what: changes.map(({ title }) => title),
             },
         ];
     });
 }
-/** A longer list ends with `and 12 more rows`. */
-function rowsIn(rows) {
-    const more = /^and (\d+) more rows$/.exec(rows.at(-1) ?? '')?.[1];
-    return more === undefined ? rows.length : rows.length - 1 + Number(more);
-}
-const unitSteps = new Set(['install-unit', 'write-file', 'remove-file']);
+const unitSteps = new Set([
+    'install-unit',
+    'write-file',
+    'remove-file',
+]);
 function unitDiffOf(unit, present, steps) {
     const found = steps?.find(({ id }) => id === present?.transaction);
     if (present === null || found === undefined)
         return null;
     const name = unit.replace(/@.*(\.\w+)$/, '@');
     const changes = found.steps
-        .filter(({ op, diff, cut }) => unitSteps.has(op) && (cut || diff.includes(`/${name}`)))
+        .filter(({ op, path }) => unitSteps.has(op) && path?.includes(`/${name}`) === true)
         .toReversed();
     return {
         release: present.release,
@@ -75479,6 +75532,10 @@ async function lookAtWorker(agent, onProgress, desired, subject, memory) {
     return gatherReport(agent, { ...subject, verdict, evidence, sentence }, memory);
 }
 
+;// CONCATENATED MODULE: ./src/model/outcome.js
+/** Whether the agent carries out changes. */
+const mayChange = (hello) => hello.hardened !== true || hello.access === 'change';
+
 ;// CONCATENATED MODULE: ./src/report/soak-view.js
 
 /** The state of the release in one sentence. */
@@ -75672,6 +75729,7 @@ async function readAll(agent, unit, first) {
 
 
 
+
 /** A failure that an earlier run recorded is acted on for so long: that run may have been cut off. */
 const recentSeconds = 3 * 3600;
 /**
@@ -75687,7 +75745,7 @@ async function soakRelease(run, agent, desired, findOldestJob) {
     const looker = lookThrough(run, agent);
     const first = await lookAtSoak(looker, unit, limits);
     const isWanted = limits.wanted > 0;
-    const when = whenToLookBesides(first, desired, !run.dryRun && agent.hello.access !== 'read');
+    const when = whenToLookBesides(first, desired, !run.dryRun && mayChange(agent.hello));
     const besides = (of) => lookBesides(looker, unit, limits, of, findOldestJob);
     const told = when === 'before' ? await besides(first) : first;
     const judged = await soak_release_record(run, agent, unit, isWanted ? told : { ...told, verdict: null });
@@ -75762,7 +75820,7 @@ async function soak_release_record(run, agent, unit, { release, verdict, figures
         return settled;
     if (run.dryRun)
         return settled;
-    if (agent.hello.access === 'read') {
+    if (!mayChange(agent.hello)) {
         run.warn(`this key may only read, so nobody recorded that release ${release.release} ${settled === 'proven' ? 'is proven' : 'failed'}`);
         return settled;
     }
@@ -75780,7 +75838,7 @@ async function soak_release_record(run, agent, unit, { release, verdict, figures
 }
 /** The release that runs again; `null`: none is proven, or the host can no longer roll back. */
 async function goBack(run, agent, unit, failed, releases) {
-    if (agent.hello.access === 'read') {
+    if (!mayChange(agent.hello)) {
         run.warn(`release ${failed.release} not rolled back: this key may only read`);
         return null;
     }
@@ -77472,19 +77530,7 @@ const withoutGate = (fleet) => new Map([...fleet].filter(([name]) => !name.start
 
 ;// CONCATENATED MODULE: external "node:zlib"
 const external_node_zlib_namespaceObject = require("node:zlib");
-;// CONCATENATED MODULE: ./src/adapters/last-lines.js
-/** The last lines that are not empty. */
-function last_lines_lastLines(text, count) {
-    return text
-        .split('\n')
-        .map((line) => line.trimEnd())
-        .filter((line) => line !== '')
-        .slice(-count);
-}
-
 ;// CONCATENATED MODULE: ./src/adapters/agent/agent-start.js
-
-
 
 
 
@@ -77573,166 +77619,6 @@ function startCommand(build, isAsked, user) {
     ].join(';');
     const sudo = user === 'root' ? '' : 'sudo -n ';
     return `${sudo}python3 -I -S -uc '${bootstrap}'`;
-}
-const sudoersLine = (user) => `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
-/** The first match wins, so the most specific line comes first. */
-const RULES = [
-    {
-        pattern: /celeriac: python (\S+) is too old/,
-        explain: ({ host }, match) => ({
-            problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
-            next: 'install Python 3.8 or newer as `python3` on the server',
-        }),
-    },
-    {
-        pattern: /No space left on device|Disk quota exceeded/i,
-        explain: ({ host }) => ({
-            problem: `the disk of ${host} is full`,
-            next: 'free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`)',
-        }),
-    },
-    {
-        pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
-        explain: ({ user }) => ({
-            problem: `${user} may not use sudo without a password`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
-        }),
-    },
-    {
-        pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
-        explain: ({ user }) => ({
-            problem: `${user} is not allowed to use sudo`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
-        }),
-    },
-    {
-        pattern: /sudo: .*(must have a tty|no tty present)/,
-        explain: ({ user }) => ({
-            problem: `sudo requires a terminal for ${user}`,
-            next: `put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`)`,
-        }),
-    },
-    {
-        pattern: /sudo: (command )?not found|command not found: sudo|Unknown command:? '?sudo|sudo: Command not found|sudo: No such file/i,
-        explain: ({ user }) => ({
-            problem: `${user} is not root, and the server has no sudo`,
-            next: 'install sudo on the server (`apt-get install sudo`) and allow it, or log in as root',
-        }),
-    },
-    {
-        pattern: /python3: (command )?not found|command not found: python3|Unknown command:? '?python3|python3: Command not found|python3: No such file/i,
-        explain: ({ host }) => ({
-            problem: `${host} has no python3`,
-            next: 'install it on the server: `apt-get install python3-minimal` (Debian, Ubuntu) or `dnf install python3`',
-        }),
-    },
-    {
-        pattern: /^sudo: (.+)$/m,
-        explain: ({ user }, match) => ({
-            problem: `sudo refused ${user}: ${match[1]}`,
-            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
-        }),
-    },
-    {
-        pattern: /account (has expired|is expired|expired)|password has expired|password expired/i,
-        explain: ({ user }) => ({
-            problem: `the account ${user}, or its password, has expired`,
-            next: `see \`chage -l ${user}\` on the server; \`chage -E -1 -M -1 ${user}\` lifts both`,
-        }),
-    },
-    {
-        pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
-        explain: ({ host }) => ({
-            problem: `${host} refuses logins at the moment: it is booting or shutting down`,
-            next: 'run again once it is up: it refuses logins while /run/nologin exists',
-        }),
-    },
-    {
-        pattern: /account is currently not available|This account is not available|nologin/i,
-        explain: ({ user }) => ({
-            problem: `${user} has no login shell`,
-            next: `give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account`,
-        }),
-    },
-    {
-        pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
-        explain: ({ user }) => ({
-            problem: `the login of ${user} runs a fixed command instead of the requested one`,
-            next: 'look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command',
-        }),
-    },
-    {
-        pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
-        explain: ({ host }) => ({
-            problem: `${host} is out of memory or processes`,
-            next: 'free some on the server (`free -h`, `ps aux --sort=-rss | head`)',
-        }),
-    },
-    {
-        pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
-        explain: ({ host }, match) => ({
-            problem: `the agent did not start on ${host}: ${match[1]}`,
-            next: 'run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete',
-        }),
-    },
-];
-/** Explains why there was no hello, from stderr, stdout and how the process ended. */
-function explainStart(evidence) {
-    const { problem, next } = findExplanation(evidence);
-    const lines = [
-        ...last_lines_lastLines(evidence.stderr, 10),
-        ...last_lines_lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
-    ].map((line) => line.slice(0, 300));
-    return new HostError(`the agent could not be started: ${problem}`, {
-        step: START_STEP,
-        ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
-        exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
-        evidence: lines,
-        undone: [],
-        next,
-    });
-}
-function findExplanation(evidence) {
-    for (const source of [evidence.stderr, evidence.stdout]) {
-        for (const rule of RULES) {
-            const match = rule.pattern.exec(source);
-            if (match !== null)
-                return rule.explain(evidence, match);
-        }
-    }
-    return explainEnd(evidence);
-}
-function explainEnd(evidence) {
-    const { ended, host, user } = evidence;
-    const python = user === 'root' ? 'python3' : 'sudo -n python3';
-    if (ended.kind === 'timed-out') {
-        return {
-            problem: `${host} did not start it within ${ended.seconds} s`,
-            next: `check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded`,
-        };
-    }
-    if (ended.kind === 'noise') {
-        return {
-            problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
-            next: 'let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal',
-        };
-    }
-    if (ended.code === 127 || ended.code === 126) {
-        return {
-            problem: `${host} cannot run \`${python}\` (exit code ${ended.code})`,
-            next: 'install python3 (and sudo, unless the user is root) on the server',
-        };
-    }
-    if (ended.code === null) {
-        return {
-            problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
-            next: 'look for the out-of-memory killer, or a policy that kills it, in the journal of the server',
-        };
-    }
-    return {
-        problem: `the login of ${user} ended with exit code ${ended.code} without running \`${python}\``,
-        next: `look for a forced command in authorized_keys, a login shell such as /bin/false, or an \`exit\` in a login script: \`ssh ${user}@${host} ${python} -V\` should print a version`,
-    };
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/agent/installed-text.js
@@ -78149,9 +78035,10 @@ function policySchema() {
 }
 
 ;// CONCATENATED MODULE: ./src/plan/harden/places.js
+
 /** Where hardened mode is on a host; `src/config/policy.ts` has the policy's own path. */
-/** Modules of workers are here, too. */
-const programFolder = '/usr/local/lib/celeriac';
+/** The agent is beside the modules of workers. */
+const programFolder = supportRoot;
 const agentPath = `${programFolder}/agent`;
 const policyFolder = '/etc/celeriac';
 /** Beside the policy, so that editors find it. */
@@ -78481,6 +78368,7 @@ function harden_parsed(text) {
 
 
 
+
 const largestSwap = bytes(4096 * MiB);
 /**
  * The policy of a host: what is given, else what the present one says, else what the units need at
@@ -78557,15 +78445,12 @@ function readersOf(given, present) {
 }
 function requireAppUser(units) {
     const users = units.map((unit) => {
-        const { name, loadState, properties } = unit;
+        const { name, properties } = unit;
         if (name.includes('@.')) {
             const expected = 'an instance, such as celery@one.service';
             throw new ConfigError('input units', `${name} is a template`, expected);
         }
-        if (loadState !== 'loaded') {
-            const expected = 'a unit that systemd has loaded';
-            throw new ConfigError('input units', `${name} is ${loadState} on the host`, expected);
-        }
+        requireLoaded(unit, 'input units', 'a unit that systemd has loaded');
         const user = properties.User || 'root';
         if (user === 'root' || user === '0' || properties.DynamicUser === 'yes') {
             throw new ConfigError('input units', `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so whoever deploys it is root`, 'a unit with `User=`: give the app a user of its own first');
@@ -80180,7 +80065,7 @@ async function lookForWorkers(agent) {
         host: {},
         workers: { command: workerCommand },
         services: { command: 'celery' },
-        beats: {},
+        beats: { command: beatCommand },
         swap: { path: '/swapfile' },
     });
     const units = [];
@@ -80354,6 +80239,16 @@ function findMismatch(message, offers) {
         return null;
     const [, offer, mismatch] = found;
     return { ...mismatch, offered: (offers.get(offer) ?? 'none').replaceAll(',', ', ') };
+}
+
+;// CONCATENATED MODULE: ./src/adapters/last-lines.js
+/** The last lines that are not empty. */
+function last_lines_lastLines(text, count) {
+    return text
+        .split('\n')
+        .map((line) => line.trimEnd())
+        .filter((line) => line !== '')
+        .slice(-count);
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/ssh/ssh-target.js
@@ -83432,16 +83327,21 @@ const shapeOf = () => (schema) => schema;
 ;// CONCATENATED MODULE: ./src/adapters/shapes/answers.js
 
 
-const helloShape = shapeOf()(object({
+const anyHello = object({
     hello: literal('celeriac'),
     protocol: schemas_number(),
     python: shape_text,
     user: shape_text,
     pid: schemas_number(),
-    hardened: exactOptional(literal(true)),
-    version: exactOptional(shape_text),
-    access: exactOptional(schemas_enum(['change', 'read', 'none'])),
-}));
+});
+const helloShape = shapeOf()(discriminatedUnion('hardened', [
+    schemas_extend(anyHello, { hardened: optional(schemas_undefined()) }),
+    schemas_extend(anyHello, {
+        hardened: literal(true),
+        version: shape_text,
+        access: schemas_enum(['change', 'read', 'none']),
+    }),
+]));
 const probePlace = schemas_enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);
 const stepShape = shapeOf()(object({
     index: schemas_number(),
@@ -83727,7 +83627,173 @@ function endedError(step, exitCode, signal, stderr) {
     });
 }
 
+;// CONCATENATED MODULE: ./src/adapters/agent/explain-start.js
+
+
+
+const sudoersLine = (user) => `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
+/** The first match wins, so the most specific line comes first. */
+const RULES = [
+    {
+        pattern: /celeriac: python (\S+) is too old/,
+        explain: ({ host }, match) => ({
+            problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
+            next: 'install Python 3.8 or newer as `python3` on the server',
+        }),
+    },
+    {
+        pattern: /No space left on device|Disk quota exceeded/i,
+        explain: ({ host }) => ({
+            problem: `the disk of ${host} is full`,
+            next: 'free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`)',
+        }),
+    },
+    {
+        pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
+        explain: ({ user }) => ({
+            problem: `${user} may not use sudo without a password`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
+        }),
+    },
+    {
+        pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
+        explain: ({ user }) => ({
+            problem: `${user} is not allowed to use sudo`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
+        }),
+    },
+    {
+        pattern: /sudo: .*(must have a tty|no tty present)/,
+        explain: ({ user }) => ({
+            problem: `sudo requires a terminal for ${user}`,
+            next: `put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`)`,
+        }),
+    },
+    {
+        pattern: /sudo: (command )?not found|command not found: sudo|Unknown command:? '?sudo|sudo: Command not found|sudo: No such file/i,
+        explain: ({ user }) => ({
+            problem: `${user} is not root, and the server has no sudo`,
+            next: 'install sudo on the server (`apt-get install sudo`) and allow it, or log in as root',
+        }),
+    },
+    {
+        pattern: /python3: (command )?not found|command not found: python3|Unknown command:? '?python3|python3: Command not found|python3: No such file/i,
+        explain: ({ host }) => ({
+            problem: `${host} has no python3`,
+            next: 'install it on the server: `apt-get install python3-minimal` (Debian, Ubuntu) or `dnf install python3`',
+        }),
+    },
+    {
+        pattern: /^sudo: (.+)$/m,
+        explain: ({ user }, match) => ({
+            problem: `sudo refused ${user}: ${match[1]}`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}`,
+        }),
+    },
+    {
+        pattern: /account (has expired|is expired|expired)|password has expired|password expired/i,
+        explain: ({ user }) => ({
+            problem: `the account ${user}, or its password, has expired`,
+            next: `see \`chage -l ${user}\` on the server; \`chage -E -1 -M -1 ${user}\` lifts both`,
+        }),
+    },
+    {
+        pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
+        explain: ({ host }) => ({
+            problem: `${host} refuses logins at the moment: it is booting or shutting down`,
+            next: 'run again once it is up: it refuses logins while /run/nologin exists',
+        }),
+    },
+    {
+        pattern: /account is currently not available|This account is not available|nologin/i,
+        explain: ({ user }) => ({
+            problem: `${user} has no login shell`,
+            next: `give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account`,
+        }),
+    },
+    {
+        pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
+        explain: ({ user }) => ({
+            problem: `the login of ${user} runs a fixed command instead of the requested one`,
+            next: 'look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command',
+        }),
+    },
+    {
+        pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
+        explain: ({ host }) => ({
+            problem: `${host} is out of memory or processes`,
+            next: 'free some on the server (`free -h`, `ps aux --sort=-rss | head`)',
+        }),
+    },
+    {
+        pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
+        explain: ({ host }, match) => ({
+            problem: `the agent did not start on ${host}: ${match[1]}`,
+            next: 'run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete',
+        }),
+    },
+];
+/** Explains why there was no hello, from stderr, stdout and how the process ended. */
+function explainStart(evidence) {
+    const { problem, next } = findExplanation(evidence);
+    const lines = [
+        ...last_lines_lastLines(evidence.stderr, 10),
+        ...last_lines_lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+    ].map((line) => line.slice(0, 300));
+    return new HostError(`the agent could not be started: ${problem}`, {
+        step: START_STEP,
+        ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
+        exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
+        evidence: lines,
+        undone: [],
+        next,
+    });
+}
+function findExplanation(evidence) {
+    for (const source of [evidence.stderr, evidence.stdout]) {
+        for (const rule of RULES) {
+            const match = rule.pattern.exec(source);
+            if (match !== null)
+                return rule.explain(evidence, match);
+        }
+    }
+    return explainEnd(evidence);
+}
+function explainEnd(evidence) {
+    const { ended, host, user } = evidence;
+    const python = user === 'root' ? 'python3' : 'sudo -n python3';
+    if (ended.kind === 'timed-out') {
+        return {
+            problem: `${host} did not start it within ${ended.seconds} s`,
+            next: `check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded`,
+        };
+    }
+    if (ended.kind === 'noise') {
+        return {
+            problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
+            next: 'let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal',
+        };
+    }
+    if (ended.code === 127 || ended.code === 126) {
+        return {
+            problem: `${host} cannot run \`${python}\` (exit code ${ended.code})`,
+            next: 'install python3 (and sudo, unless the user is root) on the server',
+        };
+    }
+    if (ended.code === null) {
+        return {
+            problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
+            next: 'look for the out-of-memory killer, or a policy that kills it, in the journal of the server',
+        };
+    }
+    return {
+        problem: `the login of ${user} ended with exit code ${ended.code} without running \`${python}\``,
+        next: `look for a forced command in authorized_keys, a login shell such as /bin/false, or an \`exit\` in a login script: \`ssh ${user}@${host} ${python} -V\` should print a version`,
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/adapters/agent/installed-agent.js
+
 
 
 
@@ -83752,7 +83818,7 @@ function checkHello(hello, kind, { host, user }) {
         throw installed_agent_refusal(`the login of ${user} on ${host} runs an agent that has no policy`, hardenAgain(host));
     }
     if (hello.protocol !== PROTOCOL) {
-        const which = hello.version === undefined ? '' : ` ${hello.version}`;
+        const which = hello.hardened === true ? ` ${hello.version}` : '';
         throw installed_agent_refusal(`the agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}`, hello.protocol < PROTOCOL
             ? hardenAgain(host)
             : `use a newer Celeriac in the workflow; ${hardenAgain(host)}`);
@@ -83865,6 +83931,7 @@ class PendingAsk {
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/agent/agent-link.js
+
 
 
 
@@ -84267,7 +84334,16 @@ const pastShape = shapeOf()(object({
 }));
 const undoingShape = shapeOf()(array(object({
     id: shape_text,
-    steps: array(object({ op: shape_text, title: shape_text, diff: shape_text, cut: schemas_boolean(), rows: texts })),
+    steps: array(object({
+        op: shape_text,
+        unit: nullable(shape_text),
+        path: nullable(shape_text),
+        title: shape_text,
+        diff: shape_text,
+        cut: schemas_boolean(),
+        rows: texts,
+        rowCount: schemas_number(),
+    })),
 })));
 const releasesShape = shapeOf()(object({
     releases: array(object({
@@ -84579,8 +84655,7 @@ const beatsShape = shapeOf()(object({
     })),
 }));
 const companionsShape = shapeOf()(object({
-    named: array(unitObject),
-    startedWithThese: array(nullable(schemas_boolean())),
+    named: array(object({ unit: unitObject, startedWithThese: nullable(schemas_boolean()) })),
     beside: array(object({ unit: shape_text, pid: schemas_number(), argv: texts })),
 }));
 const workersShape = shapeOf()(array(schemas_extend(processObject, {
@@ -84854,6 +84929,7 @@ const inflateAll = (0,external_node_util_namespaceObject.promisify)(external_nod
 
 
 
+
 /** A process of the app asks its worker and broker. */
 const slow = ['tasks', 'consuming', 'broker', 'unacked'];
 const RECONNECT_PAUSE = seconds(2);
@@ -84888,14 +84964,14 @@ async function startAgent(settings, first) {
 /** The agent over one connection, and over a new one when that is lost. */
 class AgentSession {
     #settings;
-    /** The last one is in use; the earlier ones were lost. */
-    #starts;
+    #now;
+    #lost = [];
     #closing = null;
     #skew = null;
     /** What was asked with the agent, as JSON; `null`: nothing, or the first look is over. */
     #first;
     constructor(start, settings, first) {
-        this.#starts = [start];
+        this.#now = start;
         this.#settings = settings;
         this.#first = first;
     }
@@ -84912,7 +84988,7 @@ class AgentSession {
         return this.#now.hello;
     }
     get traffic() {
-        const sum = (of) => this.#starts.reduce((total, start) => total + of(start), 0);
+        const sum = (of) => [...this.#lost, this.#now].reduce((total, start) => total + of(start), 0);
         return {
             handshakes: sum(({ connection }) => connection.handshakes),
             execs: sum(({ connection }) => connection.execs),
@@ -84924,9 +85000,6 @@ class AgentSession {
     }
     get clockSkew() {
         return this.#skew;
-    }
-    get #now() {
-        return this.#starts.at(-1);
     }
     get #link() {
         return this.#now.link;
@@ -84982,7 +85055,7 @@ class AgentSession {
     }
     async acknowledge(transactions, notices) {
         // A key that may only read leaves no record: the next run tells it again.
-        if (this.hello.access === 'read')
+        if (!mayChange(this.hello))
             return;
         const step = 'record what this run has reported';
         const ask = { ask: 'acknowledge', transactions, ...(notices !== undefined && { notices }) };
@@ -85078,7 +85151,9 @@ class AgentSession {
         this.#now.connection.destroy();
         for (;;) {
             try {
-                this.#starts.push(await startAgent(this.#settings));
+                const next = await startAgent(this.#settings);
+                this.#lost.push(this.#now);
+                this.#now = next;
                 onNote('reconnected: following the transaction on the host');
                 return;
             }

@@ -58050,7 +58050,7 @@ function outcomeToHostError(outcome, operations) {
         evidence: failure?.evidence ?? [],
         undone: linesOf('undone'),
         left: linesOf('not-undone'),
-        next: withTodos(outcome, nextAfter(outcome, operation?.op)),
+        next: adviseOn(outcome, nextAfter(outcome, operation?.op)),
     });
 }
 /** Describes how the host ended an interrupted transaction, for the run that found it. */
@@ -58071,46 +58071,61 @@ function commandOf(failure) {
         ...(failure?.exitCode === undefined ? {} : { exitCode: failure.exitCode }),
     };
 }
-/** First what is left on the host: the sentence that nothing is would be untrue. */
-function withTodos(outcome, next) {
+/** First what is left on the host: then it is not said that nothing is. */
+function adviseOn(outcome, { advice, host }) {
     const todos = todosOf(outcome);
-    if (todos.length === 0)
-        return next;
-    const [way = next] = next.split(/; (?:nothing needs to be done on the host|the host is as it was before)\.$/);
-    return `${todos.join('; ')}. Then ${way.replace(/\.$/, '')}.`;
+    if (todos.length > 0)
+        return `${todos.join('; ')}. Then ${advice}.`;
+    return host === undefined ? `${advice}.` : `${advice}; ${host}.`;
 }
 /** Operations whose backups are files: a checkout, for instance, has none. */
-const backedUp = (/* unused pure expression or super */ null && (['write-file', 'install-unit', 'remove-file']));
+const backedUp = new Set([
+    'write-file',
+    'install-unit',
+    'remove-file',
+]);
 /** What to do by hand after an undo that failed. */
-function nextAfterUndo({ transaction, steps }) {
+const nextAfterUndo = (outcome) => `${wayAfterUndo(outcome)}.`;
+function wayAfterUndo({ transaction, steps }) {
     const left = steps.filter(({ status }) => status === 'not-undone');
-    const files = left.some(({ op }) => backedUp.includes(op))
+    const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}.`;
+    return `fix the steps listed under "not undone" by hand${files}`;
 }
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
-        return nextAfterUndo(outcome);
+        return { advice: wayAfterUndo(outcome) };
+    const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
-            return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";
+            return {
+                advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
+                host,
+            };
         case 'verify-unit':
-            return 'fix the settings that systemd rejects, then run again; nothing needs to be done on the host.';
+            return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
         case 'prove-unit':
-            return 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.';
+            return { advice: 'fix the cause shown in the evidence, then run again', host };
         case 'stop-unit':
-            return 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again.';
+            return {
+                advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
+            };
         case 'make-swap':
-            return 'free some disk space or choose a smaller swap file, then run again.';
+            return { advice: 'free some disk space or choose a smaller swap file, then run again' };
         case 'write-file':
         case 'remove-file':
         case 'install-unit':
-            return 'if someone changed the file in the meantime, run again: the new plan starts from the current file.';
+            return {
+                advice: 'if someone changed the file in the meantime, run again: the new plan starts from the current file',
+            };
         default:
-            return 'fix the cause shown in the evidence, then run again; the host is as it was before.';
+            return {
+                advice: 'fix the cause shown in the evidence, then run again',
+                host: 'the host is as it was before',
+            };
     }
 }
 function renderConfigError(error, context) {
