@@ -42,6 +42,11 @@ def carry_out(request, line):
             line.tell("report", {"kind": "first"})
             line.tell("report", {"kind": "lie"})
             line.tell("question", 2)
+        if request["say"] == "look up":
+            app.amqp.queues["other"] = 1
+        if request["say"] == "tell":
+            pools = [app._pool, app.amqp._producer_pool]
+            return {"queues": sorted(app.amqp.queues), "pools": pools}
         if request["say"] == "spend":
             line.spent = True
         if request["say"] == "fail":
@@ -52,6 +57,8 @@ def carry_out(request, line):
 """
 APP = """
 import os
+import kombu.pools
+import django.db
 
 with open("imports", "a") as file:
     file.write(str(os.getpid()) + "\\n")
@@ -64,8 +71,14 @@ class Connection:
         with open("closed", "a") as file:
             file.write("closed\\n")
 
+class Amqp:
+    queues = {"own": 1}
+    _producer_pool = "open"
+
 class App:
     conf = {}
+    amqp = Amqp()
+    _pool = "open"
     loader = property(lambda self: self)
 
     def connection_for_write(self):
@@ -78,6 +91,19 @@ class App:
         pass
 
 app = App()
+"""
+POOLS = """
+def reset():
+    with open("closed", "a") as file:
+        file.write("pools\\n")
+"""
+DATABASE = """
+class Connections:
+    def close_all(self):
+        with open("closed", "a") as file:
+            file.write("database\\n")
+
+connections = Connections()
 """
 CELERY = "import importlib\n\ndef find_app(name):\n    return importlib.import_module(name).app\n"
 ASKED = {"unit": "w.service", "interpreter": [sys.executable], "app": "shop", "pythonPath": []}
@@ -98,6 +124,10 @@ class Shop:
         for path in (package.parent / "__init__.py", package / "__init__.py"):
             path.write_text("")
         (package / "utils.py").write_text(CELERY)
+        for name, text in (("kombu/pools.py", POOLS), ("django/db.py", DATABASE)):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
         (self.folder / "shop.py").write_text(APP.replace("TASKS", tasks))
 
     def ask(self, say: str, timeout: float = 30.0, **more: Any) -> Any:
@@ -247,8 +277,14 @@ def test_one_without_time_left_is_not_asked(shop: Shop) -> None:
 
 def test_the_connections_of_a_question_are_closed(shop: Shop) -> None:
     shop.ask("connect")
-    shop.ask("b")
-    assert shop.lines("closed") == ["closed"]
+    assert shop.ask("tell")["pools"] == [None, None]
+    assert shop.lines("closed")[:3] == ["closed", "pools", "database"]
+
+
+def test_a_queue_that_a_question_has_looked_up_is_not_there_in_the_next(shop: Shop) -> None:
+    shop.ask("look up")
+    assert shop.ask("tell")["queues"] == ["own"]
+    assert len(shop.lines("imports")) == 1
 
 
 def test_tasks_that_do_not_import_are_told_to_each_that_needs_them(shop: Shop) -> None:
