@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -34,6 +35,13 @@ def carry_out(request, line):
         if request["say"] == "die":
             sys.stderr.write("ValueError: it is dead\\n")
             sys.stderr.flush()
+            os._exit(3)
+        if request["say"] in ("second time", "send, second time"):
+            if request["say"] != "second time":
+                line.tell("stage", "waiting for the probes")
+            if len(open("imports").read().split()) < 2:
+                raise ValueError("it was asked before")
+        if request["say"] == "die once" and len(open("imports").read().split()) < 2:
             os._exit(3)
         if request["say"] == "connect":
             connect(app)
@@ -328,6 +336,40 @@ def test_only_what_went_well_is_asked_again(shop: Shop, monkeypatch: pytest.Monk
         "ValueError: it is dead"
     )
     assert shop.host.app is None
+
+
+@pytest.mark.parametrize("say", ["second time", "die once"])
+def test_what_one_that_was_asked_before_cannot_tell_is_asked_of_a_fresh_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, say: str
+) -> None:
+    monkeypatch.setattr(app_process, "source", sourced(app_process.source))
+    assert report(shop, "consumes") == {"kind": "consumes"}
+    assert report(shop, say) == {"kind": say}
+    assert shop.lines("imports")[0] != shop.lines("imports")[1]
+
+
+def test_it_is_asked_once_more_only(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_process, "source", sourced(app_process.source))
+    assert report(shop, "consumes") == {"kind": "consumes"}
+    assert report(shop, "fail")["problem"] == "ValueError: it failed"
+    assert shop.lines("done") == ["consumes", "fail", "fail"]
+    # A fresh one has no past.
+    assert report(shop, "fail")["problem"] == "ValueError: it failed"
+    assert shop.lines("done") == ["consumes", "fail", "fail", "fail"]
+
+
+def test_no_task_is_sent_twice(shop: Shop) -> None:
+    shop.ask("a")
+    request = {**ASKED, "invocation": "run-1", "kind": "task", "say": "send, second time"}
+    said = listener.ask(shop.host, "probe", request, 30.0)
+    assert said["problem"] == "ValueError: it was asked before"
+    assert len(shop.lines("imports")) == 1
+
+
+def test_the_stage_of_sending_is_that_of_the_program() -> None:
+    spec = importlib.util.find_spec("celeriac_host.app.programs.probe")
+    assert spec is not None and spec.origin is not None
+    assert f'line.tell("stage", "{listener.SENDING}")' in Path(spec.origin).read_text()
 
 
 def sourced(source: Callable[[str], str]) -> Callable[[str], str]:

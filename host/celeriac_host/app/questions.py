@@ -40,6 +40,8 @@ class Respondent:
         life = max(LIFE_SECONDS, timeout + MARGIN_SECONDS)
         self.until = time.monotonic() + life
         self.asked = 0
+        # How many of these it has begun.
+        self.begun = 0
         self.is_busy = False
         self.sent = {app_process.SHARED}
         self.talk = Dialogue(
@@ -72,6 +74,7 @@ class Respondent:
             if message != {"question": self.asked}:
                 return None
             heard.append(True)
+            self.begun += 1
             return "go"
 
         question = {
