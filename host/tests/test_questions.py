@@ -196,6 +196,16 @@ def test_one_that_waits_leaves_when_it_is_ended(shop: Shop) -> None:
     assert time.monotonic() - begun < questions.LEAVE_SECONDS
 
 
+def test_what_it_has_left_running_is_told_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: List[Any] = []
+    monkeypatch.setattr(shop.host, "tell_left", lambda process, argv: told.append(process.pid))
+    waits = shop.ask("a")["pid"]
+    shop.host.end_app()
+    assert told == [waits]
+    shop.ask("die")
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("what", ["environment", "run", "interpreter"])
 def test_what_differs_is_asked_of_a_fresh_process(shop: Shop, what: str) -> None:
     first = shop.ask("a")["pid"]

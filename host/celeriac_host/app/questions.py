@@ -103,6 +103,9 @@ class Respondent:
     def end(self) -> None:
         # One that waits leaves at once.
         self.talk.end(0.0 if self.is_busy else LEAVE_SECONDS)
+        # Of one that was at work, whoever asked it tells.
+        if not self.is_busy:
+            self.talk.host.tell_left(self.talk.process, self.talk.argv)
 
 
 def ask(

@@ -127,6 +127,8 @@ def tidy() -> None:
             del app.amqp.queues[name]
         # A connection of a pool stays with its broker after a failover, or may be broken.
         app._pool = app.amqp._producer_pool = None
+        if "control" in vars(app):
+            vars(app.control.mailbox).pop("producer_pool", None)
     pools = sys.modules.get("kombu.pools")
     if pools is not None:
         pools.reset()
