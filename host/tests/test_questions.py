@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -35,6 +36,13 @@ def carry_out(request, line):
             sys.stderr.write("ValueError: it is dead\\n")
             sys.stderr.flush()
             os._exit(3)
+        if request["say"] in ("second time", "send, second time"):
+            if request["say"] != "second time":
+                line.tell("stage", "waiting for the probes")
+            if len(open("imports").read().split()) < 2:
+                raise ValueError("it was asked before")
+        if request["say"] == "die once" and len(open("imports").read().split()) < 2:
+            os._exit(3)
         if request["say"] == "connect":
             connect(app)
         if request["say"] == "lie":
@@ -42,6 +50,11 @@ def carry_out(request, line):
             line.tell("report", {"kind": "first"})
             line.tell("report", {"kind": "lie"})
             line.tell("question", 2)
+        if request["say"] == "look up":
+            app.amqp.queues["other"] = 1
+        if request["say"] == "tell":
+            pools = [app._pool, app.amqp._producer_pool]
+            return {"queues": sorted(app.amqp.queues), "pools": pools}
         if request["say"] == "spend":
             line.spent = True
         if request["say"] == "fail":
@@ -52,6 +65,8 @@ def carry_out(request, line):
 """
 APP = """
 import os
+import kombu.pools
+import django.db
 
 with open("imports", "a") as file:
     file.write(str(os.getpid()) + "\\n")
@@ -64,8 +79,14 @@ class Connection:
         with open("closed", "a") as file:
             file.write("closed\\n")
 
+class Amqp:
+    queues = {"own": 1}
+    _producer_pool = "open"
+
 class App:
     conf = {}
+    amqp = Amqp()
+    _pool = "open"
     loader = property(lambda self: self)
 
     def connection_for_write(self):
@@ -78,6 +99,19 @@ class App:
         pass
 
 app = App()
+"""
+POOLS = """
+def reset():
+    with open("closed", "a") as file:
+        file.write("pools\\n")
+"""
+DATABASE = """
+class Connections:
+    def close_all(self):
+        with open("closed", "a") as file:
+            file.write("database\\n")
+
+connections = Connections()
 """
 CELERY = "import importlib\n\ndef find_app(name):\n    return importlib.import_module(name).app\n"
 ASKED = {"unit": "w.service", "interpreter": [sys.executable], "app": "shop", "pythonPath": []}
@@ -98,6 +132,10 @@ class Shop:
         for path in (package.parent / "__init__.py", package / "__init__.py"):
             path.write_text("")
         (package / "utils.py").write_text(CELERY)
+        for name, text in (("kombu/pools.py", POOLS), ("django/db.py", DATABASE)):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
         (self.folder / "shop.py").write_text(APP.replace("TASKS", tasks))
 
     def ask(self, say: str, timeout: float = 30.0, **more: Any) -> Any:
@@ -156,6 +194,16 @@ def test_one_that_waits_leaves_when_it_is_ended(shop: Shop) -> None:
     shop.host.end_app()
     assert not is_there(pid) and shop.host.app is None
     assert time.monotonic() - begun < questions.LEAVE_SECONDS
+
+
+def test_what_it_has_left_running_is_told_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: List[Any] = []
+    monkeypatch.setattr(shop.host, "tell_left", lambda process, argv: told.append(process.pid))
+    waits = shop.ask("a")["pid"]
+    shop.host.end_app()
+    assert told == [waits]
+    shop.ask("die")
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("what", ["environment", "run", "interpreter"])
@@ -247,8 +295,14 @@ def test_one_without_time_left_is_not_asked(shop: Shop) -> None:
 
 def test_the_connections_of_a_question_are_closed(shop: Shop) -> None:
     shop.ask("connect")
-    shop.ask("b")
-    assert shop.lines("closed") == ["closed"]
+    assert shop.ask("tell")["pools"] == [None, None]
+    assert shop.lines("closed")[:3] == ["closed", "pools", "database"]
+
+
+def test_a_queue_that_a_question_has_looked_up_is_not_there_in_the_next(shop: Shop) -> None:
+    shop.ask("look up")
+    assert shop.ask("tell")["queues"] == ["own"]
+    assert len(shop.lines("imports")) == 1
 
 
 def test_tasks_that_do_not_import_are_told_to_each_that_needs_them(shop: Shop) -> None:
@@ -292,6 +346,40 @@ def test_only_what_went_well_is_asked_again(shop: Shop, monkeypatch: pytest.Monk
         "ValueError: it is dead"
     )
     assert shop.host.app is None
+
+
+@pytest.mark.parametrize("say", ["second time", "die once"])
+def test_what_one_that_was_asked_before_cannot_tell_is_asked_of_a_fresh_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, say: str
+) -> None:
+    monkeypatch.setattr(app_process, "source", sourced(app_process.source))
+    assert report(shop, "consumes") == {"kind": "consumes"}
+    assert report(shop, say) == {"kind": say}
+    assert shop.lines("imports")[0] != shop.lines("imports")[1]
+
+
+def test_it_is_asked_once_more_only(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_process, "source", sourced(app_process.source))
+    assert report(shop, "consumes") == {"kind": "consumes"}
+    assert report(shop, "fail")["problem"] == "ValueError: it failed"
+    assert shop.lines("done") == ["consumes", "fail", "fail"]
+    # A fresh one has no past.
+    assert report(shop, "fail")["problem"] == "ValueError: it failed"
+    assert shop.lines("done") == ["consumes", "fail", "fail", "fail"]
+
+
+def test_no_task_is_sent_twice(shop: Shop) -> None:
+    shop.ask("a")
+    request = {**ASKED, "invocation": "run-1", "kind": "task", "say": "send, second time"}
+    said = listener.ask(shop.host, "probe", request, 30.0)
+    assert said["problem"] == "ValueError: it was asked before"
+    assert len(shop.lines("imports")) == 1
+
+
+def test_the_stage_of_sending_is_that_of_the_program() -> None:
+    spec = importlib.util.find_spec("celeriac_host.app.programs.probe")
+    assert spec is not None and spec.origin is not None
+    assert f'line.tell("stage", "{listener.SENDING}")' in Path(spec.origin).read_text()
 
 
 def sourced(source: Callable[[str], str]) -> Callable[[str], str]:

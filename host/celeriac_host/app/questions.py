@@ -40,6 +40,8 @@ class Respondent:
         life = max(LIFE_SECONDS, timeout + MARGIN_SECONDS)
         self.until = time.monotonic() + life
         self.asked = 0
+        # How many of these it has begun.
+        self.begun = 0
         self.is_busy = False
         self.sent = {app_process.SHARED}
         self.talk = Dialogue(
@@ -72,6 +74,7 @@ class Respondent:
             if message != {"question": self.asked}:
                 return None
             heard.append(True)
+            self.begun += 1
             return "go"
 
         question = {
@@ -100,6 +103,9 @@ class Respondent:
     def end(self) -> None:
         # One that waits leaves at once.
         self.talk.end(0.0 if self.is_busy else LEAVE_SECONDS)
+        # Of one that was at work, whoever asked it tells.
+        if not self.is_busy:
+            self.talk.host.tell_left(self.talk.process, self.talk.argv)
 
 
 def ask(

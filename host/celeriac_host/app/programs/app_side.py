@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 TRACE_LINES = 12
 LINE_LIMIT = 300
@@ -22,6 +22,8 @@ URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S+@")
 _LOADED: Dict[str, Tuple[Any, Optional[BaseException]]] = {}
 # Connections to the broker that a question has opened.
 _CONNECTIONS: List[Any] = []
+# The queues of each app before the first question.
+_QUEUES: Dict[str, Tuple[Any, Set[str]]] = {}
 
 
 class Problem(Exception):
@@ -103,13 +105,37 @@ def connect(app: Any) -> Any:
     return connection
 
 
-def disconnect() -> None:
-    """Closes the connections of the last question."""
+def note_queues(name: str, app: Any) -> None:
+    """Which queues it knows before the first question."""
+    try:
+        if name not in _QUEUES:
+            _QUEUES[name] = (app, set(app.amqp.queues))
+    except Exception:
+        return  # whoever needs them tells why
+
+
+def tidy() -> None:
+    """Leaves the process as after its import: nothing of a question may count in the next one."""
     while _CONNECTIONS:
         try:
             _CONNECTIONS.pop().release()
         except Exception:
             continue  # it is broken
+    for app, queues in _QUEUES.values():
+        # To look up a queue that the app does not name adds it to those that a worker consumes.
+        for name in set(app.amqp.queues) - queues:
+            del app.amqp.queues[name]
+        # A connection of a pool stays with its broker after a failover, or may be broken.
+        app._pool = app.amqp._producer_pool = None
+        if "control" in vars(app):
+            vars(app.control.mailbox).pop("producer_pool", None)
+    pools = sys.modules.get("kombu.pools")
+    if pools is not None:
+        pools.reset()
+    database = sys.modules.get("django.db")
+    if database is not None:
+        # It may be broken, or in a transaction that sees an older state.
+        database.connections.close_all()
 
 
 def delivery(app: Any) -> Dict[str, Any]:
@@ -212,6 +238,7 @@ def with_app(
         if request["app"] not in _LOADED:
             line.tell("stage", "importing the app " + request["app"])
         app = load_app(request["app"], needs_tasks)
+        note_queues(request["app"], app)
         return work(app)
     except TimeUp as limit:
         return {"problem": str(limit)}

@@ -15,7 +15,7 @@ import sys
 import types
 from typing import Any, Dict, List, Optional
 
-from celeriac_host.app.programs.app_side import Line, disconnect, leave
+from celeriac_host.app.programs.app_side import Line, leave, tidy
 
 # It holds the memory of the app. The next question follows the answer, or there is none.
 IDLE_SECONDS = 10.0
@@ -45,7 +45,7 @@ def answer(question: Dict[str, Any], line: Line) -> None:
     load(question["modules"])
     program = sys.modules[PACKAGE + "." + question["program"]]
     line.tell("report", program.carry_out(question["request"], line))
-    disconnect()
+    tidy()
 
 
 def main() -> None:
