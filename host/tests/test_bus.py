@@ -83,7 +83,15 @@ class Systemd:
         self.end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.end.bind(self.address)
         self.end.listen(5)
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        # Closing it would not wake who waits in accept.
+        self.end.shutdown(socket.SHUT_RDWR)
+        self.thread.join(20)
+        self.end.close()
+        assert not self.thread.is_alive()
 
     def serve(self) -> None:
         while True:
@@ -138,7 +146,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     yield start
     for each in made:
-        each.end.close()
+        each.stop()
 
 
 def texts(serial: int, message: bytes) -> bytes:

@@ -9,6 +9,7 @@ asked of a fresh one; so that nothing is done twice, it is begun only when we ha
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any, Callable
 
@@ -68,17 +69,19 @@ class Respondent:
         self.asked += 1
         self.is_busy = True
         heard: list[bool] = []
+        # Nobody can have answered to it before.
+        name_of_question = os.urandom(8).hex()
 
         def take(message: dict[str, Any]) -> Any:
             # What comes before is of an earlier question.
-            if message != {"question": self.asked}:
+            if message != {"question": name_of_question}:
                 return None
             heard.append(True)
             self.begun += 1
             return "go"
 
         question = {
-            "number": self.asked,
+            "name": name_of_question,
             "program": name,
             "modules": self._modules(name),
             "request": request,

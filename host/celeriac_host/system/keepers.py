@@ -35,6 +35,8 @@ PROGRAM = "celeriac_host.system.keeper"
 FIRST = "import socket;c=socket.socket(fileno=0);f=c.makefile('rb');exec(f.read(int(f.readline())))"
 LENGTH = struct.Struct("!I")
 GRACE_SECONDS = 5.0
+# After SIGKILL; only a process that waits for a disk takes longer.
+KILLED_SECONDS = 5.0
 # In addition, for the keeper to clear up, and for systemd to end its service.
 MARGIN_SECONDS = 30.0
 # A keeper that is reused serves all short programs of a run.
@@ -261,10 +263,14 @@ class Keeper:
             # Nobody waits for its end.
             self._stop()
         if process is not None:
-            for step in (lambda: None, self._stop, process.kill):
+            for step, seconds in (
+                (lambda: None, GRACE_SECONDS),
+                (self._stop, GRACE_SECONDS),
+                (process.kill, KILLED_SECONDS),
+            ):
                 with suppress(subprocess.TimeoutExpired, ProcessLookupError):
                     step()
-                    process.wait(GRACE_SECONDS)
+                    process.wait(seconds)
                     break
             if process.stderr is not None:
                 process.stderr.close()

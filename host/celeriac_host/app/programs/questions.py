@@ -41,7 +41,7 @@ def next_question(seconds: Optional[float]) -> Optional[Dict[str, Any]]:
 
 def answer(question: Dict[str, Any], line: Line) -> None:
     # Whoever gave up waiting for this process has asked another one.
-    line.ask("question", question["number"])
+    line.ask("question", question["name"])
     load(question["modules"])
     program = sys.modules[PACKAGE + "." + question["program"]]
     line.tell("report", program.carry_out(question["request"], line))
