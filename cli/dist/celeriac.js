@@ -52273,7 +52273,7 @@ class LocalChannel {
 
 /** The agent's program, which is read only when it is sent. */
 const hostProgram = {
-    build: '7f8513f9aae369df8a0056bb1f46e77136b74d5fb4ee7595c1c3d5a79e04c85b',
+    build: '34802f1c30020c631e279ad80f7a84876c36c5860186428f5bd1ffbb27dea3a7',
     json: () => (0,external_node_fs_namespaceObject.readFileSync)(__nccwpck_require__.ab + "host-program.json", 'utf8'),
 };
 /** The module that a Celery worker loads. */
