@@ -79,7 +79,7 @@ const asking = `import json, sys; sys.path.insert(0, sys.argv[1])
 from celeriac_host.app import app_process, questions
 names = (*app_process.IMPORTS.get(sys.argv[2], ()), sys.argv[2])
 question = {
-    "number": 1,
+    "name": "first",
     "program": sys.argv[2],
     "modules": [(name, app_process.source(name)) for name in names],
     "request": json.loads(sys.argv[3]),
