@@ -169,8 +169,12 @@ for (const [suite, tags] of HOSTS) {
         'message' in each ? [String(each.message)] : [],
       );
       const wanted = (await hand.shell(`systemctl show -p ${shown} ${UNIT}`)).trim().split('\n');
+      // systemd 247 shows the addresses of a service in another order than those of a unit file.
+      const sorted = (line: string) =>
+        /^IPAddress/.test(line) ? line.split(/[ =]/).toSorted().join(' ') : line;
+      const seen = told.map(sorted);
       // A line of the output has 500 characters at most.
-      for (const line of wanted) expect(told).toContain(line.slice(0, 500));
+      for (const line of wanted) expect(seen).toContain(sorted(line.slice(0, 500)));
     });
 
     test('keeps its variables out of arguments and off the bus', async () => {
