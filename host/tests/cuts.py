@@ -41,7 +41,9 @@ def cuts(folder: Path | str) -> Iterator[Cut]:
     yield whole
     assert whole.came_through
     for place in whole.places:
-        yield Cut(_AtPlace(place))
+        cut = Cut(_AtPlace(place))
+        yield cut
+        assert not cut.came_through, f"{place} was not reached again"
 
 
 def line_cuts(step: int = 1) -> Iterator[Cut]:

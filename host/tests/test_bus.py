@@ -140,7 +140,6 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     def start(reply: Reply, **more: Any) -> Systemd:
         made.append(Systemd(tmp_path, reply, **more))
         monkeypatch.setattr(bus, "SOCKET", made[0].address)
-        monkeypatch.setattr(bus.Bus.__init__, "__defaults__", (made[0].address,))
         monkeypatch.setattr(bus, "is_there", lambda: True)
         return made[0]
 
@@ -159,7 +158,7 @@ def test_values_of_several_answers_in_one_flight(systemd: Callable[..., Systemd]
 
     systemd(reply)
     call = bus.property_of("/unit", "Service", "MemoryMax")
-    with bus.Bus() as opened:
+    with bus.Bus(bus.SOCKET) as opened:
         assert opened.ask([call, call, call]) == [[1 << 40], ["naïve"], [1 << 40]]
         assert opened.ask([call]) == [["naïve"]]
 
@@ -167,7 +166,7 @@ def test_values_of_several_answers_in_one_flight(systemd: Callable[..., Systemd]
 def test_the_rows_of_a_list(systemd: Callable[..., Systemd]) -> None:
     rows = [("a.service", 3, "/a"), ("ü.slice", 4, "/b")]
     asked = systemd(lambda serial, message: answer(serial, "a(suo)", rows)).asked
-    with bus.Bus() as opened:
+    with bus.Bus(bus.SOCKET) as opened:
         call = bus.Call("/x", "i.f", "List", ([], ["*.service"]))
         assert opened.ask([call]) == [[rows]]
     assert b"asas" in asked[0]
@@ -180,13 +179,19 @@ def test_a_refusal_is_none_and_the_others_count(systemd: Callable[..., Systemd])
 
     systemd(reply)
     call = bus.property_of("/unit", "Service", "MemoryMax")
-    with bus.Bus() as opened:
+    with bus.Bus(bus.SOCKET) as opened:
         assert opened.ask([call, call]) == [None, ["no such unit"]]
 
 
 NONSENSE: List[Tuple[str, Reply]] = [
     ("it ends", lambda serial, message: b""),
-    ("a signature of nothing", lambda serial, message: answer(serial, "v", ("s", "x"))[:-6]),
+    ("it is cut short", lambda serial, message: answer(serial, "v", ("s", "x"))[:-6]),
+    (
+        "a text longer than its message",
+        lambda serial, message: answer(serial, "s", "xyz").replace(
+            struct.pack("<I", 3) + b"xyz", struct.pack("<I", 300) + b"xyz"
+        ),
+    ),
     ("another byte order", lambda serial, message: b"B" + answer(serial, "s", "x")[1:]),
     ("an endless message", lambda serial, message: b"l\2\0\1" + b"\xff" * 12),
 ]
@@ -200,7 +205,7 @@ def test_what_cannot_be_read(
 ) -> None:
     monkeypatch.setattr(bus, "TIMEOUT_SECONDS", 0.5)
     systemd(reply)
-    with bus.Bus() as opened, pytest.raises(bus.Unavailable):
+    with bus.Bus(bus.SOCKET) as opened, pytest.raises(bus.Unavailable):
         opened.ask([bus.property_of("/unit", "Service", "MemoryMax")])
 
 
@@ -212,7 +217,7 @@ def test_a_variant_in_a_variant_has_an_end() -> None:
 def test_it_refuses_us(systemd: Callable[..., Systemd]) -> None:
     systemd(texts, greeting=b"REJECTED EXTERNAL\r\n")
     with pytest.raises(bus.Unavailable, match="refused"):
-        bus.Bus()
+        bus.Bus(bus.SOCKET)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

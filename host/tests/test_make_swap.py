@@ -132,7 +132,7 @@ def test_a_file_that_cannot_grow_is_as_before(
     make_swap.do(operation(full, fill=fill), host, journal.step(0))
     first = state_of(full)
     # Somebody else takes the space after the check.
-    monkeypatch.setattr(make_swap, "_free_bytes", lambda path: 64 * SIZE)
+    monkeypatch.setattr(files, "free_bytes", lambda folder: 64 * SIZE)
     with pytest.raises((OperationError, OSError)):
         make_swap.do(operation(full, sizeBytes=8 * SIZE, fill=fill), host, journal.step(1))
     assert state_of(full) == first

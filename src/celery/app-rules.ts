@@ -21,7 +21,7 @@ export const visibilityTimeout: Rule = {
   },
 };
 
-/** What a stop of the unit waits for besides its longest task: a warm shutdown takes longer than that. */
+/** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 export const stopMarginSeconds = 60;
 
 export const appRules: readonly Rule[] = [visibilityTimeout];

@@ -89,8 +89,8 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
     sentence,
     verdict?.failure?.evidence ?? [],
     rolledBackTo === null
-      ? 'deploy a release that fixes it, or roll back with `roll-back: previous` of deploy-worker.'
-      : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that fixes it.`,
+      ? 'deploy a release that fixes it, or roll back with `roll-back: previous` of deploy-worker'
+      : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that fixes it`,
     // Without a verdict of this run, an earlier one recorded it. That it went back now is news.
     { isOld: verdict === null && rolledBackTo === null },
   );

@@ -35,8 +35,6 @@ import { lookAtPrograms } from './look-at-programs.ts';
 import type { Pause } from './run.ts';
 import { runOwnCommands } from './run-own-commands.ts';
 
-/** Loaded into the worker by deploy-worker (`host/support`). */
-
 /** A worker may give memory back some time after a job, e.g. when it replaces a child. */
 const returnPauses = 4;
 const returnPause = seconds(5);

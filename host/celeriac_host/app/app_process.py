@@ -23,6 +23,7 @@ IMPORTS: Mapping[str, Sequence[str]] = {
     "messages": ("rabbitmq",),
     "probe": ("remote_control", "probe_places"),
     "queues": ("rabbitmq", "remote_control"),
+    "sources": ("digests",),
 }
 EVIDENCE_LINES = 12
 # A report of every task in a large broker has some megabytes.
@@ -71,10 +72,10 @@ class Interpreter(NamedTuple):
 
     def is_like(self, other: Interpreter) -> bool:
         """Whether a process of the one is as good as one of the other."""
-        return self._seen() == other._seen()
+        return self._without_replaced() == other._without_replaced()
 
-    def _seen(self) -> Interpreter:
-        """Without the variables that `env` replaces in front of the Python."""
+    def _without_replaced(self) -> Interpreter:
+        """Without the variables that an `env` in front of the Python sets itself."""
         replaced = {word.partition("=")[0] for word in self.argv if ASSIGNMENT.match(word)}
         rest = {name: value for name, value in self.environment.items() if name not in replaced}
         return self._replace(environment=rest)

@@ -56,12 +56,11 @@ def run(
 
     `request` and `like` as in `app_process.run`. Raises RunnerGone, and what `hear` raises.
     """
-    heard = _Heard(hear, lambda report: reports.checked(program, request, report))
-    try:
-        ended = app_process.run(host, program, request, heard.take, timeout, like)
-    except OperationError as error:
-        return {"problem": error.message, "evidence": list(error.evidence)}
-    return _found(heard, program, timeout, ended)
+
+    def start(heard: _Heard) -> Ended | None:
+        return app_process.run(host, program, request, heard.take, timeout, like)
+
+    return _heard(program, request, timeout, hear, start)[1]
 
 
 def ask(
@@ -72,10 +71,10 @@ def ask(
     hear: Hear | None = None,
     like: int = 0,
 ) -> dict[str, Any]:
-    """The same by a process that may have answered before, and waits for another question.
+    """As `run`, but by a process that may have answered earlier questions, and waits for more.
 
-    What such a one does not answer plainly is asked once more of a fresh one, unless that might do
-    something twice: a thread or a state of its own may be to blame.
+    If such a process has no plain answer, a fresh one is asked once: what the old one has gathered
+    may be to blame. Not where something could be done twice.
     """
     end = time.monotonic() + timeout
     known = host.app if isinstance(host.app, questions.Respondent) else None
@@ -97,15 +96,28 @@ def _asked(
     hear: Hear | None,
     like: int,
 ) -> tuple[_Heard, dict[str, Any]]:
-    heard = _Heard(hear, lambda report: reports.checked(program, request, report))
-    try:
-        ended = questions.ask(
-            host, program, request, heard.take, lambda: heard.ended, timeout, like
-        )
-    except OperationError as error:
-        return heard, {"problem": error.message, "evidence": list(error.evidence)}
+    def start(heard: _Heard) -> Ended | None:
+        return questions.ask(host, program, request, heard.take, lambda: heard.ended, timeout, like)
+
+    heard, found = _heard(program, request, timeout, hear, start)
     if not heard.is_plain():
         host.end_app()
+    return heard, found
+
+
+def _heard(
+    program: str,
+    request: dict[str, Any],
+    timeout: float,
+    hear: Hear | None,
+    start: Callable[[_Heard], Ended | None],
+) -> tuple[_Heard, dict[str, Any]]:
+    """What a run of the program said, and its report, or why there is none."""
+    heard = _Heard(hear, lambda report: reports.checked(program, request, report))
+    try:
+        ended = start(heard)
+    except OperationError as error:
+        return heard, {"problem": error.message, "evidence": list(error.evidence)}
     return heard, _found(heard, program, timeout, ended)
 
 

@@ -40,8 +40,7 @@ class Respondent:
         self.invocation = invocation
         life = max(LIFE_SECONDS, timeout + MARGIN_SECONDS)
         self.until = time.monotonic() + life
-        self.asked = 0
-        # How many of these it has begun.
+        # How many questions it has begun.
         self.begun = 0
         self.is_busy = False
         self.sent = {app_process.SHARED}
@@ -66,7 +65,6 @@ class Respondent:
 
     def begins(self, name: str, request: dict[str, Any], timeout: float) -> bool | None:
         """Asks the program `name`. True: it has begun. False, None: as `Dialogue.exchange`."""
-        self.asked += 1
         self.is_busy = True
         heard: list[bool] = []
         # Nobody can have answered to it before.

@@ -11,6 +11,7 @@ import re
 from typing import Any, BinaryIO, Mapping, NamedTuple, Sequence
 
 from celeriac_host.code import trees
+from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.system import Completed, System, Tick
@@ -131,7 +132,7 @@ def run(
     if check and done.code != 0:
         lines = done.lines()
         # On a full disk, Git reports only that it could not write.
-        full = _free_bytes(checkout.path) < FULL_BYTES
+        full = files.free_bytes(checkout.path) < FULL_BYTES
         raise OperationError(
             f"{told} failed: {'No space left on device: ' if full else ''}"
             f"{_essence(lines, done.code)}",
@@ -217,11 +218,6 @@ def require_commit(value: Any) -> str:
 
 def short(commit: str) -> str:
     return commit[:7]
-
-
-def _free_bytes(path: str) -> int:
-    room = os.statvfs(path)
-    return room.f_bavail * room.f_frsize
 
 
 def _essence(lines: list[str], code: int) -> str:

@@ -51,7 +51,8 @@ def work(
     cwd: str = "/",
 ) -> Any:
     """Runs a command of a program; returns its value. Raises NotOwn, OperationError, RunnerGone."""
-    text = app_process.assembled(program, [SHARED])
+    imports = app_process.IMPORTS.get(program, ())
+    text = app_process.assembled(program, (SHARED, *imports))
     done = host.run(
         [_python(whom), "-I", "-S", "-c", text, what, json.dumps(args)],
         timeout=timeout,

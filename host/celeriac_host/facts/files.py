@@ -7,8 +7,8 @@ import os
 import stat
 from typing import Any
 
+from celeriac_host.app.programs.digests import sha256
 from celeriac_host.system import files
-from celeriac_host.system.digests import sha256
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import group_name, user_name
 from celeriac_host.system.system import System

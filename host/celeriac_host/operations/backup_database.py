@@ -27,7 +27,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     store = open_store(path, host, args["unit"], args.get("user"))
     with store.copied(None, None) as copy:
         size = copy.size_bytes
-        free = copies.free_bytes(folder)
+        free = files.free_bytes(folder)
         if free < size + copies.MARGIN_BYTES:
             raise OperationError(
                 f"no room for a backup of {path}: it needs {size + copies.MARGIN_BYTES} bytes, but "

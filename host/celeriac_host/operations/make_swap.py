@@ -186,17 +186,12 @@ def _refuse_another_filesystem(path: str, expected: str) -> None:
 
 
 def _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:
-    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)
+    free = files.free_bytes(os.path.dirname(path)) + (seen.held_bytes if seen is not None else 0)
     if free < size:
         raise OperationError(
             f"{path} needs {swaps.mebibytes(size)} MiB, but the disk has only "
             f"{swaps.mebibytes(free)} MiB free"
         )
-
-
-def _free_bytes(path: str) -> int:
-    disk = os.statvfs(os.path.dirname(path))
-    return disk.f_bavail * disk.f_frsize
 
 
 def _new(path: str) -> str:

@@ -212,7 +212,7 @@ def look(query: dict[str, Any], host: System) -> dict[str, Any]:
     host.moment = {}
     try:
         if "unit" in query:
-            # `limits` and others need it; so it is asked once.
+            # Before the threads start: `limits` needs it, too, and systemctl is asked only once.
             units.show_all(host, full_name(query["unit"]["name"]))
         beside = {name: Beside(query[name], _fact(name), host) for name in BESIDE if name in query}
         try:

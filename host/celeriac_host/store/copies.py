@@ -70,15 +70,10 @@ def _is_ours(path: str) -> bool:
 
 def roomy_folder(needed: int) -> str:
     for folder in COPY_FOLDERS:
-        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:
+        if os.path.isdir(folder) and files.free_bytes(folder) >= needed + MARGIN_BYTES:
             return folder
     wanted = (needed + MARGIN_BYTES) // (1024 * 1024)
     raise OperationError(
         f"no room for a copy of the database: {wanted} MiB are needed in "
         + " or ".join(COPY_FOLDERS)
     )
-
-
-def free_bytes(folder: str) -> int:
-    about = os.statvfs(folder)
-    return about.f_bavail * about.f_frsize

@@ -63,7 +63,7 @@ def is_there() -> bool:
 class Bus:
     """A connection, for one thread."""
 
-    def __init__(self, address: str = SOCKET) -> None:
+    def __init__(self, address: str) -> None:
         """Raises Unavailable."""
         self._unread = bytearray()
         self._serial = 0

@@ -34,6 +34,12 @@ class Found(NamedTuple):
         return sha256(self.content)
 
 
+def free_bytes(folder: str) -> int:
+    """Of its file system, for others than root, too. Raises OSError."""
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
+
+
 def sha256(content: bytes) -> str:
     # OpenSSL takes longer to load than a look may take.
     import hashlib

@@ -133,7 +133,7 @@ class System:
         if not bus.is_there():
             return None
         try:
-            with bus.Bus() as opened:
+            with bus.Bus(bus.SOCKET) as opened:
                 return opened.ask(calls)
         except bus.Unavailable:
             return None

@@ -98,8 +98,7 @@ def _compile(where: str, build: str) -> None:
         own = (about.st_mode & 0o777, about.st_uid) == (0o600, os.geteuid())
         if own and file.readline() == head(file.read()):
             return
-    disk = os.statvfs(os.path.dirname(where))
-    if disk.f_bavail * disk.f_frsize < files.MARGIN_BYTES:
+    if files.free_bytes(os.path.dirname(where)) < files.MARGIN_BYTES:
         os.unlink(where)
         return
     modules = {

@@ -45,7 +45,7 @@ export function protocolError(
   });
 }
 
-/** The host asked for the agent, and this side does not have it as it should be. */
+/** The host asked for the agent, but its program could not be read or packed here. */
 export function unsentError(step: string, cause: string): HostError {
   return new HostError(`the agent was not sent to the host: ${cause}. Step: ${step}.`, {
     step,

@@ -7,21 +7,12 @@ import stat
 from collections import deque
 from itertools import islice
 
+from celeriac_host.app.programs.digests import sha256
 from celeriac_host.app.programs.own_folders import serve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hashlib import sha256
     from typing import Any, Dict, Iterator, List, Tuple
-else:
-    # A look waits for this program: like the standard library's random, it spares itself OpenSSL.
-    try:
-        from _sha2 import sha256
-    except ImportError:
-        try:
-            from _sha256 import sha256
-        except ImportError:
-            from hashlib import sha256
 
 FILE_LIMIT = 20_000
 # Larger ones, which no person writes, are told apart by their size.
