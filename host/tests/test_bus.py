@@ -183,6 +183,17 @@ def test_a_refusal_is_none_and_the_others_count(systemd: Callable[..., Systemd])
         assert opened.ask([call, call]) == [None, ["no such unit"]]
 
 
+@pytest.mark.parametrize("kind", ["a()", "a{}", "as", "ay"])
+def test_an_array_that_does_not_end(kind: str) -> None:
+    longer = struct.pack("<I", 64) + bytes(40)
+    with pytest.raises(bus.Unavailable):
+        bus._Reader(longer).value(kind)
+    if kind in ("a()", "a{}"):
+        # Its elements take no bytes.
+        with pytest.raises(bus.Unavailable, match="an array of nothing"):
+            bus._Reader(struct.pack("<I", 8) + bytes(40)).value(kind)
+
+
 NONSENSE: List[Tuple[str, Reply]] = [
     ("it ends", lambda serial, message: b""),
     ("it is cut short", lambda serial, message: answer(serial, "v", ("s", "x"))[:-6]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,21 +33,36 @@ def test_it_failed(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
-def test_it_hangs(host: Host) -> None:
-    told, tell = os.pipe()
+def test_it_hangs(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "pid"
 
     def hang() -> None:
-        os.write(tell, b"%d" % os.getpid())
+        path.write_text(str(os.getpid()))
         time.sleep(600)
 
     with pytest.raises(OperationError, match=r"^reading /srv did not finish within 3 s"):
         value(host, hang, timeout=3)
-    child = int(os.read(told, 20))
-    os.close(told)
-    os.close(tell)
+    child = int(path.read_text())
     # Ended, and waited for.
     with pytest.raises(ChildProcessError):
         os.waitpid(child, os.WNOHANG)
+
+
+def test_it_holds_nothing_of_the_agent(host: Host) -> None:
+    def opened() -> Any:
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sorted(os.readlink(each) for each in links if os.path.lexists(each))
+
+    with open("/etc/passwd", "rb"):
+        found = value(host, opened)
+    assert found[:3] == ["/dev/null"] * 3
+    # What is left is the pipe of its answer.
+    assert len(found) == 4 and found[3].startswith("pipe:")
+
+
+def test_it_ends_in_time_without_the_agent(host: Host) -> None:
+    # The alarm that is set.
+    assert 10 < value(host, lambda: signal.alarm(0), timeout=20.0) <= 21
 
 
 def test_the_runner_is_gone(host: Host) -> None:

@@ -50,6 +50,13 @@ def carry_out(request, line):
             line.tell("report", {"kind": "first"})
             line.tell("report", {"kind": "lie"})
             line.tell("question", 2)
+        if request["say"] == "chatter":
+            def chatter():
+                time.sleep(0.2)
+                for _ in range(1000):
+                    line.tell("noise", 1)
+                open("chattered", "w").close()
+            threading.Thread(target=chatter, daemon=True).start()
         if request["say"] == "look up":
             app.amqp.queues["other"] = 1
         if request["say"] == "tell":
@@ -255,6 +262,19 @@ def test_what_was_said_before_is_no_answer(shop: Shop) -> None:
     assert shop.ask("lie") == {"kind": "first"}
     assert shop.ask("b")["kind"] == "b"
     assert shop.lines("done") == ["lie", "b"]
+
+
+def test_what_it_did_while_it_waited_is_no_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.ask("chatter")
+    until = time.monotonic() + 9
+    while not (shop.folder / "chattered").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    # It has told more than a question may.
+    monkeypatch.setattr(app_process, "MOST", app_process.MOST._replace(lines=500))
+    assert shop.ask("b")["kind"] == "b"
+    assert len(shop.lines("imports")) == 2
 
 
 def patient(text: str, seconds: float) -> str:

@@ -5,16 +5,20 @@ import { valuedOptions } from './celery-call.ts';
 
 const end = '\\x00';
 const word = `[^\\x00]*${end}`;
-const path = '(?:[^\\x00]*/)?';
+// Any user chooses arguments, and root matches them. So no word may be both an option and the program,
+// or the rest would be read anew from each of them: the time would grow with the square of the length.
+const path = '(?:(?!-)[^\\x00]*/)?';
 
-/** Options, each with the argument that is its value. */
-const skip = (valued: readonly string[], stops = ''): string =>
-  `(?:(?:${valued.join('|')})${end}${word}|(?!(?:${valued.join('|')}${stops})${end})-${word})*`;
+/** Options, each with the argument that is its value; none that begins like one of `stops`. */
+const skip = (valued: readonly string[], stops: readonly string[] = []): string => {
+  const others = [`(?:${valued.join('|')})${end}`, ...stops].join('|');
+  return `(?:(?:${valued.join('|')})${end}${word}|(?!${others})-${word})*`;
+};
 
 const pythonFlags = '-[bBdEhiIOPqsSuvVx]*';
 const python =
   `${path}(?:python|pypy)[0-9.]*[a-z]*${end}` +
-  skip(['-W', '-X', '-Q', '--check-hash-based-pycs'], `|-|${pythonFlags}[mc]`);
+  skip(['-W', '-X', '-Q', '--check-hash-based-pycs'], [`-${end}`, `${pythonFlags}[mc]`]);
 const celery =
   `(?:(?:${python})?${path}celery${end}` +
   `|${python}${pythonFlags}m(?:${end})?celery(?:\\.__main__|\\.bin\\.(?:celery|worker))?${end})`;

@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from typing import Any, Callable
 
 from celeriac_host.app import app_process
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Dialogue, Ended
 from celeriac_host.system.system import System
 
@@ -144,12 +146,11 @@ def _begin(
     timeout: float,
 ) -> tuple[bool | None, Respondent]:
     known, invocation = host.app, request["invocation"]
-    if (
-        isinstance(known, Respondent)
-        and known.serves(python, invocation, timeout)
-        and known.begins(name, request, NOTICE_SECONDS)
-    ):
-        return True, known
+    if isinstance(known, Respondent) and known.serves(python, invocation, timeout):
+        # What it did while it waited, e.g. print without end, is no answer to this question.
+        with suppress(OperationError):
+            if known.begins(name, request, NOTICE_SECONDS):
+                return True, known
     host.end_app()
     fresh = host.app = Respondent(host, python, invocation, timeout)
     return fresh.begins(name, request, timeout), fresh

@@ -20,11 +20,11 @@ ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=", re.DOTALL)
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     sought = re.compile(args["command"])
-    found = [
-        each
-        for each in processes.each()
-        if each.state not in "ZX" and sought.search(_terminated(each.argv))
-    ]
+    found = []
+    for each in processes.each():
+        host.heed()
+        if each.state not in "ZX" and sought.search(_terminated(each.argv)):
+            found.append(each)
     pids = {each.pid for each in found}
     # The children of a worker with -B have its arguments.
     tops = [each for each in found if each.parent not in pids][:MOST]

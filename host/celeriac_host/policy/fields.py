@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from celeriac_host.policy.scene import Scene
 
 # Of `workerCommand` and `beatCommand` in src/celery/worker-process.ts; a test holds them equal.
-WORKERS_SHA256 = "3a53ded08a12ec2bdb431cf55dceee54e660ce55937bc20a6f023c4de45fe387"
-BEATS_SHA256 = "66adb31bbfb8bf8e47b02a201aa30e4e52a4b4fcc84f82d9b79019e6ba3e7259"
+WORKERS_SHA256 = "b791ede99222021f8a565ec5877e4426efab6a97c88976a4386e4950699b3cd3"
+BEATS_SHA256 = "14f3ea6149692582ebef51ada47ce99e9380c7b985808ea4d5731f1e8eae644a"
 
 
 def unit(value: Any, scene: Scene) -> None:

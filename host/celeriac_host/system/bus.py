@@ -244,9 +244,14 @@ class _Reader:
         size = self.number(4, "I")
         self.align(NUMBERS[kind[0]][0] if kind[0] in NUMBERS else ALIGNMENT[kind[0]])
         end = self.at + size
+        if end > len(self.content):
+            raise Unavailable("cut off")
         found = []
         while self.at < end:
+            begun = self.at
             found.append(self.value(kind, depth))
+            if self.at == begun:
+                raise Unavailable("an array of nothing")
         return found
 
     def number(self, size: int, form: str) -> Any:

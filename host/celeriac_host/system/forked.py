@@ -7,6 +7,7 @@ it reads is nobody else's: the files of another user are read by a process of th
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -30,7 +31,7 @@ def value(host: System, what: str, work: Callable[[], Any], timeout: float) -> A
         os.close(theirs)
         raise OperationError(f"could not start a process: {error.strerror}") from None
     if child == 0:
-        _work(work, theirs)
+        _work(work, theirs, timeout)
     os.close(theirs)
     try:
         answer = _answer(host, what, ours, timeout)
@@ -45,16 +46,30 @@ def value(host: System, what: str, work: Callable[[], Any], timeout: float) -> A
         raise OperationError(f"{what} failed: its process ended without an answer") from None
 
 
-def _work(work: Callable[[], Any], into: int) -> None:
+def _work(work: Callable[[], Any], into: int, timeout: float) -> None:
     """In the child, which has no other thread and takes no lock of one. Never returns."""
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
+        # If the agent is killed, nobody else ends it.
+        signal.alarm(math.ceil(timeout) + 1)
+        _close_all_but(into)
         left = memoryview(json.dumps({"value": work()}).encode("ascii"))
         while left:
             left = left[os.write(into, left) :]
     finally:
         os._exit(0)
+
+
+def _close_all_but(kept: int) -> None:
+    """The host's lock, the runner's pipes and the keepers are the agent's: they end with it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nothing, number)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != kept:
+            with suppress(OSError):
+                os.close(int(name))
 
 
 def _answer(host: System, what: str, ours: int, timeout: float) -> bytes:

@@ -96,6 +96,23 @@ describe('the command line of a worker', () => {
   });
 });
 
+/** Each word is an option of Python, and could be taken for the beginning of Celery's line. */
+const hostile = [
+  text(['python', ...Array.from({ length: 7000 }, () => '-/celery')]),
+  text(['python', ...Array.from({ length: 7000 }, () => '-/celery'), 'worker', 'x']),
+  text(['python', ...Array.from({ length: 7000 }, () => '-mcelery')]),
+  text(['celery', ...Array.from({ length: 7000 }, () => '-EB'), 'worker', 'x']),
+];
+
+describe('a line that somebody made to be slow', () => {
+  it.each([workerCommand, beatCommand])('takes as many steps as it has words', (command) => {
+    const pattern = new RegExp(command);
+    for (const line of hostile.slice(0, 3)) expect(pattern.test(line)).toBe(false);
+    // A quadratic one takes half a minute for each of them: longer than the test may.
+    expect(inPython(command, hostile)).toEqual(hostile.map((line) => pattern.test(line)));
+  });
+});
+
 const beats: readonly string[] = [
   'celery -A shop beat',
   'celery beat',

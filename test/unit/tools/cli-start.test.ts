@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -36,9 +45,19 @@ describe('the program that people start', () => {
     start();
     expect(kept()).toBe(true);
     start();
-    const caches = join(folder, 'elsewhere');
+    const caches = join(home, 'elsewhere');
     start({ XDG_CACHE_HOME: caches });
     expect(kept(caches)).toBe(true);
+  });
+
+  test('makes no folder outside its home, nor through a link', () => {
+    const caches = join(folder, 'elsewhere');
+    mkdirSync(caches);
+    start({ XDG_CACHE_HOME: caches });
+    expect(readdirSync(caches)).toEqual([]);
+    symlinkSync(caches, join(home, 'linked'));
+    start({ XDG_CACHE_HOME: join(home, 'linked') });
+    expect(readdirSync(caches)).toEqual([]);
   });
 
   test('keeps nothing on a machine for one run, or where Node.js does already', () => {
