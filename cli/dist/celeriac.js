@@ -48917,12 +48917,17 @@ const posix_namespaceObject = require("node:path/posix");
 
 const end = '\\x00';
 const word = `[^\\x00]*${end}`;
-const path = '(?:[^\\x00]*/)?';
-/** Options, each with the argument that is its value. */
-const skip = (valued, stops = '') => `(?:(?:${valued.join('|')})${end}${word}|(?!(?:${valued.join('|')}${stops})${end})-${word})*`;
+// Any user chooses arguments, and root matches them. So no word may be both an option and the program,
+// or the rest would be read anew from each of them: the time would grow with the square of the length.
+const path = '(?:(?!-)[^\\x00]*/)?';
+/** Options, each with the argument that is its value; none that begins like one of `stops`. */
+const skip = (valued, stops = []) => {
+    const others = [`(?:${valued.join('|')})${end}`, ...stops].join('|');
+    return `(?:(?:${valued.join('|')})${end}${word}|(?!${others})-${word})*`;
+};
 const pythonFlags = '-[bBdEhiIOPqsSuvVx]*';
 const python = `${path}(?:python|pypy)[0-9.]*[a-z]*${end}` +
-    skip(['-W', '-X', '-Q', '--check-hash-based-pycs'], `|-|${pythonFlags}[mc]`);
+    skip(['-W', '-X', '-Q', '--check-hash-based-pycs'], [`-${end}`, `${pythonFlags}[mc]`]);
 const celery = `(?:(?:${python})?${path}celery${end}` +
     `|${python}${pythonFlags}m(?:${end})?celery(?:\\.__main__|\\.bin\\.(?:celery|worker))?${end})`;
 /**
@@ -52273,7 +52278,7 @@ class LocalChannel {
 
 /** The agent's program, which is read only when it is sent. */
 const hostProgram = {
-    build: '34802f1c30020c631e279ad80f7a84876c36c5860186428f5bd1ffbb27dea3a7',
+    build: 'b58a8de468f1360b25be50222a4d88c48fa79ed1d219d4ad75c6c4136992dd82',
     json: () => (0,external_node_fs_namespaceObject.readFileSync)(__nccwpck_require__.ab + "host-program.json", 'utf8'),
 };
 /** The module that a Celery worker loads. */
@@ -54514,7 +54519,7 @@ const visibilityTimeout = {
         right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
     },
 };
-/** What a stop of the unit waits for besides its longest task: a warm shutdown takes longer than that. */
+/** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 const stopMarginSeconds = 60;
 const appRules = [visibilityTimeout];
 
@@ -74744,7 +74749,6 @@ async function runCommand({ agent, onProgress }, { name, argv, timeoutSeconds },
 
 
 
-/** Loaded into the worker by deploy-worker (`host/support`). */
 /** A worker may give memory back some time after a job, e.g. when it replaces a child. */
 const returnPauses = 4;
 const returnPause = seconds(5);
@@ -75788,8 +75792,8 @@ async function soakRelease(run, agent, desired, findOldestJob) {
 }
 /** The error of a release that failed. */
 const soakError = ({ sentence, verdict, rolledBackTo }) => new GateError('soak', sentence, verdict?.failure?.evidence ?? [], rolledBackTo === null
-    ? 'deploy a release that fixes it, or roll back with `roll-back: previous` of deploy-worker.'
-    : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that fixes it.`, 
+    ? 'deploy a release that fixes it, or roll back with `roll-back: previous` of deploy-worker'
+    : `release ${rolledBackTo}, the last proven one, runs again; deploy a release that fixes it`, 
 // Without a verdict of this run, an earlier one recorded it. That it went back now is news.
 { isOld: verdict === null && rolledBackTo === null });
 /**
@@ -83595,7 +83599,7 @@ function protocolError(step, problem, evidence) {
         next: REPORT_BUG,
     });
 }
-/** The host asked for the agent, and this side does not have it as it should be. */
+/** The host asked for the agent, but its program could not be read or packed here. */
 function unsentError(step, cause) {
     return new HostError(`the agent was not sent to the host: ${cause}. Step: ${step}.`, {
         step,
