@@ -4,7 +4,7 @@ import { seconds } from '../model/units.ts';
 import { lookAtInterrupted } from '../use-case/look-at-interrupted.ts';
 import { GithubReporter } from './github-reporter.ts';
 import { delivered, given, givenSecrets, maskSecrets, openHost, runAddress } from './given.ts';
-import { savedRun } from './run-state.ts';
+import { type CutOffRun, savedMessage, savedRun } from './run-state.ts';
 import { Webhook } from './tell-webhook.ts';
 
 /** The word with which the program of the post step (`dist/post.js`) starts that of the action. */
@@ -23,9 +23,23 @@ const limit = seconds(20);
  */
 export async function reportInterrupted(name: ActionName): Promise<void> {
   const saved = savedRun();
-  if (saved === null) return;
+  const untold = savedMessage();
+  if (saved === null && untold === null) return;
   const reporter = new GithubReporter();
   maskSecrets(name);
+  const message = saved === null ? untold : await reportCutOff(name, saved, reporter);
+  if (message !== null) await webhookOf()?.send(message, name, reporter);
+  await delivered();
+  // A connection that does not answer would keep this process.
+  process.exit();
+}
+
+/** @returns what to tell the webhook; `null`: nobody wants to be told */
+async function reportCutOff(
+  name: ActionName,
+  saved: CutOffRun,
+  reporter: GithubReporter,
+): Promise<string | null> {
   const { unit, transactions, began, ...host } = saved;
   const open = () =>
     openHost(
@@ -44,15 +58,9 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
   reporter.warning(view.annotation, `${name} was cut off`);
   reporter.summary(view.markdown);
   await reporter.flush();
-  const news = { action: name, host: run.host, unit: unit ?? '', sentence: view.sentence };
-  await webhookOf()?.tell(
-    { ...news, run: run.holder, isProblem: true },
-    givenSecrets(name),
-    reporter,
-  );
-  await delivered();
-  // A connection that does not answer would keep this process.
-  process.exit();
+  const about = { action: name, host: run.host, unit: unit ?? '', run: run.holder };
+  const news = { ...about, sentence: view.sentence, isProblem: true };
+  return webhookOf()?.messageOf(news, givenSecrets(name)) ?? null;
 }
 
 /** Its URL is a secret, so it is not in the fleet file. One that is not acceptable ended the action itself. */

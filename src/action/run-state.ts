@@ -8,7 +8,12 @@ import type { EpochSeconds } from '../model/units.ts';
  */
 
 /** `tools/post-step.ts` reads these, too. */
-const names = { run: 'run', transactions: 'transactions', ended: 'ended' } as const;
+const names = {
+  run: 'run',
+  transactions: 'transactions',
+  ended: 'ended',
+  untold: 'untold',
+} as const;
 
 /**
  * Where the run was at work, and with what. Not read from the inputs again: within composite actions a
@@ -43,11 +48,25 @@ export function saveTransactions(transactions: readonly string[]): void {
   core.saveState(names.transactions, transactions);
 }
 
-/** The run has said itself how it ended. */
-export const saveEnd = (): void => core.saveState(names.ended, 'true');
+/**
+ * The run has said itself how it ended.
+ *
+ * @param untold what the webhook has yet to be told of it; `null`: nothing
+ */
+export function saveEnd(untold: string | null): void {
+  core.saveState(names.ended, 'true');
+  // The last one counts.
+  core.saveState(names.untold, untold ?? '');
+}
 
-/** What the run has left, with the transactions that it saw begin; `null`: it had not come that far. */
-export function savedRun(): (SavedRun & { readonly transactions: readonly string[] }) | null {
+/** What the webhook has yet to be told of a run that ended; `null`: nothing. */
+export const savedMessage = (): string | null => core.getState(names.untold) || null;
+
+/** What a run that was cut off has left, with the transactions that it saw begin. */
+export type CutOffRun = SavedRun & { readonly transactions: readonly string[] };
+
+/** @returns `null`: the run has ended, or had not come that far */
+export function savedRun(): CutOffRun | null {
   const run = core.getState(names.run);
   if (run === '' || core.getState(names.ended) !== '') return null;
   const transactions = core.getState(names.transactions) || '[]';

@@ -40,12 +40,16 @@ export async function runAction<Name extends ActionName>(
       const path = kept.write(failure);
       if (path !== null) reporter.output('plan-path', path);
     });
-  /** Tells somebody elsewhere, once the report is out: the post step of a run cut off meanwhile has nothing to add. */
+  /** Tells somebody elsewhere, once the report is out: the post step of a run cut off meanwhile only does that. */
   const tell = async (sentence: string, isProblem: boolean): Promise<void> => {
     await reporter.flush();
-    reporter.attempt('the state for the post step', saveEnd);
-    const news = { action: name, host: host ?? given('host'), unit: unitOf(name, fleet), sentence };
-    await webhook?.tell({ ...news, run: runAddress(), isProblem }, givenSecrets(name), reporter);
+    const about = { action: name, host: host ?? given('host'), unit: unitOf(name, fleet) };
+    const news = { ...about, sentence, run: runAddress(), isProblem };
+    const message = webhook?.messageOf(news, givenSecrets(name)) ?? null;
+    reporter.attempt('the state for the post step', () => saveEnd(message));
+    if (webhook === null || message === null) return;
+    await webhook.send(message, name, reporter);
+    reporter.attempt('the state for the post step', () => saveEnd(null));
   };
   try {
     // The workflow's own is told if the fleet file cannot be read.

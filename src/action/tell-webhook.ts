@@ -1,4 +1,5 @@
 import { postWebhook } from '../adapters/webhook.ts';
+import type { ActionName } from '../config/action-inputs.ts';
 import type { FleetValues } from '../config/fleet-file.ts';
 import { type Given, readInputs } from '../config/read-inputs.ts';
 import { webhookInputs } from '../config/webhook-inputs.ts';
@@ -30,23 +31,26 @@ export class Webhook {
   }
 
   /**
-   * Sends a message, unless all is well and nobody wants to hear that. Never throws: what goes wrong
-   * is one warning.
+   * The message about an end.
    *
    * @param secrets values that must not be in it
+   * @returns `null`: all is well, and nobody wants to hear that
    */
-  async tell(
+  messageOf(
     news: WebhookNews & { readonly isProblem: boolean },
     secrets: readonly string[],
-    reporter: Reporter,
-  ): Promise<void> {
-    if (!news.isProblem && !this.#isAlways) return;
-    const text = hideSecrets(webhookText(news), [...secrets, this.#url]);
-    const problem = await postWebhook(this.#url, { text }, timeout);
+  ): string | null {
+    if (!news.isProblem && !this.#isAlways) return null;
+    return hideSecrets(webhookText(news), [...secrets, this.#url]);
+  }
+
+  /** Sends a message. Never throws: what goes wrong is one warning. */
+  async send(message: string, action: ActionName, reporter: Reporter): Promise<void> {
+    const problem = await postWebhook(this.#url, { text: message }, timeout);
     if (problem === null) return;
     reporter.warning(
       `the webhook was not told: ${problem}; this does not affect the result of the run`,
-      news.action,
+      action,
     );
   }
 }

@@ -156,7 +156,7 @@ describe('after a run that ended by itself', () => {
     expect(place.server.connections).toBe(connections);
   });
 
-  it('loads nothing', async () => {
+  it('loads nothing, unless the webhook is not told yet', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'celeriac-post-'));
     try {
       // Without the program of the action beside it.
@@ -168,7 +168,9 @@ describe('after a run that ended by itself', () => {
         stdout: '',
         stderr: '',
       });
-      await expect(start({ STATE_run: '{}' })).rejects.toThrow(/Cannot find module/);
+      for (const left of [{ STATE_run: '{}' }, { STATE_ended: 'true', STATE_untold: 'x' }]) {
+        await expect(start(left)).rejects.toThrow(/Cannot find module/);
+      }
     } finally {
       rmSync(folder, { recursive: true });
     }

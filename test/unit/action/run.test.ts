@@ -86,7 +86,8 @@ async function run(
     const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
     const plans = readFiles(join(folder, 'celeriac-plan'), 'plan.json', { files: 9, bytes: 1e6 });
     const shown = log.replaceAll(/^::add-mask::.*$/gm, '') + readFileSync(summary, 'utf8');
-    return { code, shown, plans, output: readFileSync(output, 'utf8') };
+    const [outputText, stateText] = [output, state].map((path) => readFileSync(path, 'utf8'));
+    return { code, shown, plans, output: outputText, state: stateText };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -141,12 +142,26 @@ it.each([
     await runAction('verify', async (run) => { ${work} });`;
   const node = ['--input-type=module', '--eval', body];
   status = 200;
-  await run('verify', { webhook: address, 'webhook-when': 'always' }, node);
+  const { state: finalState } = await run(
+    'verify',
+    { webhook: address, 'webhook-when': 'always' },
+    node,
+  );
   expect(told).toHaveLength(1);
   const [state, summary] = keptWhenTold;
   expect(state).toMatch(/^ended<</m);
+  const { text } = JSON.parse(told[0] ?? '') as { readonly text: string };
+  expect(stateOf('untold', state)).toBe(text);
   expect(summary).toContain(report);
+  // Not a second time.
+  expect(stateOf('untold', finalState)).toBe('');
 });
+
+/** The last value that a run saved under a name, in the format of GITHUB_STATE. */
+function stateOf(name: string, saved = ''): string | undefined {
+  const values = saved.matchAll(/^(\w+)<<(\S+)\n([\s\S]*?)\n\2$/gm);
+  return [...values].filter((each) => each[1] === name).at(-1)?.[3];
+}
 
 it('only warns when the webhook cannot be told, without its address', async () => {
   status = 500;
@@ -189,6 +204,18 @@ it('tells the webhook once of a run that was cut off, with the state of the host
 it('tells no webhook after a run that has told how it ended', async () => {
   const { code } = await cutOff({ webhook: address }, { STATE_ended: 'true' });
   expect([code, told]).toEqual([0, []]);
+});
+
+it('tells the webhook what a run that was cut off could not tell it any more', async () => {
+  status = 200;
+  const untold = 'Celeriac: deploy-worker of shop.service on vps.example.com: did it';
+  for (const more of [{}, { STATE_run: '' }]) {
+    told = [];
+    const saved = { STATE_ended: 'true', STATE_untold: untold, ...more };
+    const { code, shown } = await cutOff({ webhook: address }, saved);
+    expect([code, shown.match(/^::/m)]).toEqual([0, null]);
+    expect(told.map((each) => JSON.parse(each))).toEqual([{ text: untold }]);
+  }
 });
 
 it('never fails a post step: a webhook that is refused, or does not work', async () => {
