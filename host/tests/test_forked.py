@@ -26,10 +26,17 @@ def test_it_works_in_another_process_and_leaves_none(host: Host) -> None:
 
 
 def test_it_failed(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(OperationError, match=r"^reading /srv failed: its process ended without"):
-        value(host, lambda: 1 // 0)
-    with pytest.raises(OperationError, match="without an answer"):
-        value(host, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    def refuse() -> None:
+        raise OperationError("cannot read /srv/x")
+
+    for work, why in (
+        (refuse, "cannot read /srv/x"),
+        (lambda: os.stat("/srv/absent"), r"FileNotFoundError: .*'/srv/absent'"),
+        (lambda: b"no JSON", "TypeError: .*bytes.*"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "its process ended without an answer"),
+    ):
+        with pytest.raises(OperationError, match=f"^reading /srv failed: {why}$"):
+            value(host, work)
     assert capfd.readouterr().err == ""
 
 

@@ -41,9 +41,12 @@ def value(host: System, what: str, work: Callable[[], Any], timeout: float) -> A
             os.kill(child, signal.SIGKILL)
         _reap(child)
     try:
-        return json.loads(answer)["value"]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(answer)
+    except ValueError:
         raise OperationError(f"{what} failed: its process ended without an answer") from None
+    if "error" in found:
+        raise OperationError(f"{what} failed: {found['error']}")
+    return found["value"]
 
 
 def _work(work: Callable[[], Any], into: int, timeout: float) -> None:
@@ -54,11 +57,20 @@ def _work(work: Callable[[], Any], into: int, timeout: float) -> None:
         # If the agent is killed, nobody else ends it.
         signal.alarm(math.ceil(timeout) + 1)
         _close_all_but(into)
-        left = memoryview(json.dumps({"value": work()}).encode("ascii"))
+        left = memoryview(_said(work).encode("ascii"))
         while left:
             left = left[os.write(into, left) :]
     finally:
         os._exit(0)
+
+
+def _said(work: Callable[[], Any]) -> str:
+    try:
+        return json.dumps({"value": work()})
+    except OperationError as error:
+        return json.dumps({"error": error.message})
+    except Exception as error:
+        return json.dumps({"error": f"{type(error).__name__}: {error}"})
 
 
 def _close_all_but(kept: int) -> None:
