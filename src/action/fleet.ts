@@ -194,7 +194,7 @@ const recordShape = z.object({
   host: z.string(),
   attempt: z.int(),
   kind: z.enum(recordKinds),
-  state: z.enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
+  state: z.enum(['confirmed', 'rolled-back', 'untouched', 'unknown']),
   failed: z.boolean(),
   why: z.string().max(longestWhy),
   transaction: z.union([z.literal(''), z.string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),

@@ -139,7 +139,7 @@ function tell(end: RolloutEnd, exitCode: ExitCode, flags: GivenFlags, terminal: 
 function codeOf({ ok, hosts }: RolloutEnd, pending: boolean): ExitCode {
   if (ok) return pending ? exitCodes.found : exitCodes.done;
   const states = hosts.map(({ state }) => state);
-  const isBack = states.includes('taken-back') && !states.includes('unknown');
+  const isBack = states.includes('rolled-back') && !states.includes('unknown');
   return isBack ? exitCodes.back : exitCodes.host;
 }
 

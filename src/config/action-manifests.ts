@@ -110,7 +110,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
       'known-hosts':
         'With `start`: the host keys that the workflow gives, unless the fleet file has some for the host.',
-      state: 'With `end`: `confirmed`, `taken-back`, `untouched` or `unknown`.',
+      state: 'With `end`: `confirmed`, `rolled-back`, `untouched` or `unknown`.',
       artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
       path: 'With `start` and `end`: folder with the record of the host.',
       ...numbered(

@@ -1,9 +1,9 @@
 /**
  * Where a run leaves a host. `confirmed`: the gate has passed, on a new release or on the one that ran;
- * `taken-back`: the previous release runs again; `untouched`: the release that ran still does;
+ * `rolled-back`: the previous release runs again; `untouched`: the release that ran still does;
  * `unknown`: nobody has seen the end.
  */
-export type HostState = 'confirmed' | 'taken-back' | 'untouched' | 'unknown';
+export type HostState = 'confirmed' | 'rolled-back' | 'untouched' | 'unknown';
 
 /** Where a host was left, and why. */
 export interface HostEnd {

@@ -4,13 +4,13 @@ import { renderTable } from './summary.ts';
 
 const titles = {
   confirmed: 'deployed and confirmed',
-  'taken-back': 'rolled back',
+  'rolled-back': 'rolled back',
   untouched: 'untouched',
   unknown: 'unknown',
 } as const satisfies Readonly<Record<HostState, string>>;
 
 /** The states, the one to look at first. */
-const order = ['unknown', 'taken-back', 'untouched', 'confirmed'] as const;
+const order = ['unknown', 'rolled-back', 'untouched', 'confirmed'] as const;
 
 type Hosts = RolloutEnd['hosts'];
 

@@ -102,7 +102,7 @@ describe('fleet, as its committed bundle', () => {
   });
 
   it('begins no host once too many have failed', async () => {
-    keep({ host: 'b', state: 'taken-back', failed: true });
+    keep({ host: 'b', state: 'rolled-back', failed: true });
     const { code, outputs } = await run({ task: 'start', plan, host: 'a', results: folder });
     expect([code, outputs.go, outputs.artifact]).toEqual([0, 'false', 'celeriac-leg-2-stopped-a']);
   });
@@ -129,7 +129,7 @@ describe('fleet, as its committed bundle', () => {
       outcome: 'failure',
       outputs: JSON.stringify(given),
     });
-    expect([outputs.state, outputs.artifact]).toEqual(['taken-back', 'celeriac-leg-2-failed-a']);
+    expect([outputs.state, outputs.artifact]).toEqual(['rolled-back', 'celeriac-leg-2-failed-a']);
     const text = readFileSync(join(outputs.path ?? '', 'leg-2-failed-a.json'), 'utf8');
     expect(JSON.parse(text)).toMatchObject({
       host: 'a',
@@ -178,18 +178,18 @@ describe('fleet, as its committed bundle', () => {
 
   it('names at the end what was to go back and has not, unless the run was cancelled', async () => {
     keep({ host: 'b', state: 'confirmed', transaction: '20260111T000000-00ff' });
-    keep({ host: 'a', state: 'taken-back', failed: true });
+    keep({ host: 'a', state: 'rolled-back', failed: true });
     const conclude = { task: 'conclude', plan, results: folder };
     const decided = await run({ ...conclude, outcome: 'success' });
-    expect(decided.outputs.states).toBe('{"b":"unknown","a":"taken-back"}');
+    expect(decided.outputs.states).toBe('{"b":"unknown","a":"rolled-back"}');
     expect(decided.summary).toContain('was to be rolled back, and nobody saw it');
     const cancelled = await run({ ...conclude, outcome: 'skipped' });
-    expect(cancelled.outputs.states).toBe('{"b":"confirmed","a":"taken-back"}');
+    expect(cancelled.outputs.states).toBe('{"b":"confirmed","a":"rolled-back"}');
   });
 
   it('decides which hosts go back, with the transaction of each', async () => {
     keep({ host: 'b', state: 'confirmed', transaction: '20260111T000000-00ff' });
-    keep({ host: 'a', state: 'taken-back', failed: true });
+    keep({ host: 'a', state: 'rolled-back', failed: true });
     const { code, outputs } = await run({ task: 'decide', plan, results: folder });
     expect(code).toBe(0);
     expect(outputs).toMatchObject({

@@ -73,9 +73,9 @@ describe('four hosts', { tags: ['nightly'] }, () => {
     const log = run.lines.join('\n');
     expect(run.code, log).toBe(1);
     expect(statesOf(run), log).toEqual({
-      web1: 'taken-back',
+      web1: 'rolled-back',
       web2: 'unknown',
-      web3: 'taken-back',
+      web3: 'rolled-back',
       web4: 'untouched',
     });
     expect(endOf(run, 'web2')).toContain('its roll-back failed');

@@ -19,7 +19,7 @@ it('stops at a canary whose gate fails, and the other host is untouched', async 
   );
   const log = run.lines.join('\n');
   expect(run.code, log).toBe(1);
-  expect(statesOf(run), log).toEqual({ web1: 'taken-back' });
+  expect(statesOf(run), log).toEqual({ web1: 'rolled-back' });
   expect(endOf(run, 'web1'), log).toContain('rolled back | its gate failed');
   expect(endOf(run, 'web2')).toContain('untouched | not begun');
   expect(log).toContain('2 hosts: 1 untouched, 1 rolled back.');

@@ -98,7 +98,7 @@ function legOf(host: string, all: readonly LegRecord[]): Leg {
         ? unended[record.kind]
         : record;
   // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
-  const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+  const made = own.findLast((each) => each.transaction !== '' && each.state !== 'rolled-back');
   const transaction = made?.transaction ?? '';
   return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }

@@ -28,7 +28,7 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
   if (result === 'committed' && rolledBack !== null) {
     const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
     return rolledBack === 'success'
-      ? end('taken-back', gate)
+      ? end('rolled-back', gate)
       : end('unknown', `${gate}, and its roll-back failed: see its job`);
   }
   if (healthy && result === 'committed' && awaits && !confirmed) {
@@ -42,7 +42,7 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
     case 'committed':
       return end('unknown', `its gate did not end. ${guarded}`);
     case 'undone':
-      return end('taken-back', 'the deploy failed and was undone: see its job');
+      return end('rolled-back', 'the deploy failed and was undone: see its job');
     case 'undo-failed':
       return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
     case null:
@@ -67,7 +67,7 @@ export type ReturnResult = 'undone' | 'superseded' | 'failed';
 export function endOfRollBack(result: ReturnResult): HostEnd {
   switch (result) {
     case 'undone':
-      return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+      return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
     case 'superseded': {
       const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
       return { state: 'unknown', failed: true, why };

@@ -223,7 +223,7 @@ describe('celeriac deploy --fleet', () => {
       command: 'deploy',
       ok: false,
       hosts: [
-        { host: 'web1', state: 'taken-back' },
+        { host: 'web1', state: 'rolled-back' },
         { state: 'untouched' },
         { state: 'untouched' },
       ],

@@ -20,7 +20,7 @@ class PaperFleet implements RolloutWork {
     await this.#work();
     this.log.push(`end ${host}`);
     return this.failing.has(host)
-      ? { state: 'taken-back', failed: true, why: 'its gate failed', transaction: `of-${host}` }
+      ? { state: 'rolled-back', failed: true, why: 'its gate failed', transaction: `of-${host}` }
       : { state: 'confirmed', failed: false, why: '', transaction: `of-${host}` };
   };
 
@@ -29,7 +29,7 @@ class PaperFleet implements RolloutWork {
     await this.#work();
     return this.stuck.has(host)
       ? ({ state: 'unknown', failed: true, why: '' } as const)
-      : ({ state: 'taken-back', failed: false, why: '' } as const);
+      : ({ state: 'rolled-back', failed: false, why: '' } as const);
   };
 
   async #work(): Promise<void> {
@@ -67,7 +67,7 @@ describe('a rollout from one process', () => {
     const fleet = new PaperFleet();
     fleet.failing = new Set(['web1']);
     const { states } = await run(fleet, { maxFailures: 9 });
-    expect(states).toEqual(['taken-back', 'untouched', 'untouched', 'untouched']);
+    expect(states).toEqual(['rolled-back', 'untouched', 'untouched', 'untouched']);
     expect(fleet.log).toEqual(['deploy web1', 'end web1']);
   });
 
@@ -77,7 +77,7 @@ describe('a rollout from one process', () => {
     const { states } = await run(fleet, { hosts: hosts(6), maxParallel: 2 });
     expect(states).toEqual([
       'confirmed',
-      'taken-back',
+      'rolled-back',
       'confirmed',
       'untouched',
       'untouched',
@@ -90,7 +90,7 @@ describe('a rollout from one process', () => {
     fleet.failing = new Set(['web4']);
     fleet.stuck = new Set(['web1']);
     const { states, end } = await run(fleet, { onFailure: 'run' });
-    expect(states).toEqual(['unknown', 'taken-back', 'taken-back', 'taken-back']);
+    expect(states).toEqual(['unknown', 'rolled-back', 'rolled-back', 'rolled-back']);
     expect(fleet.log.slice(-3)).toEqual([
       'back web1 of-web1',
       'back web2 of-web2',
@@ -105,7 +105,7 @@ describe('a rollout from one process', () => {
     fleet.failing = new Set(['web2']);
     fleet.onDeploy = (host) => host === 'web2' && cancel.abort();
     const { states, end } = await run(fleet, { onFailure: 'run', cancelled: cancel.signal });
-    expect(states).toEqual(['confirmed', 'taken-back', 'untouched', 'untouched']);
+    expect(states).toEqual(['confirmed', 'rolled-back', 'untouched', 'untouched']);
     expect(end.hosts[3]?.why).toBe('not begun: interrupted');
     expect(fleet.log.filter((line) => line.startsWith('back'))).toEqual([]);
   });

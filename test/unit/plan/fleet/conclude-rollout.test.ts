@@ -71,7 +71,7 @@ describe('the end of a deploy', () => {
     [
       'a confirmation that failed',
       { ok: false, confirmed: false, rolledBack: 'success' },
-      'taken-back',
+      'rolled-back',
       /could not be confirmed/,
     ],
     [
@@ -80,7 +80,7 @@ describe('the end of a deploy', () => {
       'unknown',
       /its roll-back failed/,
     ],
-    ['a failed gate', failedGate, 'taken-back', /gate failed/],
+    ['a failed gate', failedGate, 'rolled-back', /gate failed/],
     [
       'a roll-back that failed',
       { ...failedGate, rolledBack: 'failure' },
@@ -93,7 +93,7 @@ describe('the end of a deploy', () => {
       'unknown',
       /rolls it back unless/,
     ],
-    ['an undone deploy', { ...failedGate, result: 'undone' }, 'taken-back', /undone/],
+    ['an undone deploy', { ...failedGate, result: 'undone' }, 'rolled-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
     ['a lost connection', { ...failedGate, result: null }, 'unknown', /was not seen/],
     [
@@ -167,7 +167,7 @@ describe('a rollout', () => {
   it('is not well when a host was not reached, and says so', () => {
     const end = concludeRollout(plan, deployed('web1', failedGate));
     expect(end.ok).toBe(false);
-    expect(statesOf(end)).toEqual(['taken-back', 'untouched', 'untouched', 'untouched']);
+    expect(statesOf(end)).toEqual(['rolled-back', 'untouched', 'untouched', 'untouched']);
     expect(end.hosts[3]?.why).toContain('not begun');
   });
 
@@ -181,7 +181,7 @@ describe('a rollout', () => {
   it('leaves what was deployed before a failure, unless the policy says otherwise', () => {
     const end = concludeRollout(plan, third);
     expect(end).toMatchObject({ ok: false, back: [] });
-    expect(statesOf(end)).toEqual(['confirmed', 'confirmed', 'taken-back', 'untouched']);
+    expect(statesOf(end)).toEqual(['confirmed', 'confirmed', 'rolled-back', 'untouched']);
   });
 
   it('takes all back by policy, but not before too many have failed', () => {
@@ -242,7 +242,7 @@ describe('a rollout', () => {
       record('web2', 'back', endOfRollBack('failed')),
     ];
     const end = concludeRollout({ ...plan, onFailure: 'run' }, records);
-    expect(statesOf(end)).toEqual(['taken-back', 'unknown', 'taken-back', 'untouched']);
+    expect(statesOf(end)).toEqual(['rolled-back', 'unknown', 'rolled-back', 'untouched']);
     expect(end).toMatchObject({ ok: false, back: [] });
   });
 
@@ -266,7 +266,7 @@ describe('a rollout', () => {
     const run = { ...plan, onFailure: 'run' } as const;
     const records = [...third, record('web1', 'back', endOfRollBack('undone'))];
     const [web1, web2] = endsWithout(concludeRollout(run, records));
-    expect(web1).toMatchObject({ state: 'taken-back' });
+    expect(web1).toMatchObject({ state: 'rolled-back' });
     expect(web2).toMatchObject({
       state: 'unknown',
       why: expect.stringContaining('was to be rolled back'),
