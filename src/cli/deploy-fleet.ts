@@ -98,7 +98,7 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
       if (each.isPending) pending.add(host);
       return ended;
     },
-    takeBack: (host, transaction) => hostOf(host).takeBack(transaction),
+    rollBack: (host, transaction) => hostOf(host).rollBack(transaction),
   });
   const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, pending.size > 0);
   tell(end, code, flags, terminal);
@@ -224,7 +224,7 @@ class HostOfFleet {
     return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };
   }
 
-  async takeBack(transaction: string): Promise<HostEnd> {
+  async rollBack(transaction: string): Promise<HostEnd> {
     let run: TerminalAction<'deploy-worker'> | undefined;
     try {
       run = this.#prepare();

@@ -9,7 +9,7 @@ export interface DeployEnd extends HostEnd {
 /** What a rollout does with a host. Neither rejects: what went wrong is in the end. */
 export interface RolloutWork {
   readonly deploy: (host: string) => Promise<DeployEnd>;
-  readonly takeBack: (host: string, transaction: string) => Promise<HostEnd>;
+  readonly rollBack: (host: string, transaction: string) => Promise<HostEnd>;
 }
 
 export interface RolloutOptions {
@@ -48,7 +48,7 @@ export async function rollOut(
     const { back } = concludeRollout(plan, records);
     await eachOf(back, maxParallel, async ({ host, transaction }) => {
       if (cancelled.aborted) return;
-      keep(host, 'back', await work.takeBack(host, transaction));
+      keep(host, 'back', await work.rollBack(host, transaction));
     });
   }
   return concludeRollout(plan, records);

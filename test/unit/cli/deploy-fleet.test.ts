@@ -110,7 +110,7 @@ describe('celeriac deploy --fleet', () => {
     expect(deployed()).toEqual(['web2', 'web3']);
   });
 
-  test('takes back a host whose gate fails, and begins no other', async () => {
+  test('rolls back a host whose gate fails, and begins no other', async () => {
     hosts.web2 = broken();
     const { code, out } = await run(['deploy', '--fleet', 'FILE']);
     expect([code, deployed(), undone()]).toEqual([5, ['web1', 'web2'], ['web2']]);
@@ -196,7 +196,7 @@ describe('celeriac deploy --fleet', () => {
     expect(asked.map(({ length }) => length)).toEqual([1, 2]);
   });
 
-  test('a host with nothing to change that is not healthy has failed, and is not taken back', async () => {
+  test('a host with nothing to change that is not healthy has failed, and is not rolled back', async () => {
     const { web1, web2, web3 } = { web1: worker(), web2: idleWorker(), web3: worker() };
     hosts = { web1, web2, web3 };
     // It stops between the look of the deploy and that of the verification.

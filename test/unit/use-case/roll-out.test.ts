@@ -24,7 +24,7 @@ class PaperFleet implements RolloutWork {
       : { state: 'confirmed', failed: false, why: '', transaction: `of-${host}` };
   };
 
-  takeBack = async (host: string, transaction: string) => {
+  rollBack = async (host: string, transaction: string) => {
     this.log.push(`back ${host} ${transaction}`);
     await this.#work();
     return this.stuck.has(host)
@@ -85,7 +85,7 @@ describe('a rollout from one process', () => {
     ]);
   });
 
-  it('takes back by policy what it has deployed, past a host that cannot', async () => {
+  it('rolls back by policy what it has deployed, past a host that cannot be', async () => {
     const fleet = new PaperFleet();
     fleet.failing = new Set(['web4']);
     fleet.stuck = new Set(['web1']);

@@ -210,7 +210,7 @@ describe('a rollout', () => {
     expect(concludeRollout(run, records).back.map(({ host }) => host)).toEqual(['web2']);
   });
 
-  it('takes back what the first attempt deployed, when a second had nothing to change', () => {
+  it('rolls back what the first attempt deployed, when a second had nothing to change', () => {
     const idle = { ...green, begun: false, result: null };
     const records = [
       ...deployed('web1', { ...green, ok: false }),
