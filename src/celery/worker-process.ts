@@ -1,6 +1,6 @@
 import { isAbsolute, join } from 'node:path/posix';
-import type { UnitFact } from '../model/facts.ts';
-import type { WorkerSearch } from '../model/operation.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { WorkerSearch } from '../model/operation/app.ts';
 import { valuedOptions } from './celery-call.ts';
 
 const end = '\\x00';

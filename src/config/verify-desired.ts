@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { HttpProbe } from '../model/facts.ts';
+import type { HttpProbe } from '../model/facts/probe.ts';
 import type { CleanRequest } from '../model/outcome.ts';
 import type { OwnCheck } from '../model/own-check.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';

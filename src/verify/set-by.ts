@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { Assignment, UnitEntry } from '../systemd/unit-file.ts';
 import { stackUnit } from '../systemd/unit-stack.ts';
 

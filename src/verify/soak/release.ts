@@ -1,4 +1,4 @@
-import type { LedgerRelease, TransactionFact } from '../../model/facts.ts';
+import type { LedgerRelease, TransactionFact } from '../../model/facts/ledger.ts';
 import type { Sample } from '../../model/sample.ts';
 import type {
   SoakFigures,
