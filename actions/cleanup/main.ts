@@ -1,6 +1,6 @@
 import { runAction } from '../../src/action/run.ts';
 import { servesStore } from '../../src/adapters/sqlite-process.ts';
-import { cleanUpDesired } from '../../src/config/cleanup-inputs.ts';
+import { cleanUpDesired } from '../../src/config/cleanup-desired.ts';
 import { formatCount } from '../../src/report/quantities.ts';
 import { cleanUpJobs } from '../../src/use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../../src/use-case/restore-jobs.ts';

@@ -2,12 +2,8 @@ import { tmpdir } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { systemClock } from '../adapters/clock.ts';
 import { writeFolder } from '../adapters/write-folder.ts';
-import {
-  type ActionName,
-  actions,
-  type HostValues,
-  hostValuesOf,
-} from '../config/action-inputs.ts';
+import { type ActionName, actions, hostValuesOf } from '../config/action-inputs.ts';
+import type { HostValues } from '../config/host-inputs.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';

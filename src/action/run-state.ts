@@ -1,5 +1,5 @@
 import * as core from '@actions/core';
-import type { HostValues } from '../config/action-inputs.ts';
+import type { HostValues } from '../config/host-inputs.ts';
 import type { EpochSeconds } from '../model/units.ts';
 
 /*

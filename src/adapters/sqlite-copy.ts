@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { byName } from '../model/by-name.ts';
-import type { RowChange, SqlValue } from '../model/operation.ts';
+import type { RowChange, SqlValue } from '../model/operation/jobs.ts';
 import type { Rehearsal, StoreValue } from '../model/store-row.ts';
 import { openDatabase } from './sqlite-native.ts';
 

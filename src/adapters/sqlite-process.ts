@@ -1,4 +1,4 @@
-import type { RowChange } from '../model/operation.ts';
+import type { RowChange } from '../model/operation/jobs.ts';
 import type { Rehearsal } from '../model/store-row.ts';
 import { type RawRow, SqliteCopy } from './sqlite-copy.ts';
 

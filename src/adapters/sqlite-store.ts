@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { byName } from '../model/by-name.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { RowChange } from '../model/operation.ts';
+import type { RowChange } from '../model/operation/jobs.ts';
 import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 import { type Bytes, bytes, MiB, type Seconds, seconds } from '../model/units.ts';
 import type { Store } from '../ports/store.ts';

@@ -1,5 +1,5 @@
-import type { UnitFact } from '../model/facts.ts';
-import type { ByTheApp } from '../model/operation.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { ByTheApp } from '../model/operation/app.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { findCeleryCall } from './celery-call.ts';
 import { interpreterOf, interpreterOfCommand } from './interpreter.ts';

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 
 /** The user of a unit's processes; root if the unit names none. */
 export function appUserOf({ user, properties }: UnitFact): string {

@@ -1,4 +1,5 @@
-import type { BeatProcess, BeatsFact, BeatUnit, BrokerQuery } from '../model/facts.ts';
+import type { BeatProcess, BeatsFact, BeatUnit } from '../model/facts/beside.ts';
+import type { BrokerQuery } from '../model/facts/broker.ts';
 import type { AppIdentity } from './strays.ts';
 import { beatCommand } from './worker-process.ts';
 

@@ -1,5 +1,7 @@
-import type { ConsumingQuery, HostFact, UnitFact } from '../model/facts.ts';
-import type { ByTheApp } from '../model/operation.ts';
+import type { ConsumingQuery } from '../model/facts/broker.ts';
+import type { HostFact } from '../model/facts/host.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { ByTheApp } from '../model/operation/app.ts';
 import { type Seconds, seconds } from '../model/units.ts';
 import type { WorkerCall } from './worker-call.ts';
 

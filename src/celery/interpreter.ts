@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 
 type Programs = UnitFact['programs'];
 

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import { splitWords } from '../systemd/exec-line.ts';
 import type { UnitFile } from '../systemd/unit-file.ts';
 import { findCeleryCall } from './celery-call.ts';

@@ -1,5 +1,8 @@
-import type { UnitFact, WorkerProcess } from '../model/facts.ts';
-import type { ByTheApp, EndProcess, Finding } from '../model/operation.ts';
+import type { WorkerProcess } from '../model/facts/beside.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { ByTheApp } from '../model/operation/app.ts';
+import type { EndProcess } from '../model/operation/worker.ts';
+import type { Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { appUserOf } from './app-user.ts';
 import { findCeleryCall } from './celery-call.ts';

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import { hasChildren } from '../model/pools.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';

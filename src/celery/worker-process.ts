@@ -1,7 +1,7 @@
 import { isAbsolute, join } from 'node:path/posix';
-import type { UnitFact } from '../model/facts.ts';
-import type { WorkerSearch } from '../model/operation.ts';
-import { valuedOptions } from './celery-call.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { WorkerSearch } from '../model/operation/app.ts';
+import { valuedOptions } from './worker-options.ts';
 
 const end = '\\x00';
 const word = `[^\\x00]*${end}`;

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { type CleanupValues, cleanupInputs } from '../config/action-inputs.ts';
-import { cleanUpDesired } from '../config/cleanup-inputs.ts';
+import { cleanUpDesired } from '../config/cleanup-desired.ts';
+import { type CleanupValues, cleanupInputs } from '../config/cleanup-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import { type CleanedUp, cleanUpJobs } from '../use-case/clean-up-jobs.ts';

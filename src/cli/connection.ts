@@ -1,6 +1,6 @@
 import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
-import type { HostValues } from '../config/action-inputs.ts';
+import type { HostValues } from '../config/host-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type GivenFlags, passphraseVariable } from './flags.ts';

@@ -1,4 +1,4 @@
-import { deployWorkerInputs } from '../config/action-inputs.ts';
+import { deployWorkerInputs } from '../config/deploy-worker-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import type { Command, CommandTools } from './command.ts';

@@ -1,7 +1,8 @@
-import { deployWorkerInputs, verifyInputs } from '../config/action-inputs.ts';
+import { deployWorkerInputs } from '../config/deploy-worker-inputs.ts';
 import type { FleetValues } from '../config/fleet-file.ts';
 import type { Inputs } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
+import { verifyInputs } from '../config/verify-inputs.ts';
 import { renderStatus } from '../report/status-text.ts';
 import { diagnose } from '../use-case/diagnose.ts';
 import type { Command, CommandTools } from './command.ts';

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { hostInputs, loginInputs } from '../config/action-inputs.ts';
+import { hostInputs, loginInputs } from '../config/host-inputs.ts';
 import type { Input, Inputs } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
 import { nearest } from './nearest.ts';

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { type ActionName, hostInputs, loginInputs } from '../config/action-inputs.ts';
+import type { ActionName } from '../config/action-inputs.ts';
 import { type Fleet, type FleetValues, fleetValues, parseFleet } from '../config/fleet-file.ts';
+import { hostInputs, loginInputs } from '../config/host-inputs.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CommandTools } from './command.ts';
 import { loginOf } from './connection.ts';

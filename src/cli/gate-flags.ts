@@ -1,5 +1,6 @@
-import { deployWorkerInputs, verifyInputs } from '../config/action-inputs.ts';
+import { deployWorkerInputs } from '../config/deploy-worker-inputs.ts';
 import type { Inputs } from '../config/input.ts';
+import { verifyInputs } from '../config/verify-inputs.ts';
 import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 
 /** Of verify, what is no part of a deploy: its gate always confirms, and its soak comes later. */

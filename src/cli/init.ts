@@ -1,6 +1,6 @@
 import { openRepository, type Repository } from '../adapters/repository.ts';
 import { appUserOf } from '../celery/app-user.ts';
-import { hostInputs } from '../config/action-inputs.ts';
+import { hostInputs } from '../config/host-inputs.ts';
 import type { ValuesOf } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { repository as home, version } from '../generated/version.ts';

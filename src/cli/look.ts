@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
-import { verifyInputs } from '../config/action-inputs.ts';
 import type { ValuesOf } from '../config/input.ts';
 import { lookValues } from '../config/look-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
+import { verifyInputs } from '../config/verify-inputs.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { escapeJson } from '../report/escape.ts';

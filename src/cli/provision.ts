@@ -1,4 +1,4 @@
-import { provisionInputs } from '../config/action-inputs.ts';
+import { provisionInputs } from '../config/provision-inputs.ts';
 import { provisionHost } from '../use-case/provision-host.ts';
 import type { Command, CommandTools } from './command.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';

@@ -1,4 +1,5 @@
-import { deployWorkerInputs, hostInputs } from '../config/action-inputs.ts';
+import { deployWorkerInputs } from '../config/deploy-worker-inputs.ts';
+import { hostInputs } from '../config/host-inputs.ts';
 import { patternInput } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Agent } from '../ports/agent.ts';

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { soakCommandInputs } from '../config/action-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { readSoakDesired } from '../config/soak-inputs.ts';
+import { soakCommandInputs } from '../config/verify-inputs.ts';
 import { soakRelease } from '../use-case/soak-release.ts';
 import type { Command, CommandTools } from './command.ts';
 import { connectionOf, givenBy } from './connection.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
 import { readForLogin, type SshConfigSource, type SshHost } from '../adapters/ssh/ssh-config.ts';
 import type { Directive } from '../adapters/ssh/ssh-config-lines.ts';
-import { hostInputs } from '../config/action-inputs.ts';
+import { hostInputs } from '../config/host-inputs.ts';
 import type { Input, Jump } from '../config/input.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { GivenFlags } from './flags.ts';

@@ -1,4 +1,4 @@
-import { verifyInputs } from '../config/action-inputs.ts';
+import { verifyInputs } from '../config/verify-inputs.ts';
 import { GateError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
 import { verifyWorker } from '../use-case/verify-worker.ts';

@@ -1,100 +1,102 @@
-import { ConfigError } from '../model/errors.ts';
-import type { CleanupValues } from './action-inputs.ts';
-import { readAppUser } from './app-user-input.ts';
-import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
-import { parseStores, type StoreSpec } from './stores-input.ts';
+import { appUserInput } from './app-user-input.ts';
+import { hostInputs } from './host-inputs.ts';
+import {
+  booleanInput,
+  choiceInput,
+  durationInput,
+  integerInput,
+  listInput,
+  optionalDurationInput,
+  patternInput,
+  type ValuesOf,
+} from './input.ts';
+import {
+  database,
+  maxResets,
+  snapshotLimit,
+  stores,
+  threshold,
+  timezone,
+  unit,
+} from './shared-inputs.ts';
 
-/**
- * The desired state of cleanup. `runUrl` is recorded in the rows that are changed.
- *
- * @throws ConfigError when `stores` is invalid, or inputs contradict each other
- */
-export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
-  const { stores, database } = readStores(inputs);
-  if (inputs['delete-completed'] && (inputs.action !== 'delete' || inputs.ids.length === 0)) {
-    throw new ConfigError(
-      'input delete-completed',
-      '`delete-completed` needs `action: delete` and `ids`',
-      'the `ids` of the jobs to delete, completed or not',
-    );
-  }
-  if (inputs['accept-loss'] && !/^(?:latest$|\/)/.test(inputs.restore)) {
-    throw new ConfigError(
-      'input accept-loss',
-      '`accept-loss` needs `restore` of a backup',
-      '`restore: latest`, or the path of a backup',
-    );
-  }
-  refuseEnded(inputs.statuses, stores);
-  return {
-    ...cleanUpDefaults,
-    database,
-    noDatabase: inputs.database.none,
-    stores,
-    unit: inputs.unit,
-    appUser: readAppUser(inputs['app-user']),
-    action: inputs.action,
-    thresholdSeconds: inputs.threshold,
-    ids: inputs.ids,
-    deleteCompleted: inputs['delete-completed'],
-    statuses: inputs.statuses,
-    orphans: inputs.orphans,
-    evidence: inputs.evidence,
-    confirmAfterSeconds: inputs['confirm-after'],
-    maxResets: inputs['max-resets'],
-    timeZone: inputs.timezone,
-    snapshotLimitBytes: inputs['snapshot-limit'],
-    keepBackups: inputs['keep-backups'],
-    busyTimeoutSeconds: inputs['busy-timeout'],
-    acceptLoss: inputs['accept-loss'],
-    dryRun: inputs['dry-run'],
-    runUrl,
-  };
-}
-
-/**
- * Where the jobs are.
- *
- * @throws ConfigError when `stores` is invalid, or combined with `database`
- */
-export function readStores(
-  inputs: Pick<CleanupValues, 'stores' | 'database'>,
-): Pick<CleanUpDesired, 'stores' | 'database'> {
-  const stores = parseStores(inputs.stores);
-  const { path: database, none } = inputs.database;
-  if (stores.length === 0 || (database === null && !none)) return { stores, database };
-  throw new ConfigError(
-    'input stores',
-    '`stores` and `database` cannot be combined',
-    'one of the two',
-  );
-}
-
-/** Words of most apps for a status in which nothing more happens. */
-const ended: ReadonlySet<string> = new Set(
-  'completed complete done finished success succeeded successful partial failed failure fail error errored cancelled canceled aborted revoked'.split(
-    ' ',
+export const cleanupInputs = {
+  ...hostInputs,
+  unit,
+  'app-user': appUserInput,
+  database,
+  stores,
+  action: choiceInput(
+    {
+      description:
+        '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+      fallback: 'fail',
+    },
+    ['fail', 'reset', 'delete', 'finalise'],
   ),
-);
+  threshold,
+  statuses: listInput(
+    { description: 'Statuses in which a job can be stuck.', fallback: 'processing' },
+    'statuses separated by commas',
+    /^[A-Za-z0-9_-]{1,64}$/,
+  ),
+  evidence: choiceInput(
+    {
+      description:
+        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
+      fallback: 'broker',
+    },
+    ['broker', 'age'],
+  ),
+  'confirm-after': optionalDurationInput({
+    description:
+      'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
+    fallback: '60s',
+  }),
+  'max-resets': maxResets,
+  timezone,
+  restore: patternInput(
+    {
+      description:
+        'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
+      fallback: '',
+      overrides: ['ids'],
+    },
+    'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
+    /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+  ),
+  'accept-loss': booleanInput({
+    description:
+      'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
+    fallback: 'false',
+  }),
+  ids: listInput(
+    {
+      description:
+        'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
+      fallback: '',
+    },
+    'ids separated by commas',
+    /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/,
+  ),
+  'delete-completed': booleanInput({
+    description:
+      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
+    fallback: 'false',
+  }),
+  orphans: booleanInput({
+    description: 'Also repair orphans: rows whose parent row is gone.',
+    fallback: 'true',
+  }),
+  'snapshot-limit': snapshotLimit,
+  'keep-backups': integerInput(
+    { description: 'Number of database backups to keep on the host.', fallback: '5' },
+    { min: 1, max: 100 },
+  ),
+  'busy-timeout': durationInput({
+    description: 'How long to wait while the app has locked the database.',
+    fallback: '10s',
+  }),
+} as const;
 
-const own: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'partial']);
-
-/** Statuses in which no job can be stuck; with `words`, an app's own word may mean otherwise. */
-function refuseEnded(statuses: readonly string[], stores: readonly StoreSpec[]): void {
-  const tables = stores.flatMap(({ tables }) => Object.values(tables));
-  const meanings = (status: string): readonly string[] =>
-    tables.flatMap(({ words }) => (words && Object.hasOwn(words, status) && words[status]) || []);
-  const wrong = statuses.find((status) => {
-    const meant = meanings(status);
-    if (own.has(status.toLowerCase())) return true;
-    return meant.length > 0
-      ? meant.every((word) => own.has(word))
-      : ended.has(status.toLowerCase());
-  });
-  if (wrong === undefined) return;
-  throw new ConfigError(
-    'input statuses',
-    `a job in status ${wrong} has ended and cannot be stuck`,
-    'statuses of unfinished work, such as processing',
-  );
-}
+export type CleanupValues = ValuesOf<typeof cleanupInputs>;

@@ -1,163 +1,208 @@
-import { appRules } from '../celery/app-rules.ts';
-import { ConfigError } from '../model/errors.ts';
-import { type Bytes, seconds } from '../model/units.ts';
-import { smallestChildBytes } from '../systemd/rules/per-child.ts';
-import { supportModule } from '../systemd/support-module.ts';
-import { unitRules } from '../systemd/unit-rules.ts';
-import type { DeployWorkerValues } from './action-inputs.ts';
-import { readAppUser } from './app-user-input.ts';
-import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
-import { readStores } from './cleanup-inputs.ts';
-import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
-import { refuseMemoryHigh } from './memory-limits.ts';
-import { printSize } from './quantities.ts';
-import { releaseDesired } from './release-inputs.ts';
-import { recordedLimits } from './soak-inputs.ts';
-import { parseStores } from './stores-input.ts';
-import { supportDirectoryOf } from './support-directory.ts';
+import { appUserInput } from './app-user-input.ts';
+import { companionInputs } from './companion-inputs.ts';
+import { hostInputs } from './host-inputs.ts';
+import {
+  absolutePath,
+  booleanInput,
+  choiceInput,
+  durationInput,
+  integerInput,
+  limitInput,
+  listInput,
+  maybeDurationInput,
+  maybeIntegerInput,
+  maybeSizeInput,
+  optionalDurationInput,
+  patternInput,
+  type ValuesOf,
+} from './input.ts';
+import { releaseInputs } from './release-inputs.ts';
+import { database, maxResets, snapshotLimit, stores, timezone, unit } from './shared-inputs.ts';
+import { deployFailureInputs, journalInputs, soakHours } from './soak-inputs.ts';
 
-/**
- * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
- * recorded in the rows that are changed.
- *
- * @throws ConfigError when inputs contradict each other
- */
-export function deployWorkerDesired(
-  inputs: DeployWorkerValues,
-  supportText: string,
-  runUrl: string | null = null,
-): DeployWorkerDesired {
-  const { queues, watchdog } = inputs;
-  const memoryMaxBytes = inputs['memory-max'].limit;
-  const memoryHighBytes = inputs['memory-high'].limit;
-  refuseStartLimit(inputs);
-  refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
-  refusePerChild(inputs['max-memory-per-child'].bytes, sizeOf(memoryMaxBytes));
-  refuseUnknownRules(inputs['accept-rules']);
-  refuseOwnUnit(inputs);
-  return {
-    unit: inputs.unit,
-    appUser: readAppUser(inputs['app-user']),
-    unitMode: inputs['unit-mode'],
-    hardening: inputs.hardening,
-    readWritePaths: inputs['read-write-paths'],
-    concurrency: inputs.concurrency.value,
-    maxMemoryPerChildBytes: inputs['max-memory-per-child'].bytes,
-    maxTasksPerChild: inputs['max-tasks-per-child'].value,
-    prefetchMultiplier: inputs['prefetch-multiplier'].value,
-    acceptedRules: inputs['accept-rules'],
-    queues: queues.length === 0 ? null : queues,
-    memoryMaxBytes,
-    memoryHighBytes,
-    longestTaskSeconds: inputs['longest-task'],
-    drain: {
-      timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
-      policy: inputs['drain-policy'],
+const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
+
+export const deployWorkerInputs = {
+  ...hostInputs,
+  unit,
+  concurrency: maybeIntegerInput(
+    {
+      description:
+        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
     },
-    orphanedJobs: orphanedJobsDesired(inputs, runUrl),
-    restoreUnacked: inputs['restore-unacked'],
-    watchdogSec: watchdog === 0 ? null : watchdog,
-    restartSec: inputs['restart-delay'],
-    startLimitBurst: inputs['start-limit-burst'],
-    startLimitIntervalSec: inputs['start-limit-interval'],
-    startTimeoutSeconds: inputs['start-timeout'],
-    minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory: supportDirectoryOf(supportText),
-    supportModule: { name: supportModule, text: supportText },
-    strays: { graceSeconds: inputs['stray-timeout'] },
-    restartPolicy: inputs.restart,
-    app: null,
-    beforeStart: {
-      commands: inputs['before-start'],
-      timeoutSeconds: inputs['before-start-timeout'],
+    { min: 1, max: 4096 },
+  ),
+  'max-memory-per-child': maybeSizeInput({
+    description:
+      'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+  }),
+  'max-tasks-per-child': maybeIntegerInput(
+    {
+      description:
+        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
     },
-    companions: inputs['also-restart'],
-    soakSeconds: seconds(inputs['soak-hours'] * 3600),
-    soakLimits: recordedLimits(inputs),
-    release: releaseDesired(inputs),
-  };
-}
+    { min: 1, max: 1_000_000 },
+  ),
+  'prefetch-multiplier': maybeIntegerInput(
+    {
+      description:
+        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+    },
+    { min: 0, max: 10_000 },
+  ),
+  queues: listInput(
+    { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
+    'queue names separated by commas',
+    queueName,
+  ),
+  'memory-max': limitInput({
+    description:
+      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+  }),
+  'memory-high': limitInput({
+    description:
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
+  }),
+  'unit-mode': choiceInput(
+    {
+      description:
+        'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
+      fallback: 'rewrite',
+    },
+    ['rewrite', 'drop-in'],
+  ),
+  hardening: choiceInput(
+    {
+      description:
+        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
+      fallback: 'off',
+    },
+    ['off', 'standard'],
+  ),
+  'read-write-paths': listInput(
+    {
+      description:
+        'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
+      fallback: '',
+    },
+    'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)',
+    absolutePath,
+  ),
+  'longest-task': durationInput({
+    description:
+      'How long your longest task can run. A stop waits this long plus one minute before systemd kills the worker.',
+    fallback: '15m',
+  }),
+  'drain-timeout': maybeDurationInput({
+    description:
+      'How long to wait, after the worker has stopped consuming, for its running tasks to finish. If not set: `longest-task`.',
+  }),
+  'drain-policy': choiceInput(
+    {
+      description:
+        'What to do when `drain-timeout` expires: `proceed` with the stop, which gives running tasks another `longest-task`; `abort` the deploy and keep the old worker running; or `wait` for as long as tasks keep finishing.',
+      fallback: 'proceed',
+    },
+    ['proceed', 'abort', 'wait'],
+  ),
+  'orphaned-jobs': choiceInput(
+    {
+      description:
+        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
+      fallback: 'leave',
+    },
+    ['leave', 'fail', 'reset'],
+  ),
+  database,
+  stores,
+  timezone,
+  'max-resets': maxResets,
+  'snapshot-limit': snapshotLimit,
+  'keep-backups': integerInput(
+    { description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' },
+    { min: 1, max: 100 },
+  ),
+  'busy-timeout': durationInput({
+    description: 'With `orphaned-jobs`: how long to wait for a locked database.',
+    fallback: '10s',
+  }),
+  'restore-unacked': booleanInput({
+    description:
+      'Return messages that dead workers left unacknowledged in Redis to their queues, unless another worker uses the same broker. Otherwise they are only reported.',
+    fallback: 'false',
+  }),
+  watchdog: optionalDurationInput({
+    description:
+      'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+    fallback: '5m',
+  }),
+  'restart-delay': durationInput({
+    description: 'How long systemd waits before it restarts the worker: `RestartSec=`.',
+    fallback: '10s',
+  }),
+  'start-limit-burst': integerInput(
+    {
+      description:
+        'Number of starts within `start-limit-interval` after which systemd gives up: `StartLimitBurst=`.',
+      fallback: '5',
+    },
+    { min: 1, max: 1000 },
+  ),
+  'start-limit-interval': durationInput({
+    description: 'See `start-limit-burst`. Must exceed `start-limit-burst` × `restart-delay`.',
+    fallback: '5m',
+  }),
+  'start-timeout': durationInput({
+    description: 'How long the worker may take to become ready.',
+    fallback: '2m',
+  }),
+  'min-healthy-time': durationInput({
+    description: 'How long the worker must then run without a restart.',
+    fallback: '10s',
+  }),
+  'stray-timeout': durationInput({
+    description:
+      'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
+    fallback: '16m',
+  }),
+  'accept-rules': listInput(
+    {
+      description:
+        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+      fallback: '',
+    },
+    'ids of rules such as purge, separated by commas',
+    /^[a-z][a-z0-9-]{0,63}$/,
+  ),
+  'app-user': appUserInput,
+  ...releaseInputs,
+  ...companionInputs,
+  restart: choiceInput(
+    {
+      description:
+        'Restart the worker `when-needed` (the unit, the support module or the code changed since it started), or `always`.',
+      fallback: 'when-needed',
+    },
+    ['when-needed', 'always'],
+  ),
+  'confirm-within': optionalDurationInput({
+    description:
+      'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
+    fallback: '15m',
+  }),
+  'soak-hours': soakHours,
+  ...deployFailureInputs,
+  ...journalInputs,
+  'roll-back': patternInput(
+    {
+      description:
+        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
+      fallback: '',
+      overrides: ['source', 'commit'],
+    },
+    'previous, a number, or a transaction such as 20261122T131500-4f2a',
+    /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+  ),
+} as const;
 
-const sizeOf = (wish: MemoryWish): Bytes | null => (wish === 'keep' ? null : wish);
-
-function refusePerChild(limit: Bytes | null, max: Bytes | null): void {
-  if (limit === null) return;
-  const refuse = (problem: string, expected: string): never => {
-    throw new ConfigError('input max-memory-per-child', problem, expected);
-  };
-  const named = `\`max-memory-per-child\` (${printSize(limit)})`;
-  if (limit < smallestChildBytes) {
-    refuse(
-      `${named} is less than any child of Celery uses, so each child would be replaced after one task`,
-      'the size at which a child is replaced, such as 300M',
-    );
-  }
-  if (max !== null && limit >= max) {
-    refuse(
-      `${named} is not below \`memory-max\` (${printSize(max)}), at which the kernel kills the child in the middle of its task`,
-      `less than ${printSize(max)}`,
-    );
-  }
-}
-
-function refuseUnknownRules(ids: readonly string[]): void {
-  const known = [...unitRules, ...appRules].map(({ id }) => id);
-  const unknown = ids.find((id) => !known.includes(id));
-  if (unknown === undefined) return;
-  throw new ConfigError(
-    'input accept-rules',
-    `there is no rule ${unknown}`,
-    `ids of rules: ${known.join(', ')}`,
-  );
-}
-
-/** A stop is proof, so nothing waits for a threshold, or for a second look at the rows. */
-function orphanedJobsDesired(
-  inputs: DeployWorkerValues,
-  runUrl: string | null,
-): CleanUpDesired | null {
-  const action = inputs['orphaned-jobs'];
-  if (action === 'leave' || inputs.database.none) {
-    // Read all the same: what is wrong with it is said now, not on the day it is needed.
-    parseStores(inputs.stores);
-    return null;
-  }
-  return {
-    ...cleanUpDefaults,
-    ...readStores(inputs),
-    unit: inputs.unit,
-    appUser: readAppUser(inputs['app-user']),
-    action,
-    orphans: false,
-    confirmAfterSeconds: seconds(0),
-    maxResets: inputs['max-resets'],
-    timeZone: inputs.timezone,
-    snapshotLimitBytes: inputs['snapshot-limit'],
-    keepBackups: inputs['keep-backups'],
-    busyTimeoutSeconds: inputs['busy-timeout'],
-    dryRun: inputs['dry-run'],
-    runUrl,
-  };
-}
-
-function refuseStartLimit(inputs: DeployWorkerValues): void {
-  const burst = inputs['start-limit-burst'];
-  const delay = inputs['restart-delay'];
-  const interval = inputs['start-limit-interval'];
-  const longest = burst * delay;
-  if (interval > longest) return;
-  throw new ConfigError(
-    'input start-limit-interval',
-    `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
-    `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
-  );
-}
-
-function refuseOwnUnit({ unit, 'also-restart': companions }: DeployWorkerValues): void {
-  if (!companions.some((each) => each.unit === unit)) return;
-  throw new ConfigError(
-    'input also-restart',
-    `${unit} is the worker's own unit, which is restarted anyway`,
-    'other units of the same app',
-  );
-}
+export type DeployWorkerValues = ValuesOf<typeof deployWorkerInputs>;

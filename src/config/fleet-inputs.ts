@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { hostInputs } from './action-inputs.ts';
+import { hostInputs } from './host-inputs.ts';
 import { booleanInput, choiceInput, input, listInput, patternInput } from './input.ts';
 import { fleetName, rolloutInputs } from './rollout-inputs.ts';
 

@@ -1,5 +1,5 @@
-import { hostInputs } from './action-inputs.ts';
 import { commandsInput, companionsInput } from './companion-inputs.ts';
+import { hostInputs } from './host-inputs.ts';
 import {
   absolutePath,
   choiceInput,

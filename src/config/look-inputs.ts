@@ -1,5 +1,6 @@
-import { hostInputs, verifyInputs } from './action-inputs.ts';
+import { hostInputs } from './host-inputs.ts';
 import type { Inputs } from './input.ts';
+import { verifyInputs } from './verify-inputs.ts';
 
 /** Of a look there is nothing to lock and nothing to rehearse. */
 const { 'dry-run': _dryRun, 'lock-timeout': _lockTimeout, ...looking } = hostInputs;

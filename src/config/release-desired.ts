@@ -1,4 +1,4 @@
-import type { SharedPath } from '../model/operation.ts';
+import type { SharedPath } from '../model/operation/code.ts';
 import type { CommitId } from '../model/release.ts';
 import type { Seconds } from '../model/units.ts';
 

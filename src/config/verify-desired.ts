@@ -1,11 +1,11 @@
 import { ConfigError } from '../model/errors.ts';
-import type { HttpProbe } from '../model/facts.ts';
+import type { HttpProbe } from '../model/facts/probe.ts';
 import type { CleanRequest } from '../model/outcome.ts';
 import type { OwnCheck } from '../model/own-check.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
-import type { VerifyValues } from './action-inputs.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { parseOwnChecks } from './own-checks-input.ts';
+import type { VerifyValues } from './verify-inputs.ts';
 
 /** How verify proves that the worker works: by probes through its own queues. */
 export type GateDesired =

@@ -1,4 +1,4 @@
-import type { ByTheApp } from './operation.ts';
+import type { ByTheApp } from './operation/app.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */

@@ -1,4 +1,4 @@
-import type { SqlValue } from './operation.ts';
+import type { SqlValue } from './operation/jobs.ts';
 
 /** A value that only the column of a task id should contain: a BLOB; or an integer beyond 2^53. */
 export type OpaqueValue =

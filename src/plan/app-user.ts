@@ -1,5 +1,5 @@
 import { appUserOf } from '../celery/app-user.ts';
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { Finding } from '../model/operation.ts';
 
 /** Who works on the app's files: the user that the workflow names, or the unit's. */

@@ -3,7 +3,7 @@ import { atHome } from '../celery/shell-scene.ts';
 import { describeSkipped, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';

@@ -1,7 +1,8 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { chooseStores } from '../jobs/tables/store-choice.ts';
-import type { StoreFact } from '../model/facts.ts';
-import type { AskingTheApp, Operation } from '../model/operation.ts';
+import type { StoreFact } from '../model/facts/store.ts';
+import type { AskingTheApp } from '../model/operation/app.ts';
+import type { Operation } from '../model/operation.ts';
 
 /** Messages of dead workers. */
 export interface Leftovers {

@@ -1,4 +1,4 @@
-import type { PastFact, PastTransaction, TransactionFact } from '../model/facts.ts';
+import type { PastFact, PastTransaction, TransactionFact } from '../model/facts/ledger.ts';
 import type { Finding } from '../model/operation.ts';
 import { formatDuration, formatInstant } from '../report/quantities.ts';
 

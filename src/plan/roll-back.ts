@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/facts/ledger.ts';
 import { formatInstant } from '../report/quantities.ts';
 
 export interface RollBack {

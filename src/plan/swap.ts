@@ -1,6 +1,8 @@
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor, FileFact, SwapFact } from '../model/facts.ts';
-import type { Finding, Operation, Plan, SwapFileMaking } from '../model/operation.ts';
+import type { FileFact, SwapFact } from '../model/facts/host.ts';
+import type { FactQuery, FactsFor } from '../model/facts.ts';
+import type { SwapFileMaking } from '../model/operation/host.ts';
+import type { Finding, Operation, Plan } from '../model/operation.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { planSwappiness, sysctlFile } from './swappiness.ts';

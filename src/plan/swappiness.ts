@@ -1,5 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
-import type { FactAnswers, SysctlFact } from '../model/facts.ts';
+import type { SysctlFact } from '../model/facts/host.ts';
+import type { FactAnswers } from '../model/facts.ts';
 import type { Finding, Operation } from '../model/operation.ts';
 import { unifiedDiff } from './text-diff.ts';
 

@@ -1,4 +1,4 @@
-import type { RowChange } from '../model/operation.ts';
+import type { RowChange } from '../model/operation/jobs.ts';
 import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 
 /** A private copy of a job database, to read and to rehearse changes on. */

@@ -1,4 +1,4 @@
-import type { ConsumingNews } from '../model/facts.ts';
+import type { ConsumingNews } from '../model/facts/broker.ts';
 import { formatCount, formatDuration } from './quantities.ts';
 
 /**

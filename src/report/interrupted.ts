@@ -1,5 +1,10 @@
 import type { ClockSkew } from '../model/clock-skew.ts';
-import type { LedgerRelease, PastFact, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import type {
+  LedgerRelease,
+  PastFact,
+  ReleasesFact,
+  TransactionFact,
+} from '../model/facts/ledger.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import { codeSpan, escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
 import { formatInstant } from './quantities.ts';

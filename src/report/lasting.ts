@@ -1,4 +1,4 @@
-import type { PastFact } from '../model/facts.ts';
+import type { PastFact } from '../model/facts/ledger.ts';
 import type { Finding } from '../model/operation.ts';
 import type { ToldNotices } from '../model/outcome.ts';
 import { toOneLine } from './escape.ts';

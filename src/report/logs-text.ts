@@ -1,4 +1,4 @@
-import type { JournalFact, LoggedFact } from '../model/facts.ts';
+import type { JournalFact, LoggedFact } from '../model/facts/journal.ts';
 import { toOneLine } from './escape.ts';
 import { formatCount, formatInstant } from './quantities.ts';
 

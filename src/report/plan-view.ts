@@ -1,4 +1,5 @@
-import type { Finding, Operation, Plan, RowChange, SqlValue } from '../model/operation.ts';
+import type { RowChange, SqlValue } from '../model/operation/jobs.ts';
+import type { Finding, Operation, Plan } from '../model/operation.ts';
 import {
   codeFence,
   codeSpan,

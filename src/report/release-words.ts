@@ -1,4 +1,4 @@
-import type { LedgerRelease, ReleasesFact } from '../model/facts.ts';
+import type { LedgerRelease, ReleasesFact } from '../model/facts/ledger.ts';
 import type { ReleaseState } from '../model/soak.ts';
 
 export const releaseStates: Readonly<Record<ReleaseState, string>> = {

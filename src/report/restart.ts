@@ -1,4 +1,4 @@
-import type { UnackedFact } from '../model/facts.ts';
+import type { UnackedFact } from '../model/facts/broker.ts';
 import type { Finding, Operation } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type Seconds, seconds } from '../model/units.ts';

@@ -1,4 +1,4 @@
-import type { LedgerRelease } from '../model/facts.ts';
+import type { LedgerRelease } from '../model/facts/ledger.ts';
 import type { SoakComparison, SoakHour, SoakReport, SoakVerdict } from '../model/soak.ts';
 import type { ChecklistItem } from './checklist.ts';
 import { formatBytes, formatDuration, formatInstant } from './quantities.ts';

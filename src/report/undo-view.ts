@@ -1,4 +1,4 @@
-import type { UndoingFact } from '../model/facts.ts';
+import type { UndoingFact } from '../model/facts/ledger.ts';
 import { indent, sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
 import { formatCount } from './quantities.ts';
 import { reverseDiff } from './reverse-diff.ts';

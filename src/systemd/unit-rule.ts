@@ -1,6 +1,7 @@
 import type { Bytes } from '../model/units.ts';
 import { redact } from './secrets.ts';
-import type { Assignment, UnitEntry, UnitFile } from './unit-file.ts';
+import type { Assignment, UnitEntry } from './unit-entry.ts';
+import type { UnitFile } from './unit-file.ts';
 
 /** A known fault of workers. It has a page. */
 export interface Rule {

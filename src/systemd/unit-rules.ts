@@ -4,7 +4,8 @@ import { memoryRules } from './rules/memory.ts';
 import { perChildRules } from './rules/per-child.ts';
 import { purgeRules } from './rules/purge.ts';
 import { surroundingsRules } from './rules/surroundings.ts';
-import type { UnitEntry, UnitFile } from './unit-file.ts';
+import type { UnitEntry } from './unit-entry.ts';
+import type { UnitFile } from './unit-file.ts';
 import type { Rule, RuleContext, UnitRule } from './unit-rule.ts';
 
 /** The known faults of worker units. Each has a page, see `rulePage`. */

@@ -1,4 +1,5 @@
-import { parseUnitFile, type UnitEntry, UnitFile } from './unit-file.ts';
+import type { UnitEntry } from './unit-entry.ts';
+import { parseUnitFile, UnitFile } from './unit-file.ts';
 
 /** A unit file, or one of its drop-ins. */
 export interface UnitPart {

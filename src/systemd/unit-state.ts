@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 
 /**
  * @param where the input that names it, e.g. `input unit`

@@ -11,8 +11,9 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { StoreFact, UnitFact } from '../model/facts.ts';
-import type { AskingTheApp } from '../model/operation.ts';
+import type { StoreFact } from '../model/facts/store.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { AskingTheApp } from '../model/operation/app.ts';
 import { requireLoaded } from '../systemd/unit-state.ts';
 import { type CopyTools, copyStores, type StoreCopy } from './copy-stores.ts';
 import { findDead } from './find-dead.ts';

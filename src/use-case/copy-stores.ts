@@ -9,7 +9,7 @@ import { type ChosenStore, chooseStores, tablesToSample } from '../jobs/tables/s
 import { timeColumns } from '../jobs/tables/time-columns.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { StoreFact } from '../model/facts.ts';
+import type { StoreFact } from '../model/facts/store.ts';
 import type { Finding } from '../model/operation.ts';
 import type { StoreRow } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';

@@ -1,4 +1,4 @@
-import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
+import { deployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';

@@ -6,8 +6,9 @@ import type { StuckRows } from '../jobs/judge/staleness.ts';
 import { spellingsOf } from '../jobs/tables/task-ids.ts';
 import { byName } from '../model/by-name.ts';
 import { HostError } from '../model/errors.ts';
-import type { TasksFact, UnitFact } from '../model/facts.ts';
-import type { AskingTheApp } from '../model/operation.ts';
+import type { TasksFact } from '../model/facts/broker.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { AskingTheApp } from '../model/operation/app.ts';
 import { isAtRest } from '../systemd/unit-state.ts';
 import type { CopyTools, StoreCopy } from './copy-stores.ts';
 

@@ -1,5 +1,6 @@
 import type { ActionName } from '../config/action-inputs.ts';
-import type { FactQuery, FactsFor, PastFact } from '../model/facts.ts';
+import type { PastFact } from '../model/facts/ledger.ts';
+import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import { describePast } from '../plan/past.ts';

@@ -2,7 +2,7 @@ import { appProcessOf } from '../celery/app-process.ts';
 import { consumingQuery, sawNothingWaiting } from '../celery/consuming.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import type { ConsumingNews } from '../model/facts.ts';
+import type { ConsumingNews } from '../model/facts/broker.ts';
 import type { Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import type { DeployWorkerFacts } from '../plan/deploy/look.ts';

@@ -1,5 +1,5 @@
 import { programsToAskFor } from '../celery/app-process.ts';
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { Agent } from '../ports/agent.ts';
 
 /**

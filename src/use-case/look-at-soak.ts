@@ -1,5 +1,5 @@
 import { HostError } from '../model/errors.ts';
-import type { LedgerRelease } from '../model/facts.ts';
+import type { LedgerRelease } from '../model/facts/ledger.ts';
 import type { Sample, SamplesFact } from '../model/sample.ts';
 import type { SoakWish } from '../model/soak.ts';
 import type { EpochSeconds } from '../model/units.ts';

@@ -1,6 +1,7 @@
 import { beatCommand, workerCommand } from '../celery/worker-process.ts';
 import { statusColumns } from '../jobs/tables/columns.ts';
-import type { FactAnswers, UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { FactAnswers } from '../model/facts.ts';
 import {
   type FoundWorkers,
   findWorkers,

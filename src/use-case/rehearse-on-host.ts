@@ -2,7 +2,7 @@ import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import type { PlannedRepair } from '../jobs/repair/clean-up-plan.ts';
 import { shortId } from '../jobs/tables/job-forest.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { RehearsalFact } from '../model/facts.ts';
+import type { RehearsalFact } from '../model/facts/store.ts';
 import type { Finding } from '../model/operation.ts';
 import { seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';

@@ -1,6 +1,6 @@
 import type { SoakDesired } from '../config/soak-inputs.ts';
 import { ConfigError, GateError } from '../model/errors.ts';
-import type { LedgerRelease } from '../model/facts.ts';
+import type { LedgerRelease } from '../model/facts/ledger.ts';
 import { mayChange } from '../model/outcome.ts';
 import type { Proof, SoakReport } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';

@@ -1,7 +1,7 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import type { VerifyValues } from '../config/action-inputs.ts';
 import { readAppUser } from '../config/app-user-input.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import type { VerifyValues } from '../config/verify-inputs.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';

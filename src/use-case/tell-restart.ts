@@ -1,5 +1,5 @@
 import { HostError } from '../model/errors.ts';
-import type { UnackedFact } from '../model/facts.ts';
+import type { UnackedFact } from '../model/facts/broker.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';

@@ -1,5 +1,5 @@
 import { HostError } from '../model/errors.ts';
-import type { UndoingFact } from '../model/facts.ts';
+import type { UndoingFact } from '../model/facts/ledger.ts';
 import type { Finding } from '../model/operation.ts';
 import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';

@@ -1,6 +1,6 @@
 import { version } from '../generated/version.ts';
 import { HostError } from '../model/errors.ts';
-import type { LedgerRelease } from '../model/facts.ts';
+import type { LedgerRelease } from '../model/facts/ledger.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { Sample, SampleCursor, SamplesFact } from '../model/sample.ts';

@@ -1,6 +1,6 @@
 import { readVerifyDesired, type VerifyDesired } from '../config/verify-desired.ts';
 import { HostError } from '../model/errors.ts';
-import type { ReleasesFact } from '../model/facts.ts';
+import type { ReleasesFact } from '../model/facts/ledger.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';

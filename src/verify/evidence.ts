@@ -1,15 +1,11 @@
 import type { OwnBeats } from '../celery/beat.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
 import type { ClockSkew } from '../model/clock-skew.ts';
-import type {
-  BrokerFact,
-  CommandFact,
-  ConsumingFact,
-  FactAnswers,
-  FactQuery,
-  LoggedFact,
-  WorkerProcess,
-} from '../model/facts.ts';
+import type { WorkerProcess } from '../model/facts/beside.ts';
+import type { BrokerFact, ConsumingFact } from '../model/facts/broker.ts';
+import type { LoggedFact } from '../model/facts/journal.ts';
+import type { CommandFact } from '../model/facts/probe.ts';
+import type { FactAnswers, FactQuery } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { EpochSeconds, Seconds } from '../model/units.ts';
 

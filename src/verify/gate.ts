@@ -2,7 +2,7 @@ import type { AppProcess } from '../celery/app-process.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
 import type { GateDesired } from '../config/verify-desired.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { ByTheApp } from '../model/operation.ts';
+import type { ByTheApp } from '../model/operation/app.ts';
 import type { Seconds } from '../model/units.ts';
 import { formatList } from '../report/quantities.ts';
 import { showUrl } from '../systemd/secrets.ts';

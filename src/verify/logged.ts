@@ -1,4 +1,4 @@
-import type { LoggedFact } from '../model/facts.ts';
+import type { LoggedFact } from '../model/facts/journal.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import { formatCount, formatInstant } from '../report/quantities.ts';
 import { isRateLimitLine } from './journal-lines.ts';

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../model/facts.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 
 /** A worker's memory before the gate and after it. */

@@ -3,8 +3,8 @@ import type {
   ReleasesFact,
   TransactionFact,
   UndoingFact,
-  UnitFact,
-} from '../model/facts.ts';
+} from '../model/facts/ledger.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { Operation } from '../model/operation.ts';
 import {
   type Report,

@@ -1,5 +1,5 @@
-import type { UnitFact } from '../model/facts.ts';
-import type { Assignment, UnitEntry } from '../systemd/unit-file.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
+import type { Assignment, UnitEntry } from '../systemd/unit-entry.ts';
 import { stackUnit } from '../systemd/unit-stack.ts';
 
 /** Keys with another name than their property, and older names. */

@@ -1,4 +1,4 @@
-import type { ProcessFact, UnitFact } from '../model/facts.ts';
+import type { ProcessFact, UnitFact } from '../model/facts/unit.ts';
 import { formatBytes } from '../report/quantities.ts';
 
 /** Values of a unit's properties that several checks read. */

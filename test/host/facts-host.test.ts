@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Machine } from '../../sandbox/machine.ts';
-import type { StoreFact } from '../../src/model/facts.ts';
+import type { StoreFact } from '../../src/model/facts/store.ts';
 import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
 import { Hand } from './lib/hand.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Machine } from '../../sandbox/machine.ts';
 import { workerCommand } from '../../src/celery/worker-process.ts';
 import { HostError } from '../../src/model/errors.ts';
-import type { UnitFact } from '../../src/model/facts.ts';
+import type { UnitFact } from '../../src/model/facts/unit.ts';
 import type { Agent } from '../../src/ports/agent.ts';
 import { Hand } from './lib/hand.ts';
 import { BACKEND, shell } from './lib/worker.ts';

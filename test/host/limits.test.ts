@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { deployWorkerInputs } from '../../src/config/action-inputs.ts';
-import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
+import { deployWorkerDesired } from '../../src/config/deploy-worker-desired.ts';
+import { deployWorkerInputs } from '../../src/config/deploy-worker-inputs.ts';
 import { readInputs } from '../../src/config/read-inputs.ts';
 import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { ReleasesFact } from '../../src/model/facts.ts';
+import type { ReleasesFact } from '../../src/model/facts/ledger.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
 import { Hand, META, type PlainOperation, sha256 } from './lib/hand.ts';

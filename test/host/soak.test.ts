@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import type { LedgerRelease } from '../../src/model/facts.ts';
+import type { LedgerRelease } from '../../src/model/facts/ledger.ts';
 import type { Sample } from '../../src/model/sample.ts';
 import type { SoakReport } from '../../src/model/soak.ts';
 import { MiB } from '../../src/model/units.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { programsToAskFor } from '../../src/celery/app-process.ts';
-import type { UnitFact } from '../../src/model/facts.ts';
+import type { UnitFact } from '../../src/model/facts/unit.ts';
 import { requireAppProcess } from '../../src/plan/deploy/app-process.ts';
 import { readLine } from '../../src/plan/unit/unit-source.ts';
 import { parseExecLine, splitWords } from '../../src/systemd/exec-line.ts';

@@ -5,9 +5,12 @@ import { renderOperations } from '../../tools/docs.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-/** The verbs of the closed union, by its own source. */
+/** The verbs of the closed union, by the sources of its members. */
 function verbsOfModel(): string[] {
-  const source = readFileSync(join(root, 'src/model/operation.ts'), 'utf8');
+  const folder = join(root, 'src/model/operation');
+  const source = readdirSync(folder)
+    .map((file) => readFileSync(join(folder, file), 'utf8'))
+    .join('\n');
   return [...source.matchAll(/readonly op: '([a-z-]+)'/g)].map(([, verb]) => verb ?? '').sort();
 }
 

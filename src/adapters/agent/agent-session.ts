@@ -1,5 +1,6 @@
 import type { ClockSkew } from '../../model/clock-skew.ts';
-import type { FactName, FactQuery, FactsFor, HostFact } from '../../model/facts.ts';
+import type { HostFact } from '../../model/facts/host.ts';
+import type { FactName, FactQuery, FactsFor } from '../../model/facts.ts';
 import type { Extract } from '../../model/job-store.ts';
 import type { Operation } from '../../model/operation.ts';
 import {

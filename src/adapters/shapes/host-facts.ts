@@ -1,14 +1,14 @@
 import { z } from 'zod/mini';
 import type {
-  FactAnswers,
   FileFact,
   FileSystemRoom,
   HostFact,
   PressureFact,
-  SettingsFact,
   SwapFact,
   SysctlFact,
-} from '../../model/facts.ts';
+} from '../../model/facts/host.ts';
+import type { SettingsFact } from '../../model/facts/ledger.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './shape.ts';
 
 export const hostShape = shapeOf<HostFact>()(

@@ -1,5 +1,6 @@
 import { z } from 'zod/mini';
-import type { FactAnswers, PastFact, ReleasesFact, UndoingFact } from '../../model/facts.ts';
+import type { PastFact, ReleasesFact, UndoingFact } from '../../model/facts/ledger.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 import type { NotOwnTree, ReleaseFact } from '../../model/release.ts';
 import { epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 

@@ -1,15 +1,17 @@
 import { z } from 'zod/mini';
 import type {
-  BackupFact,
   BrokerFact,
   ConsumingFact,
-  FactAnswers,
+  TasksFact,
+  UnackedFact,
+} from '../../model/facts/broker.ts';
+import type {
+  BackupFact,
   RehearsalFact,
   StoreColumn,
   StoreTable,
-  TasksFact,
-  UnackedFact,
-} from '../../model/facts.ts';
+} from '../../model/facts/store.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(

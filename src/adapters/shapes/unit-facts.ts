@@ -1,17 +1,9 @@
 import { z } from 'zod/mini';
-import type {
-  BeatsFact,
-  CodeFact,
-  CommandFact,
-  CompanionsFact,
-  FactAnswers,
-  JournalFact,
-  KernelFact,
-  LimitsFact,
-  LoggedFact,
-  ProcessFact,
-  UnitFact,
-} from '../../model/facts.ts';
+import type { BeatsFact, CompanionsFact } from '../../model/facts/beside.ts';
+import type { JournalFact, KernelFact, LoggedFact } from '../../model/facts/journal.ts';
+import type { CommandFact } from '../../model/facts/probe.ts';
+import type { CodeFact, LimitsFact, ProcessFact, UnitFact } from '../../model/facts/unit.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 import { fileShape } from './host-facts.ts';
 import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 

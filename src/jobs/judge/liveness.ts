@@ -1,4 +1,4 @@
-import type { TasksFact } from '../../model/facts.ts';
+import type { TasksFact } from '../../model/facts/broker.ts';
 import type { EpochSeconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
 import {

@@ -1,4 +1,5 @@
-import type { Finding, SqlValue } from '../../model/operation.ts';
+import type { SqlValue } from '../../model/operation/jobs.ts';
+import type { Finding } from '../../model/operation.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { shortId } from '../tables/job-forest.ts';

@@ -1,5 +1,5 @@
 import { byName } from '../../model/by-name.ts';
-import type { RowChange, SqlValue, TaskCall } from '../../model/operation.ts';
+import type { RowChange, SqlValue, TaskCall } from '../../model/operation/jobs.ts';
 import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
 import { fitFor } from '../tables/fits.ts';
 import { defaultForm, writeInstant } from '../tables/instants.ts';

@@ -1,5 +1,6 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
-import type { AskingTheApp, Finding, Operation, Plan } from '../../model/operation.ts';
+import type { AskingTheApp } from '../../model/operation/app.ts';
+import type { Finding, Operation, Plan } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';

@@ -1,5 +1,5 @@
 import { byName } from '../../model/by-name.ts';
-import type { SqlValue } from '../../model/operation.ts';
+import type { SqlValue } from '../../model/operation/jobs.ts';
 import { countedBelow, expectsMore } from '../judge/expected-rows.ts';
 import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
 import { type CounterMapping, isEnded } from '../tables/mapping.ts';

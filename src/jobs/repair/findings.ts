@@ -1,4 +1,5 @@
-import type { Finding, TaskCall } from '../../model/operation.ts';
+import type { TaskCall } from '../../model/operation/jobs.ts';
+import type { Finding } from '../../model/operation.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { ancestorsOf, descendantsOf, type JobRow, mirrorAbove } from '../tables/job-forest.ts';
 import type { Fates } from './fate.ts';

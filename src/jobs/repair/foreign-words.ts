@@ -1,5 +1,5 @@
 import { ConfigError } from '../../model/errors.ts';
-import type { RowChange } from '../../model/operation.ts';
+import type { RowChange } from '../../model/operation/jobs.ts';
 import type { JobForest } from '../tables/job-forest.ts';
 import { guessMeaning } from '../tables/job-words.ts';
 import { meaningOf, statusWords, type TableMapping } from '../tables/mapping.ts';

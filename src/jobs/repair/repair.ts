@@ -1,4 +1,5 @@
-import type { AwaitedTask, Finding, RowChange, TaskCall } from '../../model/operation.ts';
+import type { AwaitedTask, RowChange, TaskCall } from '../../model/operation/jobs.ts';
+import type { Finding } from '../../model/operation.ts';
 import { findAgeless, type StuckRow } from '../judge/staleness.ts';
 import type { JobForest } from '../tables/job-forest.ts';
 import { type LeftRow, reportLeft } from '../tables/skipped-rows.ts';

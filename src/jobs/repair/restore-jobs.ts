@@ -1,6 +1,7 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { BackupFact, StoreFact, TransactionFact } from '../../model/facts.ts';
+import type { TransactionFact } from '../../model/facts/ledger.ts';
+import type { BackupFact, StoreFact } from '../../model/facts/store.ts';
 import type { Plan } from '../../model/operation.ts';
 import { formatCount, formatInstant } from '../../report/quantities.ts';
 import { jobTablesOf, judgeTables } from '../tables/job-tables.ts';

@@ -1,5 +1,5 @@
 import { ConfigError } from '../../model/errors.ts';
-import type { AwaitedTask, SqlValue, TaskCall } from '../../model/operation.ts';
+import type { AwaitedTask, SqlValue, TaskCall } from '../../model/operation/jobs.ts';
 import type { StoreValue } from '../../model/store-row.ts';
 import { type Evidence, isAskable, tasksOf } from '../judge/liveness.ts';
 import type { StuckRow } from '../judge/staleness.ts';

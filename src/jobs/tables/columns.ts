@@ -1,5 +1,5 @@
 import type { TableSpec } from '../../config/stores-input.ts';
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import { singularOf, snakeOf } from './names.ts';
 
 /** Known column names, in `snake_case`; the first one that exists is used. */

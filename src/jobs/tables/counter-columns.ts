@@ -1,4 +1,4 @@
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import type { CounterMapping } from '../../model/job-store.ts';
 import { singularOf, snakeOf } from './names.ts';
 import { depthOf, isBelow, type Parents } from './ties.ts';

@@ -1,5 +1,5 @@
 import { byName, ownValue } from '../../model/by-name.ts';
-import type { StoreColumn, StoreTable } from '../../model/facts.ts';
+import type { StoreColumn, StoreTable } from '../../model/facts/store.ts';
 import type { ColumnFit, TableMapping } from '../../model/job-store.ts';
 import { idFormOf } from './task-ids.ts';
 

@@ -1,4 +1,4 @@
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import { readTableName } from './job-words.ts';
 
 /* How to include a table that is skipped: what is shown can be copied into a workflow as it is. */

@@ -1,4 +1,4 @@
-import type { SqlValue } from '../../model/operation.ts';
+import type { SqlValue } from '../../model/operation/jobs.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
 /** A value of a timestamp column as an instant; only instants can be compared. */

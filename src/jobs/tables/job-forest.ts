@@ -1,6 +1,6 @@
 import { byName } from '../../model/by-name.ts';
 import type { OwnTie, ParentMapping } from '../../model/job-store.ts';
-import type { SqlValue } from '../../model/operation.ts';
+import type { SqlValue } from '../../model/operation/jobs.ts';
 import type { StoreRow, StoreValue } from '../../model/store-row.ts';
 import {
   type Bystanders,

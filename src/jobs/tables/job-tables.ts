@@ -1,6 +1,6 @@
 import type { TableSpec } from '../../config/stores-input.ts';
 import { byName, ownValue } from '../../model/by-name.ts';
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { howToInclude, yamlFor } from './include-table.ts';

@@ -1,6 +1,6 @@
 import { byName, ownValue } from '../../model/by-name.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import type {
   ParentMapping,
   StatusWord,

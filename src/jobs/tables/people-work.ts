@@ -1,4 +1,4 @@
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import { hasMachineNoun, isBusinessName, isMachineWord } from './job-words.ts';
 import { snakeOf } from './names.ts';
 

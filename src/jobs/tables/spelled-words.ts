@@ -1,4 +1,4 @@
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import type { StatusWord } from '../../model/job-store.ts';
 import { isSameEnd } from './job-words.ts';
 

@@ -1,7 +1,8 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { StoreSpec } from '../../config/stores-input.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { FactArguments, StoreFact, StoreTable } from '../../model/facts.ts';
+import type { StoreFact, StoreTable } from '../../model/facts/store.ts';
+import type { FactArguments } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { statusColumns } from './columns.ts';
 import {

@@ -1,7 +1,7 @@
 import type { TableSpec } from '../../config/stores-input.ts';
 import { byName, ownValue } from '../../model/by-name.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import type { BystanderMapping, OwnTie, ParentMapping } from '../../model/job-store.ts';
 import { areAlike, columnNames, idColumn, statusColumn, typeOf } from './columns.ts';
 import { singularOf, snakeOf } from './names.ts';

@@ -1,6 +1,6 @@
 import type { TableSpec } from '../../config/stores-input.ts';
 import { ownValue } from '../../model/by-name.ts';
-import type { StoreTable } from '../../model/facts.ts';
+import type { StoreTable } from '../../model/facts/store.ts';
 import { columnNames, typeOf } from './columns.ts';
 import { readInstant } from './instants.ts';
 import { snakeOf } from './names.ts';

@@ -1,4 +1,4 @@
-import type { InstallDependencies } from '../../model/operation.ts';
+import type { InstallDependencies } from '../../model/operation/code.ts';
 import type { CodeOffer, ReleaseFact } from '../../model/release.ts';
 import { short } from './commits.ts';
 import type { ReleaseContext } from './release-plan.ts';

@@ -2,7 +2,7 @@ import { type AppProcess, appProcessOf } from '../../celery/app-process.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { UnitFact } from '../../model/facts.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { isSupportFolder } from '../../systemd/support-module.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { runsBeat } from '../../celery/beat.ts';
-import type { CompanionsFact } from '../../model/facts.ts';
+import type { CompanionsFact } from '../../model/facts/beside.ts';
 import type { Finding } from '../../model/operation.ts';
 
 /**

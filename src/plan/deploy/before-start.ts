@@ -1,5 +1,6 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import type { ByTheApp, RunCommand } from '../../model/operation.ts';
+import type { ByTheApp } from '../../model/operation/app.ts';
+import type { RunCommand } from '../../model/operation/code.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import type { Trial } from '../code/release-plan.ts';
 

@@ -3,13 +3,11 @@ import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { Companion } from '../../config/companion-inputs.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { ServiceBeside, UndoingFact, UnitFact } from '../../model/facts.ts';
-import type {
-  Finding,
-  GuardCompanion,
-  Operation,
-  RestartCompanion,
-} from '../../model/operation.ts';
+import type { ServiceBeside } from '../../model/facts/beside.ts';
+import type { UndoingFact } from '../../model/facts/ledger.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
+import type { GuardCompanion, RestartCompanion } from '../../model/operation/companion.ts';
+import type { Finding, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { requireLoaded } from '../../systemd/unit-state.ts';

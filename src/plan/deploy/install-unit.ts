@@ -1,5 +1,6 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import type { FileFact, UnitFact } from '../../model/facts.ts';
+import type { FileFact } from '../../model/facts/host.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import type { Operation } from '../../model/operation.ts';
 import { type Sha256, sha256Text } from '../../model/units.ts';
 import { redactUnit } from '../../systemd/secrets.ts';

@@ -1,7 +1,9 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
-import type { CompanionsFact, ConsumingNews, FactArguments, FactsFor } from '../../model/facts.ts';
+import type { CompanionsFact } from '../../model/facts/beside.ts';
+import type { ConsumingNews } from '../../model/facts/broker.ts';
+import type { FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import type { SamplingFact } from '../../model/sample.ts';
 import { ownDropIns } from '../unit/drop-in-paths.ts';

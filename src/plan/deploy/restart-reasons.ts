@@ -1,7 +1,7 @@
 import { findCeleryCall } from '../../celery/celery-call.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import type { CodeFact, UnitFact } from '../../model/facts.ts';
+import type { CodeFact, UnitFact } from '../../model/facts/unit.ts';
 import { describeDeafness } from '../../report/deafness.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
 import type { ReleasePlan } from '../code/release-plan.ts';

@@ -1,8 +1,9 @@
 import { stopMarginSeconds, visibilityTimeout } from '../../celery/app-rules.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import type { UnitFact } from '../../model/facts.ts';
-import type { ByTheApp, Operation } from '../../model/operation.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
+import type { ByTheApp } from '../../model/operation/app.ts';
+import type { Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';

@@ -1,7 +1,8 @@
 import { type Policy, policyPath } from '../../config/policy.ts';
 import { type PublicKey, renderPublicKey } from '../../config/public-keys.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { FactQuery, FactsFor, FileFact } from '../../model/facts.ts';
+import type { FileFact } from '../../model/facts/host.ts';
+import type { FactQuery, FactsFor } from '../../model/facts.ts';
 import type { Finding, Operation, Plan } from '../../model/operation.ts';
 import { unifiedDiff } from '../text-diff.ts';
 import { checkLogin } from './check-login.ts';

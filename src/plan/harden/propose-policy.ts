@@ -1,7 +1,8 @@
 import { type Policy, policyPath, policyShape } from '../../config/policy.ts';
 import type { SshSigner } from '../../config/signers.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { StoreFact, UnitFact } from '../../model/facts.ts';
+import type { StoreFact } from '../../model/facts/store.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import type { Finding } from '../../model/operation.ts';
 import type { CodeTree } from '../../model/release.ts';
 import { type Bytes, bytes, MiB } from '../../model/units.ts';

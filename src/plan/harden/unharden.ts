@@ -1,5 +1,5 @@
 import { policyPath } from '../../config/policy.ts';
-import type { FileFact } from '../../model/facts.ts';
+import type { FileFact } from '../../model/facts/host.ts';
 import type { Finding, Operation, Plan } from '../../model/operation.ts';
 import { unifiedDiff } from '../text-diff.ts';
 import type { HardenFacts } from './harden.ts';

@@ -3,7 +3,9 @@ import { ownerOf } from '../../celery/strays.ts';
 import { type WorkerCall, workerCallOf } from '../../celery/worker-call.ts';
 import { workerLineOf } from '../../celery/worker-line.ts';
 import { unitName } from '../../config/input.ts';
-import type { FactAnswers, StartFact, UnitFact, WorkerProcess } from '../../model/facts.ts';
+import type { StartFact, WorkerProcess } from '../../model/facts/beside.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 
 /** What started a worker that no unit of its own runs. */
 export type Starter =

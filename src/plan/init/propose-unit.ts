@@ -1,4 +1,4 @@
-import type { WorkerOption } from '../../celery/celery-call.ts';
+import type { WorkerOption } from '../../celery/worker-options.ts';
 import { quote } from '../../report/shell-commands.ts';
 import { quoteExecWord, quoteWord } from '../../systemd/exec-line.ts';
 import { holdsPassword, namesSecret } from '../../systemd/secrets.ts';

@@ -1,7 +1,8 @@
 import { poolSize } from '../../celery/celery-call.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired, MemoryWish } from '../../config/deploy-worker-desired.ts';
-import type { FactAnswers, HostFact } from '../../model/facts.ts';
+import type { HostFact } from '../../model/facts/host.ts';
+import type { FactAnswers } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { hasChildren, hasNoChildren } from '../../model/pools.ts';
 import { formatBytes } from '../../report/quantities.ts';

@@ -1,4 +1,5 @@
-import type { HostFact, LimitsFact } from '../../model/facts.ts';
+import type { HostFact } from '../../model/facts/host.ts';
+import type { LimitsFact } from '../../model/facts/unit.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
 
 /** The memory that a host has for all of its processes. */

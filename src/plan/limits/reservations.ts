@@ -1,4 +1,4 @@
-import type { LimitsFact } from '../../model/facts.ts';
+import type { LimitsFact } from '../../model/facts/unit.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
 
 /** Memory that services may use by their own limits, or by that of a slice that contains them. */

@@ -1,4 +1,4 @@
-import type { ProcessFact, UnitFact } from '../../model/facts.ts';
+import type { ProcessFact, UnitFact } from '../../model/facts/unit.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
 
 /** How much memory the processes of a running worker use. */

@@ -1,7 +1,8 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import { redact } from '../../systemd/secrets.ts';
-import { type Assignment, parseUnitFile, type UnitFile } from '../../systemd/unit-file.ts';
+import type { Assignment } from '../../systemd/unit-entry.ts';
+import { parseUnitFile, type UnitFile } from '../../systemd/unit-file.ts';
 import type { UnitPart } from '../../systemd/unit-stack.ts';
 import { holds, pythonPaths, written } from './python-path.ts';
 import type { Setting } from './unit-settings.ts';

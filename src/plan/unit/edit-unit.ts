@@ -1,12 +1,11 @@
 import {
   addInclude,
   becomeWorker,
-  readWorkerLine,
   setChildOption,
   setConcurrency,
   setQueues,
-  type WorkerLine,
-} from '../../celery/worker-line.ts';
+} from '../../celery/edit-worker-line.ts';
+import { readWorkerLine, type WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { KiB } from '../../model/units.ts';
 import { splitWords } from '../../systemd/exec-line.ts';

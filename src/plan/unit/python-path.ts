@@ -1,7 +1,8 @@
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import { type ExecWord, quoteWord, splitWords } from '../../systemd/exec-line.ts';
 import { anySupportFolder, isSupportFolder } from '../../systemd/support-module.ts';
-import type { Assignment, Splice, UnitFile } from '../../systemd/unit-file.ts';
+import type { Assignment, Splice } from '../../systemd/unit-entry.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
 import { neighbours } from './unit-settings.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { parseExecLine } from '../exec-line.ts';
-import type { Assignment } from '../unit-file.ts';
+import type { Assignment } from '../unit-entry.ts';
 import { execLines, named, type UnitRule } from '../unit-rule.ts';
 
 /** Rules for the commands of a unit. */

@@ -1,5 +1,6 @@
 import { supportModule } from '../support-module.ts';
-import type { Assignment, UnitFile } from '../unit-file.ts';
+import type { Assignment } from '../unit-entry.ts';
+import type { UnitFile } from '../unit-file.ts';
 import { named, seenOf, setting, type UnitRule } from '../unit-rule.ts';
 import { microseconds, parseTimeSpan } from '../values.ts';
 

@@ -1,5 +1,6 @@
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
-import type { Assignment, UnitFile } from '../unit-file.ts';
+import type { Assignment } from '../unit-entry.ts';
+import type { UnitFile } from '../unit-file.ts';
 import { named, type RuleContext, type Sighting, setting, type UnitRule } from '../unit-rule.ts';
 import { parseSize } from '../values.ts';
 

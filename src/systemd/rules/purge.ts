@@ -1,6 +1,7 @@
 import { splitWords } from '../exec-line.ts';
 import { redact } from '../secrets.ts';
-import type { Assignment, UnitFile } from '../unit-file.ts';
+import type { Assignment } from '../unit-entry.ts';
+import type { UnitFile } from '../unit-file.ts';
 import { execLines, named, type RuleContext, type Sighting, type UnitRule } from '../unit-rule.ts';
 
 /** The options of Celery that empty the queues at a start. */

@@ -1,6 +1,6 @@
 import { splitWords } from '../exec-line.ts';
 import { holdsPassword, namesSecret } from '../secrets.ts';
-import type { Assignment } from '../unit-file.ts';
+import type { Assignment } from '../unit-entry.ts';
 import { execLines, named, setting, type UnitRule } from '../unit-rule.ts';
 
 /** Rules for the user, directory and environment of a worker. */

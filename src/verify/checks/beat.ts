@@ -1,5 +1,5 @@
 import type { OwnBeats } from '../../celery/beat.ts';
-import type { BeatSchedule } from '../../model/facts.ts';
+import type { BeatSchedule } from '../../model/facts/broker.ts';
 import { type EpochSeconds, seconds } from '../../model/units.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, fine, type Remark, unclear, wrong } from '../check.ts';

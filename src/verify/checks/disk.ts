@@ -1,4 +1,4 @@
-import type { FileSystemRoom } from '../../model/facts.ts';
+import type { FileSystemRoom } from '../../model/facts/host.ts';
 import { MiB } from '../../model/units.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import {

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../../model/facts.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { formatList } from '../../report/quantities.ts';
 import {
   type CheckModule,

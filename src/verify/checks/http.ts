@@ -1,4 +1,4 @@
-import type { HttpAnswer, HttpProbe } from '../../model/facts.ts';
+import type { HttpAnswer, HttpProbe } from '../../model/facts/probe.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { showUrl } from '../../systemd/secrets.ts';

@@ -1,4 +1,4 @@
-import type { EndedRun } from '../../model/facts.ts';
+import type { EndedRun } from '../../model/facts/journal.ts';
 import { formatInstant } from '../../report/quantities.ts';
 import {
   type CheckModule,

@@ -1,4 +1,5 @@
-import type { KernelFact, UnitFact } from '../../model/facts.ts';
+import type { KernelFact } from '../../model/facts/journal.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { formatCount, formatInstant } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';

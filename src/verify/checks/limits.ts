@@ -1,4 +1,4 @@
-import type { SettingsFact } from '../../model/facts.ts';
+import type { SettingsFact } from '../../model/facts/ledger.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import {
   type CheckModule,

@@ -1,4 +1,5 @@
-import type { MemoryFact, UnitFact } from '../../model/facts.ts';
+import type { MemoryFact } from '../../model/facts/host.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, type Remark, unclear } from '../check.ts';
 import type { VerifyFacts } from '../evidence.ts';

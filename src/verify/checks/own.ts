@@ -1,4 +1,4 @@
-import type { HttpAnswer } from '../../model/facts.ts';
+import type { HttpAnswer } from '../../model/facts/probe.ts';
 import type { OwnCheck, OwnCommand, OwnUrl } from '../../model/own-check.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatDuration } from '../../report/quantities.ts';

@@ -1,4 +1,4 @@
-import type { Stall, Stalls } from '../../model/facts.ts';
+import type { Stall, Stalls } from '../../model/facts/host.ts';
 import {
   type CheckModule,
   checkOf,

@@ -1,4 +1,4 @@
-import type { ProcessFact, UnitFact } from '../../model/facts.ts';
+import type { ProcessFact, UnitFact } from '../../model/facts/unit.ts';
 import { formatCount } from '../../report/quantities.ts';
 import {
   type CheckModule,

@@ -1,4 +1,4 @@
-import type { UnitFact } from '../../model/facts.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, fine, type Remark, unknownCheck, wrong } from '../check.ts';

@@ -1,4 +1,4 @@
-import type { FileFact, SwapFact, SysctlFact } from '../../model/facts.ts';
+import type { FileFact, SwapFact, SysctlFact } from '../../model/facts/host.ts';
 import {
   type CheckModule,
   checkOf,

@@ -1,4 +1,5 @@
-import type { HostFact, UnitFact } from '../../model/facts.ts';
+import type { HostFact } from '../../model/facts/host.ts';
+import type { UnitFact } from '../../model/facts/unit.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import {

@@ -1,4 +1,5 @@
-import type { LedgerRelease, LoggedFact } from '../../model/facts.ts';
+import type { LoggedFact } from '../../model/facts/journal.ts';
+import type { LedgerRelease } from '../../model/facts/ledger.ts';
 import type { SoakFigures } from '../../model/soak.ts';
 import type { EpochSeconds } from '../../model/units.ts';
 import type { GateResult } from '../evidence.ts';

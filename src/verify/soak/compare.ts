@@ -1,4 +1,4 @@
-import type { LedgerRelease } from '../../model/facts.ts';
+import type { LedgerRelease } from '../../model/facts/ledger.ts';
 import type { SoakComparison, SoakFigures } from '../../model/soak.ts';
 import type { FigureName } from './figures.ts';
 

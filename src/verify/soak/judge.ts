@@ -10,6 +10,7 @@ import type {
 } from '../../model/soak.ts';
 import { type EpochSeconds, epochSeconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration, formatInstant } from '../../report/quantities.ts';
+import { clockJump, type SoakEvidence, sampleBefore, samplesSince } from './evidence.ts';
 import { findLeak, type HourlyFloor } from './leak.ts';
 import {
   type Down,
@@ -24,22 +25,6 @@ import {
   waitingMessages,
 } from './minute.ts';
 
-/** What a soak is judged by. */
-export interface SoakEvidence {
-  /** The number of the release. */
-  readonly release: number;
-  /** Since when the release is unproven, by the host's clock. */
-  readonly since: EpochSeconds;
-  /** In the order in which the host wrote them. Lines that could not be read are left out. */
-  readonly samples: readonly Sample[];
-  /** Starts of the unit's transactions. */
-  readonly transactions: readonly EpochSeconds[];
-  /** The host's clock. Decides nothing: it shows a gap that has not ended yet. */
-  readonly now: EpochSeconds;
-}
-
-/** A clock that is corrected by less within a minute was not set, in seconds. */
-const mostDrift = 30;
 /** A larger share of gaps leaves a release unproven. */
 const mostGaps = 0.05;
 /** The newest faults and gaps that are kept. */
@@ -61,33 +46,6 @@ export function judgeSoak(evidence: SoakEvidence, limits: SoakLimits): SoakVerdi
     soak.take(sample);
   }
   return soak.verdict();
-}
-
-/** From the first sample of the soak on, in the host's order: its clock may have been set back. */
-export function samplesSince(evidence: SoakEvidence): readonly Sample[] {
-  const own = ownSamples(evidence);
-  const first = own.findIndex(({ at }) => at >= evidence.since);
-  return first < 0 ? [] : own.slice(first);
-}
-
-/** The last sample of this release before the soak: what the first one is compared with. */
-function sampleBefore(evidence: SoakEvidence): Sample | null {
-  const own = ownSamples(evidence);
-  return own[own.findIndex(({ at }) => at >= evidence.since) - 1] ?? null;
-}
-
-/** Those after the last one of another release. Earlier versions did not write which one it is of. */
-const ownSamples = ({ release, samples }: SoakEvidence): readonly Sample[] =>
-  samples.slice(
-    samples.findLastIndex((each) => each.release !== null && each.release !== release) + 1,
-  );
-
-/** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
-function clockJump(before: Sample, sample: Sample): number {
-  const isSameBoot = before.boot === sample.boot;
-  const jump = sample.at - before.at - (isSameBoot ? sample.uptime - before.uptime : 0);
-  const isJump = isSameBoot ? Math.abs(jump) > mostDrift : jump < 0;
-  return isJump ? jump : 0;
 }
 
 class Soak {

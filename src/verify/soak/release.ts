@@ -1,4 +1,4 @@
-import type { LedgerRelease, TransactionFact } from '../../model/facts.ts';
+import type { LedgerRelease, TransactionFact } from '../../model/facts/ledger.ts';
 import type { Sample } from '../../model/sample.ts';
 import type {
   SoakFigures,
@@ -10,8 +10,9 @@ import type {
 import type { EpochSeconds } from '../../model/units.ts';
 import { latencyOf, notLookedAt, type SoakBesides, settleBesides } from './besides.ts';
 import { compareFigures, lastProven } from './compare.ts';
+import { samplesSince } from './evidence.ts';
 import { figuresOf } from './figures.ts';
-import { judgeSoak, samplesSince } from './judge.ts';
+import { judgeSoak } from './judge.ts';
 import { settleLimits } from './limits.ts';
 
 /** What the host remembers of a unit. */

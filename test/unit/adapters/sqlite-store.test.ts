@@ -6,7 +6,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore, type StoreLimits } from '../../../src/adapters/sqlite-store.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { RowChange } from '../../../src/model/operation.ts';
+import type { RowChange } from '../../../src/model/operation/jobs.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
 import type { Store } from '../../../src/ports/store.ts';
 

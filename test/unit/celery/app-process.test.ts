@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { appProcessOf } from '../../../src/celery/app-process.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import { fileFact, process, unitFact } from '../verify/facts.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { consumingQuery, sawNothingWaiting } from '../../../src/celery/consuming.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { describeDeafness } from '../../../src/report/deafness.ts';
 import { workerCall } from '../verify/facts.ts';

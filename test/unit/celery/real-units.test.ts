@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { programsToAskFor } from '../../../src/celery/app-process.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { requireAppProcess } from '../../../src/plan/deploy/app-process.ts';
 import { readLine } from '../../../src/plan/unit/unit-source.ts';
 import { stackUnit } from '../../../src/systemd/unit-stack.ts';

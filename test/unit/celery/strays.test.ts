@@ -6,7 +6,7 @@ import {
   findStrays,
   ownerOf,
 } from '../../../src/celery/strays.ts';
-import type { WorkerProcess } from '../../../src/model/facts.ts';
+import type { WorkerProcess } from '../../../src/model/facts/beside.ts';
 import { bytes, epochSeconds, seconds } from '../../../src/model/units.ts';
 
 const own: AppIdentity = {

@@ -4,13 +4,13 @@ import type { CeleryCall } from '../../../src/celery/celery-call.ts';
 import {
   addInclude,
   becomeWorker,
-  readWorkerLine,
   setConcurrency,
   setQueues,
-  type WorkerLine,
-} from '../../../src/celery/worker-line.ts';
+} from '../../../src/celery/edit-worker-line.ts';
+import { readWorkerLine, type WorkerLine } from '../../../src/celery/worker-line.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
-import { parseUnitFile, type Splice } from '../../../src/systemd/unit-file.ts';
+import type { Splice } from '../../../src/systemd/unit-entry.ts';
+import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 
 const read = (exec: string): CeleryCall =>
   readWorkerLine(parseUnitFile(`[Service]\nExecStart=${exec}\n`), 'x.service').call;

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test, vi } from 'vitest';
 import { cleanup } from '../../../src/cli/cleanup.ts';
 import { connectionOf, givenBy } from '../../../src/cli/connection.ts';
 import { inputsFor, parseFlags } from '../../../src/cli/flags.ts';
-import { cleanupInputs } from '../../../src/config/action-inputs.ts';
+import { cleanupInputs } from '../../../src/config/cleanup-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';

@@ -5,7 +5,7 @@ import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { runCommand } from '../../../src/cli/celeriac.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
 import { idleWorker, worker } from './worker-host.ts';

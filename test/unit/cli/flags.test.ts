@@ -11,7 +11,7 @@ import {
 } from '../../../src/cli/flags.ts';
 import { renderCommands, renderHelp } from '../../../src/cli/help.ts';
 import { nearest } from '../../../src/cli/nearest.ts';
-import { cleanupInputs } from '../../../src/config/action-inputs.ts';
+import { cleanupInputs } from '../../../src/config/cleanup-inputs.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 
 const cleanupFlags = flagsOf(cleanup);

@@ -7,7 +7,7 @@ import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { type ActionName, actions } from '../../../src/config/action-inputs.ts';
 import { parseFleetFile } from '../../../src/config/fleet-file.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { HostError } from '../../../src/model/errors.ts';
-import type { FactQuery, FactsFor, LoggedFact, ReleasesFact } from '../../../src/model/facts.ts';
+import type { LoggedFact } from '../../../src/model/facts/journal.ts';
+import type { ReleasesFact } from '../../../src/model/facts/ledger.ts';
+import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import type { SamplesFact } from '../../../src/model/sample.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';

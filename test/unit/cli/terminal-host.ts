@@ -1,6 +1,7 @@
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { HostError } from '../../../src/model/errors.ts';
-import type { FactQuery, PastFact, TransactionFact } from '../../../src/model/facts.ts';
+import type { PastFact, TransactionFact } from '../../../src/model/facts/ledger.ts';
+import type { FactQuery } from '../../../src/model/facts.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import type { JobRequest, Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';

@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { ActionName } from '../../../src/config/action-inputs.ts';
-import { deployWorkerInputs } from '../../../src/config/action-inputs.ts';
+import { deployWorkerInputs } from '../../../src/config/deploy-worker-inputs.ts';
 import { parseFleet, parseFleetFile } from '../../../src/config/fleet-file.ts';
 import { fleetSchema } from '../../../src/config/fleet-schema.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { actions } from '../../../src/config/action-inputs.ts';
-import { deployWorkerDesired } from '../../../src/config/deploy-worker-inputs.ts';
+import { deployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 
 const needed = { host: 'vps.test', 'ssh-key': 'KEY', 'known-hosts': 'vps.test ssh-ed25519 AAAA' };

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { verifyInputs } from '../../../src/config/action-inputs.ts';
 import { parseFleetFile } from '../../../src/config/fleet-file.ts';
 import { parseOwnChecks } from '../../../src/config/own-checks-input.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
+import { verifyInputs } from '../../../src/config/verify-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 function errorOf(text: string): ConfigError {

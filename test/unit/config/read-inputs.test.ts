@@ -1,14 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type ActionName,
-  actions,
-  deployWorkerInputs,
-  provisionInputs,
-  verifyInputs,
-} from '../../../src/config/action-inputs.ts';
+import { type ActionName, actions } from '../../../src/config/action-inputs.ts';
+import { deployWorkerInputs } from '../../../src/config/deploy-worker-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../../../src/config/fleet-file.ts';
 import type { Inputs } from '../../../src/config/input.ts';
+import { provisionInputs } from '../../../src/config/provision-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
+import { verifyInputs } from '../../../src/config/verify-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { renderFailure } from '../../../src/report/failure.ts';
 

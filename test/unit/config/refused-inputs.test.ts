@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../../src/config/action-inputs.ts';
-import { cleanUpDesired } from '../../../src/config/cleanup-inputs.ts';
-import { deployWorkerDesired } from '../../../src/config/deploy-worker-inputs.ts';
+import { cleanUpDesired } from '../../../src/config/cleanup-desired.ts';
+import { deployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { parseFleetFile } from '../../../src/config/fleet-file.ts';
 import type { ValuesOf } from '../../../src/config/input.ts';
 import { locateError, readInputs } from '../../../src/config/read-inputs.ts';

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
-import { actions, soakCommandInputs } from '../../../src/config/action-inputs.ts';
+import { actions } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { readSoakDesired, recordedLimits } from '../../../src/config/soak-inputs.ts';
+import { soakCommandInputs } from '../../../src/config/verify-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 const login: Readonly<Record<string, string>> = { host: 'vps', 'known-hosts': 'vps ssh-ed25519 A' };

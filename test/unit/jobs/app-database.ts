@@ -7,13 +7,9 @@ import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
 import { countsTable } from '../../../src/jobs/judge/suspects.ts';
-import type {
-  StoreColumn,
-  StoreFact,
-  StoreTable,
-  TasksFact,
-  UnitFact,
-} from '../../../src/model/facts.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
+import type { StoreColumn, StoreFact, StoreTable } from '../../../src/model/facts/store.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { bytes, type EpochSeconds, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';

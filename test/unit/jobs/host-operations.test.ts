@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import type { RowChange } from '../../../src/model/operation.ts';
+import type { RowChange } from '../../../src/model/operation/jobs.ts';
 import { AppDatabase, bySqlite, day, minute, planFor } from './app-database.ts';
 import { drive, type Said } from './drive-host.ts';
 

@@ -7,7 +7,7 @@ import { howToInclude } from '../../../src/jobs/tables/include-table.ts';
 import { doubtfulOf, jobTablesOf, judgeTables } from '../../../src/jobs/tables/job-tables.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { StoreColumn } from '../../../src/model/facts.ts';
+import type { StoreColumn } from '../../../src/model/facts/store.ts';
 import { AppDatabase, applyPlan, bySqlite, day, path, planFor } from './app-database.ts';
 
 /**

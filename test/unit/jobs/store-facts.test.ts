@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { statusColumns } from '../../../src/jobs/tables/columns.ts';
-import type { StoreFact, StoreTable } from '../../../src/model/facts.ts';
+import type { StoreFact, StoreTable } from '../../../src/model/facts/store.ts';
 import { AppDatabase } from './app-database.ts';
 import { drive } from './drive-host.ts';
 

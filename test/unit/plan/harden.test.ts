@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Policy, policyPath } from '../../../src/config/policy.ts';
-import type { FileFact, StoreFact, UnitFact } from '../../../src/model/facts.ts';
+import type { FileFact } from '../../../src/model/facts/host.ts';
+import type { StoreFact } from '../../../src/model/facts/store.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import type { HardeningFact } from '../../../src/model/hardening.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import { bytes, sha256Text } from '../../../src/model/units.ts';

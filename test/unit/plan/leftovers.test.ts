@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { otherWorkersIn } from '../../../src/celery/worker-process.ts';
-import type { StoreFact } from '../../../src/model/facts.ts';
+import type { StoreFact } from '../../../src/model/facts/store.ts';
 import { planLeftovers } from '../../../src/plan/leftovers.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 import { AppDatabase, desire, path } from '../jobs/app-database.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MemoryWish } from '../../../src/config/deploy-worker-desired.ts';
 import { parseSize } from '../../../src/config/quantities.ts';
-import type { ProcessFact } from '../../../src/model/facts.ts';
+import type { ProcessFact } from '../../../src/model/facts/unit.ts';
 import { type Bytes, bytes, MiB } from '../../../src/model/units.ts';
 import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
 import { chooseLimits } from '../../../src/plan/limits/choose-limits.ts';

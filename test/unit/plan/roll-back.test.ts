@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { LedgerRelease, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
+import type {
+  LedgerRelease,
+  ReleasesFact,
+  TransactionFact,
+} from '../../../src/model/facts/ledger.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { AnotherReleaseError, chooseRollBack } from '../../../src/plan/roll-back.ts';
 

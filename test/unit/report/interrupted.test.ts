@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PastFact, PastTransaction, ReleasesFact } from '../../../src/model/facts.ts';
+import type { PastFact, PastTransaction, ReleasesFact } from '../../../src/model/facts/ledger.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import {
   describeInterrupted,

@@ -3,7 +3,7 @@ import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { appUserInput, readAppUser } from '../../../src/config/app-user-input.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { planRestore } from '../../../src/jobs/repair/restore-jobs.ts';
-import type { StoreFact } from '../../../src/model/facts.ts';
+import type { StoreFact } from '../../../src/model/facts/store.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import {

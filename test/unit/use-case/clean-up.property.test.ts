@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CleanUpAction } from '../../../src/config/cleanup-desired.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
-import type { TasksFact } from '../../../src/model/facts.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
 import { type AppDatabase, applyPlan, planFor } from '../jobs/app-database.ts';
 import {
   addBusiness,

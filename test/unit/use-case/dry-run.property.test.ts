@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { FactQuery } from '../../../src/model/facts.ts';
-import type { RowChange } from '../../../src/model/operation.ts';
+import type { RowChange } from '../../../src/model/operation/jobs.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';

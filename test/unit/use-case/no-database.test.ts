@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest';
 import { actions } from '../../../src/config/action-inputs.ts';
-import { cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
-import { cleanUpDesired } from '../../../src/config/cleanup-inputs.ts';
-import { deployWorkerDesired } from '../../../src/config/deploy-worker-inputs.ts';
+import { cleanUpDefaults, cleanUpDesired } from '../../../src/config/cleanup-desired.ts';
+import { deployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { cleanUpJobs } from '../../../src/use-case/clean-up-jobs.ts';

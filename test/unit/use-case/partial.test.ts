@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { CleanUpAction, CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import type { TableSpec } from '../../../src/config/stores-input.ts';
-import type { TasksFact } from '../../../src/model/facts.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
 import {
   AppDatabase,
   applyPlan,

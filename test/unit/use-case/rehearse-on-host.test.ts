@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ConfigError } from '../../../src/model/errors.ts';
-import type { FactQuery, RehearsalFact } from '../../../src/model/facts.ts';
+import type { RehearsalFact } from '../../../src/model/facts/store.ts';
+import type { FactQuery } from '../../../src/model/facts.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { AppProcess } from '../../../src/celery/app-process.ts';
 import { HostError } from '../../../src/model/errors.ts';
-import type { CommandQuery, FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import type { CommandQuery } from '../../../src/model/facts/probe.ts';
+import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import type { OwnCheck } from '../../../src/model/own-check.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { runOwnCommands } from '../../../src/use-case/run-own-commands.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { HostError } from '../../../src/model/errors.ts';
-import type { TasksFact } from '../../../src/model/facts.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
 import type { Operation, Plan } from '../../../src/model/operation.ts';
 import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';

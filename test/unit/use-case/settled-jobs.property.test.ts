@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { TasksFact } from '../../../src/model/facts.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { type AppDatabase, applyPlan, minute, now, planFor } from '../jobs/app-database.ts';
 import {

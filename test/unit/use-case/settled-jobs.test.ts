@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
-import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
-import type { RepairJobs } from '../../../src/model/operation.ts';
+import type { TasksFact } from '../../../src/model/facts/broker.ts';
+import type { StoreFact } from '../../../src/model/facts/store.ts';
+import type { RepairJobs } from '../../../src/model/operation/jobs.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../lib/store-here.ts';

@@ -1,5 +1,7 @@
 import { HostError } from '../../../src/model/errors.ts';
-import type { FactQuery, LedgerRelease, LoggedFact } from '../../../src/model/facts.ts';
+import type { LoggedFact } from '../../../src/model/facts/journal.ts';
+import type { LedgerRelease } from '../../../src/model/facts/ledger.ts';
+import type { FactQuery } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
 import type { Proof, SoakThresholds } from '../../../src/model/soak.ts';
 import { epochSeconds, type Seconds } from '../../../src/model/units.ts';

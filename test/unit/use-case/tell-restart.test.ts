@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/model/errors.ts';
-import type { UnackedFact } from '../../../src/model/facts.ts';
+import type { UnackedFact } from '../../../src/model/facts/broker.ts';
 import type { Operation, Plan } from '../../../src/model/operation.ts';
 import type { Outcome, Step } from '../../../src/model/outcome.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';

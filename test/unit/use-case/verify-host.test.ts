@@ -6,12 +6,9 @@ import type {
   BrokerQuery,
   ConsumingFact,
   ConsumingQuery,
-  EndedRun,
-  FactQuery,
-  FactsFor,
-  JournalQuery,
-  LoggedQuery,
-} from '../../../src/model/facts.ts';
+} from '../../../src/model/facts/broker.ts';
+import type { EndedRun, JournalQuery, LoggedQuery } from '../../../src/model/facts/journal.ts';
+import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';

@@ -2,12 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { actions } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { GateError, HostError } from '../../../src/model/errors.ts';
-import type {
-  FactQuery,
-  FactsFor,
-  ReleasesFact,
-  TransactionFact,
-} from '../../../src/model/facts.ts';
+import type { ReleasesFact, TransactionFact } from '../../../src/model/facts/ledger.ts';
+import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import type { JobRequest } from '../../../src/model/outcome.ts';
 import type { Report } from '../../../src/model/report.ts';
 import type { SamplesFact } from '../../../src/model/sample.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type OwnBeats, ownBeats, scheduleQuery } from '../../../src/celery/beat.ts';
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
-import type { BeatProcess, BeatSchedule, BeatUnit } from '../../../src/model/facts.ts';
+import type { BeatProcess, BeatUnit } from '../../../src/model/facts/beside.ts';
+import type { BeatSchedule } from '../../../src/model/facts/broker.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { failedChecks, judge } from '../../../src/verify/checks.ts';
 import type { VerifyEvidence } from '../../../src/verify/evidence.ts';

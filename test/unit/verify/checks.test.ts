@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { UnitFact } from '../../../src/model/facts.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import type { DeliveryReport, JobReport } from '../../../src/model/outcome.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';

@@ -1,12 +1,9 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type {
-  BrokerFact,
-  LoggedFact,
-  ProcessFact,
-  Stall,
-  UnitFact,
-} from '../../../src/model/facts.ts';
+import type { BrokerFact } from '../../../src/model/facts/broker.ts';
+import type { Stall } from '../../../src/model/facts/host.ts';
+import type { LoggedFact } from '../../../src/model/facts/journal.ts';
+import type { ProcessFact, UnitFact } from '../../../src/model/facts/unit.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { BrokerSearch, VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 

@@ -1,12 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type {
-  EndedRun,
-  FileSystemRoom,
-  KernelFact,
-  Stalls,
-  UnitFact,
-} from '../../../src/model/facts.ts';
+import type { FileSystemRoom, Stalls } from '../../../src/model/facts/host.ts';
+import type { EndedRun, KernelFact } from '../../../src/model/facts/journal.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { judge } from '../../../src/verify/checks.ts';

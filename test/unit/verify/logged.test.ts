@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { LoggedFact, UnitFact } from '../../../src/model/facts.ts';
+import type { LoggedFact } from '../../../src/model/facts/journal.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { type Bytes, epochSeconds, seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import { failedChecks, judge } from '../../../src/verify/checks.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CommandFact, HttpAnswer } from '../../../src/model/facts.ts';
+import type { CommandFact, HttpAnswer } from '../../../src/model/facts/probe.ts';
 import type { OwnCommand, OwnUrl } from '../../../src/model/own-check.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { LedgerRelease, ReleasesFact } from '../../../src/model/facts.ts';
+import type { LedgerRelease, ReleasesFact } from '../../../src/model/facts/ledger.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { loggedSince, ranSince, releasedAt } from '../../../src/verify/released-at.ts';
 

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import type { ReleasesFact, TransactionFact, UndoingFact } from '../../../src/model/facts.ts';
+import type {
+  ReleasesFact,
+  TransactionFact,
+  UndoingFact,
+} from '../../../src/model/facts/ledger.ts';
 import type { JobReport } from '../../../src/model/outcome.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
 import { reportShape } from '../../../src/report/report-shape.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { verifyInputs } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { readVerifyDesired } from '../../../src/config/verify-desired.ts';
+import { verifyInputs } from '../../../src/config/verify-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { verifyDefaults } from './facts.ts';
 

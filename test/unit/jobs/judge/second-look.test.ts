@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type MovedRow, warnOfOldTimes } from '../../../../src/jobs/judge/second-look.ts';
-import type { SqlValue } from '../../../../src/model/operation.ts';
+import type { SqlValue } from '../../../../src/model/operation/jobs.ts';
 import { AppDatabase, bySqlite, day, hour, minute, now, planFor } from '../app-database.ts';
 import { drive } from '../drive-host.ts';
 

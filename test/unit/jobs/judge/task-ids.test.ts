@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
-import type { TasksFact } from '../../../../src/model/facts.ts';
+import type { TasksFact } from '../../../../src/model/facts/broker.ts';
 import { configRefusal } from '../../../lib/refusals.ts';
 import {
   AppDatabase,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { StoreFact } from '../../../../src/model/facts.ts';
+import type { StoreFact } from '../../../../src/model/facts/store.ts';
 import { epochSeconds } from '../../../../src/model/units.ts';
 import { planCleanUp } from '../../../../src/use-case/clean-up.ts';
 import { openStoreHere } from '../../../lib/store-here.ts';

@@ -7,13 +7,13 @@ import {
   requireFile,
 } from '../../../../src/jobs/repair/restore-jobs.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
+import type { TransactionFact } from '../../../../src/model/facts/ledger.ts';
 import type {
   BackupFact,
   StoreFact,
   StoreTable,
   TableDifference,
-  TransactionFact,
-} from '../../../../src/model/facts.ts';
+} from '../../../../src/model/facts/store.ts';
 import { bytes, epochSeconds } from '../../../../src/model/units.ts';
 
 const store = (path: string): StoreFact => ({

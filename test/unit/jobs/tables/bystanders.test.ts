@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { CleanUpAction, CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
-import type { RepairJobs } from '../../../../src/model/operation.ts';
+import type { RepairJobs } from '../../../../src/model/operation/jobs.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import { lookForStuckRows } from '../../../../src/use-case/look-for-stuck-rows.ts';
 import { configRefusal } from '../../../lib/refusals.ts';

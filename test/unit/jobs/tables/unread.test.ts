@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { tellUnread } from '../../../../src/jobs/tables/job-tables.ts';
-import type { StoreTable } from '../../../../src/model/facts.ts';
+import type { StoreTable } from '../../../../src/model/facts/store.ts';
 
 const table = (name: string, ...columns: readonly string[]): StoreTable =>
   ({

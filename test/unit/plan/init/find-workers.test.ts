@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { UnitFact } from '../../../../src/model/facts.ts';
+import type { UnitFact } from '../../../../src/model/facts/unit.ts';
 import {
   chooseWorker,
   describeWorker,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { StartFact, WorkerProcess } from '../../../../src/model/facts.ts';
+import type { StartFact, WorkerProcess } from '../../../../src/model/facts/beside.ts';
 import { copiesOf, findWorkers } from '../../../../src/plan/init/find-workers.ts';
 import type { Reach } from '../../../../src/plan/init/fleet-text.ts';
 import { proposeUnit, type UnitRequest } from '../../../../src/plan/init/propose-unit.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { LedgerRelease } from '../../../../src/model/facts.ts';
+import type { LedgerRelease } from '../../../../src/model/facts/ledger.ts';
 import type { ReleaseState } from '../../../../src/model/soak.ts';
 import { bytes, epochSeconds, MiB } from '../../../../src/model/units.ts';
 import { compareFigures, lastProven } from '../../../../src/verify/soak/compare.ts';
