@@ -51,7 +51,7 @@ export const loginInputs = {
   agent: choiceInput(
     {
       description:
-        'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+        'The program on the server that does the work. `streamed`: the agent of this version, sent unless the server has it already, and run as root. `installed`: the agent that `celeriac harden` installed, which only does what the policy on the server allows; set `user` to the user that `harden` created.',
       fallback: 'streamed',
     },
     ['streamed', 'installed'],
@@ -59,7 +59,7 @@ export const loginInputs = {
   'ssh-key': secretInput(
     {
       description:
-        'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
+        'Private key to log in with, from a secret. Kept in memory only. If not set, the keys of an ssh-agent (SSH_AUTH_SOCK) are used.',
       fallback: '',
     },
     'an OpenSSH or PEM private key, or empty',
@@ -77,7 +77,7 @@ export const loginInputs = {
   ),
   'proxy-jump': jumpInput({
     description:
-      'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
+      'Jump host for the connection, such as `deploy@bastion.example.com:22`. The login is the same; its host key must be in `known-hosts`, too.',
   }),
   'connect-timeout': durationInput({
     description: 'Timeout of one connection attempt.',
@@ -113,12 +113,12 @@ const unit = unitInput({
 
 const database = maybeDatabaseInput({
   description:
-    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+    "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
 const stores = yamlInput({
   description:
-    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
   fallback: '',
 });
 
@@ -137,13 +137,13 @@ const timezone = timeZoneInput({
 
 const snapshotLimit = sizeInput({
   description:
-    'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
+    'Up to this size, the whole database is copied to the runner. From a larger database only the relevant rows are copied, and the backup consists of the old values of the changed rows.',
   fallback: '256M',
 });
 
 const threshold = ageInput({
   description:
-    'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
+    'A job is stuck if neither it nor any row below it has shown a sign of life for this long.',
   fallback: '30m',
 });
 
@@ -174,40 +174,40 @@ export const deployWorkerInputs = {
   concurrency: maybeIntegerInput(
     {
       description:
-        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, the unit keeps its own.',
     },
     { min: 1, max: 4096 },
   ),
   'max-memory-per-child': maybeSizeInput({
     description:
-      'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+      'Memory use above which Celery replaces a child process after its task: `--max-memory-per-child`. If not set, the unit keeps its own.',
   }),
   'max-tasks-per-child': maybeIntegerInput(
     {
       description:
-        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, the unit keeps its own.',
     },
     { min: 1, max: 1_000_000 },
   ),
   'prefetch-multiplier': maybeIntegerInput(
     {
       description:
-        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; `0`: no limit. If not set, the unit keeps its own.',
     },
     { min: 0, max: 10_000 },
   ),
   queues: listInput(
-    { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
+    { description: 'Queues to consume. If not set, the unit keeps its own.', fallback: '' },
     'queue names separated by commas',
     queueName,
   ),
   'memory-max': limitInput({
     description:
-      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the unit keeps its limits; a unit without a limit gets one that protects the host, calculated from the memory of the host and from what else runs there.',
   }),
   'memory-high': limitInput({
     description:
-      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. It is only applied if swap is active. If not set: as with `memory-max`.',
   }),
   'unit-mode': choiceInput(
     {
@@ -220,7 +220,7 @@ export const deployWorkerInputs = {
   hardening: choiceInput(
     {
       description:
-        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
+        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the unit keeps its settings.',
       fallback: 'off',
     },
     ['off', 'standard'],
@@ -228,7 +228,7 @@ export const deployWorkerInputs = {
   'read-write-paths': listInput(
     {
       description:
-        'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
+        'With `hardening: standard`: additional folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. If `/tmp` is listed, the worker keeps using the /tmp of the host.',
       fallback: '',
     },
     'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)',
@@ -254,7 +254,7 @@ export const deployWorkerInputs = {
   'orphaned-jobs': choiceInput(
     {
       description:
-        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
+        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for once the restart has succeeded, by the rules of the action cleanup: a row is `processing` since before the worker stopped, and its task is in no queue, not unacknowledged, and held by no worker. For apps that store the task id in the row until the task ends.',
       fallback: 'leave',
     },
     ['leave', 'fail', 'reset'],
@@ -279,7 +279,7 @@ export const deployWorkerInputs = {
   }),
   watchdog: optionalDurationInput({
     description:
-      'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+      'Restart the worker if its main process has not reported for this long: `WatchdogSec=`; or `off`.',
     fallback: '5m',
   }),
   'restart-delay': durationInput({
@@ -303,18 +303,18 @@ export const deployWorkerInputs = {
     fallback: '2m',
   }),
   'min-healthy-time': durationInput({
-    description: 'How long the worker must then run without a restart.',
+    description: 'How long the worker must run without a restart once it is ready.',
     fallback: '10s',
   }),
   'stray-timeout': durationInput({
     description:
-      'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
+      "How long stray workers (the unit's user runs them, outside the unit) have to finish their tasks before they are killed.",
     fallback: '16m',
   }),
   'accept-rules': listInput(
     {
       description:
-        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that would be refused, or a warning, becomes a notice.',
       fallback: '',
     },
     'ids of rules such as purge, separated by commas',
@@ -342,7 +342,7 @@ export const deployWorkerInputs = {
   'roll-back': patternInput(
     {
       description:
-        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
+        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; with `newest:` before it, only if no other release was deployed since.',
       fallback: '',
       overrides: ['source', 'commit'],
     },
@@ -374,14 +374,14 @@ export const cleanupInputs = {
   evidence: choiceInput(
     {
       description:
-        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
+        'How to decide that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ reports how many messages wait, but not which: with `broker`, a job only counts as stuck while its queues are empty.',
       fallback: 'broker',
     },
     ['broker', 'age'],
   ),
   'confirm-after': optionalDurationInput({
     description:
-      'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
+      'Check each job again after this time, and repair it only if it still looks stuck; `off`: check once. If the worker is stopped, there is no second check.',
     fallback: '60s',
   }),
   'max-resets': maxResets,
@@ -398,7 +398,7 @@ export const cleanupInputs = {
   ),
   'accept-loss': booleanInput({
     description:
-      'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
+      'With `restore` of a backup: restore it even if rows that are newer than the backup would be lost, or tables without jobs would change. The current content is backed up first.',
     fallback: 'false',
   }),
   ids: listInput(
@@ -412,7 +412,7 @@ export const cleanupInputs = {
   ),
   'delete-completed': booleanInput({
     description:
-      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
+      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these rows are always kept.',
     fallback: 'false',
   }),
   orphans: booleanInput({
@@ -436,7 +436,7 @@ export const verifyInputs = {
   mode: choiceInput(
     {
       description:
-        '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        '`checks`: check the worker now, and send probes. `soak`: evaluate the running release by what the host has recorded since it was confirmed, and record when it is proven, or failed.',
       fallback: 'checks',
     },
     ['checks', 'soak'],
@@ -510,7 +510,7 @@ export const verifyInputs = {
   'gate-clean-url': urlInput(
     {
       description:
-        'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+        'With `gate: http` or `task`: URL that makes your app remove or mark what a probe has created, requested once the probe has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, nothing is removed.',
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}',
@@ -551,7 +551,7 @@ export const verifyInputs = {
   ),
   checks: yamlInput({
     description:
-      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
     fallback: '',
   }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
@@ -566,7 +566,7 @@ export const verifyInputs = {
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
   'memory-return': maybeSizeInput({
     description:
-      'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+      'How much more memory the worker may use after the gate than before it, e.g. `100M`. If not set, there is a warning above a fifth more (at least 64 MiB).',
   }),
   'max-429': integerInput(
     {
