@@ -48,16 +48,16 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
     outputs: {
       ...commonOutputs,
       begun:
-        '`true` once the host was asked to change something; then empty outputs mean that the end was not seen.',
+        '`true` once the host was asked to change something; if other outputs are then empty, the outcome is unknown.',
       result:
-        'How the transaction ended: `committed`, `undone` or `undo-failed`; of a roll-back only `superseded`: another release runs, and nothing was undone. Empty if nothing was changed.',
+        'How the transaction ended: `committed`, `undone` or `undo-failed`; only for a rollback, `superseded`: another release runs, and nothing was undone. Empty if nothing was changed.',
       'confirm-by':
-        'Seconds since 1970: the host rolls the release back at this time unless verify confirms it. Empty if it needs no confirmation.',
+        'Seconds since 1970: the host rolls back the release at this time unless verify confirms it. Empty if no confirmation is needed.',
       downtime:
-        'Seconds without a worker that accepts tasks: from the last moment at which the old worker may have accepted one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
+        'Seconds without a worker that accepts tasks: from the last moment when the old worker could accept one until the new worker is ready. Empty if nothing was restarted, or if the unit does not report when it is ready.',
       settled:
-        'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if they were not looked for, or could not be judged.',
-      left: 'With `orphaned-jobs`: number of rows that look abandoned and were left, for the reasons given. Empty as for `settled`.',
+        'With `orphaned-jobs`: number of rows of abandoned jobs that were changed. Empty if Celeriac did not look for them, or could not evaluate them.',
+      left: 'With `orphaned-jobs`: number of rows that look abandoned but were skipped, for the reasons given. Empty as for `settled`.',
       ...planOutput,
     },
     post: true,
@@ -81,16 +81,16 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
     icon: 'check-circle',
     inputs: actions.verify,
     outputs: {
-      healthy: '`true` if no check failed and all that must be known is known; otherwise `false`.',
+      healthy: '`true` if no check failed and no required check is unknown; otherwise `false`.',
       verdict:
-        '`healthy`; `unhealthy`: a check failed; `inconclusive`: no check failed, but one without which nothing is proven is unknown.',
+        '`healthy`; `unhealthy`: a check failed; `inconclusive`: no check failed, but a required check is unknown.',
       confirmed:
         'Transactions of the release that this run has confirmed, separated by commas; empty if it has confirmed none.',
       'failed-checks': 'Ids of the checks that failed, separated by commas; empty if none did.',
       checks: 'The checks as JSON, each with id, verdict, seen and expected.',
-      soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac runs.',
+      soak: 'With `mode: soak`: `proven`; `unproven`: not yet; `failed`; `awaiting`: not confirmed by verify yet; `none`: no release of Celeriac is running.',
       'soak-report':
-        'With `mode: soak`: as JSON what was judged, by which evidence, and what became of the release.',
+        'With `mode: soak`: as JSON, what was evaluated, the evidence, and the outcome for the release.',
       'report-path':
         'Folder on the runner with the report: the page `report.html`, and the same as `report.json`. Empty if it could not be written.',
     },
@@ -98,8 +98,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
   },
   fleet: {
     title: 'Celeriac: fleet',
-    description:
-      'Plans the deploy of many hosts as matrices, and says where it has left each of them.',
+    description: 'Plans the deploy of many hosts as matrices, and reports the state of each host.',
     icon: 'server',
     inputs: fleetInputs,
     outputs: {
@@ -107,9 +106,9 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       'max-parallel': 'With `plan`: how many hosts are deployed at the same time.',
       canary: 'With `plan`: names of the canaries as a JSON list.',
       ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
-      go: 'With `start`: `true` if the host may be begun, `false` if too many have failed.',
+      go: 'With `start`: `true` if the host may start, `false` if too many have failed.',
       'known-hosts':
-        'With `start`: the host keys that the workflow gives, unless the fleet file has some for the host.',
+        'With `start`: the host keys given by the workflow, unless the fleet file has some for the host.',
       state: 'With `end`: `confirmed`, `rolled-back`, `untouched` or `unknown`.',
       artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
       path: 'With `start` and `end`: folder with the record of the host.',

@@ -43,14 +43,14 @@ export const cleanupInputs = {
   evidence: choiceInput(
     {
       description:
-        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
+        'How to decide that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ reports how many messages wait, but not which: with `broker`, a job only counts as stuck while its queues are empty.',
       fallback: 'broker',
     },
     ['broker', 'age'],
   ),
   'confirm-after': optionalDurationInput({
     description:
-      'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
+      'Check each job again after this time, and repair it only if it still looks stuck; `off`: check once. If the worker is stopped, there is no second check.',
     fallback: '60s',
   }),
   'max-resets': maxResets,
@@ -67,7 +67,7 @@ export const cleanupInputs = {
   ),
   'accept-loss': booleanInput({
     description:
-      'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
+      'With `restore` of a backup: restore it even if rows that are newer than the backup would be lost, or tables without jobs would change. The current content is backed up first.',
     fallback: 'false',
   }),
   ids: listInput(
@@ -81,7 +81,7 @@ export const cleanupInputs = {
   ),
   'delete-completed': booleanInput({
     description:
-      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
+      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these rows are always kept.',
     fallback: 'false',
   }),
   orphans: booleanInput({

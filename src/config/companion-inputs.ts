@@ -13,7 +13,7 @@ export interface Companion {
 export const companionsInput = (described: Described): Input<readonly Companion[]> =>
   input(
     { ...described, fallback: '', hidden: true },
-    'units separated by commas, each with `reload` and a URL if wanted: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`',
+    'units separated by commas, each optionally with `reload` and a URL: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`',
     (text) => {
       if (text.trim() === '') return text === '' ? [] : null;
       const found = text.split(/[,\n]/).flatMap((entry) => {
@@ -40,7 +40,7 @@ function readCompanion([name = '', ...words]: readonly string[]): Companion | nu
 export const commandsInput = (described: Described): Input<readonly (readonly string[])[]> =>
   input(
     { ...described, fallback: '', hidden: true },
-    'commands, one per line, without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`',
+    'commands, one per line, without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`',
     (text) => {
       const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
       if (lines.length === 0) return text === '' ? [] : null;
@@ -70,7 +70,7 @@ export function readWords(line: string): readonly string[] | null {
 export const companionInputs = {
   'before-start': commandsInput({
     description:
-      'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
+      'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`. They run as the user of the unit, in its working directory and environment, once the new code and its dependencies are in place, and before the old worker stops. `python` is the Python of the worker. If a command fails, the old worker stays. A rollback does not undo what they did.',
   }),
   'before-start-timeout': durationInput({
     description: 'How long each command of `before-start` may take.',
@@ -78,6 +78,6 @@ export const companionInputs = {
   }),
   'also-restart': companionsInput({
     description:
-      'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
+      'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order once the new worker has passed its checks. Each must then run for `min-healthy-time`, and answer at its URL if one is given. They are rolled back with the worker.',
   }),
 } as const;

@@ -28,40 +28,40 @@ export const deployWorkerInputs = {
   concurrency: maybeIntegerInput(
     {
       description:
-        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, the unit keeps its own.',
     },
     { min: 1, max: 4096 },
   ),
   'max-memory-per-child': maybeSizeInput({
     description:
-      'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+      'Memory use above which Celery replaces a child process after its task: `--max-memory-per-child`. If not set, the unit keeps its own.',
   }),
   'max-tasks-per-child': maybeIntegerInput(
     {
       description:
-        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, the unit keeps its own.',
     },
     { min: 1, max: 1_000_000 },
   ),
   'prefetch-multiplier': maybeIntegerInput(
     {
       description:
-        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; `0`: no limit. If not set, the unit keeps its own.',
     },
     { min: 0, max: 10_000 },
   ),
   queues: listInput(
-    { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
+    { description: 'Queues to consume. If not set, the unit keeps its own.', fallback: '' },
     'queue names separated by commas',
     queueName,
   ),
   'memory-max': limitInput({
     description:
-      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the unit keeps its limits; a unit without a limit gets one that protects the host, calculated from the memory of the host and from what else runs there.',
   }),
   'memory-high': limitInput({
     description:
-      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. It is only applied if swap is active. If not set: as with `memory-max`.',
   }),
   'unit-mode': choiceInput(
     {
@@ -74,7 +74,7 @@ export const deployWorkerInputs = {
   hardening: choiceInput(
     {
       description:
-        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
+        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the unit keeps its settings.',
       fallback: 'off',
     },
     ['off', 'standard'],
@@ -82,7 +82,7 @@ export const deployWorkerInputs = {
   'read-write-paths': listInput(
     {
       description:
-        'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
+        'With `hardening: standard`: additional folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. If `/tmp` is listed, the worker keeps using the /tmp of the host.',
       fallback: '',
     },
     'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)',
@@ -108,7 +108,7 @@ export const deployWorkerInputs = {
   'orphaned-jobs': choiceInput(
     {
       description:
-        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
+        'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for once the restart has succeeded, by the rules of the action cleanup: a row is `processing` since before the worker stopped, and its task is in no queue, not unacknowledged, and held by no worker. For apps that store the task id in the row until the task ends.',
       fallback: 'leave',
     },
     ['leave', 'fail', 'reset'],
@@ -133,7 +133,7 @@ export const deployWorkerInputs = {
   }),
   watchdog: optionalDurationInput({
     description:
-      'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+      'Restart the worker if its main process has not reported for this long: `WatchdogSec=`; or `off`.',
     fallback: '5m',
   }),
   'restart-delay': durationInput({
@@ -157,18 +157,18 @@ export const deployWorkerInputs = {
     fallback: '2m',
   }),
   'min-healthy-time': durationInput({
-    description: 'How long the worker must then run without a restart.',
+    description: 'How long the worker must run without a restart once it is ready.',
     fallback: '10s',
   }),
   'stray-timeout': durationInput({
     description:
-      'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
+      "How long stray workers (the unit's user runs them, outside the unit) have to finish their tasks before they are killed.",
     fallback: '16m',
   }),
   'accept-rules': listInput(
     {
       description:
-        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that would be refused, or a warning, becomes a notice.',
       fallback: '',
     },
     'ids of rules such as purge, separated by commas',
@@ -196,7 +196,7 @@ export const deployWorkerInputs = {
   'roll-back': patternInput(
     {
       description:
-        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
+        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; with `newest:` before it, only if no other release was deployed since.',
       fallback: '',
       overrides: ['source', 'commit'],
     },

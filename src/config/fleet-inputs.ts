@@ -17,7 +17,7 @@ export const fleetInputs = {
   task: choiceInput(
     {
       description:
-        '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
+        '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
     },
     ['plan', 'start', 'end', 'decide', 'conclude'],
   ),
@@ -25,7 +25,7 @@ export const fleetInputs = {
   hosts: listInput(
     {
       description:
-        'With `plan`: the hosts to deploy, by name; `*` and `?` stand for any letters. If not set: all.',
+        'With `plan`: the hosts to deploy, by name; `*` and `?` are wildcards. If not set: all.',
       fallback: '',
     },
     'names of hosts separated by commas, with `*` and `?`',
@@ -34,7 +34,7 @@ export const fleetInputs = {
   'known-hosts': input(
     {
       description:
-        'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
+        'With `plan` and `start`: host keys for the hosts that have none in the fleet file.',
       fallback: '',
       hidden: true,
     },
@@ -42,7 +42,7 @@ export const fleetInputs = {
     (text) => text,
   ),
   ...rolloutInputs,
-  plan: jsonInput('The output `plan` of the task `plan`. Needed for all others.', planShape),
+  plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
   host: patternInput(
     { description: 'With `start` and `end`: the name of the host.', fallback: '' },
     'the name of a host',
@@ -50,8 +50,7 @@ export const fleetInputs = {
   ),
   results: patternInput(
     {
-      description:
-        'Folder with the artifacts `celeriac-leg-*` of this run, as far as there are any.',
+      description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
       fallback: '',
     },
     'a path',

@@ -29,7 +29,7 @@ export const loginInputs = {
   agent: choiceInput(
     {
       description:
-        'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
+        'The program on the server that does the work. `streamed`: the agent of this version, sent unless the server has it already, and run as root. `installed`: the agent that `celeriac harden` installed, which only does what the policy on the server allows; set `user` to the user that `harden` created.',
       fallback: 'streamed',
     },
     ['streamed', 'installed'],
@@ -37,7 +37,7 @@ export const loginInputs = {
   'ssh-key': secretInput(
     {
       description:
-        'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
+        'Private key to log in with, from a secret. Kept in memory only. If not set, the keys of an ssh-agent (SSH_AUTH_SOCK) are used.',
       fallback: '',
     },
     'an OpenSSH or PEM private key, or empty',
@@ -55,7 +55,7 @@ export const loginInputs = {
   ),
   'proxy-jump': jumpInput({
     description:
-      'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
+      'Jump host for the connection, such as `deploy@bastion.example.com:22`. The login is the same; its host key must be in `known-hosts`, too.',
   }),
   'connect-timeout': durationInput({
     description: 'Timeout of one connection attempt.',

@@ -75,7 +75,7 @@ const checksShape = z
 const fields: ReadonlySet<string> = new Set(Object.keys(checkShape.shape));
 
 const expected =
-  'a list of checks: `name`; `command` or `url`; if wanted `exit-code` or `status`, `contains`, `timeout`';
+  'a list of checks: `name`; `command` or `url`; optionally `exit-code` or `status`, `contains`, `timeout`';
 
 /**
  * Reads the input `checks`, a YAML list:

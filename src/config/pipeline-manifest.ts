@@ -55,7 +55,7 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
   ...withoutSoak(outputsOf('gate', 'verify')),
   ...outputsOf('worker', 'deploy-worker'),
   'rolled-back': [
-    '`success` or `failure` of the roll-back after a failed gate; `skipped` or empty: there was none.',
+    'Result of the rollback after a failed gate: `success` or `failure`; `skipped` or empty if there was none.',
     'steps.back.outcome',
   ],
   changed: [

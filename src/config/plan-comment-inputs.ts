@@ -10,7 +10,7 @@ export const planCommentInputs = {
   plans: patternInput(
     {
       description:
-        'Folder on the runner with the plans of dry runs: what was uploaded from the output `plan-path` of provision, deploy-worker and cleanup, also of several hosts.',
+        'Folder on the runner with the plans of dry runs, as uploaded from the output `plan-path` of provision, deploy-worker and cleanup; may contain several hosts.',
     },
     'the path of a folder',
     /^[^\0\n]{1,4096}$/,
@@ -18,7 +18,7 @@ export const planCommentInputs = {
   hosts: input(
     {
       description:
-        'The hosts that were to be planned, as a JSON list. The comment names those without a plan. Empty: not known.',
+        'The hosts that should have been planned, as a JSON list. The comment names the hosts without a plan. Empty: not known.',
       fallback: '',
     },
     'a JSON list of names, or empty',
@@ -27,7 +27,7 @@ export const planCommentInputs = {
   'plan-result': choiceInput(
     {
       description:
-        'How the job that planned ended: `needs.<job>.result`. A plan that is not whole says so. Empty: not known.',
+        'How the planning job ended: `needs.<job>.result`. If the plan is incomplete, the comment says so. Empty: not known.',
       fallback: '',
     },
     ['', 'success', 'failure', 'cancelled', 'skipped'],

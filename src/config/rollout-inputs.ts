@@ -15,7 +15,7 @@ export const rolloutInputs = {
   canary: listInput(
     {
       description:
-        'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
+        'Hosts that are deployed first, in parallel; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
       fallback: '',
     },
     'names of hosts separated by commas, or `none`',
@@ -28,7 +28,7 @@ export const rolloutInputs = {
   'max-failures': integerInput(
     {
       description:
-        'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
+        'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
       fallback: '1',
     },
     { min: 1, max: 10_000 },

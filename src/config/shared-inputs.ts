@@ -17,12 +17,12 @@ export const unit = unitInput({
 
 export const database = maybeDatabaseInput({
   description:
-    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+    "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
 export const stores = yamlInput({
   description:
-    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
   fallback: '',
 });
 
@@ -41,12 +41,12 @@ export const timezone = timeZoneInput({
 
 export const snapshotLimit = sizeInput({
   description:
-    'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
+    'Up to this size, the whole database is copied to the runner. From a larger database only the relevant rows are copied, and the backup consists of the old values of the changed rows.',
   fallback: '256M',
 });
 
 export const threshold = ageInput({
   description:
-    'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
+    'A job is stuck if neither it nor any row below it has shown a sign of life for this long.',
   fallback: '30m',
 });

@@ -9,7 +9,7 @@ const longestHours = 168;
 export const soakHours = hoursInput(
   {
     description:
-      'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
+      'How many hours a release must run without failure before it is proven; during this time the host records every minute how the worker is doing. The host remembers the hours of the deploy; a later run can only ask for more. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
   },
   { min: 0, max: longestHours },
@@ -19,7 +19,7 @@ export const soakHours = hoursInput(
 const failureInputsFor = (unset: (usual: number) => string) => ({
   'failure-limit': maybeIntegerInput(
     {
-      description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
+      description: `With a soak: total number of failing minutes allowed. In a failing minute, the unit failed or did not come back, systemd restarted it, the kernel killed one of its processes, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal had more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed per minute. ${unset(0)}`,
     },
     { min: 0, max: 10_080 },
   ),
@@ -34,7 +34,7 @@ const failureInputsFor = (unset: (usual: number) => string) => ({
 /** Of a run that judges. */
 const failureInputs = failureInputsFor(
   (usual) =>
-    `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`,
+    `The host remembers the value of the deploy; a later run can only be stricter. If not set: the value that the host remembers, or \`${usual}\`.`,
 );
 
 /** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
@@ -48,14 +48,14 @@ export const journalInputs = {
   'rate-limit-max': maybeIntegerInput(
     {
       description:
-        "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
+        "HTTP 429 responses per minute allowed in the worker's journal: for a gate, in the busiest minute since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, only `max-429` counts, and a soak only mentions the responses unless the host remembers a number.",
     },
     { min: 0, max: 1_000_000 },
   ),
   'max-errors': maybeIntegerInput(
     {
       description:
-        "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
+        "Errors allowed in the worker's journal: for a gate, since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, errors are a warning, unless the host remembers a number for the soak.",
     },
     { min: 0, max: 1_000_000 },
   ),
@@ -68,7 +68,7 @@ export const soakInputs = {
   'soak-failure': choiceInput(
     {
       description:
-        'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
+        'With a soak: what to do if a release failed. `report`: only report it. `rollback`: roll back to the last proven release, if this run found the failure or if it was recorded in the last 3 hours.',
       fallback: 'report',
     },
     ['report', 'rollback'],

@@ -54,7 +54,7 @@ export const soakIssueInputs = {
   'soak-report': input(
     {
       description:
-        'The output `soak-report` of verify. Empty: the soak has judged nothing, and there is nothing to report.',
+        'The output `soak-report` of verify. Empty: the soak did not evaluate a release, and there is nothing to report.',
       fallback: '',
     },
     'the output `soak-report` of verify, or empty',

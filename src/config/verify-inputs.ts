@@ -25,7 +25,7 @@ export const verifyInputs = {
   mode: choiceInput(
     {
       description:
-        '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        '`checks`: check the worker now, and send probes. `soak`: evaluate the running release by what the host has recorded since it was confirmed, and record when it is proven, or failed.',
       fallback: 'checks',
     },
     ['checks', 'soak'],
@@ -99,7 +99,7 @@ export const verifyInputs = {
   'gate-clean-url': urlInput(
     {
       description:
-        'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+        'With `gate: http` or `task`: URL that makes your app remove or mark what a probe has created, requested once the probe has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, nothing is removed.',
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}',
@@ -140,7 +140,7 @@ export const verifyInputs = {
   ),
   checks: yamlInput({
     description:
-      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
     fallback: '',
   }),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
@@ -155,7 +155,7 @@ export const verifyInputs = {
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
   'memory-return': maybeSizeInput({
     description:
-      'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+      'How much more memory the worker may use after the gate than before it, e.g. `100M`. If not set, there is a warning above a fifth more (at least 64 MiB).',
   }),
   'max-429': integerInput(
     {

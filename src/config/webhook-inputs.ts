@@ -5,7 +5,7 @@ export const webhookInputs = {
   webhook: input(
     {
       description:
-        'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
+        'URL of a Slack-compatible webhook, from a secret, that is notified how this step ended. If the message cannot be sent, there is only a warning.',
       fallback: '',
       secret: true,
     },
@@ -19,7 +19,7 @@ export const webhookInputs = {
   'webhook-when': choiceInput(
     {
       description:
-        'When to send a message: `problems`: when this step failed, so that a person has to look; or `always`.',
+        'When to send a message: `problems`: if this step failed, so that somebody has to look; or `always`.',
       fallback: 'problems',
     },
     ['problems', 'always'],

@@ -155,7 +155,7 @@ describe('the job of a host of a fleet', () => {
 
   it('keeps its records for as long as a run can be run again', () => {
     const kept = runs.steps.filter(({ with: given }) => given['retention-days'] !== undefined);
-    const records = kept.filter(({ name }) => name.startsWith('Write down'));
+    const records = kept.filter(({ name }) => name.startsWith('Record the'));
     expect(records.map(({ with: given }) => given['retention-days'])).toEqual([35, 35]);
   });
 
@@ -167,7 +167,7 @@ describe('the job of a host of a fleet', () => {
   });
 
   it('writes down that it begins, also to take it back', () => {
-    const before = indexOf('Write down that it begins');
+    const before = indexOf('Record the start');
     expect(runs.steps[before]).not.toHaveProperty('if');
     expect(runs.steps[indexOf('Start')]).not.toHaveProperty('if');
     expect(before).toBeLessThan(indexOf('Deploy'));

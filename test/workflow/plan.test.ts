@@ -175,5 +175,5 @@ it('has a doctor that changes nothing, and says what to do', async () => {
   const advice = run.summaries.find((text) => text.includes('### What to do')) ?? '';
   expect(advice.match(/^- .*$/gm), advice).toHaveLength(2);
   expect(advice).toContain('run *deploy* to make the changes');
-  expect(advice).not.toContain('could not be judged');
+  expect(advice).not.toContain('could not be checked');
 });

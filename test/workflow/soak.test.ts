@@ -8,7 +8,7 @@ import { runBundle } from '../lib/bundle.ts';
 import { IssuesApi } from '../lib/issues-api.ts';
 import { outputsOf, resultsOf } from './deploy-host.ts';
 
-const step = 'The release that runs';
+const step = 'Running release';
 
 let machine: Machine;
 
@@ -79,7 +79,7 @@ it('opens one issue for a release that failed, and keeps it up to date', {
     const run = await runWorkflow('soak.yml', 'schedule', machine, { env, token: api.token });
     expect(run.code, run.lines.join('\n')).toBe(1);
     const results = resultsOf(run);
-    expect([results[step], results['The release that failed']]).toEqual(['failure', 'success']);
+    expect([results[step], results['Failed release']]).toEqual(['failure', 'success']);
     expect(api.issues).toMatchObject([
       { title: `Release 2 of ${UNIT} failed its soak`, state: 'open' },
     ]);

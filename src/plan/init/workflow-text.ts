@@ -13,10 +13,10 @@ export function workflowText(branch: string, { repository, version }: Home): str
   const common = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
           known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}
           webhook: \${{ secrets.CELERIAC_WEBHOOK }}`;
-  return `# Written by \`celeriac init\`; yours to edit. The server and its settings: .github/fleet.yml.
-# Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys, and
-# runs by hand) and \`production-scheduled\` (runs by the clock): the secret CELERIAC_SSH_KEY and,
-# if you like, CELERIAC_WEBHOOK: a webhook of Slack or one like it, told of each step that failed.
+  return `# Written by \`celeriac init\`; yours to edit. The server and its settings are in .github/fleet.yml.
+# Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys and
+# manual runs) and \`production-scheduled\` (scheduled runs): the secret CELERIAC_SSH_KEY and, optionally,
+# CELERIAC_WEBHOOK, a Slack-compatible webhook that is notified of each failed step.
 name: celeriac
 
 on:
@@ -25,7 +25,7 @@ on:
   schedule:
     # Stuck jobs.
     - cron: '*/30 * * * *'
-    # The soak. Not on the hour, when GitHub has the most to start.
+    # The soak. Not on the hour, when GitHub is busiest.
     - cron: '23 * * * *'
   workflow_dispatch:
     inputs:
@@ -37,7 +37,7 @@ on:
 permissions: {}
 
 jobs:
-  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a roll-back if they fail.
+  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a rollback if they fail.
   deploy:
     name: Deploy
     if: github.event_name != 'schedule'
@@ -61,7 +61,7 @@ jobs:
           ${common}
           dry-run: \${{ inputs.dry-run }}
 
-  # Jobs that no worker will ever finish.
+  # Repairs jobs that no worker will ever finish.
   cleanup:
     name: Clean up
     if: github.event_name == 'schedule' && github.event.schedule == '*/30 * * * *'
@@ -83,7 +83,7 @@ jobs:
           # A deploy may wait for tasks to finish.
           lock-timeout: 25m
 
-  # Whether the release that runs has proven itself; if it failed, this run fails.
+  # Checks whether the running release has proven itself; if the release failed, this run fails.
   soak:
     name: Soak
     if: github.event_name == 'schedule' && github.event.schedule == '23 * * * *'

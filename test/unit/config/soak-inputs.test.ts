@@ -85,6 +85,6 @@ it.each([
     new RegExp(`If not set: \`${usual}\`, whatever an earlier deploy said\\.$`),
   );
   expect(actions.verify[name].description).toMatch(
-    new RegExp(`If not set: what it remembers, or \`${usual}\`\\.$`),
+    new RegExp(`If not set: the value that the host remembers, or \`${usual}\`\\.$`),
   );
 });
