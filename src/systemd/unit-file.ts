@@ -8,6 +8,7 @@ import {
   continues,
   isComment,
   lastEnding,
+  logicalText,
   markOf,
   readLogicalLine,
   splitLines,
@@ -330,7 +331,7 @@ const markedLike = ({ afterMark }: RawEntry): Pick<RawEntry, 'afterMark'> =>
   afterMark ? { afterMark } : {};
 
 function readEntry(raw: string, section: string | null, afterMark: boolean | undefined): UnitEntry {
-  const text = readLogicalLine(raw, afterMark).text.replace(whitespace, '');
+  const text = logicalText(raw, afterMark).replace(whitespace, '');
   if (text === '') return { kind: 'blank', raw };
   if (isComment(text)) return { kind: 'comment', raw };
   if (text.startsWith('[')) {
