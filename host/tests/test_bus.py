@@ -80,6 +80,7 @@ class Systemd:
         self.address = str(folder / "private")
         self.reply, self.greeting = reply, greeting
         self.asked: List[bytes] = []
+        self.connections = 0
         self.end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.end.bind(self.address)
         self.end.listen(5)
@@ -99,6 +100,7 @@ class Systemd:
                 peer, _ = self.end.accept()
             except OSError:
                 return
+            self.connections += 1
             with peer:
                 self.talk(peer)
 
@@ -344,6 +346,62 @@ def test_where_it_does_not_answer_systemctl_does(
     systemd(lambda serial, message: b"")
     host = Bused(state, {("systemctl", "show-environment"): (0, "PATH=/usr/bin\n")})
     assert units._environment_of_manager(host) == {"PATH": "/usr/bin"}
+
+
+CALL = bus.property_of("/unit", "Service", "MemoryMax")
+
+
+def test_threads_of_a_look_share_a_connection(systemd: Callable[..., Systemd], state: str) -> None:
+    def reply(serial: int, message: bytes) -> bytes:
+        told = b"/other" if b"/other" in message else b"/unit"
+        # What systemd tells everybody in between answers nothing.
+        return answer(0, "s", "news", kind=4) + answer(serial, "s", told.decode())
+
+    said = systemd(reply)
+    host = Bused(state)
+    found = {}
+
+    def ask(path: str) -> None:
+        call = CALL._replace(path=path)
+        found[path] = [host.systemd([call, call]) for _ in range(20)]
+
+    with host.looking():
+        threads = [threading.Thread(target=ask, args=(path,)) for path in ("/unit", "/other")]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(20)
+    assert found == {path: [[[path], [path]]] * 20 for path in ("/unit", "/other")}
+    assert said.connections == 1
+    with host.looking():
+        assert host.systemd([CALL]) == [["/unit"]]
+    assert said.connections == 2
+    assert host.systemd([CALL]) == [["/unit"]]
+    assert said.connections == 3
+
+
+def test_a_look_asks_a_systemd_that_does_not_answer_once(
+    systemd: Callable[..., Systemd], state: str
+) -> None:
+    said = systemd(lambda serial, message: b"")
+    host = Bused(state)
+    with host.looking():
+        assert [host.systemd([CALL]) for _ in range(3)] == [None] * 3
+    assert said.connections == 1
+    with host.looking():
+        assert host.systemd([CALL]) is None
+    assert said.connections == 2
+
+
+def test_a_look_that_is_over_opens_no_connection(
+    systemd: Callable[..., Systemd], state: str
+) -> None:
+    said = systemd(texts)
+    shared = bus.Shared(bus.SOCKET)
+    shared.close()
+    with pytest.raises(bus.Unavailable):
+        shared.ask([CALL])
+    assert said.connections == 0
 
 
 def test_the_environment_of_every_unit(systemd: Callable[..., Systemd], state: str) -> None:

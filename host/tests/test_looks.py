@@ -10,7 +10,7 @@ from celeriac_host.session import agent
 from celeriac_host.system import units
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone
 from celeriac_host.system.system import System
-from hosts import Host
+from hosts import Answers, Host
 
 Look = Callable[[Dict[str, Any], System], Any]
 
@@ -53,6 +53,18 @@ def test_a_look_asks_for_a_unit_once_and_later_looks_again(
     for _ in range(2):
         units.glance(host, "a.service", ("User",))
     assert len(host.asked) == 4
+
+
+def test_the_variables_of_a_unit_are_those_of_the_same_moment(state: str) -> None:
+    shown = "LoadState=loaded\nEnvironment=HOME=/srv/app SECRET=1\nSystemCallFilter=~\n"
+    answers: Answers = {
+        ("systemctl", "show"): (0, shown),
+        ("systemctl", "show-environment"): (0, "PATH=/usr/bin\n"),
+    }
+    host = Host(state, answers)
+    found = agent.look({"unit": {"name": "a.service"}}, host)["unit"]
+    assert found["variables"] == {"HOME": "/srv/app", "PATH": "/usr/bin"}
+    assert [tuple(words[:2]) for words in host.asked] == list(answers)
 
 
 def test_what_waits_for_systemd_alone_is_found_beside_the_others(

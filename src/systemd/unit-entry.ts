@@ -4,6 +4,7 @@ import {
   continues,
   isComment,
   lastEnding,
+  logicalText,
   markOf,
   readLogicalLine,
   splitLines,
@@ -69,7 +70,7 @@ export function readEntry(
   section: string | null,
   afterMark: boolean | undefined,
 ): UnitEntry {
-  const text = readLogicalLine(raw, afterMark).text.replace(whitespace, '');
+  const text = logicalText(raw, afterMark).replace(whitespace, '');
   if (text === '') return { kind: 'blank', raw };
   if (isComment(text)) return { kind: 'comment', raw };
   if (text.startsWith('[')) {

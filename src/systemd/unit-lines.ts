@@ -52,11 +52,18 @@ interface LogicalLine {
   readonly sources: readonly number[];
 }
 
+/** A piece of a logical line, and where it begins in the raw bytes. */
+interface Piece {
+  readonly text: string;
+  readonly start: number;
+}
+
 /**
  * Where a line has the byte order mark that systemd skips: only the first one in a file, but at the
  * start of any line that is no comment; -1: nowhere.
  */
 export function markOf(raw: string): number {
+  if (!raw.includes('\uFEFF')) return -1;
   let offset = 0;
   for (const { text, ending } of splitLines(raw)) {
     if (text.startsWith('\uFEFF')) return offset;
@@ -67,21 +74,34 @@ export function markOf(raw: string): number {
 
 /** The line as systemd joins it, without the byte order mark. */
 export function readLogicalLine(raw: string, afterMark: boolean | undefined): LogicalLine {
-  let text = '';
-  const sources: number[] = [];
+  const pieces = joinedPieces(raw, afterMark);
+  return {
+    text: textOf(pieces),
+    sources: pieces.flatMap(({ text: { length }, start }) =>
+      Array.from({ length }, (_, at) => start + at),
+    ),
+  };
+}
+
+/** Its text alone. */
+export const logicalText = (raw: string, afterMark: boolean | undefined): string =>
+  textOf(joinedPieces(raw, afterMark));
+
+const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('');
+
+function joinedPieces(raw: string, afterMark: boolean | undefined): readonly Piece[] {
+  const pieces: Piece[] = [];
   const mark = afterMark ? -1 : markOf(raw);
   let offset = 0;
-  for (const line of splitLines(raw)) {
-    if (!(isComment(line.text) && offset > 0)) {
-      const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
-      for (let at = offset === mark ? 1 : 0; at < joined.length; at++) {
-        text += joined[at];
-        sources.push(offset + at);
-      }
+  for (const { text, ending } of splitLines(raw)) {
+    if (!(isComment(text) && offset > 0)) {
+      const joined = continues(text) ? `${text.slice(0, -1)} ` : text;
+      const skipped = offset === mark ? 1 : 0;
+      pieces.push({ text: joined.slice(skipped), start: offset + skipped });
     }
-    offset += line.text.length + line.ending.length;
+    offset += text.length + ending.length;
   }
-  return { text, sources };
+  return pieces;
 }
 
 export function lastEnding(raw: string): string {

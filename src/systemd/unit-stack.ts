@@ -17,18 +17,13 @@ export interface UnitStack {
 
 /** @param parts the unit file, then its drop-ins in the order in which systemd reads them */
 export function stackUnit(parts: readonly UnitPart[]): UnitStack {
-  const places = new Map<UnitEntry, string>();
-  const entries = parts.flatMap(({ path, text }) => {
-    const file = parseUnitFile(text);
-    for (const entry of file.entries) places.set(entry, `${path}:${file.lineOf(entry)}`);
-    return file.entries;
-  });
+  const files = parts.map(({ path, text }) => ({ path, file: parseUnitFile(text) }));
   return {
-    file: new UnitFile(entries),
+    file: new UnitFile(files.flatMap(({ file }) => file.entries)),
     whereOf(entry) {
-      const place = places.get(entry);
-      if (place === undefined) throw new RangeError('the entry is not one of this unit');
-      return place;
+      const found = files.find(({ file }) => file.entries.includes(entry));
+      if (found === undefined) throw new RangeError('the entry is not one of this unit');
+      return `${found.path}:${found.file.lineOf(entry)}`;
     },
   };
 }

@@ -57,7 +57,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
         },
         "user": units.user_of(seen),
-        "variables": _variables(host, name),
+        "variables": _variables(host, name, seen),
         "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
         "processes": _processes(group, units.number(seen.get("MainPID"))),
@@ -168,10 +168,10 @@ def _is_open(handle: int) -> bool:
     )
 
 
-def _variables(host: System, name: str) -> dict[str, str]:
+def _variables(host: System, name: str, seen: dict[str, str]) -> dict[str, str]:
     """HOME and PATH, which decide what a shell or env starts. No others: they may be secret."""
     try:
-        environment = units.context(host, name).environment
+        environment = units.variables(host, name, seen)
     except OperationError:
         # No such unit, user or EnvironmentFile: systemd would not start it either.
         return {}

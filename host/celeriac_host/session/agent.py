@@ -209,8 +209,7 @@ def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> A
 
 def look(query: dict[str, Any], host: System) -> dict[str, Any]:
     """The facts, each by its arguments."""
-    host.moment = {}
-    try:
+    with host.looking():
         if "unit" in query:
             # Before the threads start: `limits` needs it, too, and systemctl is asked only once.
             units.show_all(host, full_name(query["unit"]["name"]))
@@ -225,8 +224,6 @@ def look(query: dict[str, Any], host: System) -> dict[str, Any]:
         finally:
             for each in beside.values():
                 each.join()
-    finally:
-        host.moment = None
 
 
 class Beside:

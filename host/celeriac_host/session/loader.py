@@ -35,6 +35,11 @@ class Program:
         self._packed = packed
         self._compiled = compiled
         self.paths = compiled or self.sources()
+        self.folders: set[str] = set()
+        for path in self.paths:
+            while "/" in path:
+                path = path.rpartition("/")[0]
+                self.folders.add(path)
 
     def packed(self) -> bytes:
         if not isinstance(self._packed, bytes):
@@ -75,8 +80,7 @@ class MemoryImporter:
             if path in self.program.paths:
                 return path
         # A folder without __init__.py is also a package.
-        inside = any(path.startswith(stem + "/") for path in self.program.paths)
-        return stem + "/__init__.py" if inside else None
+        return stem + "/__init__.py" if stem in self.program.folders else None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 import time
 from typing import Any, NamedTuple, Sequence
 
@@ -145,6 +146,39 @@ class Bus:
         if not piece:
             raise Unavailable("it closed the connection")
         self._unread += piece
+
+
+class Shared:
+    """A connection for several threads, which take turns; opened when it is first needed.
+
+    systemd does more for a new connection than for most questions. Once it has not answered, it is
+    not asked again.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._turn = threading.Lock()
+        self._bus: Bus | None = None
+        self._is_over = False
+
+    def ask(self, calls: Sequence[Call]) -> list[list[Any] | None]:
+        """As `Bus.ask`. Raises Unavailable."""
+        with self._turn:
+            if self._is_over:
+                raise Unavailable("it has not answered before")
+            try:
+                if self._bus is None:
+                    self._bus = Bus(self._address)
+                return self._bus.ask(calls)
+            except Unavailable:
+                self._is_over = True
+                raise
+
+    def close(self) -> None:
+        with self._turn:
+            self._is_over = True
+            if self._bus is not None:
+                self._bus.close()
 
 
 def _message(call: Call, serial: int) -> bytes:

@@ -58,6 +58,15 @@ class Waiting(Protocol):
         """Ends everything that it started."""
 
 
+class Moment:
+    """What the facts of one look share."""
+
+    def __init__(self) -> None:
+        # The properties of each unit, as all of them see it.
+        self.units: dict[str, dict[str, str]] = {}
+        self.systemd = bus.Shared(bus.SOCKET)
+
+
 class System:
     """One instance per agent. `state` is the folder of transactions and backups."""
 
@@ -75,8 +84,8 @@ class System:
         self.unit: str | None = None
         self.keepers = Keepers(self._box, lambda message: self.note(message))
         self._boxes: dict[str | None, Restrictions] = {}
-        # During a look: the properties of each unit as its facts see them.
-        self.moment: dict[str, dict[str, str]] | None = None
+        # During a look.
+        self.moment: Moment | None = None
         # A process of an app that waits for another question.
         self.app: Waiting | None = None
 
@@ -85,6 +94,16 @@ class System:
         waiting, self.app = self.app, None
         if waiting is not None:
             waiting.end()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Inside, all facts see the host at one moment, as far as they can."""
+        self.moment = moment = Moment()
+        try:
+            yield
+        finally:
+            self.moment = None
+            moment.systemd.close()
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -133,6 +152,8 @@ class System:
         if not bus.is_there():
             return None
         try:
+            if self.moment is not None:
+                return self.moment.systemd.ask(calls)
             with bus.Bus(bus.SOCKET) as opened:
                 return opened.ask(calls)
         except bus.Unavailable:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import stat
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from celeriac_host.system import bus, environment_files, processes, services
 from celeriac_host.system.errors import OperationError
@@ -42,9 +42,10 @@ def show_all(host: System, unit: str) -> dict[str, str]:
     """Every property, even empty ones; a missing unit has a LoadState. Once in each look."""
     if host.moment is None:
         return _shown(host, unit, ["--all", "--no-pager"])
-    if unit not in host.moment:
-        host.moment[unit] = _shown(host, unit, ["--all", "--no-pager"])
-    return dict(host.moment[unit])
+    known = host.moment.units
+    if unit not in known:
+        known[unit] = _shown(host, unit, ["--all", "--no-pager"])
+    return dict(known[unit])
 
 
 def glance(host: System, unit: str, properties: Sequence[str]) -> dict[str, str]:
@@ -311,16 +312,22 @@ class Context(NamedTuple):
 
 
 def context(host: System, unit: str) -> Context:
-    """Reads the properties that set them; the variables in their order."""
+    """Reads the properties that set them. Raises OperationError."""
     # Not `--all`, which prints `~` for lists that restrict nothing.
     seen = show(host, unit)
+    environment = variables(host, unit, seen)
+    whom = _identity(seen)
+    directory = _directory(seen.get("WorkingDirectory", ""), whom)
+    return Context(whom, directory, environment, services.restrictions(unit, seen))
+
+
+def variables(host: System, unit: str, seen: Mapping[str, str]) -> dict[str, str]:
+    """Those of a unit with these properties, in their order. Raises OperationError."""
     if seen.get("LoadState") != "loaded":
         raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")
-    user = seen.get("User", "")
-    groups = seen.get("SupplementaryGroups", "").split()
-    whom = identity(user or "root", seen.get("Group", ""), groups)
+    whom = _identity(seen)
     environment = _environment_of_manager(host)
-    if user:
+    if seen.get("User"):
         environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)
     environment.update(_folders(seen))
     if seen.get("ExecSearchPath"):
@@ -333,8 +340,12 @@ def context(host: System, unit: str) -> Context:
         name, equals, value = word.partition("=")
         if not equals or environment.get(name) == value:
             environment.pop(name, None)
-    directory = _directory(seen.get("WorkingDirectory", ""), whom)
-    return Context(whom, directory, environment, services.restrictions(unit, seen))
+    return environment
+
+
+def _identity(seen: Mapping[str, str]) -> Identity:
+    groups = seen.get("SupplementaryGroups", "").split()
+    return identity(seen.get("User") or "root", seen.get("Group", ""), groups)
 
 
 def _environment_of_manager(host: System) -> dict[str, str]:
@@ -459,7 +470,7 @@ UNIT_FOLDERS = (
 )
 
 
-def _folders(seen: dict[str, str]) -> dict[str, str]:
+def _folders(seen: Mapping[str, str]) -> dict[str, str]:
     lists = ((name, seen.get(key, "").split(), parent) for name, key, parent in UNIT_FOLDERS)
     return {
         name: ":".join(f"{parent}/{each}" for each in folders)
@@ -468,7 +479,7 @@ def _folders(seen: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _passed(seen: dict[str, str]) -> dict[str, str]:
+def _passed(seen: Mapping[str, str]) -> dict[str, str]:
     """PassEnvironment: taken from the environment of systemd itself."""
     names = split_words(seen.get("PassEnvironment", ""))
     own = processes.environment(1) if names else {}

@@ -79,9 +79,12 @@ function editExecStart(
   const { concurrency, maxMemoryPerChildBytes, maxTasksPerChild, prefetchMultiplier } = desired;
   const { queues, supportModule } = desired;
   let edited = file;
+  let line = readWorkerLine(edited, path);
   const edit = (change: (line: WorkerLine) => Parameters<UnitFile['splice']>[1]): void => {
-    const line = readWorkerLine(edited, path);
-    edited = edited.splice(line.entry, change(line));
+    const splices = change(line);
+    if (splices.length === 0) return;
+    edited = edited.splice(line.entry, splices);
+    line = readWorkerLine(edited, path);
   };
   // A solo pool has no children, whatever its concurrency is.
   if (concurrency !== null) {
