@@ -21,7 +21,7 @@ export const http: CheckModule = {
 function checkProbe(probe: HttpProbe, answer: HttpAnswer | undefined): Check {
   const named = { id: http.id, title: `GET ${showUrl(probe.url)}` };
   const expected = 'a status of 200 to 299';
-  if (answer === undefined || answer.status === null) {
+  if (answer?.kind !== 'answered') {
     const problem = answer?.error ?? 'no request was made';
     const next = 'check that the service listens at this address on the host';
     return checkOf(named, [wrong(`no answer: ${problem}`, expected, next)]);
