@@ -1,7 +1,7 @@
+import { formatBytes, formatCount, formatDuration, formatInstant } from '../model/quantities.ts';
 import type { Report, ReportRelease, ReportTimeline } from '../model/report.ts';
 import type { Check, CheckVerdict } from '../model/verdict.ts';
 import { toOneLine } from './escape.ts';
-import { formatBytes, formatCount, formatDuration, formatInstant } from './quantities.ts';
 import { releaseStates } from './release-words.ts';
 import { renderStrip } from './soak-view.ts';
 import { coarsen } from './timeline.ts';

@@ -4,8 +4,8 @@ import { identityOf } from '../../celery/strays.ts';
 import { actions } from '../../config/action-inputs.ts';
 import { holdJobs } from '../../jobs/tables/job-tables.ts';
 import type { FactAnswers } from '../../model/facts.ts';
+import { formatList } from '../../model/quantities.ts';
 import type { CodeTree } from '../../model/release.ts';
-import { formatList } from '../../report/quantities.ts';
 import type { UnitWorker } from './find-workers.ts';
 import { inputSize, type Sizing } from './size-worker.ts';
 

@@ -1,4 +1,4 @@
-import { formatList } from '../../report/quantities.ts';
+import { formatList } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 
 /** The queues that the worker says it consumes, against those of its unit. */

@@ -1,6 +1,6 @@
 import type { HttpAnswer, HttpProbe } from '../../model/facts/probe.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { Check } from '../../model/verdict.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { type CheckModule, checkOf, fine, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';

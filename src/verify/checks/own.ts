@@ -1,7 +1,7 @@
 import type { HttpAnswer } from '../../model/facts/probe.ts';
 import type { OwnCheck, OwnCommand, OwnUrl } from '../../model/own-check.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { Check } from '../../model/verdict.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { type CheckModule, checkOf, fine, lastLines, unknownCheck, wrong } from '../check.ts';
 import { latest, type OwnCommandResult } from '../evidence.ts';
