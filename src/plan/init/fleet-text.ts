@@ -63,7 +63,7 @@ export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string 
 }
 
 /** What comes from a host must not end the comment. */
-export const comment = (text: string): string =>
+const comment = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
   `# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
 
