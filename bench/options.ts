@@ -16,7 +16,7 @@ export function readOptions<const Config extends ParseArgsConfig>(
 }
 
 /** `expected --machines <value>, --again`, in the order of the program. */
-export function describeOptions({ options = {} }: ParseArgsConfig): string {
+function describeOptions({ options = {} }: ParseArgsConfig): string {
   const names = Object.entries(options).map(([name, { type }]) =>
     type === 'string' ? `--${name} <value>` : `--${name}`,
   );

@@ -41,7 +41,7 @@ function readAnswer(path: string): { bootId: string; accelerator: Accelerator } 
 }
 
 /** Runs a guest that counts for a while and then makes QEMU exit with a given code. */
-export async function runsGuests(accelerator: Accelerator): Promise<boolean> {
+async function runsGuests(accelerator: Accelerator): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-probe-'));
   try {
     const sector = join(folder, 'sector');

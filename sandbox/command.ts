@@ -86,7 +86,7 @@ export async function execute(
 }
 
 /** The exit code of timeout(1). */
-export const TIMED_OUT = 124;
+const TIMED_OUT = 124;
 
 /** Waits. */
 export function sleep(seconds: number): Promise<void> {

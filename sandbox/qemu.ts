@@ -6,7 +6,7 @@ import { SandboxError } from './failure.ts';
 import type { Image } from './image.ts';
 import { type Monitor, withMonitor } from './qmp.ts';
 
-export const RAM_MEBIBYTES = 1024;
+const RAM_MEBIBYTES = 1024;
 
 /** One QEMU to start. */
 export type Launch = {
@@ -30,7 +30,7 @@ export async function launch(options: Launch): Promise<number> {
 }
 
 /** What the guest sees; a saved state fits only the very same. */
-export function hardware({ accelerator, image, disk, ram }: Launch): string[] {
+function hardware({ accelerator, image, disk, ram }: Launch): string[] {
   const memory =
     ram === 'anonymous'
       ? `memory-backend-ram,id=ram,size=${RAM_MEBIBYTES}M`

@@ -27,7 +27,7 @@ const entries = [{ source: 'main', program: 'index.js', licenses: 'licenses.txt'
 const unwanted = new Set(['pagent.exe']);
 
 /** The folders with a program: the actions and the command line. */
-export function programFolders(root: string): string[] {
+function programFolders(root: string): string[] {
   return globSync(['actions/*/main.ts', 'cli/main.ts'], { cwd: root }).map(path.dirname).sort();
 }
 

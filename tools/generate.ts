@@ -5,7 +5,7 @@ import { packHost } from './pack-host.ts';
 const root = path.join(import.meta.dirname, '..');
 
 /** Writes the generated sources: the host program and the version. */
-export function generate(): void {
+function generate(): void {
   const folder = path.join(root, 'src', 'generated');
   mkdirSync(folder, { recursive: true });
   const { json, module } = packHost(root);

@@ -18,7 +18,7 @@ interface Inspection {
 }
 
 /** A node of the syntax tree: ESTree with TypeScript's additions. */
-interface Node {
+export interface Node {
   readonly type: string;
   readonly start: number;
   readonly [field: string]: unknown;
@@ -55,7 +55,8 @@ export function inspect(file: string, text: string): Inspection {
   return { imports, impurities };
 }
 
-function parse(file: string, text: string): Node {
+/** @throws Error that names the file when it does not parse. */
+export function parse(file: string, text: string): Node {
   try {
     return parseAst(text, { lang: 'ts', sourceType: 'module' }, file) as unknown as Node;
   } catch (cause) {
@@ -67,7 +68,7 @@ function isNode(value: unknown): value is Node {
   return typeof value === 'object' && value !== null && 'type' in value && 'start' in value;
 }
 
-function childrenOf(node: Node): Node[] {
+export function childrenOf(node: Node): Node[] {
   return Object.values(node).flat().filter(isNode);
 }
 

@@ -43,6 +43,7 @@ function linters(files: readonly string[]): Linter[] {
   const biome = path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
   return [
     { name: 'biome', command: [process.execPath, biome, 'check', '--error-on-warnings', '.'] },
+    { name: 'unused exports', command: [process.execPath, 'tools/unused-exports.ts'] },
     { name: 'shellcheck', command: ['shellcheck', '-x', ...files.filter(isShellScript)] },
     { name: 'ruff', command: ['ruff', 'check', '.'] },
     { name: 'ruff format', command: ['ruff', 'format', '--diff', '.'] },

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { isEmpty, sectionsOf } from './release-notes.ts';
 
 /** A refusal, for people. */
-export class ReleaseRefused extends Error {}
+class ReleaseRefused extends Error {}
 
 /** A file as it is and as it becomes, and what changes in it. */
 export interface Change {

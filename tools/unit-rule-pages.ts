@@ -11,7 +11,7 @@ export function* unitRulePages(): Generator<readonly [path: string, text: string
   for (const rule of appRules) yield [rulePage(rule), renderRule(rule, 'app')];
 }
 
-export function renderRule(
+function renderRule(
   { id, title, why, fix, mends, example, severe }: Rule,
   about: 'unit' | 'app',
 ): string {

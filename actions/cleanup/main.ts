@@ -1,7 +1,7 @@
 import { runAction } from '../../src/action/run.ts';
 import { servesStore } from '../../src/adapters/sqlite-process.ts';
 import { cleanUpDesired } from '../../src/config/cleanup-desired.ts';
-import { formatCount } from '../../src/report/quantities.ts';
+import { formatCount } from '../../src/model/quantities.ts';
 import { cleanUpJobs } from '../../src/use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../../src/use-case/restore-jobs.ts';
 

@@ -24,7 +24,7 @@ const LASTS: Readonly<Partial<Record<Fault, readonly [number, number]>>> = {
   'redis-away': [1, 20],
 };
 
-export function secondsOf({ fault, lasts }: Draw): number {
+function secondsOf({ fault, lasts }: Draw): number {
   const [shortest, longest] = LASTS[fault] ?? [0, 0];
   return shortest + lasts * (longest - shortest);
 }

@@ -11,7 +11,7 @@ export type Ended = 'confirmed' | 'rolled-back' | 'failed' | 'gone';
 type Step = 'deploy-worker' | 'verify' | 'roll-back';
 
 /** Long enough for a busy machine, and short for a host that waits for a runner that is gone. */
-export const CONFIRM_SECONDS = 120;
+const CONFIRM_SECONDS = 120;
 
 /** The worker's part of deploy.yml: deploy, gate, and rollback if the gate fails. */
 export class Pipeline {

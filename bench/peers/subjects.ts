@@ -18,7 +18,7 @@ export interface Subject {
 }
 
 /** The settings of the worker, as the inputs of deploy-worker. */
-export const workerInputs = {
+const workerInputs = {
   concurrency: '1',
   'longest-task': '60s',
   'memory-max': '800M',

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, List, Tuple
 import pytest
 from celeriac_host.facts import host as host_fact
 from celeriac_host.facts import limits
-from celeriac_host.system import bus, units
+from celeriac_host.system import bus, unit_context, units
 from celeriac_host.system.system import System
 from hosts import Answers, Host
 
@@ -345,7 +345,7 @@ def test_where_it_does_not_answer_systemctl_does(
 ) -> None:
     systemd(lambda serial, message: b"")
     host = Bused(state, {("systemctl", "show-environment"): (0, "PATH=/usr/bin\n")})
-    assert units._environment_of_manager(host) == {"PATH": "/usr/bin"}
+    assert unit_context._environment_of_manager(host) == {"PATH": "/usr/bin"}
 
 
 CALL = bus.property_of("/unit", "Service", "MemoryMax")
@@ -406,4 +406,4 @@ def test_a_look_that_is_over_opens_no_connection(
 
 def test_the_environment_of_every_unit(systemd: Callable[..., Systemd], state: str) -> None:
     systemd(texts)
-    assert units._environment_of_manager(Bused(state)) == {"A": "b c", "PATH": "/bin"}
+    assert unit_context._environment_of_manager(Bused(state)) == {"A": "b c", "PATH": "/bin"}

@@ -12,7 +12,7 @@ from celeriac_host.app import companions, leftover_processes
 from celeriac_host.code import sources
 from celeriac_host.operations import guard_companion, guard_unit
 from celeriac_host.state.journal import TODO, Journal, StepJournal
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from hosts import Host
 
@@ -68,7 +68,7 @@ def a_host(state: str, monkeypatch: pytest.MonkeyPatch, **seen: str) -> Host:
         return {**now, **({"InvocationID": "two"} if verbs else {})}
 
     monkeypatch.setattr(units, "show", show)
-    monkeypatch.setattr(units, "evidence", lambda *args: [])
+    monkeypatch.setattr(unit_journal, "evidence", lambda *args: [])
     return host
 
 

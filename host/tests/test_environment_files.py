@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, Tuple
 
 import pytest
-from celeriac_host.system import environment_files, processes, units
+from celeriac_host.system import environment_files, processes, unit_context, unit_values
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 from hosts import Answers, Host
@@ -79,7 +79,7 @@ def test_comments_go_on_until_systemd_253(
     shown = {"EnvironmentFiles": f"{tmp_path}/app.env (ignore_errors=no)"}
     answers = unit_of(shown, manager="")
     answers[("systemctl", "show", "-p", "Version")] = (0, f"Version={version}.39-1~deb12u1\n")
-    found = units.context(Host(state, answers), "w.service").environment
+    found = unit_context.context(Host(state, answers), "w.service").environment
     assert found == (before if version < 254 else since)
 
 
@@ -111,9 +111,9 @@ def test_what_systemd_sets_is_weaker_than_the_unit(
 def test_the_path_of_the_unit_is_put_into_the_command() -> None:
     nobody = identity("root")
     command = ["/usr/bin/env", "PYTHONPATH=/m:${PYTHONPATH}", "A=${PYTHONPATH}", "python3"]
-    within = units.Context(nobody, "/", {"PYTHONPATH": "/srv/app"})
+    within = unit_context.Context(nobody, "/", {"PYTHONPATH": "/srv/app"})
     expected = ["/usr/bin/env", "PYTHONPATH=/m:/srv/app", "A=${PYTHONPATH}", "python3"]
-    assert units.expanded(command, within) == expected
+    assert unit_context.expanded(command, within) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_path_of_the_unit_is_put_into_the_command() -> None:
     ],
 )
 def test_lists_are_read_as_systemctl_prints_them(printed: str, words: list[str]) -> None:
-    assert units.split_words(printed) == words
+    assert unit_values.split_words(printed) == words
 
 
 def unit_of(shown: dict[str, str], manager: str = "PATH=/usr/bin\nLANG=C\n") -> Answers:
@@ -143,8 +143,8 @@ def unit_of(shown: dict[str, str], manager: str = "PATH=/usr/bin\nLANG=C\n") -> 
     }
 
 
-def context(state: str, shown: dict[str, str]) -> units.Context:
-    return units.context(Host(state, unit_of(shown)), "w.service")
+def context(state: str, shown: dict[str, str]) -> unit_context.Context:
+    return unit_context.context(Host(state, unit_of(shown)), "w.service")
 
 
 def test_later_sources_override_and_unset_removes(state: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from celeriac_host.facts import release as release_fact
 from celeriac_host.facts import unit as unit_fact
 from celeriac_host.facts import workers as workers_fact
 from celeriac_host.operations import install_dependencies
-from celeriac_host.system import errors, processes, units
+from celeriac_host.system import errors, processes, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.identities import identity
@@ -70,7 +70,7 @@ def test_only_root_tells_what_happened_to_a_run_of_a_unit(monkeypatch: pytest.Mo
 
     host = System()
     monkeypatch.setattr(host, "run", run)
-    units.journal(host, "app.service", run=units.Run("f" * 32, 12))
+    unit_journal.journal(host, "app.service", run=unit_journal.Run("f" * 32, 12))
     groups = " ".join(asked[0][asked[0].index("-b") + 1 :]).split(" + ")
     # Any process may write fields whose names have no underscore in front.
     assert all(each.startswith("_") for each in groups)

@@ -14,7 +14,7 @@ from celeriac_host.app.programs import app_side
 from celeriac_host.facts import stores
 from celeriac_host.store import postgres, postgres_url
 from celeriac_host.store.stores import open_store
-from celeriac_host.system import identities, units
+from celeriac_host.system import identities, unit_context
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from hosts import Host
@@ -58,8 +58,8 @@ def parts(secret: str) -> List[str]:
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: Host) -> Dict[str, str]:
     """That of the unit; there is a psql that writes down how it was called."""
     found = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    where = units.Context(_myself(), str(tmp_path), found)
-    monkeypatch.setattr(units, "context", lambda *_: where)
+    where = unit_context.Context(_myself(), str(tmp_path), found)
+    monkeypatch.setattr(unit_context, "context", lambda *_: where)
     host.answers["systemctl", "show"] = (0, f"LoadState=loaded\nUser={_myself().name}\n")
     fake = tmp_path / "psql"
     fake.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {tmp_path}/argv\nexit 1\n")

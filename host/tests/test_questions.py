@@ -15,7 +15,7 @@ import pytest
 from celeriac_host.app import app_process, listener, questions
 from celeriac_host.app.app_process import Interpreter
 from celeriac_host.session import agent
-from celeriac_host.system import services, units
+from celeriac_host.system import services, unit_context
 from celeriac_host.system.errors import Fault, RunnerGone
 from celeriac_host.system.identities import identity
 from hosts import Host
@@ -172,12 +172,12 @@ def shop(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> Any:
     def source(name: str) -> str:
         return PROGRAM if name == "probe" else real(name)
 
-    def context(host: Host, unit: str) -> units.Context:
+    def context(host: Host, unit: str) -> unit_context.Context:
         whom = identity(str(os.geteuid()))
-        return units.Context(whom, str(tmp_path), found.environment, services.NONE)
+        return unit_context.Context(whom, str(tmp_path), found.environment, services.NONE)
 
     monkeypatch.setattr(app_process, "source", source)
-    monkeypatch.setattr(units, "context", context)
+    monkeypatch.setattr(unit_context, "context", context)
     yield found
     host.end_app()
 

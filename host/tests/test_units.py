@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from celeriac_host.facts import unit as unit_fact
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal, units
 from celeriac_host.system.identities import identity
 from hosts import Host
 
@@ -41,8 +41,8 @@ def entry(message: Any, pid: str = "812") -> str:
 def test_invalid_journal_lines_are_skipped(state: str) -> None:
     out = "\n".join([entry("one"), "{torn", "[]", entry(list(b"gr\xfcn")), entry(None)])
     host = Host(state, {("journalctl",): (1, out)})
-    found = units.journal(host, "w.service")
-    assert [units.message(each) for each in found] == ["one", "gr\ufffdn", ""]
+    found = unit_journal.journal(host, "w.service")
+    assert [unit_journal.message(each) for each in found] == ["one", "gr\ufffdn", ""]
 
 
 def test_evidence_omits_routine_lines_of_systemd(state: str) -> None:
@@ -55,7 +55,7 @@ def test_evidence_omits_routine_lines_of_systemd(state: str) -> None:
             entry("Started is what the app says"),
         ]
     )
-    lines = units.evidence(Host(state, {("journalctl",): (0, out)}), "w.service")
+    lines = unit_journal.evidence(Host(state, {("journalctl",): (0, out)}), "w.service")
     assert lines == [
         "Traceback:",
         "  x",
@@ -119,8 +119,8 @@ def killed(name: str, number: int, how: str = "killed") -> str:
     ],
 )
 def test_the_most_telling_line_is_found(lines: list[str], told: str) -> None:
-    assert units.reason(lines).startswith(told)
-    assert bool(told) == bool(units.reason(lines))
+    assert unit_journal.reason(lines).startswith(told)
+    assert bool(told) == bool(unit_journal.reason(lines))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_systemd_knows_the_signal_that_journald_lost(
     host: Host, code: int, status: int, lines: list[str], told: str
 ) -> None:
     host.answers[("systemctl", "show")] = (0, f"ExecMainCode={code}\nExecMainStatus={status}\n")
-    assert units.why(host, "w.service", lines) == told
+    assert unit_journal.why(host, "w.service", lines) == told
 
 
 @pytest.mark.parametrize(

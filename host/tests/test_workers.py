@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator
 import pytest
 from celeriac_host.app import listener, messages, workers
 from celeriac_host.facts import workers as fact
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_context, units
 from conftest import wait_for
 from hosts import Host
 
@@ -118,5 +118,5 @@ def test_other_workers_are_searched_only_if_they_matter(
 )
 def test_a_unit_starts_in_a_real_directory(value: str, expected: str) -> None:
     seen = {"WorkingDirectory": value}
-    assert units.working_directory(seen) == os.path.realpath(os.path.expanduser(expected))
-    assert units.working_directory({**seen, "User": "no-such-user"}) is None
+    assert unit_context.working_directory(seen) == os.path.realpath(os.path.expanduser(expected))
+    assert unit_context.working_directory({**seen, "User": "no-such-user"}) is None

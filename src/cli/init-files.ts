@@ -1,6 +1,6 @@
 import type { Repository, RepositoryFile } from '../adapters/repository.ts';
+import { formatList } from '../model/quantities.ts';
 import { unifiedDiff } from '../plan/text-diff.ts';
-import { formatList } from '../report/quantities.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, refuseFlag } from './flags.ts';
 import type { Ask, Terminal } from './terminal.ts';

@@ -1,5 +1,5 @@
 import type { Outcome } from '../model/outcome.ts';
-import { formatInstant } from '../report/quantities.ts';
+import { formatInstant } from '../model/quantities.ts';
 
 /** Ctrl+C: the message says in which state the host is. */
 export class Interrupted extends Error {}

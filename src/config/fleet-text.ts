@@ -49,7 +49,7 @@ export function openFleetText(path: string, text: string): FleetText {
 }
 
 /** `.github/fleet.yml:3:14`. */
-export function placeOf({ path, lines }: FleetText, offset: number | undefined): string {
+function placeOf({ path, lines }: FleetText, offset: number | undefined): string {
   const { line, col } = lines.linePos(offset ?? 0);
   return `${path}:${line}:${col}`;
 }

@@ -2,33 +2,29 @@ import type { ByTheApp } from './operation/app.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */
-export type Hello = StreamedHello | InstalledHello;
-
-interface AnyHello {
+export type Hello = {
   readonly hello: 'celeriac';
   readonly protocol: number;
   readonly python: string;
   readonly user: string;
   readonly pid: number;
-}
+} & AgentOrigin;
 
-/** Of the agent that this run has sent. */
-export interface StreamedHello extends AnyHello {
-  readonly hardened?: undefined;
-}
-
-/** Of the agent that is installed on the host, with a policy. */
-export interface InstalledHello extends AnyHello {
-  readonly hardened: true;
-  /** Identifies its sources. */
-  readonly version: string;
-  /** `none`: its policy cannot be used. */
-  readonly access: 'change' | 'read' | 'none';
-}
+type AgentOrigin =
+  /** This run has sent it. */
+  | { readonly kind: 'streamed' }
+  /** It is installed on the host, with a policy. */
+  | {
+      readonly kind: 'installed';
+      /** Identifies its sources. */
+      readonly version: string;
+      /** `none`: its policy cannot be used. */
+      readonly access: 'change' | 'read' | 'none';
+    };
 
 /** Whether the agent carries out changes. */
 export const mayChange = (hello: Hello): boolean =>
-  hello.hardened !== true || hello.access === 'change';
+  hello.kind === 'streamed' || hello.access === 'change';
 
 /** How one operation of a transaction ended. */
 export interface Step {
@@ -52,17 +48,27 @@ export interface StepFailure {
   readonly evidence?: readonly string[];
 }
 
-export interface Outcome {
+export type Outcome = {
   /** `20261122T131500-4f2a`; names the folder under /var/lib/celeriac/transactions. */
   readonly transaction: string;
-  readonly result: 'committed' | 'undone' | 'undo-failed';
   readonly steps: readonly Step[];
-  readonly failure?: StepFailure;
-  /** Committed; the host rolls it back at this time unless verify confirms it before. */
-  readonly confirmBy?: EpochSeconds;
-  /** Committed: the number of the release that it became. */
-  readonly release?: number;
-}
+} & (
+  | {
+      readonly result: 'committed';
+      /** The host rolls it back at this time unless verify confirms it before. */
+      readonly confirmBy?: EpochSeconds;
+      /** The number of the release that it became. */
+      readonly release?: number;
+      readonly failure?: undefined;
+    }
+  | {
+      readonly result: 'undone' | 'undo-failed';
+      /** Absent: it had been committed. */
+      readonly failure?: StepFailure;
+      readonly confirmBy?: undefined;
+      readonly release?: undefined;
+    }
+);
 
 /** Lasting findings that a run told, all of them. */
 export interface ToldNotices {
@@ -79,11 +85,11 @@ export interface Opened {
 }
 
 /** A transaction or rollback that was interrupted, and how the host recovered it. */
-export interface Deed extends Outcome {
+export type Deed = Outcome & {
   /** Who undid it. */
   readonly by: string;
   readonly why: string;
-}
+};
 
 /** Streamed while something runs. */
 export type Progress =

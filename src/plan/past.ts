@@ -1,6 +1,6 @@
 import type { PastFact, PastTransaction, TransactionFact } from '../model/facts/ledger.ts';
 import type { Finding } from '../model/operation.ts';
-import { formatDuration, formatInstant } from '../report/quantities.ts';
+import { formatDuration, formatInstant } from '../model/quantities.ts';
 
 const warn = (message: string): Finding => ({ level: 'warning', message });
 const note = (message: string): Finding => ({ level: 'notice', message });

@@ -1,6 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
 import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/facts/ledger.ts';
-import { formatInstant } from '../report/quantities.ts';
+import { formatInstant } from '../model/quantities.ts';
 
 export interface RollBack {
   /** To undo in this order: newest first. */

@@ -3,8 +3,8 @@ import type { FileFact, SwapFact } from '../model/facts/host.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { SwapFileMaking } from '../model/operation/host.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
+import { formatBytes } from '../model/quantities.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
-import { formatBytes } from '../report/quantities.ts';
 import { planSwappiness, sysctlFile } from './swappiness.ts';
 import { unifiedDiff } from './text-diff.ts';
 

@@ -1,6 +1,6 @@
+import { formatCount } from '../model/quantities.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { toOneLine } from './escape.ts';
-import { formatCount } from './quantities.ts';
 import type { SummaryDetail } from './summary.ts';
 
 /** The commits of a deploy, as a collapsed section of the summary; empty when they are unknown. */

@@ -1,5 +1,5 @@
 import type { ConsumingNews } from '../model/facts/broker.ts';
-import { formatCount, formatDuration } from './quantities.ts';
+import { formatCount, formatDuration } from '../model/quantities.ts';
 
 /**
  * What shows that a worker runs and consumes nothing, e.g. `it runs and consumes nothing: 3 messages

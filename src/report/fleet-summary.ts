@@ -1,4 +1,5 @@
 import type { HostState, RolloutEnd } from '../model/fleet.ts';
+import { formatCount } from '../model/quantities.ts';
 import { capMarkdown, escapeMarkdown } from './escape.ts';
 import { renderTable } from './summary.ts';
 
@@ -21,8 +22,7 @@ export function describeFleet(hosts: Hosts): string {
     .map((state) => [state, hosts.filter((each) => each.state === state).length] as const)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${count} ${titles[state]}`);
-  const all = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
-  return `${all}: ${counts.join(', ')}.`;
+  return `${formatCount(hosts.length, 'host')}: ${counts.join(', ')}.`;
 }
 
 /** One line for each host, for the log. */

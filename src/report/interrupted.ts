@@ -5,9 +5,9 @@ import type {
   ReleasesFact,
   TransactionFact,
 } from '../model/facts/ledger.ts';
+import { formatInstant } from '../model/quantities.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import { codeSpan, escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
-import { formatInstant } from './quantities.ts';
 import { presentRelease, releaseStates } from './release-words.ts';
 import { quote } from './shell-commands.ts';
 

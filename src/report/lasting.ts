@@ -1,8 +1,8 @@
 import type { PastFact } from '../model/facts/ledger.ts';
 import type { Finding } from '../model/operation.ts';
 import type { ToldNotices } from '../model/outcome.ts';
+import { formatCount } from '../model/quantities.ts';
 import { toOneLine } from './escape.ts';
-import { formatCount } from './quantities.ts';
 
 /** Findings by whether an earlier run told them already. */
 export interface Sorted {

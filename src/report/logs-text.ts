@@ -1,6 +1,6 @@
 import type { JournalFact, LoggedFact } from '../model/facts/journal.ts';
+import { formatCount, formatInstant } from '../model/quantities.ts';
 import { toOneLine } from './escape.ts';
-import { formatCount, formatInstant } from './quantities.ts';
 
 /** What a unit logged, errors grouped. */
 export interface LogsReport {

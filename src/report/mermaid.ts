@@ -1,6 +1,6 @@
+import { formatBytes, formatDuration } from '../model/quantities.ts';
 import type { Report, ReportMark, ReportTimeline } from '../model/report.ts';
 import { MiB } from '../model/units.ts';
-import { formatBytes, formatDuration } from './quantities.ts';
 import { afterDeploy, coarsen, farLimit } from './timeline.ts';
 
 /*

@@ -6,6 +6,7 @@ import {
   type PlanReport,
   plannedActions,
 } from '../model/plan-report.ts';
+import { formatCount } from '../model/quantities.ts';
 import {
   byteLength,
   capMarkdown,
@@ -15,7 +16,6 @@ import {
   silentMarkdown,
   toOneLine,
 } from './escape.ts';
-import { formatCount } from './quantities.ts';
 
 /** What the comment is about. */
 export interface PlanContext {

@@ -1,5 +1,6 @@
 import type { RowChange, SqlValue } from '../model/operation/jobs.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
+import { formatCount, formatList } from '../model/quantities.ts';
 import {
   codeFence,
   codeSpan,
@@ -9,7 +10,6 @@ import {
   stripControls,
   toOneLine,
 } from './escape.ts';
-import { formatCount, formatList } from './quantities.ts';
 
 /** Rows of a repair that are listed one by one. */
 const shownRows = 200;

@@ -1,6 +1,6 @@
 import type { ProbePlace, ProbesProgress } from '../model/outcome.ts';
+import { formatCount, formatDuration } from '../model/quantities.ts';
 import { seconds } from '../model/units.ts';
-import { formatCount, formatDuration } from './quantities.ts';
 
 /** In the order in which a probe passes them. */
 const places: readonly (readonly [place: ProbePlace, title: string])[] = [

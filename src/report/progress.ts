@@ -1,7 +1,7 @@
 import type { Plan } from '../model/operation.ts';
 import type { Progress } from '../model/outcome.ts';
+import { formatDuration } from '../model/quantities.ts';
 import { renderProbes } from './probe-progress.ts';
-import { formatDuration } from './quantities.ts';
 
 /** The host's progress as a line of the log; with `plan`, its steps are numbered. `null`: no line. */
 export function renderProgress(progress: Progress, plan?: Plan): string | null {

@@ -1,9 +1,9 @@
+import { formatBytes, formatCount, formatDuration } from '../model/quantities.ts';
 import type { Report } from '../model/report.ts';
 import type { SoakComparison } from '../model/soak.ts';
 import type { Check } from '../model/verdict.ts';
 import { codeFence, escapeHtml, silentMarkdown } from './escape.ts';
 import { marksMermaid, memoryMermaid } from './mermaid.ts';
-import { formatBytes, formatCount, formatDuration } from './quantities.ts';
 import {
   detailsOfChecks,
   renderChecks,

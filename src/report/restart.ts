@@ -1,8 +1,8 @@
 import type { UnackedFact } from '../model/facts/broker.ts';
 import type { Finding, Operation } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { formatDuration } from '../model/quantities.ts';
 import { type Seconds, seconds } from '../model/units.ts';
-import { formatDuration } from './quantities.ts';
 
 /** What to report about a restart besides its steps. */
 export interface RestartReport {

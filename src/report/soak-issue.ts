@@ -1,6 +1,6 @@
 import type { IssueReport } from '../config/soak-issue-inputs.ts';
+import { formatInstant } from '../model/quantities.ts';
 import { codeFence, codeSpan, silentMarkdown, toOneLine } from './escape.ts';
-import { formatInstant } from './quantities.ts';
 import { formatFigure } from './soak-view.ts';
 
 /** The issue about one release that failed. */

@@ -1,7 +1,7 @@
 import type { LedgerRelease } from '../model/facts/ledger.ts';
+import { formatBytes, formatDuration, formatInstant } from '../model/quantities.ts';
 import type { SoakComparison, SoakHour, SoakReport, SoakVerdict } from '../model/soak.ts';
 import type { ChecklistItem } from './checklist.ts';
-import { formatBytes, formatDuration, formatInstant } from './quantities.ts';
 import type { SummaryDetail, SummaryTable } from './summary.ts';
 
 /** What is known of the release that is told about. */

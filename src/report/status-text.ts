@@ -1,7 +1,7 @@
+import { formatBytes, formatCount, formatDuration, formatInstant } from '../model/quantities.ts';
 import type { Report, ReportRelease, ReportTimeline } from '../model/report.ts';
 import type { Check, CheckVerdict } from '../model/verdict.ts';
 import { toOneLine } from './escape.ts';
-import { formatBytes, formatCount, formatDuration, formatInstant } from './quantities.ts';
 import { releaseStates } from './release-words.ts';
 import { renderStrip } from './soak-view.ts';
 import { coarsen } from './timeline.ts';
@@ -93,15 +93,7 @@ function describePresent(releases: Report['releases']): string {
 }
 
 /** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
-export function describeRelease({
-  release,
-  at,
-  actor,
-  sha,
-  state,
-  since,
-  why,
-}: ReportRelease): string {
+function describeRelease({ release, at, actor, sha, state, since, why }: ReportRelease): string {
   const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
   const who = actor === '' ? '' : ` by ${actor}`;
   const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;

@@ -1,10 +1,10 @@
 import type { Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { formatCount, formatDuration, formatInstant } from '../model/quantities.ts';
 import type { Check, CheckVerdict, Conclusion, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
 import { describeIdle, describeUnmet } from './plan-view.ts';
-import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
 /** Network cost of a run, as counted by the agent session. */
 export interface WireCost {

@@ -1,7 +1,7 @@
+import { formatDuration, formatList } from '../model/quantities.ts';
 import type { Report } from '../model/report.ts';
 import type { Check, CheckVerdict } from '../model/verdict.ts';
 import type { ChecklistItem } from './checklist.ts';
-import { formatDuration, formatList } from './quantities.ts';
 
 /**
  * What a person would do by hand after a change of a worker. The numbers are those of the list of tasks

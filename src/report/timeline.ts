@@ -1,7 +1,7 @@
+import { formatCount } from '../model/quantities.ts';
 import type { ReportBucket, ReportMark, ReportRange, ReportTimeline } from '../model/report.ts';
 import { SAMPLE_EVERY_SECONDS, type Sample } from '../model/sample.ts';
 import { epochSeconds, seconds } from '../model/units.ts';
-import { formatCount } from './quantities.ts';
 
 /** As many as a chart has pixels to show; a day has a bucket for every two minutes. */
 const mostBuckets = 720;

@@ -1,6 +1,6 @@
 import type { UndoingFact } from '../model/facts/ledger.ts';
+import { formatCount } from '../model/quantities.ts';
 import { indent, sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
-import { formatCount } from './quantities.ts';
 import { reverseDiff } from './reverse-diff.ts';
 
 /** The plan of an undo as text: every step in its order, with the diff of the way back. */

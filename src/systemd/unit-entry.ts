@@ -90,7 +90,7 @@ export function readEntry(
   };
 }
 
-export const junk = (raw: string): JunkEntry => ({ kind: 'junk', raw });
+const junk = (raw: string): JunkEntry => ({ kind: 'junk', raw });
 
 /** Position of each character of the value in the raw bytes, and of its end. */
 export function valueSources({ raw, afterMark }: RawEntry): readonly number[] {

@@ -5,9 +5,9 @@ import { countRepaired, describeResult, reportSkipped } from '../jobs/repair/cle
 import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
 import type { Finding } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { formatCount, formatDuration } from '../model/quantities.ts';
 import { seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
-import { formatCount, formatDuration } from '../report/quantities.ts';
 import { carryOut } from './carry-out.ts';
 import { planCleanUp } from './clean-up.ts';
 import { lookThrough } from './look-through.ts';

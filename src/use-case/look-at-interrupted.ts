@@ -1,4 +1,5 @@
 import type { FactsFor } from '../model/facts.ts';
+import { formatDuration } from '../model/quantities.ts';
 import type { Seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import {
@@ -8,7 +9,6 @@ import {
   type InterruptedRun,
   type InterruptedView,
 } from '../report/interrupted.ts';
-import { formatDuration } from '../report/quantities.ts';
 
 /** How to look at the host once more, and how long that may take. */
 export interface LookTools {

@@ -4,9 +4,9 @@ import { shortId } from '../jobs/tables/job-forest.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { RehearsalFact } from '../model/facts/store.ts';
 import type { Finding } from '../model/operation.ts';
+import { formatCount } from '../model/quantities.ts';
 import { seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
-import { formatCount } from '../report/quantities.ts';
 
 /**
  * Tries the changes by what will make them: those of PostgreSQL in the database itself, in a

@@ -10,8 +10,8 @@ import { doubtfulOf } from '../jobs/tables/job-tables.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
+import { formatCount } from '../model/quantities.ts';
 import type { Rehearsal } from '../model/store-row.ts';
-import { formatCount } from '../report/quantities.ts';
 import type { StoreCopy } from './copy-stores.ts';
 
 /**

@@ -2,9 +2,9 @@ import type { SoakDesired } from '../config/soak-inputs.ts';
 import { ConfigError, GateError } from '../model/errors.ts';
 import type { LedgerRelease } from '../model/facts/ledger.ts';
 import { mayChange } from '../model/outcome.ts';
+import { formatDuration, formatInstant } from '../model/quantities.ts';
 import type { Proof, SoakReport } from '../model/soak.ts';
 import type { Agent } from '../ports/agent.ts';
-import { formatDuration, formatInstant } from '../report/quantities.ts';
 import {
   describeSoakState,
   detailsOfSoak,

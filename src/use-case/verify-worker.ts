@@ -1,10 +1,10 @@
 import { readVerifyDesired, type VerifyDesired } from '../config/verify-desired.ts';
 import { HostError } from '../model/errors.ts';
 import type { ReleasesFact } from '../model/facts/ledger.ts';
+import { formatInstant } from '../model/quantities.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
-import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
 import { gateFigures } from '../verify/soak/besides.ts';

@@ -1,7 +1,7 @@
 import type { JobReport } from '../model/outcome.ts';
+import { formatCount, formatDuration } from '../model/quantities.ts';
 import type { Check } from '../model/verdict.ts';
 import { describeOpen } from '../report/probe-progress.ts';
-import { formatCount, formatDuration } from '../report/quantities.ts';
 import { type CheckName, checkOf, fine, unknownCheck, wrong } from './check.ts';
 import type { GateRequest, GateResult, GateRun } from './evidence.ts';
 

@@ -3,8 +3,8 @@ import type { WorkerCall } from '../celery/worker-call.ts';
 import type { GateDesired } from '../config/verify-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { ByTheApp } from '../model/operation/app.ts';
+import { formatList } from '../model/quantities.ts';
 import type { Seconds } from '../model/units.ts';
-import { formatList } from '../report/quantities.ts';
 import { showUrl } from '../systemd/secrets.ts';
 import type { GateRequest } from './evidence.ts';
 

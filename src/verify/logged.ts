@@ -1,6 +1,6 @@
 import type { LoggedFact } from '../model/facts/journal.ts';
+import { formatCount, formatInstant } from '../model/quantities.ts';
 import type { EpochSeconds } from '../model/units.ts';
-import { formatCount, formatInstant } from '../report/quantities.ts';
 import { isRateLimitLine } from './journal-lines.ts';
 
 /** HTTP statuses 429 that were logged. */

@@ -6,6 +6,7 @@ import type {
 } from '../model/facts/ledger.ts';
 import type { UnitFact } from '../model/facts/unit.ts';
 import type { Operation } from '../model/operation.ts';
+import { formatCount } from '../model/quantities.ts';
 import {
   type Report,
   type ReportLatency,
@@ -19,7 +20,6 @@ import type { Sample } from '../model/sample.ts';
 import type { SoakVerdict } from '../model/soak.ts';
 import { type Bytes, bytes, type EpochSeconds, seconds } from '../model/units.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
-import { formatCount } from '../report/quantities.ts';
 import { presentRelease } from '../report/release-words.ts';
 import { marksOfSamples, timelineOf } from '../report/timeline.ts';
 import { type GateResult, latest, type VerifyEvidence } from './evidence.ts';

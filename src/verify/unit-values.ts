@@ -1,5 +1,5 @@
 import type { ProcessFact, UnitFact } from '../model/facts/unit.ts';
-import { formatBytes } from '../report/quantities.ts';
+import { formatBytes } from '../model/quantities.ts';
 
 /** Values of a unit's properties that several checks read. */
 

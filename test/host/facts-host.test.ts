@@ -148,13 +148,12 @@ time.sleep(100000)"
       ],
     },
   });
-  expect(http[0]).toMatchObject({ status: 200, error: null });
-  expect(() => JSON.parse(http[0]?.body ?? '')).not.toThrow();
-  expect(http[1]).toMatchObject({ status: 404, error: null });
-  expect(http[2]).toMatchObject({ status: null, error: 'connection refused', body: '' });
-  expect(http[3]).toMatchObject({ status: null, error: 'no answer within 1 s' });
-  expect(http[4]).toMatchObject({ status: null, body: '' });
-  expect(http[4]?.error).toContain('http://');
+  expect(http[0]).toMatchObject({ kind: 'answered', status: 200 });
+  expect(() => JSON.parse(http[0]?.kind === 'answered' ? http[0].body : '')).not.toThrow();
+  expect(http[1]).toMatchObject({ kind: 'answered', status: 404 });
+  expect(http[2]).toMatchObject({ kind: 'failed', error: 'connection refused' });
+  expect(http[3]).toMatchObject({ kind: 'failed', error: 'no answer within 1 s' });
+  expect(http[4]).toMatchObject({ kind: 'failed', error: expect.stringContaining('http://') });
 });
 
 describe('stores', () => {

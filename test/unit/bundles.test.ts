@@ -12,7 +12,7 @@ import type { FactName } from '../../src/model/facts.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { CommentsApi } from '../lib/comments-api.ts';
 import { IssuesApi } from '../lib/issues-api.ts';
-import { factsForSwap, realFact } from '../lib/real-facts.ts';
+import { factsForSwap, saidFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
 const names = Object.keys(actions) as ActionName[];
@@ -280,7 +280,7 @@ describe('a job summary that cannot be written', () => {
   const factOf = (name: FactName): unknown =>
     name === 'files'
       ? healthy[name]
-      : fill(realFact(name), name === 'swap' ? undefined : healthy[name]);
+      : fill(saidFact(name), name === 'swap' ? undefined : healthy[name]);
 
   /** A host that is as desired, for whatever it is asked; anything but looks is refused. */
   const host = fakeAgent({

@@ -9,7 +9,7 @@ import re
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_context, units
 from celeriac_host.system.following import Budget, Ended, follow
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.services import Restrictions
@@ -83,13 +83,13 @@ class Interpreter(NamedTuple):
 
 def interpreter(host: System, request: Mapping[str, Any], like: int = 0) -> Interpreter:
     """`request` has unit, interpreter and pythonPath; `like` as in `run`. Raises OperationError."""
-    where = units.context(host, request["unit"])
+    where = unit_context.context(host, request["unit"])
     own = _environment_of(like, where, host, request["unit"])
     environment = own or where.environment
     directory = where.directory
     if own and not os.path.isdir(directory):
         directory = processes.working_directory(like) or directory
-    words = units.expanded(request["interpreter"], where._replace(environment=environment))
+    words = unit_context.expanded(request["interpreter"], where._replace(environment=environment))
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
     return Interpreter(
         [PATH + _once(word[len(PATH) :]) if word.startswith(PATH) else word for word in words],
@@ -165,7 +165,9 @@ def tell_evidence(host: System, report: dict[str, Any]) -> None:
         host.note(line)
 
 
-def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:
+def _environment_of(
+    pid: int, where: unit_context.Context, host: System, unit: str
+) -> dict[str, str]:
     """The environment that systemd started it with: the unit may have changed. Empty: unknown.
 
     A process may have overwritten it; its invocation id shows whether it did. Only processes of the

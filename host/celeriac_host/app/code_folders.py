@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Sequence
 
-from celeriac_host.system import units
+from celeriac_host.system import unit_context
 
 PATH_VARIABLES = ("PYTHONPATH", "PATH", "VIRTUAL_ENV")
 
 
-def moved(where: units.Context, change: dict[str, str] | None) -> units.Context:
+def moved(where: unit_context.Context, change: dict[str, str] | None) -> unit_context.Context:
     """`change` has `from` and `to`: paths in one folder become paths in the other."""
     if change is None:
         return where

@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from celeriac_host.app import code_folders
 from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.system import units
+from celeriac_host.system import unit_context
 from celeriac_host.system.following import Budget, Ended, follow
 from celeriac_host.system.system import System
 
@@ -30,8 +30,8 @@ def run(
     OperationError.
     """
     change = request.get("instead")
-    where = code_folders.moved(units.context(host, request["unit"]), change)
-    interpreter = units.expanded(code_folders.instead(request["interpreter"], change), where)
+    where = code_folders.moved(unit_context.context(host, request["unit"]), change)
+    interpreter = unit_context.expanded(code_folders.instead(request["interpreter"], change), where)
     argv = code_folders.instead(request["argv"], change)
     words = [*interpreter, *argv[1:]] if argv[0] in ("python", "python3") else argv
 

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_context, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
 from celeriac_host.system.unit_values import SERVING
@@ -127,8 +127,8 @@ def watch(unit: str, seconds: float, host: System) -> None:
 
 
 def failed(unit: str, how: str, host: System) -> OperationError:
-    lines = units.evidence(host, unit)
-    why = units.reason(lines)
+    lines = unit_journal.evidence(host, unit)
+    why = unit_journal.reason(lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
 
 
@@ -136,7 +136,7 @@ def _require_new_folder(unit: str, host: System) -> None:
     """A process keeps its directory when the link that led there points elsewhere."""
     now = seen(unit, host)
     main = units.number(now["MainPID"])
-    wanted = units.working_directory(now)
+    wanted = unit_context.working_directory(now)
     found = processes.working_directory(main) if main else None
     if found is not None and wanted not in (None, "/") and os.path.realpath(found) != wanted:
         raise OperationError(
@@ -161,7 +161,7 @@ def _control(verb: str, unit: str, timeout: float, host: System) -> None:
             f"could not {verb} {unit}: {error.message}",
             ran=argv,
             exit_code=error.exit_code,
-            evidence=units.evidence(host, unit) or error.evidence,
+            evidence=unit_journal.evidence(host, unit) or error.evidence,
         ) from None
 
 

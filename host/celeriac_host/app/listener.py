@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Mapping
 
 from celeriac_host.app import app_process, questions, reports
 from celeriac_host.app.reports import clipped
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Ended
 from celeriac_host.system.system import System
@@ -182,5 +182,5 @@ def _silence(ended: Ended, program: str, stage: str, timeout: float, lines: list
     name = f"the process that {PURPOSES[program]}"
     if ended.code is None:
         return f"{name} did not finish within {timeout:g} s while {stage}"
-    why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
+    why = unit_journal.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
     return f"{name} exited while {stage}: {clipped(why)}"

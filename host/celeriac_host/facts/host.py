@@ -10,7 +10,7 @@ from typing import Any
 
 from celeriac_host.system import bus
 from celeriac_host.system.system import System
-from celeriac_host.system.units import split_words
+from celeriac_host.system.unit_values import split_words
 
 OS_RELEASES = ("/etc/os-release", "/usr/lib/os-release")
 # As systemd calls what shares its kernel with others (src/basic/virt.c), and what does not.

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 from celeriac_host.facts.unit import instant
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
 from celeriac_host.system.system import System
@@ -59,7 +59,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "since": instant(seen.get("InactiveExitTimestampMonotonic")),
         "entries": reader.entries,
         "suspects": [
-            {"at": at(entry), "message": units.message(entry)[:MESSAGE_LIMIT]}
+            {"at": at(entry), "message": unit_journal.message(entry)[:MESSAGE_LIMIT]}
             for entry in reader.suspects
         ],
         "tail": reader.tail(),
@@ -91,7 +91,7 @@ def _ended_runs(host: System, unit: str) -> list[dict[str, Any]]:
         run, what = entry.get("INVOCATION_ID"), entry.get("MESSAGE_ID")
         if not isinstance(run, str) or not isinstance(what, str):
             continue
-        message = units.message(entry)[:MESSAGE_LIMIT]
+        message = unit_journal.message(entry)[:MESSAGE_LIMIT]
         if what in PHASES:
             phases[run] = PHASES[what]
             # That a start failed is logged after the end of the run.
@@ -172,10 +172,10 @@ class _Reader:
         if not binary and not SUSPECT.search(line):
             return
         entry = parsed(line)
-        if SUSPECT.search(units.message(entry).encode("utf-8", "replace")):
+        if SUSPECT.search(unit_journal.message(entry).encode("utf-8", "replace")):
             self.suspects.append(entry)
 
     def tail(self) -> list[str]:
-        messages = (units.message(parsed(line)) for line in self.last)
+        messages = (unit_journal.message(parsed(line)) for line in self.last)
         lines = [line.rstrip()[:MESSAGE_LIMIT] for each in messages for line in each.splitlines()]
         return lines[-TAIL_LIMIT:]

@@ -8,7 +8,7 @@ from typing import Any
 
 from celeriac_host.facts.journal import ENTRY_LIMIT, MESSAGE_LIMIT, at, parsed, read
 from celeriac_host.facts.unit import instant
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 from celeriac_host.system.unit_names import full_name
@@ -42,7 +42,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     return {
         "since": instant(started),
         "outOfMemory": [
-            {"at": at(entry), "message": units.message(entry)[:MESSAGE_LIMIT]} for entry in kills
+            {"at": at(entry), "message": unit_journal.message(entry)[:MESSAGE_LIMIT]}
+            for entry in kills
         ],
         "readable": readable,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from celeriac_host.app.log_groups import MOST_TEXT, Groups, Line, described
 from celeriac_host.facts import journal
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 from celeriac_host.system.unit_names import full_name
@@ -76,7 +76,7 @@ def _dropped(host: System, begin: list[str], unit: str) -> int:
 
     def take(line: bytes) -> None:
         nonlocal total
-        match = SUPPRESSED.match(units.message(journal.parsed(line)))
+        match = SUPPRESSED.match(unit_journal.message(journal.parsed(line)))
         if match and match.group(2).rpartition("/")[2] == unit:
             total += int(match.group(1))
 
@@ -100,7 +100,7 @@ class Reader:
         if isinstance(cursor, str) and CURSOR.fullmatch(cursor):
             self.cursor = cursor
         at = journal.at(entry) or time.time()
-        self.groups.take(Line(at, str(entry.get("_PID", "")), units.message(entry)))
+        self.groups.take(Line(at, str(entry.get("_PID", "")), unit_journal.message(entry)))
 
 
 def _beginning(line: bytes) -> Line:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping
 
-from celeriac_host.system import units
+from celeriac_host.system import unit_context, unit_values, units
 from celeriac_host.system.mounts import DISTANT, UNREAL, Mount, below, mount_of, mounted
 from celeriac_host.system.system import System
 
@@ -32,7 +32,7 @@ MOST = 50
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     seen = units.glance(host, args["unit"], PROPERTIES)
     mounts = mounted()
-    folder = units.working_directory(seen)
+    folder = unit_context.working_directory(seen)
     paths = [*USUAL, *_named(seen), *args["paths"]]
     found = [mount_of(path, mounts) for path in paths]
     if folder is not None:
@@ -46,7 +46,7 @@ def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
 
 def _named(seen: Mapping[str, str]) -> list[str]:
     own = [f"{above}/{name}" for key, above in OWN.items() for name in seen.get(key, "").split()]
-    writable = units.split_words(seen.get("ReadWritePaths", ""))
+    writable = unit_values.split_words(seen.get("ReadWritePaths", ""))
     return own + [path.lstrip("-+") for path in writable]
 
 

@@ -9,7 +9,7 @@ import time
 from typing import Any, Iterable
 
 from celeriac_host.facts.files import file_fact
-from celeriac_host.system import app_user, files, limits, units
+from celeriac_host.system import app_user, files, limits, unit_context, unit_values, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.processes import Process, shown
@@ -33,7 +33,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     fragment = file_fact(path) if path else {"kind": "absent"}
     drop_ins = [
         {"path": file, "text": text}
-        for file in units.split_words(seen.get("DropInPaths", ""))
+        for file in unit_values.split_words(seen.get("DropInPaths", ""))
         for text in [_drop_in(file)]
         # The undo of an interrupted run comes first, and removes its own.
         if text is not None and not limits.is_hold(file)
@@ -56,9 +56,9 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
             path: _program(path, host, reader)
             for path in sorted({*_programs(seen, texts), *args.get("programs", ())})
         },
-        "user": units.user_of(seen),
+        "user": unit_context.user_of(seen),
         "variables": _variables(host, name, seen),
-        "workingDirectory": units.working_directory(seen),
+        "workingDirectory": unit_context.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
         "processes": _processes(group, units.number(seen.get("MainPID"))),
         "memory": _memory(group),
@@ -171,7 +171,7 @@ def _is_open(handle: int) -> bool:
 def _variables(host: System, name: str, seen: dict[str, str]) -> dict[str, str]:
     """HOME and PATH, which decide what a shell or env starts. No others: they may be secret."""
     try:
-        environment = units.variables(host, name, seen)
+        environment = unit_context.variables(host, name, seen)
     except OperationError:
         # No such unit, user or EnvironmentFile: systemd would not start it either.
         return {}

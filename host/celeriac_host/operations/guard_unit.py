@@ -13,7 +13,7 @@ from typing import Any
 from celeriac_host.app import leftover_processes, stopping
 from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
 from celeriac_host.system.unit_values import RESTING, SERVING
@@ -76,7 +76,7 @@ def _bring_back(
     args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal
 ) -> str:
     unit = args["unit"]
-    cursor = units.cursor(host)
+    cursor = unit_journal.cursor(host)
     # A worker that has started meanwhile, or is starting, may use the unit file that was undone:
     # after a boot it may be starting, and would never be ready as Type=notify no longer applies.
     verb = "start" if now["ActiveState"] in RESTING else "restart"
@@ -131,8 +131,8 @@ def _watch(unit: str, first: dict[str, str], healthy: float, cursor: str, host: 
 
 
 def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
-    lines = units.evidence(host, unit, cursor)
-    why = f": {units.why(host, unit, lines)}" if lines else ""
+    lines = unit_journal.evidence(host, unit, cursor)
+    why = f": {unit_journal.why(host, unit, lines)}" if lines else ""
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from celeriac_host.state import aside
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import files, limits, units
+from celeriac_host.system import files, limits, unit_values, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -55,4 +55,6 @@ def _read_by_manager(args: dict[str, Any], host: System) -> bool:
         return False
     # systemd does not notice the first drop-in of a unit: it never read that folder.
     path = args["path"]
-    return not path.endswith(".conf") or path in units.split_words(seen.get("DropInPaths", ""))
+    return not path.endswith(".conf") or path in unit_values.split_words(
+        seen.get("DropInPaths", "")
+    )

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import processes, units
+from celeriac_host.system import processes, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -96,7 +96,7 @@ def _wait_for_children(
             raise OperationError(
                 f"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}",
                 evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in found]
-                or units.evidence(host, unit, run=_run(first)),
+                or unit_journal.evidence(host, unit, run=_run(first)),
             )
         host.sleep(POLL_SECONDS / 2)
 
@@ -113,10 +113,10 @@ def _stay_put(unit: str, first: dict[str, str], host: System) -> None:
 
 
 def _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:
-    lines = units.evidence(host, unit, run=_run(first))
-    why = units.why(host, unit, lines)
+    lines = unit_journal.evidence(host, unit, run=_run(first))
+    why = unit_journal.why(host, unit, lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
 
 
-def _run(first: dict[str, str]) -> units.Run:
-    return units.Run(first["InvocationID"], units.number(first["MainPID"]))
+def _run(first: dict[str, str]) -> unit_journal.Run:
+    return unit_journal.Run(first["InvocationID"], units.number(first["MainPID"]))

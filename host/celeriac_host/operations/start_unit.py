@@ -12,7 +12,7 @@ from typing import Any
 from celeriac_host.app import stopping
 from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import limits, units
+from celeriac_host.system import limits, unit_journal, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
 from celeriac_host.system.unit_values import RESTING
@@ -32,7 +32,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         units.reload(host)
     # Earlier starts count towards the start limit, those by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
-    cursor = units.cursor(host)
+    cursor = unit_journal.cursor(host)
     group = stopping.group_of(unit, units.show(host, unit, ("ControlGroup", "Slice")))
     rested = stopping.rests_at(unit, group, host)
     begun = time.monotonic()
@@ -80,8 +80,8 @@ def _failed(
     unit: str, limit: str, error: OperationError, cursor: str, host: System
 ) -> OperationError:
     now = units.show(host, unit, PROPERTIES)
-    lines = units.evidence(host, unit, cursor)
-    why = units.why(host, unit, lines)
+    lines = unit_journal.evidence(host, unit, cursor)
+    why = unit_journal.why(host, unit, lines)
     state = f"{now['ActiveState']}, {now['Result']}"
     return OperationError(
         f"{unit} did not become ready{limit} ({state})" + (f": {why}" if why else ""),

@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 from celeriac_host.app import app_process, code_folders, visibility
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.system import units
+from celeriac_host.system import unit_context, unit_journal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -38,7 +38,7 @@ def do(
     args: dict[str, Any], host: System, journal: StepJournal
 ) -> str | tuple[str, dict[str, Any]]:
     unit, app = args["unit"], args["app"]
-    where = _inside(units.context(host, unit), args["directory"])
+    where = _inside(unit_context.context(host, unit), args["directory"])
     where = code_folders.moved(where, args.get("instead"))
     interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
     asked = args.get("visibility")
@@ -46,10 +46,10 @@ def do(
     ran = [*interpreter, "-c", "(imports the app)", app]
     _refuse_unwanted(args.get("unwanted"), where.environment)
     try:
-        done = units.run_as(
+        done = unit_context.run_as(
             host,
             where,
-            [*units.expanded(interpreter, where), "-c", code, app, *args["modules"]],
+            [*unit_context.expanded(interpreter, where), "-c", code, app, *args["modules"]],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
             env={"PYTHONDONTWRITEBYTECODE": "1"},
@@ -64,7 +64,7 @@ def do(
     if done.code != 0 or ANSWER not in done.out:
         # Without the lines that mark columns.
         lines = [line for line in done.lines(40) if line.strip(" ^~")][-EVIDENCE_LINES:]
-        what = units.last_exception(lines) or (lines[-1].strip() if lines else "no output")
+        what = unit_journal.last_exception(lines) or (lines[-1].strip() if lines else "no output")
         raise OperationError(
             f"the app {app} does not import as user {where.identity.name} "
             f"in {where.directory}: {what}",
@@ -93,7 +93,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
 
 
-def _inside(where: units.Context, directory: str | None) -> units.Context:
+def _inside(where: unit_context.Context, directory: str | None) -> unit_context.Context:
     """The context in the directory to which the worker changes (`--workdir`, `cd`)."""
     if directory is None:
         return where

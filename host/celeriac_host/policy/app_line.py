@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from celeriac_host.policy.document import is_path
 from celeriac_host.policy.refusal import Refused, shown
 from celeriac_host.policy.unit_text import INCLUDES, SUPPORT_FOLDER, VALUED
-from celeriac_host.system import processes, support, units
+from celeriac_host.system import processes, support, unit_context, unit_values, units
 from celeriac_host.system.errors import OperationError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Line:
         main = processes.read(units.number(unit.seen.get("MainPID")))
         if main is not None:
             self.words += main.argv
-        for assignment in units.split_words(unit.seen.get("Environment", "")):
+        for assignment in unit_values.split_words(unit.seen.get("Environment", "")):
             if assignment.startswith("PYTHONPATH="):
                 self.words.append(assignment)
         self.words = _kept(self.words)
@@ -82,7 +82,7 @@ class Line:
 
     def folders(self) -> set[str]:
         spelled = self.unit.seen.get("WorkingDirectory", "").lstrip("!")
-        real = units.working_directory(dict(self.unit.seen)) or ""
+        real = unit_context.working_directory(dict(self.unit.seen)) or ""
         named = {part.rstrip("/") for part in self.parts if part.startswith("/")}
         base = self.scene.policy.deploy_to
         current = {os.path.join(base, "current")} if base else set()
@@ -153,7 +153,7 @@ class Line:
 
     def _search_path(self) -> Sequence[str]:
         try:
-            where = units.context(self.scene.host, self.unit.name)
+            where = unit_context.context(self.scene.host, self.unit.name)
         except OperationError:
             return FIXED_PATH
         own = where.environment.get("PATH", "").split(":")

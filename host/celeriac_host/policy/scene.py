@@ -9,7 +9,7 @@ from celeriac_host.policy import unit_text
 from celeriac_host.policy.document import Policy
 from celeriac_host.policy.refusal import Refused, one_of, shown
 from celeriac_host.state.journal import IDENT, read_plan, transactions_folder
-from celeriac_host.system import units
+from celeriac_host.system import unit_values, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import identity
 from celeriac_host.system.system import System
@@ -97,7 +97,10 @@ class Scene:
             self._require_app_user(name, seen)
         except OperationError as error:
             raise Refused("units", f"{name}: {error.message}") from None
-        paths = [seen.get("FragmentPath", ""), *units.split_words(seen.get("DropInPaths", ""))]
+        paths = [
+            seen.get("FragmentPath", ""),
+            *unit_values.split_words(seen.get("DropInPaths", "")),
+        ]
         parts = [unit_text.read(path) for path in paths if path]
         return Loaded(name, seen, parts)
 

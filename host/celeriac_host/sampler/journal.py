@@ -11,7 +11,7 @@ from typing import Any
 
 from celeriac_host.app.log_groups import MOST_TEXT, Groups, Line
 from celeriac_host.sampler.rate_limits import is_rate_limit
-from celeriac_host.system import units
+from celeriac_host.system import unit_journal
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Budget, follow
 from celeriac_host.system.system import System
@@ -58,7 +58,7 @@ def count(host: System, unit: str, cursor: Any) -> tuple[dict[str, Any] | None, 
 
 def _end(host: System) -> str:
     try:
-        return units.cursor(host)
+        return unit_journal.cursor(host)
     except OperationError:
         return ""
 
@@ -80,7 +80,7 @@ class _Counts:
         if self.groups.is_idle and not any(piece in line for piece in MAY_COUNT):
             return
         entry = _parsed(line)
-        message = units.message(entry)[:MOST_TEXT]
+        message = unit_journal.message(entry)[:MOST_TEXT]
         if entry.get("MESSAGE_ID") == DROPPED_ID:
             match = DROPPED.search(message)
             if match and match.group(2).rstrip(".") == self.unit:

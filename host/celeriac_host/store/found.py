@@ -11,7 +11,7 @@ from celeriac_host.store import postgres_url, sqlite_child
 from celeriac_host.store.sqlite_child import Work
 from celeriac_host.store.store import Columns
 from celeriac_host.store.stores import open_store
-from celeriac_host.system import units
+from celeriac_host.system import unit_context
 from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -46,7 +46,7 @@ def found(host: System, unit: str, user: str | None) -> tuple[list[str], list[st
     passwords; and the variables whose URLs cannot be read.
     """
     try:
-        environment = units.context(host, unit).environment
+        environment = unit_context.context(host, unit).environment
     except OperationError:
         return _files(host, unit, user), []
     urls, unread = postgres_url.in_environment(environment)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Callable, Iterable, NamedTuple
 
 from celeriac_host.store import checks, postgres_url
-from celeriac_host.system import units
+from celeriac_host.system import unit_context, units
 from celeriac_host.system.app_user import app_user
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import Budget, follow
@@ -106,17 +106,17 @@ class Session(NamedTuple):
     url: str
     user: str | None = None
 
-    def context(self) -> units.Context:
+    def context(self) -> unit_context.Context:
         """The unit's context; as another user if the workflow names one. Raises OperationError."""
         whom = app_user(self.host, self.unit, self.user)
         if whom.what == self.unit:
-            return units.context(self.host, self.unit)
+            return unit_context.context(self.host, self.unit)
         person = whom.identity
         own = {"HOME": person.home, "LOGNAME": person.name, "USER": person.name}
         seen = units.show(self.host, self.unit, ["LoadState"]) if self.unit else {}
         loaded = seen.get("LoadState") == "loaded"
-        environment = units.context(self.host, self.unit).environment if loaded else {}
-        return units.Context(person, "/", {**environment, **own, "SHELL": person.shell})
+        environment = unit_context.context(self.host, self.unit).environment if loaded else {}
+        return unit_context.Context(person, "/", {**environment, **own, "SHELL": person.shell})
 
 
 def tables(session: Session, status_columns: list[str]) -> list[dict[str, Any]]:

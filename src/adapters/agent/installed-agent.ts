@@ -26,21 +26,20 @@ const hardenAgain = (host: string): string =>
  * @throws HostError
  */
 export function checkHello(hello: Hello, kind: AgentKind, { host, user }: Target): void {
-  const isHardened = hello.hardened === true;
-  if (kind === 'streamed' && isHardened) {
+  if (kind === 'streamed' && hello.kind === 'installed') {
     throw refusal(
       `the key of ${user} runs the agent that is installed on ${host}, so none was sent`,
       'set the input `agent` to `installed`, or use another key',
     );
   }
-  if (kind === 'installed' && !isHardened) {
+  if (kind === 'installed' && hello.kind === 'streamed') {
     throw refusal(
       `the login of ${user} on ${host} runs an agent that has no policy`,
       hardenAgain(host),
     );
   }
   if (hello.protocol !== PROTOCOL) {
-    const which = hello.hardened === true ? ` ${hello.version}` : '';
+    const which = hello.kind === 'installed' ? ` ${hello.version}` : '';
     throw refusal(
       `the agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}`,
       hello.protocol < PROTOCOL

@@ -19,14 +19,20 @@ const anyHello = z.object({
 });
 
 export const helloShape = shapeOf<Hello>()(
-  z.discriminatedUnion('hardened', [
-    z.extend(anyHello, { hardened: z.optional(z.undefined()) }),
-    z.extend(anyHello, {
-      hardened: z.literal(true),
-      version: text,
-      access: z.enum(['change', 'read', 'none']),
-    }),
-  ]),
+  z.pipe(
+    z.discriminatedUnion('hardened', [
+      z.extend(anyHello, { hardened: z.optional(z.undefined()) }),
+      z.extend(anyHello, {
+        hardened: z.literal(true),
+        version: text,
+        access: z.enum(['change', 'read', 'none']),
+      }),
+    ]),
+    z.transform(
+      ({ hardened, ...said }): Hello =>
+        'access' in said ? { ...said, kind: 'installed' } : { ...said, kind: 'streamed' },
+    ),
+  ),
 );
 
 const probePlace = z.enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);
@@ -60,10 +66,38 @@ const outcomeObject = z.object({
   ),
 });
 
-export const outcomeShape = shapeOf<Outcome>()(outcomeObject);
+export const outcomeShape = shapeOf<Outcome>()(z.pipe(outcomeObject, z.transform(outcomeOf)));
+
+/** Of an undone transaction the host also says until when it had awaited its verdict. */
+function outcomeOf({
+  transaction,
+  result,
+  steps,
+  confirmBy,
+  release,
+  failure,
+}: z.infer<typeof outcomeObject>): Outcome {
+  if (result !== 'committed') {
+    return { transaction, result, steps, ...(failure !== undefined && { failure }) };
+  }
+  return {
+    transaction,
+    result,
+    steps,
+    ...(confirmBy !== undefined && { confirmBy }),
+    ...(release !== undefined && { release }),
+  };
+}
 
 export const deedsShape = shapeOf<{ readonly deeds: readonly Deed[] }>()(
-  z.object({ deeds: z.array(z.extend(outcomeObject, { by: text, why: text })) }),
+  z.object({
+    deeds: z.array(
+      z.pipe(
+        z.extend(outcomeObject, { by: text, why: text }),
+        z.transform(({ by, why, ...outcome }): Deed => ({ ...outcomeOf(outcome), by, why })),
+      ),
+    ),
+  }),
 );
 
 export const confirmedShape = z.object({ confirmed: z.boolean() });

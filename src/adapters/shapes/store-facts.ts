@@ -101,19 +101,27 @@ const schedule = z.nullable(
   }),
 );
 
+const toldByTheBroker = z.pipe(
+  z.object({
+    kind: z.literal('told'),
+    transport: text,
+    lengths: z.record(text, z.number()),
+    unacked: z.nullable(z.number()),
+    oldestUnackedSeconds: z.nullable(seconds),
+    redeliverySeconds: z.nullable(seconds),
+    active: z.nullable(texts),
+    silence: z.nullable(text),
+    beat: schedule,
+  }),
+  z.transform(({ active, silence, ...told }): BrokerFact => {
+    if (active !== null) return { ...told, worker: { kind: 'told', queues: active } };
+    return { ...told, worker: { kind: 'silent', why: silence ?? 'no answer' } };
+  }),
+);
+
 export const brokerShape = shapeOf<BrokerFact>()(
   z.discriminatedUnion('kind', [
-    z.object({
-      kind: z.literal('told'),
-      transport: text,
-      lengths: z.record(text, z.number()),
-      unacked: z.nullable(z.number()),
-      oldestUnackedSeconds: z.nullable(seconds),
-      redeliverySeconds: z.nullable(seconds),
-      active: z.nullable(texts),
-      silence: z.nullable(text),
-      beat: schedule,
-    }),
+    toldByTheBroker,
     z.object({ kind: z.literal('unreachable'), problem: text, beat: schedule }),
     z.object({ kind: z.literal('unknown'), problem: text }),
   ]),

@@ -1,7 +1,7 @@
 import { z } from 'zod/mini';
 import type { BeatsFact, CompanionsFact } from '../../model/facts/beside.ts';
 import type { JournalFact, KernelFact, LoggedFact } from '../../model/facts/journal.ts';
-import type { CommandFact } from '../../model/facts/probe.ts';
+import type { CommandFact, HttpAnswer } from '../../model/facts/probe.ts';
 import type { CodeFact, LimitsFact, ProcessFact, UnitFact } from '../../model/facts/unit.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import { fileShape } from './host-facts.ts';
@@ -202,22 +202,35 @@ export const limitsShape = shapeOf<LimitsFact>()(
 );
 
 export const commandShape = shapeOf<CommandFact>()(
-  z.object({
-    code: z.nullable(z.number()),
-    output: text,
-    seconds,
-    problem: z.nullable(text),
-  }),
-);
-
-export const httpShape = shapeOf<FactAnswers['http']>()(
-  z.array(
+  z.pipe(
     z.object({
-      url: text,
-      status: z.nullable(z.number()),
-      body: text,
-      error: z.nullable(text),
+      code: z.nullable(z.number()),
+      output: text,
       seconds,
+      problem: z.nullable(text),
+    }),
+    z.transform(({ code, problem, ...ran }): CommandFact => {
+      if (problem !== null) return { ...ran, kind: 'failed', problem };
+      return code === null ? { ...ran, kind: 'timed-out' } : { ...ran, kind: 'ended', code };
     }),
   ),
 );
+
+const answerShape = z.pipe(
+  z.object({
+    url: text,
+    status: z.nullable(z.number()),
+    body: text,
+    error: z.nullable(text),
+    seconds,
+  }),
+  // A body that ends early has a status and an error: it was an answer.
+  z.transform(
+    ({ url, seconds, status, body, error }): HttpAnswer =>
+      status === null
+        ? { url, seconds, kind: 'failed', error: error ?? 'no reason was given' }
+        : { url, seconds, kind: 'answered', status, body },
+  ),
+);
+
+export const httpShape = shapeOf<FactAnswers['http']>()(z.array(answerShape));

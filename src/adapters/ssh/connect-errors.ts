@@ -1,5 +1,6 @@
 import type { AuthenticationType } from 'ssh2';
 import { HostError } from '../../model/errors.ts';
+import { formatCount } from '../../model/quantities.ts';
 import type { Seconds } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
 import { describeKey } from './host-key.ts';
@@ -58,7 +59,7 @@ export function unreachable(
   cause: string,
   error: Error,
 ): HostError {
-  const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+  const times = formatCount(attempts, 'attempt');
   return new HostError(
     `cannot reach ${address(target)}: ${cause} (${times})`,
     {

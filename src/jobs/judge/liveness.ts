@@ -1,6 +1,6 @@
 import type { TasksFact } from '../../model/facts/broker.ts';
+import { formatCount } from '../../model/quantities.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatCount } from '../../report/quantities.ts';
 import {
   ancestorsOf,
   descendantsOf,

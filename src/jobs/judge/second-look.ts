@@ -1,6 +1,6 @@
 import type { SqlValue } from '../../model/operation/jobs.ts';
 import type { Finding } from '../../model/operation.ts';
-import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { shortId } from '../tables/job-forest.ts';
 import { isSignOfLife } from '../tables/time-columns.ts';

@@ -1,6 +1,6 @@
 import type { Finding } from '../../model/operation.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { type JobForest, type JobRow, nameRow } from '../tables/job-forest.ts';
 import { greatestOffset } from '../tables/zone-offsets.ts';

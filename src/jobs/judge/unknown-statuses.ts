@@ -1,6 +1,6 @@
 import type { Finding } from '../../model/operation.ts';
+import { formatCount } from '../../model/quantities.ts';
 import type { StoreRow, StoreValue } from '../../model/store-row.ts';
-import { formatCount } from '../../report/quantities.ts';
 import { type JobForest, type JobRow, type StatusCount, statusOf } from '../tables/job-forest.ts';
 import { guessMeaning } from '../tables/job-words.ts';
 import { type StoreMapping, statusWords, type TableMapping } from '../tables/mapping.ts';
@@ -65,7 +65,7 @@ function hintFor(words: readonly string[]): string {
 export function reportUnknown(forest: JobForest, statuses: readonly string[]): readonly Finding[] {
   const findings: Finding[] = [];
   for (const [table, count] of forest.withoutId) {
-    const message = `${table}: skipped ${count} rows whose id is neither text nor a number`;
+    const message = `${table}: skipped ${formatCount(count, 'row')} whose id is neither text nor a number`;
     findings.push({ level: 'warning', message });
   }
   const known: ReadonlySet<string> = new Set([...statusWords, ...statuses]);

@@ -1,7 +1,7 @@
 import type { Finding } from '../../model/operation.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { StoreRow } from '../../model/store-row.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { readInstant } from '../tables/instants.ts';
 import { type JobForest, type JobRow, nameRow } from '../tables/job-forest.ts';
 import { isSignOfLife } from '../tables/time-columns.ts';

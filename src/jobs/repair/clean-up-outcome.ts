@@ -1,6 +1,6 @@
 import type { Finding } from '../../model/operation.ts';
 import type { Outcome } from '../../model/outcome.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { type MovedRow, warnOfOldTimes } from '../judge/second-look.ts';
 import { shortId } from '../tables/job-forest.ts';
 import type { CleanUp } from './clean-up-plan.ts';

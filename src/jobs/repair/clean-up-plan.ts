@@ -1,8 +1,8 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { AskingTheApp } from '../../model/operation/app.ts';
 import type { Finding, Operation, Plan } from '../../model/operation.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
-import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
 import type { RepairedRow } from './changes.ts';
 import { sinceStop } from './fate.ts';

@@ -1,5 +1,5 @@
 import type { CleanUpAction } from '../../config/cleanup-desired.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import { type JobRow, nameRow } from '../tables/job-forest.ts';
 import { isDoneWork } from '../tables/mapping.ts';

@@ -1,7 +1,7 @@
 import type { CleanUpAction } from '../../config/cleanup-desired.ts';
 import type { Finding } from '../../model/operation.ts';
+import { formatDuration, formatInstant } from '../../model/quantities.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatDuration, formatInstant } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import { readInstant } from '../tables/instants.ts';

@@ -1,5 +1,5 @@
+import { formatCount } from '../../model/quantities.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
-import { formatCount } from '../../report/quantities.ts';
 import { isIncomplete } from '../judge/expected-rows.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
 import { type Bystanders, holdersOf } from '../tables/bystanders.ts';

@@ -1,6 +1,6 @@
 import type { TaskCall } from '../../model/operation/jobs.ts';
 import type { Finding } from '../../model/operation.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { ancestorsOf, descendantsOf, type JobRow, mirrorAbove } from '../tables/job-forest.ts';
 import type { Fates } from './fate.ts';
 import { hasDoneWork } from './situations.ts';

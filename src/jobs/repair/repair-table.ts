@@ -1,5 +1,5 @@
+import { formatDuration } from '../../model/quantities.ts';
 import { toOneLine } from '../../report/escape.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { shortId } from '../tables/job-forest.ts';
 import type { RepairedRow } from './changes.ts';
 

@@ -3,7 +3,7 @@ import { ConfigError } from '../../model/errors.ts';
 import type { TransactionFact } from '../../model/facts/ledger.ts';
 import type { BackupFact, StoreFact } from '../../model/facts/store.ts';
 import type { Plan } from '../../model/operation.ts';
-import { formatCount, formatInstant } from '../../report/quantities.ts';
+import { formatCount, formatInstant } from '../../model/quantities.ts';
 import { jobTablesOf, judgeTables } from '../tables/job-tables.ts';
 import { tellRoot } from './root-works.ts';
 

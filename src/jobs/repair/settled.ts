@@ -1,5 +1,5 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
-import { formatCount, formatInstant } from '../../report/quantities.ts';
+import { formatCount, formatInstant } from '../../model/quantities.ts';
 import type { RecordedStop } from '../judge/recorded-stop.ts';
 import type { JobForest } from '../tables/job-forest.ts';
 

@@ -21,7 +21,7 @@ export const yamlFor = (
 };
 
 /** The input `stores` that includes a table, as a workflow has it. */
-export const linesFor = (database: string, table: string): readonly string[] => [
+const linesFor = (database: string, table: string): readonly string[] => [
   'stores: |',
   `  - database: ${JSON.stringify(database)}`,
   '    tables:',

@@ -60,7 +60,7 @@ export type BrokerFact =
       readonly transport: string;
       /**
        * Messages that wait in each queue, by its real name: `-Q` may name an alias. Neither here nor in
-       * `active` are those of Kombu's Broadcast, which each process names by itself.
+       * `worker` are those of Kombu's Broadcast, which each process names by itself.
        */
       readonly lengths: Readonly<Record<string, number>>;
       /** Delivered and not acknowledged; with Redis, of all queues; `null`: it does not tell. */
@@ -69,10 +69,8 @@ export type BrokerFact =
       readonly oldestUnackedSeconds: Seconds | null;
       /** After this time it is delivered again; `null`: not before the connection ends. */
       readonly redeliverySeconds: Seconds | null;
-      /** The queues that the worker of the unit says it consumes; `null`: it did not say. */
-      readonly active: readonly string[] | null;
-      /** Why it did not. */
-      readonly silence: string | null;
+      /** What the worker of the unit says it consumes. */
+      readonly worker: ConsumedQueues;
       readonly beat: BeatSchedule | null;
     }
   | {
@@ -81,6 +79,10 @@ export type BrokerFact =
       readonly beat: BeatSchedule | null;
     }
   | { readonly kind: 'unknown'; readonly problem: string };
+
+export type ConsumedQueues =
+  | { readonly kind: 'told'; readonly queues: readonly string[] }
+  | { readonly kind: 'silent'; readonly why: string };
 
 export interface BeatSchedule {
   /** A path, or `django_celery_beat`; empty if unknown. */

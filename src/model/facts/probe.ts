@@ -8,26 +8,39 @@ export interface CommandQuery {
   readonly timeoutSeconds: Seconds;
 }
 
-export interface CommandFact {
-  /** Negative: the signal that ended it; `null`: it did not end in time, or could not be run. */
-  readonly code: number | null;
+export type CommandFact = {
   /** The last 8 KiB of what it printed. */
   readonly output: string;
   readonly seconds: Seconds;
-  /** Why it could not be run, or was ended. */
-  readonly problem: string | null;
-}
+} & (
+  | {
+      readonly kind: 'ended';
+      /** Negative: the signal that ended it. */
+      readonly code: number;
+    }
+  | { readonly kind: 'timed-out' }
+  | {
+      readonly kind: 'failed';
+      /** Why it could not be run, or was ended. */
+      readonly problem: string;
+    }
+);
 
 export interface HttpProbe {
   readonly url: string;
   readonly timeoutSeconds: Seconds;
 }
 
-export interface HttpAnswer {
-  readonly url: string;
-  readonly status: number | null;
-  /** The first 2 KiB. */
-  readonly body: string;
-  readonly error: string | null;
-  readonly seconds: Seconds;
-}
+export type HttpAnswer = { readonly url: string; readonly seconds: Seconds } & (
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      /** The first 2 KiB. */
+      readonly body: string;
+    }
+  | {
+      readonly kind: 'failed';
+      /** Why there is no answer. */
+      readonly error: string;
+    }
+);

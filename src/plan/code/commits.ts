@@ -1,5 +1,5 @@
+import { formatCount } from '../../model/quantities.ts';
 import type { CodeTree, CommitId, CommitLog } from '../../model/release.ts';
-import { formatCount } from '../../report/quantities.ts';
 
 /** The current commit of a tree, if it has one. */
 export function currentCommitOf(tree: CodeTree): CommitId | null {

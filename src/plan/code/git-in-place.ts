@@ -1,8 +1,8 @@
 import type { GitInPlace } from '../../config/release-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding, Operation } from '../../model/operation.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import type { CheckoutTree, CodeOffer, CodeTree, ReleaseFact } from '../../model/release.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import { describeStep, short } from './commits.ts';
 import { planDependencies } from './dependencies.ts';
 import { type ReleaseContext, type ReleasePlan, untouched } from './release-plan.ts';

@@ -1,8 +1,8 @@
 import type { UploadedReleases } from '../../config/release-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Operation } from '../../model/operation.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import type { CodeOffer, CodeTree, ReleaseFact, ReleasesTree } from '../../model/release.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import { currentCommitOf, describeStep, short } from './commits.ts';
 import { planDependencies } from './dependencies.ts';
 import { type ReleaseContext, type ReleasePlan, untouched } from './release-plan.ts';

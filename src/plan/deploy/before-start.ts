@@ -1,7 +1,7 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { ByTheApp } from '../../model/operation/app.ts';
 import type { RunCommand } from '../../model/operation/code.ts';
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { Trial } from '../code/release-plan.ts';
 
 /** The commands of `before-start`, with the new code. */

@@ -1,8 +1,8 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Operation } from '../../model/operation.ts';
+import { formatCount } from '../../model/quantities.ts';
 import type { SamplingFact } from '../../model/sample.ts';
 import { seconds } from '../../model/units.ts';
-import { formatCount } from '../../report/quantities.ts';
 import { laxerLimits } from '../../verify/soak/limits.ts';
 
 /** The system, and what the host itself writes. */

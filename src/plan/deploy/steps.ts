@@ -4,8 +4,8 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import type { UnitFact } from '../../model/facts/unit.ts';
 import type { ByTheApp } from '../../model/operation/app.ts';
 import type { Operation } from '../../model/operation.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
-import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
 import { purgeOptions, purgeRules } from '../../systemd/rules/purge.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';

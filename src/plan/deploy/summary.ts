@@ -1,8 +1,8 @@
 import type { StrayWorkers } from '../../celery/strays.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Finding, Operation } from '../../model/operation.ts';
+import { formatBytes, formatCount, formatDuration } from '../../model/quantities.ts';
 import { bytes } from '../../model/units.ts';
-import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 import type { InstalledUnit } from '../unit/unit-source.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { Install } from './install-unit.ts';

@@ -4,8 +4,8 @@ import { identityOf } from '../../celery/strays.ts';
 import { actions } from '../../config/action-inputs.ts';
 import { holdJobs } from '../../jobs/tables/job-tables.ts';
 import type { FactAnswers } from '../../model/facts.ts';
+import { formatList } from '../../model/quantities.ts';
 import type { CodeTree } from '../../model/release.ts';
-import { formatList } from '../../report/quantities.ts';
 import type { UnitWorker } from './find-workers.ts';
 import { inputSize, type Sizing } from './size-worker.ts';
 
@@ -63,7 +63,7 @@ export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string 
 }
 
 /** What comes from a host must not end the comment. */
-export const comment = (text: string): string =>
+const comment = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
   `# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
 

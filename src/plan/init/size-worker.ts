@@ -1,6 +1,6 @@
 import type { FactAnswers } from '../../model/facts.ts';
+import { formatBytes, formatCount, formatList } from '../../model/quantities.ts';
 import { type Bytes, MiB } from '../../model/units.ts';
-import { formatBytes, formatCount, formatList } from '../../report/quantities.ts';
 import { countSharers, hasSwap } from '../limits/choose-limits.ts';
 import { readHostMemory } from '../limits/host-memory.ts';
 import { growthFactor, proposeLimit, type Situation, weigh } from '../limits/proposal.ts';

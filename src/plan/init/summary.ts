@@ -1,7 +1,7 @@
 import { appProcessOf } from '../../celery/app-process.ts';
 import { appUserOf } from '../../celery/app-user.ts';
 import type { HostFact, SwapFact } from '../../model/facts/host.ts';
-import { formatBytes, formatCount, formatList } from '../../report/quantities.ts';
+import { formatBytes, formatCount, formatList } from '../../model/quantities.ts';
 import { describeWorker, type FoundWorkers, type LooseWorker, nameOf } from './find-workers.ts';
 import { besideWorker, jobDatabases, type WorkerFacts } from './fleet-text.ts';
 import type { UnitProposal } from './propose-unit.ts';

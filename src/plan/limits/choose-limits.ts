@@ -5,7 +5,7 @@ import type { HostFact } from '../../model/facts/host.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { hasChildren, hasNoChildren } from '../../model/pools.ts';
-import { formatBytes } from '../../report/quantities.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import { stackUnit } from '../../systemd/unit-stack.ts';
 import { findStackLine, presentUnit, type UnitSource } from '../unit/unit-source.ts';
 import { readHostMemory } from './host-memory.ts';

@@ -3,8 +3,8 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
 import { hasNoChildren } from '../../model/pools.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import type { WorkerSize } from './worker-size.ts';
 
 /**

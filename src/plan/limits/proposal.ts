@@ -1,5 +1,5 @@
+import { formatBytes, formatCount, formatList } from '../../model/quantities.ts';
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
-import { formatBytes, formatCount, formatList } from '../../report/quantities.ts';
 import type { HostMemory } from './host-memory.ts';
 import type { Reservation } from './reservations.ts';
 import type { WorkerSize } from './worker-size.ts';

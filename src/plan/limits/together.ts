@@ -1,7 +1,7 @@
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import { type Bytes, bytes } from '../../model/units.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import { readHostMemory } from './host-memory.ts';
 import { limitedSlice, listReservations } from './reservations.ts';
 

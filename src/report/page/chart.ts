@@ -1,7 +1,7 @@
 import { scaleLinear, scaleUtc } from 'd3-scale';
 import { area, curveStepAfter, line } from 'd3-shape';
+import { formatInstant } from '../../model/quantities.ts';
 import type { ReportMark, ReportRange } from '../../model/report.ts';
-import { formatInstant } from '../quantities.ts';
 import { afterDeploy } from '../timeline.ts';
 import { type Html, html, none } from './html.ts';
 

@@ -1,6 +1,6 @@
+import { formatBytes, formatCount, formatDuration, formatInstant } from '../../model/quantities.ts';
 import type { Report, ReportBucket, ReportMark, ReportTimeline } from '../../model/report.ts';
 import { MiB } from '../../model/units.ts';
-import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { coarsen, farLimit } from '../timeline.ts';
 import { drawChart, glyph, type Level, marksIn } from './chart.ts';
 import { type Html, html, none } from './html.ts';

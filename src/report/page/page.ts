@@ -1,5 +1,5 @@
+import { formatBytes, formatCount, formatDuration, formatInstant } from '../../model/quantities.ts';
 import type { Report, ReportRelease } from '../../model/report.ts';
-import { formatBytes, formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { memoryChart, queueChart } from './charts.ts';
 import { Html, html, none } from './html.ts';
 import {

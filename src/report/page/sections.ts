@@ -1,7 +1,7 @@
+import { formatCount, formatDuration, formatInstant } from '../../model/quantities.ts';
 import type { Report, ReportRelease } from '../../model/report.ts';
 import type { SoakComparison, SoakHour, SoakVerdict } from '../../model/soak.ts';
 import type { Check } from '../../model/verdict.ts';
-import { formatCount, formatDuration, formatInstant } from '../quantities.ts';
 import { type Html, html, htmlLines, none } from './html.ts';
 import {
   bytesValue,

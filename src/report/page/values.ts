@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration, formatInstant } from '../quantities.ts';
+import { formatBytes, formatDuration, formatInstant } from '../../model/quantities.ts';
 import { type Html, html, none } from './html.ts';
 
 /*

@@ -1,4 +1,5 @@
-import { type Bytes, bytes, MiB } from '../../model/units.ts';
+import { formatMebibytes } from '../../model/quantities.ts';
+import { type Bytes, bytes } from '../../model/units.ts';
 import type { Assignment } from '../unit-entry.ts';
 import type { UnitFile } from '../unit-file.ts';
 import { named, type RuleContext, type Sighting, setting, type UnitRule } from '../unit-rule.ts';
@@ -97,12 +98,12 @@ function tooManyChildren(file: UnitFile, context: RuleContext): readonly Sightin
   const needed = mainBytes + children * childBytes;
   if (needed <= limit) return [];
   const beside =
-    limit === max && entry ? named(entry) : `${inMiB(hostMemoryBytes)} of memory on the host`;
-  const seen = `${inMiB(mainBytes)} + ${children} × ${inMiB(childBytes)} = ${inMiB(needed)}, with ${beside}`;
+    limit === max && entry
+      ? named(entry)
+      : `${formatMebibytes(hostMemoryBytes)} of memory on the host`;
+  const seen = `${formatMebibytes(mainBytes)} + ${children} × ${formatMebibytes(childBytes)} = ${formatMebibytes(needed)}, with ${beside}`;
   return [{ entry: worker.entry, seen }];
 }
-
-const inMiB = (amount: number): string => `${Math.round(amount / MiB)} MiB`;
 
 function bytesOf(entry: Assignment | null, hostMemoryBytes: Bytes): Bytes | null {
   const size = entry === null ? null : parseSize(entry.value);

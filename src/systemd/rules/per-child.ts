@@ -1,4 +1,5 @@
 import { hasNoChildren } from '../../model/pools.ts';
+import { formatMebibytes } from '../../model/quantities.ts';
 import { MiB } from '../../model/units.ts';
 import { named, type UnitRule } from '../unit-rule.ts';
 
@@ -25,7 +26,7 @@ export const perChildRules: readonly UnitRule[] = [
       if (!worker || limit === null || hasNoChildren(worker.pool)) return [];
       const least = Math.max(processes?.baselineBytes ?? 0, smallestChildBytes);
       if (limit > least) return [];
-      const seen = `${named(worker.entry)}, which is ${inMiB(limit)}; a child has at least ${inMiB(least)}`;
+      const seen = `${named(worker.entry)}, which is ${formatMebibytes(limit)}; a child has at least ${formatMebibytes(least)}`;
       return [{ entry: worker.entry, seen }];
     },
   },
@@ -47,6 +48,3 @@ export const perChildRules: readonly UnitRule[] = [
     },
   },
 ];
-
-const inMiB = (amount: number): string =>
-  amount < MiB ? `${Math.round(amount / 1024)} KiB` : `${Math.round(amount / MiB)} MiB`;

@@ -1,4 +1,4 @@
-import { formatList } from '../../report/quantities.ts';
+import { formatList } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 
 /** The queues that the worker says it consumes, against those of its unit. */
@@ -12,8 +12,9 @@ export const activeQueues: CheckModule = {
     if (search.kind === 'not-asked') return unknownCheck(activeQueues, `not asked: ${search.why}`);
     const fact = search.last;
     if (fact.kind !== 'told') return unknownCheck(activeQueues, `not known: ${fact.problem}`);
-    const { active, silence } = fact;
-    if (active === null) return unknownCheck(activeQueues, `not known: ${silence ?? 'no answer'}`);
+    const { worker } = fact;
+    if (worker.kind === 'silent') return unknownCheck(activeQueues, `not known: ${worker.why}`);
+    const active = worker.queues;
     const excluded = call?.excludedQueues ?? [];
     if (excluded === 'unknown') {
       return unknownCheck(activeQueues, 'not known: -X of the unit contains variables');

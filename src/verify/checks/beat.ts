@@ -1,7 +1,7 @@
 import type { OwnBeats } from '../../celery/beat.ts';
 import type { BeatSchedule } from '../../model/facts/broker.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { type EpochSeconds, seconds } from '../../model/units.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, fine, type Remark, unclear, wrong } from '../check.ts';
 import { latest, type VerifyEvidence } from '../evidence.ts';
 

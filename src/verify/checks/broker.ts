@@ -1,4 +1,4 @@
-import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 
 /** The app's broker: reachable for the app, and no message held for too long. */

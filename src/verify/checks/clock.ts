@@ -1,4 +1,4 @@
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 
 const warnSeconds = 30;

@@ -1,6 +1,6 @@
 import type { FileSystemRoom } from '../../model/facts/host.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import { MiB } from '../../model/units.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import {
   type CheckModule,
   checkOf,

@@ -1,5 +1,5 @@
 import type { UnitFact } from '../../model/facts/unit.ts';
-import { formatList } from '../../report/quantities.ts';
+import { formatList } from '../../model/quantities.ts';
 import {
   type CheckModule,
   checkOf,

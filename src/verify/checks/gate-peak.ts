@@ -1,4 +1,4 @@
-import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { formatBytes, formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 import { aroundGate, notComparable, restartedIn } from '../gate-effects.ts';
 import { readLimit } from '../unit-values.ts';

@@ -1,4 +1,4 @@
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine } from '../check.ts';
 
 /** Whether what the probes made in the app was removed or marked, where `gate-clean-url` says how. */

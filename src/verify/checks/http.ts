@@ -1,6 +1,6 @@
 import type { HttpAnswer, HttpProbe } from '../../model/facts/probe.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { Check } from '../../model/verdict.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { type CheckModule, checkOf, fine, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
@@ -21,7 +21,7 @@ export const http: CheckModule = {
 function checkProbe(probe: HttpProbe, answer: HttpAnswer | undefined): Check {
   const named = { id: http.id, title: `GET ${showUrl(probe.url)}` };
   const expected = 'a status of 200 to 299';
-  if (answer === undefined || answer.status === null) {
+  if (answer?.kind !== 'answered') {
     const problem = answer?.error ?? 'no request was made';
     const next = 'check that the service listens at this address on the host';
     return checkOf(named, [wrong(`no answer: ${problem}`, expected, next)]);

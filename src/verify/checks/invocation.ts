@@ -1,5 +1,5 @@
 import type { EndedRun } from '../../model/facts/journal.ts';
-import { formatInstant } from '../../report/quantities.ts';
+import { formatInstant } from '../../model/quantities.ts';
 import {
   type CheckModule,
   checkOf,

@@ -1,6 +1,6 @@
 import type { KernelFact } from '../../model/facts/journal.ts';
 import type { UnitFact } from '../../model/facts/unit.ts';
-import { formatCount, formatInstant } from '../../report/quantities.ts';
+import { formatCount, formatInstant } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 import { oom } from './oom.ts';

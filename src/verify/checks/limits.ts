@@ -1,5 +1,5 @@
 import type { SettingsFact } from '../../model/facts/ledger.ts';
-import { formatBytes } from '../../report/quantities.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import {
   type CheckModule,
   checkOf,

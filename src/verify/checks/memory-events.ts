@@ -1,4 +1,4 @@
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, type Remark, unknownCheck } from '../check.ts';
 import { latest } from '../evidence.ts';
 

@@ -1,4 +1,4 @@
-import { formatBytes } from '../../report/quantities.ts';
+import { formatBytes } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 import { aroundGate, notComparable, restartedIn } from '../gate-effects.ts';
 import { memoryGrowth } from '../memory-growth.ts';

@@ -1,6 +1,6 @@
 import type { MemoryFact } from '../../model/facts/host.ts';
 import type { UnitFact } from '../../model/facts/unit.ts';
-import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { formatBytes, formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, type Remark, unclear } from '../check.ts';
 import type { VerifyFacts } from '../evidence.ts';
 import { readLimit } from '../unit-values.ts';

@@ -1,7 +1,7 @@
 import type { HttpAnswer } from '../../model/facts/probe.ts';
 import type { OwnCheck, OwnCommand, OwnUrl } from '../../model/own-check.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import type { Check } from '../../model/verdict.ts';
-import { formatDuration } from '../../report/quantities.ts';
 import { showUrl } from '../../systemd/secrets.ts';
 import { type CheckModule, checkOf, fine, lastLines, unknownCheck, wrong } from '../check.ts';
 import { latest, type OwnCommandResult } from '../evidence.ts';
@@ -39,16 +39,20 @@ function judgeCommand(check: OwnCommand, result: OwnCommandResult | undefined): 
   if (result === undefined || result.kind === 'not-run') {
     return unknownCheck(named, `not run: ${result?.why ?? 'it was not reached'}`);
   }
-  const { code, output, seconds, problem } = result.fact;
+  const { fact } = result;
+  const { output } = fact;
   const lines = output.split('\n').filter((line) => line.trim() !== '');
   const evidence = lastLines(lines, shownTail);
   const next = `check why ${said} answers so, or correct \`checks\``;
   const expected = `exit code ${check.exitCode}`;
-  if (problem !== null) return checkOf(named, [wrong(problem, expected, next)], evidence);
-  if (code === null) {
+  if (fact.kind === 'failed') {
+    return checkOf(named, [wrong(fact.problem, expected, next)], evidence);
+  }
+  if (fact.kind === 'timed-out') {
     const within = formatDuration(check.timeoutSeconds);
     return checkOf(named, [wrong(`not done within ${within}`, expected, next)], evidence);
   }
+  const { code, seconds } = fact;
   const how = code < 0 ? `ended by signal ${-code}` : `exit code ${code}`;
   const seen = `${how} in ${formatDuration(seconds)}`;
   if (code !== check.exitCode) return checkOf(named, [wrong(seen, expected, next)], evidence);
@@ -60,7 +64,7 @@ function judgeUrl(check: OwnUrl, answer: HttpAnswer | undefined): Check {
   const said = `GET ${showUrl(check.url)}`;
   const expected = check.status === null ? 'a status of 200 to 299' : `status ${check.status}`;
   const next = `check why ${said} answers so, or correct \`checks\``;
-  if (answer === undefined || answer.status === null) {
+  if (answer?.kind !== 'answered') {
     const why = answer?.error ?? 'no request was made';
     return checkOf(named, [wrong(`no answer: ${why}`, expected, next)]);
   }

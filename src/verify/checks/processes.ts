@@ -1,6 +1,6 @@
 import type { WorkerCall } from '../../celery/worker-call.ts';
 import type { VerifyDesired } from '../../config/verify-desired.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 import { describeProcess } from '../unit-values.ts';

@@ -1,5 +1,5 @@
 import type { ProcessFact, UnitFact } from '../../model/facts/unit.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import {
   type CheckModule,
   checkOf,

@@ -1,5 +1,5 @@
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { seconds } from '../../model/units.ts';
-import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck } from '../check.ts';
 
 /** A queue that is shorter is not reported: a batch may just have been sent. */

@@ -1,4 +1,4 @@
-import { formatInstant } from '../../report/quantities.ts';
+import { formatInstant } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, fine, type Remark, wrong } from '../check.ts';
 import { describeBounds, foundIn, type RateLimited, rateLimitedIn } from '../logged.ts';
 import { atMost } from '../unit-values.ts';

@@ -1,4 +1,4 @@
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, fine, lastLines, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 import { atMost, shownTail } from '../unit-values.ts';

@@ -1,5 +1,5 @@
 import type { UnitFact } from '../../model/facts/unit.ts';
-import { formatCount } from '../../report/quantities.ts';
+import { formatCount } from '../../model/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, fine, type Remark, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';

@@ -1,4 +1,4 @@
-import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { formatCount, formatDuration } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, fine, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 

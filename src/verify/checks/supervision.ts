@@ -1,4 +1,4 @@
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, doubtful, fine, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';

@@ -1,5 +1,5 @@
+import { formatBytes } from '../../model/quantities.ts';
 import { MiB } from '../../model/units.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 

@@ -1,4 +1,4 @@
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { type CheckModule, checkOf, doubtful, fine, lastLines, wrong } from '../check.ts';
 import { latest } from '../evidence.ts';
 import { notifies, shownTail } from '../unit-values.ts';

@@ -1,5 +1,5 @@
 import { visibilityTimeout as rule, stopMarginSeconds } from '../../celery/app-rules.ts';
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { parseTimeSpan } from '../../systemd/values.ts';
 import { type CheckModule, checkOf, doubtful, fine, unknownCheck } from '../check.ts';
 import { latest } from '../evidence.ts';

@@ -1,6 +1,6 @@
 import type { HostFact } from '../../model/facts/host.ts';
 import type { UnitFact } from '../../model/facts/unit.ts';
-import { formatDuration } from '../../report/quantities.ts';
+import { formatDuration } from '../../model/quantities.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import {
   type CheckModule,

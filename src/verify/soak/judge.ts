@@ -1,3 +1,4 @@
+import { formatCount, formatDuration, formatInstant } from '../../model/quantities.ts';
 import type { Sample } from '../../model/sample.ts';
 import type {
   SoakAspect,
@@ -9,7 +10,6 @@ import type {
   SoakVerdict,
 } from '../../model/soak.ts';
 import { type EpochSeconds, epochSeconds, seconds } from '../../model/units.ts';
-import { formatCount, formatDuration, formatInstant } from '../../report/quantities.ts';
 import { clockJump, type SoakEvidence, sampleBefore, samplesSince } from './evidence.ts';
 import { findLeak, type HourlyFloor } from './leak.ts';
 import {

@@ -1,7 +1,7 @@
+import { formatBytes, formatInstant } from '../../model/quantities.ts';
 import type { Sample } from '../../model/sample.ts';
 import type { SoakFault } from '../../model/soak.ts';
 import type { EpochSeconds } from '../../model/units.ts';
-import { formatBytes, formatInstant } from '../../report/quantities.ts';
 
 /** The least memory that the worker used in one hour: a load that comes and goes does not raise it. */
 export interface HourlyFloor {

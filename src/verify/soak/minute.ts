@@ -1,7 +1,7 @@
+import { formatBytes, formatCount, formatDuration } from '../../model/quantities.ts';
 import type { Sample } from '../../model/sample.ts';
 import type { SoakFault, SoakLimitId, SoakLimits } from '../../model/soak.ts';
 import { type EpochSeconds, MiB } from '../../model/units.ts';
-import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 
 /** The samples up to a minute; the last one is the minute's own. */
 export interface MinuteScene {

@@ -192,6 +192,8 @@ export interface FakeAgentHandle {
 }
 
 export const HELLO = { hello: 'celeriac', protocol: 1, python: '3.11.2', user: 'root', pid: 4711 };
+/** As it is read. */
+export const STREAMED = { ...HELLO, kind: 'streamed' };
 
 export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']> {
   return (channel, command, connection) => {

@@ -78,7 +78,7 @@ export class TerminalHost {
   get agent(): Agent {
     const close = async () => {};
     return {
-      hello: { access: 'change' },
+      hello: { kind: 'streamed' },
       clockSkew: null,
       look: async (query: FactQuery) => {
         this.asked.push(...Object.keys(query));

@@ -176,7 +176,7 @@ describe('the error of a transaction', () => {
     message,
     seconds: seconds(0),
   });
-  const outcome: Outcome = {
+  const outcome = {
     transaction: 'T-1',
     result: 'undone',
     steps: [
@@ -191,7 +191,7 @@ describe('the error of a transaction', () => {
       exitCode: 1,
       evidence: ['e'],
     },
-  };
+  } satisfies Outcome;
 
   test('undone: newest first', () => {
     const error = outcomeToHostError(outcome, operations);
@@ -241,8 +241,7 @@ describe('the error of a transaction', () => {
   });
 
   test('of a committed transaction does not exist', () => {
-    expect(() => outcomeToHostError({ ...outcome, result: 'committed' }, operations)).toThrow(
-      RangeError,
-    );
+    const committed: Outcome = { transaction: 'T-1', result: 'committed', steps: [] };
+    expect(() => outcomeToHostError(committed, operations)).toThrow(RangeError);
   });
 });

@@ -11,7 +11,8 @@ const step = (op: string, result: Step['result'], status: Step['status'] = 'done
   seconds: seconds(1),
   ...(result !== undefined && { result }),
 });
-const outcome = (...steps: Step[]): Outcome => ({ transaction: 't', result: 'committed', steps });
+const outcome = (...steps: Step[]) =>
+  ({ transaction: 't', result: 'committed', steps }) satisfies Outcome;
 const start = step('start-unit', { consumesFrom: 112.34 });
 
 describe('downtime', () => {

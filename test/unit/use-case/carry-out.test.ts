@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HostError } from '../../../src/model/errors.ts';
 import type { Operation, Plan } from '../../../src/model/operation.ts';
-import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
+import type { Outcome, Step, StepFailure, TransactionMeta } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { type About, carryOut } from '../../../src/use-case/carry-out.ts';
@@ -17,12 +17,17 @@ const operation: Operation = {
 const plan: Plan = { operations: [operation], satisfied: [], findings: [] };
 const nothing: Plan = { operations: [], satisfied: ['w.service is enabled'], findings: [] };
 
-const outcomeOf = (result: Outcome['result'], more: Partial<Outcome> = {}): Outcome => ({
-  transaction: '20260118T150000-4f2a',
-  result,
-  steps: [],
-  ...more,
-});
+const outcomeOf = (
+  result: Outcome['result'],
+  {
+    steps = [],
+    failure,
+  }: { readonly steps?: readonly Step[]; readonly failure?: StepFailure } = {},
+): Outcome => {
+  const about = { transaction: '20260118T150000-4f2a', steps };
+  if (result === 'committed') return { ...about, result };
+  return { ...about, result, ...(failure !== undefined && { failure }) };
+};
 
 /** Writes what it is asked into the log of the run. */
 function agentFor(run: RecordedRun, outcome: Outcome): Agent {

@@ -248,7 +248,7 @@ describe('which rows are found', () => {
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({ single: 'processing → failed' });
     expect(messagesOf(cleanUp)).toContain('jobs twin: another row of the table has the same id');
-    expect(messagesOf(cleanUp)).toContain('1 rows whose id is neither text nor a number');
+    expect(messagesOf(cleanUp)).toContain('1 row whose id is neither text nor a number');
   });
 });
 

@@ -18,7 +18,7 @@ const known: AppProcess = {
   process: { unit: 'w.service', interpreter: ['/venv/python'], app: 'shop', pythonPath: [] },
   workingDirectory: '/srv',
 };
-const fact = { code: 0, output: '', seconds: seconds(1), problem: null };
+const fact = { kind: 'ended' as const, code: 0, output: '', seconds: seconds(1) };
 
 function host(answer: (query: CommandQuery) => typeof fact) {
   const asked: (CommandQuery | undefined)[] = [];

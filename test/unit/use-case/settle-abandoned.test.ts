@@ -37,14 +37,14 @@ const release = (stoppedAt: number | null = now - minute): Outcome => ({
   steps: [{ ...step, op: 'stop-unit', result: { stoppedAt } }],
 });
 
-const committed: Outcome = {
+const committed = {
   transaction: '20261122T131600-5b3c',
   result: 'committed',
   steps: [
     { ...step, op: 'backup-database' },
     { ...step, op: 'repair-jobs', index: 1, result: { changed: 1, skipped: [] } },
   ],
-};
+} satisfies Outcome;
 
 interface Wishes {
   readonly answers?: HostAnswers;

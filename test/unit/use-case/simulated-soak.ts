@@ -72,7 +72,7 @@ export class SimulatedHost {
   get agent(): Agent {
     const close = async () => {};
     return {
-      hello: { hardened: true, access: this.access },
+      hello: { kind: 'installed', access: this.access },
       look: async (query: FactQuery) => this.#look(query),
       prove: async (proof: Proof) => this.#prove(proof),
       undo: async (...[transactions, meta, , newest]: Parameters<Agent['undo']>) => {

@@ -22,7 +22,7 @@ const step = (op: string, status: Step['status']): Step => ({
   message: '',
   seconds: seconds(1),
 });
-const undone: Outcome = {
+const undone = {
   transaction: 't',
   result: 'undone',
   steps: [
@@ -30,7 +30,7 @@ const undone: Outcome = {
     step('prove-unit', 'failed'),
     step('find-unacked', 'skipped'),
   ],
-};
+} satisfies Outcome;
 
 /** What is told when the host answers so, and what it was asked. */
 async function tell(answer: UnackedFact | Error, outcome: Outcome, planned = plan) {
@@ -50,7 +50,7 @@ const one = [{ id: 'a1', task: 'tasks.work', queue: 'links' }];
 
 it('says until when the release must be confirmed', async () => {
   const agent = {} as unknown as Pick<Agent, 'look'>;
-  const done: Outcome = { transaction: 't', result: 'committed', steps: [] };
+  const done = { transaction: 't', result: 'committed', steps: [] } satisfies Outcome;
   const awaiting = { ...done, confirmBy: epochSeconds(1_800_000_000) };
   const outputs = { result: 'committed', 'confirm-by': '1800000000' };
   expect((await tellRestart(agent, plan, awaiting)).outputs).toMatchObject(outputs);

@@ -100,7 +100,7 @@ function setUp(given: Given = {}) {
     };
   };
   const agent = {
-    hello: { access: 'change' },
+    hello: { kind: 'streamed' },
     prove: async () => true,
     async look<const Query extends FactQuery>(query: Query) {
       const names = Object.keys(query).filter((name) => name !== 'past');

@@ -9,6 +9,7 @@ import type { VerifyEvidence } from '../../../src/verify/evidence.ts';
 import {
   brokerFact,
   brokerSearch,
+  consumes,
   desired,
   evidence,
   facts,
@@ -62,32 +63,34 @@ describe('the broker', () => {
 
 describe('the consumed queues', () => {
   test('must be those of the unit', () => {
-    const seen = withBroker(brokerFact({ active: ['celery', 'batch', 'variations'] }));
+    const seen = withBroker(brokerFact({ worker: consumes('celery', 'batch', 'variations') }));
     expect(check('active-queues', seen)).toMatchObject({
       verdict: 'fail',
       seen: 'celery, batch, variations',
       expected: 'links, too',
     });
     expect(failedChecks(judge(seen, desired()))).toEqual(['active-queues']);
-    expect(check('active-queues', withBroker(brokerFact({ active: [] })))?.seen).toBe('none');
+    expect(check('active-queues', withBroker(brokerFact({ worker: consumes() })))?.seen).toBe(
+      'none',
+    );
   });
 
   test('may be more, with a warning', () => {
-    const active = ['celery', 'batch', 'links', 'variations', 'other'];
-    expect(check('active-queues', withBroker(brokerFact({ active })))).toMatchObject({
+    const worker = consumes('celery', 'batch', 'links', 'variations', 'other');
+    expect(check('active-queues', withBroker(brokerFact({ worker })))).toMatchObject({
       verdict: 'warn',
       next: expect.stringContaining('add other to -Q'),
     });
   });
 
   test('are those of the app without -Q', () => {
-    const seen = withBroker(brokerFact({ lengths: { celery: 0 }, active: ['celery'] }));
+    const seen = withBroker(brokerFact({ lengths: { celery: 0 }, worker: consumes('celery') }));
     const call = workerCall({ queues: 'default' });
     expect(check('active-queues', { ...seen, call })?.verdict).toBe('pass');
   });
 
   test('are without those that -X excludes', () => {
-    const looked = brokerFact({ lengths: { celery: 0, slow: 3 }, active: ['celery'] });
+    const looked = brokerFact({ lengths: { celery: 0, slow: 3 }, worker: consumes('celery') });
     const excluding = (excludedQueues: WorkerCall['excludedQueues']) =>
       check('active-queues', {
         ...withBroker(looked),
@@ -101,14 +104,17 @@ describe('the consumed queues', () => {
   test('that each process names by itself are not compared', () => {
     // The host leaves them out, and says the real name of `-Q alias`.
     const call = workerCall({ queues: ['celery', 'everyone', 'alias'] });
-    const looked = brokerFact({ lengths: { celery: 0, real: 0 }, active: ['celery', 'real'] });
+    const looked = brokerFact({
+      lengths: { celery: 0, real: 0 },
+      worker: consumes('celery', 'real'),
+    });
     expect(check('active-queues', { ...withBroker(looked), call })?.verdict).toBe('pass');
-    const none = brokerFact({ lengths: {}, active: [] });
+    const none = brokerFact({ lengths: {}, worker: consumes() });
     expect(check('active-queues', { ...withBroker(none), call })?.verdict).toBe('unknown');
   });
 
   test('of a worker that does not answer are unknown', () => {
-    const seen = withBroker(brokerFact({ active: null, silence: 'it does not answer' }));
+    const seen = withBroker(brokerFact({ worker: { kind: 'silent', why: 'it does not answer' } }));
     expect(check('active-queues', seen)).toMatchObject({
       verdict: 'unknown',
       seen: 'not known: it does not answer',

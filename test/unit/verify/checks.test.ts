@@ -410,8 +410,9 @@ describe('memory', () => {
 describe('HTTP probes', () => {
   const url = 'http://localhost/api/health';
   const probes = [{ url, timeoutSeconds: seconds(10) }];
-  const answer = (status: number | null, body = '', error: string | null = null) =>
-    withFacts({ http: [{ url, status, body, error, seconds: seconds(0.05) }] });
+  const about = { url, seconds: seconds(0.05) };
+  const answer = (status: number, body = '') =>
+    withFacts({ http: [{ ...about, kind: 'answered', status, body }] });
 
   test.each([
     [200, 'pass'],
@@ -435,7 +436,7 @@ describe('HTTP probes', () => {
   });
 
   test('no answer gives the reason', () => {
-    const seen = answer(null, '', 'connection refused');
+    const seen = withFacts({ http: [{ ...about, kind: 'failed', error: 'connection refused' }] });
     expect(check('http', seen, desired({ probes })).seen).toBe('no answer: connection refused');
     expect(check('http', withFacts({ http: [] }), desired({ probes })).verdict).toBe('fail');
   });

@@ -1,6 +1,6 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
-import type { BrokerFact } from '../../../src/model/facts/broker.ts';
+import type { BrokerFact, ConsumedQueues } from '../../../src/model/facts/broker.ts';
 import type { Stall } from '../../../src/model/facts/host.ts';
 import type { LoggedFact } from '../../../src/model/facts/journal.ts';
 import type { ProcessFact, UnitFact } from '../../../src/model/facts/unit.ts';
@@ -238,6 +238,8 @@ export const loggedFact = (changes: Partial<LoggedFact> = {}): LoggedFact => ({
   ...changes,
 });
 
+export const consumes = (...queues: string[]): ConsumedQueues => ({ kind: 'told', queues });
+
 export const brokerFact = (changes: Partial<BrokerFact & { kind: 'told' }> = {}): BrokerFact => ({
   kind: 'told',
   transport: 'redis',
@@ -245,8 +247,7 @@ export const brokerFact = (changes: Partial<BrokerFact & { kind: 'told' }> = {})
   unacked: 0,
   oldestUnackedSeconds: null,
   redeliverySeconds: seconds(3600),
-  active: ['celery', 'batch', 'links', 'variations'],
-  silence: null,
+  worker: consumes('celery', 'batch', 'links', 'variations'),
   beat: null,
   ...changes,
 });

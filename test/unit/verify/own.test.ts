@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CommandFact, HttpAnswer } from '../../../src/model/facts/probe.ts';
+import type { HttpAnswer } from '../../../src/model/facts/probe.ts';
 import type { OwnCommand, OwnUrl } from '../../../src/model/own-check.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Verdict } from '../../../src/model/verdict.ts';
@@ -24,15 +24,10 @@ const url: OwnUrl = {
   timeoutSeconds: seconds(30),
 };
 
-const ran = (changes: Partial<CommandFact>): OwnCommandResult => ({
+const printed = { output: 'all of them\nare there', seconds: seconds(2) };
+const ran = (code = 0): OwnCommandResult => ({
   kind: 'ran',
-  fact: {
-    code: 0,
-    output: 'all of them\nare there',
-    seconds: seconds(2),
-    problem: null,
-    ...changes,
-  },
+  fact: { ...printed, kind: 'ended', code },
 });
 
 const own = ({ checks }: Verdict) => checks.filter(({ id }) => id === 'own');
@@ -47,21 +42,25 @@ function withCommand(
   return judge(evidence({ ownCommands }), desired({ ownChecks, dryRun }));
 }
 
-function withAnswer(answer: Partial<HttpAnswer>, changes: Partial<OwnUrl> = {}): Verdict {
+const answers = (status = 200): HttpAnswer => ({
+  url: url.url,
+  seconds: seconds(0.2),
+  kind: 'answered',
+  status,
+  body: 'OK\n',
+});
+
+function withAnswer(answer: HttpAnswer, changes: Partial<OwnUrl> = {}): Verdict {
   const probe = { url: 'http://127.0.0.1/up', timeoutSeconds: seconds(10) };
-  const base = { status: 200, body: 'OK\n', error: null, seconds: seconds(0.2) };
-  const http = [
-    { ...base, url: probe.url },
-    { ...base, url: url.url, ...answer },
-  ];
+  const http = [{ ...answers(), url: probe.url }, answer];
   const wanted = desired({ probes: [probe], ownChecks: [command, { ...url, ...changes }] });
-  const ownCommands = new Map([[command.name, ran({})]]);
+  const ownCommands = new Map([[command.name, ran()]]);
   return judge(evidence({ before: facts({ http }), ownCommands }), wanted);
 }
 
 describe('a command of the user', () => {
   test('that answers as it must passes', () => {
-    const verdict = withCommand(ran({}));
+    const verdict = withCommand(ran());
     expect(own(verdict)).toEqual([
       {
         id: 'own',
@@ -74,12 +73,12 @@ describe('a command of the user', () => {
       },
     ]);
     expect(verdict.conclusion).toBe('healthy');
-    expect(own(withCommand(ran({ code: 3 }), { exitCode: 3 }))[0]?.verdict).toBe('pass');
-    expect(own(withCommand(ran({}), { contains: 'them\nare' }))[0]?.verdict).toBe('pass');
+    expect(own(withCommand(ran(3), { exitCode: 3 }))[0]?.verdict).toBe('pass');
+    expect(own(withCommand(ran(), { contains: 'them\nare' }))[0]?.verdict).toBe('pass');
   });
 
   test('that ends otherwise fails with what it printed', () => {
-    const verdict = withCommand(ran({ code: 3 }));
+    const verdict = withCommand(ran(3));
     expect(verdict.conclusion).toBe('unhealthy');
     expect(own(verdict)[0]).toMatchObject({
       verdict: 'fail',
@@ -88,19 +87,22 @@ describe('a command of the user', () => {
       evidence: ['all of them', 'are there'],
       next: expect.stringContaining('`python manage.py migrate --check`'),
     });
-    expect(own(withCommand(ran({ code: -9 })))[0]?.seen).toBe('ended by signal 9 in 2 s');
-    expect(own(withCommand(ran({ code: null })))[0]).toMatchObject({
+    expect(own(withCommand(ran(-9)))[0]?.seen).toBe('ended by signal 9 in 2 s');
+    expect(
+      own(withCommand({ kind: 'ran', fact: { ...printed, kind: 'timed-out' } }))[0],
+    ).toMatchObject({
       verdict: 'fail',
       seen: 'not done within 30 s',
     });
-    expect(own(withCommand(ran({ code: null, problem: 'it printed too much' })))[0]).toMatchObject({
+    const failed = { ...printed, kind: 'failed', problem: 'it printed too much' } as const;
+    expect(own(withCommand({ kind: 'ran', fact: failed }))[0]).toMatchObject({
       verdict: 'fail',
       seen: 'it printed too much',
     });
   });
 
   test('whose answer lacks a text fails', () => {
-    expect(own(withCommand(ran({}), { contains: 'none' }))[0]).toMatchObject({
+    expect(own(withCommand(ran(), { contains: 'none' }))[0]).toMatchObject({
       verdict: 'fail',
       seen: 'exit code 0 in 2 s, without the text',
       expected: 'an answer that contains none',
@@ -124,30 +126,31 @@ describe('a URL of the user', () => {
   const last = (verdict: Verdict) => own(verdict).at(-1);
 
   test('that answers as it must passes; the HTTP probes before it are judged apart', () => {
-    const verdict = withAnswer({ status: 204 });
+    const verdict = withAnswer(answers(204));
     expect(last(verdict)).toMatchObject({
       title: 'board',
       verdict: 'pass',
       seen: 'status 204 in 0.2 s',
     });
     expect(verdict.checks.filter(({ id }) => id === 'http')).toHaveLength(1);
-    expect(last(withAnswer({ status: 403 }, { status: 403 }))?.verdict).toBe('pass');
-    expect(last(withAnswer({}, { contains: 'OK' }))?.verdict).toBe('pass');
+    expect(last(withAnswer(answers(403), { status: 403 }))?.verdict).toBe('pass');
+    expect(last(withAnswer(answers(), { contains: 'OK' }))?.verdict).toBe('pass');
   });
 
   test('that answers otherwise, or not at all, fails', () => {
-    expect(last(withAnswer({ status: 503 }))).toMatchObject({
+    expect(last(withAnswer(answers(503)))).toMatchObject({
       verdict: 'fail',
       seen: 'status 503 in 0.2 s',
       expected: 'a status of 200 to 299',
       evidence: ['OK'],
     });
-    expect(last(withAnswer({ status: 200 }, { status: 403 }))).toMatchObject({
+    expect(last(withAnswer(answers(), { status: 403 }))).toMatchObject({
       verdict: 'fail',
       expected: 'status 403',
     });
-    expect(last(withAnswer({}, { contains: 'ready' }))?.verdict).toBe('fail');
-    expect(last(withAnswer({ status: null, error: 'refused' }))).toMatchObject({
+    expect(last(withAnswer(answers(), { contains: 'ready' }))?.verdict).toBe('fail');
+    const about = { url: url.url, seconds: seconds(0.2) };
+    expect(last(withAnswer({ ...about, kind: 'failed', error: 'refused' }))).toMatchObject({
       verdict: 'fail',
       seen: 'no answer: refused',
     });

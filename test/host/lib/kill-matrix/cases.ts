@@ -23,7 +23,7 @@ export type Fault = (typeof FAULTS)[number];
 const RELEASE = 'release';
 
 /** For files: the writer dies alone, with the run, or with the host. */
-export const FILE_FAULTS = ['work-killed', 'all-killed', 'power-cut'] as const;
+const FILE_FAULTS = ['work-killed', 'all-killed', 'power-cut'] as const;
 
 /** A file that the deploy writes, and who does. */
 export interface Written {

@@ -141,7 +141,7 @@ export const metaFor = (confirmWithinSeconds: Seconds | null): TransactionMeta =
 });
 
 /** How often the guard looks here; a real one's 20 s would be waited for in most of the cases. */
-export const TICK_SECONDS = 6;
+const TICK_SECONDS = 6;
 
 /**
  * The host program with one module more, which its loader calls before the work begins.

@@ -10,6 +10,7 @@ import {
   fakeAgent,
   HELLO,
   PROGRAM,
+  STREAMED,
   TestServer,
 } from '../ssh-server.ts';
 import { answering, META, QUERY, quiet, SWAP_ON, withAgent } from './with-agent.ts';
@@ -34,7 +35,7 @@ describe('what login shells print', () => {
       agent.channel.write(noise);
       agent.channel.write(helloLine);
     });
-    await withAgent(script, async (agent) => expect(agent.hello).toEqual(HELLO));
+    await withAgent(script, async (agent) => expect(agent.hello).toEqual(STREAMED));
   });
 
   test('a hello and an answer that arrive byte by byte are reassembled', async () => {

@@ -7,8 +7,8 @@ import {
   type FakeAgent,
   type FakeAsk,
   fakeAgent,
-  HELLO,
   PROGRAM,
+  STREAMED,
   TestClock,
   TestServer,
 } from '../ssh-server.ts';
@@ -28,7 +28,7 @@ describe('a session', () => {
       onAsk: answering(() => ({ sysctl: SYSCTL })),
     };
     await withAgent(script, async (agent, server) => {
-      expect(agent.hello).toEqual(HELLO);
+      expect(agent.hello).toEqual(STREAMED);
       expect(sources).toEqual(JSON.parse(PROGRAM.json()));
       const facts = await agent.look({ sysctl: { names: ['vm.swappiness'] } });
       expect(facts.sysctl).toEqual(SYSCTL);

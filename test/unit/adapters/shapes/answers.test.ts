@@ -47,6 +47,8 @@ interface Case {
   readonly sample: unknown;
   /** Keys that may be missing. */
   readonly optional?: readonly string[];
+  /** What is read of it, if that is more. */
+  readonly more?: object;
 }
 
 const failureKeys = ['failure.ran', 'failure.exitCode', 'failure.evidence'];
@@ -55,6 +57,7 @@ const cases: readonly Case[] = [
     name: 'hello',
     shape: answers.helloShape,
     sample: { hello: 'celeriac', protocol: 1, python: '3.11.2', user: 'root', pid: 4711 },
+    more: { kind: 'streamed' },
   },
   {
     name: 'outcome',
@@ -125,9 +128,10 @@ const cases: readonly Case[] = [
   ].map((sample) => ({ name: `progress: ${sample.kind}`, shape: answers.progressShape, sample })),
 ];
 
-describe.each(cases)('the $name', ({ shape, sample, optional = [] }) => {
+describe.each(cases)('the $name', ({ shape, sample, optional = [], more }) => {
   test('is read completely', () => {
-    expect(readShape(shape, sample)).toEqual({ kind: 'read', value: sample });
+    const value = more === undefined ? sample : { ...(sample as object), ...more };
+    expect(readShape(shape, sample)).toEqual({ kind: 'read', value });
   });
 
   test('is rejected with the name of a missing key', () => {
@@ -151,6 +155,17 @@ describe.each(cases)('the $name', ({ shape, sample, optional = [] }) => {
 test('the result of a step is passed on unread', () => {
   const found = { ...outcome, steps: [{ ...step, result: { changed: { jobs: 3 }, left: [] } }] };
   expect(readShape(answers.outcomeShape, found)).toEqual({ kind: 'read', value: found });
+});
+
+test('an undone transaction awaits no verdict, whenever it would have', () => {
+  const { transaction, steps, failure } = undone;
+  const reading = readShape(answers.outcomeShape, {
+    ...undone,
+    confirmBy: 1795892579.5,
+    release: 3,
+  });
+  const value = { transaction, result: 'undone', steps, failure };
+  expect(reading).toEqual({ kind: 'read', value });
 });
 
 test('an unknown value is rejected, and not repeated', () => {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { formatBytes, formatDuration } from '../../../../src/model/quantities.ts';
 import { bytes, epochSeconds, MiB } from '../../../../src/model/units.ts';
 import { renderPage, styleHash } from '../../../../src/report/page/page.ts';
 import { style } from '../../../../src/report/page/style.ts';
-import { formatBytes, formatDuration } from '../../../../src/report/quantities.ts';
 import { reportShape } from '../../../../src/report/report-shape.ts';
 import { timelineOf } from '../../../../src/report/timeline.ts';
 import {

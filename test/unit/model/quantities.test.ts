@@ -5,7 +5,8 @@ import {
   formatDuration,
   formatInstant,
   formatList,
-} from '../../../src/report/quantities.ts';
+  formatMebibytes,
+} from '../../../src/model/quantities.ts';
 
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
@@ -63,4 +64,10 @@ describe('words', () => {
     expect(formatList(['a'])).toBe('a');
     expect(formatList(['a', 'b', 'c'])).toBe('a, b and c');
   });
+});
+
+test('formatMebibytes: whole, so that a sum adds up', () => {
+  const sizes = [512 * 1024, MiB - 1, MiB, 300.4 * MiB, 2 * GiB];
+  const shown = ['512 KiB', '1024 KiB', '1 MiB', '300 MiB', '2048 MiB'];
+  expect(sizes.map(formatMebibytes)).toEqual(shown);
 });

@@ -1,5 +1,7 @@
 /** Numbers formatted for people. */
 
+import { KiB, MiB } from './units.ts';
+
 const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
@@ -15,6 +17,10 @@ export function formatBytes(size: number): string {
 
 const round = (value: number): number =>
   value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+export const formatMebibytes = (size: number): string =>
+  size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
 
 const timeUnits = [
   { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
