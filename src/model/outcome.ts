@@ -63,7 +63,7 @@ export type Outcome = {
     }
   | {
       readonly result: 'undone' | 'undo-failed';
-      /** Absent: it had been committed. */
+      /** Absent: no step failed; it was interrupted, or undone on request. */
       readonly failure?: StepFailure;
       readonly confirmBy?: undefined;
       readonly release?: undefined;

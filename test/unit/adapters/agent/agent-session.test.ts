@@ -106,10 +106,10 @@ describe('a session', () => {
   });
 
   test('waits as long as commands and URLs of the user may take', async () => {
-    const fact = { code: 0, output: '', seconds: 1, problem: null };
+    const said = { code: 0, output: '', seconds: 1, problem: null };
     const script = fakeAgent({
       onAsk: ({ id, query }, agent) => {
-        const answer = 'command' in (query as object) ? { command: fact } : { http: [] };
+        const answer = 'command' in (query as object) ? { command: said } : { http: [] };
         setTimeout(() => agent.say({ id, answer }), 300);
       },
     });
@@ -122,6 +122,7 @@ describe('a session', () => {
       { target: server.target(), program: PROGRAM, limits },
       quiet,
     );
+    const fact = { kind: 'ended', code: 0, output: '', seconds: 1 };
     expect(await agent.look({ command })).toEqual({ command: fact });
     expect(await agent.look({ http: { probes } })).toEqual({ http: [] });
   });
