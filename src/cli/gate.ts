@@ -1,7 +1,6 @@
 import type { FleetValues } from '../config/fleet-file.ts';
 import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { Agent } from '../ports/agent.ts';
 import { renderFailure } from '../report/failure.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import { rollBackTo } from '../use-case/roll-back.ts';
@@ -70,20 +69,13 @@ export async function deployAndVerify(
     const folder = run.inputs['deploy-to'].path;
     const { transaction } = outcome;
     try {
-      await rollBackTo(run, agent, { unit, target: transaction, folder });
+      // Another run may have deployed meanwhile: then its gate judges.
+      await rollBackTo(run, agent, { unit, target: `newest:${transaction}`, folder });
     } catch (refusal) {
-      if (!(refusal instanceof ConfigError)) throw refusal;
-      if (!(await isUndone(agent, transaction))) throw cannotGoBack(refusal, transaction);
-      run.note(`transaction ${transaction} is already undone; nothing is left to roll back`);
+      throw refusal instanceof ConfigError ? cannotGoBack(refusal, transaction) : refusal;
     }
     return exitCodes.back;
   }
-}
-
-/** During a long gate, the host rolls back by its timer. */
-async function isUndone(agent: Agent, transaction: string): Promise<boolean> {
-  const { transactions } = await agent.look({ transactions: {} });
-  return transactions.some(({ id, state }) => id === transaction && state === 'undone');
 }
 
 /** Not an error of usage: those say that nothing was changed. */

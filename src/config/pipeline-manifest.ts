@@ -39,7 +39,11 @@ export const pipelineSteps: readonly PipelineStep[] = [
   ),
   {
     ...step('back', 'Roll the worker back', 'deploy-worker', gateFailed),
-    with: { ...hostValues(), 'roll-back': 'steps.worker.outputs.transaction' },
+    // Another run may have deployed meanwhile: then its gate judges, and nothing is undone beneath it.
+    with: {
+      ...hostValues(),
+      'roll-back': "format('newest:{0}', steps.worker.outputs.transaction)",
+    },
   },
 ];
 

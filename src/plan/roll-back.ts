@@ -3,7 +3,7 @@ import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/fact
 import { formatInstant } from '../model/quantities.ts';
 
 export interface RollBack {
-  /** To undo in this order: newest first. */
+  /** To undo in this order: newest first. None: it is undone already, as was to be made sure. */
   readonly transactions: readonly string[];
   /** What is undone, for people. */
   readonly about: string;
@@ -21,8 +21,8 @@ const shown = 5;
 
 /**
  * Chooses the transactions to undo for `target`: `previous` or the number of a release (0: the state
- * before Celeriac) to go back to, or a single transaction to undo; with `newest:` before it, only if its
- * release is the one that runs.
+ * before Celeriac) to go back to, or a single transaction to undo. With `newest:` before it, its release must
+ * no longer run: it is undone if it is the one that runs, and nothing is to do if it is undone already.
  *
  * @throws AnotherReleaseError when it is not
  * @throws ConfigError when the host knows no such release or transaction, or can no longer undo it
@@ -47,9 +47,13 @@ export function chooseRollBack(
     return { transactions: [target], about: aboutTransaction(target, transactions), newest: null };
   }
   const id = target.slice(onlyNewest.length);
-  if (standing.at(-1)?.transaction !== id) {
-    const problem = `another release runs now than that of transaction ${id}`;
-    const expected = 'the newest release; `celeriac releases` shows it';
+  if (transactions.some((one) => one.id === id && one.state === 'undone')) {
+    return { transactions: [], about: `transaction ${id}`, newest: null };
+  }
+  const running = standing.at(-1);
+  if (running?.transaction !== id) {
+    const problem = `another release runs now than that of transaction ${id}; nothing was undone`;
+    const expected = `the newest release, which the run of ${running?.holder ?? 'nobody'} judges`;
     throw new AnotherReleaseError('input roll-back', problem, expected);
   }
   return { transactions: [id], about: aboutTransaction(id, transactions), newest: id };

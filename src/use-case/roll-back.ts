@@ -32,6 +32,7 @@ export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): P
 /**
  * The same, for any run.
  *
+ * @throws AnotherReleaseError when the release of a `newest:` transaction is not the one that runs
  * @throws ConfigError when another release than `from` runs
  */
 export async function rollBackTo(
@@ -46,6 +47,10 @@ export async function rollBackTo(
   });
   const chosen = choose(run, () => chooseRollBack(target, releases, transactions));
   const { newest } = chosen;
+  if (chosen.transactions.length === 0) {
+    tellUndone(run, agent, { unit, about: chosen.about });
+    return;
+  }
   if (from !== undefined && newest !== from) {
     const problem = 'another release was deployed meanwhile';
     throw new ConfigError('input roll-back', problem, 'the release that failed to run');
@@ -58,6 +63,29 @@ export async function rollBackTo(
     transactions: chosen.transactions,
     ...(newest !== null && { newest }),
     tell: (steps) => nameLeftBehind(companions.beside, steps),
+  });
+}
+
+/** During a long gate, the host rolls back by its timer. */
+function tellUndone(
+  run: Run,
+  agent: Agent,
+  { unit, about }: { readonly unit: string; readonly about: string },
+): void {
+  for (const [name, value] of [
+    ['transaction', ''],
+    ['changed', 'false'],
+    ['result', 'undone'],
+  ] as const) {
+    run.output(name, value);
+  }
+  run.report(agent, {
+    subject: unit,
+    sentence: `The host has already undone ${about}; nothing is left to roll back.`,
+    checklist: [],
+    plan: null,
+    outcome: null,
+    findings: [],
   });
 }
 

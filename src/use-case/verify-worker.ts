@@ -8,6 +8,7 @@ import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { failedChecks, gateError } from '../verify/checks.ts';
 import { gateFigures } from '../verify/soak/besides.ts';
+import { type Unconfirmed, whyUnconfirmed } from '../verify/unconfirmed.ts';
 import { keepReport, reportSubject, type SummaryParts } from './keep-report.ts';
 import { lookThrough } from './look-through.ts';
 import type { ActionRun, Pause } from './run.ts';
@@ -99,7 +100,7 @@ interface Judged {
 /**
  * Confirms the release that awaits its verdict if the verdict is healthy; otherwise the host rolls back.
  *
- * @throws HostError when the host rolled back during the verification
+ * @throws HostError when the host rolled back during the verification, or another run deployed
  */
 async function judgeRelease(
   run: ActionRun<'verify'>,
@@ -120,16 +121,40 @@ async function judgeRelease(
   const confirmed = await run.group('confirm the release', () =>
     agent.confirm(inputs.unit, transactions, run.meta(inputs.unit), gateFigures(evidence.gate)),
   );
-  if (!confirmed) {
-    throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
-      step: `confirm transaction ${transactions.join(', ')}`,
-      evidence: [
-        `the deadline was ${formatInstant(deadline)}; the host rolled back at that time, or another release replaced this one`,
-      ],
-      next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again',
-    });
-  }
-  const said = `Confirmed: transaction ${transactions.join(', ')}.`;
+  const { releases } = confirmed
+    ? { releases: null }
+    : await run.look(agent, { releases: { unit: inputs.unit } });
+  const why = releases === null ? null : whyUnconfirmed(transactions, releases.releases);
+  if (why !== null && why.kind !== 'confirmed')
+    throw unconfirmed(inputs.unit, transactions, deadline, why);
+  const by = why === null ? '' : ` by ${why.by}`;
+  const said = `Confirmed${by}: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
   return { said: ` ${said}`, confirmed: transactions };
+}
+
+function unconfirmed(
+  unit: string,
+  transactions: readonly string[],
+  deadline: EpochSeconds,
+  why: Exclude<Unconfirmed, { readonly kind: 'confirmed' }>,
+): HostError {
+  const step = `confirm transaction ${transactions.join(', ')}`;
+  if (why.kind === 'replaced') {
+    const { release, sha, at, holder } = why.by;
+    const commit = sha === '' ? '' : ` (${sha.slice(0, 7)})`;
+    return new HostError(
+      `the release of ${unit} was replaced by another run before it was confirmed`,
+      {
+        step,
+        evidence: [`release ${release}${commit} of ${formatInstant(at)}, by ${holder}`],
+        next: 'nothing has to be done here: the gate of that run confirms both releases, or the host rolls both back',
+      },
+    );
+  }
+  return new HostError(`the release of ${unit} could no longer be confirmed`, {
+    step,
+    evidence: [`the deadline was ${formatInstant(deadline)}; the host rolled back at that time`],
+    next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again',
+  });
 }

@@ -210,8 +210,36 @@ test('a gate that fails: red with evidence, and the release can be rolled back',
   expectOneError(again);
   expect(again.log).toContain(`transaction ${transaction} is already undone`);
   expect(again.log).toContain('where: input roll-back');
+  // As the pipeline asks: it only must no longer run.
+  const gone = await deploy({ 'roll-back': `newest:${transaction}` });
+  expect(gone.code, gone.log).toBe(0);
+  expect(gone.log).toContain(`The host has already undone transaction ${transaction}`);
+  expect(gone.outputs).toMatchObject({ changed: 'false', result: 'undone', transaction: '' });
   expect(await show(machine, ...names)).toEqual(seen);
   const previous = await deploy({ 'roll-back': 'previous' });
   expectOneError(previous);
   expect(previous.log).toContain('nothing was released on this host');
+});
+
+test('a release that another run has replaced is not undone beneath it', {
+  tags: ['nightly'],
+}, async () => {
+  const limit = { 'max-tasks-per-child': '50', 'confirm-within': '1h' };
+  const older = await deploy(limit);
+  const newer = await deploy({ ...limit, 'max-tasks-per-child': '60' });
+  expect([older.code, newer.code], older.log + newer.log).toEqual([0, 0]);
+  const text = await machine.readFile(UNIT_PATH);
+  const before = await show(machine, 'MainPID');
+
+  const late = await deploy({ 'roll-back': `newest:${older.outputs.transaction}` });
+  expectOneError(late);
+  expect(late.log).toMatch(/another release runs now .*; nothing was undone/);
+  expect(late.outputs).toEqual({ result: 'superseded' });
+  expect(await machine.readFile(UNIT_PATH)).toBe(text);
+  expect(await show(machine, 'MainPID')).toEqual(before);
+
+  // The gate of the newer one judges both.
+  const gate = await verify({ gate: 'none' });
+  expect(gate.code, gate.log).toBe(0);
+  expect(gate.outputs.confirmed).toBe(`${newer.outputs.transaction},${older.outputs.transaction}`);
 });

@@ -21,12 +21,40 @@ test('a release that the host took back during the gate is back', async () => {
   };
   host.confirm = async () => {
     host.answers.transactions = [undone];
+    host.answers.releases = {
+      releases: [release(0), { ...release(1), verdict: 'rolled-back' }],
+      awaiting: null,
+      guarded: true,
+    };
+    return false;
+  };
+  const { code, err, out } = await host.run(...words);
+  expect(err).toContain('could no longer be confirmed');
+  expect(out).toContain(`The host has already undone transaction ${transaction}; nothing is left`);
+  expect([code, host.confirmed, host.undone]).toEqual([5, 1, []]);
+});
+
+test('a release that another run has replaced is left to the gate of that run', async () => {
+  const host = worker();
+  const own = { ...release(1), verdict: 'none' };
+  host.apply = async () => {
+    host.answers.releases = {
+      releases: [release(0), own],
+      awaiting: { transactions: [transaction], deadline: epochSeconds(now + 500) },
+      guarded: true,
+    };
+    host.answers.transactions = [deployed('celery-worker.service')];
+    return { transaction, result: 'committed', steps: [] };
+  };
+  host.confirm = async () => {
+    const newer = { ...release(2), transaction: '20260118T110500-0002', verdict: 'none' };
+    host.answers.releases = { releases: [release(0), own, newer], awaiting: null, guarded: true };
     return false;
   };
   const { code, err } = await host.run(...words);
-  expect(err).toContain('could no longer be confirmed');
-  expect(err).toContain(`transaction ${transaction} is already undone; nothing is left`);
-  expect([code, host.confirmed, host.undone]).toEqual([5, 1, []]);
+  expect(err).toContain('was replaced by another run before it was confirmed');
+  expect(err).toMatch(/could not be rolled back: another release runs now .*nothing was undone/);
+  expect([code, host.confirmed, host.undone]).toEqual([1, 1, []]);
 });
 
 test('a release that cannot be rolled back is not called back', async () => {

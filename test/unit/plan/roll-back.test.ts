@@ -86,7 +86,18 @@ describe('chooseRollBack', () => {
     });
     const choose = () => chooseRollBack(`newest:${first.id}`, three, [first, third]);
     expect(choose).toThrow(AnotherReleaseError);
-    expect(refusal(choose)).toContain(`another release runs now than that of transaction ${id(1)}`);
+    expect(refusal(choose)).toBe(
+      `another release runs now than that of transaction ${id(1)}; nothing was undone; expected the newest release, which the run of https://example.org/run/3 judges`,
+    );
+  });
+
+  it('has nothing to do for one that must no longer run and is undone', () => {
+    const undone = transaction({ id: id(3) ?? '', state: 'undone' });
+    const rolledBack = ledger(release(0), release(1), release(3, { verdict: 'rolled-back' }));
+    expect(chooseRollBack(`newest:${undone.id}`, rolledBack, [undone]).transactions).toEqual([]);
+    expect(refusal(() => chooseRollBack(undone.id, rolledBack, [undone]))).toContain(
+      'is already undone',
+    );
   });
 
   it('refuses unknown releases, and the current one', () => {
