@@ -95,12 +95,12 @@ export function parseOwnChecks(text: string): readonly OwnCheck[] {
   const { items, at } = readYamlList<Written>(text, kind);
   const names = new Set<string>();
   return items.map((written, index) => {
-    const where = at([index]);
     if (names.has(written.name)) {
-      throw new ConfigError(where, 'two `checks` have the same name', 'a name of its own for each');
+      const problem = 'two `checks` have the same name';
+      throw new ConfigError(at([index, 'name']), problem, 'a name of its own for each');
     }
     names.add(written.name);
-    return checkOf(written, where);
+    return checkOf(written, at([index]));
   });
 }
 

@@ -146,6 +146,13 @@ describe('a fleet file', () => {
     ['unit: a\nhosts: { a: }', '1:1', '`unit` beside `hosts`'],
     ['verify: { unit: a }\nhosts: { a: }', '1:1', '`verify` beside `hosts`'],
     ['hosts: { a: }\ngruops: { b: }', '2:1', 'unknown key `gruops`; did you mean `groups`?'],
+    ['hots: { a: }', '1:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['defaults: { unit: a }\nhots: { a: }', '2:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['hots:\nhosts: { a: }', '1:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['unti: a', '1:1', 'unknown key `unti`; did you mean `unit`?'],
+    ['hunter2: a', '1:1', 'unknown key'],
+    ['hosts: { a: }\n---\nhosts: { b: }', '2:1', 'there are several documents'],
+    ['unit: a\n---\n', '2:1', 'there are several documents'],
     [
       'hosts:\n  a:\n    concurency: 2',
       '3:5',
@@ -184,6 +191,25 @@ describe('a fleet file', () => {
     const error = errorOf(() => parseFleet(path, text));
     expect(`${error.where} ${error.message}`).toContain(`${path}:${where} `);
     expect(error.message).toContain(problem);
+  });
+});
+
+describe('an unknown key at the top of a fleet file', () => {
+  it.each(['hots: { a: }', 'defaults:\nhots: { a: }', 'hosts: { a: }\nwhat:'])(
+    'says which sections there are: %j',
+    (text) => {
+      expect(errorOf(() => parseFleet(path, text)).expected).toMatch(
+        /^one of `defaults`, `groups`, `hosts`, `rollout`/,
+      );
+    },
+  );
+
+  it('is not repeated where it may be part of a secret', () => {
+    expect(errorOf(() => parseFleet(path, 'hunter2: a')).message).toBe('unknown key');
+  });
+
+  it('is no second document where one only ends', () => {
+    expect(parseFleet(path, '---\nunit: a\n...\n').hosts).toBeNull();
   });
 });
 
