@@ -130,7 +130,7 @@ export function readValue(
     const expected = `at least one item, or no \`${key}\``;
     throw new ConfigError(placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
   }
-  return (input.yaml ? yamlValue(file, node) : null) ?? plainValue(file, node, where);
+  return (input.yaml === null ? null : yamlValue(file, node)) ?? plainValue(file, node, where);
 }
 
 /** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */

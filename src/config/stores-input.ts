@@ -67,7 +67,8 @@ const tableShape = z.strictObject({
   ),
 });
 
-const storesShape = z.array(
+/** The list as YAML. */
+export const storesShape = z.array(
   z.strictObject({
     database: z
       .string()
