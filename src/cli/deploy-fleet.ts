@@ -3,8 +3,9 @@ import type { ActionName } from '../config/action-inputs.ts';
 import { checkFleet } from '../config/check-fleet.ts';
 import { type Fleet, type FleetValues, fleetValues } from '../config/fleet-file.ts';
 import { fleetInputs } from '../config/fleet-inputs.ts';
-import { readInputs } from '../config/read-inputs.ts';
+import { type Given, readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
+import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import type { HostEnd, RolloutEnd } from '../model/fleet.ts';
 import { endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
 import { planRollout } from '../plan/fleet/plan-rollout.ts';
@@ -75,7 +76,7 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   });
   const hosts = [...order.canary, ...order.matrices.flat()];
   const chosen = all.filter(({ name }) => hosts.includes(name));
-  checkFleet(fleet, chosen, { keysFrom: 'person' });
+  checkFleet(fleet, chosen, { keysFrom: 'person', given: (action) => flagsFor(action, given) });
   const plan = {
     hosts,
     canaries: order.canary.length,
@@ -104,6 +105,12 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   tell(end, code, flags, terminal);
   return code;
 }
+
+/** The flags that an action of the rollout gets: it has no others than these two. */
+const flagsFor = (action: ActionName, given: Given): Given =>
+  action === 'deploy-worker'
+    ? given
+    : (name) => (action === 'verify' && !wishesOfDeploy.has(name) ? given(name) : '');
 
 /** The commit for each host, before the first: what is checked out may change while the rollout runs. */
 async function commitsOf(

@@ -1,4 +1,5 @@
 import type { FleetValues } from '../config/fleet-file.ts';
+import { readVerifyDesired } from '../config/verify-desired.ts';
 import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
@@ -16,9 +17,9 @@ type Deploy = TerminalAction<'deploy-worker'>;
 type Gate = TerminalAction<'verify'>;
 
 /**
- * The verification after a deploy.
+ * The verification after a deploy, which its inputs would otherwise stop once the worker is deployed.
  *
- * @throws ConfigError when its inputs are invalid
+ * @throws ConfigError when its inputs are invalid, or contradict each other
  */
 export const prepareGate = (
   flags: GivenFlags,
@@ -34,6 +35,7 @@ export const prepareGate = (
     fleet: others,
     set,
     ignore: wishesOfDeploy,
+    judge: readVerifyDesired,
   } as const;
   return prepareRun(flags, tools, work, document);
 };

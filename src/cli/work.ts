@@ -26,6 +26,8 @@ export interface Work<Name extends ActionName> {
   readonly set?: Readonly<Record<string, string>>;
   /** Flags that are not for this action: of several that a command runs, each has its own. */
   readonly ignore?: ReadonlySet<string>;
+  /** Refuses what its inputs alone decide, where it only runs after another; absent: it does so itself. */
+  readonly judge?: (inputs: ValuesOf<(typeof actions)[Name]>) => unknown;
   /** Whether the host may forget what this run tells of earlier ones; absent: yes. */
   readonly acknowledges?: boolean;
   readonly body: (run: TerminalAction<Name>) => Promise<ExitCode>;
@@ -47,7 +49,11 @@ export function prepareRun<Name extends ActionName>(
 ): TerminalAction<Name> {
   const { terminal, interrupted, person } = tools;
   const given = givenFor(work, flags);
-  const inputs = locating(given, work.fleet, () => readValues(work, flags, given));
+  const inputs = locating(given, work.fleet, () => {
+    const values = readValues(work, flags, given);
+    work.judge?.(values as unknown as ValuesOf<(typeof actions)[Name]>);
+    return values;
+  });
   const json = flags.get('json') === 'true';
   const dryRun = inputs['dry-run'];
   const host = flags.get('host') ?? hostname();

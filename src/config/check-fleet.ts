@@ -2,11 +2,19 @@ import { ConfigError } from '../model/errors.ts';
 import { type ActionName, actions } from './action-inputs.ts';
 import { type Fleet, type FleetHost, type FleetValues, fleetValues } from './fleet-file.ts';
 import type { Inputs } from './input.ts';
-import { readInputs } from './read-inputs.ts';
+import { judgeInputs } from './judge-inputs.ts';
+import type { Given } from './read-inputs.ts';
+
+/** Who may give what the fleet file does not say. */
+export interface FleetCheck {
+  readonly keysFrom: 'file' | 'workflow' | 'person';
+  /** What the rollout sets for an action itself, above the file; absent: nothing. */
+  readonly given?: (action: ActionName) => Given;
+}
 
 /**
- * Judges every value of every host before the first one is deployed: what is wrong for the last host
- * should not stop a rollout in the middle.
+ * Judges every value of every host before the first one is deployed, as its actions will: what is wrong
+ * for the last host should not stop a rollout in the middle.
  *
  * @param keysFrom who has the host keys: only the file; the workflow, for hosts without any in the file; or a person,
  * whose own are the only ones
@@ -16,15 +24,15 @@ import { readInputs } from './read-inputs.ts';
 export function checkFleet(
   fleet: Fleet,
   hosts: readonly FleetHost[],
-  { keysFrom }: { readonly keysFrom: 'file' | 'workflow' | 'person' },
+  { keysFrom, given = () => () => '' }: FleetCheck,
 ): void {
   checkNames([...(fleet.hosts?.values() ?? [])]);
   const workers = new Map<string, string>();
   for (const { name, where } of hosts) {
     for (const action of Object.keys(actions) as ActionName[]) {
       const values = fleetValues(fleet, action, name);
-      checkValues(action, values);
       refuseWishes(values);
+      judge(name, action, values, given(action));
       if (keysFrom === 'file' && !values.has('known-hosts')) {
         const problem = `${name} has no \`known-hosts\` for ${action}`;
         throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
@@ -95,10 +103,15 @@ function refuseWishes(values: FleetValues): void {
   }
 }
 
-function checkValues(action: ActionName, values: FleetValues): void {
-  const known: Inputs = actions[action];
-  const present = Object.entries(known).filter(([name]) => values.has(name));
-  readInputs(Object.fromEntries(present), () => '', values);
+/** A value may stand far from its host, in a group or the defaults: so the host is named, too. */
+function judge(host: string, action: ActionName, values: FleetValues, given: Given): void {
+  try {
+    judgeInputs(action, given, values);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { where, message, expected } = error;
+    throw new ConfigError(where, `${host}: ${message}`, expected, { cause: error });
+  }
 }
 
 const textOf = (values: FleetValues, key: string): string => {

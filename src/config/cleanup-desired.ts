@@ -141,6 +141,7 @@ export function readStores(
     'input stores',
     '`stores` and `database` cannot be combined',
     'one of the two',
+    { because: ['database'] },
   );
 }
 

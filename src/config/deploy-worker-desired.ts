@@ -162,7 +162,8 @@ const sizeOf = (wish: MemoryWish): Bytes | null => (wish === 'keep' ? null : wis
 function refusePerChild(limit: Bytes | null, max: Bytes | null): void {
   if (limit === null) return;
   const refuse = (problem: string, expected: string): never => {
-    throw new ConfigError('input max-memory-per-child', problem, expected);
+    const because = ['memory-max'];
+    throw new ConfigError('input max-memory-per-child', problem, expected, { because });
   };
   const named = `\`max-memory-per-child\` (${printSize(limit)})`;
   if (limit < smallestChildBytes) {
@@ -229,6 +230,7 @@ function refuseStartLimit(inputs: DeployWorkerValues): void {
     'input start-limit-interval',
     `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
     `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
+    { because: ['start-limit-burst', 'restart-delay'] },
   );
 }
 

@@ -50,6 +50,7 @@ const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
 const parts = ['defaults', 'groups', 'hosts', 'rollout'];
 const allKeys = [...levelKeys, ...parts];
 const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
+const anyPart = parts.map((part) => `\`${part}\``).join(', ');
 const nothing: Level = { top: new Map(), sections: new Map() };
 
 /**
@@ -73,6 +74,11 @@ export function parseFleet(path: string, text: string): Fleet {
   const file = openFleetText(path, text);
   const entries = file.contents === null ? [] : entriesOf(file, file.contents);
   if (!entries.some(({ key }) => key === 'hosts')) {
+    const unknown = entries.find(({ key }) => !allKeys.includes(key));
+    if (unknown !== undefined) {
+      const problem = describeKey(unknown.key, [...parts, ...levelKeys]);
+      throw new ConfigError(unknown.where, problem, `one of ${anyPart}; or ${inputOrAction}`);
+    }
     const part = entries.find(({ key }) => parts.includes(key));
     if (part !== undefined) {
       const problem = `\`${part.key}\` without \`hosts\``;
@@ -160,7 +166,7 @@ function readFleet(file: FleetText, entries: readonly Entry[]): Pick<Fleet, 'hos
 /** A known key has its place elsewhere in the file. */
 function refusePart({ key, where }: Entry): ConfigError {
   if (!levelKeys.includes(key)) {
-    return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${parts.join(', ')}`);
+    return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${anyPart}`);
   }
   const problem = `\`${key}\` beside \`hosts\``;
   return new ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);

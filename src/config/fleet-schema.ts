@@ -1,12 +1,14 @@
+import { z } from 'zod/mini';
 import { actions } from './action-inputs.ts';
 import type { Input, Inputs } from './input.ts';
 import { fleetName, rolloutInputs } from './rollout-inputs.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
+const text: Schema = { type: 'string' };
 const plain: Schema = { type: ['string', 'number', 'boolean'] };
 const names: Schema = {
-  anyOf: [{ type: 'string' }, { type: 'array', minItems: 1, items: { type: 'string' } }],
+  anyOf: [text, { type: 'array', minItems: 1, items: text }],
 };
 
 /** The JSON Schema of the fleet file that is published as docs/reference/fleet.schema.json. */
@@ -40,6 +42,7 @@ export function fleetSchema(): Schema {
         ...propertiesOf(rolloutInputs),
         canary: described(rolloutInputs.canary.description, names),
       }),
+      ...listsOf(everyInput),
     },
   };
 }
@@ -67,17 +70,27 @@ function propertiesOf(inputs: Inputs): Schema {
   const allowed = Object.entries(inputs).filter(
     ([name, { secret }]) => !secret && name !== 'fleet-file',
   );
-  return Object.fromEntries(allowed.map(([name, input]) => [name, schemaOf(input)]));
+  return Object.fromEntries(allowed.map(([name, input]) => [name, schemaOf(name, input)]));
 }
 
-function schemaOf(input: Input<unknown>): Schema {
+function schemaOf(name: string, input: Input<unknown>): Schema {
   const { description, fallback, json, yaml } = input;
-  const items = { type: 'array', minItems: 1, items: yaml ? {} : plain };
+  const items = { type: 'array', minItems: 1, items: plain };
   return {
     description: `${description} Expected: ${input.expected}.`,
-    ...(json ?? { anyOf: [plain, items] }),
+    ...(json ?? { anyOf: yaml === null ? [plain, items] : [text, ref(name)] }),
     ...(fallback !== null && fallback !== '' && { default: defaultOf(fallback, json) }),
   };
+}
+
+/** The lists of YAML by the name of their input, as their parsers read them. */
+function listsOf(inputs: Inputs): Schema {
+  const lists = Object.entries(inputs).flatMap(([name, { yaml }]) => {
+    if (yaml === null) return [];
+    const { $schema: _, ...list } = z.toJSONSchema(yaml, { io: 'input' });
+    return [[name, { ...list, minItems: 1 }] as const];
+  });
+  return Object.fromEntries(lists);
 }
 
 /** A default as it would stand in the file. */

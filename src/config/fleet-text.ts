@@ -8,8 +8,8 @@ import { describeYamlError } from './yaml-problem.ts';
 export interface FleetValue {
   readonly text: string;
   readonly where: string;
-  /** Where the value is YAML of its own: the line of the file with its first line. */
-  readonly firstLine?: number;
+  /** Where the value is YAML of its own: the line of the file with its first line, and how far it is indented. */
+  readonly own?: { readonly firstLine: number; readonly indent: number };
   /** The text of the input that names this value: `web1` for the address of the host web1. */
   readonly namedBy?: string;
 }
@@ -37,8 +37,8 @@ export interface Entry {
  */
 export function openFleetText(path: string, text: string): FleetText {
   const lines = new LineCounter();
-  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
+  // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' } as const;
   const document = parseDocument(text, options);
   const file = { path, text, lines, contents: document.contents };
   const broken = document.errors[0];
@@ -130,7 +130,7 @@ export function readValue(
     const expected = `at least one item, or no \`${key}\``;
     throw new ConfigError(placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
   }
-  return (input.yaml ? yamlValue(file, node) : null) ?? plainValue(file, node, where);
+  return (input.yaml === null ? null : yamlValue(file, node)) ?? plainValue(file, node, where);
 }
 
 /** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
@@ -140,13 +140,22 @@ function yamlValue(file: FleetText, node: Node | null): FleetValue | null {
   const { line, col } = file.lines.linePos(start);
   const at = placeOf(file, start);
   if (isSeq(node)) {
-    const own = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
-    return { text: own, where: at, firstLine: line };
+    const text = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
+    return { text, where: at, own: { firstLine: line, indent: 0 } };
   }
   if (!isScalar(node) || typeof node.value !== 'string') return null;
+  if (node.type !== 'BLOCK_LITERAL') return { text: node.value, where: at };
   // A block (`|`) begins on the line after its header.
-  const isBlock = node.type === 'BLOCK_LITERAL';
-  return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
+  const own = { firstLine: line + 1, indent: indentOf(file.text, node.value, line) };
+  return { text: node.value, where: at, own };
+}
+
+/** How far the lines of a block are indented that begins after line `header`. */
+function indentOf(text: string, block: string, header: number): number {
+  const lines = block.split('\n');
+  const at = lines.findIndex((line) => line.trim() !== '');
+  const written = text.split(/\r?\n/)[header + at] ?? '';
+  return Math.max(0, written.length - (lines[at] ?? written).length);
 }
 
 function plainValue(file: FleetText, node: Node | null, where: string): FleetValue {

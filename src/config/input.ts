@@ -17,8 +17,8 @@ export interface Input<T> {
   readonly secret: boolean;
   /** Its value may contain a password, so errors do not repeat it. */
   readonly hidden: boolean;
-  /** Its text is YAML; the fleet file may hold it as YAML, too. */
-  readonly yaml: boolean;
+  /** What its text is as YAML; the fleet file may hold it as YAML, too. `null`: it is no YAML. */
+  readonly yaml: z.ZodMiniType | null;
   /** Inputs that have no effect beside it, so that both cannot be given at once. */
   readonly overrides: readonly string[];
   readonly schema: z.ZodMiniType<T, string>;
@@ -42,7 +42,7 @@ export interface Described {
 
 /** An input whose text `read` turns into its value; `null`: it is not as expected. */
 export function input<T>(
-  described: Described & { secret?: boolean; hidden?: boolean; yaml?: boolean },
+  described: Described & { secret?: boolean; hidden?: boolean; yaml?: z.ZodMiniType },
   expected: string,
   read: (text: string) => T | null,
 ): Input<T> {
@@ -63,7 +63,7 @@ export function input<T>(
     fallback: described.fallback ?? null,
     secret: described.secret ?? false,
     hidden: described.hidden ?? described.secret ?? false,
-    yaml: described.yaml ?? false,
+    yaml: described.yaml ?? null,
     overrides: described.overrides ?? [],
     schema,
   };
@@ -293,9 +293,9 @@ export const jumpInput = (described: Described): Input<{ readonly jump: Jump | n
 export const linesInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));
 
-/** YAML, or empty; validated by a parser of its own. */
-export const yamlInput = (described: Described): Input<string> =>
-  input({ ...described, hidden: true, yaml: true }, 'lines of YAML, or empty', (text) => text);
+/** YAML of this shape, or empty; validated by a parser of its own, which names the line. */
+export const yamlInput = (described: Described, yaml: z.ZodMiniType): Input<string> =>
+  input({ ...described, hidden: true, yaml }, 'lines of YAML, or empty', (text) => text);
 
 export const secretInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, secret: true }, expected, (text) => text);

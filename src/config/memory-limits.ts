@@ -14,5 +14,6 @@ export function refuseMemoryHigh(high: Bytes | null, max: Bytes | null, none: st
     'input memory-high',
     `\`memory-high\` (${printSize(high)}) is not below \`memory-max\` (${printSize(max)})`,
     `less than ${printSize(max)}, or ${none}`,
+    { because: ['memory-max'] },
   );
 }

@@ -49,14 +49,14 @@ const timeout = z.pipe(
 );
 
 const checkShape = z.strictObject({
-  name: z
-    .string()
-    .check(
-      z.regex(
-        /^\S(?:[^\p{Cc}]{0,98}\S)?$/u,
-        'expected a name of at most 100 characters on one line',
-      ),
+  name: z.string().check(
+    z.regex(
+      // In editors, too, where `\p{Cc}` may mean other letters.
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+      /^\S(?:[^\u0000-\u001f\u007f-\u009f]{0,98}\S)?$/u,
+      'expected a name of at most 100 characters on one line',
     ),
+  ),
   command: z.optional(words),
   url: z.optional(url),
   'exit-code': z.optional(z.int().check(z.gte(0), z.lte(255))),
@@ -67,7 +67,8 @@ const checkShape = z.strictObject({
 
 type Written = z.infer<typeof checkShape>;
 
-const checksShape = z
+/** The list as YAML. */
+export const checksShape = z
   .array(checkShape)
   .check(z.maxLength(mostChecks, `expected at most ${mostChecks} checks`));
 
@@ -95,12 +96,12 @@ export function parseOwnChecks(text: string): readonly OwnCheck[] {
   const { items, at } = readYamlList<Written>(text, kind);
   const names = new Set<string>();
   return items.map((written, index) => {
-    const where = at([index]);
     if (names.has(written.name)) {
-      throw new ConfigError(where, 'two `checks` have the same name', 'a name of its own for each');
+      const problem = 'two `checks` have the same name';
+      throw new ConfigError(at([index, 'name']), problem, 'a name of its own for each');
     }
     names.add(written.name);
-    return checkOf(written, where);
+    return checkOf(written, at([index]));
   });
 }
 

@@ -62,17 +62,24 @@ function refuseOverridden(inputs: Inputs, given: Given, fleet: FleetValues): voi
  */
 export function locateError(error: unknown, given: Given, fleet: FleetValues): unknown {
   if (!(error instanceof ConfigError)) return error;
-  const [, name = '', line] = /^input ([a-z0-9-]+)(?:, line ([0-9]+))?$/.exec(error.where) ?? [];
-  const value = given(name) === '' ? fleet.get(name) : undefined;
+  const [, name = '', line, column] =
+    /^input ([a-z0-9-]+)(?:, line ([0-9]+), column ([0-9]+))?$/.exec(error.where) ?? [];
+  if (name === '' || given(name) !== '') return error;
+  const [value] = [name, ...error.because].flatMap((each) =>
+    given(each) === '' ? (fleet.get(each) ?? []) : [],
+  );
   if (value === undefined) return error;
   const { message, expected } = error;
   const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
-  return new ConfigError(placeOf(value, line), named, expected, { cause: error });
+  return new ConfigError(placeOf(value, Number(line), Number(column)), named, expected, {
+    cause: error,
+  });
 }
 
-function placeOf({ where, firstLine }: FleetValue, line: string | undefined): string {
-  if (line === undefined || firstLine === undefined) return where;
-  return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
+function placeOf({ where, own }: FleetValue, line: number, column: number): string {
+  if (own === undefined || Number.isNaN(line)) return where;
+  const place = `:${own.firstLine + line - 1}:${own.indent + column}`;
+  return where.replace(/:\d+:\d+$/, place);
 }
 
 /** `: "value"`, if it may be shown. */

@@ -120,6 +120,7 @@ export function releaseDesired(inputs: ReleaseValues): ReleaseDesired | null {
           'input deploy-to',
           '`source: upload` needs `deploy-to`',
           'an absolute path such as /srv/app',
+          { because: ['source'] },
         );
       }
       const shared = inputs.shared.map((each) => ({

@@ -9,6 +9,7 @@ import {
   unitInput,
   yamlInput,
 } from './input.ts';
+import { storesShape } from './stores-input.ts';
 
 export const unit = unitInput({
   description: "The worker's systemd unit.",
@@ -20,11 +21,14 @@ export const database = maybeDatabaseInput({
     "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
-export const stores = yamlInput({
-  description:
-    'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
-  fallback: '',
-});
+export const stores = yamlInput(
+  {
+    description:
+      'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    fallback: '',
+  },
+  storesShape,
+);
 
 export const maxResets = integerInput(
   {

@@ -11,7 +11,7 @@ export interface StoreSpec {
   readonly database: string;
   /** By the table's name. */
   readonly tables: Readonly<Record<string, TableSpec>>;
-  /** `input stores, line 3`. */
+  /** `input stores, line 3, column 3`. */
   readonly where: string;
 }
 
@@ -67,7 +67,8 @@ const tableShape = z.strictObject({
   ),
 });
 
-const storesShape = z.array(
+/** The list as YAML. */
+export const storesShape = z.array(
   z.strictObject({
     database: z
       .string()
@@ -105,21 +106,17 @@ export function parseStores(text: string): readonly StoreSpec[] {
       'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
   });
   const stores = items.map((store, index) => ({ ...store, where: at([index]) }));
-  refuseTwice(stores);
-  return stores;
-}
-
-function refuseTwice(stores: readonly StoreSpec[]): void {
-  const seen = new Map<string, string>();
-  for (const { database, where } of stores) {
-    const name = canonical(database);
-    const first = seen.get(name);
-    if (first !== undefined) {
-      const problem = `\`stores\` describes ${database} twice: first in ${first.replace(/^input stores, /, '')}`;
-      throw new ConfigError(where, problem, 'each database once, with all its `tables`');
-    }
-    seen.set(name, where);
+  const databases = stores.map(({ database }) => canonical(database));
+  const again = databases.findIndex((each, index) => databases.indexOf(each) < index);
+  const twice = stores[again];
+  if (twice !== undefined) {
+    const first = databases.indexOf(databases[again] ?? '') + 1;
+    const second = again + 1;
+    const problem = `\`stores\` describes ${twice.database} twice: in items ${first} and ${second}`;
+    const expected = 'each database once, with all its `tables`';
+    throw new ConfigError(at([again, 'database']), problem, expected);
   }
+  return stores;
 }
 
 /** One text for all spellings of a URL, whoever logs in; without a name it is the user's database. */

@@ -160,7 +160,8 @@ function readClean(inputs: VerifyValues): { readonly clean?: CleanRequest } {
 }
 
 function missing(name: string, gate: string, expected: string): ConfigError {
-  return new ConfigError(`input ${name}`, `\`gate: ${gate}\` needs \`${name}\``, expected);
+  const problem = `\`gate: ${gate}\` needs \`${name}\``;
+  return new ConfigError(`input ${name}`, problem, expected, { because: ['gate'] });
 }
 
 function refuseDoneAndFailed(done: readonly string[], failed: readonly string[]): void {
@@ -170,5 +171,6 @@ function refuseDoneAndFailed(done: readonly string[], failed: readonly string[])
     'input gate-done',
     `${both} is in \`gate-done\` and in \`gate-failed\``,
     'each value in one of the two',
+    { because: ['gate-failed', 'gate'] },
   );
 }

@@ -16,6 +16,7 @@ import {
   type ValuesOf,
   yamlInput,
 } from './input.ts';
+import { checksShape } from './own-checks-input.ts';
 import { database, snapshotLimit, threshold, unit } from './shared-inputs.ts';
 import { journalInputs, soakInputs } from './soak-inputs.ts';
 
@@ -138,11 +139,14 @@ export const verifyInputs = {
     'URLs separated by white space',
     urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),
-  checks: yamlInput({
-    description:
-      "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
-    fallback: '',
-  }),
+  checks: yamlInput(
+    {
+      description:
+        "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
+      fallback: '',
+    },
+    checksShape,
+  ),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
   concurrency: maybeIntegerInput(
     {

@@ -1,6 +1,8 @@
 import {
   type Alias,
   type Document,
+  isMap,
+  isScalar,
   LineCounter,
   type ParsedNode,
   parseDocument,
@@ -26,7 +28,7 @@ export interface ListKind<T> {
 
 export interface YamlList<T> {
   readonly items: readonly T[];
-  /** Where the value with this path is: `input stores, line 3`. */
+  /** Where the value with this path is: `input stores, line 3, column 5`. */
   at(path: readonly PropertyKey[]): string;
 }
 
@@ -37,11 +39,13 @@ export interface YamlList<T> {
  */
 export function readYamlList<T>(text: string, kind: ListKind<T>): YamlList<T> {
   const lines = new LineCounter();
-  const place = (offset: number | undefined): string =>
-    `input ${kind.input}, line ${lines.linePos(offset ?? 0).line}`;
+  const place = (offset: number | undefined): string => {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return `input ${kind.input}, line ${line}, column ${col}`;
+  };
   if (text.trim() === '') return { items: [], at: () => place(0) };
-  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
+  // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' } as const;
   const document = parseDocument(text, options);
   const broken = document.errors[0];
   if (broken !== undefined) {
@@ -55,7 +59,16 @@ export function readYamlList<T>(text: string, kind: ListKind<T>): YamlList<T> {
     return place(0);
   };
   const parsed = kind.shape.safeParse(resolve(document, place, kind.input));
-  if (!parsed.success) throw describeIssue(parsed.error.issues[0], at, kind);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const key = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+    const written = key === undefined ? undefined : keyOf(document, issue?.path ?? [], key);
+    throw describeIssue(
+      issue,
+      written === undefined ? at(issue?.path ?? []) : place(written),
+      kind,
+    );
+  }
   if (parsed.data.length === 0) {
     throw new ConfigError(
       at([]),
@@ -64,6 +77,18 @@ export function readYamlList<T>(text: string, kind: ListKind<T>): YamlList<T> {
     );
   }
   return { items: parsed.data, at };
+}
+
+/** Where a key of the mapping with this path begins. */
+function keyOf(
+  document: Document.Parsed,
+  path: readonly PropertyKey[],
+  name: string,
+): number | undefined {
+  const map = document.getIn(path, true);
+  const pairs = isMap(map) ? map.items : [];
+  const key = pairs.map((pair) => pair.key).find((each) => isScalar(each) && each.value === name);
+  return isScalar(key) ? key.range?.[0] : undefined;
 }
 
 /** The values, with aliases (`*name`) replaced by what they stand for. */
@@ -94,17 +119,17 @@ z.config(en());
 
 function describeIssue<T>(
   issue: z.core.$ZodIssue | undefined,
-  at: (path: readonly PropertyKey[]) => string,
+  where: string,
   { input, item, fields, expected }: ListKind<T>,
 ): ConfigError {
+  if (issue?.code === 'unrecognized_keys') {
+    return new ConfigError(where, describeKey(issue.keys[0] ?? '', [...fields]), expected);
+  }
   const path = issue?.path ?? [];
   const parts = path.map((part) =>
     typeof part === 'number' || fields.has(String(part)) ? String(part) : '*',
   );
   const name = parts.length === 0 ? `\`${input}\`` : `\`${parts.join('.')}\``;
-  const message =
-    issue?.code === 'unrecognized_keys'
-      ? describeKey(issue.keys[0] ?? '', [...fields])
-      : (issue?.message ?? `not a list of ${item}s`);
-  return new ConfigError(at(path), `invalid ${name}: ${message}`, expected);
+  const message = issue?.message ?? `not a list of ${item}s`;
+  return new ConfigError(where, `invalid ${name}: ${message}`, expected);
 }

@@ -10,12 +10,19 @@ export class ConfigError extends Error {
   readonly where: string;
   /** What a valid value looks like. */
   readonly expected: string;
+  /** Other inputs that make it invalid: where it is not written itself, one of these is. */
+  readonly because: readonly string[];
 
-  constructor(where: string, problem: string, expected: string, options?: ErrorOptions) {
+  constructor(where: string, problem: string, expected: string, options: ConfigErrorOptions = {}) {
     super(problem, options);
     this.where = where;
     this.expected = expected;
+    this.because = options.because ?? [];
   }
+}
+
+interface ConfigErrorOptions extends ErrorOptions {
+  readonly because?: readonly string[];
 }
 
 export interface HostFailure {

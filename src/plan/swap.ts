@@ -1,3 +1,4 @@
+import type { ProvisionDesired } from '../config/provision-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FileFact, SwapFact } from '../model/facts/host.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
@@ -7,14 +8,6 @@ import { formatBytes } from '../model/quantities.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
 import { planSwappiness, sysctlFile } from './swappiness.ts';
 import { unifiedDiff } from './text-diff.ts';
-
-/** The desired swap of a host. */
-export interface ProvisionDesired {
-  readonly path: string;
-  readonly sizeBytes: Bytes;
-  /** `vm.swappiness`, 0 to 200. */
-  readonly swappiness: number;
-}
 
 /** Must stay free on the file system, so that swap never fills it. */
 const diskReserveBytes: Bytes = bytes(512 * MiB);

@@ -1,3 +1,4 @@
+import { provisionDesired } from '../config/provision-desired.ts';
 import type { Plan } from '../model/operation.ts';
 import { planProvision, provisionQuery } from '../plan/swap.ts';
 import { carryOut } from './carry-out.ts';
@@ -10,11 +11,7 @@ import type { ActionRun } from './run.ts';
  * @throws ConfigError, HostError when it was undone
  */
 export async function provisionHost(run: ActionRun<'provision'>): Promise<Plan> {
-  const desired = {
-    path: run.inputs['swap-path'],
-    sizeBytes: run.inputs['swap-size'],
-    swappiness: run.inputs.swappiness,
-  };
+  const desired = provisionDesired(run.inputs);
   const query = provisionQuery(desired);
   await using agent = await run.openAgent(query);
   const facts = await run.look(agent, query);

@@ -59,6 +59,17 @@ describe('fleet, as its committed bundle', () => {
       `${three.replace('c: }', 'c: { port: x } }')}`,
       'fleet.yml:1:31',
     ],
+    [
+      'a check that is not right for the last host',
+      `${three.replace('c: }', 'c: { verify: { checks: [{ name: x, comand: y }] } } }')}`,
+      'fleet.yml:1:53',
+    ],
+    [
+      'limits that contradict each other',
+      `${three.replace('c: }', 'c: { memory-high: 2G, memory-max: 1G } }')}`,
+      'fleet.yml:1:38',
+    ],
+    ['a second document', `${three}---\n${three}`, 'fleet.yml:3:1'],
     ['a canary that is not there', 'hosts: { a: }\nrollout: { canary: b }', 'fleet.yml:2:20'],
     ['a file for one host', 'host: a', 'fleet.yml:1:1'],
   ])('names the place of %s, in one annotation', async (_, text, where) => {

@@ -287,6 +287,9 @@ describe('celeriac deploy --fleet', () => {
     [['--max-parallel', '0'], 'invalid `max-parallel`'],
     [['--host', 'web1'], 'cannot be combined with `--fleet`'],
     [['--sudo'], 'cannot be combined with `--fleet`'],
+    [['--source', 'upload'], 'web1: `source: upload` needs `deploy-to`'],
+    [['--gate', 'task'], 'web1: `gate: task` needs `gate-task`'],
+    [['--checks', '[{ name: x, comand: y }]'], 'web1: unknown key `comand`'],
   ])('%j is refused before the first host', async (words, problem) => {
     const { code, err } = await run(['deploy', '--fleet', 'FILE', ...words]);
     expect([code, logins]).toEqual([2, []]);

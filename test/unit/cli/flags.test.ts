@@ -114,7 +114,7 @@ describe('flags', () => {
   test('an error names the flag, not the input', () => {
     const where = (text: string) => asFlags(new ConfigError(text, 'wrong', 'right')).where;
     expect(where('input threshold')).toBe('--threshold');
-    expect(where('input stores, line 3')).toBe('--stores, line 3');
+    expect(where('input stores, line 3, column 5')).toBe('--stores, line 3, column 5');
     expect(where('input known-hosts')).toBe('--known-hosts-file');
     expect(where('known-hosts:3')).toBe('--known-hosts-file, line 3');
     expect(where('input ssh-key-passphrase')).toBe('CELERIAC_SSH_KEY_PASSPHRASE');

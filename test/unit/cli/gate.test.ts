@@ -1,10 +1,43 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { now, unitFact } from '../verify/facts.ts';
 import { deployed, release, transaction } from './terminal-host.ts';
 import { worker } from './worker-host.ts';
 
 const words = ['deploy', '--verify', '--concurrency', '3', '--gate', 'none', '--database', 'none'];
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-gate-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const file = join(folder, 'fleet.yml');
+
+test.each([
+  ['verify:\n  checks:\n    - name: board\n      comand: x\n', ':4:7', 'unknown key `comand`'],
+  ['verify:\n  gate-done: ok\n  gate-failed: ok\n', ':2:14', 'in `gate-done` and in'],
+])(
+  'what verify would refuse stops the deploy before it begins: %j',
+  async (text, place, problem) => {
+    writeFileSync(file, text);
+    const gate = ['--gate', 'http', '--gate-url', 'http://127.0.0.1/'];
+    for (const more of [[], ['--dry-run']]) {
+      const host = worker();
+      const all = ['deploy', '--verify', ...gate, '--fleet-file', file, ...more];
+      const { code, err } = await host.run(...all);
+      expect([code, host.applied], err).toEqual([2, []]);
+      expect(err).toContain(`${file}${place}`);
+      expect(err).toContain(problem);
+    }
+  },
+);
+
+test('and so do flags', async () => {
+  const host = worker();
+  const { code, err } = await host.run('deploy', '--verify', '--gate', 'task');
+  expect([code, host.applied], err).toEqual([2, []]);
+  expect(err).toContain('`gate: task` needs `gate-task`');
+});
 
 /** The host went back by its timer while the release was verified. */
 const undone = { ...deployed('celery-worker.service'), state: 'undone', undoneWhy: 'no verdict' };

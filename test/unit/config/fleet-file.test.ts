@@ -9,7 +9,9 @@ import type { ActionName } from '../../../src/config/action-inputs.ts';
 import { deployWorkerInputs } from '../../../src/config/deploy-worker-inputs.ts';
 import { parseFleet, parseFleetFile } from '../../../src/config/fleet-file.ts';
 import { fleetSchema } from '../../../src/config/fleet-schema.ts';
+import { parseOwnChecks } from '../../../src/config/own-checks-input.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
+import { parseStores } from '../../../src/config/stores-input.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 const root = join(import.meta.dirname, '../../..');
@@ -146,6 +148,13 @@ describe('a fleet file', () => {
     ['unit: a\nhosts: { a: }', '1:1', '`unit` beside `hosts`'],
     ['verify: { unit: a }\nhosts: { a: }', '1:1', '`verify` beside `hosts`'],
     ['hosts: { a: }\ngruops: { b: }', '2:1', 'unknown key `gruops`; did you mean `groups`?'],
+    ['hots: { a: }', '1:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['defaults: { unit: a }\nhots: { a: }', '2:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['hots:\nhosts: { a: }', '1:1', 'unknown key `hots`; did you mean `hosts`?'],
+    ['unti: a', '1:1', 'unknown key `unti`; did you mean `unit`?'],
+    ['hunter2: a', '1:1', 'unknown key'],
+    ['hosts: { a: }\n---\nhosts: { b: }', '2:1', 'there are several documents'],
+    ['unit: a\n---\n', '2:1', 'there are several documents'],
     [
       'hosts:\n  a:\n    concurency: 2',
       '3:5',
@@ -184,6 +193,25 @@ describe('a fleet file', () => {
     const error = errorOf(() => parseFleet(path, text));
     expect(`${error.where} ${error.message}`).toContain(`${path}:${where} `);
     expect(error.message).toContain(problem);
+  });
+});
+
+describe('an unknown key at the top of a fleet file', () => {
+  it.each(['hots: { a: }', 'defaults:\nhots: { a: }', 'hosts: { a: }\nwhat:'])(
+    'says which sections there are: %j',
+    (text) => {
+      expect(errorOf(() => parseFleet(path, text)).expected).toMatch(
+        /^one of `defaults`, `groups`, `hosts`, `rollout`/,
+      );
+    },
+  );
+
+  it('is not repeated where it may be part of a secret', () => {
+    expect(errorOf(() => parseFleet(path, 'hunter2: a')).message).toBe('unknown key');
+  });
+
+  it('is no second document where one only ends', () => {
+    expect(parseFleet(path, '---\nunit: a\n...\n').hosts).toBeNull();
   });
 });
 
@@ -239,6 +267,7 @@ describe('the JSON Schema of the fleet file', () => {
     ['hosts: { a: { cleanup: { swap-size: 2G } } }'],
     ['defaults: { unit: a }'],
     ['queues: []'],
+    ['checks: []'],
   ])('and the reader refuse %j', (text) => {
     expect(isValid(text)).toBe(false);
     expect(() => parseFleet(path, text)).toThrow(ConfigError);
@@ -250,6 +279,47 @@ describe('the JSON Schema of the fleet file', () => {
       expect(isValid(text)).toBe(false);
     },
   );
+
+  it.each([
+    ['verify: { checks: [{ name: x, comand: y }] }'],
+    ['checks: [{ name: x, command: y, status: up }]'],
+    ['checks: [{ command: y }]'],
+    ['checks: [{ name: x, command: [] }]'],
+    ['checks: [{ name: "a\\nb", command: y }]'],
+    ['stores: [{ database: /srv/a.db, tabels: {} }]'],
+    ['cleanup: { stores: [{ database: /srv/a.db, tables: { jobs: { statis: x } } }] }'],
+    ['stores: [{ database: /srv/a.db, tables: { jobs: { words: { a: b } } } }]'],
+    ['stores: [{ tables: {} }]'],
+    ['stores: [{ database: /srv/a.db, tables: { a: { resend: { task: "a b" } } } }]'],
+  ])('and the reader of the list refuse %j', (text) => {
+    expect(isValid(text)).toBe(false);
+    expect(isValid(`hosts: { a: { ${text} } }`)).toBe(false);
+    const values = parseFleetFile(path, text, text.includes('checks') ? 'verify' : 'cleanup');
+    const lists = () => [
+      parseOwnChecks(values.get('checks')?.text ?? ''),
+      parseStores(values.get('stores')?.text ?? ''),
+    ];
+    expect(lists).toThrow(ConfigError);
+  });
+
+  it.each([
+    ['checks: [{ name: the queue board, command: [python, x.py], exit-code: 1, timeout: 2m }]'],
+    ['checks: |\n  - { name: a, url: "http://x/", status: 204, contains: OK }'],
+    [
+      'stores: [{ database: /srv/a.db, tables: { a: { ignore: true }, b: { id: x, parent: null, completed: null } } }]',
+    ],
+    [
+      'stores: [{ database: /srv/a.db, tables: { a: { words: { x: failed }, parent: { table: b, column: c }, resend: { task: a.b, args: [id], queue: q } } } }]',
+    ],
+    ['stores: [{ database: /srv/a.db, tables: { a: { resend: { task: a.b } } } }]'],
+    ['stores: [{ database: /srv/a.db }]'],
+  ])('and the reader of the list accept %j', (text) => {
+    expect(schema.safeParse(parse(text)).error).toBeUndefined();
+    const values = parseFleetFile(path, text, text.includes('checks') ? 'verify' : 'cleanup');
+    const checks = parseOwnChecks(values.get('checks')?.text ?? '');
+    const stores = parseStores(values.get('stores')?.text ?? '');
+    expect(checks.length + stores.length).toBe(1);
+  });
 
   it('accepts what the defaults are', () => {
     expect(isValid(fleet)).toBe(true);

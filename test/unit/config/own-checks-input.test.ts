@@ -73,24 +73,34 @@ describe('checks of the user', () => {
   });
 
   test.each([
-    ['- name: a\n  command: a | b', 'line 2', /invalid `0.command`: expected a command without/],
-    ['- name: a\n  command: []', 'line 2', /invalid `0.command`/],
-    ['- name: a\n  url: ftp://x/', 'line 2', /invalid `0.url`: expected an http or https URL/],
-    ['- name: a\n  url: http://me:hunter2@x/', 'line 2', /invalid `0.url`/],
-    ['- name: a\n  url: http://x/\n  timeout: 11m', 'line 3', /at most 10 min/],
-    ['- name: a\n  url: http://x/\n  status: 600', 'line 3', /invalid `0.status`/],
-    ['- name: a', 'line 1', /neither `command` nor `url`/],
-    ['- { name: a, url: "http://x/", command: b }', 'line 1', /mixes/],
-    ['- { name: a, url: "http://x/", exit-code: 1 }', 'line 1', /mixes/],
-    ['- { name: a, command: b, status: 200 }', 'line 1', /mixes/],
-    ['- { command: b }', 'line 1', /invalid `0.name`/],
-    ['- { name: "a\\nb", command: b }', 'line 1', /invalid `0.name`/],
-    ['- { name: a, command: b }\n- { name: a, command: c }', 'line 2', /same name/],
-    ['- { name: a, comand: b }', 'line 1', /comand.*command/],
-    ['name: a', 'line 1', /invalid `checks`/],
-    ['[]', 'line 1', /`checks` is an empty list/],
-    ['- [', 'line 1', /./],
-  ])('%j is refused with its line', (text, line, problem) => {
+    [
+      '- name: a\n  command: a | b',
+      'line 2, column 12',
+      /invalid `0.command`: expected a command without/,
+    ],
+    ['- name: a\n  command: []', 'line 2, column 12', /invalid `0.command`/],
+    [
+      '- name: a\n  url: ftp://x/',
+      'line 2, column 8',
+      /invalid `0.url`: expected an http or https URL/,
+    ],
+    ['- name: a\n  url: http://me:hunter2@x/', 'line 2, column 8', /invalid `0.url`/],
+    ['- name: a\n  url: http://x/\n  timeout: 11m', 'line 3, column 12', /at most 10 min/],
+    ['- name: a\n  url: http://x/\n  status: 600', 'line 3, column 11', /invalid `0.status`/],
+    ['- name: a', 'line 1, column 3', /neither `command` nor `url`/],
+    ['- { name: a, url: "http://x/", command: b }', 'line 1, column 3', /mixes/],
+    ['- { name: a, url: "http://x/", exit-code: 1 }', 'line 1, column 3', /mixes/],
+    ['- { name: a, command: b, status: 200 }', 'line 1, column 3', /mixes/],
+    ['- { command: b }', 'line 1, column 3', /invalid `0.name`/],
+    ['- { name: "a\\nb", command: b }', 'line 1, column 11', /invalid `0.name`/],
+    ['- { name: a, command: b }\n- { name: a, command: c }', 'line 2, column 11', /same name/],
+    ['- { name: a, comand: b }', 'line 1, column 14', /comand.*command/],
+    ['- name: a\n  url: http://x/\n  contians: OK', 'line 3, column 3', /contians.*contains/],
+    ['- { name: a, url: "http://x/" }\n---\n- x', 'line 2, column 1', /several documents/],
+    ['name: a', 'line 1, column 1', /invalid `checks`/],
+    ['[]', 'line 1, column 1', /`checks` is an empty list/],
+    ['- [', 'line 1, column 4', /./],
+  ])('%j is refused with its place', (text, line, problem) => {
     const error = errorOf(text);
     expect(error.where).toBe(`input checks, ${line}`);
     expect(error.message).toMatch(problem);

@@ -100,10 +100,20 @@ describe('before connecting', () => {
       'status parked has ended',
     ],
     // Databases.
-    ['cleanup', { stores: twice }, 'stores, line 2', '/srv/a.db twice: first in line 1'],
-    ['cleanup', { stores: sameUrl }, 'stores, line 2', 'twice'],
-    ['cleanup', { stores: '[]' }, 'stores, line 1', 'empty list'],
-    ['deploy-worker', { stores: twice }, 'stores, line 2', '/srv/a.db twice: first in line 1'],
+    [
+      'cleanup',
+      { stores: twice },
+      'stores, line 2, column 13',
+      '/srv/a.db twice: in items 1 and 2',
+    ],
+    ['cleanup', { stores: sameUrl }, 'stores, line 2, column 13', 'twice'],
+    ['cleanup', { stores: '[]' }, 'stores, line 1, column 1', 'empty list'],
+    [
+      'deploy-worker',
+      { stores: twice },
+      'stores, line 2, column 13',
+      '/srv/a.db twice: in items 1 and 2',
+    ],
     [
       'deploy-worker',
       { 'orphaned-jobs': 'fail', stores: '- database: /srv/a.db', database: '/srv/a.db' },
@@ -118,7 +128,7 @@ describe('before connecting', () => {
     [
       'cleanup',
       { stores: '- database: postgresql://app@[::1]:99999/jobs' },
-      'stores, line 1',
+      'stores, line 1, column 13',
       'postgresql',
     ],
     // Hosts in between.

@@ -39,7 +39,7 @@ describe('stores', () => {
     const [first, second] = parseStores(whole);
     expect(first).toMatchObject({
       database: '/srv/app/jobs.db',
-      where: 'input stores, line 2',
+      where: 'input stores, line 2, column 3',
       tables: {
         work: {
           id: 'key',
@@ -54,28 +54,32 @@ describe('stores', () => {
     expect(second).toMatchObject({
       database: 'postgresql://app@127.0.0.1:5432/jobs',
       tables: {},
-      where: 'input stores, line 13',
+      where: 'input stores, line 13, column 3',
     });
   });
 
   test.each([
-    ['- database: [', 1, 'invalid YAML'],
-    ['database: /srv/jobs.db', 1, 'expected array'],
-    ['- database: jobs.db', 1, 'an absolute path'],
-    ['- database: /srv/../etc/shadow', 1, 'an absolute path'],
-    ['- database: postgresql://app:secret@127.0.0.1/jobs', 1, 'without a password'],
-    ['- database: /srv/jobs.db\n  table: {}', 1, 'table'],
-    ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      statis: x', 4, 'statis'],
-    ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      words: { a: b }', 4, 'words.*'],
+    ['- database: [', '1, column 14', 'invalid YAML'],
+    ['database: /srv/jobs.db', '1, column 1', 'expected array'],
+    ['- database: jobs.db', '1, column 13', 'an absolute path'],
+    ['- database: /srv/../etc/shadow', '1, column 13', 'an absolute path'],
+    ['- database: postgresql://app:secret@127.0.0.1/jobs', '1, column 13', 'without a password'],
+    ['- database: /srv/jobs.db\n  table: {}', '2, column 3', 'table'],
+    ['- database: /srv/jobs.db\n  tables:\n    jobs:\n      statis: x', '4, column 7', 'statis'],
+    [
+      '- database: /srv/jobs.db\n  tables:\n    jobs:\n      words: { a: b }',
+      '4, column 19',
+      'words.*',
+    ],
     [
       '- database: /srv/jobs.db\n  tables:\n    jobs:\n      resend:\n        task: "os.system(1)"',
-      5,
+      '5, column 15',
       'the name of a task',
     ],
-    ['- database: /srv/a.db\n  database: /srv/b.db', 2, 'unique'],
-  ])('%j: the line, and what was expected', (text, line, problem) => {
+    ['- database: /srv/a.db\n  database: /srv/b.db', '2, column 3', 'unique'],
+  ])('%j: the place, and what was expected', (text, place, problem) => {
     const error = errorOf(text);
-    expect(error.where).toBe(`input stores, line ${line}`);
+    expect(error.where).toBe(`input stores, line ${place}`);
     expect(`${error.message} ${error.expected}`).toContain(problem);
   });
 });
@@ -111,23 +115,33 @@ describe('aliases in stores', () => {
     [
       'an alias without an anchor',
       '- database: /srv/a.db\n  tables: *nope',
-      2,
+      '2, column 11',
       'does not name an earlier anchor',
     ],
     [
       'one before its anchor',
       '- *later\n- &later { database: /srv/a.db }',
-      1,
+      '1, column 3',
       'does not name an earlier anchor',
     ],
-    ['an alias bomb', bomb, 11, 'aliases expand to too many values'],
-    ['one within itself', '- &a { database: /srv/a.db, tables: *a }', 1, '`0.tables.database`'],
-    ['a list within itself', '&a [*a]', 1, 'expected object'],
-    ['a mapping as a key', '- ? { a: b }\n  : c', 1, '`0.database`'],
-    ['an unknown tag', '- !evil { database: /srv/a.db, tables: !worse x }', 1, 'tables'],
-  ])('%s is an error of the input, and no warning on stderr', (_, text, line, problem) => {
+    ['an alias bomb', bomb, '11, column 44', 'aliases expand to too many values'],
+    [
+      'one within itself',
+      '- &a { database: /srv/a.db, tables: *a }',
+      '1, column 37',
+      '`0.tables.database`',
+    ],
+    ['a list within itself', '&a [*a]', '1, column 5', 'expected object'],
+    ['a mapping as a key', '- ? { a: b }\n  : c', '1, column 3', '`0.database`'],
+    [
+      'an unknown tag',
+      '- !evil { database: /srv/a.db, tables: !worse x }',
+      '1, column 47',
+      'tables',
+    ],
+  ])('%s is an error of the input, and no warning on stderr', (_, text, place, problem) => {
     const error = errorOf(text);
-    expect(error.where).toBe(`input stores, line ${line}`);
+    expect(error.where).toBe(`input stores, line ${place}`);
     expect(error.message).toContain(problem);
     expect(warned).not.toHaveBeenCalled();
   });
@@ -157,12 +171,17 @@ describe('stores in the fleet file', () => {
   });
 
   test.each([
-    ['host: a\nstores:\n  - database: /srv/a.db\n  - database: b.db\n', 4],
-    ['host: a\nstores: |\n  - database: /srv/a.db\n  - database: b.db\n', 4],
-    ['cleanup:\n  stores:\n  # both\n  - database: /srv/a.db\n\n  - database: /srv/a.db\n', 6],
-  ])('%j: an error names the line of the file', (text, line) => {
+    ['host: a\nstores:\n  - database: /srv/a.db\n  - database: b.db\n', '4:15'],
+    ['host: a\nstores: |\n  - database: /srv/a.db\n  - database: b.db\n', '4:15'],
+    ['stores: |\n\n\n  - database: /srv/a.db\n    tabels: {}\n', '5:5'],
+    ['stores: |2\n    - database: /srv/a.db\n      tabels: {}\n', '3:7'],
+    ['cleanup:\n  stores:\n    - database: /srv/a.db\n      tabels: {}\n', '4:7'],
+    ['cleanup:\n  stores: [{ database: /srv/a.db,\n    tabels: {} }]\n', '3:5'],
+    ['stores: "- { database: /srv/a.db, tabels: {} }"\n', '1:9'],
+    ['cleanup:\n  stores:\n  # both\n  - database: /srv/a.db\n\n  - database: /srv/a.db\n', '6:15'],
+  ])('%j: an error names the place in the file', (text, place) => {
     const { fleet, text: stores } = read(text);
     const found = locateError(errorOf(stores), () => '', fleet) as ConfigError;
-    expect(found.where).toBe(`.github/fleet.yml:${line}`);
+    expect(found.where).toBe(`.github/fleet.yml:${place}`);
   });
 });
