@@ -3,6 +3,7 @@ import type { HttpProbe } from '../model/facts/probe.ts';
 import type { CleanRequest } from '../model/outcome.ts';
 import type { OwnCheck } from '../model/own-check.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
+import { readStores } from './cleanup-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { parseOwnChecks } from './own-checks-input.ts';
 import type { VerifyValues } from './verify-inputs.ts';
@@ -66,8 +67,8 @@ export interface VerifyDesired {
   readonly maxErrors: number | null;
   /** Tolerated restarts by systemd since the last start by hand or by a deploy. */
   readonly maxRestarts: number;
-  /** Where to look for stuck jobs; `null`: in databases below the unit's WorkingDirectory. */
-  readonly database: string | null;
+  /** Where to look for stuck jobs; none: in databases below the unit's WorkingDirectory. */
+  readonly databases: readonly string[];
   /** A job without a sign of life for this long is stuck. */
   readonly thresholdSeconds: Seconds;
   /** Run the checks, but send no probes. */
@@ -84,6 +85,7 @@ const probeTimeout = seconds(10);
  */
 export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
   refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+  const { stores, database } = readStores(inputs);
   return {
     unit: inputs.unit,
     gate: readGate(inputs),
@@ -100,7 +102,7 @@ export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
     rateLimitMax: inputs['rate-limit-max'].value,
     maxErrors: inputs['max-errors'].value,
     maxRestarts: inputs['max-restarts'],
-    database: inputs.database.path,
+    databases: database === null ? stores.map((each) => each.database) : [database],
     thresholdSeconds: inputs.threshold,
     dryRun: inputs['dry-run'],
   };

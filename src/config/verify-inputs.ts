@@ -17,7 +17,7 @@ import {
   yamlInput,
 } from './input.ts';
 import { checksShape } from './own-checks-input.ts';
-import { database, snapshotLimit, threshold, unit } from './shared-inputs.ts';
+import { database, snapshotLimit, stores, threshold, timezone, unit } from './shared-inputs.ts';
 import { journalInputs, soakInputs } from './soak-inputs.ts';
 
 export const verifyInputs = {
@@ -174,6 +174,8 @@ export const verifyInputs = {
     { min: 0, max: 1000 },
   ),
   database,
+  stores,
+  timezone,
   threshold,
   'snapshot-limit': snapshotLimit,
   confirm: booleanInput({

@@ -1,6 +1,6 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import { readAppUser } from '../config/app-user-input.ts';
-import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { cleanUpDefaults, readStores } from '../config/cleanup-desired.ts';
 import type { VerifyValues } from '../config/verify-inputs.ts';
 import { orNone } from '../jobs/tables/mapping.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -16,13 +16,15 @@ export async function searchStuckRows(
   inputs: VerifyValues,
   releasedAt: EpochSeconds | null,
 ): Promise<StuckSearch> {
-  const { path, none } = inputs.database;
-  if (none) return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
+  if (inputs.database.none) {
+    return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
+  }
+  const wanted = readStores(inputs);
   try {
-    const stores = await readStores(agent, inputs);
-    return { kind: 'read', rows: stores.flatMap((each) => countByTable(each, releasedAt)) };
+    const found = await readJobs(agent, inputs);
+    return { kind: 'read', rows: found.flatMap((each) => countByTable(each, releasedAt)) };
   } catch (error) {
-    if (path === null && error instanceof ConfigError) {
+    if (!isNamed(wanted) && error instanceof ConfigError) {
       return { kind: 'not-read', why: `${error.message}; ${orNone}` };
     }
     throw error;
@@ -59,11 +61,10 @@ export async function oldestStuckJob(
   inputs: VerifyValues,
   since: EpochSeconds,
 ): Promise<Known> {
-  const { path, none } = inputs.database;
-  if (none) return { why: 'this app has no tables of jobs (`database: none`)' };
-  if (path === null) return { why: '`database` is not given' };
+  if (inputs.database.none) return { why: 'this app has no tables of jobs (`database: none`)' };
+  if (!isNamed(readStores(inputs))) return { why: 'neither `database` nor `stores` is given' };
   try {
-    return { value: oldestSince(await readStores(agent, inputs), since) };
+    return { value: oldestSince(await readJobs(agent, inputs), since) };
   } catch (error) {
     // What is only compared fails no soak.
     if (!(error instanceof ConfigError || error instanceof HostError)) throw error;
@@ -81,12 +82,17 @@ export function oldestSince(stores: readonly StuckCount[], since: EpochSeconds):
   return ages.reduce((most, age) => Math.max(most, Math.round(age)), 0);
 }
 
-const readStores = (agent: Agent, inputs: VerifyValues): Promise<readonly StuckCount[]> =>
+/** Whether somebody said where the jobs are: otherwise they are searched for. */
+const isNamed = ({ stores, database }: ReturnType<typeof readStores>): boolean =>
+  database !== null || stores.length > 0;
+
+const readJobs = (agent: Agent, inputs: VerifyValues): Promise<readonly StuckCount[]> =>
   lookForStuckRows(
     { agent, openStore: openSqliteStore },
     {
       ...cleanUpDefaults,
-      database: inputs.database.path,
+      ...readStores(inputs),
+      timeZone: inputs.timezone,
       unit: inputs.unit,
       appUser: readAppUser(inputs['app-user']),
       thresholdSeconds: inputs.threshold,

@@ -74,7 +74,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     swap: { path: '/swapfile' },
     sysctl: { names: ['vm.swappiness'] },
     settings: { unit },
-    room: { unit, paths: foldersOf(desired.database) },
+    room: { unit, paths: foldersOf(desired.databases) },
     pressure: { unit },
     journal: { unit },
     kernel: { unit },
@@ -86,9 +86,11 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
 
 const probeOf = ({ url, timeoutSeconds }: HttpProbe): HttpProbe => ({ url, timeoutSeconds });
 
-/** The folder of a job database that is a file. */
-const foldersOf = (database: string | null): readonly string[] =>
-  database?.startsWith('/') ? [database.slice(0, database.lastIndexOf('/')) || '/'] : [];
+/** The folders of the job databases that are files. */
+const foldersOf = (databases: readonly string[]): readonly string[] =>
+  databases
+    .filter((each) => each.startsWith('/'))
+    .map((each) => each.slice(0, each.lastIndexOf('/')) || '/');
 
 /**
  * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.

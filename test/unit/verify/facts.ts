@@ -200,7 +200,7 @@ export const verifyDefaults = {
   rateLimitMax: null,
   maxErrors: null,
   maxRestarts: 0,
-  database: null,
+  databases: [],
   thresholdSeconds: seconds(1800),
   dryRun: false,
 } as const satisfies VerifyDesired;

@@ -67,7 +67,7 @@ describe('the inputs of verify', () => {
       rateLimitMax: 2,
       maxErrors: 0,
       maxRestarts: 2,
-      database: '/srv/app.db',
+      databases: ['/srv/app.db'],
       thresholdSeconds: 3600,
       dryRun: true,
     });
