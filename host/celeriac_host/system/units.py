@@ -14,6 +14,7 @@ from celeriac_host.system import bus, environment_files, processes, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System
+from celeriac_host.system.unit_values import folder_variables
 
 PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
 EXCEPTION = re.compile(
@@ -329,7 +330,7 @@ def variables(host: System, unit: str, seen: Mapping[str, str]) -> dict[str, str
     environment = _environment_of_manager(host)
     if seen.get("User"):
         environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)
-    environment.update(_folders(seen))
+    environment.update(folder_variables(seen))
     if seen.get("ExecSearchPath"):
         environment["PATH"] = ":".join(split_words(seen["ExecSearchPath"]))
     environment.update(_passed(seen))
@@ -458,25 +459,6 @@ def version(host: System) -> int:
     said = host.run(["systemctl", "show", "-p", "Version"], timeout=30, check=False).out
     match = re.search(r"[0-9]+", said)
     return int(match.group()) if match else 0
-
-
-# Variable, property and parent of the folders that systemd makes for a unit.
-UNIT_FOLDERS = (
-    ("RUNTIME_DIRECTORY", "RuntimeDirectory", "/run"),
-    ("STATE_DIRECTORY", "StateDirectory", "/var/lib"),
-    ("CACHE_DIRECTORY", "CacheDirectory", "/var/cache"),
-    ("LOGS_DIRECTORY", "LogsDirectory", "/var/log"),
-    ("CONFIGURATION_DIRECTORY", "ConfigurationDirectory", "/etc"),
-)
-
-
-def _folders(seen: Mapping[str, str]) -> dict[str, str]:
-    lists = ((name, seen.get(key, "").split(), parent) for name, key, parent in UNIT_FOLDERS)
-    return {
-        name: ":".join(f"{parent}/{each}" for each in folders)
-        for name, folders, parent in lists
-        if folders
-    }
 
 
 def _passed(seen: Mapping[str, str]) -> dict[str, str]:
