@@ -33,11 +33,13 @@ function programFolders(root: string): string[] {
 
 /**
  * @actions/core requests OIDC tokens over HTTP, which nothing here asks it to (test/unit/bundles.test.ts). Without that client and
- * its undici, a megabyte, programs start sooner: what stands in for them is there and is never called.
+ * its undici, a megabyte, and without ssh2's agents for HTTP through a connection, programs start sooner:
+ * what stands in for them is loaded in any case, and is never called.
  */
 const withoutHttp = {
-  '@actions/http-client': 'node:http',
-  '@actions/http-client/lib/auth': 'node:http',
+  '@actions/http-client': 'node:events',
+  '@actions/http-client/lib/auth': 'node:events',
+  './http-agents.js': 'node:events',
 };
 
 /** The actions that talk to GitHub, by @actions/github, which needs that client. */

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -135,3 +138,35 @@ def test_a_host_without_room_for_a_thread_takes_turns(
     facts.update(host=lambda args, host: 1, limits=lambda args, host: 2)
     monkeypatch.setattr(threading.Thread, "start", full)
     assert agent.look({"host": {}, "limits": {}}, host) == {"host": 1, "limits": 2}
+
+
+# Each takes as long to import as many modules of ours.
+SLOW = (
+    "glob",
+    "importlib.util",
+    "shutil",
+    "sqlite3",
+    "ssl",
+    "tempfile",
+    "traceback",
+    "urllib.request",
+)
+OF_A_DEPLOY = (
+    *("past", "host", "unit", "workers", "swap", "limits", "code", "files", "transactions"),
+    *("release", "stores", "companions", "sampling"),
+)
+
+
+def test_a_look_imports_nothing_that_it_seldom_needs() -> None:
+    names = [
+        "celeriac_host.session.agent",
+        *("celeriac_host.facts." + each for each in OF_A_DEPLOY),
+    ]
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        + "".join(f"import {name}\n" for name in names)
+        + f"print([name for name in {SLOW} if name in sys.modules])"
+    )
+    folder = str(Path(__file__).parent.parent)
+    argv = [sys.executable, "-I", "-S", "-c", program, folder]
+    assert subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout == b"[]\n"

@@ -63,10 +63,22 @@ def cut_off(cache: Path) -> None:
     cache.write_bytes(cache.read_bytes()[:-1])
 
 
-def flipped(cache: Path) -> None:
+def cut_short(cache: Path) -> None:
+    cache.write_bytes(cache.read_bytes()[:200])
+
+
+def flipped(cache: Path, at: int = -5) -> None:
     content = bytearray(cache.read_bytes())
-    content[-5] ^= 1
+    content[at] ^= 1
     cache.write_bytes(content)
+
+
+def flipped_place(cache: Path) -> None:
+    flipped(cache, cache.read_bytes().index(b"\n") + 20)
+
+
+def flipped_loader(cache: Path) -> None:
+    flipped(cache, cache.read_bytes().index(b"sorted"))
 
 
 def of_another_version(cache: Path) -> None:
@@ -88,13 +100,16 @@ def empty(cache: Path) -> None:
 
 FAULTS: List[Callable[[Path], None]] = [
     without,
-    cut_off,
-    flipped,
+    cut_short,
+    flipped_place,
+    flipped_loader,
     of_another_version,
     of_another_python,
     of_everybody,
     empty,
 ]
+# The code of a module that is not needed at once.
+LATER_FAULTS: List[Callable[[Path], None]] = [cut_off, flipped]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -105,13 +120,50 @@ def test_it_starts_from_its_sources_where_they_do_not_fit(
     assert start(state, "guard") == FROM_SOURCES
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", [*FAULTS, *LATER_FAULTS], ids=lambda fault: fault.__name__)
 def test_the_next_transaction_compiles_them_again(
     state: str, fault: Callable[[Path], None]
 ) -> None:
-    fault(small(state))
+    cache = small(state)
+    whole = cache.read_bytes()
+    fault(cache)
     program.install(state)
     assert start(state, "guard") == COMPILED
+    assert cache.read_bytes() == whole
+
+
+@pytest.mark.parametrize("fault", LATER_FAULTS, ids=lambda fault: fault.__name__)
+def test_a_module_whose_code_is_damaged_is_compiled(
+    state: str, fault: Callable[[Path], None]
+) -> None:
+    last = "celeriac_host/transaction/work.py"
+    work = "def main(words):\n    import json\n    print('worked', words)\n"
+    # In the order of their names, as they are sent.
+    put({**{name: SOURCES[name] for name in sorted(SOURCES) if name < last}, last: work})
+    program.install(state)
+    fault(Path(state, "program.bin"))
+    assert start(state, "guard") == "worked ['guard']\n"
+
+
+def test_its_code_is_read_when_the_file_has_been_replaced(state: str) -> None:
+    work = (
+        "import os\ndef main(words):\n    os.unlink(words[0])\n"
+        "    from celeriac_host.system import errors\n    print(errors.__spec__.origin)\n"
+    )
+    put({**SOURCES, "celeriac_host/transaction/work.py": work})
+    program.install(state)
+    assert start(state, f"{state}/program.bin") == "celeriac_host/system/errors.py\n"
+
+
+def test_without_its_file_a_module_is_compiled(state: str) -> None:
+    # As in a process that has closed all files of its parent.
+    work = (
+        "import os\ndef main(words):\n    os.closerange(3, 256)\n"
+        "    from celeriac_host.system import errors\n    print(errors.__spec__.origin)\n"
+    )
+    put({**SOURCES, "celeriac_host/transaction/work.py": work})
+    program.install(state)
+    assert start(state, "guard") == "celeriac_host/system/errors.py\n"
 
 
 def test_what_fits_is_not_written_again(state: str) -> None:

@@ -100,6 +100,8 @@ describe('a bundle loads no more than it needs', () => {
       for (const each of ['undici', '@actions/http-client', '@js-temporal/polyfill']) {
         expect(licenses).not.toContain(each);
       }
+      const code = read(program, program === 'cli' ? 'celeriac.js' : 'index.js');
+      expect(code).not.toMatch(/require\("(?:node:)?https?"\)/);
     },
   );
 

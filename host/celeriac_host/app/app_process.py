@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from celeriac_host.app.programs.app_side import URL_PASSWORD
-from celeriac_host.system import processes, unit_context, units
+from celeriac_host.system import own_program, processes, unit_context, units
 from celeriac_host.system.following import Budget, Ended, follow
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.services import Restrictions
@@ -196,7 +195,4 @@ def assembled(name: str, imports: Sequence[str]) -> str:
 
 def source(name: str) -> str:
     """The text of one of our programs for the app's interpreter."""
-    spec = importlib.util.find_spec(PACKAGE + "." + name)
-    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
-    assert isinstance(found, str)
-    return found
+    return own_program.source(PACKAGE + "." + name)

@@ -2,9 +2,9 @@
 
 What executes this file sets `SOURCES`, module path → source, or `PACKED`, the same as a
 zlib-compressed JSON object, or a function that returns it; optionally `BUILD`, which version that
-is, and `COMPILED`, the code of each module. The copy of the agent on the host's disk also sets
-`WORDS`, the arguments of `work.py` or of the sampler; the installed agent of the hardened mode sets
-`HARDENED`.
+is, and `COMPILED`, the code of each module, which may raise OSError. The copy of the agent on the
+host's disk also sets `WORDS`, the arguments of `work.py` or of the sampler; the installed agent of
+the hardened mode sets `HARDENED`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,12 @@ class Program:
         if path in self._compiled:
             import marshal
 
-            code: CodeType = marshal.loads(self._compiled[path])
-            return code
+            try:
+                code: CodeType = marshal.loads(self._compiled[path])
+                return code
+            except OSError:
+                # It is damaged, or its file was closed.
+                pass
         # A folder without __init__.py has none.
         source = self.sources()[path] if path in self.paths else ""
         return compile(source, path or name, "exec")

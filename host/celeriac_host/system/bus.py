@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from functools import lru_cache
 from typing import Any, NamedTuple, Sequence
 
 SOCKET = "/run/systemd/private"
@@ -223,7 +224,8 @@ def _put_text(into: bytearray, text: str) -> None:
     into += struct.pack("<I", len(content)) + content + b"\0"
 
 
-def _types(signature: str) -> list[str]:
+@lru_cache(maxsize=100)
+def _types(signature: str) -> Sequence[str]:
     """The complete types of a signature: `sa{sv}` → `s`, `a{sv}`."""
     found = []
     at = 0

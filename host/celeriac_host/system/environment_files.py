@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import re
 from typing import Callable, Iterator
@@ -28,6 +27,8 @@ def parse(text: str, comments_go_on: bool = False) -> dict[str, str]:
 
 def matching(pattern: str) -> list[str]:
     """The files of `EnvironmentFile=` with wildcards, in systemd's order; bounded."""
+    import glob
+
     found = sorted(itertools.islice(glob.iglob(pattern), MOST_FILES + 1))
     if len(found) > MOST_FILES:
         raise OperationError(f"EnvironmentFile={pattern} matches more than {MOST_FILES} files")

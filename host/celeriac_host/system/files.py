@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import re
 import stat
@@ -208,8 +207,9 @@ def remove_byte_code(path: str) -> None:
     if ending != ".py":
         return
     cache = os.path.join(folder, "__pycache__")
-    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + ".*.pyc")):
-        _unlink(each)
+    for each in names(cache):
+        if each.startswith(stem + ".") and each[len(stem) + 1 :].endswith(".pyc"):
+            _unlink(os.path.join(cache, each))
     remove_folders([cache])
 
 

@@ -11,7 +11,6 @@ what a program has started may live on.
 from __future__ import annotations
 
 import array
-import importlib.util
 import json
 import math
 import os
@@ -25,7 +24,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from celeriac_host.system import box, services
+from celeriac_host.system import box, own_program, services
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity
 from celeriac_host.system.services import Restrictions
@@ -448,7 +447,4 @@ def _rlimits(asked: Restrictions | None, bounds: Mapping[str, bool]) -> dict[str
 
 
 def _text() -> bytes:
-    spec = importlib.util.find_spec(PROGRAM)
-    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
-    assert isinstance(found, str)
-    return found.encode("utf-8")
+    return own_program.source(PROGRAM).encode("utf-8")

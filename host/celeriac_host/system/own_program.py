@@ -27,6 +27,17 @@ def sources() -> dict[str, str]:
     return _own.sources()
 
 
+def source(module: str) -> str:
+    """The text of one module, wherever it was imported from."""
+    # It takes longer to import than most of ours, and few need it.
+    from importlib.util import find_spec
+
+    spec = find_spec(module)
+    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
+    assert isinstance(found, str)
+    return found
+
+
 def packed() -> bytes:
     """The same as one zlib-compressed JSON object."""
     found = _own.packed()

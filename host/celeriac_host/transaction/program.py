@@ -38,16 +38,27 @@ def packed():
     import binascii
     return binascii.a2b_base64(TEXT[TEXT.rindex(b"# ") + 2 :])
 
-def head(rest):
-    python = "%%s-%%x" %% (sys.implementation.cache_tag, sys.hexversion)
-    return ("%(build)s %%s %%08x\\n" %% (python, zlib.crc32(rest))).encode()
+class Compiled(dict):
+    def __getitem__(self, name):
+        at, size, check = dict.__getitem__(self, name)
+        code = os.pread(self.file, size, self.start + at)
+        if zlib.crc32(code) != check:
+            raise OSError("%(compiled)s is damaged")
+        return code
 
 def compiled():
     try:
         with open("%(compiled)s", "rb") as file:
-            about, line, rest = os.fstat(file.fileno()), file.readline(), file.read()
-        own = about.st_uid == os.geteuid() and about.st_mode & 0o022 == 0
-        return marshal.loads(rest) if own and line == head(rest) else {}
+            about, line = os.fstat(file.fileno()), file.readline()
+            places = file.read(int(line.split()[2]))
+            own = about.st_uid == os.geteuid() and about.st_mode & 0o022 == 0
+            python = "%%s-%%x" %% (sys.implementation.cache_tag, sys.hexversion)
+            known = "%(build)s", python, len(places), zlib.crc32(places)
+            if not own or not line.startswith(("%%s %%s %%d %%08x " %% known).encode()):
+                return {}
+            found = Compiled(marshal.loads(places))
+            found.file, found.start = os.dup(file.fileno()), len(line) + len(places)
+        return found if found["%(loader)s"] else {}
     except Exception:
         return {}
 
@@ -87,23 +98,33 @@ def _put(where: str, content: bytes) -> None:
 
 
 def _compile(where: str, build: str) -> None:
-    """The first line names version and Python, and has the CRC-32 of the rest."""
+    """The code of each module is read when it is needed, and has a CRC-32 of its own.
 
-    def head(rest: bytes) -> bytes:
-        python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
-        return f"{build} {python} {zlib.crc32(rest):08x}\n".encode()
+    The first line names version and Python, and has the size and the CRC-32 of the places of all
+    modules, which follow it, and the CRC-32 of their code, which comes last.
+    """
+    python = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
 
-    with suppress(OSError), open(where, "rb") as file:
+    def head(places: bytes, codes: bytes) -> bytes:
+        sums = f"{zlib.crc32(places):08x} {zlib.crc32(codes):08x}"
+        return f"{build} {python} {len(places)} {sums}\n".encode()
+
+    with suppress(OSError, ValueError, IndexError), open(where, "rb") as file:
         about = os.fstat(file.fileno())
         own = (about.st_mode & 0o777, about.st_uid) == (0o600, os.geteuid())
-        if own and file.readline() == head(file.read()):
+        line = file.readline()
+        if own and line == head(file.read(int(line.split()[2])), file.read()):
             return
     if files.free_bytes(os.path.dirname(where)) < files.MARGIN_BYTES:
         os.unlink(where)
         return
-    modules = {
-        name: marshal.dumps(compile(text, name, "exec"))
-        for name, text in own_program.sources().items()
-    }
-    rest = marshal.dumps(modules)
-    _put(where, head(rest) + rest)
+    places: dict[str, tuple[int, int, int]] = {}
+    codes = []
+    at = 0
+    for name, text in own_program.sources().items():
+        code = marshal.dumps(compile(text, name, "exec"))
+        places[name] = (at, len(code), zlib.crc32(code))
+        codes.append(code)
+        at += len(code)
+    first, rest = marshal.dumps(places), b"".join(codes)
+    _put(where, head(first, rest) + first + rest)
