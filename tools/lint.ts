@@ -34,10 +34,13 @@ function pythonFolders(files: readonly string[]): string[] {
   return [...new Set(sources.map((file) => file.split('/')[0] ?? ''))];
 }
 
+/** The strictest persona; its exceptions are in .github/zizmor.yml. */
+const zizmor = ['--offline', '--no-progress', '--quiet', '--persona', 'auditor'];
+
 function linters(files: readonly string[]): Linter[] {
-  // And the one that `celeriac init` writes.
+  // And those of the examples, and the one that `celeriac init` writes.
   const workflows = files.filter((file) =>
-    /^(?:\.github\/workflows|test\/fixtures\/init)\/[^/]+\.ya?ml$/.test(file),
+    /^(?:(?:examples\/[^/]+\/)?\.github\/workflows|test\/fixtures\/init)\/[^/]+\.ya?ml$/.test(file),
   );
   const actions = files.filter((file) => /^(actions\/[^/]+\/)?action\.yml$/.test(file));
   const biome = path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
@@ -60,7 +63,7 @@ function linters(files: readonly string[]): Linter[] {
     { name: 'actionlint', command: ['actionlint', ...workflows] },
     {
       name: 'zizmor',
-      command: ['zizmor', '--offline', '--no-progress', '--quiet', ...workflows, ...actions],
+      command: ['zizmor', ...zizmor, ...workflows, ...actions, '.github/dependabot.yml'],
     },
   ];
 }

@@ -76,6 +76,15 @@ export function packSingle(target: string): string {
   });
 }
 
+/** Where an archive says which Node.js it contains. */
+const nodeVersionFile = 'lib/node.version';
+
+/** The version of the Node.js in an archive of {@link packSingle}, such as `24.21.0`. */
+export function nodeOf(archive: string): string {
+  const member = path.join(path.basename(archive, '.tar.gz'), nodeVersionFile);
+  return execFileSync('tar', ['-xzOf', archive, member], { encoding: 'utf8' }).trim();
+}
+
 /** The content of that archive. */
 export function stageSingle(folder: string): void {
   mkdirSync(path.join(folder, 'lib/prebuilds'), { recursive: true });
@@ -86,6 +95,8 @@ export function stageSingle(folder: string): void {
   const carried = path.join(root, 'cli/dist', addon);
   if (existsSync(carried)) copyFileSync(carried, path.join(folder, 'lib', addon));
   copyFileSync(process.execPath, path.join(folder, 'lib/node'));
+  // For the bill of materials, and for people.
+  writeFileSync(path.join(folder, nodeVersionFile), `${process.versions.node}\n`);
   copyFileSync(
     path.join(path.dirname(process.execPath), '../LICENSE'),
     path.join(folder, 'LICENSE.node'),

@@ -125,9 +125,9 @@ function dateChangelog(changelog: string, version: string, today: string): strin
 }
 
 /** What tells of older versions, or makes up versions for a test. */
-const own = /^(CHANGELOG\.md$|test\/|tools\/)/;
+const own = /^(CHANGELOG\.md$|test\/.*\.ts$|tools\/)/;
 
-/** `owner/celeriac@v0.1.0`, `owner/celeriac/actions/verify@v0.1.0`, the package of a release: wherever they are. */
+/** `owner/celeriac@v0.1.0`, an address below `owner/celeriac`, the package of a release: wherever they are. */
 function referencesOf(
   files: ReadonlyMap<string, string>,
   { present, version }: { present: string; version: string },
@@ -136,13 +136,15 @@ function referencesOf(
   const home = escapePattern(repository.replace('github:', ''));
   const old = escapePattern(present);
   const references = [
-    `(?<=${home}(?:/[\\w./-]+)?@v)${old}(?![\\w.-]*\\d)`,
-    `(?<=${home}/releases/download/v)${old}(?=/)`,
+    // Also https://raw.githubusercontent.com/owner/celeriac/v0.1.0/docs/… and …/releases/download/v0.1.0/…
+    `(?<=${home}(?:/[\\w./-]+)?[@/]v)${old}(?=/|(?![\\w.-]*\\d))`,
     // The file, also once it is downloaded.
-    `(?<=\\bceleriac-)${old}(?=\\.tgz\\b)`,
+    `(?<=\\bceleriac-)${old}(?=(?:-[a-z0-9-]+\\.tar\\.gz|\\.tgz)\\b)`,
+    // What people are shown as an example in a form.
+    `(?<=^ *placeholder: v)${old}$`,
   ].join('|');
   return [...files].flatMap(([path, text]) => {
-    const pattern = new RegExp(references, 'g');
+    const pattern = new RegExp(references, 'gm');
     const count = own.test(path) ? 0 : [...text.matchAll(pattern)].length;
     const what = `${count} ${count === 1 ? 'reference' : 'references'} to v${version}`;
     return count === 0 ? [] : [{ path, text: text.replace(pattern, version), what }];

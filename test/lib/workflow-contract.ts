@@ -1,27 +1,32 @@
-import { type Expr, Lexer, Parser } from '@actions/expressions';
-import { ContextAccess, IndexAccess, Literal } from '@actions/expressions/ast';
-import { wellKnownFunctions } from '@actions/expressions/funcs';
 import {
   convertWorkflowTemplate,
   NoOperationTraceWriter,
   parseWorkflow,
 } from '@actions/workflow-parser';
 import { parse } from 'yaml';
+import { listReferences, type Path } from './expressions.ts';
 
 /** What an `action.yml` or another workflow offers to those who use it. */
 export interface Manifest {
-  readonly inputs: Readonly<Record<string, { readonly required?: boolean }>>;
-  readonly outputs: Readonly<Record<string, unknown>>;
+  readonly inputs?: Readonly<Record<string, { readonly required?: boolean }>>;
+  readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
-export interface ContractContext {
+/** What is known of the actions that are used. */
+export interface KnownActions {
   /** Own actions by what stands after `uses:`, e.g. `./actions/verify` or `owner/name@v1.2.3`. */
   readonly actions: Readonly<Record<string, Manifest>>;
+  /** Actions of others, by their names without a commit. */
+  readonly others?: Readonly<Record<string, Manifest>>;
+}
+
+export interface ContractContext extends KnownActions {
   /** The workflow writes to hosts: one run at a time for each, and none is cut off. */
   readonly writesToHosts: boolean;
 }
 
-interface Step {
+export interface Step {
+  readonly if?: string;
   readonly id?: string;
   readonly name?: string;
   readonly uses?: string;
@@ -78,7 +83,7 @@ export function findPins(text: string): readonly (readonly [action: string, comm
   );
 }
 
-const nameOf = (step: Step): string => `step ${step.name ?? step.id ?? step.uses ?? '?'}`;
+export const nameOf = (step: Step): string => `step ${step.name ?? step.id ?? step.uses ?? '?'}`;
 
 /** Also what `needs` names, unknown keys, wrong events, expressions that can't be read. */
 async function findSyntaxFaults(file: string, content: string): Promise<readonly string[]> {
@@ -142,31 +147,32 @@ function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[]
   return faults;
 }
 
-function findUseFaults(step: Step, { actions }: ContractContext): readonly string[] {
+const manifestOf = (uses: string, { actions, others }: KnownActions): Manifest | undefined =>
+  actions[uses] ?? others?.[uses.split('@')[0] ?? ''];
+
+/** What is wrong with the action that a step names and the inputs that it gives to it. */
+export function findUseFaults(step: Step, known: KnownActions): readonly string[] {
   const { uses } = step;
   if (uses === undefined) return [];
-  if (!uses.startsWith('./') && actions[uses] === undefined) {
-    return /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses) ? [] : [`${uses} is not pinned by a SHA`];
+  const isOwn = uses.startsWith('./') || known.actions[uses] !== undefined;
+  if (!isOwn && !/^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses)) {
+    return [`${uses} is not pinned by a SHA`];
   }
-  const manifest = actions[uses];
-  if (manifest === undefined) return [`there is no action ${uses}`];
+  const manifest = manifestOf(uses, known);
+  if (manifest === undefined) return isOwn ? [`there is no action ${uses}`] : [];
   const given = Object.keys(step.with ?? {});
+  const { inputs = {} } = manifest;
   // A runner of GitHub has no ssh-agent, and a fleet file holds no secrets.
-  const required = Object.entries(manifest.inputs).filter(
+  const required = Object.entries(inputs).filter(
     ([name, input]) => input.required || name === 'ssh-key',
   );
   return [
-    ...given
-      .filter((name) => !(name in manifest.inputs))
-      .map((name) => `${uses} has no input ${name}`),
+    ...given.filter((name) => !(name in inputs)).map((name) => `${uses} has no input ${name}`),
     ...required
       .filter(([name]) => !given.includes(name))
       .map(([name]) => `${uses} requires ${name}`),
   ];
 }
-
-/** `steps.gate.outputs.healthy` as words. */
-type Path = readonly string[];
 
 function findReferenceFaults(
   job: Job,
@@ -217,64 +223,27 @@ function judgeReference(
       const missing = property === 'outputs' && !known.includes(key);
       return missing ? `${whole}: job ${name} has no output ${key}` : null;
     }
-    case 'steps': {
-      const step = earlier.get(name);
-      if (step === undefined) return `${whole}: no earlier step has the id ${name}`;
-      const manifest = context.actions[step.uses ?? ''];
-      const missing =
-        property === 'outputs' && manifest !== undefined && !(key in manifest.outputs);
-      return missing ? `${whole}: ${step.uses} has no output ${key}` : null;
-    }
+    case 'steps':
+      return judgeStepReference(path, earlier, context);
     default:
       return null;
   }
 }
 
-/** Every context that the expressions in a part of a workflow read. */
-export function listReferences(node: unknown): readonly Path[] {
-  return listExpressions(node, '').flatMap((text) => {
-    const contexts = ['github', 'env', 'vars', 'secrets', 'inputs', 'needs', 'steps', 'job'];
-    const more = ['runner', 'strategy', 'matrix', 'jobs'];
-    const status = ['success', 'always', 'cancelled', 'failure', 'hashFiles'].map((name) => ({
-      name,
-      minArgs: 0,
-      maxArgs: 255,
-    }));
-    const { tokens } = new Lexer(text).lex();
-    return collectPaths(
-      new Parser(
-        tokens,
-        [...contexts, ...more],
-        [...Object.values(wellKnownFunctions), ...status],
-      ).parse(),
-    );
-  });
-}
-
-/** What stands between `${{` and `}}`, and a whole `if:`. */
-function listExpressions(node: unknown, key: string): readonly string[] {
-  if (typeof node === 'string') {
-    const marked = [...node.matchAll(/\$\{\{(.*?)\}\}/gs)].map(([, text = '']) => text);
-    return key === 'if' && marked.length === 0 ? [node] : marked;
+/** @param earlier the steps before it, by their ids */
+export function judgeStepReference(
+  path: Path,
+  earlier: ReadonlyMap<string, Step>,
+  known: KnownActions,
+): string | null {
+  const [, name = '', property = '', key] = path;
+  const whole = path.join('.');
+  const step = earlier.get(name);
+  if (step === undefined) return `${whole}: no earlier step has the id ${name}`;
+  if (!['outputs', 'outcome', 'conclusion'].includes(property)) {
+    return `${whole}: a step has outputs, an outcome and a conclusion`;
   }
-  if (typeof node !== 'object' || node === null) return [];
-  return Object.entries(node).flatMap(([name, value]) => listExpressions(value, name));
-}
-
-function collectPaths(expression: Expr): Path[] {
-  const path = readPath(expression);
-  if (path !== null) return [path];
-  const parts: unknown[] = Object.values(expression).flat();
-  return parts.flatMap((part) => (isExpression(part) ? collectPaths(part) : []));
-}
-
-const isExpression = (part: unknown): part is Expr =>
-  typeof part === 'object' && part !== null && 'accept' in part;
-
-function readPath(expression: Expr): Path | null {
-  if (expression instanceof ContextAccess) return [expression.name.lexeme];
-  if (!(expression instanceof IndexAccess)) return null;
-  const head = readPath(expression.expr);
-  const { index } = expression;
-  return head !== null && index instanceof Literal ? [...head, index.literal.coerceString()] : null;
+  const manifest = manifestOf(step.uses ?? '', known);
+  if (property !== 'outputs' || key === undefined || manifest === undefined) return null;
+  return key in (manifest.outputs ?? {}) ? null : `${whole}: ${step.uses} has no output ${key}`;
 }

@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../../package.json' with { type: 'json' };
 import {
+  nodeOf,
   packNpm,
   packSingle,
   platform,
@@ -163,10 +164,17 @@ describe('the program with its own Node.js', () => {
     }
   });
 
+  test('says which Node.js it carries', () => {
+    const told = readFileSync(join(staged, 'lib/node.version'), 'utf8');
+    const carried = spawnSync(join(staged, 'lib/node'), ['--version'], { encoding: 'utf8' });
+    expect(`v${told}`).toBe(carried.stdout);
+  });
+
   test('is an archive with a checksum', { tags: ['nightly'], timeout: 600_000 }, () => {
     const out = join(folder, 'out');
     const archive = packSingle(out);
     writeChecksums(out);
+    expect(`v${nodeOf(archive)}`).toBe(process.version);
     expect(run('sha256sum', ['--check', '--strict', 'SHA256SUMS'], { cwd: out }).code).toBe(0);
     execFileSync('tar', ['-C', out, '-xzf', archive]);
     const program = join(out, `celeriac-${packageJson.version}-${platform}`, 'celeriac');

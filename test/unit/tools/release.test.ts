@@ -3,8 +3,7 @@ import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { renderPipelineYml } from '../../../tools/action-yml.ts';
-import { compareVersions, nextSteps, planRelease, readRepository } from '../../../tools/release.ts';
+import { compareVersions, nextSteps, planRelease } from '../../../tools/release.ts';
 import { checksumsOf } from '../../../tools/release-files.ts';
 import { notesOf } from '../../../tools/release-notes.ts';
 
@@ -24,10 +23,20 @@ const files = new Map([
     'docs/how-to/terminal.md',
     'npx https://github.com/owner/celeriac/releases/download/v0.1.0/celeriac-0.1.0.tgz\nnpx ./celeriac-0.1.0.tgz\n',
   ],
+  ['test/fixtures/init/celeriac.yml', 'uses: owner/celeriac@v0.1.0\n'],
+  ['docs/how-to/fleet.md', '# $schema=https://raw.example.com/owner/celeriac/v0.1.0/docs/a.json\n'],
+  ['.github/ISSUE_TEMPLATE/bug.yml', '      placeholder: v0.1.0\n'],
   ['test/a.test.ts', 'uses: owner/celeriac@v0.1.0\n'],
   [
     'other.yml',
-    'uses: owner/celeriac@v0.1.01\nuses: someone/else@v0.1.0\nsome-0.1.0.tgz someone/else/releases/download/v0.1.0/\n',
+    [
+      'uses: owner/celeriac@v0.1.01',
+      'uses: owner/celeriac@v0.1.0-rc.1',
+      'uses: someone/else@v0.1.0',
+      'some-0.1.0.tgz someone/else/releases/download/v0.1.0/',
+      'placeholder: v0.1.0 or newer',
+      '',
+    ].join('\n'),
   ],
 ]);
 const clean = { files, tags: [] as string[], dirty: [] as string[] };
@@ -44,12 +53,17 @@ describe('a release', () => {
   it('sets the version wherever it is this version, and nowhere else', () => {
     const changed = planned('0.2.0');
     expect([...changed.keys()].sort()).toEqual([
+      '.github/ISSUE_TEMPLATE/bug.yml',
       'CHANGELOG.md',
       'README.md',
+      'docs/how-to/fleet.md',
       'docs/how-to/terminal.md',
       'package-lock.json',
       'package.json',
+      'test/fixtures/init/celeriac.yml',
     ]);
+    expect(changed.get('docs/how-to/fleet.md')).toContain('/owner/celeriac/v0.2.0/docs/a.json');
+    expect(changed.get('.github/ISSUE_TEMPLATE/bug.yml')).toBe('      placeholder: v0.2.0\n');
     expect(changed.get('docs/how-to/terminal.md')).toBe(
       'npx https://github.com/owner/celeriac/releases/download/v0.2.0/celeriac-0.2.0.tgz\nnpx ./celeriac-0.2.0.tgz\n',
     );
@@ -111,25 +125,9 @@ describe('a release', () => {
   });
 });
 
-describe('of this repository', () => {
+describe('in this repository', () => {
   const clone = mkdtempSync(join(tmpdir(), 'celeriac-release-'));
   execFileSync('git', ['clone', '--quiet', '--shared', root, clone]);
-
-  it('names the new version in the action just as `npm run docs` would', () => {
-    // The work tree as it is, which may be ahead of the clone.
-    const changes = planRelease({ ...readRepository(root), dirty: [] }, '99.0.0', '2026-11-29');
-    const action = changes.find(({ path }) => path === 'action.yml');
-    expect(action?.text).toBe(renderPipelineYml({ repository: 'owner/celeriac', ref: 'v99.0.0' }));
-    expect(changes.map(({ path }) => path)).toEqual(
-      expect.arrayContaining(['package.json', 'package-lock.json', 'CHANGELOG.md', 'README.md']),
-    );
-    const lock = changes.find(({ path }) => path === 'package-lock.json');
-    const before = readFileSync(join(root, 'package-lock.json'), 'utf8');
-    expect(lock?.text.split('\n').filter((line, at) => line !== before.split('\n')[at])).toEqual([
-      '  "version": "99.0.0",',
-      '      "version": "99.0.0",',
-    ]);
-  });
 
   it('writes nothing while the tree is dirty', () => {
     writeFileSync(join(clone, 'README.md'), 'changed\n');
