@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
-import { runCommand } from '../../../src/cli/celeriac.ts';
+import { commands, runCommand } from '../../../src/cli/celeriac.ts';
+import { flagsOf } from '../../../src/cli/flags.ts';
 import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
@@ -50,11 +51,11 @@ beforeEach(() => {
 
 const addressOf = (name: string): string => name.replace('web', '203.0.113.');
 
-async function run(words: readonly string[], rollout = '{ max-parallel: 1 }') {
+async function run(words: readonly string[], rollout = '{ max-parallel: 1 }', more = '') {
   const file = join(folder, 'fleet.yml');
   const lines = Object.keys(hosts).map((name) => `  ${name}: { host: ${addressOf(name)} }\n`);
-  const defaults =
-    'defaults: { user: deploy, concurrency: 3, verify: { gate: none, database: none } }';
+  const verify = 'verify: { gate: none, database: none }';
+  const defaults = `defaults: { user: deploy, concurrency: 3, ${verify}${more} }`;
   writeFileSync(file, `${defaults}\nrollout: ${rollout}\nhosts:\n${lines.join('')}`);
   const pins = join(folder, 'known_hosts');
   const names = Object.keys(hosts).map((name) => `${addressOf(name)} ssh-ed25519 AAAA\n`);
@@ -301,10 +302,56 @@ describe('celeriac deploy --fleet', () => {
 });
 
 describe('a host of the fleet file by its name', () => {
+  const rollout = '{ max-parallel: 1 }';
+
   test('is reached as the file says, and named so in what is next', async () => {
     const { code, err } = await run(['rollback', '--host', 'web2', '--fleet-file', 'FILE']);
     expect([code, logins]).toEqual([0, ['deploy@web2']]);
     expect(undone()).toEqual(['web2']);
     expect(err).toContain('celeriac status --host web2');
+  });
+
+  test.each(['status', 'doctor', 'releases', 'logs', 'provision', 'verify', 'cleanup', 'soak'])(
+    '%s reaches it as the file says, and takes its unit from there',
+    async (command) => {
+      const words = [command, '--host', 'web2', '--fleet-file', 'FILE'];
+      const { code, err } = await run(words, rollout, ', unit: shop.service, database: none');
+      expect(logins).toEqual(['deploy@web2']);
+      expect(err).toContain('settings: ');
+      expect(err).not.toMatch(/where: |unexpected/);
+      // Its worker does not run as the file wants it.
+      expect(code).toBe(['status', 'doctor', 'verify'].includes(command) ? 3 : 0);
+      // Without tables, nothing is asked; provision has no unit.
+      if (command === 'provision' || command === 'cleanup') return;
+      expect(JSON.stringify(hosts.web2?.queries[0])).toContain('"shop.service"');
+    },
+  );
+
+  test.each(['harden', 'unharden'])('%s logs in there as the person does', async (command) => {
+    const units = command === 'harden' ? ['--units', 'shop-worker'] : [];
+    await run([command, ...units, '--host', 'web2', '--fleet-file', 'FILE', '--dry-run']);
+    expect(logins).toEqual(['root@web2']);
+  });
+
+  test('cleanup and soak change no host that the file is not for', async () => {
+    for (const command of ['cleanup', 'soak']) {
+      const { code, err } = await run([command, '--host', '203.0.113.9', '--fleet-file', 'FILE']);
+      expect([code, logins]).toEqual([2, []]);
+      expect(err).toContain('not for 203.0.113.9');
+    }
+  });
+
+  test('an invalid value names its line in the file', async () => {
+    const words = ['cleanup', '--host', 'web2', '--fleet-file', 'FILE'];
+    const { code, err } = await run(words, rollout, ', stores: "- database"');
+    expect(code).toBe(2);
+    expect(err).toMatch(/fleet\.yml:1\b/);
+  });
+
+  test('every command with `--host` knows it, but for the one that writes the file', () => {
+    const names = (command: (typeof commands)[number]) => flagsOf(command).map(({ name }) => name);
+    const remote = commands.filter((each) => names(each).includes('host'));
+    const without = remote.filter((each) => !names(each).includes('fleet-file'));
+    expect(without.map(({ name }) => name)).toEqual(['init']);
   });
 });
