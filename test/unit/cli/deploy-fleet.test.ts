@@ -232,6 +232,34 @@ describe('celeriac deploy --fleet', () => {
     expect(err).toContain('web1: ');
   });
 
+  test('--json has of each host what the document of a single host has', async () => {
+    hosts.web2 = broken();
+    const { out } = await run(['deploy', '--fleet', 'FILE', '--json']);
+    const [web1, web2, web3] = JSON.parse(out).hosts;
+    expect(web1).toMatchObject({ outputs: { transaction }, error: null });
+    expect(web1.results[0].plan.operations.length).toBeGreaterThan(0);
+    expect(web1.results[0].outcome).toMatchObject({ transaction, result: 'committed' });
+    expect(web2).toMatchObject({ error: { kind: 'gate', check: 'unit' } });
+    const outcomes = web2.results.flatMap((each: { outcome: object | null }) => each.outcome ?? []);
+    expect(outcomes).toMatchObject([{ transaction, result: 'committed' }, { result: 'undone' }]);
+    expect(web3).toMatchObject({ results: [], outputs: {}, error: null });
+  });
+
+  test('says why a host failed, as there is no job to look at', async () => {
+    hosts.web2 = unreachable();
+    for (const [more, why] of [
+      [[], 'it failed before a change: closed.'],
+      [['--dry-run'], 'the dry run failed: closed.'],
+    ] as const) {
+      const { out, err } = await run(['deploy', '--fleet', 'FILE', ...more]);
+      expect(out).toContain(`web2: untouched; ${why}`);
+      expect(out + err).not.toContain('its job');
+      const json = await run(['deploy', '--fleet', 'FILE', '--json', ...more]);
+      const error = { kind: 'host', message: 'closed.', step: 'apply', next: 'run again' };
+      expect(JSON.parse(json.out).hosts[1]).toMatchObject({ error, why });
+    }
+  });
+
   test('Ctrl+C begins no further host, and says how far each is', async () => {
     const { web1 } = hosts;
     if (web1 !== undefined) {
