@@ -10,7 +10,7 @@ import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, type GivenFlags, parseFlags } from './flags.ts';
-import { fleetFlag, withFleetHost } from './fleet.ts';
+import { withFleet } from './fleet.ts';
 import { harden, unharden } from './harden.ts';
 import { renderCommands, renderHelp } from './help.ts';
 import { init } from './init.ts';
@@ -75,8 +75,7 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   try {
     if (command === undefined) throw unknownCommand(name);
     given = parseFlags(command, rest);
-    const flags = command.own.includes(fleetFlag) ? withFleetHost(given) : given;
-    return await command.run(flags, { ...tools, terminal: told.terminal });
+    return await command.run(withFleet(command, given), { ...tools, terminal: told.terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {
       // Work on the host says itself how far it is.

@@ -1,16 +1,17 @@
 import { hostname } from 'node:os';
 import { cleanUpDesired } from '../config/cleanup-desired.ts';
 import { type CleanupValues, cleanupInputs } from '../config/cleanup-inputs.ts';
-import { readInputs } from '../config/read-inputs.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import { type CleanedUp, cleanUpJobs } from '../use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../use-case/restore-jobs.ts';
 import type { Command, CommandTools } from './command.ts';
-import { connectionOf, givenBy, type Person } from './connection.ts';
+import { connectionOf, type Person } from './connection.ts';
 import { documented } from './documented.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor, jsonFlag, placeFlags } from './flags.ts';
+import { type GivenFlags, jsonFlag, placeFlags } from './flags.ts';
+import { fleetFlag } from './fleet.ts';
 import { openHost } from './open-host.ts';
+import { type OwnValues, readOwn } from './own-values.ts';
 import { RunDocument } from './run-document.ts';
 import { TerminalRun } from './terminal-run.ts';
 
@@ -22,7 +23,7 @@ export const cleanup: Command = {
   usage: '[--host H] [--database F] [flags]',
   about: [],
   inputs: cleanupInputs,
-  own: [...placeFlags, jsonFlag],
+  own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'nothing to repair, or everything repaired',
     [exitCodes.host]: 'failed, and all changes were undone',
@@ -41,8 +42,25 @@ export const cleanup: Command = {
  * @throws ConfigError, HostError; any error once it was interrupted
  */
 async function cleanUp(flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {
+  const { inputs, explain } = readOwn(flags, tools, {
+    inputs: cleanupInputs,
+    action: 'cleanup',
+    changes: true,
+  });
+  try {
+    return await repair(inputs, flags, tools, explain);
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+async function repair(
+  inputs: OwnValues<typeof cleanupInputs>['inputs'],
+  flags: GivenFlags,
+  tools: CommandTools,
+  explain: OwnValues<typeof cleanupInputs>['explain'],
+): Promise<ExitCode> {
   const { terminal, interrupted, person } = tools;
-  const inputs = readInputs(inputsFor(cleanupInputs, flags.has('host')), givenBy(flags), new Map());
   const holder = `${person.name}@${hostname()}`;
   const desired = cleanUpDesired(inputs, holder);
   await using agent = await openHost(connectionOf(flags, inputs, person), tools);
@@ -62,11 +80,12 @@ async function cleanUp(flags: GivenFlags, tools: CommandTools): Promise<ExitCode
     ...(document !== undefined && { document }),
     interrupted,
   });
-  return await documented(run, interrupted, async () => {
+  const work = async (): Promise<ExitCode> => {
     if (!isRestore) return judge(await cleanUpJobs(run, agent, desired));
     await restoreJobs(run, agent, inputs.restore, desired);
     return dryRun ? exitCodes.found : exitCodes.done;
-  });
+  };
+  return await documented(run, interrupted, work, { explain });
 }
 
 function judge({ outcome, found, skipped }: CleanedUp): ExitCode {

@@ -6,6 +6,7 @@ import { fleetInputs } from '../config/fleet-inputs.ts';
 import { type Given, readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
+import { ConfigError } from '../model/errors.ts';
 import type { HostEnd, RolloutEnd } from '../model/fleet.ts';
 import { endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
 import { planRollout } from '../plan/fleet/plan-rollout.ts';
@@ -16,10 +17,11 @@ import { type DeployEnd, rollOut } from '../use-case/roll-out.ts';
 import type { CommandTools } from './command.ts';
 import { commitHere, commitOf } from './commit.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type Flag, type GivenFlags, refuseFlag } from './flags.ts';
+import { asFlags, type Flag, type GivenFlags, refuseFlag } from './flags.ts';
 import { flagsOfHost, readFleet, readFleetOfHosts } from './fleet.ts';
 import { deployAndVerify, prepareGate } from './gate.ts';
-import type { Terminal } from './terminal.ts';
+import { renderJson } from './look.ts';
+import { RunDocument } from './run-document.ts';
 import type { TerminalAction } from './terminal-action.ts';
 import { prepareRun } from './work.ts';
 
@@ -88,21 +90,32 @@ export async function deployFleet(flags: GivenFlags, tools: CommandTools): Promi
   // Each host listens.
   setMaxListeners(0, interrupted);
   const shas = await commitsOf(fleet, hosts, flags, tools);
-  const hostOf = (host: string) =>
-    new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
+  const legs = new Map(
+    hosts.map((host) => {
+      const leg = new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
+      return [host, leg] as const;
+    }),
+  );
   const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
-  const pending = new Set<string>();
+  const legOf = (host: string): HostOfFleet => {
+    const leg = legs.get(host);
+    if (leg === undefined) throw new RangeError(`${host} is not of this rollout`);
+    return leg;
+  };
   const end = await rollOut(options, {
-    deploy: async (host) => {
-      const each = hostOf(host);
-      const ended = await each.deploy();
-      if (each.isPending) pending.add(host);
-      return ended;
-    },
-    rollBack: (host, transaction) => hostOf(host).rollBack(transaction),
+    deploy: (host) => legOf(host).deploy(),
+    rollBack: (host, transaction) => legOf(host).rollBack(transaction),
   });
-  const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, pending.size > 0);
-  tell(end, code, flags, terminal);
+  const isPending = [...legs.values()].some((leg) => leg.isPending);
+  const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, isPending);
+  const { ok } = end;
+  if (flags.get('json') === 'true') {
+    const told = end.hosts.map((each) => ({ ...each, ...legOf(each.host).document }));
+    const dryRun = flags.get('dry-run') === 'true';
+    terminal.out(renderJson({ command: 'deploy', dryRun, exitCode: code, ok, hosts: told }));
+  } else {
+    terminal.out(`${[...fleetLines(end.hosts), describeFleet(end.hosts)].join('\n')}\n`);
+  }
   return code;
 }
 
@@ -131,17 +144,6 @@ async function commitsOf(
   return shas;
 }
 
-function tell(end: RolloutEnd, exitCode: ExitCode, flags: GivenFlags, terminal: Terminal): void {
-  const { hosts, ok } = end;
-  if (flags.get('json') === 'true') {
-    const dryRun = flags.get('dry-run') === 'true';
-    const document = { command: 'deploy', dryRun, exitCode, ok, hosts };
-    terminal.out(`${JSON.stringify(document, null, 2)}\n`);
-    return;
-  }
-  terminal.out(`${[...fleetLines(hosts), describeFleet(hosts)].join('\n')}\n`);
-}
-
 /** `pending`: a dry run found something to change on a host. */
 function codeOf({ ok, hosts }: RolloutEnd, pending: boolean): ExitCode {
   if (ok) return pending ? exitCodes.found : exitCodes.done;
@@ -164,7 +166,10 @@ class HostOfFleet {
   readonly #tools: CommandTools;
   readonly #fleet: Fleet;
   readonly #sha: string;
+  readonly #document: RunDocument;
   #isPending = false;
+  /** The last one: of its roll-back, if that failed, too. */
+  #error: unknown = null;
 
   constructor({ fleet, host, sha }: Rolled, flags: GivenFlags, tools: CommandTools) {
     this.#fleet = fleet;
@@ -172,6 +177,8 @@ class HostOfFleet {
     const notOfHost = ['fleet', 'json', ...ofFleet];
     const own = new Map([...flags].filter(([name]) => !notOfHost.includes(name)));
     this.#flags = flagsOfHost(own.set('fleet-file', fleet.path), fleet, host);
+    const dryRun = flags.get('dry-run') === 'true';
+    this.#document = new RunDocument({ command: 'deploy', host, dryRun });
     const { out, note } = tools.terminal;
     const each = (text: string, say: (line: string) => void): void => {
       for (const line of text.replace(/\n$/, '').split('\n')) say(`${host}: ${line}`);
@@ -189,6 +196,11 @@ class HostOfFleet {
     return this.#isPending;
   }
 
+  /** What the document of a single host has: plans, outcomes, the error. Empty, if it was not begun. */
+  get document(): object {
+    return this.#document.end(this.#error);
+  }
+
   async deploy(): Promise<DeployEnd> {
     let run: TerminalAction<'deploy-worker'> | undefined;
     let gate: TerminalAction<'verify'> | undefined;
@@ -196,10 +208,10 @@ class HostOfFleet {
     try {
       run = this.#prepare();
       const fleet = this.#valuesFor('verify');
-      gate = prepareGate(this.#flags, this.#tools, fleet, undefined);
+      gate = prepareGate(this.#flags, this.#tools, fleet, this.#document);
       code = await deployAndVerify(run, gate, this.#tools);
     } catch (error) {
-      this.#say(error);
+      this.#keep(error);
     }
     this.#isPending = code === exitCodes.found && run?.dryRun === true;
     const isWell = code === exitCodes.done || this.#isPending;
@@ -210,7 +222,7 @@ class HostOfFleet {
     const isJudged = (gate?.outputOf('healthy') ?? '') !== '';
     const isStuck = result === 'committed' && code === null && isJudged && !aborted;
     const transaction = run?.outputOf('transaction') ?? '';
-    const end = endOfDeploy({
+    const ended = {
       ok: isWell,
       dryRun: run?.dryRun === true,
       begun: run?.outputOf('begun') === 'true',
@@ -219,7 +231,8 @@ class HostOfFleet {
       healthy: gate?.outputOf('healthy') === 'true',
       confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
       rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
-    });
+    } as const;
+    const end = endOfDeploy(ended, this.#reason);
     if (isWell && run?.dryRun === true) {
       const found = this.#isPending ? 'something to change' : 'nothing to change';
       return { ...end, why: `dry run: ${found}`, transaction };
@@ -244,15 +257,16 @@ class HostOfFleet {
       });
       return endOfRollBack('undone');
     } catch (error) {
-      this.#say(error);
-      return endOfRollBack(run?.outputOf('result') === 'superseded' ? 'superseded' : 'failed');
+      this.#keep(error);
+      const isSuperseded = run?.outputOf('result') === 'superseded';
+      return endOfRollBack(isSuperseded ? 'superseded' : 'failed', this.#reason);
     }
   }
 
   #prepare(): TerminalAction<'deploy-worker'> {
     const fleet = this.#valuesFor('deploy-worker');
     const work = { command: 'deploy', action: 'deploy-worker', fleet, sha: this.#sha } as const;
-    return prepareRun(this.#flags, this.#tools, work);
+    return prepareRun(this.#flags, this.#tools, work, this.#document);
   }
 
   #valuesFor(action: ActionName): FleetValues {
@@ -260,8 +274,16 @@ class HostOfFleet {
     return readFleet(this.#flags, action, this.#tools, how);
   }
 
-  #say(error: unknown): void {
+  /** On a terminal there is no job to look at. */
+  get #reason(): string {
+    const { message } = this.#error instanceof Error ? this.#error : new Error('see above');
+    return message.split('\n')[0] ?? '';
+  }
+
+  #keep(error: unknown): void {
+    this.#error = error;
     const host = this.#flags.get('host') ?? '';
-    this.#tools.terminal.note(renderFailure(error, { action: 'deploy', host }).message);
+    const shown = error instanceof ConfigError ? asFlags(error) : error;
+    this.#tools.terminal.note(renderFailure(shown, { action: 'deploy', host }).message);
   }
 }

@@ -5,7 +5,7 @@ import { hostInputs, loginInputs } from '../config/host-inputs.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CommandTools } from './command.ts';
 import { loginOf } from './connection.ts';
-import { type Flag, type GivenFlags, loginFlags, refuseFlag } from './flags.ts';
+import { type Flag, type FlagSource, type GivenFlags, loginFlags, refuseFlag } from './flags.ts';
 import { knowsHost } from './ssh-login.ts';
 
 /** The file that the workflows read, too. */
@@ -14,8 +14,15 @@ export const fleetFlag: Flag = {
   takes: 'a path, or `none`',
   fallback: `${hostInputs['fleet-file'].fallback} if it is there`,
   description:
-    'File with values for what no flag sets, as the workflows read it; how to log in is not taken from it.',
+    'File with values for what no flag sets, as the workflows read it, and with the hosts that `--host` may name. How to log in is taken from it only for a host that is named.',
   isSwitch: false,
+};
+
+/** Of commands that take no values from it. */
+export const hostNamesFlag: Flag = {
+  ...fleetFlag,
+  description:
+    'File with the hosts that `--host` may name: their address, port and jump host. Nothing else is taken from it.',
 };
 
 interface ReadFleet {
@@ -69,24 +76,37 @@ export function readFleet(
  *
  * @throws ConfigError for a fleet file that cannot be read
  */
-export function withFleetHost(flags: GivenFlags): GivenFlags {
+export function withFleetHost(flags: GivenFlags, taken = reach): GivenFlags {
   const host = flags.get('host') ?? '';
   const fleet = host === '' ? null : openFleet(flags);
   const found = fleet?.hosts?.get(host);
   if (fleet === null || found === undefined || knowsHost(flags)) return flags;
-  return flagsOfHost(flags, fleet, host);
+  return flagsOfHost(flags, fleet, host, taken);
+}
+
+/** The flags, with what the fleet file says of the host, as far as the command takes it from there. */
+export function withFleet({ own }: Pick<FlagSource, 'own'>, given: GivenFlags): GivenFlags {
+  if (own.includes(fleetFlag)) return withFleetHost(given);
+  return own.includes(hostNamesFlag) ? withFleetHost(given, place) : given;
 }
 
 /** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
 export const namedHost = 'host of the fleet file';
 
 /** What the fleet file says about reaching a host by its name. */
-const reach = ['host', ...loginFlags];
+const reach: readonly string[] = ['host', ...loginFlags];
+/** Where it is, without who logs in. */
+const place: readonly string[] = ['host', 'port', 'proxy-jump'];
 
 /** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
-export function flagsOfHost(flags: GivenFlags, fleet: Fleet, name: string): GivenFlags {
+export function flagsOfHost(
+  flags: GivenFlags,
+  fleet: Fleet,
+  name: string,
+  taken = reach,
+): GivenFlags {
   const values = fleetValues(fleet, 'deploy-worker', name);
-  const reached = reach.flatMap((key) => {
+  const reached = taken.flatMap((key) => {
     const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
     return text === undefined ? [] : [[key, text] as const];
   });

@@ -65,6 +65,7 @@ export async function deployAndVerify(
   } catch (error) {
     // Whoever interrupts leaves the release to its timer, as the message says.
     if (interrupted.aborted) throw error;
+    run.document?.fail(error);
     run.note(renderFailure(error, { action: 'verify', host: run.inputs.host }).message);
     await using agent = await run.openAgent();
     const { unit } = run.inputs;

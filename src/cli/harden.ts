@@ -29,6 +29,7 @@ import {
   placeFlags,
   refuseFlag,
 } from './flags.ts';
+import { hostNamesFlag } from './fleet.ts';
 import { openHost } from './open-host.ts';
 import { RunDocument } from './run-document.ts';
 import { TerminalRun } from './terminal-run.ts';
@@ -86,7 +87,7 @@ export const harden: Command = {
     'What is not given stays as the policy on the host has it; at first, it is what the units need at least.',
   ],
   inputs: hardenInputs,
-  own: [...keyFlags, printFlag, ...placeFlags, jsonFlag],
+  own: [...keyFlags, printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
   exits,
   refuse: (given) => {
     refusePrintedJson(given);
@@ -119,7 +120,7 @@ export const unharden: Command = {
     'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',
   ],
   inputs: unhardenInputs,
-  own: [printFlag, ...placeFlags, jsonFlag],
+  own: [printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
   exits,
   refuse: refusePrintedJson,
   run: (flags, tools) => {

@@ -6,7 +6,8 @@ import { loggedSince } from '../verify/released-at.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-code.ts';
 import { jsonFlag, placeFlags } from './flags.ts';
-import { type Look, lookExits, lookWith, renderJson } from './look.ts';
+import { fleetFlag } from './fleet.ts';
+import { type Look, lookExits, lookWith, renderJson, requireUnit } from './look.ts';
 
 /** `celeriac logs`. */
 export const logs: Command = {
@@ -16,19 +17,22 @@ export const logs: Command = {
   usage: '[--host H] [--unit U]',
   about: ['What looks like a secret is hidden.'],
   inputs: lookInputs,
-  own: [...placeFlags, jsonFlag],
+  own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: lookExits,
   refuse: () => {},
   run: (flags, tools) =>
-    lookWith('logs', flags, tools, async (look) => {
+    lookWith(logs, flags, tools, async (look) => {
       const report = hideSecrets(await readLogs(look), look.secrets);
       tools.terminal.out(flags.has('json') ? renderJson(report) : renderLogs(report));
       return exitCodes.done;
     }),
 };
 
+/** @throws ConfigError when there is neither such a unit nor anything left of it */
 async function readLogs({ agent, inputs: { unit } }: Look): Promise<LogsReport> {
-  const { journal, releases } = await agent.look({ journal: { unit }, releases: { unit } });
+  const query = { journal: { unit }, releases: { unit }, unit: { name: unit } } as const;
+  const { journal, releases, unit: found } = await agent.look(query);
+  if (releases.releases.length === 0 && journal.tail.length === 0) requireUnit(found);
   const since = loggedSince(releases, journal.since);
   const { logged } = await agent.look({ logged: { unit, since } });
   const { count, busiest } = rateLimitedIn(logged);

@@ -1,16 +1,18 @@
 import { hostname } from 'node:os';
 import type { ValuesOf } from '../config/input.ts';
 import { lookValues } from '../config/look-inputs.ts';
-import { readInputs } from '../config/read-inputs.ts';
 import { verifyInputs } from '../config/verify-inputs.ts';
+import type { UnitFact } from '../model/facts/unit.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { escapeJson } from '../report/escape.ts';
+import { requireFound } from '../systemd/unit-state.ts';
 import type { CommandTools } from './command.ts';
-import { connectionOf, givenBy } from './connection.ts';
+import { connectionOf } from './connection.ts';
 import { exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor } from './flags.ts';
+import type { FlagSource, GivenFlags } from './flags.ts';
 import { openHost } from './open-host.ts';
+import { readOwn } from './own-values.ts';
 
 /*
  * What the commands that only look have in common: `celeriac status`, `releases` and `logs`.
@@ -33,26 +35,30 @@ export interface Look {
   readonly secrets: readonly string[];
 }
 
-/** Connects; whatever a command that looks has no flag for is as by default, and nothing is sent. */
+/**
+ * Connects; whatever a command that looks has no flag for is as by default, whatever the fleet file says,
+ * and nothing is sent.
+ */
 export async function lookWith<Value>(
-  name: string,
+  command: Pick<FlagSource, 'name' | 'inputs'>,
   flags: GivenFlags,
   tools: CommandTools,
   body: (look: Look) => Promise<Value>,
 ): Promise<Value> {
   const { interrupted, person } = tools;
-  const given = givenBy(flags);
-  const inputs = readInputs(
-    inputsFor(verifyInputs, flags.has('host')),
-    (input) => lookValues[input] ?? given(input),
-    new Map(),
-  );
+  const { inputs, explain } = readOwn(flags, tools, {
+    inputs: verifyInputs,
+    action: 'verify',
+    changes: false,
+    flags: command.inputs,
+    set: lookValues,
+  });
   await using agent = await openHost(connectionOf(flags, inputs, person), tools);
   interrupted.addEventListener('abort', () => void agent.close());
   const host = flags.get('host') ?? hostname();
   const holder = `${person.name}@${hostname()}`;
   const meta = {
-    action: name,
+    action: command.name,
     holder,
     sha: '',
     actor: person.name,
@@ -61,8 +67,20 @@ export async function lookWith<Value>(
   };
   const { 'ssh-key': key = '', 'ssh-key-passphrase': passphrase = '' } = inputs;
   const secrets = [key, passphrase].filter((secret) => secret !== '');
-  return await body({ agent, inputs, host, meta, secrets });
+  try {
+    return await body({ agent, inputs, host, meta, secrets });
+  } catch (error) {
+    throw explain(error);
+  }
 }
+
+/**
+ * Of a unit that Celeriac has no release of: it may have been removed since.
+ *
+ * @throws ConfigError when there is no such unit
+ */
+export const requireUnit = (unit: UnitFact): void =>
+  requireFound(unit, 'input unit', 'the name of a systemd service that runs a Celery worker');
 
 /** A document for programs: one line in a series of them. */
 export const renderJson = (data: object, { isSeries = false } = {}): string =>

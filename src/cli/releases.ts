@@ -5,7 +5,8 @@ import { releasesOf } from '../verify/report.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-code.ts';
 import { jsonFlag, placeFlags } from './flags.ts';
-import { lookExits, lookWith, renderJson } from './look.ts';
+import { fleetFlag } from './fleet.ts';
+import { lookExits, lookWith, renderJson, requireUnit } from './look.ts';
 
 /** `celeriac releases`. */
 export const releases: Command = {
@@ -15,12 +16,14 @@ export const releases: Command = {
   usage: '[--host H] [--unit U]',
   about: [],
   inputs: lookInputs,
-  own: [...placeFlags, jsonFlag],
+  own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: lookExits,
   refuse: () => {},
   run: (flags, tools) =>
-    lookWith('releases', flags, tools, async ({ agent, inputs, secrets }) => {
-      const found = await agent.look({ releases: { unit: inputs.unit } });
+    lookWith(releases, flags, tools, async ({ agent, inputs, secrets }) => {
+      const { unit } = inputs;
+      const found = await agent.look({ releases: { unit }, unit: { name: unit } });
+      if (found.releases.releases.length === 0) requireUnit(found.unit);
       const list = hideSecrets(releasesOf(found.releases), secrets);
       const text = flags.has('json') ? renderJson(list) : renderReleases(list);
       tools.terminal.out(text);

@@ -31,6 +31,8 @@ export class RunDocument {
   readonly #warnings: string[] = [];
   /** Shown, and not yet reported on. */
   #pending: Plan | null = null;
+  /** Why the run failed, although it went on: to roll back. */
+  #failure: unknown = null;
 
   constructor(about: RunAbout) {
     this.#about = about;
@@ -48,6 +50,10 @@ export class RunDocument {
     this.#warnings.push(message);
   }
 
+  fail(error: unknown): void {
+    this.#failure = error;
+  }
+
   report({ subject, sentence, plan, outcome, findings, extra = {} }: Result): void {
     this.#pending = null;
     this.#parts.push({
@@ -62,17 +68,21 @@ export class RunDocument {
 
   /** The document. `error`: why the run ended without its result. */
   finish(error: unknown, exitCode: number): object {
+    return { ...this.#about, exitCode, ...this.end(error) };
+  }
+
+  /** The same without what the run is, and without its exit code. */
+  end(error: unknown): object {
+    const shown = error ?? this.#failure;
     const parts: readonly Part[] =
       this.#pending === null
         ? this.#parts
         : [...this.#parts, { ...noResult, plan: shownPlan(this.#pending) }];
     return {
-      ...this.#about,
-      exitCode,
       outputs: Object.fromEntries(this.#outputs),
       warnings: this.#warnings,
       results: parts,
-      error: error === null ? null : shownError(error),
+      error: shown === null ? null : shownError(shown),
     };
   }
 }

@@ -11,6 +11,7 @@ import { emptyMemory } from '../use-case/verify-report.ts';
 import type { Command, CommandTools } from './command.ts';
 import { codeOfReport, type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
+import { fleetFlag } from './fleet.ts';
 import { type Look, lookExits, lookWith, renderJson } from './look.ts';
 
 const everyInput = {
@@ -33,6 +34,7 @@ export const status: Command = {
       description: 'Look again and again, until Ctrl+C.',
       isSwitch: true,
     },
+    fleetFlag,
     ...placeFlags,
     {
       ...jsonFlag,
@@ -51,7 +53,7 @@ export const status: Command = {
       refuseFlag('every', '`--every` requires `--watch`', '`--watch`, or neither of them');
     }
   },
-  run: (flags, tools) => lookWith('status', flags, tools, (look) => show(look, flags, tools)),
+  run: (flags, tools) => lookWith(status, flags, tools, (look) => show(look, flags, tools)),
 };
 
 async function show(look: Look, flags: GivenFlags, tools: CommandTools): Promise<ExitCode> {

@@ -57,6 +57,8 @@ export function prepareRun<Name extends ActionName>(
   const json = flags.get('json') === 'true';
   const dryRun = inputs['dry-run'];
   const host = flags.get('host') ?? hostname();
+  const about = { command: work.command, host, dryRun };
+  const kept = document ?? (json ? new RunDocument(about) : undefined);
   return new TerminalAction({
     terminal,
     action: work.action,
@@ -71,9 +73,7 @@ export function prepareRun<Name extends ActionName>(
     dryRun,
     json,
     acknowledges: work.acknowledges ?? true,
-    ...(json && {
-      document: document ?? new RunDocument({ command: work.command, host, dryRun }),
-    }),
+    ...(kept !== undefined && { document: kept }),
     interrupted,
     connect: async (first) => {
       const agent = await openHost(connectionOf(flags, inputs, person), tools, first);

@@ -11,6 +11,15 @@ export function requireLoaded(unit: UnitFact, where: string, expected: string): 
   if (problem !== null) throw new ConfigError(where, `${unit.name}: ${problem}`, expected);
 }
 
+/**
+ * For a look at what is left of a unit: one that systemd cannot load is there, too.
+ *
+ * @throws ConfigError when there is no such unit
+ */
+export function requireFound(unit: UnitFact, where: string, expected: string): void {
+  if (unit.loadState === 'not-found') requireLoaded(unit, where, expected);
+}
+
 function whyNotLoaded({ loadState }: UnitFact): string | null {
   switch (loadState) {
     case 'loaded':

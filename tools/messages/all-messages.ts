@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Message, messagesOf } from './source-messages.ts';
+import { type Message, Sources } from './source-messages.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -15,8 +15,11 @@ export function allMessages(): Message[] {
 }
 
 function sourceMessages(): Message[] {
-  return readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') && !file.startsWith('generated/'))
-    .sort()
-    .flatMap((file) => messagesOf(`src/${file}`, readFileSync(join(root, 'src', file), 'utf8')));
+    .sort();
+  const texts = files.map(
+    (file) => [`src/${file}`, readFileSync(join(root, 'src', file), 'utf8')] as const,
+  );
+  return new Sources(new Map(texts)).messages();
 }

@@ -107,14 +107,19 @@ function joined(parts: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** Resolves names within one module. */
+/** What a module imports under a name: its reader, and the name there. */
+export type Imported = (name: string) => { readonly reader: Reader; readonly name: string } | null;
+
+/** Resolves names within one module, and follows functions and constants to those that it imports. */
 export class Reader {
   readonly #functions = new Map<string, Node>();
   readonly #calls = new Map<string, { call: Node; scope: Scope }[]>();
   readonly #program: Node;
+  readonly #imported: Imported;
 
-  constructor(program: Node) {
+  constructor(program: Node, imported: Imported = () => null) {
     this.#program = program;
+    this.#imported = imported;
     visit(program, null, (node, scope) => {
       if (node.type === 'FunctionDeclaration') this.#functions.set(nameOf(node.id), node);
       if (node.type === 'VariableDeclarator' && isNode(node.init) && isFunction(node.init)) {
@@ -161,7 +166,7 @@ export class Reader {
       case 'ArrowFunctionExpression':
         return returnsOf(node).flatMap((value) => this.texts(value, { node, outer: scope }, depth));
       case 'CallExpression':
-        return this.#called(node, depth);
+        return this.#replaced(node, scope, depth) ?? this.#called(node, depth);
       default:
         return [hole(node)];
     }
@@ -212,10 +217,32 @@ export class Reader {
       const values = valuesOf(owner, name, node);
       if (values.length > 0) {
         const found = values.flatMap((value) => this.texts(value, at as Scope, depth - 1));
-        return found.some(isPhrase) ? unique(found) : [hole(node)];
+        // As a whole text, a word and a value are enough: `unknown <argument>`.
+        return found.some(depth === depthLimit ? isSentence : isPhrase)
+          ? unique(found)
+          : [hole(node)];
       }
     }
-    return [hole(node)];
+    const other = depth > 0 ? this.#imported(name) : null;
+    const found = other === null ? [] : other.reader.#constant(other.name, node, depth - 1);
+    return found.some(isPhrase) ? unique(found) : [hole(node)];
+  }
+
+  #constant(name: string, use: Node, depth: number): string[] {
+    const scope: Scope = { node: this.#program, outer: null };
+    return valuesOf(this.#program, name, use).flatMap((value) => this.texts(value, scope, depth));
+  }
+
+  /** `text.replace('one', 'other')` with texts that are written there. */
+  #replaced(node: Node, scope: Scope, depth: number): string[] | null {
+    const callee = node.callee as Node;
+    const [one, other] = node.arguments as readonly Node[];
+    if (callee.type !== 'MemberExpression' || nameOf(callee.property) !== 'replace') return null;
+    if (one?.type !== 'Literal' || typeof one.value !== 'string') return null;
+    const found = this.texts(callee.object, scope, depth);
+    if (!found.some(isPhrase)) return null;
+    const [text = ''] = this.texts(other, scope, depth);
+    return found.map((each) => each.replace(one.value as string, () => text));
   }
 
   /** What the callers in this module pass for a parameter. */
@@ -227,15 +254,21 @@ export class Reader {
     return found.some(isPhrase) ? unique(found.filter(isPhrase)) : [hole(node)];
   }
 
-  /** What a function of this module returns. */
+  /** What a function returns: one of this module, or one that it imports. */
   #called(node: Node, depth: number): string[] {
-    const callee = this.#functions.get(nameOf(node.callee));
-    if (depth <= 0 || callee === undefined || (node.callee as Node).type !== 'Identifier') {
-      return [hole(node)];
-    }
-    const inner: Scope = { node: callee, outer: { node: this.#program, outer: null } };
-    const found = returnsOf(callee).flatMap((value) => this.texts(value, inner, depth - 1));
+    if (depth <= 0 || (node.callee as Node).type !== 'Identifier') return [hole(node)];
+    const name = nameOf(node.callee);
+    const other = this.#functions.has(name) ? null : this.#imported(name);
+    const found =
+      other === null ? this.#returned(name, depth) : other.reader.#returned(other.name, depth);
     return found.some(isPhrase) ? unique(found.filter(isPhrase)) : [hole(node)];
+  }
+
+  #returned(name: string, depth: number): string[] {
+    const callee = this.#functions.get(name);
+    if (callee === undefined) return [];
+    const inner: Scope = { node: callee, outer: { node: this.#program, outer: null } };
+    return returnsOf(callee).flatMap((value) => this.texts(value, inner, depth - 1));
   }
 }
 

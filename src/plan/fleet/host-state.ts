@@ -19,38 +19,42 @@ export interface DeployResult {
   readonly rolledBack: 'success' | 'failure' | null;
 }
 
-/** Where a deploy leaves its host. */
-export function endOfDeploy(deploy: DeployResult): HostEnd {
+/** Where the reason of a failure is; a run of a workflow has a job for each host. */
+const inJob = 'see its job';
+
+/**
+ * Where a deploy leaves its host.
+ *
+ * @param reason of a failure, or where it is
+ */
+export function endOfDeploy(deploy: DeployResult, reason: string = inJob): HostEnd {
   const { ok, dryRun, begun, result, awaits, healthy, confirmed, rolledBack } = deploy;
   const end = (state: HostState, why: string): HostEnd => ({ state, failed: !ok, why });
-  if (dryRun) return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+  if (dryRun) return end('untouched', ok ? 'dry run' : `the dry run failed: ${reason}`);
   // A gate that passed may have been followed by a confirmation that failed.
   if (result === 'committed' && rolledBack !== null) {
     const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
     return rolledBack === 'success'
       ? end('rolled-back', gate)
-      : end('unknown', `${gate}, and its roll-back failed: see its job`);
+      : end('unknown', `${gate}, and its roll-back failed: ${reason}`);
   }
   if (healthy && result === 'committed' && awaits && !confirmed) {
     return { state: 'unknown', failed: true, why: unconfirmed };
   }
   if (healthy) {
     const what = result === 'committed' ? 'the new release' : 'nothing to change';
-    return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
+    return end('confirmed', ok ? what : `${what}, but another step failed: ${reason}`);
   }
   switch (result) {
     case 'committed':
       return end('unknown', `its gate did not end. ${guarded}`);
     case 'undone':
-      return end('rolled-back', 'the deploy failed and was undone: see its job');
+      return end('rolled-back', `the deploy failed and was undone: ${reason}`);
     case 'undo-failed':
-      return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
+      return end('unknown', `the deploy failed, and not all of it could be undone: ${reason}`);
     case null:
       if (begun) return end('unknown', `the end of its transaction was not seen. ${guarded}`);
-      return end(
-        'untouched',
-        ok ? 'nothing was changed' : 'it failed before a change: see its job',
-      );
+      return end('untouched', ok ? 'nothing was changed' : `it failed before a change: ${reason}`);
   }
 }
 
@@ -63,8 +67,8 @@ const guarded =
 /** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
 export type ReturnResult = 'undone' | 'superseded' | 'failed';
 
-/** Where a roll-back by policy leaves a host. */
-export function endOfRollBack(result: ReturnResult): HostEnd {
+/** Where a roll-back by policy leaves a host. `reason`: of a failure, or where it is. */
+export function endOfRollBack(result: ReturnResult, reason: string = inJob): HostEnd {
   switch (result) {
     case 'undone':
       return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
@@ -73,6 +77,6 @@ export function endOfRollBack(result: ReturnResult): HostEnd {
       return { state: 'unknown', failed: true, why };
     }
     case 'failed':
-      return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+      return { state: 'unknown', failed: true, why: `its roll-back failed: ${reason}` };
   }
 }

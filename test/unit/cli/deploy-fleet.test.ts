@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
-import { runCommand } from '../../../src/cli/celeriac.ts';
+import { commands, runCommand } from '../../../src/cli/celeriac.ts';
+import { flagsOf } from '../../../src/cli/flags.ts';
 import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import { unitFact } from '../verify/facts.ts';
 import { closed, release, type TerminalHost, transaction } from './terminal-host.ts';
@@ -50,11 +51,11 @@ beforeEach(() => {
 
 const addressOf = (name: string): string => name.replace('web', '203.0.113.');
 
-async function run(words: readonly string[], rollout = '{ max-parallel: 1 }') {
+async function run(words: readonly string[], rollout = '{ max-parallel: 1 }', more = '') {
   const file = join(folder, 'fleet.yml');
   const lines = Object.keys(hosts).map((name) => `  ${name}: { host: ${addressOf(name)} }\n`);
-  const defaults =
-    'defaults: { user: deploy, concurrency: 3, verify: { gate: none, database: none } }';
+  const verify = 'verify: { gate: none, database: none }';
+  const defaults = `defaults: { user: deploy, concurrency: 3, ${verify}${more} }`;
   writeFileSync(file, `${defaults}\nrollout: ${rollout}\nhosts:\n${lines.join('')}`);
   const pins = join(folder, 'known_hosts');
   const names = Object.keys(hosts).map((name) => `${addressOf(name)} ssh-ed25519 AAAA\n`);
@@ -231,6 +232,34 @@ describe('celeriac deploy --fleet', () => {
     expect(err).toContain('web1: ');
   });
 
+  test('--json has of each host what the document of a single host has', async () => {
+    hosts.web2 = broken();
+    const { out } = await run(['deploy', '--fleet', 'FILE', '--json']);
+    const [web1, web2, web3] = JSON.parse(out).hosts;
+    expect(web1).toMatchObject({ outputs: { transaction }, error: null });
+    expect(web1.results[0].plan.operations.length).toBeGreaterThan(0);
+    expect(web1.results[0].outcome).toMatchObject({ transaction, result: 'committed' });
+    expect(web2).toMatchObject({ error: { kind: 'gate', check: 'unit' } });
+    const outcomes = web2.results.flatMap((each: { outcome: object | null }) => each.outcome ?? []);
+    expect(outcomes).toMatchObject([{ transaction, result: 'committed' }, { result: 'undone' }]);
+    expect(web3).toMatchObject({ results: [], outputs: {}, error: null });
+  });
+
+  test('says why a host failed, as there is no job to look at', async () => {
+    hosts.web2 = unreachable();
+    for (const [more, why] of [
+      [[], 'it failed before a change: closed.'],
+      [['--dry-run'], 'the dry run failed: closed.'],
+    ] as const) {
+      const { out, err } = await run(['deploy', '--fleet', 'FILE', ...more]);
+      expect(out).toContain(`web2: untouched; ${why}`);
+      expect(out + err).not.toContain('its job');
+      const json = await run(['deploy', '--fleet', 'FILE', '--json', ...more]);
+      const error = { kind: 'host', message: 'closed.', step: 'apply', next: 'run again' };
+      expect(JSON.parse(json.out).hosts[1]).toMatchObject({ error, why });
+    }
+  });
+
   test('Ctrl+C begins no further host, and says how far each is', async () => {
     const { web1 } = hosts;
     if (web1 !== undefined) {
@@ -304,10 +333,56 @@ describe('celeriac deploy --fleet', () => {
 });
 
 describe('a host of the fleet file by its name', () => {
+  const rollout = '{ max-parallel: 1 }';
+
   test('is reached as the file says, and named so in what is next', async () => {
     const { code, err } = await run(['rollback', '--host', 'web2', '--fleet-file', 'FILE']);
     expect([code, logins]).toEqual([0, ['deploy@web2']]);
     expect(undone()).toEqual(['web2']);
     expect(err).toContain('celeriac status --host web2');
+  });
+
+  test.each(['status', 'doctor', 'releases', 'logs', 'provision', 'verify', 'cleanup', 'soak'])(
+    '%s reaches it as the file says, and takes its unit from there',
+    async (command) => {
+      const words = [command, '--host', 'web2', '--fleet-file', 'FILE'];
+      const { code, err } = await run(words, rollout, ', unit: shop.service, database: none');
+      expect(logins).toEqual(['deploy@web2']);
+      expect(err).toContain('settings: ');
+      expect(err).not.toMatch(/where: |unexpected/);
+      // Its worker does not run as the file wants it.
+      expect(code).toBe(['status', 'doctor', 'verify'].includes(command) ? 3 : 0);
+      // Without tables, nothing is asked; provision has no unit.
+      if (command === 'provision' || command === 'cleanup') return;
+      expect(JSON.stringify(hosts.web2?.queries[0])).toContain('"shop.service"');
+    },
+  );
+
+  test.each(['harden', 'unharden'])('%s logs in there as the person does', async (command) => {
+    const units = command === 'harden' ? ['--units', 'shop-worker'] : [];
+    await run([command, ...units, '--host', 'web2', '--fleet-file', 'FILE', '--dry-run']);
+    expect(logins).toEqual(['root@web2']);
+  });
+
+  test('cleanup and soak change no host that the file is not for', async () => {
+    for (const command of ['cleanup', 'soak']) {
+      const { code, err } = await run([command, '--host', '203.0.113.9', '--fleet-file', 'FILE']);
+      expect([code, logins]).toEqual([2, []]);
+      expect(err).toContain('not for 203.0.113.9');
+    }
+  });
+
+  test('an invalid value names its line in the file', async () => {
+    const words = ['cleanup', '--host', 'web2', '--fleet-file', 'FILE'];
+    const { code, err } = await run(words, rollout, ', stores: "- database"');
+    expect(code).toBe(2);
+    expect(err).toMatch(/fleet\.yml:1\b/);
+  });
+
+  test('every command with `--host` knows it, but for the one that writes the file', () => {
+    const names = (command: (typeof commands)[number]) => flagsOf(command).map(({ name }) => name);
+    const remote = commands.filter((each) => names(each).includes('host'));
+    const without = remote.filter((each) => !names(each).includes('fleet-file'));
+    expect(without.map(({ name }) => name)).toEqual(['init']);
   });
 });

@@ -20,7 +20,7 @@ const parseFlags = (words: readonly string[]) => parse(cleanup, words);
 describe('flags', () => {
   test('every input of the action has one, except those from files and the environment', () => {
     const names = cleanupFlags.map(({ name }) => name);
-    const elsewhere = ['ssh-key', 'ssh-key-passphrase', 'known-hosts', 'fleet-file'];
+    const elsewhere = ['ssh-key', 'ssh-key-passphrase', 'known-hosts'];
     for (const name of Object.keys(cleanupInputs)) {
       expect([name, names.includes(name)]).toEqual([name, !elsewhere.includes(name)]);
     }

@@ -88,6 +88,13 @@ async function celeriac(words: readonly string[], given: Given = {}) {
   return { code, asked, ...said };
 }
 
+const noUnit = {
+  changes: {
+    unit: unitFact({ name: 'nope.service', loadState: 'not-found', activeState: 'inactive' }),
+    journal: { ...facts().journal, tail: [] },
+  },
+};
+
 const hostile = '\u001b]0;owned\u0007\u001b[31mred\u202e ::error::x ##[group]y';
 
 describe('celeriac status', () => {
@@ -214,6 +221,27 @@ describe('celeriac releases', () => {
       { release: 1, state: 'proven' },
       { release: 0, state: 'before' },
     ]);
+  });
+
+  test.each(['releases', 'logs', 'status'])(
+    '%s of a unit that is not there says so',
+    async (command) => {
+      const { code, out, err } = await celeriac([command, '--json', '--unit', 'nope'], noUnit);
+      expect(code).toBe(2);
+      const message = 'nope.service: no such unit on the host';
+      expect(JSON.parse(out)).toMatchObject({ exitCode: 2, error: { message, where: '--unit' } });
+      expect(err).toContain(message);
+    },
+  );
+
+  test('of a unit that was removed are still listed, as is what it logged', async () => {
+    const { code, out } = await celeriac(['releases'], { ...noUnit, releases: all });
+    expect([code, out.trim().split('\n').length]).toEqual([0, 3]);
+    expect((await celeriac(['logs'], { ...noUnit, releases: all })).code).toBe(0);
+    const changes = { ...noUnit.changes, journal: { ...facts().journal, tail: ['one'] } };
+    const logged = await celeriac(['logs'], { changes });
+    expect(logged.code).toBe(0);
+    expect(logged.out).toContain('one');
   });
 
   test('none is a sentence', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { release, SimulatedHost } from '../use-case/simulated-soak.ts';
+import { unitFact } from '../verify/facts.ts';
 import { events } from '../verify/soak/samples.ts';
 
 async function soak(host: SimulatedHost, ...flags: readonly string[]) {
@@ -70,6 +71,19 @@ describe('celeriac soak', () => {
     const { state, rolledBackTo, verdict } = JSON.parse(out);
     expect([state, rolledBackTo, verdict.failure.limit]).toEqual(['failed', 1, 'oom']);
     expect(host.undone).toEqual([['20260112T000000-0002']]);
+  });
+
+  test('of a unit that is not there is refused, unless it has releases', async () => {
+    const gone = unitFact({ name: 'nope.service', loadState: 'not-found' });
+    const host = new SimulatedHost();
+    host.unit = gone;
+    const { code, out, err } = await soak(host, '--unit', 'nope', '--json');
+    expect(code).toBe(2);
+    expect(JSON.parse(out).error.message).toBe('nope.service: no such unit on the host');
+    expect(err).toContain('--unit');
+    const removed = new SimulatedHost(release(1));
+    removed.unit = gone;
+    expect((await soak(removed)).code).toBe(0);
   });
 
   test('a dry run records nothing', async () => {

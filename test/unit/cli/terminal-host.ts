@@ -64,6 +64,7 @@ export class TerminalHost {
   probes: JobRequest[] = [];
   /** The facts that were asked for. */
   asked: string[] = [];
+  queries: FactQuery[] = [];
   /** What a probe says. */
   probeFails = false;
   apply: (onProgress: OnProgress) => Promise<Outcome> = async () => ({
@@ -82,6 +83,7 @@ export class TerminalHost {
       clockSkew: null,
       look: async (query: FactQuery) => {
         this.asked.push(...Object.keys(query));
+        this.queries.push(query);
         const releases = {
           releases: [release(0), release(1)],
           awaiting: this.awaiting
@@ -116,7 +118,15 @@ export class TerminalHost {
           ],
           companions: { units: [], beside: [] },
           stores: [],
-          samples: { samples: [], cursor: null, more: false, restarted: false, sampling: false },
+          samples: {
+            samples: [],
+            cursor: null,
+            more: false,
+            restarted: false,
+            sampling: false,
+            soakSeconds: null,
+            soakLimits: null,
+          },
           ...this.answers,
         };
         return Object.fromEntries(Object.keys(query).map((name) => [name, known[name]]));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { manifests } from '../../../src/config/action-manifests.ts';
 import { allMessages } from '../../../tools/messages/all-messages.ts';
-import { type Message, messagesOf } from '../../../tools/messages/source-messages.ts';
+import { type Message, messagesOf, Sources } from '../../../tools/messages/source-messages.ts';
 import { withErrors } from '../../../tools/messages/troubleshooting-page.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
@@ -81,6 +81,42 @@ describe('errors of a TypeScript module', () => {
     expect(messagesOf('src/a.ts', source).map(({ text, next }) => [text, next])).toEqual([
       ['runs <name> in the background', 'run it in the foreground'],
       ['names no app at all', 'expected: the app of the worker'],
+    ]);
+  });
+
+  it('are followed to what a module imports', () => {
+    const sources = new Sources(
+      new Map([
+        [
+          'src/a/a.ts',
+          `import { expected, describe as say } from '../b.ts';
+           throw new ConfigError('input a', say(key), expected);
+           throw new ConfigError('a', say(key).replace('unknown key', \`unknown \${kind}\`), expected);`,
+        ],
+        [
+          'src/b.ts',
+          `export const expected = 'one of the keys';
+           const found = { A: 'a bracket is missing', B: 'a quote is missing' };
+           export const describe = (name: string) => near ? \`unknown key, \${found[name]}\` : 'is an unknown key';`,
+        ],
+      ]),
+    );
+    expect(sources.messages().map(({ file, text, next }) => [file, text, next])).toEqual(
+      [
+        'unknown key, a bracket is missing',
+        'unknown key, a quote is missing',
+        'is an unknown key',
+        'unknown <kind>, a bracket is missing',
+        'unknown <kind>, a quote is missing',
+        'is an unknown <kind>',
+      ].map((text) => ['src/a/a.ts', text, 'expected: one of the keys']),
+    );
+  });
+
+  it('include those of the helper for flags, where it is called', () => {
+    const source = "refuseFlag('a', `--${name} requires --b`, '--b, or neither of them');";
+    expect(messagesOf('src/a.ts', source).map(({ text, next }) => [text, next])).toEqual([
+      ['--<name> requires --b', 'expected: --b, or neither of them'],
     ]);
   });
 

@@ -1,13 +1,14 @@
 import { HostError } from '../../../src/model/errors.ts';
 import type { LoggedFact } from '../../../src/model/facts/journal.ts';
 import type { LedgerRelease } from '../../../src/model/facts/ledger.ts';
+import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import type { FactQuery } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
 import type { Proof, SoakThresholds } from '../../../src/model/soak.ts';
 import { epochSeconds, type Seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { realFact } from '../../lib/real-facts.ts';
-import { loggedFact } from '../verify/facts.ts';
+import { loggedFact, unitFact } from '../verify/facts.ts';
 import { begin, sampleAt } from '../verify/soak/samples.ts';
 
 export const unit = 'celery-worker.service';
@@ -47,6 +48,7 @@ export class SimulatedHost {
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
   looks = 0;
+  unit: UnitFact = unitFact();
   /** How often the journal was read. */
   readings = 0;
   /** What its worker has logged since the release; `null`: the journal cannot be read. */
@@ -93,6 +95,7 @@ export class SimulatedHost {
       transactions: [],
       companions: realFact('companions'),
       undoing: [],
+      unit: this.unit,
       ...(samples !== undefined && { samples: this.#page(samples) }),
       ...(query.logged !== undefined && { logged: this.#journal() }),
     };
