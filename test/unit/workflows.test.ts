@@ -265,13 +265,15 @@ describe('plan.yml', () => {
   it('only looks, by the user that may only look, at what deploy.yml changes', () => {
     const deploy = parse(read('deploy.yml')) as typeof plan;
     const stepsOf = (of: typeof plan) => Object.values(of.jobs).flatMap(({ steps }) => steps);
-    const actionsOfPlan = stepsOf(plan).filter((step) => 'host' in (step.with ?? {}));
+    const actionsOfPlan = stepsOf(plan).filter((step) => 'ssh-key' in (step.with ?? {}));
     expect(actionsOfPlan).toHaveLength(3);
     for (const { uses, with: given } of actionsOfPlan) {
       const own = {
         host: '${{ matrix.host }}',
         user: '${{ vars.CELERIAC_PLAN_USER }}',
         agent: 'installed',
+        'known-hosts':
+          "${{ vars.CELERIAC_HOST != '' && vars.CELERIAC_KNOWN_HOSTS || steps.keys.outputs.known-hosts }}",
         'dry-run': true,
       };
       const applied = { ...stepsOf(deploy).find((step) => step.uses === uses)?.with };
@@ -320,11 +322,26 @@ describe('pipeline.yml', () => {
   it('begins no matrix before the one ahead of it has ended, and none after a failed canary', () => {
     for (const number of [1, 2, 3, 4]) {
       const job = jobs[`batch-${number}`];
-      const ahead = number === 1 ? [] : [`batch-${number - 1}`];
+      const ahead = [1, 2, 3, 4].slice(0, number - 1).map((each) => `batch-${each}`);
       expect(job?.needs).toEqual(['plan', 'canary', ...ahead]);
       expect(job?.if).toContain("needs.canary.result != 'failure'");
       expect(job?.if).toContain('!cancelled()');
     }
+  });
+
+  it('tells each host the results of the jobs ahead of it, and the judges those of all', () => {
+    const resultsOf = (names: readonly string[]) =>
+      Object.fromEntries(names.map((name) => [name, `\${{ needs.${name}.result }}`]));
+    const told = (name: string): unknown => {
+      const given = jobs[name]?.steps.map((step) => step.with?.jobs).find(Boolean);
+      return given === undefined ? undefined : JSON.parse(String(given));
+    };
+    const deploying = ['canary', 'batch-1', 'batch-2', 'batch-3', 'batch-4'];
+    for (const [place, name] of deploying.entries()) {
+      const ahead = deploying.slice(0, place);
+      expect(told(name), name).toEqual(place === 0 ? undefined : resultsOf(ahead));
+    }
+    for (const name of ['decide', 'conclude']) expect(told(name)).toEqual(resultsOf(deploying));
   });
 
   it('gives the webhook to every job of a host, from an optional secret, and to no other', () => {

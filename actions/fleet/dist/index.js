@@ -21310,8 +21310,8 @@ const bytes = (value) => value;
 const units_seconds = (value) => value;
 const epochSeconds = (value) => value;
 const sha256Text = (value) => value;
-const KiB = bytes(1024);
-const MiB = bytes(1024 * KiB);
+const units_KiB = bytes(1024);
+const units_MiB = bytes(1024 * units_KiB);
 
 // EXTERNAL MODULE: ../../node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(3483);
@@ -21714,10 +21714,144 @@ const appUserInput = patternInput({
 /** `null`: the user of the unit. */
 const readAppUser = (value) => (value === '' ? null : value);
 
+;// CONCATENATED MODULE: ./src/config/host-inputs.js
+
+/** Where the host is, and how to log in. */
+const loginInputs = {
+    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
+    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
+    user: patternInput({
+        description: 'User to log in as: root, or a user with passwordless `sudo`.',
+        fallback: 'root',
+    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
+    agent: choiceInput({
+        description: 'The program on the server that does the work. `streamed`: the agent of this version, sent unless the server has it already, and run as root. `installed`: the agent that `celeriac harden` installed, which only does what the policy on the server allows; set `user` to the user that `harden` created.',
+        fallback: 'streamed',
+    }, ['streamed', 'installed']),
+    'ssh-key': secretInput({
+        description: 'Private key to log in with, from a secret. Kept in memory only. If not set, the keys of an ssh-agent (SSH_AUTH_SOCK) are used.',
+        fallback: '',
+    }, 'an OpenSSH or PEM private key, or empty'),
+    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
+    'known-hosts': linesInput({
+        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
+    }, 'lines of an OpenSSH known_hosts file'),
+    'proxy-jump': jumpInput({
+        description: 'Jump host for the connection, such as `deploy@bastion.example.com:22`. The login is the same; its host key must be in `known-hosts`, too.',
+    }),
+    'connect-timeout': durationInput({
+        description: 'Timeout of one connection attempt.',
+        fallback: '20s',
+    }),
+};
+/** Inputs of every action. */
+const hostInputs = {
+    ...loginInputs,
+    'lock-timeout': durationInput({
+        description: 'How long to wait for another run that is working on the host.',
+        fallback: '10m',
+    }),
+    'fleet-file': patternInput({
+        description: 'File in the repository with values for inputs that the workflow does not set.',
+        fallback: '.github/fleet.yml',
+    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
+    'dry-run': booleanInput({
+        description: 'Show the plan with its diffs without changing anything.',
+        fallback: 'false',
+    }),
+};
+
+;// CONCATENATED MODULE: ./src/config/shared-inputs.js
+/** Inputs that several actions have. */
+
+const unit = unitInput({
+    description: "The worker's systemd unit.",
+    fallback: 'celery-worker.service',
+});
+const database = maybeDatabaseInput({
+    description: "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+});
+const stores = yamlInput({
+    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    fallback: '',
+});
+const maxResets = integerInput({
+    description: 'With `reset`: fail a job that has been reset this many times.',
+    fallback: '3',
+}, { min: 1, max: 1000 });
+const timezone = timeZoneInput({
+    description: 'Time zone of timestamps in the tables that have none.',
+    fallback: 'UTC',
+});
+const snapshotLimit = sizeInput({
+    description: 'Up to this size, the whole database is copied to the runner. From a larger database only the relevant rows are copied, and the backup consists of the old values of the changed rows.',
+    fallback: '256M',
+});
+const threshold = ageInput({
+    description: 'A job is stuck if neither it nor any row below it has shown a sign of life for this long.',
+    fallback: '30m',
+});
+
+;// CONCATENATED MODULE: ./src/config/cleanup-inputs.js
+
+
+
+
+const cleanupInputs = {
+    ...hostInputs,
+    unit: unit,
+    'app-user': appUserInput,
+    database: database,
+    stores: stores,
+    action: choiceInput({
+        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+        fallback: 'fail',
+    }, ['fail', 'reset', 'delete', 'finalise']),
+    threshold: threshold,
+    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    evidence: choiceInput({
+        description: 'How to decide that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ reports how many messages wait, but not which: with `broker`, a job only counts as stuck while its queues are empty.',
+        fallback: 'broker',
+    }, ['broker', 'age']),
+    'confirm-after': optionalDurationInput({
+        description: 'Check each job again after this time, and repair it only if it still looks stuck; `off`: check once. If the worker is stopped, there is no second check.',
+        fallback: '60s',
+    }),
+    'max-resets': maxResets,
+    timezone: timezone,
+    restore: patternInput({
+        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
+        fallback: '',
+        overrides: ['ids'],
+    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    'accept-loss': booleanInput({
+        description: 'With `restore` of a backup: restore it even if rows that are newer than the backup would be lost, or tables without jobs would change. The current content is backed up first.',
+        fallback: 'false',
+    }),
+    ids: listInput({
+        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
+        fallback: '',
+    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
+    'delete-completed': booleanInput({
+        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these rows are always kept.',
+        fallback: 'false',
+    }),
+    orphans: booleanInput({
+        description: 'Also repair orphans: rows whose parent row is gone.',
+        fallback: 'true',
+    }),
+    'snapshot-limit': snapshotLimit,
+    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
+    'busy-timeout': durationInput({
+        description: 'How long to wait while the app has locked the database.',
+        fallback: '10s',
+    }),
+};
+
 ;// CONCATENATED MODULE: ./src/config/companion-inputs.js
 
 /** Entries separated by commas or line breaks: a unit, then `reload` and a URL if wanted. */
-const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each with `reload` and a URL if wanted: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
+const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each optionally with `reload` and a URL: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
     if (text.trim() === '')
         return text === '' ? [] : null;
     const found = text.split(/[,\n]/).flatMap((entry) => {
@@ -21740,7 +21874,7 @@ function readCompanion([name = '', ...words]) {
     return { unit: name.endsWith('.service') ? name : `${name}.service`, how, url };
 }
 /** Commands without a shell, one per line; quotes keep white space. */
-const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
+const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
     const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
     if (lines.length === 0)
         return text === '' ? [] : null;
@@ -21768,14 +21902,14 @@ function readWords(line) {
 /** Inputs of deploy-worker that concern what the app runs besides its worker. */
 const companionInputs = {
     'before-start': commandsInput({
-        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
+        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`. They run as the user of the unit, in its working directory and environment, once the new code and its dependencies are in place, and before the old worker stops. `python` is the Python of the worker. If a command fails, the old worker stays. A rollback does not undo what they did.',
     }),
     'before-start-timeout': durationInput({
         description: 'How long each command of `before-start` may take.',
         fallback: '10m',
     }),
     'also-restart': companionsInput({
-        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
+        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order once the new worker has passed its checks. Each must then run for `min-healthy-time`, and answer at its URL if one is given. They are rolled back with the worker.',
     }),
 };
 
@@ -21888,29 +22022,29 @@ function refuseNested(paths) {
 const longestHours = 168;
 /** Also of deploy-worker: no samples without a soak. */
 const soakHours = hoursInput({
-    description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
+    description: 'How many hours a release must run without failure before it is proven; during this time the host records every minute how the worker is doing. The host remembers the hours of the deploy; a later run can only ask for more. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
 }, { min: 0, max: longestHours });
 /** @param unset what counts if the input is not set; `usual` where nothing is remembered */
 const failureInputsFor = (unset) => ({
     'failure-limit': maybeIntegerInput({
-        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
+        description: `With a soak: total number of failing minutes allowed. In a failing minute, the unit failed or did not come back, systemd restarted it, the kernel killed one of its processes, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal had more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed per minute. ${unset(0)}`,
     }, { min: 0, max: 10_080 }),
     consecutive: maybeIntegerInput({
         description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
     }, { min: 0, max: 10_080 }),
 });
 /** Of a run that judges. */
-const failureInputs = failureInputsFor((usual) => `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`);
+const failureInputs = failureInputsFor((usual) => `The host remembers the value of the deploy; a later run can only be stricter. If not set: the value that the host remembers, or \`${usual}\`.`);
 /** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
 const deployFailureInputs = failureInputsFor((usual) => `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`);
 /** The same, of one minute of the journal; of a gate, they are about the time since the release. */
 const journalInputs = {
     'rate-limit-max': maybeIntegerInput({
-        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
+        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate, in the busiest minute since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, only `max-429` counts, and a soak only mentions the responses unless the host remembers a number.",
     }, { min: 0, max: 1_000_000 }),
     'max-errors': maybeIntegerInput({
-        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
+        description: "Errors allowed in the worker's journal: for a gate, since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, errors are a warning, unless the host remembers a number for the soak.",
     }, { min: 0, max: 1_000_000 }),
 };
 /** What a soak is judged by. */
@@ -21918,7 +22052,7 @@ const soakInputs = {
     'soak-hours': soakHours,
     ...failureInputs,
     'soak-failure': choiceInput({
-        description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
+        description: 'With a soak: what to do if a release failed. `report`: only report it. `rollback`: roll back to the last proven release, if this run found the failure or if it was recorded in the last 3 hours.',
         fallback: 'report',
     }, ['report', 'rollback']),
 };
@@ -21954,155 +22088,47 @@ function recordedLimits(inputs) {
     };
 }
 
-;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
-
-/** Where to tell somebody at once, and when; of every action. */
-const webhookInputs = {
-    webhook: input({
-        description: 'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
-        fallback: '',
-        secret: true,
-    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
-        const url = text.trim();
-        if (url === '')
-            return { url: null };
-        return isWebhook(url) ? { url } : null;
-    }),
-    'webhook-when': choiceInput({
-        description: 'When to send a message: `problems`: when this step failed, so that a person has to look; or `always`.',
-        fallback: 'problems',
-    }, ['problems', 'always']),
-};
-const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
-function isWebhook(text) {
-    if (!URL.canParse(text))
-        return false;
-    const { protocol, hostname, username, password } = new URL(text);
-    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
-    return isSafe && username === '' && password === '';
-}
-
-;// CONCATENATED MODULE: ./src/config/action-inputs.js
+;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
 
 
 
 
 
 
-/** Where the host is, and how to log in. */
-const loginInputs = {
-    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
-    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
-    user: patternInput({
-        description: 'User to log in as: root, or a user with passwordless `sudo`.',
-        fallback: 'root',
-    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
-    agent: choiceInput({
-        description: 'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
-        fallback: 'streamed',
-    }, ['streamed', 'installed']),
-    'ssh-key': secretInput({
-        description: 'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
-        fallback: '',
-    }, 'an OpenSSH or PEM private key, or empty'),
-    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
-    'known-hosts': linesInput({
-        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
-    }, 'lines of an OpenSSH known_hosts file'),
-    'proxy-jump': jumpInput({
-        description: 'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
-    }),
-    'connect-timeout': durationInput({
-        description: 'Timeout of one connection attempt.',
-        fallback: '20s',
-    }),
-};
-/** Inputs of every action. */
-const hostInputs = {
-    ...loginInputs,
-    'lock-timeout': durationInput({
-        description: 'How long to wait for another run that is working on the host.',
-        fallback: '10m',
-    }),
-    'fleet-file': patternInput({
-        description: 'File in the repository with values for inputs that the workflow does not set.',
-        fallback: '.github/fleet.yml',
-    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
-    'dry-run': booleanInput({
-        description: 'Show the plan with its diffs without changing anything.',
-        fallback: 'false',
-    }),
-};
-const unit = unitInput({
-    description: "The worker's systemd unit.",
-    fallback: 'celery-worker.service',
-});
-const database = maybeDatabaseInput({
-    description: "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
-});
-const stores = yamlInput({
-    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
-    fallback: '',
-});
-const maxResets = integerInput({
-    description: 'With `reset`: fail a job that has been reset this many times.',
-    fallback: '3',
-}, { min: 1, max: 1000 });
-const timezone = timeZoneInput({
-    description: 'Time zone of timestamps in the tables that have none.',
-    fallback: 'UTC',
-});
-const snapshotLimit = sizeInput({
-    description: 'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
-    fallback: '256M',
-});
-const threshold = ageInput({
-    description: 'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
-    fallback: '30m',
-});
+
 const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
-/** A file on a disk: what is below these folders is in memory, or is no file. */
-const swapPath = {
-    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
-};
-const provisionInputs = {
-    ...hostInputs,
-    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
-    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
-    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
-};
 const deployWorkerInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     concurrency: maybeIntegerInput({
-        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, the unit keeps its own.',
     }, { min: 1, max: 4096 }),
     'max-memory-per-child': maybeSizeInput({
-        description: 'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+        description: 'Memory use above which Celery replaces a child process after its task: `--max-memory-per-child`. If not set, the unit keeps its own.',
     }),
     'max-tasks-per-child': maybeIntegerInput({
-        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, the unit keeps its own.',
     }, { min: 1, max: 1_000_000 }),
     'prefetch-multiplier': maybeIntegerInput({
-        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; `0`: no limit. If not set, the unit keeps its own.',
     }, { min: 0, max: 10_000 }),
-    queues: listInput({ description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' }, 'queue names separated by commas', queueName),
+    queues: listInput({ description: 'Queues to consume. If not set, the unit keeps its own.', fallback: '' }, 'queue names separated by commas', queueName),
     'memory-max': limitInput({
-        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the unit keeps its limits; a unit without a limit gets one that protects the host, calculated from the memory of the host and from what else runs there.',
     }),
     'memory-high': limitInput({
-        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
+        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. It is only applied if swap is active. If not set: as with `memory-max`.',
     }),
     'unit-mode': choiceInput({
         description: 'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
         fallback: 'rewrite',
     }, ['rewrite', 'drop-in']),
     hardening: choiceInput({
-        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
+        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the unit keeps its settings.',
         fallback: 'off',
     }, ['off', 'standard']),
     'read-write-paths': listInput({
-        description: 'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
+        description: 'With `hardening: standard`: additional folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. If `/tmp` is listed, the worker keeps using the /tmp of the host.',
         fallback: '',
     }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
     'longest-task': durationInput({
@@ -22117,12 +22143,12 @@ const deployWorkerInputs = {
         fallback: 'proceed',
     }, ['proceed', 'abort', 'wait']),
     'orphaned-jobs': choiceInput({
-        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
+        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for once the restart has succeeded, by the rules of the action cleanup: a row is `processing` since before the worker stopped, and its task is in no queue, not unacknowledged, and held by no worker. For apps that store the task id in the row until the task ends.',
         fallback: 'leave',
     }, ['leave', 'fail', 'reset']),
-    database,
-    stores,
-    timezone,
+    database: database,
+    stores: stores,
+    timezone: timezone,
     'max-resets': maxResets,
     'snapshot-limit': snapshotLimit,
     'keep-backups': integerInput({ description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' }, { min: 1, max: 100 }),
@@ -22135,7 +22161,7 @@ const deployWorkerInputs = {
         fallback: 'false',
     }),
     watchdog: optionalDurationInput({
-        description: 'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+        description: 'Restart the worker if its main process has not reported for this long: `WatchdogSec=`; or `off`.',
         fallback: '5m',
     }),
     'restart-delay': durationInput({
@@ -22155,15 +22181,15 @@ const deployWorkerInputs = {
         fallback: '2m',
     }),
     'min-healthy-time': durationInput({
-        description: 'How long the worker must then run without a restart.',
+        description: 'How long the worker must run without a restart once it is ready.',
         fallback: '10s',
     }),
     'stray-timeout': durationInput({
-        description: 'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
+        description: "How long stray workers (the unit's user runs them, outside the unit) have to finish their tasks before they are killed.",
         fallback: '16m',
     }),
     'accept-rules': listInput({
-        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that would be refused, or a warning, becomes a notice.',
         fallback: '',
     }, 'ids of rules such as purge, separated by commas', /^[a-z][a-z0-9-]{0,63}$/),
     'app-user': appUserInput,
@@ -22181,66 +22207,37 @@ const deployWorkerInputs = {
     ...deployFailureInputs,
     ...journalInputs,
     'roll-back': patternInput({
-        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
+        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; with `newest:` before it, only if no other release was deployed since.',
         fallback: '',
         overrides: ['source', 'commit'],
     }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
 };
-const cleanupInputs = {
-    ...hostInputs,
-    unit,
-    'app-user': appUserInput,
-    database,
-    stores,
-    action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
-        fallback: 'fail',
-    }, ['fail', 'reset', 'delete', 'finalise']),
-    threshold,
-    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    evidence: choiceInput({
-        description: 'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
-        fallback: 'broker',
-    }, ['broker', 'age']),
-    'confirm-after': optionalDurationInput({
-        description: 'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
-        fallback: '60s',
-    }),
-    'max-resets': maxResets,
-    timezone,
-    restore: patternInput({
-        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
-        fallback: '',
-        overrides: ['ids'],
-    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
-    'accept-loss': booleanInput({
-        description: 'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
-        fallback: 'false',
-    }),
-    ids: listInput({
-        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
-        fallback: '',
-    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
-    'delete-completed': booleanInput({
-        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
-        fallback: 'false',
-    }),
-    orphans: booleanInput({
-        description: 'Also repair orphans: rows whose parent row is gone.',
-        fallback: 'true',
-    }),
-    'snapshot-limit': snapshotLimit,
-    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
-    'busy-timeout': durationInput({
-        description: 'How long to wait while the app has locked the database.',
-        fallback: '10s',
-    }),
+
+;// CONCATENATED MODULE: ./src/config/provision-inputs.js
+
+
+/** A file on a disk: what is below these folders is in memory, or is no file. */
+const swapPath = {
+    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
 };
+const provisionInputs = {
+    ...hostInputs,
+    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
+    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
+    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
+};
+
+;// CONCATENATED MODULE: ./src/config/verify-inputs.js
+
+
+
+
+
 const verifyInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     mode: choiceInput({
-        description: '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        description: '`checks`: check the worker now, and send probes. `soak`: evaluate the running release by what the host has recorded since it was confirmed, and record when it is proven, or failed.',
         fallback: 'checks',
     }, ['checks', 'soak']),
     ...soakInputs,
@@ -22284,7 +22281,7 @@ const verifyInputs = {
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
     'gate-clean-url': urlInput({
-        description: 'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+        description: 'With `gate: http` or `task`: URL that makes your app remove or mark what a probe has created, requested once the probe has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, nothing is removed.',
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
     'gate-clean-method': choiceInput({ description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' }, ['DELETE', 'POST']),
@@ -22301,7 +22298,7 @@ const verifyInputs = {
         hidden: true,
     }, 'URLs separated by white space', urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/)),
     checks: yamlInput({
-        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
         fallback: '',
     }),
     'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
@@ -22311,7 +22308,7 @@ const verifyInputs = {
     'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
     'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
     'memory-return': maybeSizeInput({
-        description: 'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+        description: 'How much more memory the worker may use after the gate than before it, e.g. `100M`. If not set, there is a warning above a fifth more (at least 64 MiB).',
     }),
     'max-429': integerInput({
         description: "HTTP 429 responses allowed in the worker's journal since the release.",
@@ -22319,8 +22316,8 @@ const verifyInputs = {
     }, { min: 0, max: 1_000_000 }),
     ...journalInputs,
     'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
-    database,
-    threshold,
+    database: database,
+    threshold: threshold,
     'snapshot-limit': snapshotLimit,
     confirm: booleanInput({
         description: 'Confirm the release that awaits its verdict if all checks pass.',
@@ -22330,11 +22327,46 @@ const verifyInputs = {
 /** Of `celeriac soak`: what `mode: soak` of the action takes. */
 const soakCommandInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     ...soakInputs,
     'max-429': verifyInputs['max-429'],
     ...journalInputs,
 };
+
+;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
+
+/** Where to tell somebody at once, and when; of every action. */
+const webhookInputs = {
+    webhook: input({
+        description: 'URL of a Slack-compatible webhook, from a secret, that is notified how this step ended. If the message cannot be sent, there is only a warning.',
+        fallback: '',
+        secret: true,
+    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
+        const url = text.trim();
+        if (url === '')
+            return { url: null };
+        return isWebhook(url) ? { url } : null;
+    }),
+    'webhook-when': choiceInput({
+        description: 'When to send a message: `problems`: if this step failed, so that somebody has to look; or `always`.',
+        fallback: 'problems',
+    }, ['problems', 'always']),
+};
+const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
+function isWebhook(text) {
+    if (!URL.canParse(text))
+        return false;
+    const { protocol, hostname, username, password } = new URL(text);
+    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
+    return isSafe && username === '' && password === '';
+}
+
+;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
+
+
+
+
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
     provision: { ...provisionInputs, ...webhookInputs },
@@ -22540,12 +22572,12 @@ const mostHosts = mostMatrices * mostLegs;
 /** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
 const rolloutInputs = {
     canary: listInput({
-        description: 'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
+        description: 'Hosts that are deployed first, in parallel; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
         fallback: '',
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
     'max-failures': integerInput({
-        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
+        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({
@@ -22930,7 +22962,14 @@ const textOf = (values, key) => {
     return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
 };
 
+;// CONCATENATED MODULE: ./src/model/fleet.js
+/** What a leg can write down, in the order in which it does. */
+const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+/** How GitHub says that a job ended; a matrix fails when one of its jobs does. */
+const jobResults = ['success', 'failure', 'cancelled', 'skipped', ''];
+
 ;// CONCATENATED MODULE: ./src/config/fleet-inputs.js
+
 
 
 
@@ -22941,29 +22980,31 @@ const planShape = object({
     maxFailures: schemas_int().min(1),
     onFailure: schemas_enum(['host', 'run']),
 });
+const jobsShape = record(schemas_string().regex(fleetName), schemas_enum(jobResults));
 const outputsShape = record(schemas_string(), schemas_string());
 /** Of the action fleet, which knows no key of a host. */
 const fleetInputs = {
     task: choiceInput({
-        description: '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
-    }, ['plan', 'start', 'end', 'decide', 'conclude']),
+        description: '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy; `keys`: only give the host keys. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
+    }, ['plan', 'start', 'end', 'keys', 'decide', 'conclude']),
     'fleet-file': hostInputs['fleet-file'],
     hosts: listInput({
-        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` stand for any letters. If not set: all.',
+        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` are wildcards. If not set: all.',
         fallback: '',
     }, 'names of hosts separated by commas, with `*` and `?`', /^[A-Za-z0-9._*?-]{1,63}$/),
     'known-hosts': input({
-        description: 'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
+        description: 'With `plan`, `start` and `keys`: host keys for the hosts that have none in the fleet file.',
         fallback: '',
         hidden: true,
     }, 'lines of an OpenSSH known_hosts file, or empty', (text) => text),
     ...rolloutInputs,
-    plan: jsonInput('The output `plan` of the task `plan`. Needed for all others.', planShape),
-    host: patternInput({ description: 'With `start` and `end`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
+    plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
+    host: patternInput({ description: 'With `start`, `end` and `keys`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
     results: patternInput({
-        description: 'Folder with the artifacts `celeriac-leg-*` of this run, as far as there are any.',
+        description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
         fallback: '',
     }, 'a path', /^[^\n]*$/),
+    jobs: jsonInput('The results of the jobs `canary` and `batch-1` to `batch-4` as JSON. With `start`: of the jobs before this one. With `decide` and `conclude`: of all. If a job is not given, its hosts without a record are `unknown`.', jobsShape),
     outcome: choiceInput({
         description: 'With `end`: the outcome of the step that deployed the host. With `conclude`: the result of the job that decided.',
         fallback: 'skipped',
@@ -22992,23 +23033,42 @@ function jsonInput(description, shape) {
     });
 }
 
-;// CONCATENATED MODULE: ./src/model/fleet.js
-/** What a leg can write down, in the order in which it does. */
-const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+;// CONCATENATED MODULE: ./src/plan/fleet/job-results.js
+
+/** The job of pipeline.yml whose matrix deploys a host, as planRollout divides them. */
+function jobOf({ hosts, canaries }, host) {
+    const place = hosts.indexOf(host) - canaries;
+    return place < 0 ? 'canary' : `batch-${Math.floor(place / mostLegs) + 1}`;
+}
+/**
+ * Jobs that failed although none of their hosts is known to have: a record of each is missing, because a list of
+ * artifacts may be cut.
+ */
+function hiddenFailures(plan, failed, results) {
+    const explained = new Set([...failed].map((host) => jobOf(plan, host)));
+    return Object.entries(results)
+        .filter(([job, result]) => result === 'failure' && !explained.has(job))
+        .map(([job]) => job);
+}
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/conclude-rollout.js
 
+
 /**
- * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
- * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ * Why a host may not be begun, by what has been written down so far, and by the jobs before its own; `null`:
+ * it may. Canaries are begun whatever becomes of each other; after one that failed, no other host is, however
+ * many may fail.
  */
-function stopReason({ hosts, canaries, maxFailures }, host, records) {
+function stopReason(plan, host, records, results = {}) {
+    const { hosts, canaries, maxFailures } = plan;
     const first = hosts.slice(0, canaries);
     if (first.includes(host))
         return null;
     const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
-    const names = [...failed].sort();
-    const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
+    const hidden = hiddenFailures(plan, failed, results);
+    const names = [...[...failed].sort(), ...hidden.map((job) => `a host of the job ${job}`)];
+    const isCanary = hidden.includes('canary') || first.some((each) => failed.has(each));
+    const most = isCanary ? 1 : maxFailures;
     return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
 }
 /** A sentence names this many hosts. */
@@ -23019,28 +23079,44 @@ function fewOf(names) {
     return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
- * Judges a rollout by what its legs wrote down: where each host is, and which are rolled back. A host about
- * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
- * in any state.
+ * Judges a rollout by what its legs wrote down, and by how their jobs ended: where each host is, and which are
+ * rolled back. A host is untouched only if that was written down or its job was skipped: a record that is
+ * missing proves nothing, because a list of artifacts may be cut. One that was begun, and whose end nobody
+ * wrote down, may be in any state.
  */
-function concludeRollout(plan, records) {
-    const legs = plan.hosts.map((host) => legOf(host, records));
-    const canaryFailed = legs.slice(0, plan.canaries).some(({ failed }) => failed);
-    const failures = legs.filter(({ failed }) => failed).length;
-    const isStopped = canaryFailed || failures >= plan.maxFailures;
+function concludeRollout(plan, records, results = {}) {
+    const legs = plan.hosts.map((host) => legOf(host, records, results[jobOf(plan, host)]));
+    const failed = new Set(legs.filter((each) => each.failed).map(({ host }) => host));
+    // A job none of whose hosts left a record did perhaps not begin; nothing is rolled back for that.
+    const seen = new Set(legs.filter(({ last }) => last !== null).map(({ host }) => jobOf(plan, host)));
+    const hidden = hiddenFailures(plan, failed, results).filter((job) => seen.has(job));
+    const canaryFailed = hidden.includes('canary') || legs.slice(0, plan.canaries).some((each) => each.failed);
+    const isStopped = canaryFailed || failed.size + hidden.length >= plan.maxFailures;
     const back = isStopped && plan.onFailure === 'run'
         ? legs.filter(({ state, transaction }) => state === 'confirmed' && transaction !== '')
         : [];
+    const broken = Object.values(results).some((each) => each === 'failure' || each === 'cancelled');
     return {
         hosts: legs.map(({ host, state, why }) => ({ host, state, why })),
         back: back.map(({ host, transaction }) => ({ host, transaction })),
-        ok: legs.every(({ last, failed }) => last === 'ended' && !failed),
+        ok: !broken &&
+            legs.every((leg) => leg.last === 'ended' && leg.state !== 'unknown' && !leg.failed),
     };
 }
 const notBegun = {
     state: 'untouched',
     failed: false,
-    why: 'not begun: hosts before it had failed, the run was cancelled, or its job could not start',
+    why: 'not begun: a canary had failed, or the run was cancelled',
+};
+const unrecorded = {
+    state: 'unknown',
+    failed: false,
+    why: 'no record of it was found: see its job. If that did not begin, the host is untouched',
+};
+const contradicted = {
+    state: 'unknown',
+    failed: false,
+    why: 'its job succeeded, but no record of that was found: see its job',
 };
 const lost = {
     state: 'unknown',
@@ -23058,18 +23134,24 @@ const unended = { begun: lost, returning: lostReturn };
 const endsWithout = ({ hosts, back }) => hosts.map((each) => back.some(({ host }) => host === each.host)
     ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
     : each);
-function legOf(host, all) {
+function legOf(host, all, result) {
     const own = all.filter((record) => record.host === host).sort(inOrder);
     const record = own.at(-1);
-    const { state, failed, why } = record === undefined
-        ? notBegun
-        : record.kind === 'begun' || record.kind === 'returning'
-            ? unended[record.kind]
-            : record;
+    const { state, failed, why } = endOf(record, result);
     // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
-    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'rolled-back');
     const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
+}
+/** Where a host is by its latest record and the result of its job, which succeeds only if all its hosts do. */
+function endOf(record, result) {
+    if (record === undefined)
+        return result === 'skipped' ? notBegun : unrecorded;
+    const { kind } = record;
+    if (result === 'success' && (kind === 'begun' || (kind === 'ended' && record.failed))) {
+        return contradicted;
+    }
+    return kind === 'begun' || kind === 'returning' ? unended[kind] : record;
 }
 const inOrder = (one, other) => one.attempt - other.attempt || recordKinds.indexOf(one.kind) - recordKinds.indexOf(other.kind);
 
@@ -23084,7 +23166,7 @@ function endOfDeploy(deploy) {
     if (result === 'committed' && rolledBack !== null) {
         const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
         return rolledBack === 'success'
-            ? end('taken-back', gate)
+            ? end('rolled-back', gate)
             : end('unknown', `${gate}, and its roll-back failed: see its job`);
     }
     if (healthy && result === 'committed' && awaits && !confirmed) {
@@ -23098,7 +23180,7 @@ function endOfDeploy(deploy) {
         case 'committed':
             return end('unknown', `its gate did not end. ${guarded}`);
         case 'undone':
-            return end('taken-back', 'the deploy failed and was undone: see its job');
+            return end('rolled-back', 'the deploy failed and was undone: see its job');
         case 'undo-failed':
             return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
         case null:
@@ -23113,7 +23195,7 @@ const guarded = 'The host finishes or undoes it alone, and rolls it back unless 
 function endOfRollBack(result) {
     switch (result) {
         case 'undone':
-            return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+            return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
         case 'superseded': {
             const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
             return { state: 'unknown', failed: true, why };
@@ -23381,6 +23463,62 @@ function trackOpen(line, open) {
 }
 const byteLength = (text) => new TextEncoder().encode(text).length;
 
+;// CONCATENATED MODULE: ./src/model/quantities.js
+/** Numbers formatted for people. */
+
+const quantities_sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
+/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
+function formatBytes(size) {
+    let value = size;
+    let unit = 0;
+    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
+        value /= 1024;
+        unit += 1;
+    }
+    return `${round(value)} ${quantities_sizeUnits[unit]}`;
+}
+const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+const formatMebibytes = (size) => size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
+const quantities_timeUnits = [
+    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
+    { name: 'h', size: 3600, next: 60, nextName: 'min' },
+    { name: 'min', size: 60, next: 1, nextName: 's' },
+];
+/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
+function quantities_formatDuration(duration) {
+    const total = Math.max(0, duration);
+    if (total > 0 && total < 0.1)
+        return `${Math.max(1, Math.round(total * 1000))} ms`;
+    if (total < 9.95)
+        return `${Math.round(total * 10) / 10} s`;
+    const whole = Math.round(total);
+    if (whole < 60)
+        return `${whole} s`;
+    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
+    const count = Math.floor(whole / unit.size);
+    // Seconds no longer matter after ten minutes.
+    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
+    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
+}
+/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
+function quantities_formatCount(count, singular, plural = `${singular}s`) {
+    return `${count} ${count === 1 ? singular : plural}`;
+}
+/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
+function quantities_formatInstant(epoch) {
+    const date = new Date(epoch * 1000);
+    if (Number.isNaN(date.getTime()))
+        return 'an unknown time';
+    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+/** `a, b and c`. */
+function quantities_formatList(words) {
+    if (words.length < 2)
+        return words[0] ?? '';
+    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
 ;// CONCATENATED MODULE: ./src/report/checklist.js
 
 /** The plan as a task list, ticked by result. `null`: nothing was applied (dry run). */
@@ -23454,59 +23592,6 @@ function noteOfCheck(check) {
         case 'unknown':
             return 'unknown';
     }
-}
-
-;// CONCATENATED MODULE: ./src/report/quantities.js
-/** Numbers formatted for people. */
-const quantities_sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
-/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
-function formatBytes(size) {
-    let value = size;
-    let unit = 0;
-    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
-        value /= 1024;
-        unit += 1;
-    }
-    return `${round(value)} ${quantities_sizeUnits[unit]}`;
-}
-const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
-const quantities_timeUnits = [
-    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
-    { name: 'h', size: 3600, next: 60, nextName: 'min' },
-    { name: 'min', size: 60, next: 1, nextName: 's' },
-];
-/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
-function quantities_formatDuration(duration) {
-    const total = Math.max(0, duration);
-    if (total > 0 && total < 0.1)
-        return `${Math.max(1, Math.round(total * 1000))} ms`;
-    if (total < 9.95)
-        return `${Math.round(total * 10) / 10} s`;
-    const whole = Math.round(total);
-    if (whole < 60)
-        return `${whole} s`;
-    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
-    const count = Math.floor(whole / unit.size);
-    // Seconds no longer matter after ten minutes.
-    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
-    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
-}
-/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
-function quantities_formatCount(count, singular, plural = `${singular}s`) {
-    return `${count} ${count === 1 ? singular : plural}`;
-}
-/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
-function quantities_formatInstant(epoch) {
-    const date = new Date(epoch * 1000);
-    if (Number.isNaN(date.getTime()))
-        return 'an unknown time';
-    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-/** `a, b and c`. */
-function quantities_formatList(words) {
-    if (words.length < 2)
-        return words[0] ?? '';
-    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }
 
 ;// CONCATENATED MODULE: ./src/report/plan-view.js
@@ -23981,14 +24066,15 @@ function showCommand(argv) {
 ;// CONCATENATED MODULE: ./src/report/fleet-summary.js
 
 
+
 const titles = {
     confirmed: 'deployed and confirmed',
-    'taken-back': 'rolled back',
+    'rolled-back': 'rolled back',
     untouched: 'untouched',
     unknown: 'unknown',
 };
 /** The states, the one to look at first. */
-const order = ['unknown', 'taken-back', 'untouched', 'confirmed'];
+const order = ['unknown', 'rolled-back', 'untouched', 'confirmed'];
 /** `10 hosts: 3 deployed and confirmed, 1 rolled back, 6 untouched.` */
 function describeFleet(hosts) {
     const counts = [...order]
@@ -23996,8 +24082,7 @@ function describeFleet(hosts) {
         .map((state) => [state, hosts.filter((each) => each.state === state).length])
         .filter(([, count]) => count > 0)
         .map(([state, count]) => `${count} ${titles[state]}`);
-    const all = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
-    return `${all}: ${counts.join(', ')}.`;
+    return `${quantities_formatCount(hosts.length, 'host')}: ${counts.join(', ')}.`;
 }
 /** One line for each host, for the log. */
 const fleetLines = (hosts) => hosts.map(({ host, state, why }) => `${host}: ${titles[state]}; ${why}`);
@@ -24199,7 +24284,8 @@ const tasks = {
             keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
             return;
         }
-        const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
+        const records = readRecords(inputs.results);
+        const reason = stopReason(planOf(inputs), host, records, inputs.jobs.value ?? {});
         reporter.output('go', String(reason === null));
         reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
         const end = { state: 'untouched', failed: false, why: reason ?? '' };
@@ -24222,8 +24308,11 @@ const tasks = {
             process.exitCode = 1;
         }
     },
+    keys(inputs, reporter) {
+        reporter.output('known-hosts', pinsFor(inputs, hostOf(inputs)));
+    },
     decide(inputs, reporter) {
-        const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        const end = conclude(inputs);
         const { matrices } = planRollout({
             names: end.back.map(({ host }) => host),
             patterns: [],
@@ -24240,7 +24329,7 @@ const tasks = {
         reporter.info(names === '' ? 'no other host is rolled back' : `are rolled back, too: ${names}`);
     },
     conclude(inputs, reporter) {
-        const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        const end = conclude(inputs);
         // Whoever cancels a run before it decides rolls nothing back.
         const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
         const hosts = isDecided ? endsWithout(end) : end.hosts;
@@ -24278,6 +24367,7 @@ function fleet_readFleet(path) {
     }
     return fleet;
 }
+const conclude = (inputs) => concludeRollout(planOf(inputs), readRecords(inputs.results), inputs.jobs.value ?? {});
 function planOf({ plan, task }) {
     if (plan.value === null) {
         throw new errors_ConfigError('input plan', `missing \`plan\` for \`${task}\``, 'the output `plan`');
@@ -24309,7 +24399,7 @@ const recordShape = object({
     host: schemas_string(),
     attempt: schemas_int(),
     kind: schemas_enum(recordKinds),
-    state: schemas_enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
+    state: schemas_enum(['confirmed', 'rolled-back', 'untouched', 'unknown']),
     failed: schemas_boolean(),
     why: schemas_string().max(longestWhy),
     transaction: union([literal(''), schemas_string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),

@@ -51870,8 +51870,8 @@ const units_bytes = (value) => value;
 const units_seconds = (value) => value;
 const epochSeconds = (value) => value;
 const sha256Text = (value) => value;
-const KiB = units_bytes(1024);
-const MiB = units_bytes(1024 * KiB);
+const units_KiB = units_bytes(1024);
+const units_MiB = units_bytes(1024 * units_KiB);
 
 // EXTERNAL MODULE: ../../node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(3483);
@@ -52306,7 +52306,7 @@ const reportShape = object({
 const soakIssueInputs = {
     'github-token': secretInput({ description: 'The token of the run, in a job with `issues: write`.' }, 'the token of the run'),
     'soak-report': input({
-        description: 'The output `soak-report` of verify. Empty: the soak has judged nothing, and there is nothing to report.',
+        description: 'The output `soak-report` of verify. Empty: the soak did not evaluate a release, and there is nothing to report.',
         fallback: '',
     }, 'the output `soak-report` of verify, or empty', readReport),
 };
@@ -52459,8 +52459,9 @@ function trackOpen(line, open) {
 }
 const byteLength = (text) => new TextEncoder().encode(text).length;
 
-;// CONCATENATED MODULE: ./src/report/quantities.js
+;// CONCATENATED MODULE: ./src/model/quantities.js
 /** Numbers formatted for people. */
+
 const quantities_sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 /** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
 function formatBytes(size) {
@@ -52473,6 +52474,8 @@ function formatBytes(size) {
     return `${round(value)} ${quantities_sizeUnits[unit]}`;
 }
 const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+const formatMebibytes = (size) => size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
 const quantities_timeUnits = [
     { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
     { name: 'h', size: 3600, next: 60, nextName: 'min' },
