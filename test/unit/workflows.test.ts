@@ -303,10 +303,13 @@ describe('pipeline.yml', () => {
       ...[1, 2, 3, 4].map((number) => `batch-${number}`),
       ...[1, 2, 3, 4].map((number) => `back-${number}`),
     ]);
-    for (const [, { strategy, concurrency }] of ofHosts) {
+    for (const [name, { strategy, concurrency }] of ofHosts) {
       expect(strategy?.['fail-fast']).toBe(false);
+      // As deploy.yml and rollback.yml: neither pushes out a waiting run of the other.
       expect(concurrency).toEqual({
-        group: 'celeriac-host-${{ matrix.host }}',
+        group: name.startsWith('back-')
+          ? 'celeriac-rollback-${{ matrix.host }}'
+          : "celeriac-deploy-${{ matrix.host }}${{ inputs.dry-run && '-dry-run' || '' }}",
         'cancel-in-progress': false,
       });
     }
@@ -463,13 +466,14 @@ describe('the rules', () => {
     ['a step that has no such id', 'steps.gate.outcome', 'steps.gat.outcome', /no earlier step/],
     ['an output that is not there', '.outputs.transaction', '.outputs.transactoin', /no output/],
     ['a later step', 'id: worker', 'id: later', /no earlier step has the id worker/],
-    ['an input of no event', 'inputs.dry-run', 'inputs.dryrun', /no input dryrun/],
+    ['an input of no event', '{ inputs.dry-run }', '{ inputs.dryrun }', /no input dryrun/],
     ['a job that is not there', 'runs-on:', 'needs: build\n    runs-on:', /no dependencies/],
     ['an expression that is none', 'vars.CELERIAC_HOST }}', 'vars.CELERIAC_HOST', /expression/i],
     ['rights on top', 'permissions: {}', 'permissions: write-all', /expected \{\} on top/],
     ['rights to write', 'contents: read', 'contents: write', /more than contents: read/],
     ['a run that is cut off', 'in-progress: false', 'in-progress: true', /cut off/],
-    ['one group for all hosts', 'celeriac-${{ vars.CELERIAC_HOST }}', 'deploy', /for the host/],
+    ['one group for all hosts', '-${{ vars.CELERIAC_HOST }}', '', /for the workflow and the host/],
+    ['a dry run that pushes out a deploy', "'-dry-run' ||", '', /dry runs apart/],
     [
       'a clock that pushes out a deploy',
       /^on:\n/m,
