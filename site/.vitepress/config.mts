@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { defineConfig } from 'vitepress';
+import { headingSlug } from '../../tools/heading-slug.ts';
 
 const docs = join(import.meta.dirname, '..', '..', 'docs');
 const { repository } = JSON.parse(readFileSync(join(docs, '..', 'package.json'), 'utf8')) as {
@@ -19,17 +20,23 @@ const pagesOf = (folder: string) =>
     .sort()
     .map((name) => ({
       text: titleOf(`${folder}/${name}`),
-      link: `/${folder}/${name.replace(/\.md$/, '')}`,
+      link: `/${folder}/${name.replace(/(?:README)?\.md$/, '')}`,
     }));
 
-/** Links to files that are no pages, such as ../SECURITY.md or a folder, lead to the repository. */
+/**
+ * A README is the page of its folder. Links to files that are no pages, such as ../SECURITY.md or a folder
+ * without a README, lead to the repository.
+ */
 function addressOf(link: string, page: string): string {
   const [path = '', anchor] = link.split('#');
   if (path === '' || /^[a-z]+:/.test(path)) return link;
+  const fragment = anchor === undefined ? '' : `#${anchor}`;
   const target = posix.normalize(posix.join('docs', posix.dirname(page), path));
-  const isPage = target.startsWith('docs/') && target.endsWith('.md');
-  if (isPage && existsSync(join(docs, '..', target))) return link;
-  return `${source}/${target}${anchor === undefined ? '' : `#${anchor}`}`;
+  const isPage = (file: string): boolean =>
+    file.startsWith('docs/') && file.endsWith('.md') && existsSync(join(docs, '..', file));
+  const own = [target, posix.join(target, 'README.md')].find(isPage);
+  if (own === undefined) return `${source}/${target}${fragment}`;
+  return `${own.replace(/^docs/, '').replace(/README\.md$/, '')}${fragment}`;
 }
 
 /** The HTML that the pages use. */
@@ -48,10 +55,12 @@ export default defineConfig({
   themeConfig: {
     search: { provider: 'local' },
     nav: [
+      { text: 'Tutorial', link: '/tutorial' },
       { text: 'Troubleshooting', link: '/troubleshooting' },
       { text: 'Repository', link: source.replace('/blob/main', '') },
     ],
     sidebar: [
+      { text: titleOf('tutorial.md'), link: '/tutorial' },
       { text: 'How to', items: pagesOf('how-to') },
       { text: 'Explanation', items: pagesOf('explanation') },
       { text: 'Reference', items: pagesOf('reference') },
@@ -60,6 +69,8 @@ export default defineConfig({
     ],
   },
   markdown: {
+    // The pages link to each other's headings as GitHub names them.
+    anchor: { slugify: headingSlug },
     config: (md) => {
       md.core.ruler.push('links-out', ({ tokens, env }) => {
         for (const token of tokens.flatMap(({ children }) => children ?? [])) {

@@ -11,7 +11,13 @@ import type { ValuesOf } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { rolloutInputs } from '../config/rollout-inputs.ts';
 import { ConfigError } from '../model/errors.ts';
-import { type HostEnd, type LegRecord, type PlannedRollout, recordKinds } from '../model/fleet.ts';
+import {
+  type HostEnd,
+  type LegRecord,
+  type PlannedRollout,
+  type RolloutEnd,
+  recordKinds,
+} from '../model/fleet.ts';
 import { concludeRollout, endsWithout, stopReason } from '../plan/fleet/conclude-rollout.ts';
 import { type DeployResult, endOfDeploy, endOfRollBack } from '../plan/fleet/host-state.ts';
 import { legRecord, longestWhy, recordName } from '../plan/fleet/leg-record.ts';
@@ -80,7 +86,8 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
         keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
         return;
       }
-      const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
+      const records = readRecords(inputs.results);
+      const reason = stopReason(planOf(inputs), host, records, inputs.jobs.value ?? {});
       reporter.output('go', String(reason === null));
       reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
       const end: HostEnd = { state: 'untouched', failed: false, why: reason ?? '' };
@@ -105,8 +112,12 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       }
     },
 
+    keys(inputs, reporter) {
+      reporter.output('known-hosts', pinsFor(inputs, hostOf(inputs)));
+    },
+
     decide(inputs, reporter) {
-      const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      const end = conclude(inputs);
       const { matrices } = planRollout({
         names: end.back.map(({ host }) => host),
         patterns: [],
@@ -125,7 +136,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
     },
 
     conclude(inputs, reporter) {
-      const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+      const end = conclude(inputs);
       // Whoever cancels a run before it decides rolls nothing back.
       const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
       const hosts = isDecided ? endsWithout(end) : end.hosts;
@@ -160,6 +171,9 @@ function readFleet(path: string): Fleet {
   }
   return fleet;
 }
+
+const conclude = (inputs: Values): RolloutEnd =>
+  concludeRollout(planOf(inputs), readRecords(inputs.results), inputs.jobs.value ?? {});
 
 function planOf({ plan, task }: Values): PlannedRollout {
   if (plan.value === null) {

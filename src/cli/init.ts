@@ -169,7 +169,10 @@ async function proposeFiles(
     // Last: it is what uses the others.
     {
       path: '.github/workflows/celeriac.yml',
-      text: workflowText(repository.branch, { repository: home, version }),
+      text: workflowText(
+        { host: reach.host, branch: repository.branch },
+        { repository: home, version },
+      ),
     },
   ];
   return {

@@ -108,7 +108,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
       ...numbered('batch', 'With `plan`: names of the next hosts as a JSON list, at most 256.'),
       go: 'With `start`: `true` if the host may start, `false` if too many have failed.',
       'known-hosts':
-        'With `start`: the host keys given by the workflow, unless the fleet file has some for the host.',
+        'With `start` and `keys`: the host keys given by the workflow, unless the fleet file has some for the host.',
       state: 'With `end`: `confirmed`, `rolled-back`, `untouched` or `unknown`.',
       artifact: 'With `start` and `end`: the name under which `path` must be uploaded.',
       path: 'With `start` and `end`: folder with the record of the host.',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jobResults } from '../model/fleet.ts';
 import { hostInputs } from './host-inputs.ts';
 import { booleanInput, choiceInput, input, listInput, patternInput } from './input.ts';
 import { fleetName, rolloutInputs } from './rollout-inputs.ts';
@@ -10,6 +11,8 @@ const planShape = z.object({
   onFailure: z.enum(['host', 'run']),
 });
 
+const jobsShape = z.record(z.string().regex(fleetName), z.enum(jobResults));
+
 const outputsShape = z.record(z.string(), z.string());
 
 /** Of the action fleet, which knows no key of a host. */
@@ -17,9 +20,9 @@ export const fleetInputs = {
   task: choiceInput(
     {
       description:
-        '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
+        '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy; `keys`: only give the host keys. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
     },
-    ['plan', 'start', 'end', 'decide', 'conclude'],
+    ['plan', 'start', 'end', 'keys', 'decide', 'conclude'],
   ),
   'fleet-file': hostInputs['fleet-file'],
   hosts: listInput(
@@ -34,7 +37,7 @@ export const fleetInputs = {
   'known-hosts': input(
     {
       description:
-        'With `plan` and `start`: host keys for the hosts that have none in the fleet file.',
+        'With `plan`, `start` and `keys`: host keys for the hosts that have none in the fleet file.',
       fallback: '',
       hidden: true,
     },
@@ -44,7 +47,7 @@ export const fleetInputs = {
   ...rolloutInputs,
   plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
   host: patternInput(
-    { description: 'With `start` and `end`: the name of the host.', fallback: '' },
+    { description: 'With `start`, `end` and `keys`: the name of the host.', fallback: '' },
     'the name of a host',
     { test: (text) => text === '' || fleetName.test(text) },
   ),
@@ -55,6 +58,10 @@ export const fleetInputs = {
     },
     'a path',
     /^[^\n]*$/,
+  ),
+  jobs: jsonInput(
+    'The results of the jobs `canary` and `batch-1` to `batch-4` as JSON. With `start`: of the jobs before this one. With `decide` and `conclude`: of all. If a job is not given, its hosts without a record are `unknown`.',
+    jobsShape,
   ),
   outcome: choiceInput(
     {

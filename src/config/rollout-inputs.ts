@@ -28,7 +28,7 @@ export const rolloutInputs = {
   'max-failures': integerInput(
     {
       description:
-        'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
+        'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only once its whole matrix has ended.',
       fallback: '1',
     },
     { min: 1, max: 10_000 },

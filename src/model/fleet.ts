@@ -41,6 +41,12 @@ export interface LegRecord extends HostEnd {
   readonly transaction: string;
 }
 
+/** How GitHub says that a job ended; a matrix fails when one of its jobs does. */
+export const jobResults = ['success', 'failure', 'cancelled', 'skipped', ''] as const;
+
+/** The jobs that deploy, `canary` and `batch-1` to `batch-4`, as far as they have ended. */
+export type JobResults = Readonly<Record<string, (typeof jobResults)[number]>>;
+
 /** How a rollout ended, or stands. */
 export interface RolloutEnd {
   readonly hosts: readonly {

@@ -1,5 +1,7 @@
 /** What the tests of the docs read in a Markdown page. */
 
+import { headingSlug } from '../../tools/heading-slug.ts';
+
 const fence = /^( *)```(\w*)[^\n]*\n([\s\S]*?)^\1```/gm;
 
 /** The YAML snippets of a page, without the indentation of a list around them. */
@@ -30,11 +32,7 @@ export function anchorsOf(page: string): Set<string> {
   const text = page.replace(fence, '');
   const anchors = new Set<string>();
   for (const [, heading = ''] of text.matchAll(/^#{1,6} (.+)$/gm)) {
-    const words = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
-    const slug = words
-      .replace(/[^\p{L}\p{N}_ -]/gu, '')
-      .trim()
-      .replaceAll(' ', '-');
+    const slug = headingSlug(heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1'));
     let anchor = slug;
     for (let count = 1; anchors.has(anchor); count += 1) anchor = `${slug}-${count}`;
     anchors.add(anchor);

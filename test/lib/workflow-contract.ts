@@ -44,6 +44,7 @@ interface Job {
 }
 
 interface Workflow {
+  readonly name?: string;
   readonly on: Readonly<Record<string, { readonly inputs?: Readonly<Record<string, unknown>> }>>;
   readonly permissions?: unknown;
   readonly concurrency?: { readonly group?: string; readonly 'cancel-in-progress'?: boolean };
@@ -131,14 +132,18 @@ const runsNoCode = (job: Job): boolean =>
  * GitHub keeps one waiting run a group and cancels the one that waited before it: what comes by the
  * clock must not push out a deploy. On the host, one waits for the other's lock.
  */
-function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[] {
+function findConcurrencyFaults({ name = '', on, concurrency }: Workflow): readonly string[] {
   const faults: string[] = [];
-  const shared = 'celeriac-${{ vars.CELERIAC_HOST }}';
   const { group = '' } = concurrency ?? {};
-  if (!/^celeriac-([a-z]+-)?\$\{\{ (inputs\.host \|\| )?vars\.CELERIAC_HOST \}\}$/.test(group)) {
-    faults.push('concurrency: the group does not stand for the host alone');
+  const hosts = ['vars.CELERIAC_HOST', 'inputs.host || vars.CELERIAC_HOST'];
+  const hasDryRun = 'dry-run' in (on.workflow_dispatch?.inputs ?? {});
+  const end = hasDryRun ? "${{ inputs.dry-run && '-dry-run' || '' }}" : '';
+  if (!hosts.some((host) => group === `celeriac-${name}-\${{ ${host} }}${end}`)) {
+    faults.push(
+      'concurrency: the group does not stand for the workflow and the host, dry runs apart',
+    );
   }
-  if ('schedule' in on && group === shared) {
+  if ('schedule' in on && group.startsWith('celeriac-deploy-')) {
     faults.push('concurrency: a run by the clock could push out a deploy that waits');
   }
   if (concurrency?.['cancel-in-progress'] !== false) {

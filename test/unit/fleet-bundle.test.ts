@@ -102,11 +102,18 @@ describe('fleet, as its committed bundle', () => {
       }
     }
     // Its own are for some of the actions only, and those of the workflow would replace them.
-    for (const task of ['plan', 'start']) {
+    for (const task of ['plan', 'start', 'keys']) {
       const { code, outputs, log } = await run({ ...given, task, host: 'b' });
       expect([code, outputs['known-hosts'], outputs.go]).toEqual([1, undefined, undefined]);
       expect(log).toContain('fleet.yml:1:65');
       expect(log).toContain('b has its own `known-hosts`, and none for provision');
+    }
+    for (const [host, pins] of [
+      ['a', ''],
+      ['c', everyone],
+    ] as const) {
+      const { code, outputs } = await run({ ...given, plan: '', task: 'keys', host });
+      expect([code, outputs]).toEqual([0, { 'known-hosts': pins }]);
     }
     const none = await run({ ...given, 'known-hosts': '', host: 'c' });
     expect(none.outputs['known-hosts']).toBe('');
@@ -211,7 +218,8 @@ describe('fleet, as its committed bundle', () => {
 
   it('names the end of every host, and fails unless all are well', async () => {
     keep({ host: 'b', state: 'confirmed' });
-    const part = await run({ task: 'conclude', plan, results: folder });
+    const jobs = '{"canary":"success","batch-1":"skipped"}';
+    const part = await run({ task: 'conclude', plan, jobs, results: folder });
     expect(part.code).toBe(1);
     expect(part.outputs.states).toBe('{"b":"confirmed","a":"untouched"}');
     expect(part.log).toContain('2 hosts: 1 deployed and confirmed, 1 untouched.');
@@ -222,6 +230,29 @@ describe('fleet, as its committed bundle', () => {
     keep({ host: 'a', state: 'confirmed' });
     const whole = await run({ task: 'conclude', plan, results: folder });
     expect([whole.code, whole.outputs.states]).toEqual([0, '{"b":"confirmed","a":"confirmed"}']);
+  });
+
+  it('does not call a host untouched because its record is missing', async () => {
+    keep({ host: 'b', state: 'confirmed' });
+    for (const jobs of ['{"canary":"success","batch-1":"success"}', '']) {
+      const { code, outputs, summary } = await run({
+        task: 'conclude',
+        plan,
+        jobs,
+        results: folder,
+      });
+      expect([code, outputs.states]).toEqual([1, '{"b":"confirmed","a":"unknown"}']);
+      expect(summary).toContain('no record of it was found');
+    }
+    const wrong = await run({ task: 'conclude', plan, jobs: '{"canary":"well"}', results: folder });
+    expect([wrong.code, wrong.outputs.states]).toEqual([1, undefined]);
+  });
+
+  it('begins no host after a job that failed, though no record says which host', async () => {
+    const jobs = '{"canary":"failure"}';
+    const { outputs, log } = await run({ task: 'start', plan, jobs, host: 'a', results: folder });
+    expect(outputs.go).toBe('false');
+    expect(log).toContain('a host of the job canary had failed');
   });
 
   it('says what to do about a host whose end nobody has seen', async () => {

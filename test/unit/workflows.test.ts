@@ -248,13 +248,15 @@ describe('plan.yml', () => {
   it('only looks, by the user that may only look, at what deploy.yml changes', () => {
     const deploy = parse(read('deploy.yml')) as typeof plan;
     const stepsOf = (of: typeof plan) => Object.values(of.jobs).flatMap(({ steps }) => steps);
-    const actionsOfPlan = stepsOf(plan).filter((step) => 'host' in (step.with ?? {}));
+    const actionsOfPlan = stepsOf(plan).filter((step) => 'ssh-key' in (step.with ?? {}));
     expect(actionsOfPlan).toHaveLength(3);
     for (const { uses, with: given } of actionsOfPlan) {
       const own = {
         host: '${{ matrix.host }}',
         user: '${{ vars.CELERIAC_PLAN_USER }}',
         agent: 'installed',
+        'known-hosts':
+          "${{ vars.CELERIAC_HOST != '' && vars.CELERIAC_KNOWN_HOSTS || steps.keys.outputs.known-hosts }}",
         'dry-run': true,
       };
       const applied = { ...stepsOf(deploy).find((step) => step.uses === uses)?.with };
@@ -284,10 +286,13 @@ describe('pipeline.yml', () => {
       ...[1, 2, 3, 4].map((number) => `batch-${number}`),
       ...[1, 2, 3, 4].map((number) => `back-${number}`),
     ]);
-    for (const [, { strategy, concurrency }] of ofHosts) {
+    for (const [name, { strategy, concurrency }] of ofHosts) {
       expect(strategy?.['fail-fast']).toBe(false);
+      // As deploy.yml and rollback.yml: neither pushes out a waiting run of the other.
       expect(concurrency).toEqual({
-        group: 'celeriac-host-${{ matrix.host }}',
+        group: name.startsWith('back-')
+          ? 'celeriac-rollback-${{ matrix.host }}'
+          : "celeriac-deploy-${{ matrix.host }}${{ inputs.dry-run && '-dry-run' || '' }}",
         'cancel-in-progress': false,
       });
     }
@@ -303,11 +308,26 @@ describe('pipeline.yml', () => {
   it('begins no matrix before the one ahead of it has ended, and none after a failed canary', () => {
     for (const number of [1, 2, 3, 4]) {
       const job = jobs[`batch-${number}`];
-      const ahead = number === 1 ? [] : [`batch-${number - 1}`];
+      const ahead = [1, 2, 3, 4].slice(0, number - 1).map((each) => `batch-${each}`);
       expect(job?.needs).toEqual(['plan', 'canary', ...ahead]);
       expect(job?.if).toContain("needs.canary.result != 'failure'");
       expect(job?.if).toContain('!cancelled()');
     }
+  });
+
+  it('tells each host the results of the jobs ahead of it, and the judges those of all', () => {
+    const resultsOf = (names: readonly string[]) =>
+      Object.fromEntries(names.map((name) => [name, `\${{ needs.${name}.result }}`]));
+    const told = (name: string): unknown => {
+      const given = jobs[name]?.steps.map((step) => step.with?.jobs).find(Boolean);
+      return given === undefined ? undefined : JSON.parse(String(given));
+    };
+    const deploying = ['canary', 'batch-1', 'batch-2', 'batch-3', 'batch-4'];
+    for (const [place, name] of deploying.entries()) {
+      const ahead = deploying.slice(0, place);
+      expect(told(name), name).toEqual(place === 0 ? undefined : resultsOf(ahead));
+    }
+    for (const name of ['decide', 'conclude']) expect(told(name)).toEqual(resultsOf(deploying));
   });
 
   it('gives the webhook to every job of a host, from an optional secret, and to no other', () => {
@@ -431,13 +451,14 @@ describe('the rules', () => {
     ['a step that has no such id', 'steps.gate.outcome', 'steps.gat.outcome', /no earlier step/],
     ['an output that is not there', '.outputs.transaction', '.outputs.transactoin', /no output/],
     ['a later step', 'id: worker', 'id: later', /no earlier step has the id worker/],
-    ['an input of no event', 'inputs.dry-run', 'inputs.dryrun', /no input dryrun/],
+    ['an input of no event', '{ inputs.dry-run }', '{ inputs.dryrun }', /no input dryrun/],
     ['a job that is not there', 'runs-on:', 'needs: build\n    runs-on:', /no dependencies/],
     ['an expression that is none', 'vars.CELERIAC_HOST }}', 'vars.CELERIAC_HOST', /expression/i],
     ['rights on top', 'permissions: {}', 'permissions: write-all', /expected \{\} on top/],
     ['rights to write', 'contents: read', 'contents: write', /more than contents: read/],
     ['a run that is cut off', 'in-progress: false', 'in-progress: true', /cut off/],
-    ['one group for all hosts', 'celeriac-${{ vars.CELERIAC_HOST }}', 'deploy', /for the host/],
+    ['one group for all hosts', '-${{ vars.CELERIAC_HOST }}', '', /for the workflow and the host/],
+    ['a dry run that pushes out a deploy', "'-dry-run' ||", '', /dry runs apart/],
     [
       'a clock that pushes out a deploy',
       /^on:\n/m,

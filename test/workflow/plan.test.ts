@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { stringify } from 'yaml';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { Clone } from '../host/lib/clone.ts';
 import { CHECKOUT, moveToShop } from '../host/lib/shop.ts';
@@ -151,6 +152,35 @@ it('comments why there is no plan, and is red', async () => {
   const [{ body } = { body: '' }] = api.comments;
   expect(body).toContain('**No plan of deploy-worker:**');
   expect(body).toContain('refused by /etc/celeriac/policy.json: units: ssh.service');
+});
+
+it('plans each host of a fleet file, known by its own keys if it has some', async () => {
+  const { host, sshPort: port, knownHosts } = machine;
+  // Another name of the same machine: its last two numbers as one.
+  const alias = host.replace(/(\d+)\.(\d+)$/, (_, high, low) => String(256 * high + Number(low)));
+  const [kind = '', blob = ''] = readFileSync(join(keys, 'plan.pub'), 'utf8').split(' ');
+  const foreign = knownHosts.replace(/^(\S+) \S+ \S+$/gm, `$1 ${kind} ${blob}`);
+  const hosts = { web1: { host, port, 'known-hosts': knownHosts }, web2: { host: alias, port } };
+  const file = join(repository.folder, '.github/fleet.yml');
+  writeFileSync(file, stringify({ hosts }));
+  api.comments.length = 0;
+  const before = await state();
+  try {
+    const run = await plan(undefined, {
+      CELERIAC_HOST: '',
+      CELERIAC_PORT: '',
+      // For web1 these are the wrong ones.
+      CELERIAC_KNOWN_HOSTS: `${foreign.trim()}\n${knownHosts.replaceAll(host, alias)}`,
+    });
+    expect(run.code, run.lines.join('\n')).toBe(0);
+  } finally {
+    rmSync(file);
+  }
+  expect(await state()).toBe(before);
+  expect(api.comments).toHaveLength(1);
+  const [{ body } = { body: '' }] = api.comments;
+  expect(body.match(/^#+ .*web[12].*$/gm), body).toHaveLength(2);
+  expect(body).not.toContain('No plan');
 });
 
 it('runs no step with a key for a fork, and says why', async () => {

@@ -3,12 +3,14 @@ import type { Home } from './fleet-text.ts';
 /** The version of actions/checkout that workflows use, as in those of this repository. */
 const checkout = 'actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2';
 
-/**
- * The workflow of one host: deploys on each push to the branch, clean-ups and the soak by the clock.
- *
- * @param branch the one that is deployed
- */
-export function workflowText(branch: string, { repository, version }: Home): string {
+/** Of which host a workflow is, and of which branch. */
+export interface Deployed {
+  readonly host: string;
+  readonly branch: string;
+}
+
+/** The workflow of one host: deploys on each push to the branch, clean-ups and the soak by the clock. */
+export function workflowText({ host, branch }: Deployed, { repository, version }: Home): string {
   const action = (name: string): string => `${repository}${name}@v${version}`;
   const common = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
           known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}
@@ -44,9 +46,9 @@ jobs:
     environment: production
     runs-on: ubuntu-latest
     timeout-minutes: 60
-    # One at a time; a run in progress is never cancelled.
+    # One at a time; a run in progress is never cancelled. A dry run does not replace a pending deploy.
     concurrency:
-      group: celeriac-deploy
+      group: celeriac-deploy-${host}\${{ inputs.dry-run && '-dry-run' || '' }}
       cancel-in-progress: false
     permissions:
       contents: read
@@ -69,7 +71,7 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 30
     concurrency:
-      group: celeriac-cleanup
+      group: celeriac-cleanup-${host}
       cancel-in-progress: false
     permissions:
       contents: read
@@ -91,7 +93,7 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 60
     concurrency:
-      group: celeriac-soak
+      group: celeriac-soak-${host}
       cancel-in-progress: false
     permissions:
       contents: read

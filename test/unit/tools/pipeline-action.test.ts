@@ -48,3 +48,30 @@ it('is shown in the README as it is used', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
   expect(readme).toContain(`- uses: ${home}@v${packageJson.version} `);
 });
+
+interface Step {
+  readonly name?: string;
+  readonly if?: string;
+  readonly uses: string;
+  readonly with: Record<string, string>;
+}
+
+it('has the steps of deploy.yml, with inputs of the same names', () => {
+  const deploy = parse(readFileSync(join(root, '.github/workflows/deploy.yml'), 'utf8')) as {
+    readonly jobs: { readonly deploy: { readonly steps: readonly Step[] } };
+  };
+  const steps = deploy.jobs.deploy.steps.filter(({ uses }) => uses.startsWith('./actions/'));
+  const shown = ({ name, if: condition = '', uses }: Step) => ({
+    name,
+    // Inputs of an action are text.
+    condition: condition.replace("inputs.dry-run != 'true'", '!inputs.dry-run'),
+    action: /actions\/([a-z-]+)/.exec(uses)?.[1],
+  });
+  const own = action.runs.steps as readonly Step[];
+  expect(steps.map(shown)).toEqual(own.map(shown));
+  for (const [at, step] of steps.entries()) {
+    expect(Object.keys(own[at]?.with ?? {})).toEqual(
+      expect.arrayContaining(Object.keys(step.with)),
+    );
+  }
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { LegRecord, PlannedRollout } from '../../../../src/model/fleet.ts';
+import type { JobResults, LegRecord, PlannedRollout } from '../../../../src/model/fleet.ts';
 import {
   concludeRollout,
   endsWithout,
@@ -10,6 +10,7 @@ import {
   endOfDeploy,
   endOfRollBack,
 } from '../../../../src/plan/fleet/host-state.ts';
+import { jobOf } from '../../../../src/plan/fleet/job-results.ts';
 import { legRecord, longestWhy, recordName } from '../../../../src/plan/fleet/leg-record.ts';
 
 const green: DeployResult = {
@@ -154,6 +155,76 @@ describe('a host before it is begun', () => {
   });
 });
 
+describe('a rollout of which records are missing', () => {
+  const most = plan.hosts.slice(0, 3).flatMap((host) => deployed(host));
+  const run = { ...plan, onFailure: 'run' } as const;
+
+  it.each<JobResults[string]>(['success', 'failure', 'cancelled', ''])(
+    'does not know where a host without one is after `%s`, and is not well',
+    (result) => {
+      const end = concludeRollout(plan, most, { canary: 'success', 'batch-1': result });
+      expect(end.ok).toBe(false);
+      expect(statesOf(end)).toEqual(['confirmed', 'confirmed', 'confirmed', 'unknown']);
+      expect(end.hosts[3]?.why).toContain('no record of it was found');
+      expect(statesOf(concludeRollout(plan, most)).at(-1)).toBe('unknown');
+    },
+  );
+
+  it('knows that a host whose job was skipped is untouched', () => {
+    const jobs = { canary: 'cancelled', 'batch-1': 'skipped' } as const;
+    const end = concludeRollout(plan, [], jobs);
+    expect(statesOf(end)).toEqual(['unknown', 'untouched', 'untouched', 'untouched']);
+    expect(end.ok).toBe(false);
+  });
+
+  it('is not well when a job failed, whatever the records say', () => {
+    const all = plan.hosts.flatMap((host) => deployed(host));
+    for (const result of ['failure', 'cancelled'] as const) {
+      expect(concludeRollout(plan, all, { canary: 'success', 'batch-1': result }).ok).toBe(false);
+    }
+    expect(concludeRollout(plan, all, { canary: 'success', 'batch-1': 'success' }).ok).toBe(true);
+  });
+
+  it('does not take the record of an earlier attempt for the end of a job that succeeded', () => {
+    const jobs = { canary: 'success', 'batch-1': 'success' } as const;
+    for (const last of [begun('web4'), ended('web4', failedGate)]) {
+      const end = concludeRollout(run, [...most, last], jobs);
+      expect(end).toMatchObject({ ok: false, back: [] });
+      expect(end.hosts[3]).toMatchObject({ state: 'unknown' });
+    }
+  });
+
+  it('counts a failure whose record is missing, once for a job that left others', () => {
+    const jobs = { canary: 'success', 'batch-1': 'failure' } as const;
+    expect(concludeRollout(run, most, jobs).back).toHaveLength(3);
+    expect(concludeRollout({ ...run, maxFailures: 2 }, most, jobs).back).toEqual([]);
+  });
+
+  it('rolls nothing back for a job that left none: it did perhaps not begin', () => {
+    const jobs = { canary: 'success', 'batch-1': 'failure' } as const;
+    const end = concludeRollout(run, deployed('web1'), jobs);
+    expect(end).toMatchObject({ ok: false, back: [] });
+    expect(statesOf(end)).toEqual(['confirmed', 'unknown', 'unknown', 'unknown']);
+  });
+
+  it('begins no host after a job that failed, if one failure is too many', () => {
+    const hosts = Array.from({ length: 300 }, (_, index) => `web${index + 1}`);
+    const large = { ...plan, hosts };
+    expect(jobOf(large, 'web1')).toBe('canary');
+    expect(jobOf(large, 'web257')).toBe('batch-1');
+    expect(jobOf(large, 'web258')).toBe('batch-2');
+    const jobs = { canary: 'success', 'batch-1': 'failure' } as const;
+    expect(stopReason(large, 'web258', [], jobs)).toBe(
+      'not begun: a host of the job batch-1 had failed',
+    );
+    expect(stopReason({ ...large, maxFailures: 2 }, 'web258', [], jobs)).toBeNull();
+    const one = [ended('web2', failedGate)];
+    expect(stopReason({ ...large, maxFailures: 2 }, 'web258', one, jobs)).toBeNull();
+    const canary = { canary: 'failure' } as const;
+    expect(stopReason({ ...large, maxFailures: 9 }, 'web2', [], canary)).toContain('canary');
+  });
+});
+
 describe('a rollout', () => {
   it('is well when every host was reached and none failed', () => {
     const end = concludeRollout(
@@ -165,7 +236,8 @@ describe('a rollout', () => {
   });
 
   it('is not well when a host was not reached, and says so', () => {
-    const end = concludeRollout(plan, deployed('web1', failedGate));
+    const jobs = { canary: 'failure', 'batch-1': 'skipped' } as const;
+    const end = concludeRollout(plan, deployed('web1', failedGate), jobs);
     expect(end.ok).toBe(false);
     expect(statesOf(end)).toEqual(['rolled-back', 'untouched', 'untouched', 'untouched']);
     expect(end.hosts[3]?.why).toContain('not begun');

@@ -10,7 +10,7 @@ import { findPins, findWorkflowFaults } from '../../../lib/workflow-contract.ts'
 
 const root = join(import.meta.dirname, '../../../..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
-const text = workflowText('main', { repository, version });
+const text = workflowText({ host: 'vps.example.com', branch: 'main' }, { repository, version });
 const jobs = Object.entries(
   (parse(text) as { jobs: Record<string, { steps: { uses: string; with: object }[] }> }).jobs,
 );
@@ -28,7 +28,9 @@ describe('the workflow that init writes', () => {
   });
 
   test('deploys the branch, whatever its name', () => {
-    const other = parse(workflowText('release: "2"', { repository, version }));
+    const odd = { host: '2001:db8::1', branch: 'release: "2"' };
+    const other = parse(workflowText(odd, { repository, version }));
+    expect(other.jobs.soak.concurrency.group).toBe('celeriac-soak-2001:db8::1');
     expect(other.on.push.branches).toEqual(['release: "2"']);
   });
 
@@ -38,6 +40,19 @@ describe('the workflow that init writes', () => {
     const known = Object.keys(action === '' ? pipelineInputs : actions[action as 'verify']);
     expect(known).toEqual(expect.arrayContaining(Object.keys(own?.with ?? {})));
     expect(own?.uses.endsWith(`@v${version}`)).toBe(true);
+  });
+
+  test('has the concurrency groups of the shipped workflows', () => {
+    const { jobs: own } = parse(text) as { jobs: Record<string, { concurrency: object }> };
+    for (const name of ['deploy', 'cleanup', 'soak']) {
+      const { concurrency } = parse(read(`.github/workflows/${name}.yml`)) as {
+        concurrency: { group: string };
+      };
+      const group = concurrency.group.replace('${{ vars.CELERIAC_HOST }}', 'vps.example.com');
+      // By hand, only deploys are dry runs.
+      const expected = name === 'deploy' ? group : group.replace(/\$\{\{.*/, '');
+      expect(own[name]?.concurrency).toEqual({ ...concurrency, group: expected });
+    }
   });
 
   test('uses the checkout of the workflows here', () => {
