@@ -19,7 +19,7 @@ import { openHost } from './open-host.ts';
 export const lookExits = {
   [exitCodes.done]: 'done',
   [exitCodes.host]: 'the host could not be reached',
-  [exitCodes.usage]: 'invalid usage, or there is no such unit',
+  [exitCodes.usage]: 'invalid usage, or the unit does not exist',
   [exitCodes.interrupted]: 'interrupted',
 };
 

@@ -98,8 +98,7 @@ export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', Act
   },
   fleet: {
     title: 'Celeriac: fleet',
-    description:
-      'Plans the deploy of many hosts as matrices, and reports the state of each host.',
+    description: 'Plans the deploy of many hosts as matrices, and reports the state of each host.',
     icon: 'server',
     inputs: fleetInputs,
     outputs: {

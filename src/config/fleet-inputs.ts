@@ -50,8 +50,7 @@ export const fleetInputs = {
   ),
   results: patternInput(
     {
-      description:
-        'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
+      description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
       fallback: '',
     },
     'a path',
