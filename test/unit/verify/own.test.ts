@@ -91,7 +91,7 @@ describe('a command of the user', () => {
     expect(own(withCommand(ran({ code: -9 })))[0]?.seen).toBe('ended by signal 9 in 2 s');
     expect(own(withCommand(ran({ code: null })))[0]).toMatchObject({
       verdict: 'fail',
-      seen: 'not done within 30 s',
+      seen: 'not finished within 30 s',
     });
     expect(own(withCommand(ran({ code: null, problem: 'it printed too much' })))[0]).toMatchObject({
       verdict: 'fail',
