@@ -48,7 +48,7 @@ export function chooseRollBack(
   }
   const id = target.slice(onlyNewest.length);
   if (standing.at(-1)?.transaction !== id) {
-    const problem = `another release runs now than that of transaction ${id}`;
+    const problem = `another release has replaced that of transaction ${id}`;
     const expected = 'the newest release; `celeriac releases` shows it';
     throw new AnotherReleaseError('input roll-back', problem, expected);
   }

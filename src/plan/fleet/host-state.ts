@@ -29,7 +29,7 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
     const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
     return rolledBack === 'success'
       ? end('taken-back', gate)
-      : end('unknown', `${gate}, and its roll-back failed: see its job`);
+      : end('unknown', `${gate}, and its rollback failed: see its job`);
   }
   if (healthy && result === 'committed' && awaits && !confirmed) {
     return { state: 'unknown', failed: true, why: unconfirmed };
@@ -40,25 +40,25 @@ export function endOfDeploy(deploy: DeployResult): HostEnd {
   }
   switch (result) {
     case 'committed':
-      return end('unknown', `its gate did not end. ${guarded}`);
+      return end('unknown', `its gate did not finish. ${guarded}`);
     case 'undone':
       return end('taken-back', 'the deploy failed and was undone: see its job');
     case 'undo-failed':
       return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
     case null:
-      if (begun) return end('unknown', `the end of its transaction was not seen. ${guarded}`);
+      if (begun) return end('unknown', `the outcome of its transaction is unknown. ${guarded}`);
       return end(
         'untouched',
-        ok ? 'nothing was changed' : 'it failed before a change: see its job',
+        ok ? 'nothing was changed' : 'it failed before any change: see its job',
       );
   }
 }
 
 const unconfirmed =
-  'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
+  'its gate passed but confirmed nothing: `confirm-within` may have expired, so that the host rolled back, or another run deployed';
 
 const guarded =
-  'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
+  'The host finishes or undoes it by itself, and rolls it back unless verify confirms it within `confirm-within`';
 
 /** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
 export type ReturnResult = 'undone' | 'superseded' | 'failed';
@@ -73,6 +73,6 @@ export function endOfRollBack(result: ReturnResult): HostEnd {
       return { state: 'unknown', failed: true, why };
     }
     case 'failed':
-      return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+      return { state: 'unknown', failed: true, why: 'its rollback failed: see its job' };
   }
 }

@@ -82,7 +82,7 @@ describe('chooseRollBack', () => {
     });
     const choose = () => chooseRollBack(`newest:${first.id}`, three, [first, third]);
     expect(choose).toThrow(AnotherReleaseError);
-    expect(refusal(choose)).toContain(`another release runs now than that of transaction ${id(1)}`);
+    expect(refusal(choose)).toContain(`another release has replaced that of transaction ${id(1)}`);
   });
 
   it('refuses unknown releases, and the current one', () => {
