@@ -177,7 +177,7 @@ def test_a_unit_gives_its_user_more_groups(host: Host) -> None:
 def test_without_a_unit_there_is_no_user_unless_one_is_named(host: Host, state: str) -> None:
     host.answers[LOADED] = (0, f"LoadState={state}\nUser=\n")
     for unit in (UNIT, ""):
-        with pytest.raises(OperationError, match=r"not known; give the `unit`.*`app-user`"):
+        with pytest.raises(OperationError, match=r"is unknown; give the `unit`.*`app-user`"):
             app_user(host, unit)
     assert app_user(host, UNIT, APP).name == APP
 
@@ -335,7 +335,7 @@ def test_a_unit_of_root_works_on_files_of_root_only(
     make(app_folder / "root.db", "root")
     for way in WAYS:
         said = refused(way, app_folder / "root.db", host, journal)
-        assert f"is in {app_folder}, which others than root can change" in said
+        assert f"is in {app_folder}, which users other than root can change" in said
 
 
 # --- races -------------------------------------------------------------------------------------

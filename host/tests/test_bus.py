@@ -192,7 +192,7 @@ def test_an_array_that_does_not_end(kind: str) -> None:
         bus._Reader(longer).value(kind)
     if kind in ("a()", "a{}"):
         # Its elements take no bytes.
-        with pytest.raises(bus.Unavailable, match="an array of nothing"):
+        with pytest.raises(bus.Unavailable, match="an empty array type"):
             bus._Reader(struct.pack("<I", 8) + bytes(40)).value(kind)
 
 

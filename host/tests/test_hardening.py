@@ -244,9 +244,9 @@ def test_an_empty_folder_is_removed_and_made_again(
 def test_users_that_others_made_are_neither_taken_nor_removed(host: Host, journal: Journal) -> None:
     args = {"user": "nobody", "home": "/nonexistent"}
     assert not create_user.check(args, host)
-    with pytest.raises(OperationError, match="Celeriac did not make it"):
+    with pytest.raises(OperationError, match="Celeriac did not create it"):
         create_user.do(args, host, journal.step(0))
-    with pytest.raises(OperationError, match="not one that Celeriac made; it stays"):
+    with pytest.raises(OperationError, match="was not created by Celeriac; it stays"):
         remove_user.do(args, host, journal.step(0))
     for module in (create_user, remove_user):
         assert module.undo(args, host, journal.step(0)) is None

@@ -51,7 +51,7 @@ def test_json_that_is_nested_too_deep_is_no_answer() -> None:
 )
 def test_a_visibility_timeout_that_is_none_is_not_compared(said: Any) -> None:
     found = visibility.read(visibility.MARK + json.dumps(said))
-    assert found == {"problem": "the app did not tell it"}
+    assert found == {"problem": "the app did not report it"}
 
 
 def test_a_program_that_does_not_read_its_answers_is_ended() -> None:

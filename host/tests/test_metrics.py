@@ -124,11 +124,11 @@ def test_it_is_not_written_unless_asked_for(collector: Path) -> None:
 
 def test_only_root_may_change_the_folder_and_the_way_to_it(collector: Path) -> None:
     os.chown(collector, 1, 1)
-    with pytest.raises(OperationError, match="can be changed by others than root"):
+    with pytest.raises(OperationError, match="can be changed by users other than root"):
         textfile.write("a 1\n")
     os.chown(collector, 0, 0)
     os.chmod(collector.parent, 0o1777)
-    with pytest.raises(OperationError, match="can be changed by others than root"):
+    with pytest.raises(OperationError, match="can be changed by users other than root"):
         textfile.write("a 1\n")
     assert os.listdir(collector) == []
 

@@ -85,7 +85,7 @@ def test_a_link_of_the_app_is_refused_wherever_it_leads(app_folder: Path, target
 
 def test_a_link_of_root_is_refused_in_a_folder_that_the_app_may_change(app_folder: Path) -> None:
     # The app cannot change it, but it can put another one in its place.
-    refused(link(app_folder / "link", "/etc/hostname", 0), "others than root can change")
+    refused(link(app_folder / "link", "/etc/hostname", 0), "users other than root can change")
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
@@ -97,8 +97,8 @@ def test_a_folder_that_others_may_write_is_no_place_for_links(root_folder: Path,
     link(shared / "link", "deep", 0)
     # Not in the folders below it either: each of them could be replaced.
     link(shared / "deep" / "link", "file", 0)
-    refused(shared / "link" / "file", "others than root can change")
-    refused(shared / "deep" / "link", "others than root can change")
+    refused(shared / "link" / "file", "users other than root can change")
+    refused(shared / "deep" / "link", "users other than root can change")
     assert owned.read(str(shared / "deep" / "file")) == b"mine"
 
 

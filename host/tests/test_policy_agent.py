@@ -169,7 +169,8 @@ def test_a_policy_that_cannot_be_used_refuses_everything(
     os.chmod(policy, 0o666)
     assert at.access() == "none"
     assert (
-        fault(LOOK, at) == f"refused: others than root may write to {policy}; chmod go-w {policy}"
+        fault(LOOK, at)
+        == f"refused: users other than root may write to {policy}; chmod go-w {policy}"
     )
     os.chmod(policy, 0o644)
     policy.write_text("{}")
@@ -195,7 +196,7 @@ def test_a_session_has_bounds(
     monkeypatch.setattr(budget, "FOLDER", str(hardened.root / "run"))
     at = judge_of(hardened, policy)
     ask(APPLY, at)
-    assert "limits: 1 changes within an hour are the most" in fault(APPLY, at)
+    assert "limits: at most 1 changes per hour are allowed" in fault(APPLY, at)
     ask(LOOK, at)
     assert "limits: a session has at most 3 requests" in fault(LOOK, at)
     more = judge_of(hardened, policy)

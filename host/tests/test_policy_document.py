@@ -77,7 +77,7 @@ def test_roots_own_file_is_read(path: Path) -> None:
 
 def test_a_file_that_others_could_write_is_not(path: Path) -> None:
     os.chmod(path, 0o664)
-    assert problem(path) == f"others than root may write to {path}; chmod go-w {path}"
+    assert problem(path) == f"users other than root may write to {path}; chmod go-w {path}"
     os.chmod(path, 0o644)
     os.chown(path, 1, 1)
     assert problem(path) == f"{path} belongs to user 1, not to root; chown root {path}"
@@ -85,7 +85,8 @@ def test_a_file_that_others_could_write_is_not(path: Path) -> None:
 
 def test_a_folder_above_it_that_others_could_write_is_not_trusted(path: Path) -> None:
     os.chmod(path.parent, 0o777)
-    assert problem(path) == f"others than root may write to {path.parent}; chmod go-w {path.parent}"
+    folder = path.parent
+    assert problem(path) == f"users other than root may write to {folder}; chmod go-w {folder}"
     os.chmod(path.parent, 0o755)
     os.chown(path.parent, 1, 1)
     assert "belongs to user 1" in problem(path)

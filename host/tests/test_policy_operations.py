@@ -460,7 +460,7 @@ def test_the_unit_runs_as_the_apps_user(
 
 def test_a_definition_that_others_can_change_decides_nothing(at: Hardened) -> None:
     os.chmod(at.unit_path, 0o664)
-    assert "others than root may write to" in refusal(samples(at)["enable-unit"], at)
+    assert "users other than root may write to" in refusal(samples(at)["enable-unit"], at)
     os.chmod(at.unit_path, 0o644)
     os.chown(at.unit_path, 1, 1)
     assert "belongs to user 1" in refusal(samples(at)["enable-unit"], at)
@@ -615,7 +615,7 @@ def test_the_folders_above_a_checkout_are_roots(at: Hardened) -> None:
     assert "the folders above" in refusal(operation, at)
     os.chown(at.root, 0, 0)
     os.chmod(at.root, 0o777)
-    assert "others than root may write to" in refusal(operation, at)
+    assert "users other than root may write to" in refusal(operation, at)
 
 
 def test_a_database_may_be_in_the_apps_folder_and_in_nobody_elses(at: Hardened) -> None:

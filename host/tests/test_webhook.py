@@ -159,7 +159,7 @@ def test_a_file_that_another_could_put_there_is_not_used(
     assert "with mode 0600" in str(deliver.deliver(EVENT))
     os.chown(setting, 0, 0)
     os.chmod(setting.parent, 0o777)
-    assert "can be changed by others than root" in str(deliver.deliver(EVENT))
+    assert "can be changed by users other than root" in str(deliver.deliver(EVENT))
     os.chmod(setting.parent, 0o755)
     setting.unlink()
     os.mkfifo(setting, 0o600)

@@ -89,7 +89,7 @@ const tasks: Readonly<Record<Values['task'], (inputs: Values, reporter: GithubRe
       const records = readRecords(inputs.results);
       const reason = stopReason(planOf(inputs), host, records, inputs.jobs.value ?? {});
       reporter.output('go', String(reason === null));
-      reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
+      reporter.info(reason === null ? `${host} may start` : `${host}: ${reason}`);
       const end: HostEnd = { state: 'untouched', failed: false, why: reason ?? '' };
       keepRecord(reporter, host, end, reason === null ? 'begun' : 'stopped');
     },

@@ -40,7 +40,7 @@ export async function findOwn<Listed extends Post>(
     if (!pageInfo.hasNextPage) return null;
     after = pageInfo.endCursor;
   }
-  throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to write no second one`);
+  throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to avoid a duplicate`);
 }
 
 /** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */

@@ -48,7 +48,7 @@ export const commentOnPlan = (): Promise<void> =>
     }
     const github = openRepository(inputs['github-token'].trim());
     const { did, url } = await keepComment(github, pull.number, comment);
-    core.info(sanitizeLogLine(did === 'nothing' ? `${url} says it already` : `${did} ${url}`));
+    core.info(sanitizeLogLine(did === 'nothing' ? `${url} is up to date` : `${did} ${url}`));
     if (did !== 'nothing') core.setOutput('comment', toOneLine(url));
   });
 

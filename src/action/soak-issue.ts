@@ -83,7 +83,7 @@ class Issues {
     }
     const body = updatedBody(issue, found.body);
     if (body === found.body && issue.title === found.title) {
-      core.info(sanitizeLogLine(`${found.url} says it already`));
+      core.info(sanitizeLogLine(`${found.url} is up to date`));
       return;
     }
     const { number: issue_number } = found;

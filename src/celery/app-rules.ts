@@ -6,12 +6,12 @@ import type { Rule } from '../systemd/unit-rules.ts';
 export const visibilityTimeout: Rule = {
   id: 'visibility-timeout',
   title: 'the visibility timeout is shorter than the longest task',
-  why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
-  fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+  why: 'Redis and SQS redeliver a message that is not acknowledged within this time: with acks_late, a task that is still running runs a second time; without it, tasks that wait behind it do',
+  fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one applies',
   severe: true,
   mends: {
     kind: 'not',
-    how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+    how: 'Before the worker is drained, the trial import also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter value is refused; with `accept-rules: visibility-timeout` it is only reported. An app that does not show the value is reported, too.',
   },
   example: {
     wrong: [

@@ -224,7 +224,7 @@ function readCall(
     const hidden = argv.slice(start).find((word) => /^\$[A-Za-z_{]/.test(word));
     if (command === null && hidden !== undefined) {
       return refused(
-        `gives the arguments of celery by a variable (${hidden})`,
+        `passes the arguments of celery in a variable (${hidden})`,
         'the arguments themselves, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`',
       );
     }

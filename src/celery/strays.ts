@@ -108,7 +108,10 @@ export function describeSkipped(found: StrayWorkers): readonly Finding[] {
     ...(more.length === 0
       ? []
       : [
-          skippedFor(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`),
+          skippedFor(
+            more,
+            `one deploy ends at most ${MOST_STRAYS} stray workers; the next deploy ends these`,
+          ),
         ]),
   ];
 }

@@ -93,8 +93,8 @@ function readCommand(
   if (shellWord !== null) return { kind: 'refused', ...shellWord };
   if (/^[$~]/.test(first)) {
     const problem = first.startsWith('$')
-      ? `the program is given by a variable (${first}), and systemd replaces none there`
-      : `the program is ${first}, and systemd replaces no ~`;
+      ? `the program is given by a variable (${first}), which systemd does not expand there`
+      : `the program is ${first}, and systemd does not expand ~`;
     return {
       kind: 'refused',
       problem: `names no program: ${problem}`,
@@ -135,12 +135,12 @@ function whyOnlyAShell(
   const name = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(first)?.[1];
   if (name !== undefined) {
     return {
-      problem: `begins with ${name}=, and only a shell sets a variable there`,
+      problem: `begins with ${name}=, which only a shell understands`,
       expected: `Environment=${name}=… in the unit, and ExecStart= with the celery command alone`,
     };
   }
   return /^(?:cd|source|\.|export|exec|set)$/.test(first)
-    ? { problem: `begins with ${first}, which only a shell knows`, expected: withoutShell }
+    ? { problem: `begins with ${first}, which only a shell understands`, expected: withoutShell }
     : null;
 }
 

@@ -59,7 +59,7 @@ export function wrapperOf(
 function throughRunner({ name, ask, answer }: Wrapper, where: string) {
   const path = answer === 'program' ? 'that path' : 'that folder, with /bin/celery after it';
   return {
-    problem: `starts celery through \`${name}\`, so which Python this is cannot be told`,
+    problem: `starts celery through \`${name}\`, so its Python is unknown`,
     expected: `the path of celery itself: run \`${ask}\` in ${where}, as the user of the unit, and write ${path}, e.g. \`ExecStart=/srv/app/.venv/bin/celery -A app worker\``,
   };
 }

@@ -23,7 +23,7 @@ export async function commitHere({ terminal }: Pick<CommandTools, 'terminal'>): 
   const { commit, changed } = await openRunClone().head();
   terminal.note(`commit: ${commit}, which is checked out in ${process.cwd()}`);
   if (changed) {
-    terminal.note('warning: this folder has changes that are not committed: they are not deployed');
+    terminal.note('warning: uncommitted changes in this folder are not deployed');
   }
   return commit;
 }

@@ -9,7 +9,7 @@ import { exitCodes } from './exit-code.ts';
  */
 export const completionOf = (all: () => readonly Command[]): Command => ({
   name: 'completion',
-  summary: 'Prints a script with which a shell completes commands, flags and their values.',
+  summary: 'Prints a script that lets a shell complete commands, flags and their values.',
   usage: 'bash|zsh|fish',
   about: [
     'bash: `eval "$(celeriac completion bash)"` in ~/.bashrc. zsh: the same with zsh in ~/.zshrc, after compinit. fish: `celeriac completion fish | source` in ~/.config/fish/config.fish.',

@@ -32,8 +32,8 @@ export const deploy: Command = {
   usage: '[--host H | --fleet FILE [--hosts NAMES]] [--unit U] [--verify] [flags]',
   about: [
     'The release then awaits its verdict: unless `celeriac verify` confirms it within `--confirm-within`, the host rolls back by itself. `--verify` does both.',
-    'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. Ctrl+C begins no further host, and rolls none back.',
-    'With `--source`, the code is that of the Git repository in the current folder: `--commit`, or what is checked out.',
+    'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. After Ctrl+C, no further hosts start, and none is rolled back.',
+    'With `--source`, the code comes from the Git repository in the current folder: `--commit`, or the commit that is checked out.',
   ],
   inputs: { ...ownInputs, ...gateInputs, ...rolloutInputs },
   own: [verifyFlag, ...fleetFlags, fleetFlag, ...placeFlags, jsonFlag],

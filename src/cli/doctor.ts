@@ -30,7 +30,7 @@ const lookInputs: Inputs = Object.fromEntries(
 export const doctor: Command = {
   name: 'doctor',
   summary:
-    'Tells what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no probes unless `--gate` asks for them.',
+    'Says what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no probes unless `--gate` asks for them.',
   usage: '[--host H] [--unit U] [flags]',
   about: ['A release that awaits its verdict keeps waiting: only `celeriac verify` confirms it.'],
   inputs: {
@@ -51,9 +51,9 @@ export const doctor: Command = {
   exits: {
     [exitCodes.done]: 'healthy, perhaps with warnings',
     [exitCodes.host]: 'the host could not be reached',
-    [exitCodes.usage]: 'invalid usage, or there is no such unit',
+    [exitCodes.usage]: 'invalid usage, or the unit does not exist',
     [exitCodes.found]: 'not healthy',
-    [exitCodes.left]: 'inconclusive: what must be known is not',
+    [exitCodes.left]: 'inconclusive: a required check is unknown',
     [exitCodes.interrupted]: 'interrupted',
   },
   refuse: () => {},

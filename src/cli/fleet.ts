@@ -12,9 +12,9 @@ import { knowsHost } from './ssh-login.ts';
 export const fleetFlag: Flag = {
   name: 'fleet-file',
   takes: 'a path, or `none`',
-  fallback: `${hostInputs['fleet-file'].fallback} if it is there`,
+  fallback: `${hostInputs['fleet-file'].fallback} if it exists`,
   description:
-    'File with values for what no flag sets, as the workflows read it, and with the hosts that `--host` may name. How to log in is taken from it only for a host that is named.',
+    'File with values that no flag sets, as in the workflows, and with the hosts that `--host` may name. The login is only taken from it for a host that is named.',
   isSwitch: false,
 };
 
@@ -29,7 +29,7 @@ interface ReadFleet {
   /** The command changes the host: then the file must be that of this host. */
   readonly changes: boolean;
   readonly quiet?: boolean;
-  /** Read before; absent: the file that the flags name, if it is there. */
+  /** Read before; absent: the file that the flags name, if it exists. */
   readonly fleet?: Fleet | null;
 }
 

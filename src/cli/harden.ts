@@ -40,14 +40,14 @@ const keyFlags: readonly Flag[] = [
     takes: 'a path',
     fallback: '',
     description:
-      'File with the public key of the pipeline, or several, one per line. If not set, the keys that are on the host stay.',
+      'File with the public key of the pipeline, or several, one per line. If not set, the keys on the host stay.',
     isSwitch: false,
   },
   {
     name: 'read-key-file',
     takes: 'a path',
     fallback: '',
-    description: 'With `--read-user`: file with the public key of the one that may only look.',
+    description: 'With `--read-user`: file with the public key of that user.',
     isSwitch: false,
   },
   {
@@ -64,8 +64,7 @@ const printFlag: Flag = {
   name: 'print',
   takes: '',
   fallback: '',
-  description:
-    'Print the same as commands for a shell of root, and change nothing: for those who type them themselves.',
+  description: 'Change nothing, and print the commands for a root shell instead.',
   isSwitch: true,
 };
 
@@ -81,10 +80,10 @@ const exits = {
 export const harden: Command = {
   name: 'harden',
   summary:
-    'Binds the key of the pipeline to an agent on the host and a policy: it is no longer root. Run it again to install a newer agent, or to change the policy.',
+    'Restricts the key of the pipeline to an agent on the host and its policy; the key is no longer root. Run it again to install a newer agent, or to change the policy.',
   usage: '[--host H] --units U --public-key-file F [flags]',
   about: [
-    'What is not given stays as the policy on the host has it; at first, it is what the units need at least.',
+    'Settings that are not given stay as in the policy on the host; the first time, they are the minimum that the units need.',
   ],
   inputs: hardenInputs,
   own: [...keyFlags, printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
@@ -117,7 +116,7 @@ export const unharden: Command = {
   summary: 'Undoes what `celeriac harden` did, and nothing else.',
   usage: '[--host H] [flags]',
   about: [
-    'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',
+    'The restricted key no longer works: give the pipeline another key first. A user that owns files or runs processes stays.',
   ],
   inputs: unhardenInputs,
   own: [printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
@@ -220,6 +219,6 @@ const adviceAfter = (inputs: HardenValues): readonly string[] => [
   `next: in the fleet file or the inputs of the actions, set \`user: ${inputs['deploy-user']}\` and \`agent: installed\`;`,
   ...(inputs['read-user'] === ''
     ? []
-    : [`with the key that may only look, set \`user: ${inputs['read-user']}\`;`]),
+    : [`with the read-only key, set \`user: ${inputs['read-user']}\`;`]),
   'then remove the key of the pipeline from every other authorized_keys of this host',
 ];

@@ -32,7 +32,7 @@ export async function writeProposed(
     show(`\n${unifiedDiff(file.path, before, file.text)}`);
   }
   const names = formatList(files.map(({ path }) => path));
-  if (changes.length === 0) show(`\n${names}: as they should be, nothing to write`);
+  if (changes.length === 0) show(`\n${names}: up to date, nothing to write`);
   if (changes.length === 0) return exitCodes.done;
   if (isSet('dry-run')) return exitCodes.found;
   const differing = changes.filter(({ before }) => before !== null);
@@ -40,7 +40,7 @@ export async function writeProposed(
     const there = formatList(differing.map(({ path }) => path));
     refuseFlag(
       'force',
-      `${there}: there already, with other content`,
+      `${there}: already there, with different content`,
       '`--force` to overwrite, or the file moved away',
     );
   }

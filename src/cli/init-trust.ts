@@ -54,7 +54,7 @@ export async function trustHost(
   if (ask === null) {
     refuseFlag(
       'fingerprint',
-      `the host key of ${subject.host} is not known, and nobody is asked`,
+      `the host key of ${subject.host} is unknown, and nobody can be asked`,
       `\`--fingerprint SHA256:…\`, as \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints it on the server's console; or its line in known_hosts`,
     );
   }

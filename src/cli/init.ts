@@ -48,11 +48,11 @@ const valueFlag = (name: string, takes: string, fallback: string, description: s
 export const init: Command = {
   name: 'init',
   summary:
-    'Looks at a host, and writes .github/fleet.yml and the workflow for its worker into this repository. Changes nothing on the host.',
+    'Inspects a host, and writes .github/fleet.yml and the workflow for its worker into this repository. Changes nothing on the host.',
   usage: '--host H [--yes] [flags]',
   about: [
-    'Of a worker that runs without a unit (nohup, screen, tmux, supervisor, cron), it proposes a unit and says how to go over to it.',
-    'It asks only what it cannot find out, and nothing without a terminal.',
+    'For a worker that runs without a unit (nohup, screen, tmux, supervisor, cron), it proposes a unit and says how to migrate to it.',
+    'It asks only what it cannot find out. Without a terminal, it asks nothing.',
   ],
   inputs: flagInputs,
   own: [
@@ -66,22 +66,21 @@ export const init: Command = {
       'fingerprint',
       '`SHA256:…`',
       '',
-      "Of the server's host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the server's console; for a host that is not in known_hosts.",
+      "Fingerprint of the server's host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the server's console; for a host that is not in known_hosts.",
     ),
     valueFlag('repository', 'a path', 'the current folder', 'Checkout to write into.'),
     switchFlag('yes', 'Ask nothing.'),
-    switchFlag('force', 'Overwrite files that are there and differ.'),
+    switchFlag('force', 'Overwrite existing files that differ.'),
     switchFlag('dry-run', 'Show the files without writing them.'),
     ...placeFlags.filter(({ name }) => name !== 'sudo'),
     jsonFlag,
   ],
   exits: {
-    [exitCodes.done]: 'the files are written, or were so already',
+    [exitCodes.done]: 'the files are written, or were up to date',
     [exitCodes.host]: 'the host could not be reached',
-    [exitCodes.usage]:
-      'invalid usage, no worker found, or something must be decided that nobody was asked',
+    [exitCodes.usage]: 'invalid usage, no worker found, or an answer is missing',
     [exitCodes.found]: 'a dry run has files to write',
-    [exitCodes.left]: 'a file that differs was left as it is',
+    [exitCodes.left]: 'an existing file that differs was not replaced',
     [exitCodes.interrupted]: 'interrupted',
   },
   refuse: (given) => {
@@ -203,7 +202,7 @@ function proposeFirstUnit(request: UnitRequest): Proposed {
   return {
     found: looseLines(request.worker, proposal),
     files: [{ path: name, text }],
-    next: [['Celeriac manages units. To go over to this one:', steps]],
+    next: [['Celeriac manages units. To migrate to this one:', steps]],
   };
 }
 
@@ -239,9 +238,9 @@ function refuseNone({ others }: FoundWorkers): never {
   throw new ConfigError(
     '--host',
     seen.length === 0
-      ? 'no Celery worker was found: no service whose command is one, and no process that runs'
+      ? 'no Celery worker was found, neither as a service nor as a running process'
       : `no worker was found that Celeriac could manage (${seen.join('; ')})`,
-    'a worker that runs, or a unit for it: docs/tutorial.md has an example',
+    'a running worker, or a unit for it: docs/tutorial.md has an example',
   );
 }
 

@@ -15,7 +15,7 @@ export const logs: Command = {
   summary:
     "Summarizes a worker's journal since its release: errors grouped, what is new, HTTP 429, the last lines.",
   usage: '[--host H] [--unit U]',
-  about: ['What looks like a secret is hidden.'],
+  about: ['Text that looks like a secret is hidden.'],
   inputs: lookInputs,
   own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: lookExits,

@@ -21,7 +21,7 @@ import { readOwn } from './own-values.ts';
 export const lookExits = {
   [exitCodes.done]: 'done',
   [exitCodes.host]: 'the host could not be reached',
-  [exitCodes.usage]: 'invalid usage, or there is no such unit',
+  [exitCodes.usage]: 'invalid usage, or the unit does not exist',
   [exitCodes.interrupted]: 'interrupted',
 };
 

@@ -12,7 +12,7 @@ import { lookExits, lookWith, renderJson, requireUnit } from './look.ts';
 export const releases: Command = {
   name: 'releases',
   summary:
-    'Lists the releases of a worker, newest first: when, by whom, which commit, and what they have proven.',
+    'Lists the releases of a worker, newest first: when, by whom, which commit, and whether they are proven.',
   usage: '[--host H] [--unit U]',
   about: [],
   inputs: lookInputs,

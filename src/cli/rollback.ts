@@ -36,14 +36,14 @@ const rollBackInputs = {
 export const rollback: Command = {
   name: 'rollback',
   summary:
-    'Rolls a release back, from what the host itself remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
+    'Rolls back a release, using only what the host remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
   usage: '[--host H] [--to R] [--dry-run]',
   about: [],
   inputs: rollBackInputs,
   own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'rolled back',
-    [exitCodes.host]: 'the host could not be reached, or not all could be undone',
+    [exitCodes.host]: 'the host could not be reached, or not everything could be undone',
     [exitCodes.usage]: 'invalid usage, or there is nothing to roll back to; nothing was changed',
     [exitCodes.found]: 'a dry run: this would be undone',
     [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',

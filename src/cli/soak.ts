@@ -17,14 +17,14 @@ import { TerminalRun } from './terminal-run.ts';
 export const soak: Command = {
   name: 'soak',
   summary:
-    'Judges the release that runs by what the host wrote down every minute, and records when it is proven, or failed: the same as the workflow.',
+    'Evaluates the running release by what the host has recorded every minute, and records when it is proven, or failed: the same as the workflow.',
   usage: '[--host H] [--unit U] [flags]',
   about: [],
   inputs: soakCommandInputs,
   own: [fleetFlag, ...placeFlags, jsonFlag],
   exits: {
     [exitCodes.done]: 'proven, or not yet',
-    [exitCodes.host]: 'the host could not be reached, or a roll-back was not complete',
+    [exitCodes.host]: 'the host could not be reached, or a rollback was incomplete',
     [exitCodes.usage]: 'invalid usage, or there is no such unit',
     [exitCodes.found]: 'the release failed',
     [exitCodes.interrupted]: 'interrupted',

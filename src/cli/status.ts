@@ -15,14 +15,14 @@ import { fleetFlag } from './fleet.ts';
 import { type Look, lookExits, lookWith, renderJson } from './look.ts';
 
 const everyInput = {
-  every: durationInput({ description: 'With `--watch`: how often to look.', fallback: '15s' }),
+  every: durationInput({ description: 'With `--watch`: how often to refresh.', fallback: '15s' }),
 } as const;
 
 /** `celeriac status`. */
 export const status: Command = {
   name: 'status',
   summary:
-    'Shows a worker as it is now: what verify checks, memory, queues, releases and how far the proof is. Sends no probes and changes nothing.',
+    'Shows a worker as it is now: what verify checks, memory, queues, releases and the progress of the proof. Sends no probes and changes nothing.',
   usage: '[--host H] [--unit U] [--watch]',
   about: ['The tables of the app are not read.'],
   inputs: { ...everyInput, ...statusInputs },
@@ -31,7 +31,7 @@ export const status: Command = {
       name: 'watch',
       takes: '',
       fallback: '',
-      description: 'Look again and again, until Ctrl+C.',
+      description: 'Keep refreshing until Ctrl+C.',
       isSwitch: true,
     },
     fleetFlag,
@@ -39,14 +39,14 @@ export const status: Command = {
     {
       ...jsonFlag,
       description:
-        'Print the report as JSON (docs/reference/report.schema.json); with `--watch`, one line for each look.',
+        'Print the report as JSON (docs/reference/report.schema.json); with `--watch`, one line per refresh.',
     },
   ],
   exits: {
     ...lookExits,
     [exitCodes.done]: 'healthy',
     [exitCodes.found]: 'not healthy',
-    [exitCodes.left]: 'inconclusive: what must be known is not',
+    [exitCodes.left]: 'inconclusive: a required check is unknown',
   },
   refuse: (given) => {
     if (given.has('every') && given.get('watch') !== 'true') {

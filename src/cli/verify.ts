@@ -20,9 +20,9 @@ export const verify: Command = {
   exits: {
     [exitCodes.done]: 'healthy; a release that awaited its verdict is confirmed',
     [exitCodes.host]: 'the host could not be reached, or the release could no longer be confirmed',
-    [exitCodes.usage]: 'invalid usage, or there is no such unit',
+    [exitCodes.usage]: 'invalid usage, or the unit does not exist',
     [exitCodes.found]: 'not healthy',
-    [exitCodes.left]: 'inconclusive: what must be known is not',
+    [exitCodes.left]: 'inconclusive: a required check is unknown',
     [exitCodes.interrupted]:
       'interrupted; the message says whether a release may have been confirmed',
   },

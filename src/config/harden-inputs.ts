@@ -22,7 +22,7 @@ const { 'fleet-file': _fleetFile, agent: _agent, ...loginInputs } = hostInputs;
 const account = /^[a-z_][a-z0-9_-]{0,31}$/;
 const deployUser = patternInput(
   {
-    description: 'System user that the key of the pipeline logs in as; it is made for that.',
+    description: 'System user that the key of the pipeline logs in as; created for this purpose.',
     fallback: 'celeriac',
   },
   'a user name such as celeriac, not root',
@@ -44,8 +44,7 @@ export const hardenInputs = {
   'deploy-user': deployUser,
   'read-user': patternInput(
     {
-      description:
-        'A second system user, whose key may look, but not change anything: for plans on pull requests.',
+      description: 'A second system user with a read-only key, for plans on pull requests.',
       fallback: '',
     },
     'a user name such as celeriac-plan, not root, or empty',
@@ -54,7 +53,7 @@ export const hardenInputs = {
   units: listInput(
     {
       description:
-        'Units of the workers that the key may deploy. Their `User=`, which must be the same one and not root, is the only user that the key can act for.',
+        'Units of the workers that the key may deploy. They must have the same `User=`, which must not be root; the key can act only for this user.',
       fallback: '',
     },
     'names of systemd services separated by commas',
@@ -67,7 +66,7 @@ export const hardenInputs = {
   databases: listInput(
     {
       description:
-        'Databases with jobs that may be read, backed up and repaired; `none`. If not set, at first: those found as in cleanup.',
+        'Databases with jobs that may be read, backed up and repaired; or `none`. If not set, the first time: the databases that cleanup finds.',
       fallback: '',
     },
     'absolute paths or postgresql:// URLs without a password, separated by commas, or `none`',
@@ -76,7 +75,7 @@ export const hardenInputs = {
   source: maybeChoice(
     {
       description:
-        'How code may be deployed: `git` to the checkout, `upload` below `deploy-to`, or not at all. Whoever may deploy code can run code as the user of the app, unless only signed commits are accepted.',
+        'How code may be deployed: `git` to the checkout, `upload` below `deploy-to`, or not at all. Anyone who can deploy code can run code as the user of the app, unless only signed commits are accepted.',
     },
     ['none', 'git', 'upload'],
   ),
@@ -85,15 +84,15 @@ export const hardenInputs = {
       "With `source: git`: path of the checkout. If not set: the one that contains the unit's WorkingDirectory.",
   }),
   'deploy-to': maybePathInput({
-    description: 'With `source: upload`: the folder of the code folders.',
+    description: 'With `source: upload`: the folder that contains the code folders.',
   }),
   'gpg-keyring': maybePathInput({
     description:
-      'Keyring on the host, of which one key must have signed each commit that is deployed.',
+      'Keyring on the host; one of its keys must have signed each commit that is deployed.',
   }),
   'swap-path': patternInput(
     {
-      description: 'The swap file that may be made. If not set, at first: /swapfile.',
+      description: 'The swap file that may be created. If not set, the first time: /swapfile.',
       fallback: '',
     },
     'an absolute path or empty',
@@ -102,7 +101,7 @@ export const hardenInputs = {
   'swap-size': input(
     {
       description:
-        'The largest size of the swap file; `off`: no swap. If not set, at first: 4G. The action provision needs it, even where there is nothing to do.',
+        'The largest size of the swap file; `off`: no swap. If not set, the first time: 4G. The action provision needs it, even if there is nothing to do.',
       fallback: '',
     },
     'a size such as 2G, `off`, or empty',
@@ -116,7 +115,7 @@ export const hardenInputs = {
   urls: listInput(
     {
       description:
-        'URLs that may be requested from the host, by the gate and the probes; one that ends with `/` includes what begins with it.',
+        'URLs that may be requested from the host, by the gate and the probes; a URL that ends with `/` includes all URLs below it.',
       fallback: '',
     },
     'URLs separated by commas',
@@ -145,7 +144,7 @@ export const hardenInputs = {
   access: maybeChoice(
     {
       description:
-        '`read`: the key may look, but not change anything. If not set, at first: `change`.',
+        '`read`: the key may read, but not change anything. If not set, the first time: `change`.',
     },
     ['change', 'read'],
   ),

@@ -26,7 +26,7 @@ const words = z.union(
       }),
     ),
   ],
-  'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words',
+  'expected a command without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words',
 );
 
 const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);

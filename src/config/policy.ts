@@ -3,7 +3,7 @@ import { parsePostgresUrl } from './postgres-url.ts';
 
 /**
  * The policy of a host in hardened mode, `/etc/celeriac/policy.json`: what a key may ask the installed
- * agent for. What it does not name is refused. docs/reference/policy.md explains it; the host reads it
+ * agent for. Everything that it does not name is refused. docs/reference/policy.md explains it; the host reads it
  * with `host/celeriac_host/policy/document.py`, and fixtures hold both to the same answers.
  */
 export const policyPath = '/etc/celeriac/policy.json';
@@ -51,7 +51,7 @@ export const policyShape = z
     version: z.literal(1),
     access: z.enum(['change', 'read']).meta({
       description:
-        'read: looks, dry runs and verifications without a confirmation. change: everything that the rest of this policy allows.',
+        'read: facts, dry runs, and verifications without a confirmation. change: everything that the rest of this policy allows.',
     }),
     readers: list(account).optional().meta({
       description: 'System users whose access is read, whatever `access` says.',
@@ -93,7 +93,7 @@ export const policyShape = z
       .optional()
       .meta({
         description:
-          'URLs that may be requested, from the host: these, and what begins with one that ends with a slash.',
+          'URLs that may be requested from the host; a URL that ends with a slash includes all URLs below it.',
       }),
     tasks: list(name).optional().meta({
       description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
@@ -117,7 +117,7 @@ export const policyShape = z
       .optional()
       .meta({
         description:
-          'Whose signature a commit needs before it is deployed. Without it, whoever has the key of the CI can run code as the user of the app.',
+          'Whose signature a commit needs before it is deployed. Without it, anyone who has the key of the pipeline can run code as the user of the app.',
       }),
     limits: z
       .strictObject({
@@ -141,7 +141,7 @@ export const policyShape = z
   })
   .meta({
     title: "Celeriac's policy of a host in hardened mode",
-    description: 'What it does not name is refused.',
+    description: 'Everything that it does not name is refused.',
   });
 
 export type Policy = z.infer<typeof policyShape>;

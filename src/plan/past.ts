@@ -33,7 +33,7 @@ export function describePast(
       ? warn(
           `${nameOf(about)} did not finish; the host undoes it, or the next run that changes the host`,
         )
-      : warn(`${nameOf(about)} is at work right now: this run sees the host in the middle of it`),
+      : warn(`${nameOf(about)} is in progress: this run sees the host in the middle of it`),
   );
   if (how === 'judges') return [...told, ...unfinished];
   const pending = awaiting.map(({ unit, transactions, deadline }) =>
@@ -54,7 +54,7 @@ export function describeSuperseded({ awaiting }: PastFact, unit: string): readon
     .filter((one) => one.unit === unit)
     .map(({ transactions, withinSeconds }) =>
       note(
-        `this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${formatDuration(withinSeconds)} yet: verify now judges both, and a roll-back undoes both`,
+        `this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${formatDuration(withinSeconds)} yet: verify now judges both, and a rollback undoes both`,
       ),
     );
 }

@@ -52,8 +52,8 @@ export function chooseRollBack(
   }
   const running = standing.at(-1);
   if (running?.transaction !== id) {
-    const problem = `another release runs now than that of transaction ${id}; nothing was undone`;
-    const expected = `the newest release, which the run of ${running?.holder ?? 'nobody'} judges`;
+    const problem = `another release has replaced that of transaction ${id}; nothing was undone`;
+    const expected = `the newest release; the gate of ${running?.holder ?? 'another run'} decides about it`;
     throw new AnotherReleaseError('input roll-back', problem, expected);
   }
   return { transactions: [id], about: aboutTransaction(id, transactions), newest: id };

@@ -176,7 +176,7 @@ function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileM
   const missing = desired.sizeBytes - held;
   if (missing > 0 && filesystem.freeBytes < missing + diskReserveBytes) {
     const most = Math.floor((filesystem.freeBytes + held - diskReserveBytes) / MiB);
-    const counted = held > 0 ? `, the present file holds ${formatBytes(bytes(held))}` : '';
+    const counted = held > 0 ? `, the current file uses ${formatBytes(bytes(held))}` : '';
     throw new ConfigError(
       'input swap-size',
       `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free${counted}, and ${formatBytes(diskReserveBytes)} must stay free`,
@@ -196,7 +196,7 @@ function requireMemory(
   throw new ConfigError(
     'input swap-size',
     `the swap at ${path} cannot be turned off to change it: it holds ${formatBytes(usedBytes)}, and only ${formatBytes(memory.availableBytes)} of memory are available`,
-    'the present size, or more available memory: run this again when less is in use',
+    'the current size, or more available memory: run this again when less is in use',
   );
 }
 

@@ -41,10 +41,10 @@ export function renderFleetSummary(hosts: Hosts): string {
     '### Fleet',
     escapeMarkdown(describeFleet(hosts)),
     unknown.length === 0 ? '' : whatToDo,
-    renderTable({ columns: ['host', 'end', 'why'], rows }),
+    renderTable({ columns: ['host', 'state', 'why'], rows }),
   ];
   return capMarkdown(`${parts.filter((part) => part !== '').join('\n\n')}\n`);
 }
 
 const whatToDo =
-  'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To roll back, run `rollback.yml` for that host.';
+  'Check the hosts whose state is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` shows the worker. To roll back, run `rollback.yml` for that host.';

@@ -11,7 +11,7 @@ import { codeSpan, escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.t
 import { presentRelease, releaseStates } from './release-words.ts';
 import { quote } from './shell-commands.ts';
 
-/** A run that was cut off, as far as it could say so itself. */
+/** A run that was interrupted, as far as it could say so itself. */
 export interface InterruptedRun {
   /** `deploy-worker`. */
   readonly action: string;
@@ -81,7 +81,7 @@ export function describeInterrupted(run: InterruptedRun, host: HostAfter): Inter
     ),
     ...others.map((each) => ['also', describeTransaction(each, host, isGuarded)] as const),
     ...awaiting.map((text) => ['verdict', text] as const),
-    ...(unguarded ? [['guard', 'the timer of the host that sees to this is off'] as const] : []),
+    ...(unguarded ? [['guard', 'the timer on the host that does this is off'] as const] : []),
     ['next', nextAfter(run, host, { own, isAwaiting: awaiting.length > 0, unguarded })],
   ];
   return render(run, `the state of ${run.host} after it`, lines);
@@ -98,8 +98,8 @@ export function describeUnseen(run: InterruptedRun, problem: string): Interrupte
     run.transactions.length > 0
       ? `transaction ${names} had begun: ${goesOn}`
       : 'if the host had begun to change anything, that continues there until it is committed or undone';
-  const died = `should its process end before that, ${undoes}, also after a reboot; a release that nobody confirms is rolled back when its time is over; both only while ${timer} is on there`;
-  return render(run, `the state of ${run.host} is not known`, [
+  const died = `if its process ends before that, ${undoes}, also after a reboot; a release that nobody confirms is rolled back when its time is over; both only while ${timer} is enabled there`;
+  return render(run, `the state of ${run.host} is unknown`, [
     ['why', problem],
     ['transaction', `${begun}; ${died}`],
     ['next', `when the host can be reached: ${statusCommand(run)}`],
@@ -144,17 +144,17 @@ function mayHaveUndone({ holder }: InterruptedRun, { past, transactions }: HostA
 
 /** @param isGuarded `null`: nobody asked */
 function undoesBy(isGuarded: boolean | null): string {
-  if (isGuarded === null) return `${undoes} if ${timer} is on there`;
-  return isGuarded ? undoes : 'nothing undoes it until the workflow is run again';
+  if (isGuarded === null) return `${undoes} if ${timer} is enabled there`;
+  return isGuarded ? undoes : 'nothing undoes it until the workflow runs again';
 }
 
 /** @param isGuarded `null`: nobody asked */
 function returnsBy(isGuarded: boolean | null): string {
   const returns = 'the host rolls it back by itself';
-  if (isGuarded === null) return `${returns} if ${timer} is on there`;
+  if (isGuarded === null) return `${returns} if ${timer} is enabled there`;
   return isGuarded
     ? returns
-    : 'it has to be rolled back, which nothing does until the workflow is run again';
+    : 'it must be rolled back, which nothing does until the workflow runs again';
 }
 
 function describeTransaction(
@@ -168,7 +168,7 @@ function describeTransaction(
     case 'open':
       return past.working === null
         ? `${name} was interrupted on the host; ${undoesBy(isGuarded)}`
-        : `${name} is at work, held by ${past.working}; ${goesOn}`;
+        : `${name} is in progress, held by ${past.working}; ${goesOn}`;
     case 'committed':
       return `${name} is committed`;
     case 'undone':
@@ -199,18 +199,18 @@ function nextAfter(
   },
 ): string {
   if (about.own.some(({ state }) => state === 'undo-failed')) {
-    return `fix by hand what could not be undone; how the worker is now: ${statusCommand(run)}`;
+    return `fix by hand what could not be undone; to see the state of the worker: ${statusCommand(run)}`;
   }
   if (about.unguarded) {
     return 'run the workflow again: it undoes what is unfinished, and arms the timer';
   }
   if (past.open.length > 0) {
-    return `nothing has to be done on the host; how it ended: ${statusCommand(run)}`;
+    return `nothing needs to be done on the host; to see how it ended: ${statusCommand(run)}`;
   }
   if (about.isAwaiting) {
-    return 'nothing has to be done on the host; to keep the release, run verify before that time';
+    return 'nothing needs to be done on the host; to keep the release, run verify before that time';
   }
-  return 'nothing has to be done on the host; run the workflow again if it is still wanted';
+  return 'nothing needs to be done on the host; run the workflow again if it is still wanted';
 }
 
 /** A command that a person can paste. */
@@ -223,7 +223,7 @@ function statusCommand({ host, port, user, unit }: InterruptedRun): string {
 }
 
 function render(run: InterruptedRun, what: string, lines: readonly Line[]): InterruptedView {
-  const cutOff = `was cut off before it could report; ${what}`;
+  const cutOff = `was interrupted before it could report; ${what}`;
   const head = `${run.action} ${cutOff}:`;
   const clean = lines.map(([label, text]) => [label, toOneLine(text)] as const);
   const inOneLine = clean.map(([label, text]) => `${label}: ${text}.`).join(' ');
@@ -234,7 +234,7 @@ function render(run: InterruptedRun, what: string, lines: readonly Line[]): Inte
     annotation: toOneLine(`${run.action} ${cutOff}. ${inOneLine}`),
     sentence: toOneLine(`${cutOff}. ${inOneLine}`),
     markdown: [
-      `### ${escapeMarkdown(run.action)} was cut off`,
+      `### ${escapeMarkdown(run.action)} was interrupted`,
       escapeMarkdown(`It could not report. ${what[0]?.toUpperCase()}${what.slice(1)}:`),
       clean.map(([label, text]) => `- **${label}**: ${markdownOf(text)}`).join('\n'),
     ].join('\n\n'),

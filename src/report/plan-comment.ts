@@ -33,7 +33,7 @@ export interface PlanContext {
   readonly hosts: readonly string[];
   /** How the job that planned ended, as GitHub says it; `''`: not known. */
   readonly result: string;
-  /** Where to read about a key that may only look. */
+  /** Where to read about a read-only key. */
   readonly keyPage: string;
 }
 
@@ -96,7 +96,7 @@ function incomplete(reports: readonly PlanReport[], context: PlanContext): strin
   const isTold = isWhole(context) || reports.some(({ failure }) => failure !== null);
   return isTold
     ? ''
-    : `**The plan is not whole: its job ended with ${codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
+    : `**The plan is incomplete: its job ended with ${codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
 
 /** As far as GitHub says. */
@@ -132,7 +132,7 @@ function renderHost(
     ...failed.map(renderFailed),
     ...lost.map((action) => `**No plan of ${action}: ${runLink(context, 'the run')} says why.**`),
     reports.some(({ access }) => access === 'change')
-      ? `**The key of this plan may also change the host.** Give the plan [a key that may only look](${context.keyPage}).`
+      ? `**The key of this plan can also change the host.** Give the plan [a read-only key](${context.keyPage}).`
       : '',
     parts.length === 0 ? '' : renderSentences(reports),
     tellOfNoCode(reports),
@@ -144,7 +144,7 @@ function renderHost(
 
 function headline(titles: readonly string[], isPartial: boolean): string {
   const names = titles.map((title) => title.toLowerCase()).join(', ');
-  if (titles.length > 0) return `**Changes: ${names}${isPartial ? ', as far as is known' : ''}.**`;
+  if (titles.length > 0) return `**Changes: ${names}${isPartial ? ', as far as known' : ''}.**`;
   return isPartial ? '' : '**Nothing to change.**';
 }
 
@@ -165,7 +165,7 @@ const renderSentences = (reports: readonly PlanReport[]): string =>
 const tellOfNoCode = (reports: readonly PlanReport[]): string =>
   codeOf(reports) === null &&
   reports.some(({ action, failure }) => action === 'deploy-worker' && failure === null)
-    ? 'The code is deployed by others: `source` is `none`.'
+    ? 'Celeriac does not deploy the code: `source` is `none`.'
     : '';
 
 // --- sections -----------------------------------------------------------------------------------
@@ -254,10 +254,10 @@ function renderSection(
 
 function renderCode({ from, to, log }: CodeChange, { trial }: PlanContext): string {
   const left = from === null ? 'no commit yet' : codeSpan(from.slice(0, 7));
-  const count = log === null ? 'which commits lie between them is not known' : describeLog(log);
+  const count = log === null ? 'the commits between them are unknown' : describeLog(log);
   const step = `${left} → ${codeSpan(to.slice(0, 7))}: ${count}.`;
   return to === trial
-    ? `${step} GitHub made ${codeSpan(to.slice(0, 7))} to try the merge; merging makes another commit with the same files.`
+    ? `${step} GitHub made ${codeSpan(to.slice(0, 7))} to test the merge; merging creates another commit with the same files.`
     : step;
 }
 

@@ -35,7 +35,7 @@ const worker = z.object({
       max: size.nullable(),
     })
     .nullable(),
-  queues: z.record(z.string(), z.number()).nullable().describe('Messages that wait, by queue.'),
+  queues: z.record(z.string(), z.number()).nullable().describe('Waiting messages, by queue.'),
 });
 
 const bucket = z.object({

@@ -34,7 +34,7 @@ export function summaryOfReport(
     ),
     fold(titleOfTime(report), renderTime(report), isOpen),
     fold('Latency of the probes', renderLatency(report), false),
-    fold('Against the last proven release', renderComparison(report), false),
+    fold('Compared with the last proven release', renderComparison(report), false),
     unitDiff(report),
   ];
   return {

@@ -41,7 +41,7 @@ export function soakIssueOf(report: IssueReport): SoakIssue | null {
     isWhole: verdict !== null,
     status:
       rolledBackTo === null
-        ? `It still runs, as ${run} has seen. Deploy a release that fixes it, or roll it back.`
+        ? `It is still running, as seen by ${run}. Deploy a release that fixes it, or roll it back.`
         : `It was rolled back by ${run}: release ${rolledBackTo}, the last proven one, runs again.`,
   };
 }

@@ -17,17 +17,17 @@ export function describeSoakState(
   { release, sampling, verdict }: SoakScene,
   isWanted: boolean,
 ): string {
-  if (release === null) return 'Nothing to prove: no release of Celeriac runs.';
+  if (release === null) return 'Nothing to prove: no release of Celeriac is running.';
   const name = `Release ${release.release}`;
   const since = formatInstant(release.since);
   switch (state) {
     case 'awaiting':
-      return `${name} awaits its verdict since ${since}: verify confirms it, or the host rolls it back.`;
+      return `${name} has been awaiting its verdict since ${since}: verify confirms it, or the host rolls it back.`;
     case 'superseded':
-      return `${name} no longer is what is to be proven: run this again.`;
+      return `${name} is no longer the release to prove: run this again.`;
     case 'unproven':
       if (!isWanted || verdict === null) {
-        return `${name} is unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
+        return `${name} has been unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
       }
       if (!sampling) {
         return `${name} cannot be proven: the host takes no samples of it. Deploy again with \`soak-hours\`.`;

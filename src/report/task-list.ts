@@ -20,7 +20,7 @@ const tasks: readonly {
   { number: '6.6', title: 'the probe completed', done: by('gate-job') },
   {
     number: '6.7',
-    title: 'no peak of memory',
+    title: 'no memory peak',
     done: by('gate-peak', 'memory-return', 'memory-events'),
   },
   { number: '6.8', title: 'a batch of probes sent', done: sent('batch') },

@@ -117,13 +117,13 @@ export function marksOfSamples(samples: readonly Sample[]): readonly ReportMark[
       marks.push({ at: sample.at, kind, text });
     const killed = kills.get(sample) ?? 0;
     if (killed > 0) {
-      mark('oom', `${formatCount(killed, 'process', 'processes')} killed for lack of memory`);
+      mark('oom', `${formatCount(killed, 'process', 'processes')} killed: out of memory`);
     }
     const now = sample.unit?.invocation ?? null;
     if (boot !== null && boot !== sample.boot) {
-      mark('reboot', 'the host was started again');
+      mark('reboot', 'the host was rebooted');
     } else if (invocation !== null && now !== null && invocation !== now) {
-      mark('restart', 'the worker was started again');
+      mark('restart', 'the worker was restarted');
     }
     // A reboot also starts the worker: one mark is enough.
     invocation = now ?? (boot === sample.boot ? invocation : null);

@@ -33,7 +33,7 @@ export async function rollOut(
     void records.push({ host, kind, attempt: 1, transaction, ...end });
 
   const deploy = async (host: string) => {
-    const why = cancelled.aborted ? 'not begun: interrupted' : stopReason(plan, host, records);
+    const why = cancelled.aborted ? 'not started: interrupted' : stopReason(plan, host, records);
     if (why !== null) {
       keep(host, 'stopped', { state: 'untouched', failed: false, why });
       return;

@@ -191,7 +191,7 @@ async function lookAfterGate(
   let after = await lookAtAll();
   const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
   for (let waits = 0; passed && waits < returnPauses && isHeld(after.unit); waits += 1) {
-    const why = `the worker still holds the memory of the probes; looking again in ${formatDuration(returnPause)}`;
+    const why = `the worker still holds the memory of the probes; checking again in ${formatDuration(returnPause)}`;
     await pause({ seconds: returnPause, why });
     const { unit: now } = await agent.look({ unit: query.unit });
     after = runOf(now) === runOf(after.unit) ? { ...after, unit: now } : await lookAtAll();

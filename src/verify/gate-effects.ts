@@ -20,6 +20,6 @@ export function restartedIn({ before, after }: AroundGate): boolean {
   return id(before) !== id(after);
 }
 
-/** The check if the unit was started again during the gate. */
+/** The check if the unit was restarted during the gate. */
 export const notComparable = (name: CheckName): Check =>
-  unknownCheck(name, 'the unit was started again during the gate', 'run verify again');
+  unknownCheck(name, 'the unit was restarted during the gate', 'run verify again');

@@ -233,7 +233,7 @@ test('a release that another run has replaced is not undone beneath it', {
 
   const late = await deploy({ 'roll-back': `newest:${older.outputs.transaction}` });
   expectOneError(late);
-  expect(late.log).toMatch(/another release runs now .*; nothing was undone/);
+  expect(late.log).toMatch(/another release has replaced .*; nothing was undone/);
   expect(late.outputs).toEqual({ result: 'superseded' });
   expect(await machine.readFile(UNIT_PATH)).toBe(text);
   expect(await show(machine, 'MainPID')).toEqual(before);

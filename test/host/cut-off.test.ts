@@ -43,9 +43,9 @@ async function afterwards(run: BundleRun): Promise<Readonly<Record<string, strin
   );
   expect(result.code, result.log).toBe(0);
   expect(logins).toEqual({ accepted: 1, commands: 1, failed: 0 });
-  expect(result.log).toContain('deploy-worker was cut off before it could report');
+  expect(result.log).toContain('deploy-worker was interrupted before it could report');
   expect(result.log.match(/^::(?:warning|error)/gm)).toHaveLength(1);
-  expect(result.summary).toContain('### deploy-worker was cut off');
+  expect(result.summary).toContain('### deploy-worker was interrupted');
   const lines = result.log.match(/^ {2}\w+: .*$/gm) ?? [];
   return Object.fromEntries(lines.map((line) => line.trim().split(/: (.*)/) as [string, string]));
 }
@@ -84,11 +84,11 @@ test('a deploy that is cancelled while it drains: what goes on, how it ended, wh
     release: 'none of Celeriac',
     transaction: expect.stringMatching(
       new RegExp(
-        `^${own} of .* is at work, held by .*/runs/4711 \\(deploy-worker, .* until it is committed or undone$`,
+        `^${own} of .* is in progress, held by .*/runs/4711 \\(deploy-worker, .* until it is committed or undone$`,
       ),
     ),
     next: expect.stringMatching(
-      /^nothing has to be done on the host; how it ended: celeriac status /,
+      /^nothing needs to be done on the host; to see how it ended: celeriac status /,
     ),
   });
 

@@ -123,5 +123,5 @@ test('a deploy with nothing else to do restarts the worker', { tags: ['nightly']
     return (await shell(machine, 'redis-cli llen celery; wc -l </tmp/done')) === '0\n2';
   });
   const green = await verify();
-  expect(green.log).toContain('no message waits that it leaves');
+  expect(green.log).toContain('no message is left waiting');
 });

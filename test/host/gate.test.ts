@@ -232,7 +232,7 @@ test('a restart by somebody during the gate is named, and no failure', {
   expect(run.failed, run.log).toEqual([]);
   expect(open(run)).toContain('invocation: warn');
   expect(seenBy(run, 'invocation')).toMatch(
-    /^started anew during the gate: run [0-9a-f]{8} became [0-9a-f]{8}$/,
+    /^restarted during the gate: run [0-9a-f]{8} became [0-9a-f]{8}$/,
   );
   // By nobody's fault of the release: systemd itself restarted nothing.
   expect(seenBy(run, 'restarts')).toBe('none');

@@ -144,7 +144,7 @@ test(
     expect(slow.find('pressure')).toMatchObject({
       verdict: 'warn',
       seen: expect.stringMatching(/^unit: memory [\d.]+ %; /),
-      expected: 'all processes at a standstill for at most 10 % of a minute',
+      expected: 'all processes stalled for at most 10 % of a minute',
     });
     await waitUntil(
       'it has done so for most of 5 min',

@@ -6,7 +6,7 @@ import { Hand } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
-/* A worker that is started anew during the gate, before anybody looks: by whom, and why. */
+/* A worker that is restarted during the gate, before anybody looks: by whom, and why. */
 
 let machine: Machine;
 
@@ -115,7 +115,7 @@ test('somebody who restarted it is a warning', { tags: ['nightly'] }, async () =
   expect(failed, run.log).toEqual([]);
   // A busy machine may be a warning as well.
   expect(warned).toContain('invocation');
-  expect(seen).toMatch(/^started anew during the gate: run [0-9a-f]{8} became [0-9a-f]{8}$/);
+  expect(seen).toMatch(/^restarted during the gate: run [0-9a-f]{8} became [0-9a-f]{8}$/);
   expect(run.code).toBe(0);
 });
 
@@ -133,7 +133,7 @@ test('a crash that another program mended fails, and the release is rolled back'
   await machine.run('systemctl stop mender');
   expect(failed, run.log).toEqual(['invocation']);
   expect(seen).toMatch(
-    /^started anew during the gate: run [0-9a-f]{8} became [0-9a-f]{8}; run [0-9a-f]{8} failed with result signal \(Main process exited, code=killed, status=9\/KILL\)$/,
+    /^restarted during the gate: run [0-9a-f]{8} became [0-9a-f]{8}; run [0-9a-f]{8} failed with result signal \(Main process exited, code=killed, status=9\/KILL\)$/,
   );
   expect(seen).toContain(`run ${first.slice(0, 8)} failed`);
   expect(run.code).toBe(1);

@@ -235,7 +235,7 @@ test("the app's user can neither write nor read samples, nor have root write for
     'untouched\n/root/target',
   );
   expect(await hand.shell(`journalctl --sync; journalctl -q -u ${SERVICE} -n 5 -o cat`)).toContain(
-    'no metrics: /srv/metrics can be changed by others than root',
+    'no metrics: /srv/metrics can be changed by users other than root',
   );
   await hand.shell('chown root /srv/metrics && rm /srv/metrics/celeriac.prom');
   await tick();

@@ -75,7 +75,7 @@ const soak: SoakVerdict = {
   earliestEnd: after(87_600),
   failure: null,
   failingMinutes: 2,
-  faults: [{ limit: 'oom', at: after(54_000), sentence: 'A child was killed for lack of memory.' }],
+  faults: [{ limit: 'oom', at: after(54_000), sentence: 'A child was killed: out of memory.' }],
   gaps: [{ from: after(30_000), to: after(31_200), why: 'no samples' }],
   hours: Array.from({ length: 16 }, (_, hour) => ({
     at: after(hour * 3600),
@@ -219,7 +219,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
         { title: 'Oldest stuck job', unit: 'seconds', before: null, now: 0, trend: null },
       ],
       notKnown:
-        'Not known of this release: the latency of canaries, because no gate of canaries confirmed this release.',
+        'Unknown for this release: the latency of canaries, because no gate of canaries confirmed this release.',
     },
     ...changes,
   };

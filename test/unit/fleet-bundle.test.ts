@@ -200,7 +200,7 @@ describe('fleet, as its committed bundle', () => {
     const conclude = { task: 'conclude', plan, results: folder };
     const decided = await run({ ...conclude, outcome: 'success' });
     expect(decided.outputs.states).toBe('{"b":"unknown","a":"rolled-back"}');
-    expect(decided.summary).toContain('was to be rolled back, and nobody saw it');
+    expect(decided.summary).toContain('was to be rolled back, but the outcome is unknown');
     const cancelled = await run({ ...conclude, outcome: 'skipped' });
     expect(cancelled.outputs.states).toBe('{"b":"confirmed","a":"rolled-back"}');
   });
@@ -224,7 +224,7 @@ describe('fleet, as its committed bundle', () => {
     expect(part.outputs.states).toBe('{"b":"confirmed","a":"untouched"}');
     expect(part.log).toContain('2 hosts: 1 deployed and confirmed, 1 untouched.');
     expect(part.summary).toMatch(
-      /\| a \| untouched \| not begun.*\n\| b \| deployed and confirmed/,
+      /\| a \| untouched \| not started.*\n\| b \| deployed and confirmed/,
     );
 
     keep({ host: 'a', state: 'confirmed' });
@@ -260,7 +260,7 @@ describe('fleet, as its committed bundle', () => {
     keep({ host: 'a', state: 'untouched', kind: 'begun' });
     const { code, outputs, summary } = await run({ task: 'conclude', plan, results: folder });
     expect([code, outputs.states]).toEqual([1, '{"b":"confirmed","a":"unknown"}']);
-    expect(summary).toContain('Look at the hosts whose end is unknown');
+    expect(summary).toContain('Check the hosts whose state is unknown');
   });
 
   it.each(['start', 'decide', 'conclude'])('%s says that it needs the plan', async (task) => {

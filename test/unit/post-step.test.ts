@@ -91,20 +91,20 @@ describe('after a run that was cut off', () => {
       const post = await runPostStep('provision', place.inputs, run);
       expect(post.code, post.log).toBe(0);
       expect(post.log).toContain(
-        'provision was cut off before it could report; the state of 127.0.0.1 after it:',
+        'provision was interrupted before it could report; the state of 127.0.0.1 after it:',
       );
       expect(post.log).toMatch(
         new RegExp(
-          `^ {2}transaction: ${ident} of .* \\(provision\\) is at work, .*until it is committed or undone$`,
+          `^ {2}transaction: ${ident} of .* \\(provision\\) is in progress, .*until it is committed or undone$`,
           'm',
         ),
       );
       expect(post.log.match(/^::(?:warning|error).*$/gm)).toEqual([
         expect.stringMatching(
-          /^::warning title=provision was cut off::.* next: nothing has to be done/,
+          /^::warning title=provision was interrupted::.* next: nothing needs to be done/,
         ),
       ]);
-      expect(post.summary).toContain('### provision was cut off');
+      expect(post.summary).toContain('### provision was interrupted');
       // It looks, and that is all.
       expect(place.asked.slice(before)).toEqual(['look']);
       for (const each of [run, post]) {
@@ -127,7 +127,7 @@ describe('after a run that was cut off', () => {
     ] as const) {
       const post = await runPostStep('provision', inputs, left);
       expect(post.code, post.log).toBe(0);
-      expect(post.log).toContain('the state of 127.0.0.1 is not known');
+      expect(post.log).toContain('the state of 127.0.0.1 is unknown');
       expect(/^ {2}why: (.*)$/m.exec(post.log)?.[1]).toMatch(why);
       expect(post.log).toContain(`transaction ${ident} had begun: it continues on the host`);
       expect(post.log).not.toMatch(/^\s+at .*:\d+:\d+/m);

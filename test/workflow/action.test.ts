@@ -111,13 +111,13 @@ it('says what a run has left that is cancelled in the middle', { tags: ['nightly
   expect(isCancelled, log).toBe(true);
   expect(cut.code).not.toBe(0);
   // In one step within the action, by its own inputs; those that had ended, or had not begun, say nothing.
-  expect(log.match(/was cut off before it could report; the state of/g), log).toHaveLength(2);
+  expect(log.match(/was interrupted before it could report; the state of/g), log).toHaveLength(2);
   expect(log).toMatch(
-    /^ +deploy-worker was cut off before it could report; the state of \S+ after it:$/m,
+    /^ +deploy-worker was interrupted before it could report; the state of \S+ after it:$/m,
   );
   expect(log).toMatch(/^ +worker: \w+ \([\w-]+\)$/m);
   expect(log).toMatch(/^ +transaction: \S+ of .* \(deploy-worker\) is /m);
-  expect(log).toMatch(/^ +next: nothing has to be done on the host/m);
-  expect(cut.summaries.filter((each) => each.includes('was cut off'))).toHaveLength(1);
+  expect(log).toMatch(/^ +next: nothing needs to be done on the host/m);
+  expect(cut.summaries.filter((each) => each.includes('was interrupted'))).toHaveLength(1);
   expect(await serveJob(machine)).toBe('completed');
 });

@@ -78,8 +78,8 @@ describe('four hosts', { tags: ['nightly'] }, () => {
       web3: 'rolled-back',
       web4: 'untouched',
     });
-    expect(endOf(run, 'web2')).toContain('its roll-back failed');
-    expect(run.summaries.join('\n')).toContain('Look at the hosts whose end is unknown');
+    expect(endOf(run, 'web2')).toContain('its rollback failed');
+    expect(run.summaries.join('\n')).toContain('Check the hosts whose state is unknown');
     for (const name of ['web1', 'web3', 'web4']) expect(await unitOf(name)).toBe(original);
     expect(await unitOf('web2')).toMatch(/^# by hand/);
   });

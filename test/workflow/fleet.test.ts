@@ -21,7 +21,7 @@ it('stops at a canary whose gate fails, and the other host is untouched', async 
   expect(run.code, log).toBe(1);
   expect(statesOf(run), log).toEqual({ web1: 'rolled-back' });
   expect(endOf(run, 'web1'), log).toContain('rolled back | its gate failed');
-  expect(endOf(run, 'web2')).toContain('untouched | not begun');
+  expect(endOf(run, 'web2')).toContain('untouched | not started');
   expect(log).toContain('2 hosts: 1 untouched, 1 rolled back.');
   expect(await readUnits()).toEqual(units);
   const ledger = await fleet.machines.get('web2')?.run('ls -A /var/lib/celeriac', {

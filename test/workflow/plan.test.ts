@@ -130,7 +130,7 @@ const state = () =>
      runuser -u shop -- sqlite3 ${database} 'SELECT * FROM jobs'`,
   );
 
-it('comments what merging changes, by a key that may only look, and changes nothing', async () => {
+it('comments what merging changes, by a read-only key, and changes nothing', async () => {
   api.comments.length = 0;
   const before = await state();
   const run = await plan();

@@ -26,7 +26,7 @@ def read(out: str) -> dict[str, Any]:
     try:
         return delivery(said)
     except Invalid:
-        return {"problem": "the app did not tell it"}
+        return {"problem": "the app did not report it"}
 
 
 def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -86,7 +86,7 @@ class Objects:
     def _line(self) -> str:
         while b"\n" not in self.held:
             if len(self.held) > HEADER_LIMIT_BYTES:
-                raise self._failure("git says what is no answer")
+                raise self._failure("git sent an invalid answer")
             self.held += self._receive()
         line, _, self.held = self.held.partition(b"\n")
         return line.decode("ascii", "replace")
@@ -110,7 +110,7 @@ class Objects:
                 if not got:
                     raise self._failure("git ended")
                 return got
-        raise self._failure(f"git said nothing for {SILENCE_SECONDS:g} s")
+        raise self._failure(f"git sent nothing for {SILENCE_SECONDS:g} s")
 
     def _failure(self, why: str) -> OperationError:
         return OperationError(f"{self.about}: cannot read the files of the commit: {why}")

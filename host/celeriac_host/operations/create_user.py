@@ -25,7 +25,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     user, home = args["user"], args["home"]
     found = accounts.find(user)
     if found is not None and not accounts.is_ours(found):
-        raise OperationError(f"the user {user} exists, and Celeriac did not make it")
+        raise OperationError(f"the user {user} exists, but Celeriac did not create it")
     missing = [each for each in (os.path.join(home, ".ssh"), home) if not os.path.lexists(each)]
     journal.keep("made", {"user": found is None, "folders": missing})
     if found is None:

@@ -23,7 +23,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     user = args["user"]
     found = accounts.find(user)
     if found is None or not accounts.is_ours(found):
-        raise OperationError(f"the user {user} is not one that Celeriac made; it stays")
+        raise OperationError(f"the user {user} was not created by Celeriac; it stays")
     running = accounts.process_count(found.uid)
     if running:
         raise OperationError(f"{running} processes run as {user}; expected none: wait, or end them")

@@ -31,4 +31,4 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return None
     wanted, limits = kept.get("soakSeconds"), kept.get("soakLimits")
     sampler_timer.start(host, unit, kept["paths"], wanted, limits)
-    return f"samples of {unit} go on for the release before"
+    return f"sampling of {unit} continues for the previous release"

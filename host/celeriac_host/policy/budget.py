@@ -28,7 +28,7 @@ def take_place(asker: str) -> int:
         if lock_file.taken(handle, fcntl.LOCK_EX):
             return handle
         os.close(handle)
-    raise Refused("limits", f"{MOST_SESSIONS} sessions at a time are the most")
+    raise Refused("limits", f"at most {MOST_SESSIONS} sessions at a time are allowed")
 
 
 def spend(most: int, asker: str) -> None:
@@ -46,7 +46,7 @@ def spend(most: int, asker: str) -> None:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         recent = [each for each in _read(file.read()) if now - HOUR_SECONDS < each <= now]
         if len(recent) >= most:
-            raise Refused("limits", f"{most} changes within an hour are the most")
+            raise Refused("limits", f"at most {most} changes per hour are allowed")
         file.seek(0)
         file.truncate()
         json.dump([*recent, now], file)

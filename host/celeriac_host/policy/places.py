@@ -116,7 +116,7 @@ def _require_app(folder: str, scene: Scene) -> None:
 def known(value: Any, scene: Scene) -> None:
     """A path whose content a fact may tell: one that an operation may write, or see missing."""
     if value != "/" and not is_path(value):
-        raise Refused("files", f"{shown(value)} is not an absolute path in its shortest spelling")
+        raise Refused("files", f"{shown(value)} is not a normalized absolute path")
     folder = os.path.dirname(scene.policy.swap.path) if scene.policy.swap else ""
     units = {path for unit in scene.policy.units for path in _of_unit(unit)}
     version = re.fullmatch(rf"{support.FOLDER}/{re.escape(SUPPORT_FILE)}", value)

@@ -109,13 +109,13 @@ def flag(value: Any, scene: Scene) -> None:
 
 def path(value: Any, scene: Scene) -> None:
     if not is_path(value):
-        raise wrong("an absolute path in its shortest spelling")
+        raise wrong("a normalized absolute path")
 
 
 def relative(value: Any, scene: Scene) -> None:
     """A path below another, which it cannot leave."""
     if not isinstance(value, str) or not is_path("/" + value):
-        raise wrong("a relative path in its shortest spelling")
+        raise wrong("a normalized relative path")
 
 
 def choice(*words: str) -> Check:

@@ -95,4 +95,4 @@ def _require_root(path: str, about: os.stat_result) -> None:
         raise Untrusted(f"{path} belongs to user {about.st_uid}, not to root; chown root {path}")
     # A folder such as /tmp, in which everybody may create, but only its owner may rename.
     if about.st_mode & OTHERS_WRITE:
-        raise Untrusted(f"others than root may write to {path}; chmod go-w {path}")
+        raise Untrusted(f"users other than root may write to {path}; chmod go-w {path}")

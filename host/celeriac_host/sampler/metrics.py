@@ -57,9 +57,9 @@ METRICS: Sequence[Metric] = (
         "memory_current_bytes", "gauge", "Memory of the unit's cgroup.", _one("memory", "current")
     ),
     Metric(
-        "memory_anon_bytes", "gauge", "Of it, what is no cache of files.", _one("memory", "anon")
+        "memory_anon_bytes", "gauge", "Part of it that is not file cache.", _one("memory", "anon")
     ),
-    Metric("memory_peak_bytes", "gauge", "The most of it since its start.", _one("memory", "peak")),
+    Metric("memory_peak_bytes", "gauge", "Its peak since the start.", _one("memory", "peak")),
     Metric(
         "memory_main_bytes", "gauge", "Resident memory of the main process.", _one("memory", "main")
     ),
@@ -96,8 +96,8 @@ METRICS: Sequence[Metric] = (
         "Time in which some process of the unit waited for input or output.",
         _one("pressure", "io", "some", scale=STALL),
     ),
-    Metric("queue_messages", "gauge", "Messages that wait in a queue of the worker.", _queues),
-    Metric("tasks_active", "gauge", "Tasks that run now.", _one("worker", "active")),
+    Metric("queue_messages", "gauge", "Messages waiting in a queue of the worker.", _queues),
+    Metric("tasks_active", "gauge", "Running tasks.", _one("worker", "active")),
     Metric(
         "tasks_processed_total",
         "counter",

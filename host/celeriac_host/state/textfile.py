@@ -66,4 +66,4 @@ def require_root(path: str) -> None:
 
 def _require(found: owned.Opened) -> None:
     if not owned.only_root_writes(found.about):
-        raise OperationError(f"{found.path} can be changed by others than root")
+        raise OperationError(f"{found.path} can be changed by users other than root")

@@ -403,8 +403,9 @@ def _require_roots_way(real: str, whom: AppUser) -> None:
         sticky = folder != below and about.st_uid == 0 and about.st_mode & stat.S_ISVTX
         if not owned.only_root_writes(about) and not (sticky and os.lstat(below).st_uid == 0):
             raise Refused(
-                f"{real} is in {folder}, which others than root can change, but {whom.what} runs "
-                "as root; make that folder root's alone, or name the user of the app with app-user"
+                f"{real} is in {folder}, which users other than root can change, but {whom.what} "
+                "runs as root; make that folder root's alone, or name the user of the app with "
+                "app-user"
             )
         if folder == "/":
             return

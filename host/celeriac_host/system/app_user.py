@@ -102,6 +102,6 @@ def _of_unit(host: System, unit: str) -> AppUser:
 
 def _unknown(why: str) -> OperationError:
     return OperationError(
-        f"{why}, so the user that the app runs as is not known; give the `unit` of the worker, "
+        f"{why}, so the user that the app runs as is unknown; give the `unit` of the worker, "
         "or its user with `app-user`"
     )

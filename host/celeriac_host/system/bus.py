@@ -85,7 +85,7 @@ class Bus:
         self._unread = bytearray(rest)
         if not line.startswith(b"OK "):
             self.close()
-            raise Unavailable("it refused us")
+            raise Unavailable("it refused the login")
 
     def __enter__(self) -> Bus:
         return self
@@ -128,7 +128,7 @@ class Bus:
         kind, body_size, _, fields_size = struct.unpack_from("<xBxxIII", self._unread)
         start = (16 + fields_size + 7) // 8 * 8
         if start + body_size > MESSAGE_LIMIT_BYTES:
-            raise Unavailable("too long a message")
+            raise Unavailable("the message is too long")
         self._need(start + body_size)
         whole = bytes(self._unread[: start + body_size])
         del self._unread[: start + body_size]
@@ -259,7 +259,7 @@ class _Reader:
     def value(self, kind: str, depth: int = 0) -> Any:
         """Of one complete type. Raises Unavailable, and as `ask` catches."""
         if depth > DEPTH_LIMIT:
-            raise Unavailable("too deep a value")
+            raise Unavailable("a value is nested too deeply")
         first = kind[0]
         if first in NUMBERS:
             size, form = NUMBERS[first]
@@ -287,7 +287,7 @@ class _Reader:
             begun = self.at
             found.append(self.value(kind, depth))
             if self.at == begun:
-                raise Unavailable("an array of nothing")
+                raise Unavailable("an empty array type")
         return found
 
     def number(self, size: int, form: str) -> Any:

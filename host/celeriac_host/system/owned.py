@@ -158,7 +158,7 @@ def _walk(path: str) -> int:
             if not trusted or about.st_uid not in (0, os.geteuid()):
                 raise OperationError(
                     f"{path}: {name} is a symbolic link of {user_name(about.st_uid)} to {target}, "
-                    "which others than root can change; give the path that it leads to"
+                    "which users other than root can change; give the path that it leads to"
                 )
             if links > LINKS_LIMIT:
                 raise OperationError(f"cannot open {path}: too many symbolic links")

@@ -72,7 +72,7 @@ export function unreachable(
 }
 
 export function forwardingRefused(jump: SshTarget, target: SshTarget): HostError {
-  return new HostError(`${address(jump)} refused to pass the connection on to ${address(target)}`, {
+  return new HostError(`${address(jump)} refused to forward the connection to ${address(target)}`, {
     step: CONNECT_STEP,
     evidence: [],
     next: `allow it in sshd_config of the host of \`proxy-jump\`: \`AllowTcpForwarding local\` and \`PermitOpen ${address(target)}\` for ${jump.user}, and no \`restrict\` or \`no-port-forwarding\` before its key`,
@@ -161,7 +161,7 @@ export function refusedLogin(target: SshTarget, login: Login, seen: LoginReplies
       {
         step: CONNECT_STEP,
         evidence: [`key: ${keyText}`],
-        next: `let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config`,
+        next: `make the key sufficient: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config`,
       },
     );
   }

@@ -23,7 +23,7 @@ export function awaitedTime(
       return at !== null && at > now + clockTolerance;
     });
     if (column !== undefined) {
-      return `${nameRow(each)} has ${column} = ${String(each.values[column])}, which is still to come`;
+      return `${nameRow(each)} has ${column} = ${String(each.values[column])}, which is in the future`;
     }
   }
   return null;

@@ -82,7 +82,12 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
     } else if (isOver(sign.latest, rules)) {
       const awaited = awaitedTime(row, { now: rules.now, timeZone });
       if (awaited !== null) {
-        left.push({ row, why: 'waits for its time', says: { line: awaited }, level: 'notice' });
+        left.push({
+          row,
+          why: 'waits for its planned time',
+          says: { line: awaited },
+          level: 'notice',
+        });
         continue;
       }
       const why = rules.stoppedAt === undefined ? reason : 'abandoned';

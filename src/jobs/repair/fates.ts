@@ -175,7 +175,7 @@ export function remove(found: StuckRow, deciding: Deciding): void {
   }
   endTree(top, found, deciding);
   if (found.reason !== 'named') return;
-  const message = `kept what has ended below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
+  const message = `kept the ended rows below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
   deciding.findings.push({ level: 'notice', message });
 }
 

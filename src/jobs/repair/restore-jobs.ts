@@ -119,7 +119,7 @@ function describeLoss(
   backup: Exclude<BackupFact, { kind: 'absent' }>,
 ): string | null {
   if (backup.kind === 'unknown') {
-    return `what has changed since then is not known: ${backup.problem}`;
+    return `the changes since then are unknown: ${backup.problem}`;
   }
   const tables = store.kind === 'sqlite' ? store.tables : [];
   const jobs = new Set(jobTablesOf(judgeTables(tables)).map(({ name }) => name));
@@ -133,5 +133,5 @@ function describeLoss(
     ];
     return `${table} (${parts.filter((part) => part !== null).join(', ')})`;
   });
-  return `what has happened since then would be lost: ${told.join(', ')}`;
+  return `changes since then would be lost: ${told.join(', ')}`;
 }

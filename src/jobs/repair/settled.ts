@@ -17,8 +17,7 @@ export interface Settled {
 /** One or two sentences for people. */
 export function describeSettled({ stop, rows, left, transaction }: Settled): string {
   const since = `${stop.unit} stopped (${formatInstant(stop.at)})`;
-  const rest =
-    left === 0 ? '' : ` ${formatCount(left, 'row')} left as they are, for the reasons given.`;
+  const rest = left === 0 ? '' : ` ${formatCount(left, 'row')} skipped, for the reasons given.`;
   if (transaction === null) {
     const none = left === 0 ? 'No job was abandoned' : 'No abandoned job was settled';
     return `${none}: none is in progress since before ${since} without a task.${rest}`;
@@ -48,5 +47,5 @@ export function describeToSettle(
     const counts = [...tables].map(([table, rows]) => `${rows} ${table}`);
     return `${counts.join(', ') || 'no rows'} in ${database}`;
   });
-  return `Dry run: in progress now: ${lists.join('; ')}. Once ${unit} has been restarted and proved, \`${action}\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`;
+  return `Dry run: in progress now: ${lists.join('; ')}. Once ${unit} has been restarted successfully, \`${action}\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`;
 }

@@ -21,6 +21,6 @@ export function runBeforeStart(
     ...(instead !== null && { instead }),
     timeoutSeconds,
     title: `run \`${argv.join(' ')}\``,
-    why: `\`before-start\`: within ${formatDuration(timeoutSeconds)}, else the old worker stays; a roll-back does not undo what it does`,
+    why: `\`before-start\`: within ${formatDuration(timeoutSeconds)}, else the old worker stays; a rollback does not undo what it does`,
   }));
 }

@@ -23,7 +23,7 @@ export function planSampler(
   before?: Pick<SamplingFact, 'sampling' | 'soakLimits'>,
 ): Operation | null {
   if (soakSeconds === 0) {
-    const why = 'soak-hours is 0, and the samples of the release before end with that';
+    const why = 'soak-hours is 0, so the samples of the previous release end, too';
     return before?.sampling === true
       ? { op: 'stop-sampler', unit, title: `stop sampling ${unit}`, why }
       : null;
@@ -36,7 +36,7 @@ export function planSampler(
   const note =
     laxer.length === 0
       ? ''
-      : `; its limits are laxer than those of the release before: ${laxer.join(', ')}`;
+      : `; its limits are laxer than those of the previous release: ${laxer.join(', ')}`;
   return {
     op: 'start-sampler',
     unit,

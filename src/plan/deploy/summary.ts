@@ -40,14 +40,13 @@ export function describeSatisfied(planned: Planned): readonly string[] {
     const below =
       children === null ? '' : `, ${formatCount(children, 'child process', 'child processes')}`;
     lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
-    if (facts.consuming?.kind === 'consumes')
-      lines.push('consuming: no message waits that it leaves');
+    if (facts.consuming?.kind === 'consumes') lines.push('consuming: no message is left waiting');
     if (facts.consuming?.kind === 'reported') {
       const ago = formatDuration(facts.consuming.ago);
       lines.push(`consuming: no message waited ${ago} ago, as it reports`);
     }
     if (facts.consuming?.kind === 'unknown') {
-      lines.push(`consuming: not known (${facts.consuming.problem})`);
+      lines.push(`consuming: unknown (${facts.consuming.problem})`);
     }
   }
   if (strays.strays.length === 0) lines.push('strays: none');

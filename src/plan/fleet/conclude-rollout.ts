@@ -27,7 +27,7 @@ export function stopReason(
   const names = [...[...failed].sort(), ...hidden.map((job) => `a host of the job ${job}`)];
   const isCanary = hidden.includes('canary') || first.some((each) => failed.has(each));
   const most = isCanary ? 1 : maxFailures;
-  return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
+  return names.length < most ? null : `not started: ${fewOf(names)} had failed`;
 }
 
 /** A sentence names this many hosts. */
@@ -83,7 +83,7 @@ interface Leg extends HostEnd {
 const notBegun: HostEnd = {
   state: 'untouched',
   failed: false,
-  why: 'not begun: a canary had failed, or the run was cancelled',
+  why: 'not started: a canary had failed, or the run was cancelled',
 };
 
 const unrecorded: HostEnd = {
@@ -101,13 +101,13 @@ const contradicted: HostEnd = {
 const lost: HostEnd = {
   state: 'unknown',
   failed: true,
-  why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and rolls it back unless verify confirms it within `confirm-within`',
+  why: 'its job was lost halfway. The host finishes or undoes the deploy by itself, and rolls it back unless verify confirms it within `confirm-within`',
 };
 
 const lostReturn: HostEnd = {
   state: 'unknown',
   failed: true,
-  why: 'was being rolled back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+  why: 'was being rolled back when its job was lost, so the outcome is unknown. The host finishes by itself what it has begun',
 };
 
 /** What a record says that another one should have followed. */
@@ -117,7 +117,11 @@ const unended = { begun: lost, returning: lostReturn } as const;
 export const endsWithout = ({ hosts, back }: RolloutEnd): RolloutEnd['hosts'] =>
   hosts.map((each) =>
     back.some(({ host }) => host === each.host)
-      ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
+      ? {
+          ...each,
+          state: 'unknown',
+          why: 'was to be rolled back, but the outcome is unknown: see its job',
+        }
       : each,
   );
 

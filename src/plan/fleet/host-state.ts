@@ -36,7 +36,7 @@ export function endOfDeploy(deploy: DeployResult, reason: string = inJob): HostE
     const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
     return rolledBack === 'success'
       ? end('rolled-back', gate)
-      : end('unknown', `${gate}, and its roll-back failed: ${reason}`);
+      : end('unknown', `${gate}, and its rollback failed: ${reason}`);
   }
   if (healthy && result === 'committed' && awaits && !confirmed) {
     return { state: 'unknown', failed: true, why: unconfirmed };
@@ -47,22 +47,25 @@ export function endOfDeploy(deploy: DeployResult, reason: string = inJob): HostE
   }
   switch (result) {
     case 'committed':
-      return end('unknown', `its gate did not end. ${guarded}`);
+      return end('unknown', `its gate did not finish. ${guarded}`);
     case 'undone':
       return end('rolled-back', `the deploy failed and was undone: ${reason}`);
     case 'undo-failed':
       return end('unknown', `the deploy failed, and not all of it could be undone: ${reason}`);
     case null:
-      if (begun) return end('unknown', `the end of its transaction was not seen. ${guarded}`);
-      return end('untouched', ok ? 'nothing was changed' : `it failed before a change: ${reason}`);
+      if (begun) return end('unknown', `the outcome of its transaction is unknown. ${guarded}`);
+      return end(
+        'untouched',
+        ok ? 'nothing was changed' : `it failed before any change: ${reason}`,
+      );
   }
 }
 
 const unconfirmed =
-  'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
+  'its gate passed but confirmed nothing: `confirm-within` may have expired, so that the host rolled back, or another run deployed';
 
 const guarded =
-  'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
+  'The host finishes or undoes it by itself, and rolls it back unless verify confirms it within `confirm-within`';
 
 /** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
 export type ReturnResult = 'undone' | 'superseded' | 'failed';
@@ -77,6 +80,6 @@ export function endOfRollBack(result: ReturnResult, reason: string = inJob): Hos
       return { state: 'unknown', failed: true, why };
     }
     case 'failed':
-      return { state: 'unknown', failed: true, why: `its roll-back failed: ${reason}` };
+      return { state: 'unknown', failed: true, why: `its rollback failed: ${reason}` };
   }
 }

@@ -34,7 +34,7 @@ export function planRollout({ names, patterns, canary }: RolloutChoice): Rollout
     throw new ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
   }
   if (canary.includes('none') && canary.length > 1) {
-    const problem = '`canary` has `none` beside names of hosts';
+    const problem = '`canary` combines `none` with names of hosts';
     throw new ConfigError('input canary', problem, 'names of hosts, or `none` alone');
   }
   const first = chosenCanaries(chosen, canary);
@@ -71,7 +71,7 @@ function chooseHosts(names: readonly string[], patterns: readonly string[]): rea
   const idle = forms.findIndex((form) => !names.some((name) => form.test(name)));
   if (idle >= 0) {
     const problem = `no host matches \`${patterns[idle]}\``;
-    throw new ConfigError('input hosts', problem, 'names of hosts; `*` stands for any letters');
+    throw new ConfigError('input hosts', problem, 'names of hosts; `*` is a wildcard');
   }
   return names.filter((name) => forms.some((form) => form.test(name)));
 }

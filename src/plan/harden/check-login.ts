@@ -12,7 +12,7 @@ export function checkLogin(fact: HardeningFact, user: string, findings: Finding[
   checkAccount(fact, user, findings);
   const settings = fact.sshd[user] ?? null;
   if (settings === null) {
-    const message = `the settings of sshd are not known: see whether it lets ${user} in with a key of ~/.ssh/authorized_keys`;
+    const message = `the settings of sshd are unknown: check whether it lets ${user} in with a key of ~/.ssh/authorized_keys`;
     findings.push({ level: 'notice', message });
     return;
   }
@@ -25,8 +25,8 @@ function checkAccount({ accounts }: HardeningFact, user: string, findings: Findi
   if (!account.ours) {
     throw new ConfigError(
       'input deploy-user',
-      `the user ${user} exists, and Celeriac did not make it: it may have a password, other keys or other rights`,
-      'the name of no user: one is made for the key alone',
+      `the user ${user} exists, but Celeriac did not create it: it may have a password, other keys or other rights`,
+      'a name that is not in use: Celeriac creates a user for the key alone',
     );
   }
   if (account.home !== homeOf(user)) {
@@ -37,7 +37,7 @@ function checkAccount({ accounts }: HardeningFact, user: string, findings: Findi
     );
   }
   if (account.groups.length > 0) {
-    const message = `${user} is a member of ${account.groups.join(', ')}, which Celeriac did not do: what the agent runs as root is not affected, but the account has these rights`;
+    const message = `${user} is a member of ${account.groups.join(', ')}, to which Celeriac did not add it: what the agent runs as root is not affected, but the account has these rights`;
     findings.push({ level: 'warning', message });
   }
 }

@@ -90,7 +90,7 @@ function checkPlaces({ hardening }: HardenFacts): void {
   if (loose !== undefined) {
     throw new ConfigError(
       'the host',
-      `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: others than root could replace what the key runs as root`,
+      `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: users other than root could replace what the key runs as root`,
       `owner root, and no write permission for others: \`chown root ${loose.path}; chmod go-w ${loose.path}\``,
     );
   }
@@ -164,7 +164,7 @@ function planLogin(facts: HardenFacts, login: Login, draft: Draft): void {
       user,
       home: homeOf(user),
       title: `add the system user ${user}`,
-      why: 'there is no such user; the key logs in as it, and it has no password',
+      why: 'it does not exist; the key logs in as this user, which has no password',
     });
   }
   planFile(facts, draft, {
@@ -266,7 +266,7 @@ function prove({ hardening }: HardenFacts, policy: Policy, { user, access }: Log
     version: hardening.version,
     access: policy.access === 'read' ? 'read' : access,
     title: `start the agent as ${user}, as the key will`,
-    why: 'a mistake is found now, not at the next deploy',
+    why: 'this finds mistakes now, not at the next deploy',
   };
 }
 

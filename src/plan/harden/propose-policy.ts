@@ -142,7 +142,7 @@ function requireAppUser(units: readonly UnitFact[]): string {
     if (user === 'root' || user === '0' || properties.DynamicUser === 'yes') {
       throw new ConfigError(
         'input units',
-        `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so whoever deploys it is root`,
+        `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so anyone who can deploy it is root`,
         'a unit with `User=`: give the app a user of its own first',
       );
     }
@@ -232,6 +232,6 @@ function warnOfSignatures({ checkout, deployTo, signers, appUser, access }: Poli
     const refused = `every upload will be refused: an archive has no signature, and the policy has \`signers\`; deploy with \`--source git\`, or set \`"signers": null\` in the policy on the server`;
     return [{ level: 'warning', message: refused }];
   }
-  const message = `whoever has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` names whose they must have`;
+  const message = `anyone who has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` requires one`;
   return [{ level: 'warning', message }];
 }

@@ -34,7 +34,7 @@ export function planUnharden(facts: HardenFacts, users: readonly string[]): Plan
     operations.push({ op: 'remove-file', path, expects, title, why, ...diffOf(path, file) });
     return true;
   };
-  const why = 'hardened mode is to end';
+  const why = 'hardened mode ends';
   for (const user of users) {
     const sudoers = sudoersPath(user);
     const isOurs = textOf(facts, sudoers) === sudoersText(user);
@@ -74,7 +74,7 @@ function planAgent(
     path: agentPath,
     expects: agent.sha256,
     title: `remove agent ${agent.version}`,
-    why: 'hardened mode is to end',
+    why: 'hardened mode ends',
   });
 }
 
@@ -89,13 +89,13 @@ function planUser(
   const owned = hardening.owned?.[user] ?? { paths: [], whole: false };
   const keys = files[keysPath(user)];
   const reason = !account.ours
-    ? 'Celeriac did not make it'
+    ? 'Celeriac did not create it'
     : account.processes > 0
       ? `${account.processes} processes run as it`
       : owned.paths.length > 0
         ? `it owns ${owned.paths.join(', ')}`
         : !owned.whole
-          ? 'the disks are too large to see in time whether it owns files'
+          ? 'the disks are too large to find out in time whether it owns files'
           : keys?.kind === 'file' && !areOurs(keys.text)
             ? `${keysPath(user)} stays`
             : null;
@@ -107,7 +107,7 @@ function planUser(
     op: 'remove-user',
     user,
     title: `remove the system user ${user}`,
-    why: 'it was made for the key, and owns nothing',
+    why: 'it was created for the key, and owns nothing',
   });
 }
 

@@ -99,7 +99,7 @@ function databaseLines({ stores }: WorkerFacts): readonly string[] {
   );
   if (unread.length > 0) {
     return [
-      comment(`What could not be read may have tables of jobs: ${formatList(unread)}.`),
+      comment(`These could not be read, and may have tables of jobs: ${formatList(unread)}.`),
       comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
     ];
   }
@@ -156,7 +156,7 @@ function companionLines(facts: WorkerFacts): readonly string[] {
   const beside = besideWorker(facts).map(({ unit }) => unit);
   if (beside.length === 0) return [];
   return [
-    comment('These run code of the app, too. To restart them with the worker:'),
+    comment('These units run code of the app, too. To restart them with the worker:'),
     comment(`also-restart: ${beside.join(', ')}`),
   ];
 }

@@ -27,7 +27,7 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
   const at = sshWords(reach);
   return [
     [
-      'Make two keys for the pipeline, and let them log in:',
+      'Create two keys for the pipeline, and let them log in:',
       environments.flatMap((name) => [
         `ssh-keygen -t ed25519 -N '' -C ${keys[name]} -f ~/.ssh/${keys[name]}`,
         `ssh-copy-id -f -i ~/.ssh/${keys[name]}.pub ${at}`,
@@ -46,7 +46,7 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
       [`gh variable set CELERIAC_KNOWN_HOSTS --body ${quote(knownHosts)}`],
     ],
     [
-      'Commit the files; this push alone starts no run:',
+      'Commit the files; this push does not start a run:',
       [
         `git add ${files.map(quote).join(' ')}`,
         "git commit -m 'Deploy with Celeriac [skip ci]'",
@@ -54,14 +54,14 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
       ],
     ],
     [
-      'Let it show what it would do, then let it do it; from then on each push deploys:',
+      'Start a dry run, then a real one; from then on, each push deploys:',
       ['gh workflow run celeriac.yml', 'gh workflow run celeriac.yml -f dry-run=false'],
     ],
     ...(appUser === 'root'
       ? []
       : [
           [
-            'With these keys the pipeline is root on the server. To bind them to what it needs:',
+            'With these keys the pipeline is root on the server. To restrict them to what it needs:',
             [
               `cat ${environments.map((name) => `~/.ssh/${keys[name]}.pub`).join(' ')} >~/.ssh/celeriac-keys.pub`,
               `celeriac harden ${celeriacWords(reach)} --units ${quote(unit)} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,

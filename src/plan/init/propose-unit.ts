@@ -58,7 +58,7 @@ export function proposeUnit(request: UnitRequest): UnitProposal | NoProposal {
   if (name === null) {
     return { problem: `units of the names ${proposedNames.join(', ')} are there already` };
   }
-  if (start === null) return { problem: 'it has ended meanwhile' };
+  if (start === null) return { problem: 'it has ended in the meantime' };
   const directory = process.workingDirectory;
   if (directory === null || / \(deleted\)$/.test(directory)) {
     return {
@@ -81,7 +81,9 @@ export function proposeUnit(request: UnitRequest): UnitProposal | NoProposal {
     };
   }
   if ([directory, process.user, ...argv].some(breaksLine)) {
-    return { problem: 'its command line or its folder contains characters that no unit can have' };
+    return {
+      problem: 'its command line or its folder contains characters that a unit cannot have',
+    };
   }
   const variables = start.variables.filter((name) => !ofTheSession.test(name));
   const { group } = start;
@@ -147,11 +149,11 @@ function commandOf(
     notes: [
       ...(dropped.length > 0
         ? [
-            '--pidfile is left out: systemd knows the process, and a file that a crash left would keep the worker from starting',
+            '--pidfile is left out: systemd knows the process, and a file left by a crash would keep the worker from starting',
           ]
         : []),
       ...(purges
-        ? ['--purge is left out: with a unit, each restart would throw away all tasks that wait']
+        ? ['--purge is left out: with a unit, each restart would delete all waiting tasks']
         : []),
     ],
   };

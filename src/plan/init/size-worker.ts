@@ -40,8 +40,8 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
   if (memory.kind === 'unknown') return stays([memory.why]);
   const size = measureWorker(unit);
   if (size === null) {
-    const running = 'the worker does not run, so what it needs is not known';
-    return stays([`${running}; the first deploy that finds it running sets its limits`]);
+    const running = 'the worker is not running, so the memory that it needs is unknown';
+    return stays([`${running}; the first deploy while it is running sets its limits`]);
   }
   const present = call.children;
   if (present === null) {
@@ -49,7 +49,7 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
   }
   const beat = call.beat ? 1 : 0;
   if (call.forks && size.childrenBytes.length === 0) {
-    return stays(['no child process runs yet, so what one needs is not known']);
+    return stays(['no child process is running yet, so the memory that one needs is unknown']);
   }
   const situation = (children: number): Situation => ({
     host: memory,
@@ -103,7 +103,7 @@ function addUp(situation: Situation): readonly string[] {
   const parts: readonly (readonly [sign: string, size: number, what: string])[] = [
     [' ', host.totalBytes, 'memory of the host'],
     ['−', system, 'for the system'],
-    ['−', host.othersBytes, 'that others use now'],
+    ['−', host.othersBytes, 'in use by others now'],
     ...(more > 0
       ? [['−', more, `that ${formatList(held.map(({ name }) => name))} may still use`] as const]
       : []),

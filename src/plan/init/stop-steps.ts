@@ -35,7 +35,7 @@ function howItEnds({ kind }: Starter): string | null {
 
 /** Managers do not wait as long as a task takes. */
 const drainStep = (ends: string, ask: string): string =>
-  `the next step does not wait for tasks: ${ends}. So first let it finish them, as root: \`ask() { ${ask} "$@"; }\`; \`ask inspect active_queues\` shows the name of its node and its queues; \`ask control -d NODE cancel_consumer QUEUE\` for each queue, after which it takes no more (nor does any other worker of this name, even of another app); wait until \`ask inspect -d NODE active\` and \`ask inspect -d NODE reserved\` answer, and list no task. If no node answers, go on only at a time at which no task runs`;
+  `the next step does not wait for tasks: ${ends}. So first let it finish them, as root: \`ask() { ${ask} "$@"; }\`; \`ask inspect active_queues\` shows the name of its node and its queues; \`ask control -d NODE cancel_consumer QUEUE\` for each queue, after which it takes no more (nor does any other worker of this name, even of another app); wait until \`ask inspect -d NODE active\` and \`ask inspect -d NODE reserved\` answer, and list no task. If no node answers, continue only while no task is running`;
 
 function stopStep({ process, starter }: LooseWorker, copies: readonly LooseWorker[]): string {
   const pids = copies.map((copy) => copy.process.pid);

@@ -45,7 +45,7 @@ const title = 'The unit has no known fault';
 
 const mending = {
   whole: 'deploy-worker does it',
-  'in-part': 'deploy-worker does a part of it',
+  'in-part': 'deploy-worker fixes a part of it',
 } as const;
 
 const check = (id: string, name: string): Check => ({

@@ -15,7 +15,7 @@ const tableRows = 48;
 export function memoryChart({ timeline, marks }: Report): Html {
   const buckets = timeline?.buckets ?? [];
   if (timeline === null || !buckets.some(({ memory }) => memory !== null)) {
-    return unknown('the host has written no samples of the memory yet');
+    return unknown('the host has recorded no memory samples yet');
   }
   const highest = Math.max(...buckets.map(({ memory }) => memory?.max ?? 0));
   const limits = buckets.flatMap(({ high, max }) => [high ?? 0, max ?? 0]);
@@ -69,7 +69,7 @@ function memoryTable(all: ReportTimeline): Html {
 <td>${bytesValue(bucket.high)}</td><td>${bytesValue(bucket.max)}</td>
 <td>${countValue(bucket.errors)}</td><td>${countValue(bucket.rateLimited)}</td><td>${countValue(bucket.oomKills)}</td></tr>
 `;
-  return html`<details class="data"><summary>This chart as a table, a row for each ${formatDuration(timeline.bucketSeconds)}</summary>
+  return html`<details class="data"><summary>This chart as a table, one row per ${formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling(
   'Memory over time',
   html`<table id="memory-table"><thead><tr><th scope="col">from</th><th scope="col">lowest</th><th scope="col">highest</th><th scope="col">main</th><th scope="col">children</th><th scope="col">swap</th><th scope="col">MemoryHigh</th><th scope="col">MemoryMax</th><th scope="col">errors</th><th scope="col">429</th><th scope="col">OOM kills</th></tr></thead>
@@ -90,7 +90,7 @@ export function queueChart({ timeline, marks }: Report): Html {
   );
   const chart = drawChart({
     id: 'queues',
-    title: 'Messages that wait, by queue',
+    title: 'Waiting messages, by queue',
     description: `At most ${formatCount(highest, 'message')} waited in ${formatCount(names.length, 'queue')}. The table below has the values.`,
     from: timeline.from,
     to: timeline.to,
@@ -120,7 +120,7 @@ export function queueChart({ timeline, marks }: Report): Html {
 
 function queueTable(all: ReportTimeline, names: readonly string[]): Html {
   const timeline = coarsen(all, tableRows);
-  return html`<details class="data"><summary>This chart as a table: the most messages that waited, a row for each ${formatDuration(timeline.bucketSeconds)}</summary>
+  return html`<details class="data"><summary>This chart as a table: the maximum of waiting messages, one row per ${formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling(
   'Lengths of the queues over time',
   html`<table id="queue-table"><thead><tr><th scope="col">from</th>${names.map((name) => html`<th scope="col">${name}</th>`)}<th scope="col">tasks at work</th></tr></thead>
@@ -139,7 +139,7 @@ const kinds: Readonly<Record<ReportMark['kind'], string>> = {
   job: 'probes',
   restart: 'worker restarted',
   reboot: 'host restarted',
-  oom: 'killed for lack of memory',
+  oom: 'killed: out of memory',
 };
 
 /** The kinds of marks in the time of the chart, and each of them as text. */

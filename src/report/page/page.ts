@@ -71,7 +71,7 @@ ${body}
 </section>
 `,
 )}</main>
-<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. The same as <a href="${reportFiles.json}">JSON</a>.</p></footer>
+<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. Also available as <a href="${reportFiles.json}">JSON</a>.</p></footer>
 </body>
 </html>
 `.text;
@@ -93,9 +93,9 @@ function sectionsOf(report: Report): readonly Section[] {
     section('memory', 'Memory', memoryChart(report)),
     section('queues', 'Queues', queueChart(report)),
     section('latency', 'Probes', latencySection(report)),
-    section('soak', 'The proof, hour by hour', soakSection(report), 'Proof'),
+    section('soak', 'Proof, hour by hour', soakSection(report), 'Proof'),
     ...(isHealthy ? [checks] : []),
-    section('comparison', 'Against the last proven release', comparison, 'Comparison'),
+    section('comparison', 'Compared with the last proven release', comparison, 'Comparison'),
     section('unit', 'Changes of the unit', unitDiffSection(report), 'Unit'),
     section('repairs', 'Jobs repaired', repairsSection(report), 'Repairs'),
     section('releases', 'Releases', releasesSection(report)),
@@ -127,7 +127,7 @@ function tiles({ worker, releases, soak, at }: Report): Html {
   return html`<dl class="tiles">
 ${tile('Worker', `${worker.activeState} (${worker.subState})`, `${count}${running}${restarts}`)}
 ${tile('Memory now', memory === null ? null : formatBytes(memory.current), limits.join(', '))}
-${tile('Messages that wait', queues === null ? null : String(waiting), lengths.map(([name, length]) => `${name} ${length}`).join(', '))}
+${tile('Waiting messages', queues === null ? null : String(waiting), lengths.map(([name, length]) => `${name} ${length}`).join(', '))}
 ${tile('Release', present === undefined ? null : String(present.release), present === undefined ? '' : describeRelease(present))}
 ${tile('Proof', soak?.state ?? null, soak === null ? '' : `${formatDuration(soak.coveredSeconds)} of ${formatHours(soak.wantedSeconds)}`)}
 </dl>`;

@@ -70,7 +70,7 @@ export function latencySection({ latency, probes }: Report): Html {
     lost.length === 0
       ? none
       : html`<ul id="lost">${lost.map(({ where, state, detail }) => html`<li>${where}: ${state}${detail === '' ? '' : `: ${detail}`}</li>`)}</ul>`
-  }<p class="note">From sending a job until its result is there, imports of the app included.<span class="bars"> The solid part of a bar is the median.</span></p>`;
+  }<p class="note">From sending a probe until its result arrives, imports of the app included.<span class="bars"> The solid part of a bar is the median.</span></p>`;
 }
 
 type HourState = 'good' | 'part' | 'bad' | 'gap' | 'open';
@@ -98,7 +98,7 @@ function stateOfHour({ coveredSeconds, gapSeconds, failingMinutes }: SoakHour): 
 /** The proof of the release as a strip of hours. */
 export function soakSection({ soak }: Report): Html {
   if (soak === null)
-    return unknown('no release is being proven, or the host has written no samples');
+    return unknown('no release is being proven, or the host has recorded no samples');
   const left = Math.ceil((soak.wantedSeconds - soak.coveredSeconds) / 3600);
   const pending = soak.state === 'unproven' ? Math.max(0, Math.min(left, 168)) : 0;
   const states = soak.hours.map(stateOfHour);
@@ -139,7 +139,7 @@ function soakDetails({ failure, aspects, gaps, faults, notes }: SoakVerdict): Ht
     aspects.length === 0
       ? none
       : scrolling(
-          'What the soak is judged by',
+          'Limits of the soak',
           html`<table><thead><tr><th scope="col">limit</th><th scope="col">verdict</th><th scope="col">seen</th></tr></thead><tbody>${aspects.map(
             ({
               title,
@@ -174,7 +174,7 @@ export function unitDiffSection({ unitDiff }: Report): Html {
 
 export function repairsSection({ repairs }: Report): Html {
   if (repairs === null) return unknown('the transactions of the host were not read');
-  if (repairs.length === 0) return html`<p>None by a transaction that the host still has.</p>`;
+  if (repairs.length === 0) return html`<p>None in the transactions that the host still has.</p>`;
   return scrolling(
     'Jobs repaired',
     html`<table id="repair-table"><thead><tr><th scope="col">when</th><th scope="col">rows</th><th scope="col">what</th><th scope="col">by</th></tr></thead><tbody>${repairs.map(

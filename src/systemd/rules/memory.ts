@@ -72,7 +72,7 @@ export const memoryRules: readonly UnitRule[] = [
     fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
     mends: {
       kind: 'in-part',
-      how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
+      how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, if you set these; choose values that fit.',
     },
     example: {
       wrong: [

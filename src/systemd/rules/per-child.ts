@@ -10,7 +10,7 @@ export const smallestChildBytes = 16 * MiB;
 export const perChildRules: readonly UnitRule[] = [
   {
     id: 'memory-per-child',
-    title: '--max-memory-per-child is below what a child needs at least',
+    title: '--max-memory-per-child is below the minimum that a child needs',
     why: 'the value is in KiB and compared after each task, so every child is replaced after one task (celery#4125)',
     fix: 'a value well above the memory of an idle child, in KiB: 300000 for 300 MB',
     mends: {

@@ -12,12 +12,12 @@ export const purgeRules: readonly UnitRule[] = [
   {
     id: 'purge',
     title: 'a start of the worker empties its queues',
-    why: 'every restart, also one by systemd after a crash or by this deploy, deletes all tasks that wait in the queues',
+    why: 'every restart, including those by systemd after a crash and by this deploy, deletes all tasks waiting in the queues',
     fix: 'remove --purge (or --discard, or the command that empties the queues) from the unit; run `celery purge` by hand when it is really wanted',
     severe: true,
     mends: {
       kind: 'not',
-      how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
+      how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are checked during the trial import of the app. With `accept-rules: purge` it is deployed as it is.',
     },
     example: {
       wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],

@@ -5,9 +5,9 @@ import { type CheckModule, checkOf, doubtful, fine, unknownCheck, wrong } from '
 export const activeQueues: CheckModule = {
   id: 'active-queues',
   title: 'consumed queues',
-  proves: 'The worker of the unit says that it consumes each queue of its `-Q`, without its `-X`.',
+  proves: 'The worker reports that it consumes each queue of its `-Q`, and none of its `-X`.',
   doesNotProve:
-    'That it takes their messages: `consuming` and the gate do. Queues of Broadcast, which each process names by itself, are not compared.',
+    'That it receives their messages: `consuming` and the gate show that. Queues of Broadcast, which each process names by itself, are not compared.',
   judge({ broker: search, call }) {
     if (search.kind === 'not-asked') return unknownCheck(activeQueues, `not asked: ${search.why}`);
     const fact = search.last;
@@ -17,12 +17,12 @@ export const activeQueues: CheckModule = {
     const active = worker.queues;
     const excluded = call?.excludedQueues ?? [];
     if (excluded === 'unknown') {
-      return unknownCheck(activeQueues, 'not known: -X of the unit contains variables');
+      return unknownCheck(activeQueues, 'unknown: -X of the unit contains variables');
     }
     // By their real names, or without -Q the app's own queues.
     const wanted = Object.keys(fact.lengths).filter((name) => !excluded.includes(name));
     if (wanted.length === 0 && active.length === 0) {
-      return unknownCheck(activeQueues, 'not known: each process names its queues by itself');
+      return unknownCheck(activeQueues, 'unknown: each process names its queues by itself');
     }
     const missing = wanted.filter((name) => !active.includes(name));
     const more = active.filter((name) => !wanted.includes(name));

@@ -13,7 +13,7 @@ export const beat: CheckModule = {
   id: 'beat',
   title: 'beat',
   proves:
-    'Where a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
+    'If a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
   doesNotProve:
     'That no other host runs a second one, or that the tasks that it sends are executed.',
   judge(seen) {

@@ -8,7 +8,7 @@ export const broker: CheckModule = {
   proves:
     'A process of the app reaches its broker, and no message was delivered longer ago than the broker waits for its acknowledgement (with Redis).',
   doesNotProve:
-    'That the worker is connected: `consuming` and the gate do. RabbitMQ does not tell since when a message is unacknowledged.',
+    'That the worker is connected: `consuming` and the gate show that. RabbitMQ does not report how long a message has been unacknowledged.',
   judge({ broker: search }) {
     if (search.kind === 'not-asked') return unknownCheck(broker, `not asked: ${search.why}`);
     const fact = search.last;

@@ -9,7 +9,7 @@ export const clock: CheckModule = {
   id: 'clock',
   title: 'clock of the host',
   proves:
-    'The clock of the host and that of the runner differ by less than 2 min, the time of the answer taken into account.',
+    'The clock of the host and that of the runner differ by less than 2 min, taking the response time into account.',
   doesNotProve: 'That either of them is right.',
   judge({ clockSkew }) {
     if (clockSkew === null) return unknownCheck(clock, 'it was not compared');

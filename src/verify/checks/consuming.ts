@@ -16,7 +16,7 @@ export const consuming: CheckModule = {
     const { fact } = search;
     if (fact.kind === 'unknown') return unknownCheck(consuming, `not known: ${fact.problem}`);
     const deaf = describeDeafness(fact);
-    if (deaf === null) return checkOf(consuming, [fine('no message waits that it leaves')]);
+    if (deaf === null) return checkOf(consuming, [fine('no message is left waiting')]);
     const next = `run deploy-worker, which restarts it, or \`systemctl restart ${unit.name}\``;
     const evidence =
       fact.kind === 'nothing'

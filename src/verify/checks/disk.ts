@@ -21,10 +21,10 @@ const plentyBytes = 10 * 1024 * MiB;
 /** Room on every file system that the app writes to. */
 export const disk: CheckModule = {
   id: 'disk',
-  title: 'room on the disks',
+  title: 'disk space',
   proves:
     "No file system that the app writes to (its folder and those below it, folders of its unit, of the job database, /tmp, /var, brokers and databases on this host) is more than 95 % full, in bytes with less than 10 GiB left, or in inodes. Bytes that only root may use don't count.",
-  doesNotProve: 'That quotas allow the app to use it. File systems of a network are not asked.',
+  doesNotProve: 'That quotas allow the app to use it. Network file systems are not checked.',
   judge(seen) {
     const { room } = latest(seen);
     if (room.length === 0) return unknownCheck(disk, 'no file system is known');
@@ -36,13 +36,13 @@ export const disk: CheckModule = {
 };
 
 function judgeRoom({ mountPoint, type, bytes, inodes }: FileSystemRoom): Remark {
-  if (bytes === null) return unclear(`${mountPoint} is on ${type}: not asked`);
+  if (bytes === null) return unclear(`${mountPoint} is on ${type}: not checked`);
   const used = shareOf(bytes);
   const usedInodes = inodes === null ? 0 : shareOf(inodes);
   const parts = [`${mountPoint} ${percent(used)} full, ${formatBytes(bytes.free)} free`];
   if (usedInodes > nearlyFullShare) parts.push(`${percent(usedInodes)} of its inodes used`);
   const seen = parts.join(', ');
-  const next = `make room on ${mountPoint}`;
+  const next = `free up space on ${mountPoint}`;
   if ((used > fullShare && bytes.free < plentyBytes) || usedInodes > fullShare) {
     return wrong(seen, `at most ${percent(fullShare)} of ${mountPoint} used`, next);
   }

@@ -6,8 +6,7 @@ import { judgeRequests } from '../gate-result.ts';
 export const gateBatch: CheckModule = {
   id: 'gate-batch',
   title: 'gate: batch of probes',
-  proves:
-    'Several probes at once, with canaries at least one for each queue, came back done in time.',
-  doesNotProve: 'That the worker bears its usual load.',
+  proves: 'Several probes at once (with canaries, at least one per queue) completed in time.',
+  doesNotProve: 'That the worker can handle its usual load.',
   judge: (seen) => judgeRequests(seen.gate, gateBatch, latest(seen).journal.tail),
 };

@@ -37,7 +37,8 @@ function judgeFresh(fresh: readonly Signature[], allowed: number | null): readon
   if (fresh.length === 0) return [];
   const seen = describeKinds(fresh);
   const count = fresh.reduce((sum, each) => sum + each.count, 0);
-  const next = 'check the evidence: the probes, or jobs beside them, failed in a new way';
+  const next =
+    'check the evidence: the probes, or other jobs at the same time, failed in a new way';
   if (allowed === null || count <= allowed) return [doubtful(seen, expected, next)];
   const limit = `of others, ${atMost(allowed)}`;
   return [wrong(`${seen}; ${formatCount(count, 'error')}`, `${expected}; ${limit}`, next)];
@@ -47,7 +48,7 @@ function judgeUnclear(kinds: readonly Signature[], more: number): readonly Remar
   const known =
     kinds.length === 0
       ? []
-      : [unclear(`${describeKinds(kinds)}; nothing tells whether it occurred before`)];
+      : [unclear(`${describeKinds(kinds)}; it is unknown whether it occurred before`)];
   if (more === 0) return known;
   return [...known, unclear(`${formatCount(more, 'error')} of further signatures`)];
 }

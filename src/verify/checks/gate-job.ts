@@ -6,7 +6,7 @@ import { judgeRequests } from '../gate-result.ts';
 export const gateJob: CheckModule = {
   id: 'gate-job',
   title: 'gate: single probe',
-  proves: 'A single probe went through the broker to the worker and came back done in time.',
+  proves: 'A single probe went through the broker to the worker and completed in time.',
   doesNotProve: 'That other tasks do.',
   judge: (seen) => judgeRequests(seen.gate, gateJob, latest(seen).journal.tail),
 };

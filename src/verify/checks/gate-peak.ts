@@ -9,9 +9,9 @@ const stalledPercent = 10;
 /** Memory while the probes of the gate ran, against MemoryHigh. */
 export const gatePeak: CheckModule = {
   id: 'gate-peak',
-  title: 'gate: peak of memory',
+  title: 'gate: memory peak',
   proves:
-    'The unit stayed below its `MemoryHigh` during the gate. It fails if its processes alone hold that much, or stood still for want of memory for 10 % of the last minute; otherwise it is a warning.',
+    'The unit stayed below its `MemoryHigh` during the gate. It fails if its processes alone use that much, or were stalled for lack of memory for 10 % of the last minute; otherwise it is a warning.',
   doesNotProve: 'That it does with larger jobs, or more of them at once.',
   judge(seen) {
     const around = aroundGate(seen);
@@ -33,10 +33,10 @@ export const gatePeak: CheckModule = {
     const count = throttled > 0 ? `, throttled ${formatCount(throttled, 'time')}` : '';
     const held = after.anonBytes ?? null;
     // Jobs that read and write large files fill their cgroup with cache, at the cost of nobody.
-    const kept = held === null ? '' : `, ${formatBytes(held)} of it no cache of files`;
+    const kept = held === null ? '' : `, ${formatBytes(held)} of it not file cache`;
     const stalled = around.after.pressure.unit.memory?.full.avg60 ?? 0;
     const hasStalled = stalled > stalledPercent;
-    const stood = hasStalled ? `, at a standstill for ${stalled} % of the last minute` : '';
+    const stood = hasStalled ? `, stalled for ${stalled} % of the last minute` : '';
     const remark = hasStalled || (held !== null && held >= high) ? wrong : doubtful;
     const text = `${found}${count}${kept}${stood}`;
     return checkOf(gatePeak, [remark(text, 'a peak below MemoryHigh', next)]);

@@ -4,9 +4,9 @@ import { type CheckModule, checkOf, doubtful, fine } from '../check.ts';
 /** Whether what the probes made in the app was removed or marked, where `gate-clean-url` says how. */
 export const gateRows: CheckModule = {
   id: 'gate-rows',
-  title: 'gate: what the probes made',
+  title: 'gate: clean-up after the probes',
   proves: 'The app answered each request to `gate-clean-url` for a probe of this run with success.',
-  doesNotProve: 'That the app removed all that the probe made.',
+  doesNotProve: 'That the app removed everything that the probe created.',
   judge({ gate }) {
     if (gate.kind !== 'sent') return [];
     const jobs = gate.runs.flatMap(({ result }) =>

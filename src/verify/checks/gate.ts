@@ -4,7 +4,7 @@ import { type CheckModule, unknownCheck } from '../check.ts';
 export const gate: CheckModule = {
   id: 'gate',
   title: 'gate',
-  proves: 'Nothing: it says that the gate is `none`.',
+  proves: 'Nothing: the gate is `none`.',
   doesNotProve: 'That the worker runs a task.',
   judge: (seen) =>
     seen.gate.kind === 'none' ? unknownCheck(gate, 'the gate is `none`: no probe was sent') : [],

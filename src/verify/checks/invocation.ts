@@ -26,9 +26,9 @@ export const invocation: CheckModule = {
   id: 'invocation',
   title: 'one run of the unit',
   proves:
-    'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run. If it was: no run that ended in between failed, by what systemd logged of its end.',
+    'Nobody restarted the unit between the first look and the last, and systemd reports no failure of this run. If it was restarted, systemd logged no failure of a run that ended in between.',
   doesNotProve:
-    'That nobody restarted it before: `unit` shows since when it runs. A new start after a stop that somebody asked for, or may have asked for without systemd logging it, is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
+    'That nobody restarted it earlier: `unit` shows since when it has been running. A restart that somebody requested, or may have requested without systemd logging it, is a warning, because it may be one by `needrestart`; restarts by systemd itself fail in `restarts`.',
   judge(seen, desired) {
     const { unit, journal } = latest(seen);
     const id = unit.properties.InvocationID ?? '';
@@ -43,7 +43,7 @@ export const invocation: CheckModule = {
     if (id === first) {
       remarks.push(fine(`run ${shortOf(id)}${since}`));
     } else {
-      const said = `started anew during the gate: run ${shortOf(first)} became ${shortOf(id)}`;
+      const said = `restarted during the gate: run ${shortOf(first)} became ${shortOf(id)}`;
       const next = `run \`journalctl -u ${unit.name}\` on the host to see who restarted it`;
       // Whoever restarts it meanwhile, such as needrestart, says nothing against the release.
       remarks.push(doubtful(said, 'one run from the first look on', next));
@@ -72,7 +72,7 @@ function judgeEnds(seen: VerifyEvidence, first: string, maxRestarts: number): re
     (each) => judgeEnd(each, unit.name),
   );
   if (begin >= 0) return remarks;
-  const unknown = `how run ${shortOf(first)} ended is not known: the journal does not show what systemd said of it`;
+  const unknown = `how run ${shortOf(first)} ended is unknown: the journal does not show what systemd logged about it`;
   return [...remarks, unclear(unknown)];
 }
 
@@ -94,7 +94,7 @@ function judgeEnd(end: EndedRun, unit: string): readonly Remark[] {
   const { run, result, stopped, exit } = end;
   if (result === 'success') return [];
   const name = `run ${shortOf(run)}`;
-  if (result === '') return [unclear(`how ${name} ended is not known: systemd did not say it`)];
+  if (result === '') return [unclear(`how ${name} ended is unknown: systemd did not log it`)];
   const how = exit === '' ? '' : ` (${exit.replace(`${unit}: `, '').replace(/\.$/, '')})`;
   const expected = 'runs that end only when they are stopped';
   const next = `run \`journalctl -u ${unit}\` on the host to see why it ended`;
@@ -103,7 +103,7 @@ function judgeEnd(end: EndedRun, unit: string): readonly Remark[] {
     if (stopped) return [doubtful(`${name} was stopped, and ${ended}`, expected, next)];
     if (!wouldTellStop(end)) {
       return [
-        unclear(`${name} ${ended}: whether it was stopped is not known, ${whyUntold(end)}`, next),
+        unclear(`${name} ${ended}: whether it was stopped is unknown, ${whyUntold(end)}`, next),
       ];
     }
   }

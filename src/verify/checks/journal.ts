@@ -6,14 +6,14 @@ import { describeLog } from '../logged.ts';
 export const journal: CheckModule = {
   id: 'journal',
   title: 'journal',
-  proves: 'journald reports no line of the worker that it dropped since the release.',
+  proves: 'journald reports no dropped line of the worker since the release.',
   doesNotProve:
-    'That it dropped none just now: it says so only once it takes lines of the unit again.',
+    'That it dropped none just now: it reports that only once it accepts lines of the unit again.',
   judge({ logged }) {
     const { dropped, complete, entries } = logged;
     const remarks: Remark[] = [fine(describeLog(logged))];
     if (dropped > 0) {
-      const seen = `journald dropped ${formatCount(dropped, 'line')}: what is counted is a lower bound`;
+      const seen = `journald dropped ${formatCount(dropped, 'line')}: counts are lower bounds`;
       const next = 'log less, or raise LogRateLimitBurst= of the unit';
       remarks.push(doubtful(seen, 'a journal with every line of the worker', next));
     }

@@ -10,8 +10,8 @@ export const kernelOom: CheckModule = {
   id: 'kernel-oom',
   title: 'OOM kills by the kernel',
   proves:
-    'The kernel log shows no kill for want of memory anywhere on the host since the start of the unit, except at the limit of the unit itself, which `oom` judges.',
-  doesNotProve: 'Anything where the kernel log is not readable, as in containers.',
+    'The kernel log shows no kill for lack of memory anywhere on the host since the start of the unit, except at the limit of the unit itself, which `oom` covers.',
+  doesNotProve: 'Anything if the kernel log is not readable, as in containers.',
   judge(evidence) {
     const { kernel, unit } = latest(evidence);
     if (!kernel.readable) {

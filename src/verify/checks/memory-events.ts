@@ -9,9 +9,9 @@ export const memoryEvents: CheckModule = {
   id: 'memory-events',
   title: 'events at the memory limits',
   proves:
-    "The unit never reached MemoryMax (`max`, `oom` of memory.events) since its cgroup exists. A start begins with a new cgroup, so after a deploy that started the unit these are the deploy's own counts.",
+    "The unit never reached MemoryMax (`max`, `oom` of memory.events) since its cgroup was created. A start begins with a new cgroup, so after a deploy that started the unit these are the deploy's own counts.",
   doesNotProve:
-    'Anything about the starts before. Where a deploy did not have to restart the worker, earlier events count, too.',
+    'Anything about earlier starts. If a deploy did not have to restart the worker, earlier events count, too.',
   judge(seen) {
     const { unit } = latest(seen);
     if (unit.memory === null)

@@ -6,9 +6,9 @@ import { memoryGrowth } from '../memory-growth.ts';
 /** Memory after the gate against that before it. */
 export const memoryReturn: CheckModule = {
   id: 'memory-return',
-  title: 'gate: memory given back',
+  title: 'gate: memory released',
   proves:
-    'Soon after the gate, the unit uses hardly more memory than before it, caches of files aside.',
+    'Soon after the gate, the unit uses hardly more memory than before it, without file caches.',
   doesNotProve: 'That memory does not grow over hours: the soak does.',
   judge(seen, { memoryReturnBytes }) {
     const around = aroundGate(seen);

@@ -6,8 +6,9 @@ import { latest } from '../evidence.ts';
 export const oom: CheckModule = {
   id: 'oom',
   title: 'OOM kills of the unit',
-  proves: 'The kernel killed no process of the unit for want of memory, since its cgroup exists.',
-  doesNotProve: 'Anything about starts before: a restart begins with a new cgroup and new counts.',
+  proves:
+    'The kernel killed no process of the unit for lack of memory since its cgroup was created.',
+  doesNotProve: 'Anything about earlier starts: a restart begins with a new cgroup and new counts.',
   judge(seen) {
     const { unit } = latest(seen);
     if (unit.memory === null) {

@@ -12,8 +12,8 @@ export const own: CheckModule = {
   id: 'own',
   title: 'checks of your own',
   proves:
-    'Each command and URL of the input `checks` gave the answer that it must give. One that could not be asked makes the verdict inconclusive.',
-  doesNotProve: 'More than the command or URL does itself.',
+    'Each command and URL of the input `checks` gave the expected answer. If one could not be run, the verdict is inconclusive.',
+  doesNotProve: 'More than the command or URL itself shows.',
   judge(seen, desired) {
     const { http } = latest(seen);
     const answers = http.slice(desired.probes.length);
@@ -43,14 +43,14 @@ function judgeCommand(check: OwnCommand, result: OwnCommandResult | undefined): 
   const { output } = fact;
   const lines = output.split('\n').filter((line) => line.trim() !== '');
   const evidence = lastLines(lines, shownTail);
-  const next = `check why ${said} answers so, or correct \`checks\``;
+  const next = `check why ${said} gives this answer, or correct \`checks\``;
   const expected = `exit code ${check.exitCode}`;
   if (fact.kind === 'failed') {
     return checkOf(named, [wrong(fact.problem, expected, next)], evidence);
   }
   if (fact.kind === 'timed-out') {
     const within = formatDuration(check.timeoutSeconds);
-    return checkOf(named, [wrong(`not done within ${within}`, expected, next)], evidence);
+    return checkOf(named, [wrong(`not finished within ${within}`, expected, next)], evidence);
   }
   const { code, seconds } = fact;
   const how = code < 0 ? `ended by signal ${-code}` : `exit code ${code}`;
@@ -63,7 +63,7 @@ function judgeUrl(check: OwnUrl, answer: HttpAnswer | undefined): Check {
   const named = { id: own.id, title: check.name };
   const said = `GET ${showUrl(check.url)}`;
   const expected = check.status === null ? 'a status of 200 to 299' : `status ${check.status}`;
-  const next = `check why ${said} answers so, or correct \`checks\``;
+  const next = `check why ${said} gives this answer, or correct \`checks\``;
   if (answer?.kind !== 'answered') {
     const why = answer?.error ?? 'no request was made';
     return checkOf(named, [wrong(`no answer: ${why}`, expected, next)]);

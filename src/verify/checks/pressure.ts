@@ -20,8 +20,8 @@ export const pressure: CheckModule = {
   id: 'pressure',
   title: 'waiting for memory and I/O',
   proves:
-    'The processes of the unit, and those of a machine of its own, did not all stand still for want of memory for half of the last 5 min. From 10 % of the last minute on (I/O: 50 %), it is a warning.',
-  doesNotProve: 'Anything about moments before. In a container, only the unit itself is judged.',
+    'The processes of the unit, and of the host unless it is a container, were not all stalled for lack of memory for half of the last 5 min. From 10 % of the last minute on (I/O: 50 %), it is a warning.',
+  doesNotProve: 'Anything about moments before. In a container, only the unit itself is checked.',
   judge(seen) {
     const { pressure: stalls, host } = latest(seen);
     const remarks = [
@@ -45,7 +45,7 @@ function judgeStalls(whose: string, { memory, io }: Stalls): readonly Remark[] {
 
 function judgeStall(what: string, { full }: Stall, kind: 'memory' | 'io'): Remark {
   const seen = `${what} ${full.avg60} %`;
-  const expected = `all processes at a standstill for at most ${warnPercent[kind]} % of a minute`;
+  const expected = `all processes stalled for at most ${warnPercent[kind]} % of a minute`;
   const next =
     kind === 'memory'
       ? 'raise memory-high and memory-max, lower the concurrency, or add memory'

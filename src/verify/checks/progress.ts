@@ -18,7 +18,7 @@ export const progress: CheckModule = {
   title: 'processes that can run',
   proves:
     'No process of the unit is stopped by a signal or held by a debugger, and none waited for a disk or the kernel at two looks.',
-  doesNotProve: 'That the task of a child gets on: it may wait for something else.',
+  doesNotProve: 'That the task of a child makes progress: it may wait for something else.',
   judge(evidence) {
     const { unit } = latest(evidence);
     if (unit.processes.length === 0) return unknownCheck(progress, 'the unit has no processes');

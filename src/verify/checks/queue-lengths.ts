@@ -9,7 +9,7 @@ const leastLength = 10;
 export const queueLengths: CheckModule = {
   id: 'queue-lengths',
   title: 'queue lengths',
-  proves: 'No queue of the worker grew between two looks of this run beyond ten messages.',
+  proves: 'No queue of the worker grew beyond ten messages between two looks of this run.',
   doesNotProve: 'That the worker keeps up all day: two looks are minutes apart at most.',
   judge({ broker: search }) {
     if (search.kind === 'not-asked') return unknownCheck(queueLengths, `not asked: ${search.why}`);

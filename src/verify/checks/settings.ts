@@ -15,7 +15,7 @@ export const settings: CheckModule = {
   id: 'settings',
   title: 'settings of the unit',
   proves:
-    'Each property of the unit that its release set and proved has this value still, whichever file sets it.',
+    'Each property of the unit that its release set and proved still has this value, whichever file sets it.',
   doesNotProve: 'Anything about a unit that Celeriac has not deployed, or other properties.',
   judge(seen) {
     const { unit, settings: released } = latest(seen);

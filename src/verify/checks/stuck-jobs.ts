@@ -7,7 +7,7 @@ export const stuckJobs: CheckModule = {
   title: 'stuck jobs',
   proves:
     'No job in the tables of the app has been in progress without a sign of life for longer than `threshold`.',
-  doesNotProve: 'That jobs which are not in a table end.',
+  doesNotProve: 'Anything about jobs that are not in a table.',
   judge(evidence, desired) {
     const search = evidence.stuck;
     if (search.kind === 'not-read') {

@@ -27,9 +27,9 @@ export const swapBoot: CheckModule = {
   id: 'swap-boot',
   title: 'swap after a reboot',
   proves:
-    'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the present swappiness.',
+    'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the current swappiness.',
   doesNotProve:
-    'That the line of fstab for a partition, which may name it otherwise, is right. It fails only for `/swapfile`, with `swap-size` set: others may be enabled by a program at boot.',
+    'That the fstab line for a partition, which may name it differently, is right. It fails only for `/swapfile`, with `swap-size` set: others may be enabled by a program at boot.',
   judge(seen, { swapBytes }) {
     const { swap, sysctl, host } = latest(seen);
     // The check `swap` says that there is none.
@@ -71,7 +71,7 @@ interface Around {
 }
 
 function judgeArea({ path, type }: Area, { entries, swap, isWanted }: Around): Remark {
-  if (path.startsWith('/dev/zram')) return unclear(`${path} is made anew at each boot`);
+  if (path.startsWith('/dev/zram')) return unclear(`${path} is created at each boot`);
   const own = entries.filter(({ source }) => source === path);
   if (own.some(({ automatic }) => automatic)) return fine(`${path} is in /etc/fstab`);
   if (swap.enabledUnits?.includes(unitOf(path))) return fine(`${path} is in ${unitOf(path)}`);

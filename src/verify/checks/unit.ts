@@ -9,7 +9,7 @@ export const unit: CheckModule = {
   title: 'unit',
   proves:
     'The unit is active and running, reported ready if its Type is notify, and systemd runs what its file says.',
-  doesNotProve: 'That it takes or finishes any task.',
+  doesNotProve: 'That it receives or finishes any task.',
   judge(seen) {
     const { unit, host, journal } = latest(seen);
     const named = { id: 'unit', title: unit.name };

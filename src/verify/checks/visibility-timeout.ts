@@ -9,7 +9,7 @@ export const visibilityTimeout: CheckModule = {
   id: rule.id,
   title: 'visibility timeout',
   proves:
-    'The broker does not deliver a message again while its task may still run, as far as the stop of the unit shows the longest task. Only where a process of the app sent the probes.',
+    'The broker does not deliver a message again while its task may still run (judged by how long a stop of the unit waits). Only if a process of the app sent the probes.',
   doesNotProve: 'How long tasks really take.',
   judge(evidence) {
     const { gate } = evidence;

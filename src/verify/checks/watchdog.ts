@@ -24,7 +24,7 @@ export const watchdog: CheckModule = {
   id: 'watchdog',
   title: 'watchdog is fed',
   proves: 'The main process of the worker reported to the watchdog of systemd within its time.',
-  doesNotProve: 'That its children work, and that it takes messages.',
+  doesNotProve: 'That its children work, and that it receives messages.',
   judge(seen) {
     const facts = latest(seen);
     const { unit } = facts;

@@ -78,5 +78,5 @@ export function settleBesides(
   const missing = Object.entries(known).flatMap(([name, each]) =>
     'why' in each ? [`${names[name as keyof typeof names]}, because ${each.why}`] : [],
   );
-  return [figures, missing.length === 0 ? '' : `Not known of this release: ${missing.join('; ')}.`];
+  return [figures, missing.length === 0 ? '' : `Unknown for this release: ${missing.join('; ')}.`];
 }

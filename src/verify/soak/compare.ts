@@ -16,14 +16,14 @@ interface Row {
 /** In the order of the table. The hours are no measure of a release. */
 const rows: Readonly<Record<Exclude<FigureName, 'hours'>, Row>> = {
   memoryMedianBytes: { title: 'Memory of the worker, median', unit: 'bytes', better: 'less' },
-  memoryPeakBytes: { title: 'Memory of the worker, most', unit: 'bytes', better: 'less' },
+  memoryPeakBytes: { title: 'Memory of the worker, maximum', unit: 'bytes', better: 'less' },
   mainMedianBytes: { title: 'Memory of the main process, median', unit: 'bytes', better: 'less' },
   childrenMedianBytes: {
     title: 'Memory of the child processes, median',
     unit: 'bytes',
     better: 'less',
   },
-  swapPeakBytes: { title: 'Swap of the worker, most', unit: 'bytes', better: 'less' },
+  swapPeakBytes: { title: 'Swap of the worker, maximum', unit: 'bytes', better: 'less' },
   oomKills: { title: 'Processes killed, out of memory', unit: 'count', better: 'less' },
   restarts: { title: 'Restarts by systemd', unit: 'count', better: 'less' },
   rateLimitedPerHour: { title: 'HTTP 429', unit: 'per-hour', better: 'less' },
@@ -37,7 +37,7 @@ const rows: Readonly<Record<Exclude<FigureName, 'hours'>, Row>> = {
   },
   // How much there is to do is not up to the release.
   tasksPerHour: { title: 'Tasks', unit: 'per-hour', better: null },
-  longestQueue: { title: 'Messages that wait, most', unit: 'count', better: 'less' },
+  longestQueue: { title: 'Waiting messages, maximum', unit: 'count', better: 'less' },
   latencySeconds: {
     title: 'Latency of a canary, median',
     unit: 'seconds',

@@ -115,7 +115,7 @@ class Soak {
     const openFrom = this.#last?.at ?? since;
     const isOpen = decided === null && now - openFrom > longestMinute;
     const open: readonly SoakGap[] = isOpen
-      ? [{ from: openFrom, to: now, why: 'no samples until now' }]
+      ? [{ from: openFrom, to: now, why: 'no samples yet' }]
       : [];
     const gapped = this.#gapped + (isOpen ? now - openFrom : 0);
     const state = decided?.state ?? 'unproven';
@@ -165,7 +165,7 @@ class Soak {
   #noteChanges(before: Sample | null, sample: Sample): void {
     if (before === null) return;
     const at = formatInstant(sample.at);
-    if (before.boot !== sample.boot) this.#notes.push(`The host was started again, seen at ${at}.`);
+    if (before.boot !== sample.boot) this.#notes.push(`The host was rebooted, seen at ${at}.`);
     const jump = clockJump(before, sample);
     if (jump !== 0) {
       const way = jump < 0 ? 'back' : 'forward';
@@ -301,7 +301,7 @@ class Soak {
     if (fault.limit !== 'restarts' || recent.length < crashLoop.restarts) return fault;
     return {
       ...fault,
-      sentence: `The worker restarts again and again: in ${recent.length} of the last ${crashLoop.minutes} minutes.`,
+      sentence: `The worker keeps restarting: in ${recent.length} of the last ${crashLoop.minutes} minutes.`,
     };
   }
 
@@ -323,7 +323,7 @@ class Soak {
     const whole = this.#covered + gapped;
     const many = whole > 0 && gapped > whole * mostGaps;
     const share = many
-      ? `; more than ${mostGaps * 100} % of the time is without evidence, which a longer soak makes up for`
+      ? `; more than ${mostGaps * 100} % of the time is without evidence, so the soak is extended`
       : '';
     return `Unproven: ${done}${gaps}${share}.`;
   }
@@ -359,12 +359,12 @@ const titles: Readonly<Record<SoakLimitId, string>> = {
   'rate-limits': 'HTTP 429',
   errors: 'Errors in the journal',
   queues: 'Queues drain',
-  disk: 'Room on the disks',
+  disk: 'Disk space',
   leak: 'No leak',
 };
 
 function whyGap(before: Sample | null, sample: Sample, span: number): string {
-  if (span <= longestMinute) return 'the unit could not be looked at';
+  if (span <= longestMinute) return 'the unit could not be inspected';
   if (before !== null && before.boot !== sample.boot) return 'the host was off or starting';
   return 'no samples';
 }

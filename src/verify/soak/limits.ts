@@ -27,7 +27,7 @@ export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits 
   const promised = record.soakSeconds ?? seconds(0);
   if (wish.wanted < promised) {
     notes.push(
-      `The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(wish.wanted)}: the longer one counts.`,
+      `The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(wish.wanted)}: the longer one applies.`,
     );
   }
   const stricter = (name: keyof SoakThresholds): number | null => {
@@ -39,8 +39,8 @@ export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits 
     if (strictness(asked, none) <= strictness(recorded, none)) return asked;
     notes.push(
       name in record.soakLimits
-        ? `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one counts.`
-        : `Of \`${input}\`, the usual value is ${recorded}, and this run asks for ${asked}: the stricter one counts.`,
+        ? `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one applies.`
+        : `Of \`${input}\`, the default is ${recorded}, and this run asks for ${asked}: the stricter one applies.`,
     );
     return recorded;
   };
@@ -48,7 +48,7 @@ export function settleLimits(wish: SoakWish, record: SoakRecord): SettledLimits 
   if (unread.length > 0) {
     const which = unread.map(([, { input }]) => `\`${input}\``).join(', ');
     notes.push(
-      `The host cannot read what the deploy recorded of ${which}, as the record was damaged or edited; the usual values count instead, and no run makes them easier: deploy again to record them.`,
+      `The host cannot read what the deploy recorded of ${which}, because the record was damaged or edited; the defaults apply instead, and no run can relax them: deploy again to record them.`,
     );
   }
   const limits = {

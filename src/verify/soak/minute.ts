@@ -170,7 +170,7 @@ function memoryFault(scene: MinuteScene): string | null {
   if (memory === null || memory.max === null || memory.anon === null) return null;
   const { current, anon, max } = memory;
   if (current < max || anon < max * ownShare || isOfAnother(scene)) return null;
-  return `The worker used ${formatBytes(current)}, all that MemoryMax (${formatBytes(max)}) allows, ${formatBytes(anon)} without the cache of files.`;
+  return `The worker used ${formatBytes(current)}, all that MemoryMax (${formatBytes(max)}) allows, ${formatBytes(anon)} without the file cache.`;
 }
 
 function rateLimitFault(scene: MinuteScene, { rateLimitMax }: SoakLimits): string | null {

@@ -408,7 +408,7 @@ test('a policy that others can write allows nothing', async () => {
   expect(session?.answers).toEqual([
     expect.objectContaining({
       fault: expect.objectContaining({
-        message: `refused: others than root may write to ${POLICY}; chmod go-w ${POLICY}`,
+        message: `refused: users other than root may write to ${POLICY}; chmod go-w ${POLICY}`,
       }),
     }),
   ]);

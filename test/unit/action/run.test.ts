@@ -194,7 +194,7 @@ it('tells the webhook once of a run that was cut off, with the state of the host
   expect(told).toHaveLength(1);
   const { text } = JSON.parse(told[0] ?? '') as { readonly text: string };
   expect(text).toMatch(
-    /^Celeriac: deploy-worker of shop\.service on vps\.example\.com: was cut off before it could report; the state of vps\.example\.com is not known\. why: .* transaction 7-f00d had begun: .* next: when the host can be reached: celeriac status /,
+    /^Celeriac: deploy-worker of shop\.service on vps\.example\.com: was interrupted before it could report; the state of vps\.example\.com is unknown\. why: .* transaction 7-f00d had begun: .* next: when the host can be reached: celeriac status /,
   );
   expect(text).toMatch(/\nhttps:\/\/forge\.test\/someone\/slideshow\/actions\/runs\/4711$/);
   expect(shown + text).not.toContain(secretPath);

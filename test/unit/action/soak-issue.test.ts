@@ -128,7 +128,7 @@ describe('a release that failed', () => {
     expect(body).toContain('killed 1 process of the worker');
     expect(body).toContain('| Memory of the worker, median | 1.5 GiB | 300 MiB | better |');
     expect(body).toContain('deployed by `@anna`');
-    expect(body).toContain(`It still runs, as [this run](${report.by}) has seen.`);
+    expect(body).toContain(`It is still running, as seen by [this run](${report.by}).`);
     expect(output).toContain('https://forge.test/someone/slideshow/issues/2');
   });
 
@@ -136,7 +136,7 @@ describe('a release that failed', () => {
     await publish(report);
     const { code, log } = await publish(report);
     expect(code).toBe(0);
-    expect(log).toContain('issues/1 says it already');
+    expect(log).toContain('issues/1 is up to date');
     expect(api.requests.map(({ path: asked }) => asked)).toEqual(['/graphql', path, '/graphql']);
   });
 

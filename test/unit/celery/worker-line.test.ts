@@ -161,7 +161,7 @@ describe('a worker', () => {
       sh('cd $WHERE/backend && celery -A x worker'),
       'changes to ${WHERE}/backend, which the unit does not show',
     ],
-    ['home', '[Service]\nExecStart=~/v/bin/celery -A x worker\n', 'systemd replaces no ~'],
+    ['home', '[Service]\nExecStart=~/v/bin/celery -A x worker\n', 'systemd does not expand ~'],
     ['multi', '[Service]\nExecStart=celery -A x multi start w1\n', 'celery multi'],
     [
       'shell multi',

@@ -116,7 +116,7 @@ describe('celeriac deploy --fleet', () => {
     const { code, out } = await run(['deploy', '--fleet', 'FILE']);
     expect([code, deployed(), undone()]).toEqual([5, ['web1', 'web2'], ['web2']]);
     expect(out).toContain('web2: rolled back; its gate failed');
-    expect(out).toContain('web3: untouched; not begun: web2 had failed');
+    expect(out).toContain('web3: untouched; not started: web2 had failed');
   });
 
   test('takes all back by policy; a flag wins over the file', async () => {
@@ -212,8 +212,8 @@ describe('celeriac deploy --fleet', () => {
     Object.defineProperty(web2, 'agent', { get: () => agent });
     const { code, out } = await run(idly);
     expect([code, deployed(), undone()]).toEqual([1, ['web1'], []]);
-    expect(out).toContain('web2: untouched; it failed before a change');
-    expect(out).toContain('web3: untouched; not begun: web2 had failed');
+    expect(out).toContain('web2: untouched; it failed before any change');
+    expect(out).toContain('web3: untouched; not started: web2 had failed');
   });
 
   test('--json prints the end of every host, and nothing else, to stdout', async () => {
@@ -274,7 +274,7 @@ describe('celeriac deploy --fleet', () => {
     expect(out).toContain(
       `web1: unknown; interrupted; transaction ${transaction} continues on the`,
     );
-    expect(out).toContain('web2: untouched; not begun: interrupted');
+    expect(out).toContain('web2: untouched; not started: interrupted');
   });
 
   test('a dry run changes no host, and ends with 3 while one of them would be changed', async () => {

@@ -92,7 +92,7 @@ describe('what init writes', () => {
       [
         'memory         2 GiB memory of the host',
         '           − 205 MiB for the system',
-        '           − 148 MiB that others use now',
+        '           − 148 MiB in use by others now',
         '           = 1.7 GiB left for the worker',
         '           it may need 1.5 × (120 MiB + 2 × 210 MiB) = 810 MiB',
         '           concurrency 2, as it is now',

@@ -70,7 +70,7 @@ describe('a roll-back', () => {
       {
         level: 'notice',
         message:
-          'shop-web.service also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted',
+          'shop-web.service also runs from this code and keeps what it has loaded until it is restarted; a rollback restarts only the units that the release restarted',
       },
     ]);
     expect(nameLeftBehind(beside, [checkout])).toHaveLength(2);
@@ -227,7 +227,7 @@ it('a command of before-start runs in the folder that becomes current', () => {
       instead,
       timeoutSeconds: 60,
       title: 'run `python manage.py migrate`',
-      why: expect.stringContaining('a roll-back does not undo what it does'),
+      why: expect.stringContaining('a rollback does not undo what it does'),
     },
   ]);
   const [inPlace] = runBeforeStart(own, { when: 'in-place' }, desired);

@@ -185,7 +185,7 @@ describe('harden', () => {
     ['owner root', { loose: [{ path: '/usr/local', owner: 'staff', mode: '2775' }] }],
     ['sudo: `apt-get install sudo`', { sudoers: { visudo: false, problem: null } }],
     ['correct it with `visudo` first', { sudoers: { visudo: true, problem: 'line 3: error' } }],
-    ['the name of no user', { accounts: { celeriac: { ...ours, ours: false } } }],
+    ['a name that is not in use', { accounts: { celeriac: { ...ours, ours: false } } }],
     ['usermod --home', { accounts: { celeriac: { ...ours, home: '/srv' } } }],
     ['no file: move it away', { agent: { kind: 'symlink', target: '/bin/sh' } }],
     ['`PubkeyAuthentication yes`', { sshd: { celeriac: { pubkeyauthentication: ['no'] } } }],
@@ -234,7 +234,7 @@ describe('unharden', () => {
     ['it owns /srv/x', { owned: { celeriac: { paths: ['/srv/x'], whole: true } } }],
     ['too large', { owned: { celeriac: { paths: [], whole: false } } }],
     ['2 processes', { accounts: { celeriac: { ...ours, processes: 2 } } }],
-    ['did not make it', { accounts: { celeriac: { ...ours, ours: false } } }],
+    ['did not create it', { accounts: { celeriac: { ...ours, ours: false } } }],
   ])('leaves a user, and says why: %s', (why, changes) => {
     const { operations, findings } = planUnharden(hardened(changes), ['celeriac']);
     expect(verbs(operations)).not.toContain('remove-user');

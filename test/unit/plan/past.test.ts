@@ -66,10 +66,7 @@ describe('what the host did alone', () => {
 
 describe('a dry run', () => {
   it.each([
-    [
-      past({ open: [transaction({ state: 'open' })], working: 'ben' }),
-      /^warning: .*at work right now/,
-    ],
+    [past({ open: [transaction({ state: 'open' })], working: 'ben' }), /^warning: .*in progress/],
     [past({ open: [transaction({ state: 'open' })] }), /^warning: .*did not finish/],
     [past({ awaiting: [waiting] }), /^notice: a release of worker\.service awaits its verdict/],
   ])('mentions what it does not wait for', (fact, expected) => {
@@ -86,7 +83,7 @@ describe('a verification', () => {
     const seen = past({ untold, open, working: 'ben', awaiting: [waiting] });
     expect(told(seen, 'judges')).toEqual([
       expect.stringMatching(/was undone by the host itself: not confirmed within 20 s$/),
-      expect.stringMatching(/at work right now: this run sees the host in the middle of it$/),
+      expect.stringMatching(/in progress: this run sees the host in the middle of it$/),
     ]);
   });
 });

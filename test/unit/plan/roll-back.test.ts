@@ -87,7 +87,7 @@ describe('chooseRollBack', () => {
     const choose = () => chooseRollBack(`newest:${first.id}`, three, [first, third]);
     expect(choose).toThrow(AnotherReleaseError);
     expect(refusal(choose)).toBe(
-      `another release runs now than that of transaction ${id(1)}; nothing was undone; expected the newest release, which the run of https://example.org/run/3 judges`,
+      `another release has replaced that of transaction ${id(1)}; nothing was undone; expected the newest release; the gate of https://example.org/run/3 decides about it`,
     );
   });
 

@@ -21,7 +21,7 @@ test('without a soak the samples of the release before end', () => {
     op: 'stop-sampler',
     unit: 'celery-worker.service',
     title: 'stop sampling celery-worker.service',
-    why: 'soak-hours is 0, and the samples of the release before end with that',
+    why: 'soak-hours is 0, so the samples of the previous release end, too',
   });
 });
 
@@ -51,7 +51,7 @@ test('limits that become laxer than those of the release before are named', () =
   const usual = 'the release is proven after 24 hours without failure, and the host remembers them';
   expect(why({ ...soakLimits, failureLimit: 5, errorRateMax: 9 })).toBe(usual);
   expect(why({ ...soakLimits, consecutive: 2, rateLimitMax: 5 })).toBe(
-    `${usual}; its limits are laxer than those of the release before: \`consecutive\` 0 instead of 2, \`rate-limit-max\` none instead of 5`,
+    `${usual}; its limits are laxer than those of the previous release: \`consecutive\` 0 instead of 2, \`rate-limit-max\` none instead of 5`,
   );
 });
 

@@ -102,11 +102,11 @@ describe('a run that was cut off', () => {
     });
     expect(describeInterrupted(run, after).message).toBe(
       [
-        'deploy-worker was cut off before it could report; the state of vps.example.com after it:',
+        'deploy-worker was interrupted before it could report; the state of vps.example.com after it:',
         '  worker: active (running)',
         '  release: 7 (3f2c9e1b7a6d) of 2027-01-15 08:00:00 UTC by nika: proven',
-        `  transaction: ${own} of 2027-01-15 08:00:00 UTC (deploy-worker) is at work, held by ${working}; it continues on the host, without this run, until it is committed or undone`,
-        `  next: nothing has to be done on the host; how it ended: celeriac status --host vps.example.com --unit ${unit}`,
+        `  transaction: ${own} of 2027-01-15 08:00:00 UTC (deploy-worker) is in progress, held by ${working}; it continues on the host, without this run, until it is committed or undone`,
+        `  next: nothing needs to be done on the host; to see how it ended: celeriac status --host vps.example.com --unit ${unit}`,
       ].join('\n'),
     );
   });
@@ -118,11 +118,11 @@ describe('a run that was cut off', () => {
     );
     const off = linesOf({ ...after, releases: releases(false) });
     expect(off.guard).toContain('is off');
-    expect(off.transaction).toMatch(/; nothing undoes it until the workflow is run again$/);
+    expect(off.transaction).toMatch(/; nothing undoes it until the workflow runs again$/);
     expect(Object.values(off).join()).not.toContain('by itself');
     const unknown = linesOf({ ...after, releases: null, worker: null }, { unit: null });
     expect(unknown.transaction).toMatch(
-      /by itself within 30 s if celeriac-guard\.timer is on there$/,
+      /by itself within 30 s if celeriac-guard\.timer is enabled there$/,
     );
     expect(off.next).toContain('run the workflow again');
   });
@@ -137,7 +137,7 @@ describe('a run that was cut off', () => {
     expect(told.next).toContain('to keep the release, run verify before that time');
     const after = host({ past: past({ awaiting: [waiting] }), transactions: [committed] });
     const off = linesOf({ ...after, releases: releases(false) });
-    expect(off.verdict).toMatch(/, which nothing does until the workflow is run again$/);
+    expect(off.verdict).toMatch(/, which nothing does until the workflow runs again$/);
     expect(Object.values(off).join()).not.toContain('by itself');
   });
 
@@ -218,7 +218,7 @@ describe('a run that was cut off', () => {
     });
     expect(linesOf(after, { transactions: [] })).toMatchObject({
       transaction: 'none of this run, so it changed nothing there',
-      also: expect.stringContaining('b of 2027-01-15 08:00:00 UTC (cleanup) is at work'),
+      also: expect.stringContaining('b of 2027-01-15 08:00:00 UTC (cleanup) is in progress'),
     });
     // Its journal is gone.
     expect(linesOf(after).transaction).toBe(`${own} is no longer on record`);
@@ -253,10 +253,10 @@ describe('a host that cannot be reached', () => {
       run,
       'connect ECONNREFUSED\n::error::x',
     );
-    expect(message).toContain('the state of vps.example.com is not known');
+    expect(message).toContain('the state of vps.example.com is unknown');
     expect(message).toContain(`transaction ${own} had begun: it continues on the host`);
     expect(message).toContain('undo it by itself within 30 s, also after a reboot');
-    expect(message).toContain('only while celeriac-guard.timer is on there');
+    expect(message).toContain('only while celeriac-guard.timer is enabled there');
     expect(message).toContain('  why: connect ECONNREFUSED ::error::x');
     expect(annotation).not.toContain('\n');
     expect(markdown).toContain('`celeriac status --host vps.example.com');

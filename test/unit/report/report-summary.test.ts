@@ -64,7 +64,7 @@ test('folded: memory and marks, latency, comparison, diff; evidence of what did 
     '6 checks',
     'Memory over 23 h 59 min, and what happened',
     'Latency of the probes',
-    'Against the last proven release',
+    'Compared with the last proven release',
     'Changes of the unit by release 7',
     'HTTP 429: 2 lines of evidence',
     'Errors in the journal: 1 line of evidence',

@@ -82,7 +82,7 @@ describe('messages of dead workers', () => {
 it('says that the visibility timeout is unknown, or accepted although it is short', () => {
   const levels = (result: Step['result']) =>
     describeRestart(outcome(step('try-app', result))).findings.map(({ level }) => level);
-  expect(levels({ problem: 'the app did not tell it' })).toEqual(['warning']);
+  expect(levels({ problem: 'the app did not report it' })).toEqual(['warning']);
   expect(levels({ seconds: 600, accepted: true })).toEqual(['notice']);
   expect(levels({ seconds: 3600 })).toEqual([]);
   expect(levels(undefined)).toEqual([]);

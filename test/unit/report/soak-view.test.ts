@@ -36,7 +36,7 @@ const report = {
       { title: 'HTTP 429', unit: 'per-hour', before: 100, now: 10, trend: 'better' },
       { title: 'Restarts by systemd', unit: 'count', before: null, now: 0, trend: null },
     ],
-    notKnown: 'Not known of this release: the oldest stuck job, because `database` is not given.',
+    notKnown: 'Unknown for this release: the oldest stuck job, because `database` is not given.',
   },
   rolledBackTo: null,
   by: 'run 9',
@@ -52,9 +52,7 @@ it('the hours are one sign each', () => {
 
 it('what is allowed, failed or not known is said', () => {
   const lines = soakChecklist(report).map(({ done, text, note }) => `${done} ${text} (${note})`);
-  expect(lines).toContainEqual(
-    expect.stringMatching(/^true Room on the disks: 1 fault .*\(allowed\)$/),
-  );
+  expect(lines).toContainEqual(expect.stringMatching(/^true Disk space: 1 fault .*\(allowed\)$/));
   expect(lines).toContainEqual(expect.stringMatching(/^false Queues drain: .*\(not known\)$/));
   expect(soakChecklist({ verdict: null })).toEqual([]);
 });
@@ -94,7 +92,7 @@ it('a table compares with the last proven release', () => {
 describe('the sentence', () => {
   const scene = { release: release(3), sampling: true, verdict };
   it.each([
-    ['awaiting', scene, true, /^Release 3 awaits its verdict since 2026-/],
+    ['awaiting', scene, true, /^Release 3 has been awaiting its verdict since 2026-/],
     ['superseded', scene, true, /run this again/],
     ['unproven', scene, true, /^Release 3: Unproven: 5.6 h of 24 h, gaps of 1 h; more than 5 %/],
     ['unproven', scene, false, /`soak-hours` is 0/],
@@ -105,7 +103,7 @@ describe('the sentence', () => {
       true,
       /^Release 3 is proven since .* \(run 2\): Proven: 24 h\.$/,
     ],
-    ['none', { ...scene, release: null }, true, /no release of Celeriac runs/],
+    ['none', { ...scene, release: null }, true, /no release of Celeriac is running/],
   ] as const)('of a release that is %s', (state, about, isWanted, sentence) => {
     expect(describeSoakState(state, about, isWanted)).toMatch(sentence);
   });

@@ -150,7 +150,7 @@ describe('marks', () => {
       [3, 'restart'],
       [4, 'reboot'],
     ]);
-    expect(marksOfSamples(samples)[0]?.text).toBe('2 processes killed for lack of memory');
+    expect(marksOfSamples(samples)[0]?.text).toBe('2 processes killed: out of memory');
   });
 
   test('kills before the first sample are not of its time', () => {

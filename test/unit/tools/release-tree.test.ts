@@ -100,7 +100,10 @@ describe('a release of this work tree', () => {
   });
 
   it('has the workflow that `celeriac init` would write', () => {
-    const written = workflowText('main', { repository, version });
+    const written = workflowText(
+      { host: 'vps.example.com', branch: 'main' },
+      { repository, version },
+    );
     expect(released.files.get('test/fixtures/init/celeriac.yml')).toBe(written);
   });
 

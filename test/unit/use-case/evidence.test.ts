@@ -114,7 +114,7 @@ describe('questions to the app', () => {
       created_at: bySqlite(day),
       celery_task_id: 'task-j',
     });
-    const hidden = 'RabbitMQ tells that 2 messages are in its queues, not whose';
+    const hidden = 'RabbitMQ reports that 2 messages are in its queues, but not which';
     const left = await planFor(database, asked, { tasks: told({ waiting: 2, hidden }) });
     expect(changes(left)).toEqual({});
     expect(findings(left)).toContain(`its task may still be queued: ${hidden}`);

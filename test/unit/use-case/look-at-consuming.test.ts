@@ -59,7 +59,7 @@ describe('a run with nothing to do', () => {
   test('leaves a worker that consumes alone, and says that it looked', async () => {
     const { plan, asked } = await deploy(healthy(), { kind: 'consumes' });
     expect(plan.operations).toEqual([]);
-    expect(plan.satisfied).toContain('consuming: no message waits that it leaves');
+    expect(plan.satisfied).toContain('consuming: no message is left waiting');
     expect(asked).toMatchObject([
       { consuming: { app: 'celery_app', forks: true, unit: 'celery-worker.service' } },
     ]);
@@ -81,7 +81,7 @@ describe('a run with nothing to do', () => {
   test('restarts nothing on a guess', async () => {
     const { plan } = await deploy(healthy(), { kind: 'unknown', problem: 'it is at work' });
     expect(plan.operations).toEqual([]);
-    expect(plan.satisfied).toContain('consuming: not known (it is at work)');
+    expect(plan.satisfied).toContain('consuming: unknown (it is at work)');
   });
 });
 

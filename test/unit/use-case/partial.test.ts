@@ -107,7 +107,7 @@ describe('a tree with completed work', () => {
       expect(await become(database, { action, ids })).toEqual(expected[action]);
       applyPlan(database, cleanUp);
       expect(database.statuses()).toMatchObject({ 'link-a-0': 'completed', 'link-a-1': 'failed' });
-      const kept = messagesOf(cleanUp).includes('kept what has ended');
+      const kept = messagesOf(cleanUp).includes('kept the ended rows');
       expect(kept).toBe(action === 'delete' && ids.length > 0);
     }
   });

@@ -106,7 +106,7 @@ describe('a rollout from one process', () => {
     fleet.onDeploy = (host) => host === 'web2' && cancel.abort();
     const { states, end } = await run(fleet, { onFailure: 'run', cancelled: cancel.signal });
     expect(states).toEqual(['confirmed', 'rolled-back', 'untouched', 'untouched']);
-    expect(end.hosts[3]?.why).toBe('not begun: interrupted');
+    expect(end.hosts[3]?.why).toBe('not started: interrupted');
     expect(fleet.log.filter((line) => line.startsWith('back'))).toEqual([]);
   });
 });

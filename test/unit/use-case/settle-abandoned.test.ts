@@ -121,7 +121,7 @@ test('rows that changed meanwhile are counted as left', async () => {
   const { run, said } = await settle(database, { apply: async () => outcome });
   expect(run.log).toContain('settled=0');
   expect(run.log).toContain('left=1');
-  expect(said).toContain('1 row left as they are, for the reasons given.');
+  expect(said).toContain('1 row skipped, for the reasons given.');
   expect(run.results[0]?.findings[0]?.message).toBe('skipped 1 row: jobs lost changed meanwhile');
 });
 
@@ -134,7 +134,7 @@ test('a job whose task is left is counted, and nothing is applied', async () => 
   const { run, metas, said } = await settle(database, { answers: { tasks: owed } });
   expect(metas).toEqual([]);
   expect(run.log).toContain('left=1');
-  expect(said).toMatch(/^No abandoned job was settled: .* 1 row left as they are/);
+  expect(said).toMatch(/^No abandoned job was settled: .* 1 row skipped/);
 });
 
 test('no abandoned job is said in one sentence', async () => {
@@ -219,7 +219,7 @@ describe('a dry run', () => {
     const { run, metas, said } = await settle(database, { dryRun: true, before: null });
     expect(metas).toEqual([]);
     expect(said).toBe(
-      `Dry run: in progress now: 1 jobs in ${path}. Once celery-worker.service has been restarted and proved, \`fail\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`,
+      `Dry run: in progress now: 1 jobs in ${path}. Once celery-worker.service has been restarted successfully, \`fail\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`,
     );
     expect(run.log).toHaveLength(1);
   });

@@ -112,7 +112,7 @@ describe('a soak whose length the deploy recorded', () => {
     const early = await soak(host, wanting(1));
     expect(early.report).toMatchObject({ state: 'unproven', verdict: { wantedSeconds: 86_400 } });
     expect(early.log).toContain(
-      'The deploy wanted a soak of 24 h, this run one of 1 h: the longer one counts.',
+      'The deploy wanted a soak of 24 h, this run one of 1 h: the longer one applies.',
     );
     expect(host.proofs).toEqual([]);
     host.pass(22 * hour);
@@ -172,7 +172,7 @@ describe('a soak whose limits the deploy recorded', () => {
     const { report, log } = await soak(busy(), asking(laxer));
     expect(report.state).toBe('failed');
     expect(log).toContain(
-      'The deploy recorded `failure-limit` 2, this run asks for 100: the stricter one counts.',
+      'The deploy recorded `failure-limit` 2, this run asks for 100: the stricter one applies.',
     );
     expect(report.verdict?.notes).toHaveLength(3);
   });
@@ -238,7 +238,7 @@ describe('a release that failed', () => {
     expect(row(report, 'Kinds of error in the journal')).toMatchObject({ before: null, now: 0 });
     expect(row(report, 'Oldest stuck job')).toMatchObject({ before: 0, now: null });
     expect(report.comparison?.notKnown).toBe(
-      'Not known of this release: the oldest stuck job, because `database` is not given.',
+      'Unknown for this release: the oldest stuck job, because `database` is not given.',
     );
     host.logged = null;
     const blind = await soak(host);
@@ -332,7 +332,12 @@ describe('nothing is recorded', () => {
   it.each([
     ['of no release', [], 'none', /^Nothing to prove/],
     ['of the state before Celeriac', [release(0)], 'none', /^Nothing to prove/],
-    ['of one that awaits its verdict', [release(1, { state: 'awaiting' })], 'awaiting', /awaits/],
+    [
+      'of one that awaits its verdict',
+      [release(1, { state: 'awaiting' })],
+      'awaiting',
+      /has been awaiting/,
+    ],
     [
       'of one that was undone',
       [release(1, { state: 'undone', verdict: 'rolled-back' })],

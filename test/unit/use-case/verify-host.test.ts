@@ -216,7 +216,7 @@ describe('with a gate', () => {
       });
     const { ports, asked } = host([holding(200), holding(800), holding(700), holding(220)]);
     const { verdict, evidence } = await verifyHost(ports, desired());
-    const pause = 'pause: the worker still holds the memory of the probes; looking again in 5 s';
+    const pause = 'pause: the worker still holds the memory of the probes; checking again in 5 s';
     expect(asked.slice(4)).toEqual([everything, pause, 'look unit', pause, 'look unit']);
     expect(evidence.after?.unit.memory?.currentBytes).toBe(mib(220));
     const kept = verdict.checks.find(({ id }) => id === 'memory-return');

@@ -360,7 +360,7 @@ describe('mode: soak', () => {
     await verifyWorker(run);
     expect(report().soak).toMatchObject({
       wantedSeconds: 168 * 3600,
-      notes: ['The deploy wanted a soak of 168 h, this run one of 24 h: the longer one counts.'],
+      notes: ['The deploy wanted a soak of 168 h, this run one of 24 h: the longer one applies.'],
     });
   });
 

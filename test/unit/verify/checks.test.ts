@@ -41,7 +41,7 @@ describe('a healthy host', () => {
       ['processes', 'pass', '1 main, 1 child'],
       ['progress', 'pass', '2 processes, none stopped'],
       ['strays', 'pass', 'none'],
-      ['consuming', 'pass', 'no message waits that it leaves'],
+      ['consuming', 'pass', 'no message is left waiting'],
       ['broker', 'pass', 'redis answers, 0 messages unacknowledged'],
       ['active-queues', 'pass', 'celery, batch, links, variations'],
       ['queue-lengths', 'pass', 'empty'],

@@ -94,7 +94,7 @@ describe('the run of the unit', () => {
       after: { ...after, journal: { ...after.journal, ends, endedRuns } },
     });
   };
-  const became = 'started anew during the gate: run aaaaaaaa became bbbbbbbb';
+  const became = 'restarted during the gate: run aaaaaaaa became bbbbbbbb';
 
   test('that began during the gate is a warning; one that systemd began fails by itself', () => {
     const seen = anew([{}]);
@@ -158,7 +158,7 @@ describe('the run of the unit', () => {
       expect(failed(seen)).toEqual([]);
       expect(find('invocation', seen)).toMatchObject({
         verdict: 'warn',
-        seen: `${became}; run aaaaaaaa ended with result ${result}: whether it was stopped is not known, ${why}`,
+        seen: `${became}; run aaaaaaaa ended with result ${result}: whether it was stopped is unknown, ${why}`,
       });
     },
   );
@@ -176,7 +176,7 @@ describe('the run of the unit', () => {
 
   test('whose end is not known is a warning that says so', () => {
     const missing =
-      '; how run aaaaaaaa ended is not known: the journal does not show what systemd said of it';
+      '; how run aaaaaaaa ended is unknown: the journal does not show what systemd logged about it';
     expect(find('invocation', anew([]))).toMatchObject({
       verdict: 'warn',
       seen: `${became}${missing}`,
@@ -187,7 +187,7 @@ describe('the run of the unit', () => {
     expect(failed(anew([{ ...old, at: epochSeconds(now + 1) }]))).toEqual(['invocation']);
     expect(find('invocation', anew([{ result: '' }]))).toMatchObject({
       verdict: 'warn',
-      seen: `${became}; how run aaaaaaaa ended is not known: systemd did not say it`,
+      seen: `${became}; how run aaaaaaaa ended is unknown: systemd did not log it`,
     });
   });
 
@@ -545,7 +545,7 @@ describe('the settings of the unit', () => {
   });
 });
 
-describe('room on the disks', () => {
+describe('disk space', () => {
   const of = (used: number, free: number) => ({ used: mib(used), free: mib(free) });
   const [root] = facts().room;
   const on = (changes: Partial<FileSystemRoom>) =>
@@ -557,7 +557,7 @@ describe('room on the disks', () => {
     expect(find('disk', seen)).toMatchObject({
       seen: '/ 16 % full, 41 GiB free; /srv/app 96 % full, 4 MiB free',
       expected: 'at most 95 % of /srv/app used',
-      next: 'make room on /srv/app',
+      next: 'free up space on /srv/app',
     });
   });
 

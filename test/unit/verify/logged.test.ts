@@ -94,7 +94,7 @@ describe('HTTP 429 responses', () => {
 test('lines that journald dropped, or that were too many to read, are a warning', () => {
   expect(checks(logged({ dropped: 812 }))('journal')).toMatchObject({
     verdict: 'warn',
-    seen: '120 lines since 2026-01-18 10:46:03 UTC; journald dropped 812 lines: what is counted is a lower bound',
+    seen: '120 lines since 2026-01-18 10:46:03 UTC; journald dropped 812 lines: counts are lower bounds',
   });
   expect(checks(logged({ complete: false }))('journal')?.seen).toContain(
     'only the newest 120 lines were read',
@@ -189,7 +189,7 @@ describe('the effects of the gate', () => {
     const held = (anonymous: number) => sent({ memory: memory(600, { high: 3 }, 600, anonymous) });
     expect(checks(held(200))('gate-peak')).toMatchObject({
       verdict: 'warn',
-      seen: '600 MiB with MemoryHigh 600 MiB, throttled 3 times, 200 MiB of it no cache of files',
+      seen: '600 MiB with MemoryHigh 600 MiB, throttled 3 times, 200 MiB of it not file cache',
     });
     expect(checks(held(599))('gate-peak')?.verdict).toBe('warn');
     expect(checks(held(600))('gate-peak')?.verdict).toBe('fail');
@@ -207,7 +207,7 @@ describe('the effects of the gate', () => {
     expect(waiting(10, { high: 3 })?.verdict).toBe('warn');
     expect(waiting(11, { high: 3 })).toMatchObject({
       verdict: 'fail',
-      seen: expect.stringMatching(/, at a standstill for 11 % of the last minute$/),
+      seen: expect.stringMatching(/, stalled for 11 % of the last minute$/),
     });
     // The check `pressure` says so.
     expect(waiting(11, {})?.verdict).toBe('pass');

@@ -92,7 +92,7 @@ describe('a command of the user', () => {
       own(withCommand({ kind: 'ran', fact: { ...printed, kind: 'timed-out' } }))[0],
     ).toMatchObject({
       verdict: 'fail',
-      seen: 'not done within 30 s',
+      seen: 'not finished within 30 s',
     });
     const failed = { ...printed, kind: 'failed', problem: 'it printed too much' } as const;
     expect(own(withCommand({ kind: 'ran', fact: failed }))[0]).toMatchObject({

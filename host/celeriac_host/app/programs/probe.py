@@ -28,7 +28,7 @@ GRACE_SECONDS = 1.0
 CANARY = "celeriac.canary"
 STANDS = {
     "queued": "it is still queued",
-    "reserved": "a worker has received it and not begun it",
+    "reserved": "a worker has received it but not started it",
     "active": "it is running",
     "lost": "it is lost: neither its queue nor a worker has it",
 }

@@ -104,18 +104,19 @@ def hidden(counts: Counts, consuming: int, holding: int) -> Optional[str]:
     `consuming`: how many consumers the workers that answer have; `holding`: their tasks.
     """
     if counts.ready:
-        return "RabbitMQ tells that %s in its queues, not whose" % messages_are(counts.ready)
+        return "RabbitMQ reports that %s in its queues, but not which" % messages_are(counts.ready)
     if counts.unacked:
-        return "RabbitMQ tells that %s unacknowledged, not whose" % messages_are(counts.unacked)
+        unacked = messages_are(counts.unacked)
+        return "RabbitMQ reports that %s unacknowledged, but not which" % unacked
     if counts.unacked is None and counts.consumers > consuming:
         return (
-            "a worker that does not answer consumes its queues; whether it holds a message, only "
-            "RabbitMQ's management API tells"
+            "a worker that does not answer consumes its queues; only RabbitMQ's management API "
+            "reports whether it holds a message"
         )
     if counts.unacked is None and holding:
         return (
-            "workers hold %d task%s; whether more messages are unacknowledged, only RabbitMQ's "
-            "management API tells" % (holding, "" if holding == 1 else "s")
+            "workers hold %d task%s; only RabbitMQ's management API reports whether more messages "
+            "are unacknowledged" % (holding, "" if holding == 1 else "s")
         )
     return None
 

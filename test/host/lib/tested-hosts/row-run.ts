@@ -175,7 +175,7 @@ class Steps {
     await runPython(this.#machine, this.#app, 'import tasks\ntasks.process_job.delay()\n');
     const run = await this.#act('cleanup', { database, 'confirm-after': 'off' });
     if (!(await isStuck())) throw new Fault(`repaired while a message waits:\n${run.log}`);
-    expectLog(run, /RabbitMQ tells that 1 message is in its queues, not whose/);
+    expectLog(run, /RabbitMQ reports that 1 message is in its queues, but not which/);
     await shell(this.#machine, `systemctl start ${UNIT}`);
     await runJob(this.#machine, this.#app);
     // What the management API tells is up to 5 s old.

@@ -36,12 +36,12 @@ function scheduled(status: string, nextRun: string | null, run = 'failed'): AppD
 }
 
 describe.each(['fail', 'reset', 'delete', 'finalise'] as const)('%s', (action) => {
-  test('a parent is not stuck while one of its rows waits for its time', async () => {
+  test('a parent is not stuck while one of its rows waits for its planned time', async () => {
     using database = dripCampaign(bySqlite(-day));
     const cleanUp = await planFor(database, { action });
     expect(changesOf(cleanUp)).toEqual([]);
     expect(messagesOf(cleanUp)).toContain(
-      `waits for its time: mail_jobs 2 has send_at = ${bySqlite(-day)}, which is still to come`,
+      `waits for its planned time: mail_jobs 2 has send_at = ${bySqlite(-day)}, which is in the future`,
     );
   });
 

@@ -102,7 +102,7 @@ describe('a backup', () => {
     [
       'a damaged database',
       { kind: 'unknown', path, takenAt: epochSeconds(1), problem: 'it is damaged' },
-      /is not known: it is damaged/,
+      /are unknown: it is damaged/,
     ],
   ])('that would lose %s is refused, unless the loss is accepted', (_, backup, problem) => {
     expect(() => planned(backup)).toThrow(ConfigError);

@@ -79,14 +79,14 @@ describe('the end of a deploy', () => {
       'one that the run could not end',
       { ok: false, confirmed: false, rolledBack: 'failure' },
       'unknown',
-      /its roll-back failed/,
+      /its rollback failed/,
     ],
     ['a failed gate', failedGate, 'rolled-back', /gate failed/],
     [
       'a roll-back that failed',
       { ...failedGate, rolledBack: 'failure' },
       'unknown',
-      /its roll-back failed/,
+      /its rollback failed/,
     ],
     [
       'a gate that did not end',
@@ -96,12 +96,17 @@ describe('the end of a deploy', () => {
     ],
     ['an undone deploy', { ...failedGate, result: 'undone' }, 'rolled-back', /undone/],
     ['a deploy undone in part', { ...failedGate, result: 'undo-failed' }, 'unknown', /not all/],
-    ['a lost connection', { ...failedGate, result: null }, 'unknown', /was not seen/],
+    [
+      'a lost connection',
+      { ...failedGate, result: null },
+      'unknown',
+      /outcome of its transaction is unknown/,
+    ],
     [
       'a host that cannot be reached',
       { ...failedGate, begun: false, result: null },
       'untouched',
-      /before a change/,
+      /before any change/,
     ],
   ])('%s', (_, more, state, why) => {
     const deploy = { ...green, ...more };
@@ -128,7 +133,7 @@ describe('a host before it is begun', () => {
     expect(canStart(1, [])).toBeNull();
   });
   it('is not begun after that, and says which have failed', () => {
-    expect(canStart(2, two)).toBe('not begun: web1, web2 had failed');
+    expect(canStart(2, two)).toBe('not started: web1, web2 had failed');
   });
   it('is begun as a canary whatever becomes of the others', () => {
     const canaries = { ...plan, canaries: 2 };
@@ -144,7 +149,7 @@ describe('a host before it is begun', () => {
     const hosts = Array.from({ length: 300 }, (_, index) => `web-of-a-long-name-${index + 100}`);
     const failed = hosts.map((host) => ended(host, failedGate));
     const why = canStart(1, failed);
-    expect(why).toMatch(/^not begun: web-of-a-long-name-100, .* and 292 more had failed$/);
+    expect(why).toMatch(/^not started: web-of-a-long-name-100, .* and 292 more had failed$/);
     expect(why?.length).toBeLessThan(longestWhy);
     const rest = { host: 'web1', attempt: 1, kind: 'ended', transaction: '' } as const;
     const end = { state: 'unknown', failed: true, why: 'x'.repeat(5000) } as const;
@@ -215,7 +220,7 @@ describe('a rollout of which records are missing', () => {
     expect(jobOf(large, 'web258')).toBe('batch-2');
     const jobs = { canary: 'success', 'batch-1': 'failure' } as const;
     expect(stopReason(large, 'web258', [], jobs)).toBe(
-      'not begun: a host of the job batch-1 had failed',
+      'not started: a host of the job batch-1 had failed',
     );
     expect(stopReason({ ...large, maxFailures: 2 }, 'web258', [], jobs)).toBeNull();
     const one = [ended('web2', failedGate)];
@@ -240,14 +245,14 @@ describe('a rollout', () => {
     const end = concludeRollout(plan, deployed('web1', failedGate), jobs);
     expect(end.ok).toBe(false);
     expect(statesOf(end)).toEqual(['rolled-back', 'untouched', 'untouched', 'untouched']);
-    expect(end.hosts[3]?.why).toContain('not begun');
+    expect(end.hosts[3]?.why).toContain('not started');
   });
 
   const third = [
     ...deployed('web1'),
     ...deployed('web2'),
     ...deployed('web3', failedGate),
-    record('web4', 'stopped', { why: 'not begun: web3 had failed' }),
+    record('web4', 'stopped', { why: 'not started: web3 had failed' }),
   ];
 
   it('leaves what was deployed before a failure, unless the policy says otherwise', () => {

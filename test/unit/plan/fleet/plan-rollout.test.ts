@@ -57,7 +57,7 @@ describe('a rollout', () => {
     ['a pattern that matches nothing', ['web1'], ['web1', 'bd*'], [], 'no host matches `bd*`'],
     ['letters that are special elsewhere', ['web1'], ['web.'], [], 'no host matches `web.`'],
     ['a canary that is not there', ['web1'], [], ['web2'], 'unknown host `web2` in `canary`'],
-    ['no canary and one', ['web1'], [], ['none', 'web1'], '`canary` has `none` beside'],
+    ['no canary and one', ['web1'], [], ['none', 'web1'], '`canary` combines `none` with'],
   ])('refuses %s', (_, names, patterns, canary, problem) => {
     expect(() => plan(names, patterns, canary)).toThrow(ConfigError);
     expect(() => plan(names, patterns, canary)).toThrow(problem);

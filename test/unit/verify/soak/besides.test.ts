@@ -101,6 +101,6 @@ it('one line says why numbers are not known', () => {
     }),
   ).toEqual([
     { latencySeconds: null, errorSignatures: 0, oldestJobSeconds: null },
-    'Not known of this release: the latency of canaries, because a; the oldest stuck job, because b.',
+    'Unknown for this release: the latency of canaries, because a; the oldest stuck job, because b.',
   ]);
 });

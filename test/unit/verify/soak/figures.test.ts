@@ -89,7 +89,7 @@ describe('beside the last proven release', () => {
     const rows = compareFigures(before, now);
     expect(rows.map(({ title, trend }) => [title, trend])).toEqual([
       ['Memory of the worker, median', 'better'],
-      ['Memory of the worker, most', 'same'],
+      ['Memory of the worker, maximum', 'same'],
       ['Processes killed, out of memory', null],
       ['Restarts by systemd', 'worse'],
       ['HTTP 429', 'better'],

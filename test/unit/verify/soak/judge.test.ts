@@ -91,9 +91,7 @@ describe('24 hours', () => {
 
   it('show a gap that has not ended', () => {
     const verdict = judge(minutes(0, 60), { now: begin + 2 * 3600 });
-    expect(verdict.gaps).toEqual([
-      { from: begin + 3600, to: begin + 7200, why: 'no samples until now' },
-    ]);
+    expect(verdict.gaps).toEqual([{ from: begin + 3600, to: begin + 7200, why: 'no samples yet' }]);
     expect(verdict.state).toBe('unproven');
   });
 
@@ -113,7 +111,7 @@ describe('24 hours', () => {
     expect(verdict.gaps).toEqual([
       { from: begin + 3600, to: begin + 3900, why: 'the host was off or starting' },
     ]);
-    expect(verdict.notes).toEqual([expect.stringContaining('The host was started again')]);
+    expect(verdict.notes).toEqual([expect.stringContaining('The host was rebooted')]);
   });
 
   it('do not count twice what a clock that is set back repeats', () => {
@@ -172,10 +170,10 @@ describe('24 hours', () => {
     }
   });
 
-  it('prove nothing in minutes in which the unit could not be looked at', () => {
+  it('prove nothing in minutes in which the unit could not be inspected', () => {
     const verdict = judge(minutes(0, 60, (at) => (at > 30 ? { unit: null } : {})));
     expect(verdict).toMatchObject({ coveredSeconds: 1800, gapSeconds: 1800 });
-    expect(verdict.gaps[0]?.why).toBe('the unit could not be looked at');
+    expect(verdict.gaps[0]?.why).toBe('the unit could not be inspected');
   });
 
   it('name what was never known, and do not call it pass', () => {
@@ -415,7 +413,7 @@ describe('over many minutes', () => {
     }));
     const verdict = judge(samples, { failureLimit: 6, consecutive: 0 });
     expect(verdict.failure?.sentence).toBe(
-      'The worker restarts again and again: in 7 of the last 10 minutes.',
+      'The worker keeps restarting: in 7 of the last 10 minutes.',
     );
   });
 

@@ -72,7 +72,7 @@ describe('of a host that has recorded those of the deploy', () => {
         counts === asked
           ? []
           : [
-              `The deploy recorded \`${input}\` ${kept}, this run asks for ${asked}: the stricter one counts.`,
+              `The deploy recorded \`${input}\` ${kept}, this run asks for ${asked}: the stricter one applies.`,
             ],
       );
     },
@@ -82,7 +82,7 @@ describe('of a host that has recorded those of the deploy', () => {
     const record = { ...recorded(), soakSeconds: hours(48) };
     expect(settleLimits(silent, record)).toMatchObject({
       limits: { wanted: hours(48) },
-      notes: ['The deploy wanted a soak of 48 h, this run one of 24 h: the longer one counts.'],
+      notes: ['The deploy wanted a soak of 48 h, this run one of 24 h: the longer one applies.'],
     });
     expect(settleLimits({ ...silent, wanted: hours(72) }, record)).toMatchObject({
       limits: { wanted: hours(72) },
@@ -102,7 +102,7 @@ describe('of a host that cannot read all of what it has recorded', () => {
     const { limits, notes } = settleLimits(silent, damaged(readable));
     expect(limits).toEqual({ wanted: hours(24), ...usual, rateLimitMax: 5 });
     expect(notes).toEqual([
-      'The host cannot read what the deploy recorded of `failure-limit`, as the record was damaged or edited; the usual values count instead, and no run makes them easier: deploy again to record them.',
+      'The host cannot read what the deploy recorded of `failure-limit`, because the record was damaged or edited; the defaults apply instead, and no run can relax them: deploy again to record them.',
     ]);
   });
 
@@ -111,7 +111,7 @@ describe('of a host that cannot read all of what it has recorded', () => {
     const { limits, notes } = settleLimits({ ...silent, ...asked }, damaged(readable));
     expect(limits).toMatchObject({ failureLimit: 0, rateLimitMax: 5 });
     expect(notes).toContain(
-      'Of `failure-limit`, the usual value is 0, and this run asks for 100: the stricter one counts.',
+      'Of `failure-limit`, the default is 0, and this run asks for 100: the stricter one applies.',
     );
   });
 
