@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { initFor, printOnConsole } from '../host/lib/init.ts';
-import { runWorkflow } from '../lib/act.ts';
+import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
 import { ask, serveJob } from './deploy-host.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -29,7 +29,9 @@ afterAll(async () => {
   await machine?.stop();
 });
 
-it('deploys with the files that init wrote, as they are', { tags: ['nightly'] }, async () => {
+it('deploys, cleans up and judges with the files that init wrote, as they are', {
+  tags: ['nightly'],
+}, async () => {
   const print = await printOnConsole(machine);
   const repository = await initFor(machine, '--fingerprint', print);
   expect(repository.code, repository.err).toBe(0);
@@ -45,5 +47,30 @@ it('deploys with the files that init wrote, as they are', { tags: ['nightly'] },
   expect(green.code, green.lines.join('\n')).toBe(0);
   expect(await ask(machine, 'systemctl show celery-worker -p ActiveState --value')).toBe('active');
   expect(await serveJob(machine)).toBe('completed');
+
+  const onSchedule = (schedule: string) =>
+    runWorkflow('celeriac.yml', 'schedule', host, {
+      repository: repository.folder,
+      uses: { [home]: celeriac },
+      event: { schedule },
+    });
+  const owner = home.replace(/@.*/, '');
+  const ownSteps = ({ steps }: WorkflowRun) =>
+    steps.filter(({ name }) => name.startsWith(owner)).map(({ name }) => name.replace(/@.*/, ''));
+  const sql = (statement: string) =>
+    ask(machine, `sqlite3 /root/slideshow/backend/batch_processing.db "${statement}"`);
+  await sql(
+    "INSERT INTO jobs (id, status, created_at) VALUES ('stuck-one', 'processing', datetime('now', '-2 days'))",
+  );
+  const cleanup = await onSchedule('*/30 * * * *');
+  expect(cleanup.code, cleanup.lines.join('\n')).toBe(0);
+  expect(ownSteps(cleanup)).toEqual([`${owner}/actions/cleanup`]);
+  expect(await sql("SELECT status FROM jobs WHERE id = 'stuck-one'")).toBe('failed');
+
+  const soak = await onSchedule('23 * * * *');
+  expect(soak.code, soak.lines.join('\n')).toBe(0);
+  expect(ownSteps(soak)).toEqual([`${owner}/actions/verify`]);
+  expect(soak.steps.at(-1)?.outputs.soak, soak.lines.join('\n')).toBe('unproven');
+  expect((await onSchedule('0 0 * * *')).steps).toEqual([]);
   repository.remove();
 });
