@@ -1,7 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { parse } from 'yaml';
 import {
   newest,
   type Result,
@@ -9,10 +7,7 @@ import {
   renderTable,
 } from '../../../bench/tested-hosts-table.ts';
 import { hostEdition, SUITES } from '../../../sandbox/edition.ts';
-import { type ActionName, actions } from '../../../src/config/action-inputs.ts';
 import { ROWS, type Row, rowName } from '../../host/lib/tested-hosts/rows.ts';
-
-const EXAMPLES = join(import.meta.dirname, '../../../examples');
 
 const result = (row: Row | undefined, more: Partial<Result> = {}): Result => {
   if (row === undefined) throw new Error('no such row');
@@ -70,20 +65,4 @@ test('the newest result of a row counts, and a step after a failure was not run'
   const [, , , last = ''] = renderTable(results).split('\n');
   expect(last).toContain('| ok | **failed** | not run |');
   expect(renderDocument(results)).toContain('1 of 2 hosts passed every step');
-});
-
-test.each(['django', 'fastapi', 'flask'])('%s: its workflow gives inputs that exist', (name) => {
-  const file = join(EXAMPLES, name, '.github/workflows/deploy.yml');
-  const { jobs } = parse(readFileSync(file, 'utf8'));
-  const steps: readonly { uses: string; with: Record<string, unknown> }[] = jobs.deploy.steps;
-  const ours = steps.flatMap(({ uses, with: given }) => {
-    const [, action] = /^owner\/celeriac\/actions\/([a-z-]+)@/.exec(uses) ?? [];
-    return action === undefined ? [] : [{ action: action as ActionName, given }];
-  });
-  expect(ours.map(({ action }) => action)).toEqual(
-    expect.arrayContaining(['deploy-worker', 'verify']),
-  );
-  for (const { action, given } of ours) {
-    for (const input of Object.keys(given)) expect(actions[action]).toHaveProperty([input]);
-  }
 });
