@@ -15,9 +15,10 @@ export function renderActionYml(manifest: ActionManifest): string {
     origin,
     ...headLines(manifest.title, manifest.description, manifest.icon),
     ...inputLines(manifest.inputs),
-    'outputs:',
   ];
-  for (const [name, description] of Object.entries(manifest.outputs)) {
+  const outputs = Object.entries(manifest.outputs);
+  if (outputs.length > 0) lines.push('outputs:');
+  for (const [name, description] of outputs) {
     lines.push(`  ${name}:`, `    description: ${quote(description)}`);
   }
   lines.push('runs:', '  using: node24', '  main: dist/index.js');

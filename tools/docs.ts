@@ -39,8 +39,9 @@ function renderTables(manifest: ActionManifest): string {
       `| \`${name}\` | ${cell(input.expected)} | ${fallback} | ${cell(input.description)} |`,
     );
   }
-  lines.push('', '| output | description |', '|---|---|');
-  for (const [name, description] of Object.entries(manifest.outputs)) {
+  const outputs = Object.entries(manifest.outputs);
+  if (outputs.length > 0) lines.push('', '| output | description |', '|---|---|');
+  for (const [name, description] of outputs) {
     lines.push(`| \`${name}\` | ${cell(description)} |`);
   }
   return lines.join('\n');

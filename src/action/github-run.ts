@@ -20,8 +20,9 @@ import { describeCost, renderSummary, type SummaryContent } from '../report/summ
 import { FirstLook, withPast } from '../use-case/first-look.ts';
 import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import type { GithubReporter } from './github-reporter.ts';
-import { delivered, given, openHost, runAddress } from './given.ts';
+import { delivered, given, runAddress } from './given.ts';
 import type { KeptPlan } from './kept-plan.ts';
+import { openHost } from './open-host.ts';
 import { saveRun, saveTransactions } from './run-state.ts';
 
 /** A run of an action on a runner, as the use cases see it. */

@@ -2,18 +2,12 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as core from '@actions/core';
-import { openAgent } from '../adapters/agent/open-agent.ts';
-import type { OnNote } from '../adapters/ssh/ssh-session.ts';
-import type { ConnectPolicy } from '../adapters/ssh/ssh-target.ts';
 import { type ActionName, actions } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
-import { type HostValues, hostInputs } from '../config/host-inputs.ts';
+import { hostInputs } from '../config/host-inputs.ts';
 import type { Inputs } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
-import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery } from '../model/facts.ts';
-import type { Agent } from '../ports/agent.ts';
 
 /** Read before the others: their values may be in this file. */
 const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
@@ -61,38 +55,6 @@ function readFleet(
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
   return parseFleetFile(path, text, name, given('host'));
-}
-
-/**
- * Connects to the host, and starts the agent there.
- *
- * @param first what the first look will ask
- * @throws ConfigError, HostError
- */
-export function openHost(
-  host: Omit<HostValues, 'lock-timeout' | 'fleet-file' | 'dry-run'>,
-  policy: Partial<ConnectPolicy>,
-  onNote: OnNote,
-  first?: FactQuery,
-): Promise<Agent> {
-  return openAgent(
-    {
-      target: {
-        host: host.host,
-        port: host.port,
-        user: host.user,
-        key: host['ssh-key'],
-        passphrase: host['ssh-key-passphrase'],
-        knownHosts: host['known-hosts'],
-        jump: host['proxy-jump'].jump,
-      },
-      policy,
-      program: hostProgram,
-      kind: host.agent,
-      first,
-    },
-    onNote,
-  );
 }
 
 /** The address of the run, or user and host. */

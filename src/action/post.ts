@@ -3,7 +3,8 @@ import type { ActionName } from '../config/action-inputs.ts';
 import { seconds } from '../model/units.ts';
 import { lookAtInterrupted } from '../use-case/look-at-interrupted.ts';
 import { GithubReporter } from './github-reporter.ts';
-import { delivered, given, givenSecrets, maskSecrets, openHost, runAddress } from './given.ts';
+import { delivered, given, givenSecrets, maskSecrets, runAddress } from './given.ts';
+import { openHost } from './open-host.ts';
 import { type CutOffRun, savedMessage, savedRun } from './run-state.ts';
 import { Webhook } from './tell-webhook.ts';
 

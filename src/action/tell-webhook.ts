@@ -1,5 +1,4 @@
 import { postWebhook } from '../adapters/webhook.ts';
-import type { ActionName } from '../config/action-inputs.ts';
 import type { FleetValues } from '../config/fleet-file.ts';
 import { type Given, readInputs } from '../config/read-inputs.ts';
 import { webhookInputs } from '../config/webhook-inputs.ts';
@@ -45,7 +44,7 @@ export class Webhook {
   }
 
   /** Sends a message. Never throws: what goes wrong is one warning. */
-  async send(message: string, action: ActionName, reporter: Reporter): Promise<void> {
+  async send(message: string, action: string, reporter: Reporter): Promise<void> {
     const problem = await postWebhook(this.#url, { text: message }, timeout);
     if (problem === null) return;
     reporter.warning(

@@ -21,6 +21,14 @@ const commonOutputs = {
   transaction: 'Id of the transaction on the host; empty if nothing was changed.',
 } as const;
 
+/** What the four actions take for a deploy, without the keys: to look at inputs takes none. */
+const everyInput: Inputs = Object.fromEntries(
+  Object.entries<Inputs[string]>(Object.assign({}, ...Object.values(actions).reverse())).filter(
+    ([name, { secret }]) =>
+      (!secret || name === 'webhook') && name !== 'mode' && name !== 'soak-failure',
+  ),
+);
+
 /** Actions that know no host, only GitHub. */
 export type GithubAction = 'soak-issue' | 'plan-comment';
 
@@ -29,7 +37,17 @@ const planOutput = {
     'With `dry-run`: folder on the runner with the plans of this job, for the action plan-comment.',
 } as const;
 
-export const manifests: Readonly<Record<ActionName | GithubAction | 'fleet', ActionManifest>> = {
+export const manifests: Readonly<
+  Record<ActionName | GithubAction | 'check-inputs' | 'fleet', ActionManifest>
+> = {
+  'check-inputs': {
+    title: 'Celeriac: check inputs',
+    description:
+      'Validates the inputs of a whole deploy before its first step, without connecting to the host.',
+    icon: 'check-square',
+    inputs: everyInput,
+    outputs: {},
+  },
   provision: {
     title: 'Celeriac: provision',
     description:

@@ -15,7 +15,9 @@ type Values<Name extends ActionName> = ValuesOf<(typeof actions)[Name]>;
  */
 const judges: { readonly [Name in ActionName]: (inputs: Values<Name>) => unknown } = {
   provision: provisionDesired,
-  'deploy-worker': (inputs) => deployWorkerDesired(inputs, ''),
+  // A rollback takes what the host remembers: of the other inputs, nothing may stop it.
+  'deploy-worker': (inputs) =>
+    inputs['roll-back'] === '' ? deployWorkerDesired(inputs, '') : undefined,
   cleanup: (inputs) => cleanUpDesired(inputs, ''),
   verify: readVerifyDesired,
 };

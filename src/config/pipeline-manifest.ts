@@ -3,11 +3,13 @@ import { manifests } from './action-manifests.ts';
 import type { Inputs } from './input.ts';
 import { wishesOfDeploy } from './wishes-of-deploy.ts';
 
+type StepAction = ActionName | 'check-inputs';
+
 /** A step of the whole pipeline: one of the actions, with inputs of the same names. */
 export interface PipelineStep {
   readonly id: string;
   readonly name: string;
-  readonly action: ActionName;
+  readonly action: StepAction;
   /** When it runs; empty: when nothing before it has failed. */
   readonly condition: string;
   /** Of the action, by name: the expression for each. */
@@ -28,6 +30,8 @@ const gateFailed =
 
 /** As a deploy has them: the repair of jobs fails the run, but only the gate judges the worker. */
 export const pipelineSteps: readonly PipelineStep[] = [
+  // What is wrong for the gate would otherwise be said once the worker is deployed.
+  step('inputs', 'Inputs', 'check-inputs'),
   step('swap', 'Swap', 'provision'),
   step('worker', 'Worker', 'deploy-worker'),
   step('jobs', 'Stuck jobs', 'cleanup'),
@@ -68,7 +72,7 @@ export const pipelineOutputs: Readonly<Record<string, readonly [what: string, va
   ],
 };
 
-function step(id: string, name: string, action: ActionName, condition = ''): PipelineStep {
+function step(id: string, name: string, action: StepAction, condition = ''): PipelineStep {
   const names = Object.keys(manifests[action].inputs).filter(
     (each) => each !== 'soak-failure' && !(action === 'verify' && wishesOfDeploy.has(each)),
   );

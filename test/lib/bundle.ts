@@ -28,7 +28,7 @@ export interface BundleOptions {
 
 /** Executes an action's committed bundle under Node 24 the way a runner does. */
 export async function runBundle(
-  action: ActionName | GithubAction | 'fleet',
+  action: ActionName | GithubAction | 'check-inputs' | 'fleet',
   inputs: Readonly<Record<string, string>>,
   options: BundleOptions = {},
 ): Promise<BundleRun> {

@@ -62,7 +62,7 @@ describe('fleet, as its committed bundle', () => {
     [
       'a check that is not right for the last host',
       `${three.replace('c: }', 'c: { verify: { checks: [{ name: x, comand: y }] } } }')}`,
-      'fleet.yml:1:53',
+      'fleet.yml:1:55',
     ],
     [
       'limits that contradict each other',

@@ -27,6 +27,7 @@ jobs:
           ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
           known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}
           http-probes: \${{ vars.PROBES }}
+          checks: \${{ vars.CHECKS }}
           confirm-after: off
           memory-max: \${{ vars.MEMORY_MAX }}
           dry-run: \${{ vars.DRY_RUN }}
@@ -67,7 +68,7 @@ const run = (
     ...options,
     repository,
     uses: { [home]: celeriac },
-    variables: { PROBES: '', MEMORY_MAX: 'off', DRY_RUN: '', ...variables },
+    variables: { PROBES: '', CHECKS: '', MEMORY_MAX: 'off', DRY_RUN: '', ...variables },
   });
 
 /** Those of the action; its own steps have the same name in the log. */
@@ -78,6 +79,14 @@ it('is the whole pipeline in one step of another repository, back included', asy
   const dry = await run({ DRY_RUN: 'true' });
   expect(dry.code, dry.lines.join('\n')).toBe(0);
   expect(outputsOf(dry)).toMatchObject({ changed: 'false', healthy: '', found: '20' });
+  expect(await machine.readFile(unitPath)).toBe(original);
+
+  // An input of the last step stops the run before its first.
+  const refused = await run({ CHECKS: '[{ name: board, comand: x }]' });
+  const log = refused.lines.join('\n');
+  expect(refused.code, log).toBe(1);
+  expect(log).toContain('unknown key `comand`; did you mean `command`?');
+  expect(outputsOf(refused)).toMatchObject({ changed: 'false', found: '', healthy: '' });
   expect(await machine.readFile(unitPath)).toBe(original);
 
   const failed = await run({ PROBES: 'http://127.0.0.1/no-such-page' });

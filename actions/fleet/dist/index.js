@@ -2669,7 +2669,7 @@ __webpack_unused_export__ = publicApi.parse;
 __webpack_unused_export__ = publicApi.parseAllDocuments;
 exports.Tp = publicApi.parseDocument;
 __webpack_unused_export__ = publicApi.stringify;
-__webpack_unused_export__ = visit.visit;
+exports.YR = visit.visit;
 __webpack_unused_export__ = visit.visitAsync;
 
 
@@ -20263,16 +20263,19 @@ function writeFolder(parent, name, files) {
  * `next` says what the user should do.
  */
 /** An input is invalid, and the user has to fix it. The host was not changed. */
-class errors_ConfigError extends Error {
+class ConfigError extends Error {
     name = 'ConfigError';
     /** The input that is at fault, or `file:line:column`. */
     where;
     /** What a valid value looks like. */
     expected;
-    constructor(where, problem, expected, options) {
+    /** Other inputs that make it invalid: where it is not written itself, one of these is. */
+    because;
+    constructor(where, problem, expected, options = {}) {
         super(problem, options);
         this.where = where;
         this.expected = expected;
+        this.because = options.because ?? [];
     }
 }
 /** The host could not be reached, or an operation on it failed. */
@@ -20608,20 +20611,20 @@ function schemas_hash(alg, params) {
         throw new Error(`Unrecognized hash format: ${format}`);
     return core._stringFormat(ZodMiniCustomStringFormat, format, regex, params);
 }
-const ZodMiniNumber = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniNumber", (inst, def) => {
-    core.$ZodNumber.init(inst, def);
+const ZodMiniNumber = /*@__PURE__*/ $constructor("ZodMiniNumber", (inst, def) => {
+    $ZodNumber.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function mini_schemas_number(params) {
     return core._number(ZodMiniNumber, params);
 }
-const ZodMiniNumberFormat = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniNumberFormat", (inst, def) => {
-    core.$ZodNumberFormat.init(inst, def);
+const ZodMiniNumberFormat = /*@__PURE__*/ $constructor("ZodMiniNumberFormat", (inst, def) => {
+    $ZodNumberFormat.init(inst, def);
     ZodMiniNumber.init(inst, def);
-})));
+});
 function mini_schemas_int(params) {
-    return core._int(ZodMiniNumberFormat, params);
+    return _int(ZodMiniNumberFormat, params);
 }
 function schemas_float32(params) {
     return core._float32(ZodMiniNumberFormat, params);
@@ -20635,13 +20638,13 @@ function schemas_int32(params) {
 function schemas_uint32(params) {
     return core._uint32(ZodMiniNumberFormat, params);
 }
-const ZodMiniBoolean = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniBoolean", (inst, def) => {
-    core.$ZodBoolean.init(inst, def);
+const ZodMiniBoolean = /*@__PURE__*/ $constructor("ZodMiniBoolean", (inst, def) => {
+    $ZodBoolean.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function mini_schemas_boolean(params) {
-    return core._boolean(ZodMiniBoolean, params);
+    return _boolean(ZodMiniBoolean, params);
 }
 const ZodMiniBigInt = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniBigInt", (inst, def) => {
     core.$ZodBigInt.init(inst, def);
@@ -20703,13 +20706,13 @@ const ZodMiniUnknown = /*@__PURE__*/ (/* unused pure expression or super */ null
 function schemas_unknown() {
     return core._unknown(ZodMiniUnknown);
 }
-const ZodMiniNever = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniNever", (inst, def) => {
-    core.$ZodNever.init(inst, def);
+const ZodMiniNever = /*@__PURE__*/ $constructor("ZodMiniNever", (inst, def) => {
+    $ZodNever.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_never(params) {
-    return core._never(ZodMiniNever, params);
+    return _never(ZodMiniNever, params);
 }
 const ZodMiniVoid = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniVoid", (inst, def) => {
     core.$ZodVoid.init(inst, def);
@@ -20728,16 +20731,16 @@ const ZodMiniDate = /*@__PURE__*/ (/* unused pure expression or super */ null &&
 function mini_schemas_date(params) {
     return core._date(ZodMiniDate, params);
 }
-const ZodMiniArray = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniArray", (inst, def) => {
-    core.$ZodArray.init(inst, def);
+const ZodMiniArray = /*@__PURE__*/ $constructor("ZodMiniArray", (inst, def) => {
+    $ZodArray.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_array(element, params) {
     return new ZodMiniArray({
         type: "array",
         element: element,
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 // .keyof
@@ -20746,11 +20749,11 @@ function schemas_keyof(schema) {
     const shape = schema._zod.def.shape;
     return mini_schemas_enum(Object.keys(shape));
 }
-const ZodMiniObject = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniObject", (inst, def) => {
-    core.$ZodObject.init(inst, def);
+const ZodMiniObject = /*@__PURE__*/ $constructor("ZodMiniObject", (inst, def) => {
+    $ZodObject.init(inst, def);
     ZodMiniType.init(inst, def);
-    util.installLazyProp(inst, "shape", (self) => self._zod.def.shape, false);
-})));
+    installLazyProp(inst, "shape", (self) => self._zod.def.shape, false);
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_object(shape, params) {
     const def = {
@@ -20767,7 +20770,7 @@ function schemas_strictObject(shape, params) {
         type: "object",
         shape,
         catchall: schemas_never(),
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 // looseObject
@@ -20831,16 +20834,16 @@ function catchall(inst, catchall) {
     // `mergeDefs` rather than a spread: spreading reads `shape`, and resolving it can mint a whole fresh subtree
     return inst.clone(util.mergeDefs(inst._zod.def, { catchall: catchall }));
 }
-const ZodMiniUnion = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniUnion", (inst, def) => {
-    core.$ZodUnion.init(inst, def);
+const ZodMiniUnion = /*@__PURE__*/ $constructor("ZodMiniUnion", (inst, def) => {
+    $ZodUnion.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_union(options, params) {
     return new ZodMiniUnion({
         type: "union",
         options: options,
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 const ZodMiniXor = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniXor", (inst, def) => {
@@ -20899,10 +20902,10 @@ function schemas_tuple(items, _paramsOrRest, _params) {
         ...util.normalizeParams(params),
     });
 }
-const ZodMiniRecord = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniRecord", (inst, def) => {
-    core.$ZodRecord.init(inst, def);
+const ZodMiniRecord = /*@__PURE__*/ $constructor("ZodMiniRecord", (inst, def) => {
+    $ZodRecord.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_record(keyType, valueType, params) {
     // v3-compat: z.record(valueType, params?) — defaults keyType to z.string()
@@ -20911,14 +20914,14 @@ function schemas_record(keyType, valueType, params) {
             type: "record",
             keyType: mini_schemas_string(),
             valueType: keyType,
-            ...util.normalizeParams(valueType),
+            ...normalizeParams(valueType),
         });
     }
     return new ZodMiniRecord({
         type: "record",
         keyType,
         valueType: valueType,
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 // @__NO_SIDE_EFFECTS__
@@ -20965,19 +20968,19 @@ function schemas_set(valueType, params) {
         ...util.normalizeParams(params),
     });
 }
-const ZodMiniEnum = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniEnum", (inst, def) => {
-    core.$ZodEnum.init(inst, def);
+const ZodMiniEnum = /*@__PURE__*/ $constructor("ZodMiniEnum", (inst, def) => {
+    $ZodEnum.init(inst, def);
     ZodMiniType.init(inst, def);
     // reuse the parsed value set so a numeric TS enum's reverse-mapping keys stay out
     inst.options = [...inst._zod.values];
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function mini_schemas_enum(values, params) {
     const entries = Array.isArray(values) ? Object.fromEntries(values.map((v) => [v, v])) : values;
     return new ZodMiniEnum({
         type: "enum",
         entries,
-        ...util.normalizeParams(params),
+        ...normalizeParams(params),
     });
 }
 
@@ -21027,10 +21030,10 @@ function schemas_transform(fn) {
         transform: fn,
     });
 }
-const ZodMiniOptional = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniOptional", (inst, def) => {
-    core.$ZodOptional.init(inst, def);
+const ZodMiniOptional = /*@__PURE__*/ $constructor("ZodMiniOptional", (inst, def) => {
+    $ZodOptional.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_optional(innerType) {
     return new ZodMiniOptional({
@@ -21049,10 +21052,10 @@ function schemas_exactOptional(innerType) {
         innerType: innerType,
     });
 }
-const ZodMiniNullable = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniNullable", (inst, def) => {
-    core.$ZodNullable.init(inst, def);
+const ZodMiniNullable = /*@__PURE__*/ $constructor("ZodMiniNullable", (inst, def) => {
+    $ZodNullable.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function schemas_nullable(innerType) {
     return new ZodMiniNullable({
@@ -21065,17 +21068,17 @@ function schemas_nullable(innerType) {
 function mini_schemas_nullish(innerType) {
     return schemas_optional(schemas_nullable(innerType));
 }
-const ZodMiniDefault = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniDefault", (inst, def) => {
-    core.$ZodDefault.init(inst, def);
+const ZodMiniDefault = /*@__PURE__*/ $constructor("ZodMiniDefault", (inst, def) => {
+    $ZodDefault.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // @__NO_SIDE_EFFECTS__
 function mini_schemas_default(innerType, defaultValue) {
     return new ZodMiniDefault({
         type: "default",
         innerType: innerType,
         get defaultValue() {
-            return typeof defaultValue === "function" ? defaultValue() : util.shallowClone(defaultValue);
+            return typeof defaultValue === "function" ? defaultValue() : shallowClone(defaultValue);
         },
     });
 }
@@ -21223,10 +21226,10 @@ function schemas_promise(innerType) {
         innerType: innerType,
     });
 }
-const ZodMiniCustom = /*@__PURE__*/ (/* unused pure expression or super */ null && (core.$constructor("ZodMiniCustom", (inst, def) => {
-    core.$ZodCustom.init(inst, def);
+const ZodMiniCustom = /*@__PURE__*/ $constructor("ZodMiniCustom", (inst, def) => {
+    $ZodCustom.init(inst, def);
     ZodMiniType.init(inst, def);
-})));
+});
 // custom checks
 // @__NO_SIDE_EFFECTS__
 function schemas_check(fn, params) {
@@ -21245,7 +21248,7 @@ function schemas_custom(fn, _params) {
 // refine
 // @__NO_SIDE_EFFECTS__
 function schemas_refine(fn, _params = {}) {
-    return core._refine(ZodMiniCustom, fn, _params);
+    return _refine(ZodMiniCustom, fn, _params);
 }
 // superRefine
 // @__NO_SIDE_EFFECTS__
@@ -21537,7 +21540,7 @@ function input(described, expected, read) {
         fallback: described.fallback ?? null,
         secret: described.secret ?? false,
         hidden: described.hidden ?? described.secret ?? false,
-        yaml: described.yaml ?? false,
+        yaml: described.yaml ?? null,
         overrides: described.overrides ?? [],
         schema,
     };
@@ -21647,8 +21650,8 @@ const jumpInput = (described) => input({ ...described, fallback: '' }, '`host`, 
 });
 /** Several lines, taken verbatim; validated by a parser of their own. */
 const linesInput = (described, expected) => input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));
-/** YAML, or empty; validated by a parser of its own. */
-const yamlInput = (described) => input({ ...described, hidden: true, yaml: true }, 'lines of YAML, or empty', (text) => text);
+/** YAML of this shape, or empty; validated by a parser of its own, which names the line. */
+const yamlInput = (described, yaml) => input({ ...described, hidden: true, yaml }, 'lines of YAML, or empty', (text) => text);
 const secretInput = (described, expected) => input({ ...described, secret: true }, expected, (text) => text);
 /** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
@@ -21714,10 +21717,387 @@ const appUserInput = patternInput({
 /** `null`: the user of the unit. */
 const readAppUser = (value) => (value === '' ? null : value);
 
+;// CONCATENATED MODULE: ./src/config/host-inputs.js
+
+/** Where the host is, and how to log in. */
+const loginInputs = {
+    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
+    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
+    user: patternInput({
+        description: 'User to log in as: root, or a user with passwordless `sudo`.',
+        fallback: 'root',
+    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
+    agent: choiceInput({
+        description: 'The program on the server that does the work. `streamed`: the agent of this version, sent unless the server has it already, and run as root. `installed`: the agent that `celeriac harden` installed, which only does what the policy on the server allows; set `user` to the user that `harden` created.',
+        fallback: 'streamed',
+    }, ['streamed', 'installed']),
+    'ssh-key': secretInput({
+        description: 'Private key to log in with, from a secret. Kept in memory only. If not set, the keys of an ssh-agent (SSH_AUTH_SOCK) are used.',
+        fallback: '',
+    }, 'an OpenSSH or PEM private key, or empty'),
+    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
+    'known-hosts': linesInput({
+        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
+    }, 'lines of an OpenSSH known_hosts file'),
+    'proxy-jump': jumpInput({
+        description: 'Jump host for the connection, such as `deploy@bastion.example.com:22`. The login is the same; its host key must be in `known-hosts`, too.',
+    }),
+    'connect-timeout': durationInput({
+        description: 'Timeout of one connection attempt.',
+        fallback: '20s',
+    }),
+};
+/** Inputs of every action. */
+const hostInputs = {
+    ...loginInputs,
+    'lock-timeout': durationInput({
+        description: 'How long to wait for another run that is working on the host.',
+        fallback: '10m',
+    }),
+    'fleet-file': patternInput({
+        description: 'File in the repository with values for inputs that the workflow does not set.',
+        fallback: '.github/fleet.yml',
+    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
+    'dry-run': booleanInput({
+        description: 'Show the plan with its diffs without changing anything.',
+        fallback: 'false',
+    }),
+};
+
+;// CONCATENATED MODULE: ./src/config/shown-value.js
+/**
+ * How errors name what the user wrote. GitHub masks a secret only where it stands whole and unchanged,
+ * so that nothing is ever cut or escaped, and what may be part of a secret is not repeated at all.
+ */
+/** An invalid value of an input that holds no secrets: whole, short and plain, or `''`. */
+const showValue = (text) => /^[A-Za-z0-9._/+,-](?:[A-Za-z0-9._/+, -]{0,58}[A-Za-z0-9._/+,-])?$/.test(text) ? `"${text}"` : '';
+/**
+ * An unknown key: only if it is, or resembles, a known one. Anything else may be part of a value whose
+ * quotes are missing.
+ */
+function describeKey(key, known, all = known) {
+    const [meant] = known
+        .filter((name) => resembles(key, name))
+        .sort((one, other) => distance(key, one) - distance(key, other));
+    if (meant !== undefined)
+        return `unknown key \`${key}\`; did you mean \`${meant}\`?`;
+    return all.some((name) => resembles(key, name)) ? `unknown key \`${key}\`` : 'unknown key';
+}
+/** At most two letters are missing, added, changed, or one pair of them is swapped. */
+function resembles(key, name) {
+    if (key === name)
+        return true;
+    return name.length >= 4 && Math.abs(key.length - name.length) <= 2 && distance(key, name) <= 2;
+}
+/** Levenshtein's. */
+function distance(left, right) {
+    let row = Array.from({ length: right.length + 1 }, (_, at) => at);
+    for (const [index, sign] of [...left].entries()) {
+        const next = [index + 1];
+        for (let at = 1; at <= right.length; at += 1) {
+            const changed = (row[at - 1] ?? 0) + (sign === right[at - 1] ? 0 : 1);
+            next.push(Math.min(changed, (row[at] ?? 0) + 1, (next[at - 1] ?? 0) + 1));
+        }
+        row = next;
+    }
+    return row[right.length] ?? 0;
+}
+
+;// CONCATENATED MODULE: ./src/config/yaml-problem.js
+/**
+ * What is wrong with YAML, without quoting it: the parser's own messages repeat parts of the text,
+ * which may be part of a password.
+ */
+const describeYamlError = ({ code }) => `invalid YAML: ${problems[code]}`;
+const problems = {
+    ALIAS_PROPS: 'an alias (`*name`) cannot have an anchor or a tag',
+    BAD_ALIAS: 'an alias (`*name`) does not name an earlier anchor; put a value with `*` in quotes',
+    BAD_COLLECTION_TYPE: 'a tag does not fit its value',
+    BAD_DIRECTIVE: 'a line that begins with `%` is not a directive',
+    BAD_DQ_ESCAPE: 'a `\\` in double quotes begins no valid escape; use single quotes',
+    BAD_INDENT: 'the indentation is wrong',
+    BAD_PROP_ORDER: 'an anchor or a tag is out of place',
+    BAD_SCALAR_START: 'a value begins with a special character; put it in quotes',
+    BLOCK_AS_IMPLICIT_KEY: 'a second `:` on one line; put a value with `: ` in quotes',
+    BLOCK_IN_FLOW: 'a block is inside `[ ]` or `{ }`',
+    DUPLICATE_KEY: 'a key is there twice; keys must be unique',
+    IMPOSSIBLE: 'it cannot be read',
+    KEY_OVER_1024_CHARS: 'a key is longer than 1024 characters',
+    MISSING_CHAR: 'a bracket, quote, comma, colon or space is missing',
+    MULTILINE_IMPLICIT_KEY: 'a key spans several lines',
+    MULTIPLE_ANCHORS: 'a value has several anchors',
+    MULTIPLE_DOCS: 'there are several documents (`---`)',
+    MULTIPLE_TAGS: 'a value has several tags',
+    NON_STRING_KEY: 'a key is not a string',
+    RESOURCE_EXHAUSTION: 'it is nested too deeply',
+    TAB_AS_INDENT: 'tabs cannot indent',
+    TAG_RESOLVE_FAILED: 'a tag (`!name`) is unknown; put a value with `!` in quotes',
+    UNEXPECTED_TOKEN: 'something is out of place; put values with special characters in quotes',
+};
+
+;// CONCATENATED MODULE: ./src/config/yaml-list.js
+
+
+
+
+
+
+/**
+ * Reads an input that is a YAML list; an empty text is an empty list.
+ *
+ * @throws ConfigError with the line and what is expected; values, which may be secret, are not repeated
+ */
+function readYamlList(text, kind) {
+    const lines = new dist/* LineCounter */.HN();
+    const place = (offset) => {
+        const { line, col } = lines.linePos(offset ?? 0);
+        return `input ${kind.input}, line ${line}, column ${col}`;
+    };
+    if (text.trim() === '')
+        return { items: [], at: () => place(0) };
+    // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' };
+    const document = (0,dist/* parseDocument */.Tp)(text, options);
+    const broken = document.errors[0];
+    if (broken !== undefined) {
+        throw new ConfigError(place(broken.pos[0]), describeYamlError(broken), 'a YAML list');
+    }
+    const at = (path) => {
+        for (let length = path.length; length >= 0; length -= 1) {
+            const node = document.getIn(path.slice(0, length), true);
+            if (node?.range)
+                return place(node.range[0]);
+        }
+        return place(0);
+    };
+    const parsed = kind.shape.safeParse(resolve(document, place, kind.input));
+    if (!parsed.success) {
+        const issue = parsed.error.issues[0];
+        const key = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+        const written = key === undefined ? undefined : keyOf(document, issue?.path ?? [], key);
+        throw describeIssue(issue, written === undefined ? at(issue?.path ?? []) : place(written), kind);
+    }
+    if (parsed.data.length === 0) {
+        throw new ConfigError(at([]), `\`${kind.input}\` is an empty list`, `at least one ${kind.item}, or no \`${kind.input}\``);
+    }
+    return { items: parsed.data, at };
+}
+/** Where a key of the mapping with this path begins. */
+function keyOf(document, path, name) {
+    const map = document.getIn(path, true);
+    const pairs = (0,dist/* isMap */.jh)(map) ? map.items : [];
+    const key = pairs.map((pair) => pair.key).find((each) => (0,dist/* isScalar */.jn)(each) && each.value === name);
+    return (0,dist/* isScalar */.jn)(key) ? key.range?.[0] : undefined;
+}
+/** The values, with aliases (`*name`) replaced by what they stand for. */
+function resolve(document, place, input) {
+    const aliases = [];
+    (0,dist/* visit */.YR)(document, { Alias: (_, alias) => void aliases.push(alias) });
+    const unknown = aliases.find((alias) => alias.resolve(document) === undefined);
+    if (unknown !== undefined) {
+        const problem = `invalid \`${input}\`: an alias (\`*name\`) does not name an earlier anchor`;
+        throw new ConfigError(place(unknown.range?.[0]), problem, 'the name of an earlier anchor');
+    }
+    try {
+        return document.toJS();
+    }
+    catch (cause) {
+        // What remains is an alias that refers to itself, or to more than the parser expands.
+        const where = place(aliases.at(-1)?.range?.[0]);
+        const problem = `invalid \`${input}\`: its aliases expand to too many values`;
+        throw new ConfigError(where, problem, 'the values written out', { cause });
+    }
+}
+// Without it, an issue says only that there is one.
+config(en());
+function describeIssue(issue, where, { input, item, fields, expected }) {
+    if (issue?.code === 'unrecognized_keys') {
+        return new ConfigError(where, describeKey(issue.keys[0] ?? '', [...fields]), expected);
+    }
+    const path = issue?.path ?? [];
+    const parts = path.map((part) => typeof part === 'number' || fields.has(String(part)) ? String(part) : '*');
+    const name = parts.length === 0 ? `\`${input}\`` : `\`${parts.join('.')}\``;
+    const message = issue?.message ?? `not a list of ${item}s`;
+    return new ConfigError(where, `invalid ${name}: ${message}`, expected);
+}
+
+;// CONCATENATED MODULE: ./src/config/stores-input.js
+
+
+
+
+
+const column = mini_schemas_string().check(_minLength(1), _maxLength(128));
+const task = /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/;
+const queue = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
+const tableShape = schemas_strictObject({
+    ignore: schemas_optional(mini_schemas_boolean()),
+    id: schemas_optional(column),
+    status: schemas_optional(column),
+    created: schemas_optional(schemas_nullable(column)),
+    started: schemas_optional(schemas_nullable(column)),
+    completed: schemas_optional(schemas_nullable(column)),
+    updated: schemas_optional(schemas_nullable(column)),
+    error: schemas_optional(schemas_nullable(column)),
+    task: schemas_optional(schemas_nullable(column)),
+    parent: schemas_optional(schemas_nullable(schemas_strictObject({ table: column, column }))),
+    words: schemas_optional(schemas_record(mini_schemas_string().check(_minLength(1)), mini_schemas_enum(['pending', 'processing', 'completed', 'partial', 'failed', 'cancelled']))),
+    resend: schemas_optional(schemas_strictObject({
+        task: mini_schemas_string()
+            .check(_regex(task, 'expected the name of a task such as tasks.process_link')),
+        args: mini_schemas_default(schemas_array(column), []),
+        queue: mini_schemas_default(schemas_nullable(mini_schemas_string().check(_regex(queue, 'expected the name of a queue'))), null),
+    })),
+});
+/** The list as YAML. */
+const storesShape = schemas_array(schemas_strictObject({
+    database: mini_schemas_string()
+        .check(schemas_refine(isDatabase, 'expected an absolute path, or a postgresql:// URL without a password')),
+    tables: mini_schemas_default(schemas_record(mini_schemas_string(), tableShape), {}),
+}));
+/**
+ * Reads the input `stores`, a YAML list:
+ *
+ * ```yaml
+ * - database: /srv/app/jobs.db
+ *   tables:
+ *     tasks:
+ *       status: state
+ *       words: { running: processing, error: failed }
+ *       resend: { task: app.tasks.run, args: [id], queue: batch }
+ * ```
+ *
+ * @throws ConfigError with the line and what is expected
+ */
+function parseStores(text) {
+    const { items, at } = readYamlList(text, {
+        input: 'stores',
+        item: 'store',
+        shape: storesShape,
+        fields,
+        expected: 'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
+    });
+    const stores = items.map((store, index) => ({ ...store, where: at([index]) }));
+    const databases = stores.map(({ database }) => canonical(database));
+    const again = databases.findIndex((each, index) => databases.indexOf(each) < index);
+    const twice = stores[again];
+    if (twice !== undefined) {
+        const first = databases.indexOf(databases[again] ?? '') + 1;
+        const second = again + 1;
+        const problem = `\`stores\` describes ${twice.database} twice: in items ${first} and ${second}`;
+        const expected = 'each database once, with all its `tables`';
+        throw new ConfigError(at([again, 'database']), problem, expected);
+    }
+    return stores;
+}
+/** One text for all spellings of a URL, whoever logs in; without a name it is the user's database. */
+function canonical(database) {
+    const url = parsePostgresUrl(database);
+    if (url === null)
+        return database;
+    const options = [...url.options].map(([name, value]) => `${name}=${value}`).sort();
+    const path = url.database ?? url.user ?? '';
+    return `postgresql://${url.host ?? ''}:${url.port ?? 5432}/${path}?${options.join('&')}`;
+}
+/** Every name that a store may have; others are the user's. */
+const fields = new Set([
+    ...['database', 'tables', 'table', 'column'],
+    ...Object.keys(tableShape.shape),
+    ...['task', 'args', 'queue'],
+]);
+
+;// CONCATENATED MODULE: ./src/config/shared-inputs.js
+/** Inputs that several actions have. */
+
+
+const unit = unitInput({
+    description: "The worker's systemd unit.",
+    fallback: 'celery-worker.service',
+});
+const database = maybeDatabaseInput({
+    description: "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+});
+const stores = yamlInput({
+    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    fallback: '',
+}, storesShape);
+const maxResets = integerInput({
+    description: 'With `reset`: fail a job that has been reset this many times.',
+    fallback: '3',
+}, { min: 1, max: 1000 });
+const timezone = timeZoneInput({
+    description: 'Time zone of timestamps in the tables that have none.',
+    fallback: 'UTC',
+});
+const snapshotLimit = sizeInput({
+    description: 'Up to this size, the whole database is copied to the runner. From a larger database only the relevant rows are copied, and the backup consists of the old values of the changed rows.',
+    fallback: '256M',
+});
+const threshold = ageInput({
+    description: 'A job is stuck if neither it nor any row below it has shown a sign of life for this long.',
+    fallback: '30m',
+});
+
+;// CONCATENATED MODULE: ./src/config/cleanup-inputs.js
+
+
+
+
+const cleanupInputs = {
+    ...hostInputs,
+    unit: unit,
+    'app-user': appUserInput,
+    database: database,
+    stores: stores,
+    action: choiceInput({
+        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+        fallback: 'fail',
+    }, ['fail', 'reset', 'delete', 'finalise']),
+    threshold: threshold,
+    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    evidence: choiceInput({
+        description: 'How to decide that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ reports how many messages wait, but not which: with `broker`, a job only counts as stuck while its queues are empty.',
+        fallback: 'broker',
+    }, ['broker', 'age']),
+    'confirm-after': optionalDurationInput({
+        description: 'Check each job again after this time, and repair it only if it still looks stuck; `off`: check once. If the worker is stopped, there is no second check.',
+        fallback: '60s',
+    }),
+    'max-resets': maxResets,
+    timezone: timezone,
+    restore: patternInput({
+        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
+        fallback: '',
+        overrides: ['ids'],
+    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    'accept-loss': booleanInput({
+        description: 'With `restore` of a backup: restore it even if rows that are newer than the backup would be lost, or tables without jobs would change. The current content is backed up first.',
+        fallback: 'false',
+    }),
+    ids: listInput({
+        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
+        fallback: '',
+    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
+    'delete-completed': booleanInput({
+        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these rows are always kept.',
+        fallback: 'false',
+    }),
+    orphans: booleanInput({
+        description: 'Also repair orphans: rows whose parent row is gone.',
+        fallback: 'true',
+    }),
+    'snapshot-limit': snapshotLimit,
+    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
+    'busy-timeout': durationInput({
+        description: 'How long to wait while the app has locked the database.',
+        fallback: '10s',
+    }),
+};
+
 ;// CONCATENATED MODULE: ./src/config/companion-inputs.js
 
 /** Entries separated by commas or line breaks: a unit, then `reload` and a URL if wanted. */
-const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each with `reload` and a URL if wanted: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
+const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each optionally with `reload` and a URL: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
     if (text.trim() === '')
         return text === '' ? [] : null;
     const found = text.split(/[,\n]/).flatMap((entry) => {
@@ -21740,7 +22120,7 @@ function readCompanion([name = '', ...words]) {
     return { unit: name.endsWith('.service') ? name : `${name}.service`, how, url };
 }
 /** Commands without a shell, one per line; quotes keep white space. */
-const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
+const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
     const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
     if (lines.length === 0)
         return text === '' ? [] : null;
@@ -21768,14 +22148,14 @@ function readWords(line) {
 /** Inputs of deploy-worker that concern what the app runs besides its worker. */
 const companionInputs = {
     'before-start': commandsInput({
-        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
+        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`. They run as the user of the unit, in its working directory and environment, once the new code and its dependencies are in place, and before the old worker stops. `python` is the Python of the worker. If a command fails, the old worker stays. A rollback does not undo what they did.',
     }),
     'before-start-timeout': durationInput({
         description: 'How long each command of `before-start` may take.',
         fallback: '10m',
     }),
     'also-restart': companionsInput({
-        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
+        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order once the new worker has passed its checks. Each must then run for `min-healthy-time`, and answer at its URL if one is given. They are rolled back with the worker.',
     }),
 };
 
@@ -21849,7 +22229,7 @@ function releaseDesired(inputs) {
         case 'upload': {
             const deployTo = inputs['deploy-to'].path;
             if (deployTo === null) {
-                throw new ConfigError('input deploy-to', '`source: upload` needs `deploy-to`', 'an absolute path such as /srv/app');
+                throw new ConfigError('input deploy-to', '`source: upload` needs `deploy-to`', 'an absolute path such as /srv/app', { because: ['source'] });
             }
             const shared = inputs.shared.map((each) => ({
                 path: each.replace(/\/$/, ''),
@@ -21888,29 +22268,29 @@ function refuseNested(paths) {
 const longestHours = 168;
 /** Also of deploy-worker: no samples without a soak. */
 const soakHours = hoursInput({
-    description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
+    description: 'How many hours a release must run without failure before it is proven; during this time the host records every minute how the worker is doing. The host remembers the hours of the deploy; a later run can only ask for more. `168`: a week. `0`: no soak, no samples.',
     fallback: '24',
 }, { min: 0, max: longestHours });
 /** @param unset what counts if the input is not set; `usual` where nothing is remembered */
 const failureInputsFor = (unset) => ({
     'failure-limit': maybeIntegerInput({
-        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
+        description: `With a soak: total number of failing minutes allowed. In a failing minute, the unit failed or did not come back, systemd restarted it, the kernel killed one of its processes, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal had more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed per minute. ${unset(0)}`,
     }, { min: 0, max: 10_080 }),
     consecutive: maybeIntegerInput({
         description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
     }, { min: 0, max: 10_080 }),
 });
 /** Of a run that judges. */
-const failureInputs = failureInputsFor((usual) => `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`);
+const failureInputs = failureInputsFor((usual) => `The host remembers the value of the deploy; a later run can only be stricter. If not set: the value that the host remembers, or \`${usual}\`.`);
 /** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
 const deployFailureInputs = failureInputsFor((usual) => `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`);
 /** The same, of one minute of the journal; of a gate, they are about the time since the release. */
 const journalInputs = {
     'rate-limit-max': maybeIntegerInput({
-        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
+        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate, in the busiest minute since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, only `max-429` counts, and a soak only mentions the responses unless the host remembers a number.",
     }, { min: 0, max: 1_000_000 }),
     'max-errors': maybeIntegerInput({
-        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
+        description: "Errors allowed in the worker's journal: for a gate, since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, errors are a warning, unless the host remembers a number for the soak.",
     }, { min: 0, max: 1_000_000 }),
 };
 /** What a soak is judged by. */
@@ -21918,7 +22298,7 @@ const soakInputs = {
     'soak-hours': soakHours,
     ...failureInputs,
     'soak-failure': choiceInput({
-        description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
+        description: 'With a soak: what to do if a release failed. `report`: only report it. `rollback`: roll back to the last proven release, if this run found the failure or if it was recorded in the last 3 hours.',
         fallback: 'report',
     }, ['report', 'rollback']),
 };
@@ -21954,155 +22334,47 @@ function recordedLimits(inputs) {
     };
 }
 
-;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
-
-/** Where to tell somebody at once, and when; of every action. */
-const webhookInputs = {
-    webhook: input({
-        description: 'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
-        fallback: '',
-        secret: true,
-    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
-        const url = text.trim();
-        if (url === '')
-            return { url: null };
-        return isWebhook(url) ? { url } : null;
-    }),
-    'webhook-when': choiceInput({
-        description: 'When to send a message: `problems`: when this step failed, so that a person has to look; or `always`.',
-        fallback: 'problems',
-    }, ['problems', 'always']),
-};
-const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
-function isWebhook(text) {
-    if (!URL.canParse(text))
-        return false;
-    const { protocol, hostname, username, password } = new URL(text);
-    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
-    return isSafe && username === '' && password === '';
-}
-
-;// CONCATENATED MODULE: ./src/config/action-inputs.js
+;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
 
 
 
 
 
 
-/** Where the host is, and how to log in. */
-const loginInputs = {
-    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
-    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
-    user: patternInput({
-        description: 'User to log in as: root, or a user with passwordless `sudo`.',
-        fallback: 'root',
-    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
-    agent: choiceInput({
-        description: 'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
-        fallback: 'streamed',
-    }, ['streamed', 'installed']),
-    'ssh-key': secretInput({
-        description: 'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
-        fallback: '',
-    }, 'an OpenSSH or PEM private key, or empty'),
-    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
-    'known-hosts': linesInput({
-        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
-    }, 'lines of an OpenSSH known_hosts file'),
-    'proxy-jump': jumpInput({
-        description: 'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
-    }),
-    'connect-timeout': durationInput({
-        description: 'Timeout of one connection attempt.',
-        fallback: '20s',
-    }),
-};
-/** Inputs of every action. */
-const hostInputs = {
-    ...loginInputs,
-    'lock-timeout': durationInput({
-        description: 'How long to wait for another run that is working on the host.',
-        fallback: '10m',
-    }),
-    'fleet-file': patternInput({
-        description: 'File in the repository with values for inputs that the workflow does not set.',
-        fallback: '.github/fleet.yml',
-    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
-    'dry-run': booleanInput({
-        description: 'Show the plan with its diffs without changing anything.',
-        fallback: 'false',
-    }),
-};
-const unit = unitInput({
-    description: "The worker's systemd unit.",
-    fallback: 'celery-worker.service',
-});
-const database = maybeDatabaseInput({
-    description: "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
-});
-const stores = yamlInput({
-    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
-    fallback: '',
-});
-const maxResets = integerInput({
-    description: 'With `reset`: fail a job that has been reset this many times.',
-    fallback: '3',
-}, { min: 1, max: 1000 });
-const timezone = timeZoneInput({
-    description: 'Time zone of timestamps in the tables that have none.',
-    fallback: 'UTC',
-});
-const snapshotLimit = sizeInput({
-    description: 'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
-    fallback: '256M',
-});
-const threshold = ageInput({
-    description: 'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
-    fallback: '30m',
-});
+
 const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
-/** A file on a disk: what is below these folders is in memory, or is no file. */
-const swapPath = {
-    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
-};
-const provisionInputs = {
-    ...hostInputs,
-    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
-    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
-    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
-};
 const deployWorkerInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     concurrency: maybeIntegerInput({
-        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, the unit keeps its own.',
     }, { min: 1, max: 4096 }),
     'max-memory-per-child': maybeSizeInput({
-        description: 'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+        description: 'Memory use above which Celery replaces a child process after its task: `--max-memory-per-child`. If not set, the unit keeps its own.',
     }),
     'max-tasks-per-child': maybeIntegerInput({
-        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, the unit keeps its own.',
     }, { min: 1, max: 1_000_000 }),
     'prefetch-multiplier': maybeIntegerInput({
-        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; `0`: no limit. If not set, the unit keeps its own.',
     }, { min: 0, max: 10_000 }),
-    queues: listInput({ description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' }, 'queue names separated by commas', queueName),
+    queues: listInput({ description: 'Queues to consume. If not set, the unit keeps its own.', fallback: '' }, 'queue names separated by commas', queueName),
     'memory-max': limitInput({
-        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the unit keeps its limits; a unit without a limit gets one that protects the host, calculated from the memory of the host and from what else runs there.',
     }),
     'memory-high': limitInput({
-        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
+        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. It is only applied if swap is active. If not set: as with `memory-max`.',
     }),
     'unit-mode': choiceInput({
         description: 'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
         fallback: 'rewrite',
     }, ['rewrite', 'drop-in']),
     hardening: choiceInput({
-        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
+        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the unit keeps its settings.',
         fallback: 'off',
     }, ['off', 'standard']),
     'read-write-paths': listInput({
-        description: 'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
+        description: 'With `hardening: standard`: additional folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. If `/tmp` is listed, the worker keeps using the /tmp of the host.',
         fallback: '',
     }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
     'longest-task': durationInput({
@@ -22117,12 +22389,12 @@ const deployWorkerInputs = {
         fallback: 'proceed',
     }, ['proceed', 'abort', 'wait']),
     'orphaned-jobs': choiceInput({
-        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
+        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for once the restart has succeeded, by the rules of the action cleanup: a row is `processing` since before the worker stopped, and its task is in no queue, not unacknowledged, and held by no worker. For apps that store the task id in the row until the task ends.',
         fallback: 'leave',
     }, ['leave', 'fail', 'reset']),
-    database,
-    stores,
-    timezone,
+    database: database,
+    stores: stores,
+    timezone: timezone,
     'max-resets': maxResets,
     'snapshot-limit': snapshotLimit,
     'keep-backups': integerInput({ description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' }, { min: 1, max: 100 }),
@@ -22135,7 +22407,7 @@ const deployWorkerInputs = {
         fallback: 'false',
     }),
     watchdog: optionalDurationInput({
-        description: 'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+        description: 'Restart the worker if its main process has not reported for this long: `WatchdogSec=`; or `off`.',
         fallback: '5m',
     }),
     'restart-delay': durationInput({
@@ -22155,15 +22427,15 @@ const deployWorkerInputs = {
         fallback: '2m',
     }),
     'min-healthy-time': durationInput({
-        description: 'How long the worker must then run without a restart.',
+        description: 'How long the worker must run without a restart once it is ready.',
         fallback: '10s',
     }),
     'stray-timeout': durationInput({
-        description: 'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
+        description: "How long stray workers (the unit's user runs them, outside the unit) have to finish their tasks before they are killed.",
         fallback: '16m',
     }),
     'accept-rules': listInput({
-        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that would be refused, or a warning, becomes a notice.',
         fallback: '',
     }, 'ids of rules such as purge, separated by commas', /^[a-z][a-z0-9-]{0,63}$/),
     'app-user': appUserInput,
@@ -22181,66 +22453,138 @@ const deployWorkerInputs = {
     ...deployFailureInputs,
     ...journalInputs,
     'roll-back': patternInput({
-        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
+        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; with `newest:` before it, only if no other release was deployed since.',
         fallback: '',
         overrides: ['source', 'commit'],
     }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
 };
-const cleanupInputs = {
-    ...hostInputs,
-    unit,
-    'app-user': appUserInput,
-    database,
-    stores,
-    action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
-        fallback: 'fail',
-    }, ['fail', 'reset', 'delete', 'finalise']),
-    threshold,
-    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    evidence: choiceInput({
-        description: 'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
-        fallback: 'broker',
-    }, ['broker', 'age']),
-    'confirm-after': optionalDurationInput({
-        description: 'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
-        fallback: '60s',
-    }),
-    'max-resets': maxResets,
-    timezone,
-    restore: patternInput({
-        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
-        fallback: '',
-        overrides: ['ids'],
-    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
-    'accept-loss': booleanInput({
-        description: 'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
-        fallback: 'false',
-    }),
-    ids: listInput({
-        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
-        fallback: '',
-    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
-    'delete-completed': booleanInput({
-        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
-        fallback: 'false',
-    }),
-    orphans: booleanInput({
-        description: 'Also repair orphans: rows whose parent row is gone.',
-        fallback: 'true',
-    }),
-    'snapshot-limit': snapshotLimit,
-    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
-    'busy-timeout': durationInput({
-        description: 'How long to wait while the app has locked the database.',
-        fallback: '10s',
-    }),
+
+;// CONCATENATED MODULE: ./src/config/provision-inputs.js
+
+
+/** A file on a disk: what is below these folders is in memory, or is no file. */
+const swapPath = {
+    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
 };
+const provisionInputs = {
+    ...hostInputs,
+    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
+    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
+    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
+};
+
+;// CONCATENATED MODULE: ./src/config/own-checks-input.js
+
+
+
+
+
+
+
+const mostChecks = 20;
+const longestTimeout = units_seconds(600);
+const usualTimeout = units_seconds(30);
+const words = schemas_union([
+    schemas_array(mini_schemas_string().check(_minLength(1), _maxLength(4096)))
+        .check(_minLength(1), _maxLength(100)),
+    schemas_pipe(mini_schemas_string(), schemas_transform((text, context) => {
+        const found = readWords(text);
+        if (found !== null && found.length > 0)
+            return [...found];
+        context.issues.push({ code: 'custom', input: text });
+        return NEVER;
+    })),
+], 'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
+const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
+const own_checks_input_url = mini_schemas_string()
+    .check(schemas_refine((text) => urlForm.test(text), 'expected an http or https URL'));
+const timeout = schemas_pipe(mini_schemas_string(), schemas_transform((text, context) => {
+    const found = parseDuration(text);
+    if (found !== null && found > 0 && found <= longestTimeout)
+        return units_seconds(found);
+    context.issues.push({
+        code: 'custom',
+        input: text,
+        message: 'expected a duration of at most 10 min, e.g. 30s',
+    });
+    return NEVER;
+}));
+const checkShape = schemas_strictObject({
+    name: mini_schemas_string().check(_regex(
+    // In editors, too, where `\p{Cc}` may mean other letters.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+    /^\S(?:[^\u0000-\u001f\u007f-\u009f]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line')),
+    command: schemas_optional(words),
+    url: schemas_optional(own_checks_input_url),
+    'exit-code': schemas_optional(mini_schemas_int().check(_gte(0), _lte(255))),
+    status: schemas_optional(mini_schemas_int().check(_gte(100), _lte(599))),
+    contains: schemas_optional(mini_schemas_string().check(_minLength(1), _maxLength(1000))),
+    timeout: schemas_optional(timeout),
+});
+/** The list as YAML. */
+const checksShape = schemas_array(checkShape)
+    .check(_maxLength(mostChecks, `expected at most ${mostChecks} checks`));
+/** Every name that a check may have. */
+const own_checks_input_fields = new Set(Object.keys(checkShape.shape));
+const expected = 'a list of checks: `name`; `command` or `url`; optionally `exit-code` or `status`, `contains`, `timeout`';
+/**
+ * Reads the input `checks`, a YAML list:
+ *
+ * ```yaml
+ * - name: migrations are applied
+ *   command: python manage.py migrate --check
+ * - name: queue board
+ *   url: http://127.0.0.1:5555/healthcheck
+ *   contains: OK
+ * ```
+ *
+ * @throws ConfigError with the line and what is expected
+ */
+function parseOwnChecks(text) {
+    const kind = { input: 'checks', item: 'check', shape: checksShape, fields: own_checks_input_fields, expected };
+    const { items, at } = readYamlList(text, kind);
+    const names = new Set();
+    return items.map((written, index) => {
+        if (names.has(written.name)) {
+            const problem = 'two `checks` have the same name';
+            throw new ConfigError(at([index, 'name']), problem, 'a name of its own for each');
+        }
+        names.add(written.name);
+        return checkOf(written, at([index]));
+    });
+}
+function checkOf(written, where) {
+    const common = {
+        name: written.name,
+        timeoutSeconds: written.timeout ?? usualTimeout,
+        contains: written.contains ?? null,
+    };
+    const { command, url, status } = written;
+    const exitCode = written['exit-code'];
+    if (command !== undefined && url === undefined && status === undefined) {
+        return { ...common, kind: 'command', argv: command, exitCode: exitCode ?? 0 };
+    }
+    if (url !== undefined && command === undefined && exitCode === undefined) {
+        return { ...common, kind: 'url', url, status: status ?? null };
+    }
+    const problem = command === undefined && url === undefined
+        ? 'one of the `checks` has neither `command` nor `url`'
+        : 'one of the `checks` mixes a `command` (with `exit-code`) and a `url` (with `status`)';
+    throw new ConfigError(where, problem, expected);
+}
+
+;// CONCATENATED MODULE: ./src/config/verify-inputs.js
+
+
+
+
+
+
 const verifyInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     mode: choiceInput({
-        description: '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
+        description: '`checks`: check the worker now, and send probes. `soak`: evaluate the running release by what the host has recorded since it was confirmed, and record when it is proven, or failed.',
         fallback: 'checks',
     }, ['checks', 'soak']),
     ...soakInputs,
@@ -22284,7 +22628,7 @@ const verifyInputs = {
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
     'gate-clean-url': urlInput({
-        description: 'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
+        description: 'With `gate: http` or `task`: URL that makes your app remove or mark what a probe has created, requested once the probe has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, nothing is removed.',
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
     'gate-clean-method': choiceInput({ description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' }, ['DELETE', 'POST']),
@@ -22301,9 +22645,9 @@ const verifyInputs = {
         hidden: true,
     }, 'URLs separated by white space', urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/)),
     checks: yamlInput({
-        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
+        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
         fallback: '',
-    }),
+    }, checksShape),
     'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
     concurrency: maybeIntegerInput({
         description: 'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
@@ -22311,7 +22655,7 @@ const verifyInputs = {
     'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
     'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
     'memory-return': maybeSizeInput({
-        description: 'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
+        description: 'How much more memory the worker may use after the gate than before it, e.g. `100M`. If not set, there is a warning above a fifth more (at least 64 MiB).',
     }),
     'max-429': integerInput({
         description: "HTTP 429 responses allowed in the worker's journal since the release.",
@@ -22319,8 +22663,8 @@ const verifyInputs = {
     }, { min: 0, max: 1_000_000 }),
     ...journalInputs,
     'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
-    database,
-    threshold,
+    database: database,
+    threshold: threshold,
     'snapshot-limit': snapshotLimit,
     confirm: booleanInput({
         description: 'Confirm the release that awaits its verdict if all checks pass.',
@@ -22330,11 +22674,46 @@ const verifyInputs = {
 /** Of `celeriac soak`: what `mode: soak` of the action takes. */
 const soakCommandInputs = {
     ...hostInputs,
-    unit,
+    unit: unit,
     ...soakInputs,
     'max-429': verifyInputs['max-429'],
     ...journalInputs,
 };
+
+;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
+
+/** Where to tell somebody at once, and when; of every action. */
+const webhookInputs = {
+    webhook: input({
+        description: 'URL of a Slack-compatible webhook, from a secret, that is notified how this step ended. If the message cannot be sent, there is only a warning.',
+        fallback: '',
+        secret: true,
+    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
+        const url = text.trim();
+        if (url === '')
+            return { url: null };
+        return isWebhook(url) ? { url } : null;
+    }),
+    'webhook-when': choiceInput({
+        description: 'When to send a message: `problems`: if this step failed, so that somebody has to look; or `always`.',
+        fallback: 'problems',
+    }, ['problems', 'always']),
+};
+const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
+function isWebhook(text) {
+    if (!URL.canParse(text))
+        return false;
+    const { protocol, hostname, username, password } = new URL(text);
+    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
+    return isSafe && username === '' && password === '';
+}
+
+;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
+
+
+
+
 /** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
     provision: { ...provisionInputs, ...webhookInputs },
@@ -22344,77 +22723,6 @@ const actions = {
 };
 /** The values of the inputs that every action has. TypeScript does not follow that through `Name`. */
 const hostValuesOf = (inputs) => inputs;
-
-;// CONCATENATED MODULE: ./src/config/shown-value.js
-/**
- * How errors name what the user wrote. GitHub masks a secret only where it stands whole and unchanged,
- * so that nothing is ever cut or escaped, and what may be part of a secret is not repeated at all.
- */
-/** An invalid value of an input that holds no secrets: whole, short and plain, or `''`. */
-const showValue = (text) => /^[A-Za-z0-9._/+,-](?:[A-Za-z0-9._/+, -]{0,58}[A-Za-z0-9._/+,-])?$/.test(text) ? `"${text}"` : '';
-/**
- * An unknown key: only if it is, or resembles, a known one. Anything else may be part of a value whose
- * quotes are missing.
- */
-function describeKey(key, known, all = known) {
-    const [meant] = known
-        .filter((name) => resembles(key, name))
-        .sort((one, other) => distance(key, one) - distance(key, other));
-    if (meant !== undefined)
-        return `unknown key \`${key}\`; did you mean \`${meant}\`?`;
-    return all.some((name) => resembles(key, name)) ? `unknown key \`${key}\`` : 'unknown key';
-}
-/** At most two letters are missing, added, changed, or one pair of them is swapped. */
-function resembles(key, name) {
-    if (key === name)
-        return true;
-    return name.length >= 4 && Math.abs(key.length - name.length) <= 2 && distance(key, name) <= 2;
-}
-/** Levenshtein's. */
-function distance(left, right) {
-    let row = Array.from({ length: right.length + 1 }, (_, at) => at);
-    for (const [index, sign] of [...left].entries()) {
-        const next = [index + 1];
-        for (let at = 1; at <= right.length; at += 1) {
-            const changed = (row[at - 1] ?? 0) + (sign === right[at - 1] ? 0 : 1);
-            next.push(Math.min(changed, (row[at] ?? 0) + 1, (next[at - 1] ?? 0) + 1));
-        }
-        row = next;
-    }
-    return row[right.length] ?? 0;
-}
-
-;// CONCATENATED MODULE: ./src/config/yaml-problem.js
-/**
- * What is wrong with YAML, without quoting it: the parser's own messages repeat parts of the text,
- * which may be part of a password.
- */
-const describeYamlError = ({ code }) => `invalid YAML: ${problems[code]}`;
-const problems = {
-    ALIAS_PROPS: 'an alias (`*name`) cannot have an anchor or a tag',
-    BAD_ALIAS: 'an alias (`*name`) does not name an earlier anchor; put a value with `*` in quotes',
-    BAD_COLLECTION_TYPE: 'a tag does not fit its value',
-    BAD_DIRECTIVE: 'a line that begins with `%` is not a directive',
-    BAD_DQ_ESCAPE: 'a `\\` in double quotes begins no valid escape; use single quotes',
-    BAD_INDENT: 'the indentation is wrong',
-    BAD_PROP_ORDER: 'an anchor or a tag is out of place',
-    BAD_SCALAR_START: 'a value begins with a special character; put it in quotes',
-    BLOCK_AS_IMPLICIT_KEY: 'a second `:` on one line; put a value with `: ` in quotes',
-    BLOCK_IN_FLOW: 'a block is inside `[ ]` or `{ }`',
-    DUPLICATE_KEY: 'a key is there twice; keys must be unique',
-    IMPOSSIBLE: 'it cannot be read',
-    KEY_OVER_1024_CHARS: 'a key is longer than 1024 characters',
-    MISSING_CHAR: 'a bracket, quote, comma, colon or space is missing',
-    MULTILINE_IMPLICIT_KEY: 'a key spans several lines',
-    MULTIPLE_ANCHORS: 'a value has several anchors',
-    MULTIPLE_DOCS: 'there are several documents (`---`)',
-    MULTIPLE_TAGS: 'a value has several tags',
-    NON_STRING_KEY: 'a key is not a string',
-    RESOURCE_EXHAUSTION: 'it is nested too deeply',
-    TAB_AS_INDENT: 'tabs cannot indent',
-    TAG_RESOLVE_FAILED: 'a tag (`!name`) is unknown; put a value with `!` in quotes',
-    UNEXPECTED_TOKEN: 'something is out of place; put values with special characters in quotes',
-};
 
 ;// CONCATENATED MODULE: ./src/config/fleet-text.js
 
@@ -22428,13 +22736,13 @@ const problems = {
  */
 function openFleetText(path, text) {
     const lines = new dist/* LineCounter */.HN();
-    // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' };
+    // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' };
     const document = (0,dist/* parseDocument */.Tp)(text, options);
     const file = { path, text, lines, contents: document.contents };
     const broken = document.errors[0];
     if (broken !== undefined) {
-        throw new errors_ConfigError(placeOf(file, broken.pos[0]), describeYamlError(broken), 'valid YAML');
+        throw new ConfigError(placeOf(file, broken.pos[0]), describeYamlError(broken), 'valid YAML');
     }
     return file;
 }
@@ -22454,11 +22762,11 @@ function entriesOf(file, node) {
     if (node === null || ((0,dist/* isScalar */.jn)(node) && node.value === null))
         return [];
     if (!(0,dist/* isMap */.jh)(node)) {
-        throw new errors_ConfigError(placeOf(file, node.range?.[0]), 'not a mapping', '`name: value` lines');
+        throw new ConfigError(placeOf(file, node.range?.[0]), 'not a mapping', '`name: value` lines');
     }
     return node.items.map(({ key, value }) => {
         if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
-            throw new errors_ConfigError(placeOf(file, key?.range?.[0] ?? node.range?.[0]), 'the key is not a string', 'the name of an input');
+            throw new ConfigError(placeOf(file, key?.range?.[0] ?? node.range?.[0]), 'the key is not a string', 'the name of an input');
         }
         const where = placeOf(file, key.range?.[0]);
         return { key: key.value, node: (value ?? null), where };
@@ -22475,13 +22783,13 @@ function checkKey({ key, where }, known, expected, names) {
     const input = Object.hasOwn(known, key) ? known[key] : undefined;
     if (input === undefined) {
         const near = [...Object.keys(known), ...(names.beside ?? [])];
-        throw new errors_ConfigError(where, describeKey(key, near, names.all), expected);
+        throw new ConfigError(where, describeKey(key, near, names.all), expected);
     }
     if (input.secret) {
-        throw new errors_ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
+        throw new ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
     }
     if (key === 'fleet-file') {
-        throw new errors_ConfigError(where, 'a fleet file cannot name another fleet file', 'no `fleet-file` key');
+        throw new ConfigError(where, 'a fleet file cannot name another fleet file', 'no `fleet-file` key');
     }
     return input;
 }
@@ -22493,9 +22801,9 @@ function checkKey({ key, where }, known, expected, names) {
 function readValue(file, { key, node, where }, input) {
     if ((0,dist/* isSeq */.oP)(node) && node.items.length === 0) {
         const expected = `at least one item, or no \`${key}\``;
-        throw new errors_ConfigError(placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
+        throw new ConfigError(placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
     }
-    return (input.yaml ? yamlValue(file, node) : null) ?? plainValue(file, node, where);
+    return (input.yaml === null ? null : yamlValue(file, node)) ?? plainValue(file, node, where);
 }
 /** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
 function yamlValue(file, node) {
@@ -22505,14 +22813,23 @@ function yamlValue(file, node) {
     const { line, col } = file.lines.linePos(start);
     const at = placeOf(file, start);
     if ((0,dist/* isSeq */.oP)(node)) {
-        const own = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
-        return { text: own, where: at, firstLine: line };
+        const text = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
+        return { text, where: at, own: { firstLine: line, indent: 0 } };
     }
     if (!(0,dist/* isScalar */.jn)(node) || typeof node.value !== 'string')
         return null;
+    if (node.type !== 'BLOCK_LITERAL')
+        return { text: node.value, where: at };
     // A block (`|`) begins on the line after its header.
-    const isBlock = node.type === 'BLOCK_LITERAL';
-    return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
+    const own = { firstLine: line + 1, indent: indentOf(file.text, node.value, line) };
+    return { text: node.value, where: at, own };
+}
+/** How far the lines of a block are indented that begins after line `header`. */
+function indentOf(text, block, header) {
+    const lines = block.split('\n');
+    const at = lines.findIndex((line) => line.trim() !== '');
+    const written = text.split(/\r?\n/)[header + at] ?? '';
+    return Math.max(0, written.length - (lines[at] ?? written).length);
 }
 function plainValue(file, node, where) {
     const at = placeOfNode(file, node, where);
@@ -22524,7 +22841,7 @@ function plainValue(file, node, where) {
         // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
         return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
     }
-    throw new errors_ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
+    throw new ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
 }
 
 ;// CONCATENATED MODULE: ./src/config/rollout-inputs.js
@@ -22540,12 +22857,12 @@ const mostHosts = mostMatrices * mostLegs;
 /** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
 const rolloutInputs = {
     canary: listInput({
-        description: 'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
+        description: 'Hosts that are deployed first, in parallel; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
         fallback: '',
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
     'max-failures': integerInput({
-        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
+        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({
@@ -22566,6 +22883,7 @@ const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
 const parts = ['defaults', 'groups', 'hosts', 'rollout'];
 const allKeys = [...levelKeys, ...parts];
 const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
+const anyPart = parts.map((part) => `\`${part}\``).join(', ');
 const nothing = { top: new Map(), sections: new Map() };
 /**
  * Reads a fleet file. In its flat form, inputs at the top level apply to every action, those in a
@@ -22588,10 +22906,15 @@ function parseFleet(path, text) {
     const file = openFleetText(path, text);
     const entries = file.contents === null ? [] : entriesOf(file, file.contents);
     if (!entries.some(({ key }) => key === 'hosts')) {
+        const unknown = entries.find(({ key }) => !allKeys.includes(key));
+        if (unknown !== undefined) {
+            const problem = describeKey(unknown.key, [...parts, ...levelKeys]);
+            throw new ConfigError(unknown.where, problem, `one of ${anyPart}; or ${inputOrAction}`);
+        }
         const part = entries.find(({ key }) => parts.includes(key));
         if (part !== undefined) {
             const problem = `\`${part.key}\` without \`hosts\``;
-            throw new errors_ConfigError(part.where, problem, '`hosts` with a name for each host');
+            throw new ConfigError(part.where, problem, '`hosts` with a name for each host');
         }
         return { path, hosts: null, rollout: new Map(), flat: readLevel(file, entries) };
     }
@@ -22640,10 +22963,10 @@ function findHost({ path }, hosts, host) {
     const shown = names.length > 8 ? [...names.slice(0, 8), '…'] : names;
     const expected = `the name of a host in ${path}: ${shown.join(', ')}`;
     if (host === '')
-        throw new errors_ConfigError('input host', 'missing `host`', expected);
+        throw new ConfigError('input host', 'missing `host`', expected);
     const value = showValue(host);
     const problem = `${path} has no such host${value === '' ? '' : `: ${value}`}`;
-    throw new errors_ConfigError('input host', problem, expected);
+    throw new ConfigError('input host', problem, expected);
 }
 function readFleet(file, entries) {
     const nodes = new Map();
@@ -22664,17 +22987,17 @@ function readFleet(file, entries) {
         hosts.set(entry.key, readHost(file, entry, defaults, groups));
     if (hosts.size === 0) {
         const { where } = entries.find(({ key }) => key === 'hosts') ?? { where: file.path };
-        throw new errors_ConfigError(where, '`hosts` is empty', 'a name for each host');
+        throw new ConfigError(where, '`hosts` is empty', 'a name for each host');
     }
     return { hosts, rollout: readRollout(file, part('rollout'), hosts) };
 }
 /** A known key has its place elsewhere in the file. */
 function refusePart({ key, where }) {
     if (!levelKeys.includes(key)) {
-        return new errors_ConfigError(where, describeKey(key, parts, allKeys), `one of ${parts.join(', ')}`);
+        return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${anyPart}`);
     }
     const problem = `\`${key}\` beside \`hosts\``;
-    return new errors_ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
+    return new ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
 }
 function readHost(file, entry, defaults, groups) {
     checkName(entry, 'host');
@@ -22717,7 +23040,7 @@ function checkLevelKey(entry) {
     if (parts.includes(entry.key)) {
         const problem = `\`${entry.key}\` is in the wrong place`;
         const place = entry.key === 'groups' ? 'at the top of the file or in a host' : 'at the top';
-        throw new errors_ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
+        throw new ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
     }
     return checkKey(entry, everyInput, inputOrAction, {
         beside: Object.keys(actions),
@@ -22748,7 +23071,7 @@ function readNames(file, { key, node, where }) {
         const item = each;
         const at = placeOfNode(file, item, where);
         if (!(0,dist/* isScalar */.jn)(item) || typeof item.value !== 'string') {
-            throw new errors_ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
+            throw new ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
         }
         const names = item.value.split(/[\s,]+/).filter((name) => name !== '');
         return names.map((text) => ({ text, where: at }));
@@ -22757,12 +23080,1726 @@ function readNames(file, { key, node, where }) {
 function checkName({ key, where }, kind) {
     if (fleetName.test(key))
         return;
-    throw new errors_ConfigError(where, `not a name of a ${kind}`, 'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it');
+    throw new ConfigError(where, `not a name of a ${kind}`, 'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it');
 }
 function unknownName(kind, name, where, known) {
     const problem = describeKey(name, known).replace('unknown key', `unknown ${kind}`);
-    return new errors_ConfigError(where, problem, `a ${kind} of this file`);
+    return new ConfigError(where, problem, `a ${kind} of this file`);
 }
+
+;// CONCATENATED MODULE: ./src/config/cleanup-desired.js
+
+
+
+
+const cleanUpDefaults = {
+    database: null,
+    noDatabase: false,
+    stores: [],
+    unit: 'celery-worker.service',
+    appUser: null,
+    action: 'fail',
+    thresholdSeconds: units_seconds(1800),
+    ids: [],
+    deleteCompleted: false,
+    statuses: ['processing'],
+    orphans: true,
+    evidence: 'broker',
+    confirmAfterSeconds: units_seconds(60),
+    maxResets: 3,
+    timeZone: 'UTC',
+    snapshotLimitBytes: bytes(256 * MiB),
+    keepBackups: 5,
+    busyTimeoutSeconds: units_seconds(10),
+    acceptLoss: false,
+    dryRun: false,
+    runUrl: null,
+};
+/**
+ * The desired state of cleanup. `runUrl` is recorded in the rows that are changed.
+ *
+ * @throws ConfigError when `stores` is invalid, or inputs contradict each other
+ */
+function cleanUpDesired(inputs, runUrl) {
+    const { stores, database } = readStores(inputs);
+    if (inputs['delete-completed'] && (inputs.action !== 'delete' || inputs.ids.length === 0)) {
+        throw new ConfigError('input delete-completed', '`delete-completed` needs `action: delete` and `ids`', 'the `ids` of the jobs to delete, completed or not');
+    }
+    if (inputs['accept-loss'] && !/^(?:latest$|\/)/.test(inputs.restore)) {
+        throw new ConfigError('input accept-loss', '`accept-loss` needs `restore` of a backup', '`restore: latest`, or the path of a backup');
+    }
+    refuseEnded(inputs.statuses, stores);
+    return {
+        ...cleanUpDefaults,
+        database,
+        noDatabase: inputs.database.none,
+        stores,
+        unit: inputs.unit,
+        appUser: readAppUser(inputs['app-user']),
+        action: inputs.action,
+        thresholdSeconds: inputs.threshold,
+        ids: inputs.ids,
+        deleteCompleted: inputs['delete-completed'],
+        statuses: inputs.statuses,
+        orphans: inputs.orphans,
+        evidence: inputs.evidence,
+        confirmAfterSeconds: inputs['confirm-after'],
+        maxResets: inputs['max-resets'],
+        timeZone: inputs.timezone,
+        snapshotLimitBytes: inputs['snapshot-limit'],
+        keepBackups: inputs['keep-backups'],
+        busyTimeoutSeconds: inputs['busy-timeout'],
+        acceptLoss: inputs['accept-loss'],
+        dryRun: inputs['dry-run'],
+        runUrl,
+    };
+}
+/**
+ * Where the jobs are.
+ *
+ * @throws ConfigError when `stores` is invalid, or combined with `database`
+ */
+function readStores(inputs) {
+    const stores = parseStores(inputs.stores);
+    const { path: database, none } = inputs.database;
+    if (stores.length === 0 || (database === null && !none))
+        return { stores, database };
+    throw new ConfigError('input stores', '`stores` and `database` cannot be combined', 'one of the two', { because: ['database'] });
+}
+/** Words of most apps for a status in which nothing more happens. */
+const ended = new Set('completed complete done finished success succeeded successful partial failed failure fail error errored cancelled canceled aborted revoked'.split(' '));
+const cleanup_desired_own = new Set(['completed', 'failed', 'cancelled', 'partial']);
+/** Statuses in which no job can be stuck; with `words`, an app's own word may mean otherwise. */
+function refuseEnded(statuses, stores) {
+    const tables = stores.flatMap(({ tables }) => Object.values(tables));
+    const meanings = (status) => tables.flatMap(({ words }) => (words && Object.hasOwn(words, status) && words[status]) || []);
+    const wrong = statuses.find((status) => {
+        const meant = meanings(status);
+        if (cleanup_desired_own.has(status.toLowerCase()))
+            return true;
+        return meant.length > 0
+            ? meant.every((word) => cleanup_desired_own.has(word))
+            : ended.has(status.toLowerCase());
+    });
+    if (wrong === undefined)
+        return;
+    throw new ConfigError('input statuses', `a job in status ${wrong} has ended and cannot be stuck`, 'statuses of unfinished work, such as processing');
+}
+
+;// CONCATENATED MODULE: ./src/celery/app-rules.js
+/** Faults in the settings of an app, which only a process that imports it can see. */
+/** The broker may deliver a message a second time while its task still runs. */
+const visibilityTimeout = {
+    id: 'visibility-timeout',
+    title: 'the visibility timeout is shorter than the longest task',
+    why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
+    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+    severe: true,
+    mends: {
+        kind: 'not',
+        how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+    },
+    example: {
+        wrong: [
+            "app.conf.broker_transport_options = {'visibility_timeout': 600}  # with tasks of 15 min",
+        ],
+        right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
+    },
+};
+/** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
+const stopMarginSeconds = 60;
+const appRules = [visibilityTimeout];
+
+;// CONCATENATED MODULE: ./src/model/pools.js
+/** Pools that run their tasks in child processes, by the names that `--pool` takes. */
+const poolsWithChildren = (/* unused pure expression or super */ null && (['prefork', 'processes']));
+/** Pools that run their tasks in the main process. A pool that is in neither list is not known. */
+const poolsWithoutChildren = ['solo', 'threads', 'gevent', 'eventlet'];
+const hasChildren = (pool) => poolsWithChildren.includes(pool);
+const hasNoChildren = (pool) => poolsWithoutChildren.includes(pool);
+
+;// CONCATENATED MODULE: ./src/model/quantities.js
+/** Numbers formatted for people. */
+
+const quantities_sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
+/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
+function formatBytes(size) {
+    let value = size;
+    let unit = 0;
+    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
+        value /= 1024;
+        unit += 1;
+    }
+    return `${round(value)} ${quantities_sizeUnits[unit]}`;
+}
+const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+const formatMebibytes = (size) => size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
+const quantities_timeUnits = [
+    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
+    { name: 'h', size: 3600, next: 60, nextName: 'min' },
+    { name: 'min', size: 60, next: 1, nextName: 's' },
+];
+/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
+function quantities_formatDuration(duration) {
+    const total = Math.max(0, duration);
+    if (total > 0 && total < 0.1)
+        return `${Math.max(1, Math.round(total * 1000))} ms`;
+    if (total < 9.95)
+        return `${Math.round(total * 10) / 10} s`;
+    const whole = Math.round(total);
+    if (whole < 60)
+        return `${whole} s`;
+    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
+    const count = Math.floor(whole / unit.size);
+    // Seconds no longer matter after ten minutes.
+    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
+    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
+}
+/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
+function quantities_formatCount(count, singular, plural = `${singular}s`) {
+    return `${count} ${count === 1 ? singular : plural}`;
+}
+/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
+function quantities_formatInstant(epoch) {
+    const date = new Date(epoch * 1000);
+    if (Number.isNaN(date.getTime()))
+        return 'an unknown time';
+    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+/** `a, b and c`. */
+function quantities_formatList(words) {
+    if (words.length < 2)
+        return words[0] ?? '';
+    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-lines.js
+/** The lines of a unit file as systemd splits and joins them (`read_line()`, `config_parse()`). */
+const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+/** A line ends with `\n`, `\r`, NUL, or a combination of them (`read_line()`). */
+const endings = /\n\r?\0?|\r\n?\0?|\0/g;
+function splitLines(text) {
+    const lines = [];
+    let from = 0;
+    for (const match of text.matchAll(endings)) {
+        lines.push({ text: text.slice(from, match.index), ending: match[0] });
+        from = match.index + match[0].length;
+    }
+    if (from < text.length)
+        lines.push({ text: text.slice(from), ending: '' });
+    return lines;
+}
+const isComment = (line) => /^[ \t]*[#;]/.test(line);
+/** Whether the line ends with an unescaped backslash. */
+const continues = (line) => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
+function unit_lines_splitLogicalLines(text) {
+    const entries = [];
+    let open = '';
+    for (const { text: line, ending: end } of splitLines(text)) {
+        const whole = line + end;
+        if (open === '') {
+            if (!isComment(line) && continues(line))
+                open = whole;
+            else
+                entries.push(whole);
+        }
+        else {
+            open += whole;
+            if (!isComment(line) && !continues(line)) {
+                entries.push(open);
+                open = '';
+            }
+        }
+    }
+    if (open !== '')
+        entries.push(open);
+    return entries;
+}
+/**
+ * Where a line has the byte order mark that systemd skips: only the first one in a file, but at the
+ * start of any line that is no comment; -1: nowhere.
+ */
+function unit_lines_markOf(raw) {
+    if (!raw.includes('\uFEFF'))
+        return -1;
+    let offset = 0;
+    for (const { text, ending } of splitLines(raw)) {
+        if (text.startsWith('\uFEFF'))
+            return offset;
+        offset += text.length + ending.length;
+    }
+    return -1;
+}
+/** The line as systemd joins it, without the byte order mark. */
+function readLogicalLine(raw, afterMark) {
+    const pieces = joinedPieces(raw, afterMark);
+    return {
+        text: textOf(pieces),
+        sources: pieces.flatMap(({ text: { length }, start }) => Array.from({ length }, (_, at) => start + at)),
+    };
+}
+/** Its text alone. */
+const logicalText = (raw, afterMark) => textOf(joinedPieces(raw, afterMark));
+const textOf = (pieces) => pieces.map(({ text }) => text).join('');
+function joinedPieces(raw, afterMark) {
+    const pieces = [];
+    const mark = afterMark ? -1 : unit_lines_markOf(raw);
+    let offset = 0;
+    for (const { text, ending } of splitLines(raw)) {
+        if (!(isComment(text) && offset > 0)) {
+            const joined = continues(text) ? `${text.slice(0, -1)} ` : text;
+            const skipped = offset === mark ? 1 : 0;
+            pieces.push({ text: joined.slice(skipped), start: offset + skipped });
+        }
+        offset += text.length + ending.length;
+    }
+    return pieces;
+}
+function lastEnding(raw) {
+    return splitLines(raw).at(-1)?.ending ?? '';
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-entry.js
+/** One logical line of a unit file: what it is, where its value stands in it, and what stays of it. */
+
+const markedLike = ({ afterMark }) => afterMark ? { afterMark } : {};
+function unit_entry_readEntry(raw, section, afterMark) {
+    const text = logicalText(raw, afterMark).replace(whitespace, '');
+    if (text === '')
+        return { kind: 'blank', raw };
+    if (isComment(text))
+        return { kind: 'comment', raw };
+    if (text.startsWith('[')) {
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: systemd refuses them in a header
+        return /^\[[^\x01-\x1f\x7f"'\\]*\]$/.test(text)
+            ? { kind: 'section', raw, name: text.slice(1, -1) }
+            : { kind: 'junk', raw, broken: 'header' };
+    }
+    const equals = text.indexOf('=');
+    if (equals <= 0)
+        return junk(raw);
+    return {
+        kind: 'assignment',
+        raw,
+        section,
+        key: text.slice(0, equals).replace(whitespace, ''),
+        value: text.slice(equals + 1).replace(whitespace, ''),
+    };
+}
+const junk = (raw) => ({ kind: 'junk', raw });
+/** Position of each character of the value in the raw bytes, and of its end. */
+function valueSources({ raw, afterMark }) {
+    const { text, sources } = readLogicalLine(raw, afterMark);
+    const after = text.indexOf('=') + 1;
+    const value = text.slice(after);
+    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
+    const length = value.replace(whitespace, '').length;
+    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
+    return [...sources.slice(from, from + length), end];
+}
+/** Everything before the value: indentation, key, `=` and the spaces around it. */
+function leadOf(entry) {
+    const lead = entry.raw.slice(0, valueSources(entry)[0]);
+    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
+}
+function rawSpan(sources, start, end) {
+    const from = sources[start];
+    if (from === undefined || end < start || end >= sources.length) {
+        throw new RangeError('the splice is not within the value');
+    }
+    // Insert directly after the previous character: after a word, not after its line break.
+    if (start === end && start > 0) {
+        const place = (sources[start - 1] ?? 0) + 1;
+        return [place, place];
+    }
+    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
+}
+/** Where a removal may begin without losing comment lines between the removed words. */
+function sparingComments(raw, from, to) {
+    const gone = raw.slice(from, to);
+    if (innerComments(gone).length === 0)
+        return from;
+    const lines = splitLines(gone);
+    const last = lines.at(-1)?.text ?? '';
+    return to - last.trimStart().length;
+}
+/** What stays of a removed line: its comments, and the mark, or the next one would be skipped. */
+function remnants({ raw, afterMark }) {
+    const mark = !afterMark && unit_lines_markOf(raw) !== -1 ? [{ kind: 'blank', raw: `\uFEFF${lastEnding(raw)}` }] : [];
+    return [...mark, ...innerComments(raw)];
+}
+/** Comment lines inside a continued line, which are kept when it is removed. */
+function innerComments(raw) {
+    return splitLines(raw)
+        .slice(1)
+        .filter((line) => isComment(line.text))
+        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
+}
+/** Makes sure that the next entry begins on its own line. */
+function closeEntry(entry, eol) {
+    let raw = entry.raw;
+    if (lastEnding(raw) === '')
+        raw += eol;
+    // A backslash at the end of the file would continue into the next line: empty lines end it. One may
+    // not do, because a lone CR before it and its LF are one line ending.
+    while (unit_lines_splitLogicalLines(`${raw}x`).at(-1) !== 'x')
+        raw += eol;
+    return { ...entry, raw };
+}
+function unit_entry_assign(section, key, value, lead, eol) {
+    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
+}
+function checkOneLine(text) {
+    if (/[\n\r\0]/.test(text))
+        throw new RangeError('a value in a unit file must be one line');
+}
+function checkValue(value) {
+    checkOneLine(value);
+    if (value !== value.replace(whitespace, '')) {
+        throw new RangeError('systemd drops white space around a value');
+    }
+    if (continues(value))
+        throw new RangeError('a backslash at the end would continue the line');
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-file.js
+/**
+ * Unit files (systemd.syntax(7)), preserved byte for byte: comments, blank lines, order,
+ * continuations, repeated keys and sections, CRLF, a missing last newline. What is not edited is
+ * printed unchanged. Parsed like systemd's `config_parse()`.
+ */
+var unit_file_a;
+
+
+/** Parses a unit file into entries. */
+function unit_file_parseUnitFile(text) {
+    const entries = [];
+    let section = null;
+    let marked = false;
+    let broken = false;
+    for (const raw of splitLogicalLines(text)) {
+        const read = broken
+            ? { kind: 'junk', raw, broken: 'rest' }
+            : readEntry(raw, section, marked);
+        const entry = marked ? { ...read, afterMark: true } : read;
+        if (entry.kind === 'section')
+            section = entry.name;
+        if (entry.kind === 'junk' && entry.broken)
+            broken = true;
+        marked ||= markOf(raw) !== -1;
+        entries.push(entry);
+    }
+    return new UnitFile(entries);
+}
+/** A unit file; immutable: each edit returns a new one. */
+class UnitFile {
+    entries;
+    constructor(entries) {
+        this.entries = entries;
+    }
+    /** The text, byte for byte: `parseUnitFile(text).print() === text`. */
+    print() {
+        return this.entries.map((entry) => entry.raw).join('');
+    }
+    /** The 1-based line on which an entry begins. */
+    lineOf(entry) {
+        let line = 1;
+        for (const other of this.entries) {
+            if (other === entry)
+                return line;
+            line += splitLines(other.raw).length;
+        }
+        throw new RangeError('the entry is not one of this file');
+    }
+    /** The section header at which systemd stops to read; `null`: it reads everything. */
+    get brokenHeader() {
+        const found = this.entries.find((entry) => entry.kind === 'junk' && entry.broken === 'header');
+        return found?.kind === 'junk' ? found : null;
+    }
+    hasSection(name) {
+        return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
+    }
+    /** Every assignment of a key, in order, including resets and what they reset. */
+    assignments(section, key) {
+        return this.entries.filter((entry) => entry.kind === 'assignment' && entry.section === section && entry.key === key);
+    }
+    /** The effective assignments of a list: those after the last empty one. */
+    effective(section, key) {
+        const all = this.assignments(section, key);
+        return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
+    }
+    /** The values of a list such as `ExecStartPre=` or `Environment=`. */
+    values(section, key) {
+        return this.effective(section, key).map(({ value }) => value);
+    }
+    /** The value of a single-valued key such as `Restart=`: the last. `null`: systemd's default. */
+    value(section, key) {
+        return this.values(section, key).at(-1) ?? null;
+    }
+    /**
+     * Sets a key to this value, or these, without touching other lines. Nothing changes if it has them
+     * already. They replace the last assignment; earlier ones are removed. A new key is added below
+     * `near`, otherwise at the end of its section; a missing section is added.
+     *
+     * @throws RangeError for a value that does not fit on one line
+     */
+    set(section, key, value, near = null) {
+        const wanted = typeof value === 'string' ? [value] : value;
+        wanted.forEach(checkValue);
+        const present = this.values(section, key);
+        const same = typeof value === 'string'
+            ? present.at(-1) === value
+            : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
+        if (same)
+            return this;
+        const last = this.assignments(section, key).at(-1);
+        if (!last)
+            return this.add(section, key, wanted, near);
+        const lead = leadOf(last);
+        // The mark of the line stays with the first new one; twice it would be text.
+        const plain = lead.replace('\uFEFF', '');
+        const { afterMark } = last;
+        const entries = this.entries.flatMap((entry) => {
+            if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
+                return [entry];
+            }
+            if (entry !== last)
+                return remnants(entry);
+            const left = lead === plain ? remnants(entry) : innerComments(entry.raw);
+            // A comment may have been the end of the file, without a line ending.
+            const kept = left.map((each) => wanted.length > 0 && lastEnding(each.raw) === ''
+                ? { ...each, raw: each.raw + this.#eol }
+                : each);
+            const ending = lastEnding(entry.raw);
+            return [
+                ...kept,
+                ...wanted.map((one, at) => ({
+                    ...unit_entry_assign(section, key, one, at === 0 ? lead : plain, 
+                    // Only the last one may lack a line ending, if the replaced line did.
+                    at === wanted.length - 1 ? ending : ending || this.#eol),
+                    ...(afterMark && { afterMark }),
+                })),
+            ];
+        });
+        return new unit_file_a(entries);
+    }
+    /** Adds assignments after the last one of this key, or of `near`, or at the end of the section. */
+    add(section, key, values, near = null) {
+        values.forEach(checkValue);
+        if (values.length === 0)
+            return this;
+        const { file, at } = this.#placeFor(section, key, near);
+        const added = values.map((one) => unit_entry_assign(section, key, one, `${key}=`, file.#eol));
+        return file.#insert(at, added);
+    }
+    /** Removes every assignment of a key; comments stay. */
+    remove(section, key) {
+        return this.removeEntries(this.assignments(section, key));
+    }
+    /** Removes these lines; comments inside them stay. */
+    removeEntries(gone) {
+        if (gone.length === 0)
+            return this;
+        return new unit_file_a(this.entries.flatMap((entry) => gone.includes(entry) ? remnants(entry) : [entry]));
+    }
+    /**
+     * Replaces parts of one assignment's value in place, so that line breaks, comments and spacing
+     * elsewhere are kept. A splice of length zero inserts.
+     */
+    splice(target, splices) {
+        if (splices.length === 0)
+            return this;
+        let raw = target.raw;
+        const sources = valueSources(target);
+        const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
+        for (const { start, end, text } of fromTheEnd) {
+            checkOneLine(text);
+            const [from, to] = rawSpan(sources, start, end);
+            raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
+        }
+        return this.#replace(target, raw);
+    }
+    #replace(target, raw) {
+        if (unit_lines_splitLogicalLines(raw).length !== 1)
+            throw new RangeError('the splice breaks its line');
+        return new unit_file_a(this.entries.map((entry) => entry === target
+            ? { ...unit_entry_readEntry(raw, target.section, target.afterMark), ...markedLike(target) }
+            : entry));
+    }
+    get #eol() {
+        const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
+        return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
+    }
+    #placeFor(section, key, near) {
+        const same = this.assignments(section, key).at(-1) ??
+            (near === null ? undefined : this.assignments(section, near).at(-1));
+        if (same)
+            return { file: this, at: this.entries.indexOf(same) + 1 };
+        const header = this.entries.findLastIndex((entry) => entry.kind === 'section' && entry.name === section);
+        if (header === -1)
+            return this.#withSection(section).#placeFor(section, key, near);
+        const following = this.entries.findIndex((entry, at) => at > header && entry.kind === 'section');
+        const end = following === -1 ? this.#readUntil : following;
+        // Comments at the end of a section often belong to the next one: new lines go before them.
+        const lastSetting = this.entries
+            .slice(header, end)
+            .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
+        return { file: this, at: header + lastSetting + 1 };
+    }
+    #withSection(name) {
+        const eol = this.#eol;
+        const header = { kind: 'section', name, raw: `[${name}]${eol}` };
+        const blank = { kind: 'blank', raw: eol };
+        const first = this.entries.findIndex((entry) => entry.kind === 'section');
+        const install = this.entries.findIndex((entry) => entry.kind === 'section' && entry.name === 'Install');
+        if (name === 'Unit' && first !== -1) {
+            return this.#insert(this.#aboveComments(first), [header, blank]);
+        }
+        if (name === 'Service' && install !== -1) {
+            return this.#insert(this.#aboveComments(install), [header, blank]);
+        }
+        const end = this.#readUntil;
+        const apart = end > 0 && this.entries[end - 1]?.kind !== 'blank';
+        return this.#insert(end, apart ? [blank, header] : [header]);
+    }
+    /** Nothing that is added after a broken section header would be read. */
+    get #readUntil() {
+        const broken = this.brokenHeader;
+        return broken === null ? this.entries.length : this.entries.indexOf(broken);
+    }
+    /** Above the comments directly before a section, unless they are at the top of the file. */
+    #aboveComments(section) {
+        let at = section;
+        while (this.entries[at - 1]?.kind === 'comment')
+            at -= 1;
+        return at === 0 ? section : at;
+    }
+    #insert(at, added) {
+        const before = this.entries.slice(0, at);
+        const previous = before.at(-1);
+        const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
+        return new unit_file_a([...ended, ...added, ...this.entries.slice(at)]);
+    }
+}
+unit_file_a = UnitFile;
+
+;// CONCATENATED MODULE: ./src/systemd/secrets.js
+
+/** Secrets that must not be logged: values of variables with telling names, passwords in URLs. */
+const secretName = /(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|_KEY|_DSN)$/i;
+/** Whether a variable of this name is likely to hold a secret. */
+const namesSecret = (name) => secretName.test(name);
+/**
+ * The user and password of a URL: `redis://:secret@host`. Up to the last @ of the word: a password may
+ * contain others, slashes and quotes.
+ */
+const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)\S+(?=@)/gi;
+/** The same, but not `http://host:80/path@x`. */
+const certainPassword = /\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:(?!\d{1,5}[/?#])\S+@/i;
+/** Whether a text contains a URL with a password. */
+const holdsPassword = (text) => certainPassword.test(text);
+/** A URL without its query, which may hold a token. */
+const showUrl = (url) => url.replace(/\?.*$/s, '?…');
+/**
+ * `"NAME=a b"`, whose quotes span the value, or `NAME=` with quoted parts, escapes and the rest. In
+ * `Environment=NAME=value` the inner assignment counts.
+ */
+const assignment = /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
+/** Replaces every recognized secret with `***`. */
+function redact(text) {
+    return text
+        .replace(assignment, (whole, quote = '', quoted = '', bare = '') => namesSecret(quoted || bare) ? `${quote}${quoted || bare}=***${quote}` : whole)
+        .replace(urlPassword, '$1***');
+}
+/** Redacts a unit file for display, including comments and values that span several lines. */
+function redactUnit(text) {
+    return parseUnitFile(text)
+        .entries.map((entry) => {
+        if (entry.kind !== 'assignment' || !/[\r\n]./.test(entry.raw))
+            return redact(entry.raw);
+        const value = redact(entry.value);
+        return value === entry.value ? entry.raw : `${entry.key}=${value}\n`;
+    })
+        .join('');
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-rule.js
+
+/** An assignment for display, without secrets. */
+const named = ({ key, value }) => redact(`${key}=${value}`);
+/** The effective assignment of a key. */
+function setting(file, key, section = 'Service') {
+    return file.effective(section, key).at(-1) ?? null;
+}
+/** The line for display, or that it is missing. */
+const seenOf = (entry, key) => entry ? named(entry) : `no ${key}=`;
+const execKeys = [
+    'ExecCondition',
+    'ExecStartPre',
+    'ExecStart',
+    'ExecStartPost',
+    'ExecReload',
+    'ExecStop',
+    'ExecStopPost',
+];
+/** The effective Exec lines, in the order in which systemd runs them. */
+function execLines(file) {
+    return execKeys.flatMap((key) => file.effective('Service', key));
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/per-child.js
+
+
+
+
+/** No child of Celery is smaller: Python with Celery alone needs more. */
+const smallestChildBytes = 16 * MiB;
+/** Rules for the limits of a pool's children. */
+const perChildRules = [
+    {
+        id: 'memory-per-child',
+        title: '--max-memory-per-child is below what a child needs at least',
+        why: 'the value is in KiB and compared after each task, so every child is replaced after one task (celery#4125)',
+        fix: 'a value well above the memory of an idle child, in KiB: 300000 for 300 MB',
+        mends: {
+            kind: 'not',
+            how: 'The option is left to you, unless `max-memory-per-child` is set, which is refused if it is too small.',
+        },
+        example: {
+            wrong: ['ExecStart=/usr/bin/celery -A app worker --max-memory-per-child=300'],
+            right: ['ExecStart=/usr/bin/celery -A app worker --max-memory-per-child=300000'],
+        },
+        find: (_file, { worker, processes }) => {
+            const limit = worker?.maxMemoryPerChild ?? null;
+            if (!worker || limit === null || hasNoChildren(worker.pool))
+                return [];
+            const least = Math.max(processes?.baselineBytes ?? 0, smallestChildBytes);
+            if (limit > least)
+                return [];
+            const seen = `${named(worker.entry)}, which is ${formatMebibytes(limit)}; a child has at least ${formatMebibytes(least)}`;
+            return [{ entry: worker.entry, seen }];
+        },
+    },
+    {
+        id: 'per-child-without-children',
+        title: 'limits for child processes in a pool that has none',
+        why: 'solo, threads, gevent and eventlet run their tasks in the main process, which --max-tasks-per-child and --max-memory-per-child never replace',
+        fix: 'no such option; MemoryMax= limits the main process, too',
+        mends: { kind: 'not', how: 'The option is left to you: it does no harm.' },
+        example: {
+            wrong: ['ExecStart=/usr/bin/celery -A app worker -P gevent --max-tasks-per-child=100'],
+            right: ['ExecStart=/usr/bin/celery -A app worker -P gevent', 'MemoryMax=800M'],
+        },
+        find: (_file, { worker }) => {
+            if (!worker || !hasNoChildren(worker.pool))
+                return [];
+            return worker.maxMemoryPerChild === null && worker.maxTasksPerChild === null
+                ? []
+                : [{ entry: worker.entry, seen: named(worker.entry) }];
+        },
+    },
+];
+
+;// CONCATENATED MODULE: ./src/systemd/support-module.js
+/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
+const supportModule = 'celeriac_support';
+/**
+ * Where the support module is on a host: a folder for each version, named by the module's digest.
+ * Units of older versions name the parent folder, which had one module for all.
+ */
+const supportRoot = '/usr/local/lib/celeriac';
+/** Digits of the module's SHA-256 that name its folder. */
+const digits = 12;
+/** @param digest SHA-256 of the module, in hexadecimal digits */
+function supportFolder(digest) {
+    return `${supportRoot}/${digest.slice(0, digits)}`;
+}
+/** A folder of any version, as it is written in a module search path. */
+const anySupportFolder = `${supportRoot}(?:/[0-9a-f]{${digits}})?/*`;
+const whole = new RegExp(`^${anySupportFolder}$`);
+/** Whether this folder is that of the support module of any version. */
+const isSupportFolder = (folder) => whole.test(folder);
+
+;// CONCATENATED MODULE: ./src/systemd/exec-line.js
+/**
+ * Command lines of Exec settings, parsed as systemd does (systemd.service(5), COMMAND LINES). Every
+ * word has its position, so that one word can be changed and the rest of the line kept.
+ */
+/**
+ * The words of a value, unquoted; `null` for unbalanced quotes, which systemd rejects. Works for
+ * every setting whose value is a list of quoted words, e.g. `Environment=`.
+ */
+function splitWords(value) {
+    const words = [];
+    let at = 0;
+    for (;;) {
+        while (isSpace(value[at]))
+            at += 1;
+        if (at >= value.length)
+            return words;
+        const word = readWord(value, at);
+        if (word === null)
+            return null;
+        words.push(word);
+        at = word.end;
+    }
+}
+/** The commands of one Exec setting; a lone `;` separates them. */
+function exec_line_parseExecLine(value) {
+    const words = splitWords(value);
+    if (words === null)
+        return null;
+    const commands = [[]];
+    for (const word of words) {
+        const written = value.slice(word.start, word.end);
+        if (written === ';')
+            commands.push([]);
+        else
+            commands.at(-1)?.push(written === '\\;' ? { ...word, text: ';' } : word);
+    }
+    return commands.filter((command) => command.length > 0).map(takePrefixes);
+}
+/** Quotes a word so that systemd reads exactly this text; `%` and `$` are doubled. */
+function quoteExecWord(text) {
+    return quoteWord(text.replaceAll('%', '%%').replaceAll('$', '$$$$'));
+}
+/** Quotes a word if white space, quotes or backslashes require it; `%` and `$` are kept. */
+function quoteWord(text) {
+    if (text !== '' && text !== ';' && !/["'\\]/.test(text) && !hasSpaceOrControl(text))
+        return text;
+    const escaped = Array.from(text.replace(/["\\]/g, '\\$&'), (char) => char < ' ' ? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char);
+    return `"${escaped.join('')}"`;
+}
+const hasSpaceOrControl = (text) => Array.from(text).some((char) => char <= ' ');
+/** Whether systemd expands the word or a part of it. */
+function isExpanded(text) {
+    return /[%$]/.test(text.replaceAll('%%', '').replaceAll('$$', ''));
+}
+const isSpace = (char) => char === ' ' || char === '\t' || char === '\n' || char === '\r';
+function readWord(value, start) {
+    let at = start;
+    let quote = '';
+    let text = '';
+    while (at < value.length) {
+        const char = value[at] ?? '';
+        if (char === '\\') {
+            const read = readEscape(value.slice(at + 1));
+            text += read.text;
+            at += 1 + read.length;
+        }
+        else if (quote !== '') {
+            if (char === quote)
+                quote = '';
+            else
+                text += char;
+            at += 1;
+        }
+        else if (char === '"' || char === "'") {
+            quote = char;
+            at += 1;
+        }
+        else if (isSpace(char)) {
+            break;
+        }
+        else {
+            text += char;
+            at += 1;
+        }
+    }
+    return quote === '' ? { text, start, end: at } : null;
+}
+const escapes = {
+    a: '\x07',
+    b: '\b',
+    f: '\f',
+    n: '\n',
+    r: '\r',
+    t: '\t',
+    v: '\v',
+    s: ' ',
+    '\\': '\\',
+    '"': '"',
+    "'": "'",
+};
+/** Decodes what follows a backslash (`cunescape_one()`); unknown escapes keep their backslash. */
+function readEscape(rest) {
+    const simple = escapes[rest[0] ?? ''];
+    if (simple !== undefined)
+        return { text: simple, length: 1 };
+    const code = /^x([0-9a-fA-F]{2})/.exec(rest) ??
+        /^u([0-9a-fA-F]{4})/.exec(rest) ??
+        /^U([0-9a-fA-F]{8})/.exec(rest);
+    const octal = /^([0-7]{3})/.exec(rest);
+    const point = code ? Number.parseInt(code[1] ?? '', 16) : Number.parseInt(octal?.[1] ?? '', 8);
+    const digits = code ?? octal;
+    // systemd rejects NUL and values beyond Unicode.
+    if (digits && point > 0 && point <= (octal ? 0xff : 0x10ffff)) {
+        return { text: String.fromCodePoint(point), length: digits[0].length };
+    }
+    return { text: `\\${rest[0] ?? ''}`, length: rest === '' ? 0 : 1 };
+}
+function takePrefixes(words) {
+    const [program, ...rest] = words;
+    if (!program)
+        return { prefixes: '', words };
+    const prefixes = /^[-@:+!|]*/.exec(program.text)?.[0] ?? '';
+    return { prefixes, words: [{ ...program, text: program.text.slice(prefixes.length) }, ...rest] };
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/exec-lines.js
+
+
+/** Rules for the commands of a unit. */
+const execRules = [
+    {
+        id: 'shell-syntax',
+        title: 'shell syntax in an Exec line',
+        why: 'systemd does not use a shell: the program receives these words as arguments and often fails',
+        fix: 'put `-` before the path to ignore a failure; stdout goes to the journal without a redirection',
+        mends: {
+            kind: 'in-part',
+            how: 'A line that only kills Celery processes by name is removed. Other lines are left to you.',
+        },
+        example: {
+            wrong: ['ExecStartPre=/usr/bin/mkdir -p /run/app || true'],
+            right: ['ExecStartPre=-/usr/bin/mkdir -p /run/app'],
+        },
+        find: (file) => execLines(file)
+            .filter((entry) => shellSyntax(entry).length > 0)
+            .map((entry) => ({ entry, seen: named(entry) })),
+    },
+    {
+        id: 'kill-by-name',
+        title: 'Celery processes are killed by name',
+        why: 'this kills every Celery process on the host, including those of other units and running tasks',
+        fix: 'remove the line: systemd stops the processes of the unit, and deploy-worker ends stray workers one by one',
+        mends: {
+            kind: 'in-part',
+            how: 'A line that does nothing else is removed. Scripts that do more, and ExecReload=, are left to you.',
+        },
+        example: {
+            wrong: ['ExecStartPre=-/usr/bin/pkill -9 celery'],
+            right: [],
+        },
+        find: (file) => execLines(file)
+            .filter((entry) => /\b(?:pkill|killall)\b.*celery/i.test(entry.value))
+            .map((entry) => ({ entry, seen: named(entry) })),
+    },
+    {
+        id: 'shell-waits',
+        title: 'a shell runs between systemd and the worker',
+        why: 'the shell is the main process: a stop signals the shell and not the worker, so running tasks are killed, and notifications from the worker are ignored',
+        fix: '`exec` before the celery command, or the celery command itself as ExecStart=',
+        mends: { kind: 'whole', how: '`exec` is added before the command.' },
+        example: {
+            wrong: ["ExecStart=/bin/sh -c 'cd /srv/app && celery -A app worker'"],
+            right: ["ExecStart=/bin/sh -c 'cd /srv/app && exec celery -A app worker'"],
+        },
+        find: (_file, { worker }) => worker?.shell === 'waits' ? [{ entry: worker.entry, seen: named(worker.entry) }] : [],
+    },
+    {
+        id: 'relative-path',
+        title: 'a path is not absolute',
+        why: 'systemd ignores such a line or rejects the unit: paths are not relative to any directory, not even to WorkingDirectory=, and variables are not expanded in them',
+        fix: 'the absolute path; WorkingDirectory= also accepts `~` alone, and %h is the home directory',
+        mends: { kind: 'not', how: 'The line is left to you: the intended directory is unknown.' },
+        example: {
+            wrong: ['WorkingDirectory=app/backend', 'EnvironmentFile=.env'],
+            right: ['WorkingDirectory=/srv/app/backend', 'EnvironmentFile=/srv/app/backend/.env'],
+        },
+        find: (file) => [
+            ...execLines(file)
+                .filter((entry) => (exec_line_parseExecLine(entry.value) ?? []).some(isRelativeCommand))
+                .map((entry) => ({ entry, seen: named(entry) })),
+            ...['WorkingDirectory', 'RootDirectory', 'EnvironmentFile']
+                .flatMap((key) => file.effective('Service', key))
+                .filter(({ value }) => !/^-?(?:[/%]|~$)/.test(value))
+                .map((entry) => ({ entry, seen: named(entry) })),
+        ],
+    },
+];
+/** systemd searches for a bare name in its own path, but does not resolve `venv/bin/celery`. */
+function isRelativeCommand({ words: [program] }) {
+    return program !== undefined && /^[^/%]+\//.test(program.text);
+}
+const killers = (/* unused pure expression or super */ null && (['pkill', 'killall', 'skill', 'slay']));
+/** Whether an Exec line does nothing but kill Celery processes by name. */
+function killsCeleryByName(entry) {
+    const commands = parseExecLine(entry.value) ?? [];
+    return (commands.length > 0 &&
+        commands.every(({ words }) => {
+            const texts = words.map(({ text }) => text);
+            const script = shellScript(texts);
+            if (script === null)
+                return isKiller(texts[0]) && texts.some((text) => /celery/i.test(text));
+            // A script that does something else as well must not be removed.
+            const doing = script.split(/\|\||&&|[;\n]/).map((part) => part.trim());
+            return doing.every((part) => part === '' ||
+                /^(?:true|:|sleep\s+[\d.]+\w?|exit 0)$/.test(part) ||
+                (isKiller(part.split(/\s+/)[0]) && /celery/i.test(part) && !/[`$]\(|`/.test(part)));
+        }));
+}
+const baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
+const isKiller = (word = '') => killers.includes(baseName(word));
+/** The text of `sh -c '…'`; `null` for other commands. */
+function shellScript(words) {
+    const [program = '', ...rest] = words;
+    if (!/^(?:ba|da|z|k|a)?sh$/.test(baseName(program)))
+        return null;
+    const at = rest.findIndex((word) => /^-[a-z]*c$/.test(word));
+    return at === -1 ? null : (rest[at + 1] ?? '');
+}
+/** Words with shell syntax in a line that is not run by a shell. */
+function shellSyntax(entry) {
+    const commands = exec_line_parseExecLine(entry.value) ?? [];
+    return commands.flatMap(({ words }) => {
+        const texts = words.map(({ text }) => text);
+        return shellScript(texts) === null
+            ? texts.filter((text) => /^(?:\|\|?|&&?|\d*>>?(?:&\d|.*)|<.*|.*\$\(.*|`.*)$/.test(text))
+            : [];
+    });
+}
+
+;// CONCATENATED MODULE: ./src/systemd/values.js
+
+const values_sizeUnits = [
+    ['E', 1024 ** 6],
+    ['P', 1024 ** 5],
+    ['T', 1024 ** 4],
+    ['G', 1024 ** 3],
+    ['M', 1024 ** 2],
+    ['K', 1024],
+    ['B', 1],
+    ['', 1],
+];
+/**
+ * Parses a size (base 1024), e.g. `800M`, `1.5G`, `1G 512M`, `40%`, `infinity`.
+ * `null` for values that systemd ignores with a warning, e.g. `1500MB` or `800m`.
+ */
+function values_parseSize(text) {
+    const value = text.trim();
+    if (value === 'infinity')
+        return { kind: 'infinity' };
+    const share = /^(\d+(?:\.\d{1,2})?)%$/.exec(value);
+    if (share) {
+        const percent = Number(share[1]);
+        return percent > 0 && percent <= 100 ? { kind: 'percent', percent } : null;
+    }
+    let rest = value;
+    let next = 0;
+    let total = 0;
+    do {
+        const number = /^[ \t\r\n]*\+?(\d+)(?:\.(\d*))?[ \t\r\n]*/.exec(rest);
+        if (!number)
+            return null;
+        rest = rest.slice(number[0].length);
+        // Units may only get smaller: `1G 512M`, never `512M 1G`.
+        const at = values_sizeUnits.findIndex(([suffix], index) => index >= next && rest.startsWith(suffix));
+        const unit = values_sizeUnits[at];
+        if (!unit)
+            return null;
+        total += Number(number[1]) * unit[1] + Math.floor(Number(`0.${number[2] || '0'}`) * unit[1]);
+        rest = rest.slice(unit[0].length);
+        next = at + 1;
+    } while (rest !== '');
+    return total >= 2 ** 64 ? null : { kind: 'bytes', bytes: bytes(total) };
+}
+/** As `systemctl show` prints a memory limit: bytes, or `infinity` for none. */
+function printSizeProperty(size) {
+    return size === null ? 'infinity' : String(size);
+}
+const second = 1_000_000;
+const minute = 60 * second;
+const hour = 60 * minute;
+const day = 24 * hour;
+const month = 2_629_800 * second;
+const year = 31_557_600 * second;
+/** Longer names before their prefixes, as systemd tries them. */
+const values_timeUnits = [
+    ['seconds', second],
+    ['second', second],
+    ['sec', second],
+    ['s', second],
+    ['minutes', minute],
+    ['minute', minute],
+    ['min', minute],
+    ['months', month],
+    ['month', month],
+    ['M', month],
+    ['msec', 1000],
+    ['ms', 1000],
+    ['m', minute],
+    ['hours', hour],
+    ['hour', hour],
+    ['hr', hour],
+    ['h', hour],
+    ['days', day],
+    ['day', day],
+    ['d', day],
+    ['weeks', 7 * day],
+    ['week', 7 * day],
+    ['w', 7 * day],
+    ['years', year],
+    ['year', year],
+    ['y', year],
+    ['usec', 1],
+    ['us', 1],
+    ['μs', 1],
+    ['µs', 1],
+];
+/**
+ * Parses a time span, e.g. `300`, `5min 20s`, `1.5h`, `infinity`; bare numbers are seconds.
+ * Returns microseconds, `Infinity` for `infinity`, `null` for values that systemd rejects.
+ */
+function parseTimeSpan(text) {
+    let rest = text.trim();
+    if (rest === 'infinity')
+        return Number.POSITIVE_INFINITY;
+    if (rest === '')
+        return null;
+    let total = 0;
+    while (rest !== '') {
+        const number = /^(?:\+?\d+(?:\.\d+|(?![\d.]))|\.\d+)/.exec(rest)?.[0];
+        if (!number)
+            return null;
+        const tail = rest.slice(number.length);
+        const named = tail.trimStart();
+        const unit = values_timeUnits.find(([name]) => named.startsWith(name));
+        // `12.34.56` is invalid, `12.34 .56` is two numbers.
+        if (!unit && tail !== '' && named === tail)
+            return null;
+        total += Math.floor(Number(number) * (unit?.[1] ?? second) + 1e-6);
+        rest = named.slice(unit?.[0].length ?? 0).trimStart();
+    }
+    return total;
+}
+const printedUnits = [
+    ['y', year],
+    ['month', month],
+    ['w', 7 * day],
+    ['d', day],
+    ['h', hour],
+    ['min', minute],
+    ['s', second],
+    ['ms', 1000],
+    ['us', 1],
+];
+/** As `systemctl show` prints a `…USec` property: `16min`, `1min 30s`, `1.500000s`, `infinity`. */
+function printTimeSpan(microseconds) {
+    if (microseconds === Number.POSITIVE_INFINITY)
+        return 'infinity';
+    if (microseconds <= 0)
+        return '0';
+    const parts = [];
+    let left = Math.floor(microseconds);
+    for (const [suffix, unit] of printedUnits) {
+        if (left < unit)
+            continue;
+        const whole = Math.floor(left / unit);
+        const remainder = left % unit;
+        if (left < minute && remainder > 0) {
+            // Below a minute, systemd prints a decimal fraction with all digits of the unit.
+            const digits = String(unit).length - 1;
+            parts.push(`${whole}.${String(remainder).padStart(digits, '0')}${suffix}`);
+            return parts.join(' ');
+        }
+        parts.push(`${whole}${suffix}`);
+        left = remainder;
+    }
+    return parts.join(' ');
+}
+/** Converts seconds to microseconds, the unit of time spans. */
+function microseconds(seconds) {
+    return Math.round(seconds * second);
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/life-cycle.js
+
+
+
+/** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
+const defaultStop = microseconds(90);
+const defaultInterval = microseconds(10);
+const defaultRestart = microseconds(0.1);
+/** Rules for starting, stopping and restarting a worker. */
+const lifeCycleRules = [
+    {
+        id: 'watchdog-without-notifier',
+        title: 'a watchdog without watchdog notifications',
+        why: 'Celery does not send WATCHDOG=1, so systemd kills a healthy worker after every interval',
+        fix: 'Type=notify with the support module, or no WatchdogSec=',
+        mends: {
+            kind: 'whole',
+            how: 'Type=notify is set, and the support module sends the notifications.',
+        },
+        example: {
+            wrong: ['Type=simple', 'WatchdogSec=300'],
+            right: [
+                'Type=notify',
+                'NotifyAccess=main',
+                'Environment=PYTHONPATH=/usr/local/lib/celeriac/0123456789ab',
+                `ExecStart=/usr/bin/celery -A app worker -I ${supportModule}`,
+                'WatchdogSec=300',
+            ],
+        },
+        find: (file) => {
+            const watchdog = setting(file, 'WatchdogSec');
+            const span = spanOf(watchdog, 0);
+            if (watchdog === null || span === 0 || span === Number.POSITIVE_INFINITY)
+                return [];
+            const fed = file.values('Service', 'ExecStart').some((line) => line.includes(supportModule));
+            return fed && isNotify(file) ? [] : [{ entry: watchdog, seen: named(watchdog) }];
+        },
+    },
+    {
+        id: 'type-simple',
+        title: 'systemd does not know when the worker is ready',
+        why: 'without Type=notify a start succeeds even if the program is missing or the app fails to load',
+        fix: 'Type=notify with the support module',
+        mends: { kind: 'whole', how: 'Type=notify is set, unless `watchdog` is `off`.' },
+        example: { wrong: ['Type=simple'], right: ['Type=notify', 'NotifyAccess=main'] },
+        find: (file) => {
+            const entry = setting(file, 'Type');
+            return isNotify(file) ? [] : [{ entry, seen: seenOf(entry, 'Type') }];
+        },
+    },
+    {
+        id: 'kill-mode',
+        title: 'a stop kills running tasks',
+        why: 'KillMode=control-group also sends SIGTERM to the child processes, in the middle of their tasks; process and none leave child processes behind',
+        fix: 'KillMode=mixed',
+        mends: { kind: 'whole', how: 'KillMode=mixed is set.' },
+        example: { wrong: ['KillMode=control-group'], right: ['KillMode=mixed'] },
+        find: (file) => {
+            const entry = setting(file, 'KillMode');
+            return entry?.value === 'mixed' ? [] : [{ entry, seen: seenOf(entry, 'KillMode') }];
+        },
+    },
+    {
+        id: 'stop-timeout',
+        title: 'a stop does not wait for the longest task',
+        why: 'after TimeoutStopSec= (90 s by default) systemd kills the worker and its tasks',
+        fix: 'TimeoutStopSec= of the longest task plus one minute',
+        mends: {
+            kind: 'whole',
+            how: 'TimeoutStopSec= is set to `longest-task` plus one minute; a longer value stays.',
+        },
+        example: { wrong: ['TimeoutStopSec=10'], right: ['TimeoutStopSec=960'] },
+        find: (file, { longestTaskSeconds }) => {
+            const entry = setting(file, 'TimeoutStopSec') ?? setting(file, 'TimeoutSec');
+            // Zero switches the limit off.
+            const span = spanOf(entry, defaultStop) || Number.POSITIVE_INFINITY;
+            if (span >= microseconds(longestTaskSeconds))
+                return [];
+            return [{ entry, seen: seenOf(entry, 'TimeoutStopSec') }];
+        },
+    },
+    {
+        id: 'start-limit',
+        title: 'the start limit is never reached',
+        why: 'StartLimitIntervalSec= does not exceed StartLimitBurst= × RestartSec=, so a worker that crashes at startup is restarted forever and the unit never fails',
+        fix: 'in [Unit], StartLimitIntervalSec= well above StartLimitBurst= × RestartSec=',
+        mends: {
+            kind: 'whole',
+            how: 'Both are set in [Unit], from `start-limit-burst` and `start-limit-interval`.',
+        },
+        example: {
+            wrong: ['Restart=always', 'RestartSec=10'],
+            right: [
+                '[Unit]',
+                'StartLimitIntervalSec=300',
+                'StartLimitBurst=5',
+                '[Service]',
+                'Restart=always',
+                'RestartSec=10',
+            ],
+        },
+        find: (file) => {
+            const restart = file.value('Service', 'Restart') ?? 'no';
+            if (restart === 'no')
+                return [];
+            const delayEntry = setting(file, 'RestartSec');
+            const delay = spanOf(delayEntry, defaultRestart);
+            const interval = startLimit(file, 'IntervalSec') ?? startLimit(file, 'Interval');
+            const burst = startLimit(file, 'Burst');
+            const times = burst === null ? 5 : Number(burst.value);
+            const span = spanOf(interval, defaultInterval);
+            if (span > times * delay)
+                return [];
+            return [
+                {
+                    entry: interval ?? delayEntry,
+                    seen: `${interval ? named(interval) : 'no StartLimitIntervalSec= (10 s)'}, burst ${times}, ${delayEntry ? named(delayEntry) : 'RestartSec=100ms'}`,
+                },
+            ];
+        },
+    },
+    {
+        id: 'misplaced-start-limit',
+        title: 'the start limit is in the wrong section',
+        why: 'systemd ignores StartLimitIntervalSec= in [Service]',
+        fix: 'move it to [Unit]',
+        mends: { kind: 'whole', how: 'It is moved to [Unit]; a drop-in sets it there.' },
+        example: {
+            wrong: ['StartLimitIntervalSec=300'],
+            right: ['[Unit]', 'StartLimitIntervalSec=300'],
+        },
+        find: (file) => 
+        // If [Unit] has it as well, nothing is lost.
+        setting(file, 'StartLimitIntervalSec', 'Unit') !== null
+            ? []
+            : file
+                .assignments('Service', 'StartLimitIntervalSec')
+                .map((entry) => ({ entry, seen: named(entry) })),
+    },
+];
+function spanOf(entry, byDefault) {
+    return entry === null ? byDefault : (parseTimeSpan(entry.value) ?? byDefault);
+}
+function isNotify(file) {
+    return ['notify', 'notify-reload'].includes(file.value('Service', 'Type') ?? '');
+}
+/** In [Unit], or in [Service], where systemd still reads some of them for compatibility. */
+function startLimit(file, name) {
+    const old = name === 'IntervalSec' ? null : setting(file, `StartLimit${name}`);
+    return setting(file, `StartLimit${name}`, 'Unit') ?? old;
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/memory.js
+
+
+
+
+/** Rules for memory limits. */
+const memoryRules = [
+    {
+        id: 'memory-high-without-swap',
+        title: 'MemoryHigh= on a host without swap',
+        why: 'the kernel throttles a worker above the limit, but without swap it cannot reclaim memory: the worker hangs and is never killed',
+        fix: 'add swap first, or use MemoryMax= alone',
+        mends: {
+            kind: 'whole',
+            how: 'MemoryHigh= is set only if swap is active, and removed otherwise, except from the drop-in of somebody else. `provision` adds swap.',
+        },
+        example: {
+            wrong: ['MemoryHigh=600M', '# and no swap'],
+            right: ['MemoryMax=800M'],
+        },
+        find: (file, { swapActive }) => {
+            const entry = setting(file, 'MemoryHigh');
+            return swapActive || entry === null || entry.value === 'infinity'
+                ? []
+                : [{ entry, seen: named(entry) }];
+        },
+    },
+    {
+        id: 'memory-high-above-max',
+        title: 'MemoryHigh= is not below MemoryMax=',
+        why: 'the worker is killed before it is ever throttled',
+        fix: 'MemoryHigh= below MemoryMax=',
+        mends: {
+            kind: 'in-part',
+            how: 'They are set from `memory-high` and `memory-max`; what is left out stays as it is.',
+        },
+        example: {
+            wrong: ['MemoryHigh=1G', 'MemoryMax=800M'],
+            right: ['MemoryHigh=600M', 'MemoryMax=800M'],
+        },
+        find: (file, { hostMemoryBytes }) => {
+            const entry = setting(file, 'MemoryHigh');
+            const max = setting(file, 'MemoryMax');
+            const [high, limit] = [bytesOf(entry, hostMemoryBytes), bytesOf(max, hostMemoryBytes)];
+            return entry === null || max === null || high === null || limit === null || high < limit
+                ? []
+                : [{ entry, seen: `${named(entry)} with ${named(max)}` }];
+        },
+    },
+    {
+        id: 'invalid-size',
+        title: 'a memory limit that systemd ignores',
+        why: 'systemd logs a warning and applies no limit',
+        fix: 'a number with K, M, G or T such as 1500M, a percentage such as 40%, or infinity',
+        mends: {
+            kind: 'in-part',
+            how: 'MemoryMax= and MemoryHigh= are set if `memory-max` and `memory-high` are, or if the unit has no valid limit and one can be calculated. Other settings are left to you.',
+        },
+        example: { wrong: ['MemoryMax=1500MB'], right: ['MemoryMax=1500M'] },
+        find: (file) => ['MemoryMax', 'MemoryHigh', 'MemoryLow', 'MemoryMin', 'MemorySwapMax', 'MemoryLimit']
+            .map((key) => setting(file, key))
+            .filter((entry) => entry !== null && values_parseSize(entry.value) === null)
+            .map((entry) => ({ entry, seen: entry ? named(entry) : '' })),
+    },
+    {
+        id: 'concurrency-memory',
+        title: 'more child processes than fit in memory',
+        why: 'at their current size, the main process and its children need more than the limit: the kernel kills children in the middle of their tasks, or the host swaps constantly',
+        fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
+        mends: {
+            kind: 'in-part',
+            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
+        },
+        example: {
+            wrong: [
+                'ExecStart=/usr/bin/celery -A app worker --concurrency=5',
+                'MemoryMax=800M',
+                '# with 60 MiB for the main process and 300 MiB for each child',
+            ],
+            right: ['ExecStart=/usr/bin/celery -A app worker --concurrency=2', 'MemoryMax=800M'],
+        },
+        find: (file, context) => tooManyChildren(file, context),
+    },
+];
+function tooManyChildren(file, context) {
+    const { hostMemoryBytes, processes, worker } = context;
+    // The size of a worker is only known while it runs.
+    const children = worker?.children;
+    if (!worker || !children || processes === null || processes.childBytes === 0)
+        return [];
+    const entry = setting(file, 'MemoryMax');
+    const max = bytesOf(entry, hostMemoryBytes);
+    const limit = Math.min(max ?? hostMemoryBytes, hostMemoryBytes);
+    const { mainBytes, childBytes } = processes;
+    const needed = mainBytes + children * childBytes;
+    if (needed <= limit)
+        return [];
+    const beside = limit === max && entry
+        ? named(entry)
+        : `${formatMebibytes(hostMemoryBytes)} of memory on the host`;
+    const seen = `${formatMebibytes(mainBytes)} + ${children} × ${formatMebibytes(childBytes)} = ${formatMebibytes(needed)}, with ${beside}`;
+    return [{ entry: worker.entry, seen }];
+}
+function bytesOf(entry, hostMemoryBytes) {
+    const size = entry === null ? null : values_parseSize(entry.value);
+    if (size?.kind === 'percent')
+        return bytes((hostMemoryBytes * size.percent) / 100);
+    return size?.kind === 'bytes' ? size.bytes : null;
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/purge.js
+
+
+
+/** The options of Celery that empty the queues at a start. */
+const purgeOptions = (/* unused pure expression or super */ null && (['--purge', '--discard']));
+/** Rules for what a start of the worker does to its queues. */
+const purgeRules = [
+    {
+        id: 'purge',
+        title: 'a start of the worker empties its queues',
+        why: 'every restart, also one by systemd after a crash or by this deploy, deletes all tasks that wait in the queues',
+        fix: 'remove --purge (or --discard, or the command that empties the queues) from the unit; run `celery purge` by hand when it is really wanted',
+        severe: true,
+        mends: {
+            kind: 'not',
+            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
+        },
+        example: {
+            wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],
+            right: ['ExecStart=/srv/app/venv/bin/celery -A app worker'],
+        },
+        find: (file, context) => [...findInCommands(file, context), ...findInVariables(file)],
+    },
+];
+const flag = /(?:^|[\s"'=])--(?:purge|discard)(?=[\s"';&|)]|$)/;
+/** Commands that empty queues, with or without Celery. */
+const commands = [
+    /\bcelery\b[^;&|]*\s(?:purge|queue\.purge)(?=[\s"';&|]|$)/,
+    /\bredis-cli\b[^;&|]*\bflush(?:all|db)\b/i,
+    /\brabbitmqctl\b[^;&|]*\bpurge_queue\b/,
+    /\brabbitmqadmin\b[^;&|]*\bpurge\b/,
+];
+function findInCommands(file, { worker }) {
+    const runsCelery = (entry) => entry === worker?.entry || /celery/i.test(entry.value);
+    return execLines(file)
+        .filter((entry) => entry.key !== 'ExecReload')
+        .filter((entry) => (runsCelery(entry) && flag.test(entry.value)) ||
+        commands.some((command) => command.test(entry.value)))
+        .map((entry) => ({ entry, seen: named(entry) }));
+}
+/** Names under which templates of Celery pass options. */
+const usualNames = ['CELERYD_OPTS', 'CELERY_OPTS', 'CELERY_WORKER_OPTS'];
+/** `Environment=CELERYD_OPTS=--purge` counts if a command uses the variable. */
+function findInVariables(file) {
+    const lines = execLines(file).map(({ value }) => value);
+    const isUsed = (name) => usualNames.includes(name) ||
+        lines.some((line) => new RegExp(`\\$(?:${name}\\b|\\{${name}[}:])`).test(line));
+    return file.effective('Service', 'Environment').flatMap((entry) => (splitWords(entry.value) ?? []).flatMap(({ text }) => {
+        const at = text.indexOf('=');
+        const name = text.slice(0, at);
+        const isOurs = /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && flag.test(text.slice(at));
+        return isOurs && isUsed(name) ? [{ entry, seen: `Environment=${redact(text)}` }] : [];
+    }));
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/surroundings.js
+
+
+
+/** Rules for the user, directory and environment of a worker. */
+const surroundingsRules = [
+    {
+        id: 'missing-user',
+        title: 'no User=, so the worker runs as root',
+        why: 'anyone who can send a task, or exploits a bug in one, takes over the host',
+        fix: 'User= with an account that owns the app and little else; an explicit User=root if it must be root',
+        mends: {
+            kind: 'not',
+            how: 'The setting is left to you, because files and databases must belong to the same user. A user that does not exist on the host is rejected before anything changes.',
+        },
+        example: { wrong: ['# no User='], right: ['User=app'] },
+        find: (file) => {
+            const entry = setting(file, 'User');
+            const dynamic = /^(?:1|yes|y|true|t|on)$/i.test(file.value('Service', 'DynamicUser') ?? '');
+            return entry !== null || dynamic ? [] : [{ entry, seen: 'no User=' }];
+        },
+    },
+    {
+        id: 'missing-working-directory',
+        title: 'no WorkingDirectory=',
+        why: 'systemd starts the worker in `/`: `-A app` finds only installed packages, and relative paths in the app start there',
+        fix: 'WorkingDirectory= with the folder of the app',
+        mends: {
+            kind: 'not',
+            how: 'The setting is left to you: the unit does not tell where the app is.',
+        },
+        example: { wrong: ['# no WorkingDirectory='], right: ['WorkingDirectory=/srv/app'] },
+        find: (file, { worker }) => {
+            const entry = setting(file, 'WorkingDirectory');
+            const given = entry !== null || worker?.workingDirectory != null;
+            return given ? [] : [{ entry, seen: 'no WorkingDirectory=' }];
+        },
+    },
+    {
+        id: 'secret-in-environment',
+        title: 'the unit contains a secret',
+        why: 'every user of the host can read unit files, `systemctl show` prints Environment= to everyone, and command lines are visible in the process list',
+        fix: 'EnvironmentFile= with a file of mode 0600, or LoadCredential=; then rotate the secret',
+        mends: {
+            kind: 'not',
+            how: 'The setting is left to you. Secrets are recognized by the name of the variable, or as a password in a URL; their values are never shown, not even in a diff.',
+        },
+        example: {
+            wrong: ['Environment=API_TOKEN=0123456789abcdef'],
+            right: ['EnvironmentFile=/etc/app/worker.env'],
+        },
+        find: (file) => [
+            ...file.effective('Service', 'Environment').flatMap((entry) => {
+                const names = secretsOf(entry);
+                return names.length === 0
+                    ? []
+                    : [{ entry, seen: `Environment= with ${names.map((name) => `${name}=***`).join(' ')}` }];
+            }),
+            ...execLines(file)
+                .filter(({ value }) => holdsPassword(value))
+                .map((entry) => ({ entry, seen: named(entry) })),
+        ],
+    },
+];
+/** The names of the variables of a line that hold secrets. */
+function secretsOf({ value }) {
+    return (splitWords(value) ?? []).flatMap(({ text }) => {
+        const at = text.indexOf('=');
+        const [name, content] = [text.slice(0, at), text.slice(at + 1)];
+        if (at === -1 || content === '')
+            return [];
+        // A value such as %d/token is the path of a credential.
+        const isPath = /^(?:%[a-zA-Z]|\/)[^\s:@]*$/.test(content);
+        return (namesSecret(name) && !isPath) || holdsPassword(content) ? [name] : [];
+    });
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-rules.js
+
+
+
+
+
+
+/** The known faults of worker units. Each has a page, see `rulePage`. */
+
+const unitRules = [
+    ...execRules,
+    ...lifeCycleRules,
+    ...memoryRules,
+    ...perChildRules,
+    ...purgeRules,
+    ...surroundingsRules,
+];
+/** All faults of a unit, including its drop-ins where they are part of the file. */
+function applyUnitRules(file, context) {
+    return unitRules.flatMap((rule) => rule.find(file, context).map(({ entry, seen }) => ({ rule, seen, entry })));
+}
+/** The page of a rule in this repository; generated from the rule. */
+const rulePage = ({ id }) => `docs/reference/unit-rules/${id}.md`;
+
+;// CONCATENATED MODULE: ./src/config/memory-limits.js
+
+
+/**
+ * A soft limit is only reached below the hard one.
+ *
+ * @param none how to have no soft limit
+ * @throws ConfigError for a soft limit that is not below it
+ */
+function refuseMemoryHigh(high, max, none) {
+    if (high === null || max === null || high < max)
+        return;
+    throw new ConfigError('input memory-high', `\`memory-high\` (${printSize(high)}) is not below \`memory-max\` (${printSize(max)})`, `less than ${printSize(max)}, or ${none}`, { because: ['memory-max'] });
+}
+
+;// CONCATENATED MODULE: external "node:crypto"
+const external_node_crypto_namespaceObject = require("node:crypto");
+;// CONCATENATED MODULE: ./src/config/support-directory.js
+
+
+/** Where a host has this text of the support module. */
+function supportDirectoryOf(text) {
+    return supportFolder((0,external_node_crypto_namespaceObject.createHash)('sha256').update(text).digest('hex'));
+}
+
+;// CONCATENATED MODULE: ./src/config/deploy-worker-desired.js
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
+ * recorded in the rows that are changed.
+ *
+ * @throws ConfigError when inputs contradict each other
+ */
+function deployWorkerDesired(inputs, supportText, runUrl = null) {
+    const { queues, watchdog } = inputs;
+    const memoryMaxBytes = inputs['memory-max'].limit;
+    const memoryHighBytes = inputs['memory-high'].limit;
+    refuseStartLimit(inputs);
+    refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
+    refusePerChild(inputs['max-memory-per-child'].bytes, sizeOf(memoryMaxBytes));
+    refuseUnknownRules(inputs['accept-rules']);
+    refuseOwnUnit(inputs);
+    return {
+        unit: inputs.unit,
+        appUser: readAppUser(inputs['app-user']),
+        unitMode: inputs['unit-mode'],
+        hardening: inputs.hardening,
+        readWritePaths: inputs['read-write-paths'],
+        concurrency: inputs.concurrency.value,
+        maxMemoryPerChildBytes: inputs['max-memory-per-child'].bytes,
+        maxTasksPerChild: inputs['max-tasks-per-child'].value,
+        prefetchMultiplier: inputs['prefetch-multiplier'].value,
+        acceptedRules: inputs['accept-rules'],
+        queues: queues.length === 0 ? null : queues,
+        memoryMaxBytes,
+        memoryHighBytes,
+        longestTaskSeconds: inputs['longest-task'],
+        drain: {
+            timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
+            policy: inputs['drain-policy'],
+        },
+        orphanedJobs: orphanedJobsDesired(inputs, runUrl),
+        restoreUnacked: inputs['restore-unacked'],
+        watchdogSec: watchdog === 0 ? null : watchdog,
+        restartSec: inputs['restart-delay'],
+        startLimitBurst: inputs['start-limit-burst'],
+        startLimitIntervalSec: inputs['start-limit-interval'],
+        startTimeoutSeconds: inputs['start-timeout'],
+        minHealthySeconds: inputs['min-healthy-time'],
+        supportDirectory: supportDirectoryOf(supportText),
+        supportModule: { name: supportModule, text: supportText },
+        strays: { graceSeconds: inputs['stray-timeout'] },
+        restartPolicy: inputs.restart,
+        app: null,
+        beforeStart: {
+            commands: inputs['before-start'],
+            timeoutSeconds: inputs['before-start-timeout'],
+        },
+        companions: inputs['also-restart'],
+        soakSeconds: units_seconds(inputs['soak-hours'] * 3600),
+        soakLimits: recordedLimits(inputs),
+        release: releaseDesired(inputs),
+    };
+}
+const sizeOf = (wish) => (wish === 'keep' ? null : wish);
+function refusePerChild(limit, max) {
+    if (limit === null)
+        return;
+    const refuse = (problem, expected) => {
+        const because = ['memory-max'];
+        throw new ConfigError('input max-memory-per-child', problem, expected, { because });
+    };
+    const named = `\`max-memory-per-child\` (${printSize(limit)})`;
+    if (limit < smallestChildBytes) {
+        refuse(`${named} is less than any child of Celery uses, so each child would be replaced after one task`, 'the size at which a child is replaced, such as 300M');
+    }
+    if (max !== null && limit >= max) {
+        refuse(`${named} is not below \`memory-max\` (${printSize(max)}), at which the kernel kills the child in the middle of its task`, `less than ${printSize(max)}`);
+    }
+}
+function refuseUnknownRules(ids) {
+    const known = [...unitRules, ...appRules].map(({ id }) => id);
+    const unknown = ids.find((id) => !known.includes(id));
+    if (unknown === undefined)
+        return;
+    throw new ConfigError('input accept-rules', `there is no rule ${unknown}`, `ids of rules: ${known.join(', ')}`);
+}
+/** A stop is proof, so nothing waits for a threshold, or for a second look at the rows. */
+function orphanedJobsDesired(inputs, runUrl) {
+    const action = inputs['orphaned-jobs'];
+    if (action === 'leave' || inputs.database.none) {
+        // Read all the same: what is wrong with it is said now, not on the day it is needed.
+        parseStores(inputs.stores);
+        return null;
+    }
+    return {
+        ...cleanUpDefaults,
+        ...readStores(inputs),
+        unit: inputs.unit,
+        appUser: readAppUser(inputs['app-user']),
+        action,
+        orphans: false,
+        confirmAfterSeconds: units_seconds(0),
+        maxResets: inputs['max-resets'],
+        timeZone: inputs.timezone,
+        snapshotLimitBytes: inputs['snapshot-limit'],
+        keepBackups: inputs['keep-backups'],
+        busyTimeoutSeconds: inputs['busy-timeout'],
+        dryRun: inputs['dry-run'],
+        runUrl,
+    };
+}
+function refuseStartLimit(inputs) {
+    const burst = inputs['start-limit-burst'];
+    const delay = inputs['restart-delay'];
+    const interval = inputs['start-limit-interval'];
+    const longest = burst * delay;
+    if (interval > longest)
+        return;
+    throw new ConfigError('input start-limit-interval', `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`, `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``, { because: ['start-limit-burst', 'restart-delay'] });
+}
+function refuseOwnUnit({ unit, 'also-restart': companions }) {
+    if (!companions.some((each) => each.unit === unit))
+        return;
+    throw new ConfigError('input also-restart', `${unit} is the worker's own unit, which is restarted anyway`, 'other units of the same app');
+}
+
+;// CONCATENATED MODULE: ./src/config/provision-desired.js
+/** The desired state of provision; no two of its inputs can contradict each other. */
+const provisionDesired = (inputs) => ({
+    path: inputs['swap-path'],
+    sizeBytes: inputs['swap-size'],
+    swappiness: inputs.swappiness,
+});
 
 ;// CONCATENATED MODULE: ./src/config/read-inputs.js
 
@@ -22783,11 +24820,11 @@ function readInputs(inputs, given, fleet) {
         const text = source?.text ?? input.fallback;
         const where = source?.where ?? `input ${name}`;
         if (text === null) {
-            throw new errors_ConfigError(where, `missing \`${name}\``, input.expected);
+            throw new ConfigError(where, `missing \`${name}\``, input.expected);
         }
         const parsed = input.schema.safeParse(text);
         if (!parsed.success) {
-            throw new errors_ConfigError(where, `invalid \`${name}\`${shown(input, text)}`, input.expected);
+            throw new ConfigError(where, `invalid \`${name}\`${shown(input, text)}`, input.expected);
         }
         values[name] = parsed.data;
     }
@@ -22804,7 +24841,7 @@ function refuseOverridden(inputs, given, fleet) {
             const text = given(other) || (isDirect ? '' : (fleet.get(other)?.text ?? ''));
             if (text.trim() === '' || text.trim() === inputs[other]?.fallback)
                 continue;
-            throw new errors_ConfigError(`input ${name}`, `\`${name}\` cannot be combined with \`${other}\`${shown(inputs[other], text)}, which it would ignore`, 'one of the two');
+            throw new ConfigError(`input ${name}`, `\`${name}\` cannot be combined with \`${other}\`${shown(inputs[other], text)}, which it would ignore`, 'one of the two');
         }
     }
 }
@@ -22816,23 +24853,161 @@ function refuseOverridden(inputs, given, fleet) {
 function locateError(error, given, fleet) {
     if (!(error instanceof ConfigError))
         return error;
-    const [, name = '', line] = /^input ([a-z0-9-]+)(?:, line ([0-9]+))?$/.exec(error.where) ?? [];
-    const value = given(name) === '' ? fleet.get(name) : undefined;
+    const [, name = '', line, column] = /^input ([a-z0-9-]+)(?:, line ([0-9]+), column ([0-9]+))?$/.exec(error.where) ?? [];
+    if (name === '' || given(name) !== '')
+        return error;
+    const [value] = [name, ...error.because].flatMap((each) => given(each) === '' ? (fleet.get(each) ?? []) : []);
     if (value === undefined)
         return error;
     const { message, expected } = error;
     const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
-    return new ConfigError(read_inputs_placeOf(value, line), named, expected, { cause: error });
+    return new ConfigError(read_inputs_placeOf(value, Number(line), Number(column)), named, expected, {
+        cause: error,
+    });
 }
-function read_inputs_placeOf({ where, firstLine }, line) {
-    if (line === undefined || firstLine === undefined)
+function read_inputs_placeOf({ where, own }, line, column) {
+    if (own === undefined || Number.isNaN(line))
         return where;
-    return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
+    const place = `:${own.firstLine + line - 1}:${own.indent + column}`;
+    return where.replace(/:\d+:\d+$/, place);
 }
 /** `: "value"`, if it may be shown. */
 function shown(input, text) {
     const value = input === undefined || input.hidden ? '' : showValue(text);
     return value === '' ? '' : `: ${value}`;
+}
+
+;// CONCATENATED MODULE: ./src/config/verify-desired.js
+
+
+
+
+/** Timeout of one HTTP probe. */
+const probeTimeout = units_seconds(10);
+/**
+ * The desired state of verify.
+ *
+ * @throws ConfigError when an input that the gate needs is missing, or inputs contradict each other
+ */
+function readVerifyDesired(inputs) {
+    refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+    return {
+        unit: inputs.unit,
+        gate: readGate(inputs),
+        gateBatch: inputs['gate-batch'],
+        gateTimeoutSeconds: inputs['gate-timeout'],
+        ownChecks: parseOwnChecks(inputs.checks),
+        probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
+        swapBytes: inputs['swap-size'].bytes,
+        concurrency: inputs.concurrency.value,
+        memoryMaxBytes: inputs['memory-max'].bytes,
+        memoryHighBytes: inputs['memory-high'].bytes,
+        memoryReturnBytes: inputs['memory-return'].bytes,
+        max429: inputs['max-429'],
+        rateLimitMax: inputs['rate-limit-max'].value,
+        maxErrors: inputs['max-errors'].value,
+        maxRestarts: inputs['max-restarts'],
+        database: inputs.database.path,
+        thresholdSeconds: inputs.threshold,
+        dryRun: inputs['dry-run'],
+    };
+}
+function readGate(inputs) {
+    switch (inputs.gate) {
+        case 'none':
+        case 'canary':
+            return { kind: inputs.gate };
+        case 'task':
+            if (inputs['gate-task'] === '')
+                throw missing('gate-task', inputs.gate, 'the name of a task');
+            return {
+                kind: 'task',
+                task: inputs['gate-task'],
+                queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
+                args: inputs['gate-args'],
+                ...readClean(inputs),
+            };
+        case 'http': {
+            if (inputs['gate-url'] === '')
+                throw missing('gate-url', inputs.gate, 'a URL');
+            const batchForm = inputs['gate-batch-form'];
+            refuseDoneAndFailed(inputs['gate-done'], inputs['gate-failed']);
+            return {
+                kind: 'http',
+                method: inputs['gate-method'],
+                url: inputs['gate-url'],
+                form: inputs['gate-form'],
+                ...(Object.keys(batchForm).length > 0 && { batchForm }),
+                pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
+                field: inputs['gate-field'],
+                done: inputs['gate-done'],
+                failed: inputs['gate-failed'],
+                ...readClean(inputs),
+            };
+        }
+    }
+}
+/** With a field in its URL: without one, it would be the same request for each probe. */
+function readClean(inputs) {
+    const url = inputs['gate-clean-url'];
+    if (url === '')
+        return {};
+    const method = inputs['gate-clean-method'];
+    const form = inputs['gate-clean-form'];
+    const fields = url.match(/\{[\w.-]+\}/g) ?? [];
+    const isTask = inputs.gate === 'task';
+    if (fields.length === 0 || (isTask && fields.some((each) => each !== '{task_id}'))) {
+        const field = isTask ? '`{task_id}`' : '`{name}`, a field of the first response';
+        throw new ConfigError('input gate-clean-url', fields.length === 0 ? 'it is the same for each probe' : 'a task has only its id', `a URL with ${field}`);
+    }
+    return { clean: { method, url, form } };
+}
+function missing(name, gate, expected) {
+    const problem = `\`gate: ${gate}\` needs \`${name}\``;
+    return new ConfigError(`input ${name}`, problem, expected, { because: ['gate'] });
+}
+function refuseDoneAndFailed(done, failed) {
+    const both = done.find((word) => failed.includes(word));
+    if (both === undefined)
+        return;
+    throw new ConfigError('input gate-done', `${both} is in \`gate-done\` and in \`gate-failed\``, 'each value in one of the two', { because: ['gate-failed', 'gate'] });
+}
+
+;// CONCATENATED MODULE: ./src/config/judge-inputs.js
+
+
+
+
+
+
+/**
+ * The desired state that each action makes of its inputs, before it connects: whatever the inputs alone
+ * decide is refused there.
+ */
+const judges = {
+    provision: provisionDesired,
+    // A rollback takes what the host remembers: of the other inputs, nothing may stop it.
+    'deploy-worker': (inputs) => inputs['roll-back'] === '' ? deployWorkerDesired(inputs, '') : undefined,
+    cleanup: (inputs) => cleanUpDesired(inputs, ''),
+    verify: readVerifyDesired,
+};
+/**
+ * Judges the inputs of an action as that action will: one by one, together, and the lists in them. Inputs
+ * that are required, but that neither side sets, are left to the run, which alone knows its secrets.
+ *
+ * @throws ConfigError with the place in the fleet file, or the input, and what is expected
+ */
+function judgeInputs(action, given, fleet) {
+    const all = actions[action];
+    const set = Object.entries(all).filter(([name, { fallback }]) => fallback !== null || given(name) !== '' || fleet.has(name));
+    try {
+        const inputs = readInputs(Object.fromEntries(set), given, fleet);
+        // What an action requires is about its login, and decides nothing here.
+        judges[action](inputs);
+    }
+    catch (error) {
+        throw locateError(error, given, fleet);
+    }
 }
 
 ;// CONCATENATED MODULE: ./src/config/check-fleet.js
@@ -22841,35 +25016,35 @@ function shown(input, text) {
 
 
 /**
- * Judges every value of every host before the first one is deployed: what is wrong for the last host
- * should not stop a rollout in the middle.
+ * Judges every value of every host before the first one is deployed, as its actions will: what is wrong
+ * for the last host should not stop a rollout in the middle.
  *
  * @param keysFrom who has the host keys: only the file; the workflow, for hosts without any in the file; or a person,
  * whose own are the only ones
  * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys or
  * with those for some actions only, two hosts that are the same unit, or names that cannot be told apart
  */
-function checkFleet(fleet, hosts, { keysFrom }) {
+function checkFleet(fleet, hosts, { keysFrom, given = () => () => '' }) {
     checkNames([...(fleet.hosts?.values() ?? [])]);
     const workers = new Map();
     for (const { name, where } of hosts) {
         for (const action of Object.keys(actions)) {
             const values = fleetValues(fleet, action, name);
-            checkValues(action, values);
             refuseWishes(values);
+            judge(name, action, values, given(action));
             if (keysFrom === 'file' && !values.has('known-hosts')) {
                 const problem = `${name} has no \`known-hosts\` for ${action}`;
-                throw new errors_ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
+                throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
             }
         }
         if (keysFrom === 'workflow')
             isPinned(fleet, name);
         const values = fleetValues(fleet, 'deploy-worker', name);
-        const worker = ['host', 'port', 'unit'].map((key) => textOf(values, key)).join(' ');
+        const worker = ['host', 'port', 'unit'].map((key) => check_fleet_textOf(values, key)).join(' ');
         const other = workers.get(worker);
         if (other !== undefined) {
             const problem = `${name} and ${other} are the same unit of the same host`;
-            throw new errors_ConfigError(where, problem, 'another `host`, `port` or `unit`');
+            throw new ConfigError(where, problem, 'another `host`, `port` or `unit`');
         }
         workers.set(worker, name);
     }
@@ -22890,7 +25065,7 @@ function isPinned(fleet, host) {
         return true;
     const missing = names.filter((_, index) => pins[index] === undefined).join(', ');
     const problem = `${host} has its own \`known-hosts\`, and none for ${missing}`;
-    throw new errors_ConfigError(pin.where, problem, '`known-hosts` for every action, beside their sections');
+    throw new ConfigError(pin.where, problem, '`known-hosts` for every action, beside their sections');
 }
 /** Names of hosts are those of concurrency groups and artifacts, where case makes no difference. */
 function checkNames(hosts) {
@@ -22900,11 +25075,11 @@ function checkNames(hosts) {
         const other = names.get(known);
         if (known === 'none') {
             const problem = `a host cannot be called \`${name}\``;
-            throw new errors_ConfigError(where, problem, 'another name: `canary: none` means no host');
+            throw new ConfigError(where, problem, 'another name: `canary: none` means no host');
         }
         if (other !== undefined) {
             const problem = `\`${name}\` and \`${other}\` differ only in case`;
-            throw new errors_ConfigError(where, problem, 'names that differ otherwise, too');
+            throw new ConfigError(where, problem, 'names that differ otherwise, too');
         }
         names.set(known, name);
     }
@@ -22916,15 +25091,22 @@ function refuseWishes(values) {
         if (value === undefined)
             continue;
         const problem = `a rollout takes no \`${key}\` from the fleet file`;
-        throw new errors_ConfigError(value.where, problem, 'what is asked of a run: in the workflow, or a flag');
+        throw new ConfigError(value.where, problem, 'what is asked of a run: in the workflow, or a flag');
     }
 }
-function checkValues(action, values) {
-    const known = actions[action];
-    const present = Object.entries(known).filter(([name]) => values.has(name));
-    readInputs(Object.fromEntries(present), () => '', values);
+/** A value may stand far from its host, in a group or the defaults: so the host is named, too. */
+function judge(host, action, values, given) {
+    try {
+        judgeInputs(action, given, values);
+    }
+    catch (error) {
+        if (!(error instanceof ConfigError))
+            throw error;
+        const { where, message, expected } = error;
+        throw new ConfigError(where, `${host}: ${message}`, expected, { cause: error });
+    }
 }
-const textOf = (values, key) => {
+const check_fleet_textOf = (values, key) => {
     const inputs = actions['deploy-worker'];
     const text = values.get(key)?.text ?? inputs[key]?.fallback ?? '';
     return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
@@ -22945,23 +25127,23 @@ const outputsShape = record(schemas_string(), schemas_string());
 /** Of the action fleet, which knows no key of a host. */
 const fleetInputs = {
     task: choiceInput({
-        description: '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
+        description: '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
     }, ['plan', 'start', 'end', 'decide', 'conclude']),
     'fleet-file': hostInputs['fleet-file'],
     hosts: listInput({
-        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` stand for any letters. If not set: all.',
+        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` are wildcards. If not set: all.',
         fallback: '',
     }, 'names of hosts separated by commas, with `*` and `?`', /^[A-Za-z0-9._*?-]{1,63}$/),
     'known-hosts': input({
-        description: 'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
+        description: 'With `plan` and `start`: host keys for the hosts that have none in the fleet file.',
         fallback: '',
         hidden: true,
     }, 'lines of an OpenSSH known_hosts file, or empty', (text) => text),
     ...rolloutInputs,
-    plan: jsonInput('The output `plan` of the task `plan`. Needed for all others.', planShape),
+    plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
     host: patternInput({ description: 'With `start` and `end`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
     results: patternInput({
-        description: 'Folder with the artifacts `celeriac-leg-*` of this run, as far as there are any.',
+        description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
         fallback: '',
     }, 'a path', /^[^\n]*$/),
     outcome: choiceInput({
@@ -23012,10 +25194,10 @@ function stopReason({ hosts, canaries, maxFailures }, host, records) {
     return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
 }
 /** A sentence names this many hosts. */
-const named = 8;
+const conclude_rollout_named = 8;
 function fewOf(names) {
-    const more = names.length - named;
-    const few = names.slice(0, named).join(', ');
+    const more = names.length - conclude_rollout_named;
+    const few = names.slice(0, conclude_rollout_named).join(', ');
     return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
@@ -23067,7 +25249,7 @@ function legOf(host, all) {
             ? unended[record.kind]
             : record;
     // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
-    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'rolled-back');
     const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }
@@ -23084,7 +25266,7 @@ function endOfDeploy(deploy) {
     if (result === 'committed' && rolledBack !== null) {
         const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
         return rolledBack === 'success'
-            ? end('taken-back', gate)
+            ? end('rolled-back', gate)
             : end('unknown', `${gate}, and its roll-back failed: see its job`);
     }
     if (healthy && result === 'committed' && awaits && !confirmed) {
@@ -23098,7 +25280,7 @@ function endOfDeploy(deploy) {
         case 'committed':
             return end('unknown', `its gate did not end. ${guarded}`);
         case 'undone':
-            return end('taken-back', 'the deploy failed and was undone: see its job');
+            return end('rolled-back', 'the deploy failed and was undone: see its job');
         case 'undo-failed':
             return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
         case null:
@@ -23113,7 +25295,7 @@ const guarded = 'The host finishes or undoes it alone, and rolls it back unless 
 function endOfRollBack(result) {
     switch (result) {
         case 'undone':
-            return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+            return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
         case 'superseded': {
             const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
             return { state: 'unknown', failed: true, why };
@@ -23157,21 +25339,21 @@ function planRollout({ names, patterns, canary }) {
     const unknown = canary.find((name) => name !== 'none' && !names.includes(name));
     if (unknown !== undefined) {
         const problem = `unknown host \`${unknown}\` in \`canary\``;
-        throw new errors_ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
+        throw new ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
     }
     if (canary.includes('none') && canary.length > 1) {
         const problem = '`canary` has `none` beside names of hosts';
-        throw new errors_ConfigError('input canary', problem, 'names of hosts, or `none` alone');
+        throw new ConfigError('input canary', problem, 'names of hosts, or `none` alone');
     }
     const first = chosenCanaries(chosen, canary);
     if (first.length > mostLegs) {
         const problem = `too many canaries: ${first.length}`;
-        throw new errors_ConfigError('input canary', problem, `at most ${mostLegs} hosts`);
+        throw new ConfigError('input canary', problem, `at most ${mostLegs} hosts`);
     }
     if (chosen.length > mostHosts) {
         const problem = `too many hosts for one run: ${chosen.length}`;
         const expected = `at most ${mostHosts} in one run; choose a part of them with \`hosts\``;
-        throw new errors_ConfigError('input hosts', problem, expected);
+        throw new ConfigError('input hosts', problem, expected);
     }
     const rest = chosen.filter((name) => !first.includes(name));
     const matrices = Array.from({ length: mostMatrices }, (_, index) => rest.slice(index * mostLegs, (index + 1) * mostLegs));
@@ -23195,7 +25377,7 @@ function chooseHosts(names, patterns) {
     const idle = forms.findIndex((form) => !names.some((name) => form.test(name)));
     if (idle >= 0) {
         const problem = `no host matches \`${patterns[idle]}\``;
-        throw new errors_ConfigError('input hosts', problem, 'names of hosts; `*` stands for any letters');
+        throw new ConfigError('input hosts', problem, 'names of hosts; `*` stands for any letters');
     }
     return names.filter((name) => forms.some((form) => form.test(name)));
 }
@@ -23456,59 +25638,6 @@ function noteOfCheck(check) {
     }
 }
 
-;// CONCATENATED MODULE: ./src/report/quantities.js
-/** Numbers formatted for people. */
-const quantities_sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
-/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
-function formatBytes(size) {
-    let value = size;
-    let unit = 0;
-    while (round(value) >= 1024 && unit < quantities_sizeUnits.length - 1) {
-        value /= 1024;
-        unit += 1;
-    }
-    return `${round(value)} ${quantities_sizeUnits[unit]}`;
-}
-const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
-const quantities_timeUnits = [
-    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
-    { name: 'h', size: 3600, next: 60, nextName: 'min' },
-    { name: 'min', size: 60, next: 1, nextName: 's' },
-];
-/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
-function quantities_formatDuration(duration) {
-    const total = Math.max(0, duration);
-    if (total > 0 && total < 0.1)
-        return `${Math.max(1, Math.round(total * 1000))} ms`;
-    if (total < 9.95)
-        return `${Math.round(total * 10) / 10} s`;
-    const whole = Math.round(total);
-    if (whole < 60)
-        return `${whole} s`;
-    const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
-    const count = Math.floor(whole / unit.size);
-    // Seconds no longer matter after ten minutes.
-    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
-    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
-}
-/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
-function quantities_formatCount(count, singular, plural = `${singular}s`) {
-    return `${count} ${count === 1 ? singular : plural}`;
-}
-/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
-function quantities_formatInstant(epoch) {
-    const date = new Date(epoch * 1000);
-    if (Number.isNaN(date.getTime()))
-        return 'an unknown time';
-    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-/** `a, b and c`. */
-function quantities_formatList(words) {
-    if (words.length < 2)
-        return words[0] ?? '';
-    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
-}
-
 ;// CONCATENATED MODULE: ./src/report/plan-view.js
 
 
@@ -23752,7 +25881,7 @@ const shownEvidence = 40;
 const failure_shownCharacters = 1000;
 /** Renders any error that ended a run: one readable message, one annotation, never a stack trace. */
 function renderFailure(error, context) {
-    if (error instanceof errors_ConfigError)
+    if (error instanceof ConfigError)
         return renderConfigError(error, context);
     if (error instanceof errors_HostError)
         return renderHostError(error, context);
@@ -23981,14 +26110,15 @@ function showCommand(argv) {
 ;// CONCATENATED MODULE: ./src/report/fleet-summary.js
 
 
+
 const titles = {
     confirmed: 'deployed and confirmed',
-    'taken-back': 'rolled back',
+    'rolled-back': 'rolled back',
     untouched: 'untouched',
     unknown: 'unknown',
 };
 /** The states, the one to look at first. */
-const order = ['unknown', 'taken-back', 'untouched', 'confirmed'];
+const order = ['unknown', 'rolled-back', 'untouched', 'confirmed'];
 /** `10 hosts: 3 deployed and confirmed, 1 rolled back, 6 untouched.` */
 function describeFleet(hosts) {
     const counts = [...order]
@@ -23996,8 +26126,7 @@ function describeFleet(hosts) {
         .map((state) => [state, hosts.filter((each) => each.state === state).length])
         .filter(([, count]) => count > 0)
         .map(([state, count]) => `${count} ${titles[state]}`);
-    const all = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
-    return `${all}: ${counts.join(', ')}.`;
+    return `${quantities_formatCount(hosts.length, 'host')}: ${counts.join(', ')}.`;
 }
 /** One line for each host, for the log. */
 const fleetLines = (hosts) => hosts.map(({ host, state, why }) => `${host}: ${titles[state]}; ${why}`);
@@ -24270,24 +26399,24 @@ function fleet_readFleet(path) {
     }
     catch (cause) {
         const problem = `cannot read \`${path}\``;
-        throw new errors_ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
+        throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
     }
     const fleet = parseFleet(path, text);
     if (fleet.hosts === null) {
-        throw new errors_ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
+        throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
     }
     return fleet;
 }
 function planOf({ plan, task }) {
     if (plan.value === null) {
-        throw new errors_ConfigError('input plan', `missing \`plan\` for \`${task}\``, 'the output `plan`');
+        throw new ConfigError('input plan', `missing \`plan\` for \`${task}\``, 'the output `plan`');
     }
     return plan.value;
 }
 function hostOf({ host, task }) {
     if (host !== '')
         return host;
-    throw new errors_ConfigError('input host', `missing \`host\` for \`${task}\``, 'the name of a host');
+    throw new ConfigError('input host', `missing \`host\` for \`${task}\``, 'the name of a host');
 }
 function readResult({ outputs, outcome, 'dry-run': dryRun }) {
     const { begun, result, healthy, 'rolled-back': back, transaction = '' } = outputs.value ?? {};
@@ -24309,7 +26438,7 @@ const recordShape = object({
     host: schemas_string(),
     attempt: schemas_int(),
     kind: schemas_enum(recordKinds),
-    state: schemas_enum(['confirmed', 'taken-back', 'untouched', 'unknown']),
+    state: schemas_enum(['confirmed', 'rolled-back', 'untouched', 'unknown']),
     failed: schemas_boolean(),
     why: schemas_string().max(longestWhy),
     transaction: union([literal(''), schemas_string().regex(/^[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16}$/)]),
@@ -24322,7 +26451,7 @@ function readRecords(folder) {
         }
         catch (cause) {
             const problem = `cannot read the record ${file}`;
-            throw new errors_ConfigError('input results', problem, 'records of this action', { cause });
+            throw new ConfigError('input results', problem, 'records of this action', { cause });
         }
     });
 }

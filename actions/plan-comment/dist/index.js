@@ -51757,8 +51757,8 @@ const units_bytes = (value) => value;
 const units_seconds = (value) => value;
 const epochSeconds = (value) => value;
 const sha256Text = (value) => value;
-const KiB = units_bytes(1024);
-const MiB = units_bytes(1024 * KiB);
+const units_KiB = units_bytes(1024);
+const units_MiB = units_bytes(1024 * units_KiB);
 
 // EXTERNAL MODULE: ../../node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(3483);
@@ -51984,7 +51984,7 @@ function input(described, expected, read) {
         fallback: described.fallback ?? null,
         secret: described.secret ?? false,
         hidden: described.hidden ?? described.secret ?? false,
-        yaml: described.yaml ?? false,
+        yaml: described.yaml ?? null,
         overrides: described.overrides ?? [],
         schema,
     };
@@ -52094,8 +52094,8 @@ const jumpInput = (described) => input({ ...described, fallback: '' }, '`host`, 
 });
 /** Several lines, taken verbatim; validated by a parser of their own. */
 const linesInput = (described, expected) => input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));
-/** YAML, or empty; validated by a parser of its own. */
-const yamlInput = (described) => input({ ...described, hidden: true, yaml: true }, 'lines of YAML, or empty', (text) => text);
+/** YAML of this shape, or empty; validated by a parser of its own, which names the line. */
+const yamlInput = (described, yaml) => input({ ...described, hidden: true, yaml }, 'lines of YAML, or empty', (text) => text);
 const secretInput = (described, expected) => input({ ...described, secret: true }, expected, (text) => text);
 /** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
@@ -52158,14 +52158,14 @@ const maybePathInput = (described) => input({ ...described, fallback: '' }, 'an 
 const planCommentInputs = {
     'github-token': secretInput({ description: 'The token of the run, in a job with `pull-requests: write`.' }, 'the token of the run'),
     plans: patternInput({
-        description: 'Folder on the runner with the plans of dry runs: what was uploaded from the output `plan-path` of provision, deploy-worker and cleanup, also of several hosts.',
+        description: 'Folder on the runner with the plans of dry runs, as uploaded from the output `plan-path` of provision, deploy-worker and cleanup; may contain several hosts.',
     }, 'the path of a folder', /^[^\0\n]{1,4096}$/),
     hosts: input({
-        description: 'The hosts that were to be planned, as a JSON list. The comment names those without a plan. Empty: not known.',
+        description: 'The hosts that should have been planned, as a JSON list. The comment names the hosts without a plan. Empty: not known.',
         fallback: '',
     }, 'a JSON list of names, or empty', readHosts),
     'plan-result': choiceInput({
-        description: 'How the job that planned ended: `needs.<job>.result`. A plan that is not whole says so. Empty: not known.',
+        description: 'How the planning job ended: `needs.<job>.result`. If the plan is incomplete, the comment says so. Empty: not known.',
         fallback: '',
     }, ['', 'success', 'failure', 'cancelled', 'skipped']),
 };
@@ -52212,10 +52212,13 @@ class errors_ConfigError extends Error {
     where;
     /** What a valid value looks like. */
     expected;
-    constructor(where, problem, expected, options) {
+    /** Other inputs that make it invalid: where it is not written itself, one of these is. */
+    because;
+    constructor(where, problem, expected, options = {}) {
         super(problem, options);
         this.where = where;
         this.expected = expected;
+        this.because = options.because ?? [];
     }
 }
 /** The host could not be reached, or an operation on it failed. */
@@ -52335,18 +52338,23 @@ function refuseOverridden(inputs, given, fleet) {
 function locateError(error, given, fleet) {
     if (!(error instanceof ConfigError))
         return error;
-    const [, name = '', line] = /^input ([a-z0-9-]+)(?:, line ([0-9]+))?$/.exec(error.where) ?? [];
-    const value = given(name) === '' ? fleet.get(name) : undefined;
+    const [, name = '', line, column] = /^input ([a-z0-9-]+)(?:, line ([0-9]+), column ([0-9]+))?$/.exec(error.where) ?? [];
+    if (name === '' || given(name) !== '')
+        return error;
+    const [value] = [name, ...error.because].flatMap((each) => given(each) === '' ? (fleet.get(each) ?? []) : []);
     if (value === undefined)
         return error;
     const { message, expected } = error;
     const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
-    return new ConfigError(placeOf(value, line), named, expected, { cause: error });
+    return new ConfigError(placeOf(value, Number(line), Number(column)), named, expected, {
+        cause: error,
+    });
 }
-function placeOf({ where, firstLine }, line) {
-    if (line === undefined || firstLine === undefined)
+function placeOf({ where, own }, line, column) {
+    if (own === undefined || Number.isNaN(line))
         return where;
-    return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
+    const place = `:${own.firstLine + line - 1}:${own.indent + column}`;
+    return where.replace(/:\d+:\d+$/, place);
 }
 /** `: "value"`, if it may be shown. */
 function shown(input, text) {
@@ -52537,8 +52545,9 @@ const planReportVersion = 1;
 /** The actions whose dry run leaves its plan. */
 const plannedActions = ['provision', 'deploy-worker', 'cleanup'];
 
-;// CONCATENATED MODULE: ./src/report/quantities.js
+;// CONCATENATED MODULE: ./src/model/quantities.js
 /** Numbers formatted for people. */
+
 const quantities_sizeUnits = (/* unused pure expression or super */ null && (['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']));
 /** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
 function formatBytes(size) {
@@ -52551,6 +52560,8 @@ function formatBytes(size) {
     return `${round(value)} ${quantities_sizeUnits[unit]}`;
 }
 const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+const formatMebibytes = (size) => size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
 const quantities_timeUnits = [
     { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
     { name: 'h', size: 3600, next: 60, nextName: 'min' },

@@ -34,5 +34,5 @@ it('is a secret of every action, and of each step of the pipeline', () => {
   expect(webhookInputs.webhook.secret).toBe(true);
   expect(pipelineInputs).toHaveProperty('webhook');
   const steps = pipelineSteps.filter((step) => 'webhook' in step.with);
-  expect(steps.map(({ id }) => id)).toEqual(['swap', 'worker', 'jobs', 'gate', 'back']);
+  expect(steps.map(({ id }) => id)).toEqual(['inputs', 'swap', 'worker', 'jobs', 'gate', 'back']);
 });

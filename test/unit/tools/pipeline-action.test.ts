@@ -21,8 +21,13 @@ it('has the inputs of the four actions, each passed on', () => {
     [...JSON.stringify(step.with).matchAll(/inputs\.([a-z0-9-]+)/g)].map(([, name]) => name),
   );
   expect([...new Set(passed)].sort()).toEqual(Object.keys(action.inputs).sort());
-  const { 'soak-issue': _issue, 'plan-comment': _comment, fleet: _fleet, ...four } = manifests;
-  const known = Object.values(four).flatMap(({ inputs }) => Object.keys(inputs));
+  const four = [
+    manifests.provision,
+    manifests['deploy-worker'],
+    manifests.cleanup,
+    manifests.verify,
+  ];
+  const known = four.flatMap(({ inputs }) => Object.keys(inputs));
   const missing = known.filter((name) => !(name in action.inputs));
   // A soak is no part of a deploy.
   expect([...new Set(missing)].sort()).toEqual(['mode', 'soak-failure']);
@@ -35,6 +40,15 @@ it('uses the actions of this version, with inputs that they have', () => {
     const { inputs } = manifests[name as keyof typeof manifests];
     expect(Object.keys(values).filter((each) => !(each in inputs))).toEqual([]);
   }
+});
+
+it('judges the inputs of all its steps first, and without the keys', () => {
+  const [first, ...others] = action.runs.steps;
+  expect(first?.uses).toContain('/actions/check-inputs@');
+  const needed = others.flatMap((step) => Object.keys(step.with));
+  // A rollback after the gate gets its transaction from the deploy.
+  const open = needed.filter((name) => !['ssh-key', 'ssh-key-passphrase', 'mode'].includes(name));
+  expect(Object.keys(first?.with ?? {}).sort()).toEqual([...new Set(open)].sort());
 });
 
 it('requires nothing of the host that the other steps only warn of', () => {

@@ -1,0 +1,3 @@
+import { checkInputs } from '../../src/action/check-inputs.ts';
+
+void checkInputs();
