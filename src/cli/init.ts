@@ -163,15 +163,14 @@ async function proposeFiles(
   trust: Trust,
 ): Promise<Proposed> {
   const facts = await lookAtChosen(agent, first, worker, (commit) => repository.hasCommit(commit));
+  const self = { repository: home, version };
+  const path = '.github/fleet.yml';
   const files = [
-    { path: '.github/fleet.yml', text: fleetText(reach, facts, { repository: home, version }) },
+    { path, text: fleetText(reach, facts, self, await repository.read(path)) },
     // Last: it is what uses the others.
     {
       path: '.github/workflows/celeriac.yml',
-      text: workflowText(
-        { host: reach.host, branch: repository.branch },
-        { repository: home, version },
-      ),
+      text: workflowText({ host: reach.host, branch: repository.branch }, self),
     },
   ];
   return {

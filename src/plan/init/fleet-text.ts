@@ -7,6 +7,7 @@ import type { FactAnswers } from '../../model/facts.ts';
 import { formatList } from '../../model/quantities.ts';
 import type { CodeTree } from '../../model/release.ts';
 import type { UnitWorker } from './find-workers.ts';
+import { keptLines } from './kept-limits.ts';
 import { inputSize, type Sizing } from './size-worker.ts';
 
 /** How the pipeline reaches the host, as far as it is not by default. */
@@ -35,8 +36,16 @@ export interface WorkerFacts extends Pick<FactAnswers, 'stores' | 'companions' |
 
 /**
  * The fleet file of one host. A line that is no comment is known; what is only likely is a comment.
+ *
+ * @param standing the file that is there; `null`: none
  */
-export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string {
+export function fleetText(
+  reach: Reach,
+  facts: WorkerFacts,
+  home: Home,
+  standing: string | null = null,
+): string {
+  const unit = facts.worker.unit.name;
   const { repository, version } = home;
   const { host, port, user, jump } = reach;
   const docs = `https://github.com/${repository}/blob/v${version}/docs/reference/fleet-file.md`;
@@ -48,13 +57,12 @@ export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string 
     ...(port === 22 ? [] : [entry('port', port)]),
     ...(user === 'root' ? [] : [entry('user', user)]),
     ...(jump === '' ? [] : [entry('proxy-jump', jump)]),
-    entry('unit', facts.worker.unit.name),
+    entry('unit', unit),
     '',
     ...databaseLines(facts),
     '',
     ...deploySection([
-      ...facts.sizing.lines.map(comment),
-      ...sizeLines(facts.sizing),
+      ...(keptLines(standing, { host, unit }, facts.sizing) ?? sizeLines(facts.sizing)),
       ...codeLines(facts),
       ...companionLines(facts),
     ]),
@@ -115,8 +123,10 @@ function databaseLines({ stores }: WorkerFacts): readonly string[] {
   ];
 }
 
-function sizeLines({ concurrency, memoryMaxBytes, memoryHighBytes }: Sizing): readonly string[] {
+function sizeLines(sizing: Sizing): readonly string[] {
+  const { concurrency, memoryMaxBytes, memoryHighBytes, lines } = sizing;
   return [
+    ...lines.map(comment),
     ...(concurrency === null ? [] : [entry('concurrency', concurrency)]),
     ...(memoryMaxBytes === null ? [] : [entry('memory-max', inputSize(memoryMaxBytes))]),
     ...(memoryHighBytes === null ? [] : [entry('memory-high', inputSize(memoryHighBytes))]),

@@ -14,11 +14,16 @@ export interface Sizing {
   readonly concurrency: number | null;
   readonly memoryMaxBytes: Bytes | null;
   readonly memoryHighBytes: Bytes | null;
+  /** Between which limits it is as well off; `null`: no limits are proposed. */
+  readonly fitting: { readonly leastBytes: number; readonly mostBytes: number } | null;
   /** The arithmetic, line by line. */
   readonly lines: readonly string[];
 }
 
 type Facts = Pick<FactAnswers, 'host' | 'workers' | 'swap' | 'limits'>;
+
+/** What a host at rest uses differs by so much from one look to the next. */
+const drift = 0.05;
 
 /**
  * Sizes a worker for its host: as many children as it has now, or fewer if the memory does not suffice
@@ -28,7 +33,9 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
   const { host, limits } = facts;
   const loaded = unit.properties.MemoryMax ?? '';
   if (/^\d+$/.test(loaded)) {
-    return stays([`MemoryMax= is ${formatBytes(Number(loaded))} in the unit, and stays`]);
+    const limit = Number(loaded);
+    const lines = [`MemoryMax= is ${formatBytes(limit)} in the unit, and stays`];
+    return { ...stays(lines), fitting: { leastBytes: limit, mostBytes: limit } };
   }
   const slice = limitedSlice(unit.properties.Slice ?? '', limits);
   if (slice !== null) {
@@ -76,6 +83,10 @@ export function sizeWorker({ unit, call }: UnitWorker, facts: Facts): Sizing {
     concurrency: call.forks ? children : null,
     memoryMaxBytes,
     memoryHighBytes,
+    fitting: {
+      leastBytes: weigh(situation(children)).needed * (1 - drift),
+      mostBytes: memoryMaxBytes * (1 + drift),
+    },
     lines: [
       ...sum,
       ...(children < most ? [`that is too much, so fewer: ${needOf(situation(children))}`] : []),
@@ -89,6 +100,7 @@ const stays = (lines: readonly string[]): Sizing => ({
   concurrency: null,
   memoryMaxBytes: null,
   memoryHighBytes: null,
+  fitting: null,
   lines,
 });
 

@@ -169,6 +169,60 @@ describe('files that are there', () => {
     expect([code, out]).toEqual([0, expect.stringContaining('nothing to write')]);
   });
 
+  describe('keep limits that still fit', () => {
+    const given = hostCase('unit-with-venv');
+    const { memory } = given.host as { memory: { availableBytes: number } };
+
+    async function again(changes: Partial<HostCase>) {
+      const at = initAt(given, server);
+      await at.run([...trusting, '--yes']);
+      const before = at.read(fleetPath);
+      const words = [...trusting, '--yes', '--force', '--repository', at.repository];
+      await initAt({ ...given, ...changes }, server).run(words);
+      return { before, after: at.read(fleetPath) };
+    }
+    const using = (more: number) => ({
+      host: {
+        ...(given.host as object),
+        memory: { ...memory, availableBytes: memory.availableBytes - more * MiB },
+      },
+    });
+
+    test.each([1, 15, 30, -15, -30])('where others use %i MiB more', async (more) => {
+      const { before, after } = await again(using(more));
+      expect(before).toContain('  memory-max: ');
+      expect(after).toBe(before);
+    });
+
+    test('but not where others use much more', async () => {
+      const { before, after } = await again(using(400));
+      const limitOf = (text: string) => Number(/^ {2}memory-max: (\d+)M$/m.exec(text)?.[1]);
+      expect(limitOf(after)).toBeLessThan(limitOf(before) - 300);
+    });
+
+    test('where a deploy has written them into the unit', async () => {
+      const at = initAt(given, server);
+      await at.run([...trusting, '--yes']);
+      const limit = Number(/^ {2}memory-max: (\d+)M$/m.exec(at.read(fleetPath))?.[1]);
+      const units = given.units.map((unit) => ({
+        ...unit,
+        properties: { ...unit.properties, MemoryMax: String(limit * MiB) },
+      }));
+      const { before, after } = await again({ units });
+      expect(after).toBe(before);
+    });
+
+    test('but not those of another unit', async () => {
+      const at = initAt(given, server);
+      await at.run([...trusting, '--yes']);
+      const other = at.read(fleetPath).replace(/^unit: .*$/m, 'unit: other.service');
+      writeFileSync(join(at.repository, fleetPath), other);
+      const words = [...trusting, '--yes', '--force', '--repository', at.repository];
+      await initAt({ ...given, ...using(15) }, server).run(words);
+      expect(at.read(fleetPath)).not.toContain(/^.*that others use now$/m.exec(other)?.[0]);
+    });
+  });
+
   test('are shown with the difference, and replaced only if somebody says so', async () => {
     const at = initAt(hostCase('unit-with-venv'), server);
     await at.run([...trusting, '--yes']);

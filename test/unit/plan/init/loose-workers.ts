@@ -12,6 +12,8 @@ interface Given extends Partial<WorkerProcess> {
   readonly pid: number;
   /** Programs above it. */
   readonly above?: readonly string[];
+  /** Names of the variables of its environment. */
+  readonly variables?: readonly string[];
 }
 
 const file = join(import.meta.dirname, '../fixtures/init/nohup.json');
@@ -25,9 +27,13 @@ export function factsOf(given: readonly Given[]) {
   return {
     host: realFact('host'),
     units: [],
-    workers: given.map(({ above: _above, ...own }) => ({ ...workers[0], ...own })),
-    starts: given.map(({ pid, above = [] }) => ({
+    workers: given.map(({ above: _above, variables: _variables, ...own }) => ({
+      ...workers[0],
+      ...own,
+    })),
+    starts: given.map(({ pid, above = [], variables = starts[0].variables }) => ({
       ...starts[0],
+      variables,
       pid,
       above: [...above, 'systemd'].map((name, at) => ({ pid: at + 1, name })),
     })),

@@ -48,3 +48,11 @@ test('Celery is asked as the worker runs, with the variables that were kept', ()
 test('a worker that a person stops needs no more than TERM', () => {
   expect(stepsFor([{ pid: 70 }])).not.toContain('cancel_consumer');
 });
+
+test('what screen, tmux and the like set is nothing of the app', () => {
+  const session = ['TERM', 'TERMCAP', 'STY', 'WINDOW', 'SCREENDIR', 'TMUX', 'TMUX_PANE'];
+  const more = ['TERM_PROGRAM', 'COLORTERM', 'BYOBU_TTY', 'ZELLIJ_SESSION_NAME', 'WINDOWID'];
+  const own = ['SHOP_TOKEN', 'TERMS_URL', 'WINDOW_SECONDS', 'STYLE'];
+  const steps = stepsFor([{ pid: 70, variables: [...session, ...more, ...own] }]);
+  expect(steps).toContain(`grep -zE '^(${own.join('|')})=' /proc/70/environ`);
+});
