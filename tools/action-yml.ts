@@ -37,7 +37,7 @@ export function renderPipelineYml(home: { repository: string; ref: string }): st
     origin,
     ...headLines(
       'Celeriac',
-      'Swap, a correct unit, the new code and a restart that loses no task on the host of a Celery worker; jobs that are stuck; a gate of real tasks; and a roll-back if it fails.',
+      'Swap, a correct unit, the new code and a restart that loses no task on the host of a Celery worker; jobs that are stuck; a gate of real tasks; and a rollback if it fails.',
       'shield',
     ),
     ...inputLines(pipelineInputs),

@@ -41,7 +41,7 @@ export async function reportInterrupted(name: ActionName): Promise<void> {
   const run = { ...host, action: name, holder: runAddress(), unit, began, transactions };
   const view = await lookAtInterrupted(run, { open, sleep: systemClock.sleep, limit });
   reporter.info(view.message);
-  reporter.warning(view.annotation, `${name} was interrupted`);
+  reporter.warning(view.annotation, `${name} was cut off`);
   reporter.summary(view.markdown);
   await reporter.flush();
   const news = { action: name, host: run.host, unit: unit ?? '', sentence: view.sentence };

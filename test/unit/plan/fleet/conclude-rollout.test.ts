@@ -82,7 +82,7 @@ describe('the end of a deploy', () => {
     ],
     ['a failed gate', failedGate, 'taken-back', /gate failed/],
     [
-      'a roll-back that failed',
+      'a rollback that failed',
       { ...failedGate, rolledBack: 'failure' },
       'unknown',
       /its rollback failed/,
