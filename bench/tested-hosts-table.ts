@@ -54,7 +54,7 @@ ${commits.join(' and ')}. The hosts are containers with their own systemd, sshd 
 - **deploy**: the commit and a corrected unit, then a verify that confirms the release.
 - **no-op**: the same deploy again changes nothing and restarts nothing.
 - **broken release**: a commit whose worker dies once it is ready; the old commit and unit serve again.
-- **rollback**: a second good release, then back to the first.
+- **roll-back**: a second good release, then back to the first.
 - **clean-up**: a row whose task is gone is repaired, and a second run finds nothing.
 - **verify**: all checks pass, with probes through the queues.
 

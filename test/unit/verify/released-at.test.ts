@@ -66,11 +66,7 @@ test.each<[what: string, fact: ReleasesFact, started: number | null, since: numb
 test.each<[what: string, releases: readonly LedgerRelease[], since: number]>([
   ['its start, not its confirmation', [release(1), release(2)], 1001],
   ['the rollback of a later one', [release(1), release(2, 'rolled-back')], 1300],
-  [
-    'its start after the rollback of an earlier one',
-    [release(0, 'rolled-back'), release(1)],
-    1001,
-  ],
+  ['its start after the rollback of an earlier one', [release(0, 'rolled-back'), release(1)], 1001],
 ])('a release has run alone since %s', (_, releases, since) => {
   const confirmed = releases.map((each) => ({ ...each, since: epochSeconds(1300) }));
   const own = confirmed.find((each) => each.release === 1) as LedgerRelease;
