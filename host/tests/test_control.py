@@ -350,7 +350,7 @@ def test_the_host_tells_of_each_thing_that_it_did_alone(
     third = "20250101T000000-0003"
     make_due(released, UNIT)
     work._guard(released)
-    # A clean-up came between, and a second roll-back; the clock was set back before it.
+    # A clean-up came between, and a second rollback; the clock was set back before it.
     Journal(begin(released.state, [], SECOND, action="cleanup")).write("ended", result="committed")
     folder = begin(released.state, [], third, release={"confirmWithinSeconds": 900})
     runner.carry_out(folder, released, silent)

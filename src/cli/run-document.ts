@@ -19,7 +19,7 @@ interface Part {
   readonly plan: object | null;
   readonly outcome: object | null;
   readonly findings: readonly Finding[];
-  /** What is folded away elsewhere, such as what a roll-back undoes. */
+  /** What is folded away elsewhere, such as what a rollback undoes. */
   readonly details: readonly { readonly title: string; readonly text: string }[];
 }
 

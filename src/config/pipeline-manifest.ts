@@ -84,7 +84,7 @@ function withoutSoak<Value>(of: Readonly<Record<string, Value>>): Readonly<Recor
   return Object.fromEntries(Object.entries(of).filter(([name]) => !notOfPipeline.has(name)));
 }
 
-/** What a roll-back needs to know, and whom to tell if it fails. */
+/** What a rollback needs to know, and whom to tell if it fails. */
 function hostValues(): Readonly<Record<string, string>> {
   const names = Object.keys(manifests.provision.inputs).filter((name) => !name.startsWith('swap'));
   return Object.fromEntries([...names, 'unit'].map((name) => [name, `inputs.${name}`]));

@@ -94,7 +94,7 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   }
 }
 
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }: Outcome): string =>
   release === undefined
     ? `transaction ${transaction}`

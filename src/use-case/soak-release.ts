@@ -97,7 +97,7 @@ export const soakError = ({ sentence, verdict, rolledBackTo }: SoakReport): Gate
 
 /**
  * What is in no sample is read only where it is compared, or kept for the releases to come: this may take
- * a copy of a database. The verdict on a release that failed does not wait for it, nor does its roll-back.
+ * a copy of a database. The verdict on a release that failed does not wait for it, nor does its rollback.
  */
 function whenToLookBesides(
   { verdict, comparison }: SoakSeen,

@@ -16,7 +16,7 @@ export function releasedAt({ releases, awaiting }: ReleasesFact): EpochSeconds |
 
 /**
  * Since when the journal is of the present release: from its own start on, which is before it is
- * recorded. After a roll-back of a later one, from the present start on; what is between was that
+ * recorded. After a rollback of a later one, from the present start on; what is between was that
  * one's.
  */
 export function loggedSince(fact: ReleasesFact, started: EpochSeconds | null): EpochSeconds | null {
@@ -30,7 +30,7 @@ export function loggedSince(fact: ReleasesFact, started: EpochSeconds | null): E
 
 /**
  * Since when a release that stayed has run without another one, and so what began after that is its own:
- * from before its gate on, or from the roll-back of a later one on.
+ * from before its gate on, or from the rollback of a later one on.
  */
 export function ranSince(release: LedgerRelease, releases: readonly LedgerRelease[]): EpochSeconds {
   const cameBack = releases.some(

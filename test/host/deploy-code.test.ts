@@ -151,7 +151,7 @@ async function deployBroken(deployed: string): Promise<void> {
   expect(await mainPid()).toBe(pid);
   expect(await head()).toBe(deployed);
   expect(await probe()).toBe('1.0');
-  // The copy of the deploy before, for a roll-back of that; nothing of this one.
+  // The copy of the deploy before, for a rollback of that; nothing of this one.
   expect(await shell(machine, `ls ${VENV}/.celeriac | grep -vc failed`)).toBe('1');
   expect(await shell(machine, `ls ${VENV}/.celeriac | wc -l`)).toBe('2');
   expect(await shell(machine, `git -C ${CHECKOUT} status --short`)).toBe('');

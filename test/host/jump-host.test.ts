@@ -88,7 +88,7 @@ test('a jump host that forbids forwarding is told, with what to allow', async ()
   await bastion.writeFile('/etc/ssh/sshd_config.d/00-no.conf', 'AllowTcpForwarding no\n');
   await bastion.run('systemctl restart ssh');
   const error = await hostRefusal(openAgent({ target, program: hostProgram }, quiet));
-  expect(error.message).toContain('refused to pass the connection on');
+  expect(error.message).toContain('refused to forward the connection to');
   expect(error.failure.next).toContain('AllowTcpForwarding');
 });
 

@@ -11,7 +11,7 @@ const PACE = 8;
 const ENDLESS = 1_000_000;
 
 let machine: Machine;
-/** The unit that every roll-back comes back to. */
+/** The unit that every rollback comes back to. */
 let released: string;
 
 beforeAll(async () => {

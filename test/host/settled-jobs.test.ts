@@ -111,7 +111,7 @@ describe('jobs of a worker that was stopped', () => {
     const rehearsed = await deploy({ 'dry-run': 'true' });
     expect(rehearsed.code, rehearsed.log).toBe(0);
     expect(rehearsed.log).toContain(
-      `Dry run: in progress now: 3 jobs, 1 video_jobs in ${DATABASE}. Once ${UNIT} has been restarted and proved`,
+      `Dry run: in progress now: 3 jobs, 1 video_jobs in ${DATABASE}. Once ${UNIT} has been restarted successfully`,
     );
     expect([await newest(), await statusOf(lost)]).toEqual([before, 'processing']);
 

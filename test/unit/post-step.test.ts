@@ -101,7 +101,7 @@ describe('after a run that was cut off', () => {
       );
       expect(post.log.match(/^::(?:warning|error).*$/gm)).toEqual([
         expect.stringMatching(
-          /^::warning title=provision was interrupted::.* next: nothing needs to be done/,
+          /^::warning title=provision was cut off::.* next: nothing needs to be done/,
         ),
       ]);
       expect(post.summary).toContain('### provision was interrupted');

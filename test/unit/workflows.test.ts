@@ -52,7 +52,7 @@ it('lets no workflow push out a waiting run of another', () => {
   expect(groups).toHaveLength(new Set(groups).size);
 });
 
-it('has a roll-back and a soak wait on the host for a deploy that takes long', () => {
+it('has a rollback and a soak wait on the host for a deploy that takes long', () => {
   for (const file of ['rollback.yml', 'soak.yml']) expect(read(file)).toMatch(/lock-timeout: 25m/);
 });
 
@@ -180,7 +180,7 @@ describe('the key', () => {
     }
   });
 
-  it('of deploy and roll-back is that of the environment with reviewers', () => {
+  it('of deploy and rollback is that of the environment with reviewers', () => {
     for (const file of ['deploy.yml', 'rollback.yml']) {
       expect(jobsOf(file).map(({ environment }) => environment)).toEqual(['production']);
     }

@@ -1,6 +1,6 @@
 """Modules with a folder for each version, named by the content: /usr/local/lib/celeriac/<digest>/.
 
-A version is needed as long as a unit file, a drop-in or a process names its folder, or a roll-back
+A version is needed as long as a unit file, a drop-in or a process names its folder, or a rollback
 can restore a file that does. Versions that nothing needs are removed.
 """
 
@@ -26,7 +26,7 @@ def is_version(path: str) -> bool:
 
 
 def returning(path: str, state: str, but: str = "") -> list[str]:
-    """The units that a roll-back can return to this module; `but`: a transaction that is undone."""
+    """The units that a rollback can return to this module; `but`: a transaction that is undone."""
     sought = module_users.module_at(path)
     found = set()
     for known in remembered(state):

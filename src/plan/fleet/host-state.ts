@@ -15,7 +15,7 @@ export interface DeployResult {
   readonly healthy: boolean;
   /** Verify has confirmed that transaction. */
   readonly confirmed: boolean;
-  /** How the roll-back after a failed gate ended; `null`: there was none. */
+  /** How the rollback after a failed gate ended; `null`: there was none. */
   readonly rolledBack: 'success' | 'failure' | null;
 }
 
@@ -67,10 +67,10 @@ const unconfirmed =
 const guarded =
   'The host finishes or undoes it by itself, and rolls it back unless verify confirms it within `confirm-within`';
 
-/** How a roll-back by policy ended; `superseded`: another release ran by then, and nothing was undone. */
+/** How a rollback by policy ended; `superseded`: another release ran by then, and nothing was undone. */
 export type ReturnResult = 'undone' | 'superseded' | 'failed';
 
-/** Where a roll-back by policy leaves a host. `reason`: of a failure, or where it is. */
+/** Where a rollback by policy leaves a host. `reason`: of a failure, or where it is. */
 export function endOfRollBack(result: ReturnResult, reason: string = inJob): HostEnd {
   switch (result) {
     case 'undone':

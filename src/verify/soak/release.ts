@@ -72,7 +72,7 @@ export function judgeRelease(
     release: release.release,
     since: release.since,
     samples,
-    // A roll-back restarts the worker, too.
+    // A rollback restarts the worker, too.
     transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
     now,
   };

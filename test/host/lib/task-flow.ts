@@ -181,7 +181,7 @@ async function strike(machine: Machine, sent: number): Promise<Balance> {
   };
 }
 
-/** Which of them end with a roll-back of a worker that was at work. */
+/** Which of them end with a rollback of a worker that was at work. */
 export const rollsBack = (kind: Kind | BackKind): boolean =>
   kind === 'gate-fails' || kind === 'expires' || kind === 'rolled-back';
 

@@ -404,7 +404,7 @@ describe('versions of a module, each in a folder of its own', () => {
     ]);
   });
 
-  test('a version stays while a roll-back can return to it, and goes afterwards', () => {
+  test('a version stays while a rollback can return to it, and goes afterwards', () => {
     const host = new Host();
     deploy(host, '1', video, 'one');
     deploy(host, '2', audio, 'one');
@@ -434,7 +434,7 @@ describe('versions of a module, each in a folder of its own', () => {
     deploy(host, '1', video, 'one');
     host.forget('1');
     deploy(host, '2', video, 'two');
-    // The roll-back of 2 returns to it.
+    // The rollback of 2 returns to it.
     expect(existsSync(host.versionOf('one'))).toBe(true);
     host.forget('2');
     deploy(host, '3', video, 'three');

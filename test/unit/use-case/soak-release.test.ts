@@ -395,7 +395,7 @@ describe('the journal and the jobs', () => {
   const proven = release(1, { state: 'proven', figures: { hours: 24, oldestJobSeconds: 0 } });
   const killed = (minute: number) => ({ events: { ...events, oomKill: minute > 50 ? 1 : 0 } });
 
-  /** How often each was read, and how many verdicts and roll-backs there were by then. */
+  /** How often each was read, and how many verdicts and rollbacks there were by then. */
   async function readings(host: SimulatedHost, wanted = desired, dryRun = false) {
     const jobs: { since: number; proofs: number; undone: number }[] = [];
     const report = await soakRelease(
@@ -468,7 +468,7 @@ it('ends the samples that a run which was cut off left going on', async () => {
   ]);
 });
 
-it('begins anew after a roll-back, whose restart is no remark', async () => {
+it('begins anew after a rollback, whose restart is no remark', async () => {
   const again = begin + 2 * 3600;
   const host = new SimulatedHost(
     release(1, { since: epochSeconds(again) }),

@@ -83,7 +83,7 @@ describe('the end of a deploy', () => {
     ],
     ['a failed gate', failedGate, 'rolled-back', /gate failed/],
     [
-      'a roll-back that failed',
+      'a rollback that failed',
       { ...failedGate, rolledBack: 'failure' },
       'unknown',
       /its rollback failed/,
