@@ -24,6 +24,7 @@ it('adds swap, and sets the limits that need swap', { tags: ['nightly'] }, async
 
   const run = await push(machine);
   expect(resultsOf(run), run.lines.join('\n')).toMatchObject({
+    Inputs: 'success',
     Swap: 'success',
     Worker: 'success',
     Gate: 'success',

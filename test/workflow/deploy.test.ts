@@ -47,6 +47,7 @@ async function look(): Promise<void> {
   expect(run.lines.join('\n')).toContain('+ExecStart=');
   expect(resultsOf(run)).toEqual({
     'actions/checkout': 'success',
+    Inputs: 'success',
     Swap: 'success',
     Worker: 'success',
     'Stuck jobs': 'success',
@@ -60,6 +61,7 @@ async function heal(): Promise<void> {
   const run = await push();
   expect(resultsOf(run)).toEqual({
     'actions/checkout': 'success',
+    Inputs: 'success',
     Swap: 'success',
     Worker: 'success',
     'Stuck jobs': 'success',
@@ -138,6 +140,7 @@ it('rolls the worker back if the gate fails', { tags: ['nightly'] }, async () =>
   expect(run.code).toBe(1);
   expect(resultsOf(run)).toEqual({
     'actions/checkout': 'success',
+    Inputs: 'success',
     Swap: 'success',
     Worker: 'success',
     'Stuck jobs': 'success',
@@ -172,6 +175,7 @@ it('fails if the app cannot be imported, and the old worker keeps serving', {
   expect(run.code).toBe(1);
   expect(resultsOf(run)).toEqual({
     'actions/checkout': 'success',
+    Inputs: 'success',
     Swap: 'success',
     Worker: 'failure',
   });
