@@ -53,6 +53,20 @@ test('a unit that systemd rejects: reported before the worker is stopped', async
   expect(await machine.readFile(UNIT_PATH)).toBe(theirs);
 });
 
+test('a broker that is down: the worker that waits for it is not stopped', async () => {
+  const { machine } = releases;
+  const { MainPID } = await show(machine, 'MainPID');
+  await machine.run('systemctl stop redis-server');
+  const run = await releases.deploy({ 'restart-delay': '11s' });
+  await machine.run('systemctl start redis-server');
+  await releases.expectGoodServes(
+    run,
+    /^deploy-worker: cannot reach the broker redis:\/\/.*refused.*: a worker becomes ready only/m,
+  );
+  expect(run.log).toContain('start the broker, or correct the broker URL of the app');
+  expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
+});
+
 test('two runs at once: one waits and names the other, both succeed', {
   tags: ['nightly'],
 }, async () => {
