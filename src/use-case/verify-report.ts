@@ -70,6 +70,7 @@ export async function gatherReport(
     samples: samples ?? [],
     record: remembered.record,
     now: latest(evidence).host.now,
+    code: releases.code ?? null,
   };
   const isSoaked = samples !== null && soakLimits.wanted > 0;
   const soak = isSoaked
