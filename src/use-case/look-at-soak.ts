@@ -51,7 +51,7 @@ export async function lookAtSoak(
   const record = { soakSeconds, soakLimits };
   const { transactions, host } = facts;
   const { code = null } = facts.releases;
-  const memory = { releases, transactions, samples, record, now: host.now, code };
+  const memory = { releases, transactions, samples, record, now: host.now, code, sampling };
   return { ...judgeRelease(memory, wish), releases, sampling, now: memory.now, memory };
 }
 

@@ -27,6 +27,8 @@ export interface SoakMemory {
   readonly now: EpochSeconds;
   /** Absent, `null`: no code is compared. */
   readonly code?: PlacedCode | null;
+  /** Whether the host takes samples of the unit; absent: as long as it has some. */
+  readonly sampling?: boolean;
 }
 
 /** The release that runs, and what is known of it. */
@@ -81,12 +83,14 @@ export function judgeRelease(
   };
   const { limits, notes } = settleLimits(wish, memory.record);
   const said = judgeSoak(evidence, limits);
-  const verdict = withhold({ ...said, notes: [...notes, ...said.notes] }, memory.code);
+  const judged = withhold({ ...said, notes: [...notes, ...said.notes] }, memory.code);
+  const isOver = judged.state === 'unproven' && memory.sampling === false;
+  const verdict = isOver ? { ...judged, earliestEnd: null } : judged;
   const { decidedAt } = verdict;
-  const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
-  if (judged.length === 0) return compared(verdict, null);
+  const used = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
+  if (used.length === 0) return compared(verdict, null);
   const [numbers, notKnown] = settleBesides({ latencySeconds: latencyOf(release), ...besides });
-  return compared(verdict, figuresOf(judged, numbers), notKnown);
+  return compared(verdict, figuresOf(used, numbers), notKnown);
 }
 
 /** Time without failure proves nothing for code that may not be the release's. */
