@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { BundleRun } from '../lib/bundle.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { BadReleases } from './lib/bad-releases.ts';
 import { beginHeldJob } from './lib/held-jobs.ts';
+import { inputsFor } from './lib/inputs.ts';
 import { completeJob, listTransactions, shell, show, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 /* Releases that look well at first, and runs that are in each other's way. */
@@ -65,6 +66,23 @@ test('a broker that is down: the worker that waits for it is not stopped', async
   );
   expect(run.log).toContain('start the broker, or correct the broker URL of the app');
   expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
+});
+
+test('a checkout that was moved by hand: a warning with both commits', {
+  tags: ['nightly'],
+}, async () => {
+  const { machine } = releases;
+  const inputs = inputsFor(machine, { gate: 'none', database: 'none' });
+  const git = (words: string) => shell(machine, `git -C /root/slideshow ${words}`);
+  releases.commitThread('A thread', ['pass']);
+  expect((await releases.deploy()).code).toBe(0);
+  const commit = await git('rev-parse HEAD');
+  expect((await runBundle('verify', inputs)).log).toContain('/root/slideshow is as released');
+  await git('-c user.name=x -c user.email=x@x commit -q --allow-empty -m hotfix');
+  const moved = await git('rev-parse HEAD');
+  expect((await runBundle('verify', inputs)).log).toContain(
+    `/root/slideshow is at ${moved.slice(0, 12)}, not at ${commit.slice(0, 12)} of the release`,
+  );
 });
 
 test('two runs at once: one waits and names the other, both succeed', {
