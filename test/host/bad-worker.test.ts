@@ -68,6 +68,26 @@ test('a broker that is down: the worker that waits for it is not stopped', async
   expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
 });
 
+test('a broker whose URL was wrong: the deploy with the right one is not refused', {
+  tags: ['nightly'],
+}, async () => {
+  const { machine } = releases;
+  const { MainPID } = await show(machine, 'MainPID');
+  await machine.run('systemctl stop redis-server');
+  await machine.run(
+    'systemd-run --quiet --unit=other-redis redis-server --port 6380 --save "" --dir /tmp',
+  );
+  const folder = `/etc/systemd/system/celery-worker.service.d`;
+  await machine.run(`mkdir -p ${folder}`);
+  await machine.writeFile(
+    `${folder}/broker.conf`,
+    '[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:6380/0\n',
+  );
+  const run = await releases.deploy({ 'restart-delay': '11s' });
+  expect(run.code, run.log).toBe(0);
+  expect((await show(machine, 'MainPID')).MainPID).not.toBe(MainPID);
+});
+
 test('a checkout that was moved by hand: a warning with both commits', {
   tags: ['nightly'],
 }, async () => {
