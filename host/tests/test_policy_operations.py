@@ -60,6 +60,7 @@ def samples(at: Hardened) -> Dict[str, Operation]:
             "instead": {"from": f"{at.root}/releases/current", "to": release},
             "unwanted": {"variables": ["CELERYD_OPTS"], "words": ["-B"], "why": "x", "fix": "y"},
             "visibility": {"atLeastSeconds": 60, "refuse": True, "why": "x", "fix": "y"},
+            "broker": {"refuse": True, "why": "x", "fix": "y"},
             "timeoutSeconds": 60,
         },
         "verify-unit": {
@@ -300,7 +301,7 @@ def test_what_a_plan_asks_for_is_allowed(at: Hardened) -> None:
 
 
 def test_each_key_is_needed_and_no_other_is_known(at: Hardened) -> None:
-    optional = ("op", "instead", "unwanted", "visibility", "dropIns", "minHealthySeconds")
+    optional = ("op", "instead", "unwanted", "visibility", "broker", "dropIns", "minHealthySeconds")
     for name, operation in samples(at).items():
         for key in operation:
             if key in optional or (name, key) in (

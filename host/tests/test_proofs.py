@@ -97,6 +97,8 @@ def test_a_new_release_supersedes_one_that_is_not_proven(host: Host) -> None:
     release(host.state, "t1")
     release(host.state, "t2")
     assert states(host.state) == ["before", "superseded", "unproven"]
+    _, first, second = proofs.of_unit(host.state, UNIT)
+    assert (first["since"], first["by"]) == (second["at"], second["holder"])
     assert control.prove(message("t1"), host) == {"recorded": False}
     control.prove(message("t2"), host)
     release(host.state, "t3", confirmed=False)

@@ -163,7 +163,7 @@ def test_processes_that_a_unit_left_behind_are_told_when_it_serves_again(
     monkeypatch.setattr(served, "EMPTY_SECONDS", 0)
     asked = {"unit": UNIT, "how": "restart", "timeoutSeconds": 1, "minHealthySeconds": 0}
     told = guard_companion.undo(asked, host, step)
-    assert told == f"{UNIT} serves again, with the earlier code"
+    assert told == f"{UNIT} serves again, with the code that is in place now"
     left = (
         f"end process {me.pid} on the host: {UNIT} left it behind when it stopped, and runs again"
     )

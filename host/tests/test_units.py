@@ -107,7 +107,25 @@ def killed(name: str, number: int, how: str = "killed") -> str:
                 "w.service: start operation timed out. Terminating.",
                 killed("TERM", 15),
             ],
-            "[2026-01-01 00:00:00: ERROR/MainProcess] consumer: Cannot connect",
+            "Cannot connect to redis",
+        ),
+        (
+            [
+                "[x: ERROR/MainProcess] consumer: Cannot connect to redis://db:6379/0: Error 111.",
+                "Trying again in 4.00 seconds... (2/100)",
+                "worker: Warm shutdown (MainProcess)",
+                "w.service: start operation timed out. Terminating.",
+            ],
+            "Cannot connect to redis://db:6379/0: Error 111",
+        ),
+        # It was connected in the end, or failed by something else.
+        (
+            ["[E] consumer: Cannot connect to redis: no", "[I] Connected to redis", "bye"],
+            "bye",
+        ),
+        (
+            ["[E] consumer: Cannot connect to redis: no", "ValueError: of the app"],
+            "ValueError: of the app",
         ),
         (
             [*CALM, "w.service: start operation timed out.", killed("TERM", 15)],

@@ -21,7 +21,24 @@ export const visibilityTimeout: Rule = {
   },
 };
 
+/** A worker that waits for its broker would be stopped for one that cannot become ready. */
+export const brokerUnreachable: Rule = {
+  id: 'broker-unreachable',
+  title: 'the app cannot reach its broker',
+  why: 'a worker becomes ready only once it is connected to its broker; the running worker would be stopped for nothing, and could not become ready again either',
+  fix: 'start the broker, or correct the broker URL of the app',
+  severe: true,
+  mends: {
+    kind: 'not',
+    how: 'The import that is tried before a running worker is stopped also connects to the broker, with the code and the settings that the next worker gets: a deploy that corrects a broker URL passes. If the broker cannot be reached, the worker is left running, and connects by itself once the broker is back. With `accept-rules: broker-unreachable` this is reported, and the worker restarted. A worker that does not run is started without this question.',
+  },
+  example: {
+    wrong: ["app.conf.broker_url = 'redis://localhost:6380/0'  # Redis listens on 6379"],
+    right: ["app.conf.broker_url = 'redis://localhost:6379/0'"],
+  },
+};
+
 /** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 export const stopMarginSeconds = 60;
 
-export const appRules: readonly Rule[] = [visibilityTimeout];
+export const appRules: readonly Rule[] = [visibilityTimeout, brokerUnreachable];

@@ -1,12 +1,13 @@
 import { lookInputs } from '../config/look-inputs.ts';
 import { hideSecrets } from '../report/hide-secrets.ts';
-import { renderReleases } from '../report/status-text.ts';
+import { isAwaited, renderReleases } from '../report/status-text.ts';
 import { releasesOf } from '../verify/report.ts';
 import type { Command } from './command.ts';
 import { exitCodes } from './exit-code.ts';
 import { jsonFlag, placeFlags } from './flags.ts';
 import { fleetFlag } from './fleet.ts';
 import { lookExits, lookWith, renderJson, requireUnit } from './look.ts';
+import { describeNext } from './next-command.ts';
 
 /** `celeriac releases`. */
 export const releases: Command = {
@@ -27,6 +28,9 @@ export const releases: Command = {
       const list = hideSecrets(releasesOf(found.releases), secrets);
       const text = flags.has('json') ? renderJson(list) : renderReleases(list);
       tools.terminal.out(text);
+      if (!flags.has('json') && isAwaited(list)) {
+        tools.terminal.note(`next: ${describeNext('verify', flags, inputs.unit)}`);
+      }
       return exitCodes.done;
     }),
 };

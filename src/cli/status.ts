@@ -5,7 +5,7 @@ import { readInputs } from '../config/read-inputs.ts';
 import { readSoakDesired } from '../config/soak-inputs.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { renderProgress } from '../report/progress.ts';
-import { renderStatus } from '../report/status-text.ts';
+import { isAwaited, renderStatus } from '../report/status-text.ts';
 import { lookAtWorker } from '../use-case/look-at-worker.ts';
 import { emptyMemory } from '../use-case/verify-report.ts';
 import type { Command, CommandTools } from './command.ts';
@@ -13,6 +13,7 @@ import { codeOfReport, type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, jsonFlag, placeFlags, refuseFlag } from './flags.ts';
 import { fleetFlag } from './fleet.ts';
 import { type Look, lookExits, lookWith, renderJson } from './look.ts';
+import { describeNext } from './next-command.ts';
 
 const everyInput = {
   every: durationInput({ description: 'With `--watch`: how often to refresh.', fallback: '15s' }),
@@ -74,6 +75,9 @@ async function show(look: Look, flags: GivenFlags, tools: CommandTools): Promise
     const report = await lookAtWorker(look.agent, tell, desired, subject, memory);
     if (isWatch && !isJson) terminal.clear?.();
     terminal.out(isJson ? renderJson(report, { isSeries: isWatch }) : renderStatus(report));
+    if (!isJson && isAwaited(report.releases)) {
+      terminal.note(`next: ${describeNext('verify', flags, look.inputs.unit)}`);
+    }
     if (!isWatch) return codeOfReport(report);
     await wait(every * 1000, undefined, { signal: interrupted });
   }

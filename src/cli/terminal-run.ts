@@ -98,9 +98,11 @@ export class TerminalRun implements Run {
   }
 
   report(_agent: Agent, result: Result): void {
-    const { sentence, data, outcome } = result;
+    const { sentence, data, outcome, findings } = result;
     this.standing.end(outcome);
     this.document?.report(result);
+    // Those of the plan are shown with it.
+    for (const { level, message } of findings) this.#terminal.note(`${level}: ${message}`);
     if (!this.#json) this.#say(sentence);
     else if (data === undefined || this.document !== undefined) this.#terminal.note(sentence);
     else this.printJson(data);

@@ -150,6 +150,8 @@ export interface ReportRelease {
   readonly state: ReleaseState;
   /** Since when it is in this state; `null`: not known. */
   readonly since: EpochSeconds | null;
+  /** When the host rolls it back unless it is confirmed; absent: it does not. */
+  readonly confirmBy?: EpochSeconds;
   readonly why: string;
 }
 

@@ -102,8 +102,9 @@ export function planDeployWorker(
   const prove = proveUnit(unit, known, facts, desired);
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
   const beforeStart = runBeforeStart(own, code.trial, desired);
+  const isRunning = facts.unit.activeState === 'active';
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
-    code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial)] : [];
+    code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial, isRunning)] : [];
 
   const prepare: readonly Operation[] = [
     ...code.prepare,
@@ -126,7 +127,7 @@ export function planDeployWorker(
     // End strays while the worker still serves, so that nobody who starts some can keep it stopped.
     ...endings,
     // Drain, and replace the code in place as late as possible.
-    ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
+    ...(isRunning ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
     ...tryWhen('in-place'),
     ...(code.trial.when === 'in-place' ? beforeStart : []),

@@ -121,8 +121,19 @@ function wayAfterUndo({ transaction, steps }: Outcome): string {
   const files = left.some(({ op }) => backedUp.has(op))
     ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
     : '';
-  return `fix the steps listed under "not undone" by hand${files}`;
+  const broker = brokerOf(left.map(({ message }) => message));
+  const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+  return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages: readonly string[]): string | null {
+  const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+  return found.find((each) => each !== undefined) ?? null;
+}
+
+const startBroker = (broker: string): string =>
+  `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): Advice {
@@ -130,6 +141,10 @@ function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): Advice 
   const host = 'nothing needs to be done on the host';
   switch (verb) {
     case 'try-app':
+      // The app was imported, and it is its settings or its broker that are refused.
+      if (outcome.failure?.ran === undefined) {
+        return { advice: 'do what the evidence says, then run again', host };
+      }
       return {
         advice:
           "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
@@ -138,8 +153,11 @@ function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): Advice 
     case 'verify-unit':
       return { advice: 'fix the settings that systemd rejects, then run again', host };
     case 'start-unit':
-    case 'prove-unit':
-      return { advice: 'fix the cause shown in the evidence, then run again', host };
+    case 'prove-unit': {
+      const broker = brokerOf([outcome.failure?.message ?? '']);
+      const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+      return { advice: `${cause}, then run again`, host };
+    }
     case 'stop-unit':
       return {
         advice:

@@ -105,6 +105,7 @@ const release = z.object({
   sha: z.string(),
   state: z.enum(['before', 'awaiting', 'unproven', 'proven', 'failed', 'superseded', 'undone']),
   since: instant.nullable(),
+  confirmBy: instant.exactOptional(),
   why: z.string(),
 });
 

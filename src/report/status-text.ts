@@ -25,7 +25,7 @@ export function renderStatus(report: Report): string {
     ['queues', describeQueues(worker)],
     ['release', describePresent(report.releases)],
     ...(soak === null
-      ? []
+      ? unsoaked(report.releases)
       : [
           ['proof', soak.sentence],
           ...(soak.hours.length === 0 ? [] : [['', renderStrip(soak.hours)]]),
@@ -86,19 +86,37 @@ function describeQueues({ queues }: Report['worker']): string {
   return all.length === 0 ? 'none' : all.join(', ');
 }
 
+const presentOf = (releases: Report['releases']): ReportRelease | undefined =>
+  releases?.find(({ state }) => state !== 'undone');
+
+/** Whether a release waits for `verify`. */
+export const isAwaited = (releases: Report['releases']): boolean =>
+  releases?.some(({ state }) => state === 'awaiting') ?? false;
+
+function unsoaked(releases: Report['releases']): readonly (readonly [string, string])[] {
+  const text =
+    'none: the release stays unproven, as no samples are taken of it or `soak-hours` is 0';
+  return presentOf(releases)?.state === 'unproven' ? [['proof', text]] : [];
+}
+
 function describePresent(releases: Report['releases']): string {
   if (releases === null) return 'not known';
-  const present = releases.find(({ state }) => state !== 'undone');
+  const present = presentOf(releases);
   return present === undefined ? 'none of Celeriac' : describeRelease(present);
 }
 
 /** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
-function describeRelease({ release, at, actor, sha, state, since, why }: ReportRelease): string {
+function describeRelease(one: ReportRelease): string {
+  const { release, at, actor, sha, state, since, confirmBy, why } = one;
   const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
   const who = actor === '' ? '' : ` by ${actor}`;
   const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;
+  const until =
+    confirmBy === undefined
+      ? ''
+      : `, rolled back by the host at ${formatInstant(confirmBy)} unless \`verify\` confirms it`;
   const reason = why === '' ? '' : `: ${why}`;
-  return `${release}${commit}, ${formatInstant(at)}${who}, ${releaseStates[state]}${when}${reason}`;
+  return `${release}${commit}, ${formatInstant(at)}${who}, ${releaseStates[state]}${when}${until}${reason}`;
 }
 
 /** `celeriac releases`: newest first. */

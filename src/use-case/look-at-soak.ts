@@ -50,7 +50,8 @@ export async function lookAtSoak(
   const { sampling, soakSeconds, soakLimits } = facts.samples;
   const record = { soakSeconds, soakLimits };
   const { transactions, host } = facts;
-  const memory = { releases, transactions, samples, record, now: host.now };
+  const { code = null } = facts.releases;
+  const memory = { releases, transactions, samples, record, now: host.now, code, sampling };
   return { ...judgeRelease(memory, wish), releases, sampling, now: memory.now, memory };
 }
 

@@ -3,6 +3,7 @@ import type { TransactionMeta } from '../model/outcome.ts';
 import type { Report } from '../model/report.ts';
 import type { SoakWish } from '../model/soak.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
+import { describeAtWork } from '../report/at-work.ts';
 import { describeVerdict } from '../report/summary.ts';
 import type { Known } from '../verify/soak/besides.ts';
 import { straysOf } from './strays-of.ts';
@@ -47,10 +48,12 @@ export async function lookAtWorker(
     findStuckRows: async () =>
       ({ kind: 'not-read', why: '`verify` reads the tables of the app' }) as const,
   };
+  // Before the others: what ends meanwhile has still changed what they saw.
+  const { past } = await agent.look({ past: {} });
   const looked = { ...desired, gate: { kind: 'none' as const }, dryRun: true };
   const { verdict: judged, evidence } = await verifyHost(ports, looked);
   const checks = judged.checks.filter(({ id }) => !notMade.has(id));
   const verdict = { ...judged, checks };
-  const sentence = describeVerdict(verdict);
+  const sentence = [describeVerdict(verdict), ...describeAtWork(past)].join(' ');
   return gatherReport(agent, { ...subject, verdict, evidence, sentence }, memory);
 }

@@ -36,12 +36,15 @@ export interface SampleMemory {
   after: SampleCursor | null;
   /** As the host has recorded it at the last look. */
   record: SoakRecord;
+  /** Whether the host goes on taking them. */
+  sampling: boolean;
 }
 
 export const emptyMemory = (): SampleMemory => ({
   samples: [],
   after: null,
   record: { soakSeconds: null, soakLimits: null },
+  sampling: false,
 });
 
 /**
@@ -70,6 +73,8 @@ export async function gatherReport(
     samples: samples ?? [],
     record: remembered.record,
     now: latest(evidence).host.now,
+    code: releases.code ?? null,
+    sampling: remembered.sampling,
   };
   const isSoaked = samples !== null && soakLimits.wanted > 0;
   const soak = isSoaked
@@ -86,7 +91,9 @@ export async function gatherReport(
     samples,
     transactions: ledger?.transactions ?? null,
     steps: ledger === null ? null : (steps?.undoing ?? null),
-    soak: soak?.verdict ?? null,
+    // Nothing is being proven by samples that nobody takes (`soak-hours: 0`).
+    soak:
+      soak?.verdict?.state === 'unproven' && !remembered.sampling ? null : (soak?.verdict ?? null),
     comparison: soak?.comparison ?? null,
   });
   return hideSecrets(report, secrets);
@@ -127,6 +134,7 @@ async function readSamples(
     memory.samples.push(...fact.samples);
     memory.after = fact.cursor;
     const { soakSeconds, soakLimits } = fact;
+    memory.sampling = fact.sampling;
     memory.record = { soakSeconds, soakLimits };
     if (fact.cursor === null || !fact.more) break;
   }

@@ -6,6 +6,7 @@ import { activeQueues } from './checks/active-queues.ts';
 import { beat } from './checks/beat.ts';
 import { broker } from './checks/broker.ts';
 import { clock } from './checks/clock.ts';
+import { code } from './checks/code.ts';
 import { consuming } from './checks/consuming.ts';
 import { disk } from './checks/disk.ts';
 import { enabled } from './checks/enabled.ts';
@@ -52,6 +53,7 @@ export const checkModules: readonly CheckModule[] = [
   enabled,
   invocation,
   settings,
+  code,
   limits,
   supervision,
   watchdog,

@@ -132,7 +132,7 @@ const lengthsOf = (search: VerifyEvidence['broker']): Readonly<Record<string, nu
   search.kind === 'asked' && search.last.kind === 'told' ? search.last.lengths : null;
 
 /** Newest first; at most as many as a report keeps. */
-export const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[] =>
+export const releasesOf = ({ releases, awaiting }: ReleasesFact): readonly ReportRelease[] =>
   releases
     .toReversed()
     .slice(0, kept.releases)
@@ -145,6 +145,9 @@ export const releasesOf = ({ releases }: ReleasesFact): readonly ReportRelease[]
       sha: each.sha,
       state: each.state,
       since: each.state === 'before' ? null : each.since,
+      ...(awaiting?.transactions.includes(each.transaction ?? '') && {
+        confirmBy: awaiting.deadline,
+      }),
       why: each.state === 'proven' || each.state === 'failed' ? each.soakWhy : each.why,
     }));
 

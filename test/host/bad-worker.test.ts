@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { BundleRun } from '../lib/bundle.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { BadReleases } from './lib/bad-releases.ts';
 import { beginHeldJob } from './lib/held-jobs.ts';
+import { inputsFor } from './lib/inputs.ts';
 import { completeJob, listTransactions, shell, show, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 /* Releases that look well at first, and runs that are in each other's way. */
@@ -51,6 +52,57 @@ test('a unit that systemd rejects: reported before the worker is stopped', async
   expect(run.log).toMatch(/^deploy-worker: .*Invalid CPU quota 'half'.*\.$/m);
   expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
   expect(await machine.readFile(UNIT_PATH)).toBe(theirs);
+});
+
+test('a broker that is down: the worker that waits for it is not stopped', async () => {
+  const { machine } = releases;
+  const { MainPID } = await show(machine, 'MainPID');
+  await machine.run('systemctl stop redis-server');
+  const run = await releases.deploy({ 'restart-delay': '11s' });
+  await machine.run('systemctl start redis-server');
+  await releases.expectGoodServes(
+    run,
+    /^deploy-worker: cannot reach the broker redis:\/\/.*refused.*: a worker becomes ready only/m,
+  );
+  expect(run.log).toContain('start the broker, or correct the broker URL of the app');
+  expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
+});
+
+test('a broker whose URL was wrong: the deploy with the right one is not refused', {
+  tags: ['nightly'],
+}, async () => {
+  const { machine } = releases;
+  const { MainPID } = await show(machine, 'MainPID');
+  await machine.run('systemctl stop redis-server');
+  await machine.run(
+    'systemd-run --quiet --unit=other-redis redis-server --port 6380 --save "" --dir /tmp',
+  );
+  const folder = `/etc/systemd/system/celery-worker.service.d`;
+  await machine.run(`mkdir -p ${folder}`);
+  await machine.writeFile(
+    `${folder}/broker.conf`,
+    '[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:6380/0\n',
+  );
+  const run = await releases.deploy({ 'restart-delay': '11s' });
+  expect(run.code, run.log).toBe(0);
+  expect((await show(machine, 'MainPID')).MainPID).not.toBe(MainPID);
+});
+
+test('a checkout that was moved by hand: a warning with both commits', {
+  tags: ['nightly'],
+}, async () => {
+  const { machine } = releases;
+  const inputs = inputsFor(machine, { gate: 'none', database: 'none' });
+  const git = (words: string) => shell(machine, `git -C /root/slideshow ${words}`);
+  releases.commitThread('A thread', ['pass']);
+  expect((await releases.deploy()).code).toBe(0);
+  const commit = await git('rev-parse HEAD');
+  expect((await runBundle('verify', inputs)).log).toContain('/root/slideshow is as released');
+  await git('-c user.name=x -c user.email=x@x commit -q --allow-empty -m hotfix');
+  const moved = await git('rev-parse HEAD');
+  expect((await runBundle('verify', inputs)).log).toContain(
+    `/root/slideshow is at ${moved.slice(0, 12)}, not at ${commit.slice(0, 12)} of the release`,
+  );
 });
 
 test('two runs at once: one waits and names the other, both succeed', {

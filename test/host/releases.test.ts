@@ -69,7 +69,7 @@ async function comeBack(): Promise<void> {
 }
 
 test('the first release: the state before it is release 0; a verdict is awaited', async () => {
-  expect(await ledger()).toEqual({ releases: [], awaiting: null, guarded: false });
+  expect(await ledger()).toEqual({ releases: [], awaiting: null, guarded: false, code: null });
   const one = await release('1', null, LONG);
   const now = Number(await hand.shell('date +%s'));
   expect(Math.abs((one.confirmBy ?? 0) - now - LONG)).toBeLessThan(60);

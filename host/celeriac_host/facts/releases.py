@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from celeriac_host.code import placed
 from celeriac_host.state import guard_timer, ledger, proofs
 from celeriac_host.state.journal import read_plan, transactions_folder
 from celeriac_host.system.system import System
@@ -13,8 +14,11 @@ from celeriac_host.system.system import System
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     unit = args["unit"]
     waiting = ledger.awaiting(host.state, unit)
+    found = proofs.of_unit(host.state, unit)
+    standing = [each for each in found if each["state"] not in ("before", "undone")]
     return {
-        "releases": [_shown(each, host) for each in proofs.of_unit(host.state, unit)],
+        "releases": [_shown(each, host) for each in found],
+        "code": placed.look([each["transaction"] for each in reversed(standing)], host),
         "awaiting": None
         if waiting is None
         else {"transactions": waiting["transactions"], "deadline": waiting["deadline"]},

@@ -56,7 +56,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         raise OperationError(
             f"{unit} does not serve: {error.message}", evidence=error.evidence
         ) from None
-    return f"{unit} serves again, with the earlier code"
+    return f"{unit} serves again, with the code that is in place now"
 
 
 def _todo(unit: str, left: list[processes.Process]) -> str:

@@ -1,4 +1,4 @@
-"""Imports the app as the worker would, before anything is stopped.
+"""Imports the app as the worker would, before anything is stopped; may also connect to its broker.
 
 Touches: nothing.
 Undo: nothing to undo.
@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, Mapping
 
-from celeriac_host.app import app_process, code_folders, visibility
+from celeriac_host.app import app_process, code_folders, reach, visibility
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import unit_context, unit_journal
 from celeriac_host.system.errors import OperationError
@@ -41,8 +41,9 @@ def do(
     where = _inside(unit_context.context(host, unit), args["directory"])
     where = code_folders.moved(where, args.get("instead"))
     interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
-    asked = args.get("visibility")
-    code = app_process.source(app_process.SHARED) + CODE + (visibility.TELL if asked else "")
+    asked, broker = args.get("visibility"), args.get("broker")
+    code = app_process.source(app_process.SHARED) + CODE
+    code += (visibility.TELL if asked else "") + (reach.TELL if broker else "")
     ran = [*interpreter, "-c", "(imports the app)", app]
     _refuse_unwanted(args.get("unwanted"), where.environment)
     try:
@@ -73,10 +74,14 @@ def do(
             evidence=lines,
         )
     said = f"the app {app} imports as user {where.identity.name} in {where.directory}"
-    if not asked:
-        return said
-    more, result = visibility.compare(asked, visibility.read(done.out))
-    return f"{said}; {more}" if more else said, result
+    remarks: list[str] = []
+    result: dict[str, Any] = {}
+    for module, wish in ((reach, broker), (visibility, asked)):
+        if wish:
+            remark, more = module.compare(wish, module.read(done.out))
+            remarks += [remark] if remark else []
+            result.update(more)
+    return ("; ".join([said, *remarks]), result) if asked or broker else said
 
 
 def _refuse_unwanted(unwanted: dict[str, Any] | None, environment: Mapping[str, str]) -> None:

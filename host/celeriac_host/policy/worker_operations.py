@@ -117,6 +117,9 @@ RULES: Mapping[str, Rule] = {
                 ),
                 "visibility",
             ),
+            "broker": thing(
+                Rule("interpreter", {"refuse": flag, "why": line(), "fix": line()}), "broker"
+            ),
         },
         also=app_line.judge,
     ),

@@ -26,11 +26,17 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
     found = []
     # When the last newer release was rolled back: since then, the one below it runs again.
     again = 0.0
+    # The one that replaced the next of this loop.
+    newer: dict[str, Any] | None = None
     for release in reversed(releases):
         state_of, since, by = _judge(release, awaited, newest, again)
+        if state_of == "superseded" and newer is not None:
+            since, by = newer["at"], newer["holder"]
         found.append({**release, "state": state_of, "since": since, "by": by})
         if _is_undone(release):
             again = max(again, release["judgedAt"])
+        else:
+            newer = release
     return found[::-1]
 
 

@@ -113,6 +113,11 @@ def last_exception(lines: Sequence[str]) -> str:
 ENDED = re.compile(r"Main process exited, code=(exited|killed|dumped), status=(\d+)/(\w+)")
 
 
+# Celery's line before "Trying again in 2.00 seconds", and the one that ends it.
+NO_BROKER = re.compile(r"consumer: (Cannot connect to .*?)\.*$")
+CONNECTED = "Connected to "
+
+
 # A level in the log of an app: such a line explains no end.
 CALM = re.compile(r"\b(?:DEBUG|INFO)\b")
 
@@ -130,7 +135,16 @@ def reason(lines: Sequence[str]) -> str:
     ended = _ended(lines)
     by_signal = ended if ended.startswith("main process killed") else ""
     said = telling[-1:] or causes[-1:] or ([ended] if ended else own[-1:]) or list(lines[-1:])
-    return by_signal or last_exception(lines) or "".join(said)
+    return by_signal or _waited_for(lines) or last_exception(lines) or "".join(said)
+
+
+def _waited_for(lines: Sequence[str]) -> str:
+    """What Celery says of the broker that the worker waited for to its end; empty: for none."""
+    for index in range(len(lines) - 1, -1, -1):
+        match = NO_BROKER.search(lines[index])
+        if match or CONNECTED in lines[index]:
+            return match.group(1) if match and not last_exception(lines[index + 1 :]) else ""
+    return ""
 
 
 def why(host: System, unit: str, lines: Sequence[str]) -> str:

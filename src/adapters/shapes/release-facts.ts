@@ -83,6 +83,9 @@ export const releasesShape = shapeOf<ReleasesFact>()(
     ),
     awaiting: z.nullable(z.object({ transactions: texts, deadline: epochSeconds })),
     guarded: z.boolean(),
+    code: z.exactOptional(
+      z.nullable(z.object({ path: text, wanted: text, actual: z.nullable(text), problem: text })),
+    ),
   }),
 );
 

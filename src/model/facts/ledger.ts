@@ -1,3 +1,4 @@
+import type { CommitId } from '../release.ts';
 import type { ReleaseState, SoakFigures } from '../soak.ts';
 import type { EpochSeconds, Seconds } from '../units.ts';
 
@@ -84,6 +85,19 @@ export interface ReleasesFact {
   } | null;
   /** Whether a timer on the host is set for the deadline. */
   readonly guarded: boolean;
+  /** `null`: no release that runs put code in place. Absent: the agent is older than the question. */
+  readonly code?: PlacedCode | null;
+}
+
+/** The code of the release that runs, and what is there now. */
+export interface PlacedCode {
+  /** The checkout, or the folder of uploaded releases. */
+  readonly path: string;
+  readonly wanted: CommitId;
+  /** A commit, or where a link points that is no release; `null`: not known. */
+  readonly actual: string | null;
+  /** Why it is not known. */
+  readonly problem: string;
 }
 
 export interface LedgerRelease {

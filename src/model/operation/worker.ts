@@ -38,6 +38,14 @@ export interface TryApp extends Described {
     readonly why: string;
     readonly fix: string;
   };
+  /** Whether it also connects to its broker, as the worker must to become ready; absent: it does not. */
+  readonly broker?: {
+    /** Whether a broker that cannot be reached fails this step; otherwise it is reported. */
+    readonly refuse: boolean;
+    /** What it leads to, and what to do. */
+    readonly why: string;
+    readonly fix: string;
+  };
   readonly timeoutSeconds: Seconds;
 }
 

@@ -145,7 +145,7 @@ export function nameLeftBehind(
   const left = beside.filter(({ unit }) => !guarded.includes(unit));
   return left.map(({ unit }) => ({
     level: 'notice',
-    message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a rollback restarts only the units that the release restarted`,
+    message: `${unit} also runs from this code and keeps what it has loaded until it is restarted, which a rollback does only for the units that the release restarted: \`systemctl restart ${unit}\` on the host`,
   }));
 }
 

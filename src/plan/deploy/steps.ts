@@ -1,4 +1,4 @@
-import { stopMarginSeconds, visibilityTimeout } from '../../celery/app-rules.ts';
+import { brokerUnreachable, stopMarginSeconds, visibilityTimeout } from '../../celery/app-rules.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts/unit.ts';
@@ -19,6 +19,7 @@ export function tryApp(
   line: WorkerLine,
   desired: DeployWorkerDesired,
   trial: Trial,
+  isRunning: boolean,
 ): Operation {
   const instead = trial.when === 'prepared' ? trial.instead : null;
   const unwanted = unwantedWords(line, desired);
@@ -34,6 +35,7 @@ export function tryApp(
     ...(instead !== null && { instead }),
     ...(unwanted !== null && { unwanted }),
     visibility: visibilityOf(desired),
+    ...(isRunning && { broker: brokerOf(desired) }),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that cannot be imported must not replace the running worker',
@@ -59,6 +61,16 @@ function visibilityOf({ longestTaskSeconds, acceptedRules }: DeployWorkerDesired
     refuse: !acceptedRules.includes(id),
     why,
     fix: `write ${fix}, e.g. app.conf.broker_transport_options = {'visibility_timeout': ${longestTaskSeconds + stopMarginSeconds}}; or correct longest-task; or accept it with accept-rules: ${id}`,
+  };
+}
+
+/** A worker that does not run has nothing to lose: it may be started before its broker. */
+function brokerOf({ unit, acceptedRules }: DeployWorkerDesired) {
+  const { id, why, fix } = brokerUnreachable;
+  return {
+    refuse: !acceptedRules.includes(id),
+    why,
+    fix: `${fix}; ${unit} keeps running, and connects by itself once its broker is back; or restart it all the same with accept-rules: ${id}`,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { LedgerRelease, TransactionFact } from '../../model/facts/ledger.ts';
+import type { LedgerRelease, PlacedCode, TransactionFact } from '../../model/facts/ledger.ts';
 import type { Sample } from '../../model/sample.ts';
 import type {
   SoakFigures,
@@ -8,6 +8,7 @@ import type {
   SoakWish,
 } from '../../model/soak.ts';
 import type { EpochSeconds } from '../../model/units.ts';
+import { describeMovedCode } from '../placed-code.ts';
 import { latencyOf, notLookedAt, type SoakBesides, settleBesides } from './besides.ts';
 import { compareFigures, lastProven } from './compare.ts';
 import { samplesSince } from './evidence.ts';
@@ -24,6 +25,10 @@ export interface SoakMemory {
   readonly record: SoakRecord;
   /** The host's clock. */
   readonly now: EpochSeconds;
+  /** Absent, `null`: no code is compared. */
+  readonly code?: PlacedCode | null;
+  /** Whether the host takes samples of the unit; absent: as long as it has some. */
+  readonly sampling?: boolean;
 }
 
 /** The release that runs, and what is known of it. */
@@ -78,10 +83,27 @@ export function judgeRelease(
   };
   const { limits, notes } = settleLimits(wish, memory.record);
   const said = judgeSoak(evidence, limits);
-  const verdict = { ...said, notes: [...notes, ...said.notes] };
+  const judged = withhold({ ...said, notes: [...notes, ...said.notes] }, memory.code);
+  const isOver = judged.state === 'unproven' && memory.sampling === false;
+  const verdict = isOver ? { ...judged, earliestEnd: null } : judged;
   const { decidedAt } = verdict;
-  const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
-  if (judged.length === 0) return compared(verdict, null);
+  const used = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
+  if (used.length === 0) return compared(verdict, null);
   const [numbers, notKnown] = settleBesides({ latencySeconds: latencyOf(release), ...besides });
-  return compared(verdict, figuresOf(judged, numbers), notKnown);
+  return compared(verdict, figuresOf(used, numbers), notKnown);
+}
+
+/** Time without failure proves nothing for code that may not be the release's. */
+function withhold(verdict: SoakVerdict, code: SoakMemory['code']): SoakVerdict {
+  const moved = describeMovedCode(code);
+  if (moved === null || verdict.state === 'failed') return verdict;
+  const { sentence } = verdict;
+  const begin = verdict.state === 'proven' ? sentence.replace(/^Proven/, 'Unproven') : sentence;
+  return {
+    ...verdict,
+    state: 'unproven',
+    decidedAt: null,
+    earliestEnd: null,
+    sentence: `${begin.replace(/\.$/, '')}; it stays so while ${moved}.`,
+  };
 }

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { runCommand } from '../../../src/cli/celeriac.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { LoggedFact } from '../../../src/model/facts/journal.ts';
-import type { ReleasesFact } from '../../../src/model/facts/ledger.ts';
+import type { PastFact, PastTransaction, ReleasesFact } from '../../../src/model/facts/ledger.ts';
 import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import { formatInstant } from '../../../src/model/quantities.ts';
 import type { SamplesFact } from '../../../src/model/sample.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
@@ -17,6 +18,9 @@ interface Given {
   readonly changes?: Partial<VerifyFacts>;
   readonly logged?: Partial<LoggedFact>;
   readonly releases?: ReleasesFact['releases'];
+  readonly awaiting?: ReleasesFact['awaiting'];
+  readonly past?: Partial<PastFact>;
+  readonly sampling?: boolean;
   /** Called before each look; throws what the host says. */
   readonly onLook?: (looks: number) => void;
   /** Instead of a host that answers. */
@@ -38,7 +42,7 @@ async function celeriac(words: readonly string[], given: Given = {}) {
       cursor: { file: 'f', offset: page },
       more: false,
       restarted: false,
-      sampling: true,
+      sampling: given.sampling ?? true,
       soakSeconds: null,
       soakLimits: null,
     };
@@ -53,9 +57,14 @@ async function celeriac(words: readonly string[], given: Given = {}) {
       }
       return {
         ...facts({
-          releases: { releases: given.releases ?? [], awaiting: null, guarded: false },
+          releases: {
+            releases: given.releases ?? [],
+            awaiting: given.awaiting ?? null,
+            guarded: false,
+          },
           ...given.changes,
         }),
+        past: { working: null, open: [], ...given.past },
         consuming: { kind: 'consumes' },
         logged: loggedFact(given.logged),
         broker: brokerFact(),
@@ -199,6 +208,46 @@ describe('celeriac status', () => {
     expect(code).toBe(2);
     expect(err).toContain(problem);
     expect(asked).toEqual([]);
+  });
+});
+
+describe('a release that awaits its verdict', () => {
+  const waiting = {
+    releases: [release(0), release(1, { state: 'awaiting', verdict: 'none' })],
+    awaiting: { transactions: [release(1).transaction ?? ''], deadline: epochSeconds(now + 600) },
+  };
+
+  test.each(['status', 'releases'])('%s says until when, and what to do', async (command) => {
+    const { out, err } = await celeriac([command], waiting);
+    const by = formatInstant(epochSeconds(now + 600));
+    expect(out).toContain(`rolled back by the host at ${by} unless \`verify\` confirms it`);
+    expect(err).toContain('next: celeriac verify --unit celery-worker.service');
+  });
+
+  test('is told to programs, by the published report', async () => {
+    const report = JSON.parse((await celeriac(['status', '--json'], waiting)).out);
+    expect(reportShape.strict().safeParse(report).error).toBeUndefined();
+    expect(report.releases[0].confirmBy).toBe(now + 600);
+    expect((await celeriac(['releases', '--json'], waiting)).err).not.toContain('next:');
+  });
+});
+
+describe('celeriac status in between', () => {
+  test('says that a transaction is at work', async () => {
+    const open = [{ action: 'deploy-worker', unit: 'celery-worker.service' } as PastTransaction];
+    const { out } = await celeriac(['status'], { past: { working: 'run 9', open } });
+    expect(out).toContain(
+      'run 9 is at work on this host (deploy-worker of celery-worker.service): what is shown may be half done',
+    );
+    expect((await celeriac(['status'])).out).not.toContain('at work');
+  });
+
+  test('promises no proof by samples that nobody takes', async () => {
+    const releases = [release(0), release(1)];
+    const { out } = await celeriac(['status'], { releases, sampling: false });
+    expect(out).not.toContain('of 24 h');
+    expect(out).toMatch(/^proof {4}none: the release stays unproven/m);
+    expect((await celeriac(['status'], { releases })).out).toContain('of 24 h');
   });
 });
 

@@ -62,7 +62,14 @@ describe('text from a host', () => {
           findings: [{ level: 'warning', message: text, where: text }],
           satisfied: [text],
         });
-        run.report({} as Agent, { sentence: text, data: undefined } as never);
+        run.report(
+          {} as Agent,
+          {
+            sentence: text,
+            data: undefined,
+            findings: [{ level: 'notice', message: text }],
+          } as never,
+        );
         for (const line of [...out, ...notes]) expect(line).not.toMatch(controls);
       }),
     );
@@ -73,7 +80,14 @@ describe('text from a host', () => {
       fc.property(words, (parts) => {
         const data = { [parts.join('')]: parts };
         const { terminal, out } = kept();
-        runOn(terminal, true).report({} as Agent, { sentence: '', data } as never);
+        runOn(terminal, true).report(
+          {} as Agent,
+          {
+            sentence: '',
+            data,
+            findings: [],
+          } as never,
+        );
         expect(out.join('')).not.toMatch(controls);
         expect(JSON.parse(out.join(''))).toEqual(data);
       }),
@@ -99,4 +113,12 @@ describe('text from a host', () => {
     expect(printed.length).toBeGreaterThan(1);
     for (const line of printed) expect(line).not.toMatch(controls);
   });
+});
+
+test('what a result tells besides its plan is printed', () => {
+  const { terminal, notes } = kept();
+  const findings = [{ level: 'notice', message: 'shop-worker@b.service keeps its code' }] as const;
+  const nothing = { subject: 'u', checklist: [], plan: null, outcome: null };
+  runOn(terminal, false).report({} as Agent, { ...nothing, sentence: 'Undone.', findings });
+  expect(notes).toContain('notice: shop-worker@b.service keeps its code');
 });

@@ -70,7 +70,7 @@ describe('a roll-back', () => {
       {
         level: 'notice',
         message:
-          'shop-web.service also runs from this code and keeps what it has loaded until it is restarted; a rollback restarts only the units that the release restarted',
+          'shop-web.service also runs from this code and keeps what it has loaded until it is restarted, which a rollback does only for the units that the release restarted: `systemctl restart shop-web.service` on the host',
       },
     ]);
     expect(nameLeftBehind(beside, [checkout])).toHaveLength(2);

@@ -139,6 +139,25 @@ describe.each(cases)('%s', (_name, example) => {
   });
 });
 
+describe('the broker', () => {
+  const triedWith = (name: string, desired: Partial<DeployWorkerDesired> = {}) => {
+    const example = readJson(name) as Case;
+    const plan = planDeployWorker(factsOf(example), { ...desiredOf(example), ...desired });
+    const attempt = plan.operations.find(({ op }) => op === 'try-app');
+    return attempt?.op === 'try-app' ? attempt.broker : null;
+  };
+
+  it('must be reached before a running worker is stopped, unless that is accepted', () => {
+    expect(triedWith('restart-always.json')).toMatchObject({ refuse: true });
+    const accepted = { acceptedRules: ['broker-unreachable'] };
+    expect(triedWith('restart-always.json', accepted)).toMatchObject({ refuse: false });
+  });
+
+  it('is not asked for a worker that does not run', () => {
+    expect(triedWith('failed.json')).toBeUndefined();
+  });
+});
+
 /** The facts after a plan, as far as its operations make them. */
 function carryOut(
   facts: DeployWorkerFacts,

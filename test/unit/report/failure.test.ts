@@ -230,6 +230,33 @@ describe('the error of a transaction', () => {
     );
   });
 
+  test('the broker that the worker waited for is named', () => {
+    const lost = 'w.service does not serve: exit 1: Cannot connect to redis://db:6379/0: Error 111';
+    const advice =
+      'start the broker redis://db:6379/0, or correct the broker URL of the app: a worker that waits for it connects by itself';
+    const left = { ...step(0, 'not-undone', lost), op: 'guard-unit' };
+    const undone = { ...outcome, result: 'undo-failed' as const, steps: [left] };
+    expect(outcomeToHostError(undone, operations).failure.next).toBe(
+      `${advice}; then fix the steps listed under "not undone" by hand.`,
+    );
+    const failed = { ...outcome, failure: { index: 2, message: lost, evidence: [] } };
+    expect(outcomeToHostError(failed, operations).failure.next).toBe(
+      `${advice}, then run again; nothing needs to be done on the host.`,
+    );
+  });
+
+  test('an app that was imported is not to be made importable', () => {
+    const attempt = [{ op: 'try-app' as const, title: 'import the app' }];
+    const failure = { index: 0, message: 'cannot reach the broker', evidence: ['start it'] };
+    expect(outcomeToHostError({ ...outcome, failure }, attempt).failure.next).toBe(
+      'do what the evidence says, then run again; nothing needs to be done on the host.',
+    );
+    const imported = { ...failure, ran: ['python3'] };
+    expect(outcomeToHostError({ ...outcome, failure: imported }, attempt).failure.next).toContain(
+      'can be imported',
+    );
+  });
+
   test('without a failing operation', () => {
     const error = outcomeToHostError(
       { transaction: 'T-1', result: 'undone', steps: [] },

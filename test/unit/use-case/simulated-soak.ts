@@ -1,6 +1,6 @@
 import { HostError } from '../../../src/model/errors.ts';
 import type { LoggedFact } from '../../../src/model/facts/journal.ts';
-import type { LedgerRelease } from '../../../src/model/facts/ledger.ts';
+import type { LedgerRelease, PlacedCode } from '../../../src/model/facts/ledger.ts';
 import type { UnitFact } from '../../../src/model/facts/unit.ts';
 import type { FactQuery } from '../../../src/model/facts.ts';
 import type { Sample, SamplesQuery } from '../../../src/model/sample.ts';
@@ -45,6 +45,8 @@ export class SimulatedHost {
   soakSeconds: Seconds | null = null;
   soakLimits: SoakThresholds | null = null;
   access: 'change' | 'read' = 'change';
+  /** The code of the release, and what is there. */
+  code: PlacedCode | null = null;
   readonly proofs: Proof[] = [];
   readonly undone: (readonly string[])[] = [];
   looks = 0;
@@ -91,7 +93,12 @@ export class SimulatedHost {
     const { samples } = query;
     return {
       host: { ...realFact('host'), now: epochSeconds(begin + this.minute * 60) },
-      releases: { releases: [...this.releases], awaiting: null, guarded: false },
+      releases: {
+        releases: [...this.releases],
+        awaiting: null,
+        guarded: false,
+        code: this.code,
+      },
       transactions: [],
       companions: realFact('companions'),
       undoing: [],

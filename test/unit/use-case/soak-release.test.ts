@@ -99,6 +99,42 @@ describe('24 simulated hours', () => {
   });
 });
 
+describe('code that is not that of the release', () => {
+  const wanted = 'a'.repeat(40);
+  const moved = { path: '/opt/shop', wanted, actual: 'b'.repeat(40), problem: '' };
+
+  it('is not proven by time, until it is back', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(25 * hour);
+    host.code = moved;
+    const { report } = await soak(host);
+    expect(report.state).toBe('unproven');
+    expect(report.sentence).toMatch(
+      /Unproven: 24 h of 24 h .*; it stays so while \/opt\/shop is at bbbbbbbbbbbb, not at aaaaaaaaaaaa of the release\.$/,
+    );
+    expect(report.verdict?.earliestEnd).toBeNull();
+    expect(host.proofs).toEqual([]);
+    host.code = { ...moved, actual: wanted };
+    expect((await soak(host)).report.state).toBe('proven');
+  });
+
+  it('is not proven either if it cannot be read', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(25 * hour);
+    host.code = { ...moved, actual: null, problem: 'no such folder' };
+    const { report } = await soak(host);
+    expect(report.state).toBe('unproven');
+    expect(report.sentence).toContain('not known: no such folder');
+  });
+
+  it('does not save a release that failed', async () => {
+    const host = new SimulatedHost(release(0), release(1));
+    host.pass(2 * hour, (minute) => ({ events: { ...events, oomKill: minute >= hour ? 1 : 0 } }));
+    host.code = moved;
+    expect((await soak(host)).report.state).toBe('failed');
+  });
+});
+
 describe('a soak whose length the deploy recorded', () => {
   const wanting = (hours: number): SoakDesired => ({
     ...desired,

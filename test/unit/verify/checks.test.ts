@@ -26,6 +26,42 @@ const withUnit = (changes: Partial<UnitFact>): VerifyEvidence =>
 const withProperties = (changes: Record<string, string>): VerifyEvidence =>
   withUnit({ properties: { ...unitFact().properties, ...changes } });
 
+describe('code', () => {
+  const wanted = 'a'.repeat(40);
+  const placed = (changes: object) =>
+    withFacts({
+      releases: {
+        releases: [],
+        awaiting: null,
+        guarded: false,
+        code: { path: '/opt/shop', wanted, actual: wanted, problem: '', ...changes },
+      },
+    });
+
+  test('is as released', () => {
+    expect(check('code', placed({}))).toMatchObject({
+      verdict: 'pass',
+      seen: '/opt/shop is as released',
+    });
+  });
+
+  test.each([
+    ['b'.repeat(40), '/opt/shop is at bbbbbbbbbbbb, not at aaaaaaaaaaaa of the release'],
+    ['../elsewhere', '/opt/shop is at ../elsewhere, not at aaaaaaaaaaaa of the release'],
+    ['', '/opt/shop is at no release, not at aaaaaaaaaaaa of the release'],
+  ])('at %j is a warning', (actual, seen) => {
+    expect(check('code', placed({ actual }))).toMatchObject({ verdict: 'warn', seen });
+  });
+
+  test('that cannot be read is unknown', () => {
+    const unread = placed({ actual: null, problem: 'no such folder' });
+    expect(check('code', unread)).toMatchObject({
+      verdict: 'unknown',
+      seen: 'which code /opt/shop has is not known: no such folder',
+    });
+  });
+});
+
 describe('a healthy host', () => {
   test('passes, check by check', () => {
     const verdict = judge(evidence(), desired());

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 TRACE_LINES = 12
@@ -103,6 +104,42 @@ def connect(app: Any) -> Any:
         where = connection.as_uri(include_password=False, mask="**")
         raise Problem("cannot reach the broker %s: %s" % (where, line_of(error))) from error
     return connection
+
+
+def reach(app: Any, seconds: float) -> Dict[str, Any]:
+    """Whether a worker of this app could connect to its broker now.
+
+    `reached`, `unreachable` with the reason, or a `problem`: it could not be tried.
+    """
+    try:
+        connection = app.connection_for_read()
+        where = connection.as_uri(include_password=False, mask="**")
+    except Exception as error:
+        return {"problem": masked(app, line_of(error))}
+    said = "cannot reach the broker %s: " % where
+    errors = (OSError, *connection.connection_errors, *connection.channel_errors)
+
+    def end(signum: int, frame: Any) -> None:
+        raise TimeUp("no answer within %g s" % seconds)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        # Each broker of a failover list at least once.
+        most = max(2, len(getattr(connection, "alt", None) or ()))
+        connection.ensure_connection(max_retries=most, interval_start=0.5, interval_step=0.5)
+        return {"reached": True}
+    except TimeUp as limit:
+        return {"unreachable": masked(app, said + str(limit))}
+    except Exception as error:
+        is_refusal = isinstance(error, errors) or type(error).__name__ == "OperationalError"
+        text = (said if is_refusal else "") + line_of(error)
+        return {"unreachable" if is_refusal else "problem": masked(app, text)}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        with suppress(Exception):  # it may be broken
+            connection.release()
 
 
 def note_queues(name: str, app: Any) -> None:
