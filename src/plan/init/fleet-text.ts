@@ -1,12 +1,10 @@
-import { stringify } from 'yaml';
 import { ownBeats } from '../../celery/beat.ts';
 import { identityOf } from '../../celery/strays.ts';
-import { actions } from '../../config/action-inputs.ts';
-import { holdJobs } from '../../jobs/tables/job-tables.ts';
 import type { FactAnswers } from '../../model/facts.ts';
-import { formatList } from '../../model/quantities.ts';
 import type { CodeTree } from '../../model/release.ts';
+import { databaseLines } from './database-lines.ts';
 import type { UnitWorker } from './find-workers.ts';
+import { comment, entry } from './fleet-lines.ts';
 import { inputSize, type Sizing } from './size-worker.ts';
 
 /** How the pipeline reaches the host, as far as it is not by default. */
@@ -50,7 +48,7 @@ export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string 
     ...(jump === '' ? [] : [entry('proxy-jump', jump)]),
     entry('unit', facts.worker.unit.name),
     '',
-    ...databaseLines(facts),
+    ...databaseLines(facts.stores),
     '',
     ...deploySection([
       ...facts.sizing.lines.map(comment),
@@ -60,59 +58,6 @@ export function fleetText(reach: Reach, facts: WorkerFacts, home: Home): string 
     ]),
     '',
   ].join('\n');
-}
-
-/** What comes from a host must not end the comment. */
-const comment = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
-  `# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
-
-const entry = (key: string, value: string | number): string =>
-  stringify({ [key]: value }, { lineWidth: 0 }).trimEnd();
-
-/** Databases with tables of jobs, by the schemas that were found. */
-export const jobDatabases = (stores: FactAnswers['stores']): readonly string[] =>
-  stores.flatMap((store) => ('tables' in store && holdJobs(store.tables) ? [store.path] : []));
-
-function databaseLines({ stores }: WorkerFacts): readonly string[] {
-  const found = jobDatabases(stores);
-  const [only] = found;
-  if (only !== undefined && !actions.cleanup.database.schema.safeParse(only).success) {
-    return [
-      comment(
-        `Tables of jobs are in ${only}, and \`database\` takes no such path: it is searched for`,
-      ),
-      comment('by each run.'),
-    ];
-  }
-  if (only !== undefined && found.length === 1) {
-    return [comment('Its tables hold jobs, by their columns:'), entry('database', only)];
-  }
-  if (found.length > 1) {
-    return [
-      comment(`These databases have tables of jobs: ${formatList(found)}.`),
-      comment('All of them are cleaned up; `database` would name one of them alone.'),
-    ];
-  }
-  const unread = stores.flatMap((store) =>
-    store.kind === 'unreadable' ? [`${store.path} (${store.problem})`] : [],
-  );
-  if (unread.length > 0) {
-    return [
-      comment(`What could not be read may have tables of jobs: ${formatList(unread)}.`),
-      comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
-    ];
-  }
-  const seen = stores.map(({ path }) => path);
-  return [
-    comment(
-      seen.length === 0
-        ? "No SQLite file below the worker's directory, and no postgresql:// URL in its environment."
-        : `No tables of jobs in ${formatList(seen)}.`,
-    ),
-    comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
-    entry('database', 'none'),
-  ];
 }
 
 function sizeLines({ concurrency, memoryMaxBytes, memoryHighBytes }: Sizing): readonly string[] {

@@ -152,6 +152,20 @@ describe('what init writes', () => {
     expect(() => execFileSync('sh', ['-c', command], { stdio: 'ignore' })).toThrow();
   });
 
+  test('of a database without a recognised table, the owner is asked', async () => {
+    const given = hostCase('unit-with-venv');
+    const [store] = given.stores as readonly object[];
+    const columns = [{ name: 'state', type: 'TEXT' }];
+    const tables = [{ name: 'jobs', columns, foreignKeys: [] }];
+    const at = initAt({ ...given, stores: [{ ...store, tables }] }, server);
+    const { out } = await at.run([...trusting, '--yes']);
+    expect(out).toContain(
+      'jobs       no table of /srv/shop/shop.db shows that it holds jobs: answer the question in .github/fleet.yml',
+    );
+    expect(at.read(fleetPath)).not.toMatch(/^(?:database|stores):/m);
+    expect(parseFleetFile(fleetPath, at.read(fleetPath), 'cleanup').has('database')).toBe(false);
+  });
+
   test('what a host says cannot leave its comment', async () => {
     const given = hostCase('unit-with-venv');
     const beside = [{ unit: 'a.service\nssh-key: x', pid: 1, argv: ['x\nhost: evil'] }];
