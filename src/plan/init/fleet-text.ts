@@ -1,4 +1,5 @@
 import { ownBeats } from '../../celery/beat.ts';
+import { findCeleryCall } from '../../celery/celery-call.ts';
 import { identityOf } from '../../celery/strays.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { CodeTree } from '../../model/release.ts';
@@ -76,9 +77,17 @@ function deploySection(lines: readonly string[]): readonly string[] {
     : ['deploy-worker:', ...lines.map((line) => `  ${line}`)];
 }
 
-function codeLines({ tree, isThisRepository }: WorkerFacts): readonly string[] {
+/** Whether `source: git` is written: deploys move the checkout from which the worker runs. */
+export const movesCheckout = ({
+  tree,
+  isThisRepository,
+}: Pick<WorkerFacts, 'tree' | 'isThisRepository'>): boolean =>
+  tree.kind === 'checkout' && isThisRepository;
+
+function codeLines(facts: WorkerFacts): readonly string[] {
+  const { tree } = facts;
   if (tree.kind !== 'checkout') return [];
-  if (isThisRepository) {
+  if (movesCheckout(facts)) {
     return [
       comment(
         `The worker runs from ${tree.path}, a checkout of this repository: each deploy moves`,
@@ -98,11 +107,22 @@ function codeLines({ tree, isThisRepository }: WorkerFacts): readonly string[] {
 }
 
 function companionLines(facts: WorkerFacts): readonly string[] {
-  const beside = besideWorker(facts).map(({ unit }) => unit);
-  if (beside.length === 0) return [];
+  const beside = besideWorker(facts);
+  const workers = beside.filter(({ isWorker }) => isWorker).map(({ unit }) => unit);
+  const others = beside.filter(({ isWorker }) => !isWorker).map(({ unit }) => unit);
   return [
-    comment('These run code of the app, too. To restart them with the worker:'),
-    comment(`also-restart: ${beside.join(', ')}`),
+    ...(others.length === 0
+      ? []
+      : [
+          comment('These run code of the app, too. To restart them with the worker:'),
+          comment(`also-restart: ${others.join(', ')}`),
+        ]),
+    ...(workers.length === 0
+      ? []
+      : [
+          comment(`Other workers of the app: ${workers.join(', ')}. Each is deployed by itself:`),
+          comment('docs/how-to/several-workers.md.'),
+        ]),
   ];
 }
 
@@ -111,6 +131,8 @@ export interface Beside {
   readonly unit: string;
   /** `beat`, or the beginning of its command. */
   readonly what: string;
+  /** Its restart has to wait for tasks: `also-restart` takes no worker. */
+  readonly isWorker: boolean;
 }
 
 /** The companions that were found: beats of the app, and services in its folder. */
@@ -122,10 +144,14 @@ export function besideWorker({ worker, beats, companions }: WorkerFacts): readon
       : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory)).units;
   const names = new Set(own.map((beat) => beat.unit));
   return [
-    ...own.map((beat) => ({ unit: beat.unit, what: 'beat' })),
+    ...own.map((beat) => ({ unit: beat.unit, what: 'beat', isWorker: false })),
     ...companions.beside
       .filter((each) => !names.has(each.unit))
-      .map((each) => ({ unit: each.unit, what: programOf(each.argv) })),
+      .map((each) => ({
+        unit: each.unit,
+        what: programOf(each.argv),
+        isWorker: findCeleryCall(each.argv).kind === 'found',
+      })),
   ];
 }
 
