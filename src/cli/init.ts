@@ -14,7 +14,7 @@ import {
   nameOf,
   type UnitWorker,
 } from '../plan/init/find-workers.ts';
-import { fleetText, type Reach } from '../plan/init/fleet-text.ts';
+import { fleetText, movesCheckout, type Reach } from '../plan/init/fleet-text.ts';
 import { nextSteps } from '../plan/init/next-steps.ts';
 import { proposeUnit, type UnitRequest } from '../plan/init/propose-unit.ts';
 import { hostLine, inColumns, looseLines, otherLines, workerLines } from '../plan/init/summary.ts';
@@ -183,6 +183,7 @@ async function proposeFiles(
       files: files.map(({ path }) => path),
       unit: worker.unit.name,
       appUser: appUserOf(worker.unit),
+      movesCheckout: movesCheckout(facts),
     }),
   };
 }

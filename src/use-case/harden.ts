@@ -7,7 +7,7 @@ import type { StoreFact } from '../model/facts/store.ts';
 import type { UnitFact } from '../model/facts/unit.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { CodeTree } from '../model/release.ts';
-import { hardenQuery, type Login, planHarden } from '../plan/harden/harden.ts';
+import { codeOf, hardenQuery, type Login, planHarden } from '../plan/harden/harden.ts';
 import { sudoersFolder, sudoersPath, sudoersText } from '../plan/harden/places.ts';
 import { type PolicyGiven, proposePolicy, readPolicy } from '../plan/harden/propose-policy.ts';
 import { planUnharden } from '../plan/harden/unharden.ts';
@@ -41,7 +41,7 @@ export async function lookAndHarden(
   const logins = loginsOf(inputs, files, policy);
   const users = logins.map(({ user }) => user);
   const others = (await usersOfAgent(agent)).filter((user) => !users.includes(user));
-  const facts = await agent.look(hardenQuery(users));
+  const facts = await agent.look(hardenQuery(users, false, codeOf(policy)));
   const schema = `${JSON.stringify(policySchema(), null, 2)}\n`;
   const plan = planHarden(facts, { policy, schema, logins });
   return { ...plan, findings: [...findings, ...others.map(warnOfUser), ...plan.findings] };

@@ -34,7 +34,8 @@ export interface HardenDesired {
   readonly logins: readonly Login[];
 }
 
-export function hardenQuery(users: readonly string[], search = false) {
+/** @param code the folder of the app's code, above which all must be root's; `null`: none is deployed */
+export function hardenQuery(users: readonly string[], search = false, code: string | null = null) {
   return {
     hardening: {
       users,
@@ -43,6 +44,7 @@ export function hardenQuery(users: readonly string[], search = false) {
         agentPath,
         policyPath,
         ...users.flatMap((user) => [homeOf(user), sudoersPath(user)]),
+        ...foldersAbove(code).slice(-1),
       ],
       folders: [policyFolder, programFolder, sudoersFolder],
       search,
@@ -56,6 +58,16 @@ export function hardenQuery(users: readonly string[], search = false) {
     },
   } as const satisfies FactQuery;
 }
+
+/** `/srv` and `/srv/shop` of `/srv/shop/code`. */
+const foldersAbove = (path: string | null): readonly string[] => {
+  const names = path?.split('/').slice(1, -1) ?? [];
+  return names.map((_, at) => `/${names.slice(0, at + 1).join('/')}`);
+};
+
+/** Where deploys put the app's code. */
+export const codeOf = ({ checkout, deployTo }: Policy): string | null =>
+  checkout ?? deployTo ?? null;
 
 export type HardenFacts = FactsFor<ReturnType<typeof hardenQuery>>;
 
@@ -74,7 +86,7 @@ interface Draft {
  */
 export function planHarden(facts: HardenFacts, desired: HardenDesired): Plan {
   const draft: Draft = { operations: [], satisfied: [], findings: [] };
-  checkPlaces(facts);
+  checkPlaces(facts, desired.policy);
   for (const { user } of desired.logins) checkLogin(facts.hardening, user, draft.findings);
   planAgent(facts, draft);
   planPolicy(facts, desired, draft);
@@ -85,13 +97,25 @@ export function planHarden(facts: HardenFacts, desired: HardenDesired): Plan {
   return draft;
 }
 
-function checkPlaces({ hardening }: HardenFacts): void {
-  const [loose] = hardening.loose;
+function checkPlaces({ hardening }: HardenFacts, policy: Policy): void {
+  const code = codeOf(policy);
+  const above = new Set(foldersAbove(code));
+  const loose = hardening.loose.find(({ path }) => !above.has(path));
   if (loose !== undefined) {
     throw new ConfigError(
       'the host',
       `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: users other than root could replace what the key runs as root`,
       `owner root, and no write permission for others: \`chown root ${loose.path}; chmod go-w ${loose.path}\``,
+    );
+  }
+  const [ofCode] = hardening.loose;
+  if (ofCode !== undefined) {
+    // The installed agent refuses each deploy by the same rule.
+    const { path, owner, mode } = ofCode;
+    throw new ConfigError(
+      'the host',
+      `the code is in ${code}, and ${path} above it belongs to ${owner} and has the mode ${mode}: every deploy would be refused, because others than root could put another folder in its place`,
+      `the code where every folder above it is root's: move it, e.g. below /srv, and change the unit; or deploy by \`source: upload\` to such a folder`,
     );
   }
   const { visudo, problem } = hardening.sudoers;

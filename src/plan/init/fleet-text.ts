@@ -1,12 +1,11 @@
-import { stringify } from 'yaml';
 import { ownBeats } from '../../celery/beat.ts';
+import { findCeleryCall } from '../../celery/celery-call.ts';
 import { identityOf } from '../../celery/strays.ts';
-import { actions } from '../../config/action-inputs.ts';
-import { holdJobs } from '../../jobs/tables/job-tables.ts';
 import type { FactAnswers } from '../../model/facts.ts';
-import { formatList } from '../../model/quantities.ts';
 import type { CodeTree } from '../../model/release.ts';
+import { databaseLines } from './database-lines.ts';
 import type { UnitWorker } from './find-workers.ts';
+import { comment, entry } from './fleet-lines.ts';
 import { keptLines } from './kept-limits.ts';
 import { inputSize, type Sizing } from './size-worker.ts';
 
@@ -59,7 +58,7 @@ export function fleetText(
     ...(jump === '' ? [] : [entry('proxy-jump', jump)]),
     entry('unit', unit),
     '',
-    ...databaseLines(facts),
+    ...databaseLines(facts.stores),
     '',
     ...deploySection([
       ...(keptLines(standing, { host, unit }, facts.sizing) ?? sizeLines(facts.sizing)),
@@ -68,59 +67,6 @@ export function fleetText(
     ]),
     '',
   ].join('\n');
-}
-
-/** What comes from a host must not end the comment. */
-const comment = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
-  `# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
-
-const entry = (key: string, value: string | number): string =>
-  stringify({ [key]: value }, { lineWidth: 0 }).trimEnd();
-
-/** Databases with tables of jobs, by the schemas that were found. */
-export const jobDatabases = (stores: FactAnswers['stores']): readonly string[] =>
-  stores.flatMap((store) => ('tables' in store && holdJobs(store.tables) ? [store.path] : []));
-
-function databaseLines({ stores }: WorkerFacts): readonly string[] {
-  const found = jobDatabases(stores);
-  const [only] = found;
-  if (only !== undefined && !actions.cleanup.database.schema.safeParse(only).success) {
-    return [
-      comment(
-        `Tables of jobs are in ${only}, and \`database\` takes no such path: it is searched for`,
-      ),
-      comment('by each run.'),
-    ];
-  }
-  if (only !== undefined && found.length === 1) {
-    return [comment('Its tables hold jobs, by their columns:'), entry('database', only)];
-  }
-  if (found.length > 1) {
-    return [
-      comment(`These databases have tables of jobs: ${formatList(found)}.`),
-      comment('All of them are cleaned up; `database` would name one of them alone.'),
-    ];
-  }
-  const unread = stores.flatMap((store) =>
-    store.kind === 'unreadable' ? [`${store.path} (${store.problem})`] : [],
-  );
-  if (unread.length > 0) {
-    return [
-      comment(`These could not be read, and may have tables of jobs: ${formatList(unread)}.`),
-      comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
-    ];
-  }
-  const seen = stores.map(({ path }) => path);
-  return [
-    comment(
-      seen.length === 0
-        ? "No SQLite file below the worker's directory, and no postgresql:// URL in its environment."
-        : `No tables of jobs in ${formatList(seen)}.`,
-    ),
-    comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
-    entry('database', 'none'),
-  ];
 }
 
 function sizeLines(sizing: Sizing): readonly string[] {
@@ -141,9 +87,17 @@ function deploySection(lines: readonly string[]): readonly string[] {
     : ['deploy-worker:', ...lines.map((line) => `  ${line}`)];
 }
 
-function codeLines({ tree, isThisRepository }: WorkerFacts): readonly string[] {
+/** Whether `source: git` is written: deploys move the checkout from which the worker runs. */
+export const movesCheckout = ({
+  tree,
+  isThisRepository,
+}: Pick<WorkerFacts, 'tree' | 'isThisRepository'>): boolean =>
+  tree.kind === 'checkout' && isThisRepository;
+
+function codeLines(facts: WorkerFacts): readonly string[] {
+  const { tree } = facts;
   if (tree.kind !== 'checkout') return [];
-  if (isThisRepository) {
+  if (movesCheckout(facts)) {
     return [
       comment(
         `The worker runs from ${tree.path}, a checkout of this repository: each deploy moves`,
@@ -163,11 +117,22 @@ function codeLines({ tree, isThisRepository }: WorkerFacts): readonly string[] {
 }
 
 function companionLines(facts: WorkerFacts): readonly string[] {
-  const beside = besideWorker(facts).map(({ unit }) => unit);
-  if (beside.length === 0) return [];
+  const beside = besideWorker(facts);
+  const workers = beside.filter(({ isWorker }) => isWorker).map(({ unit }) => unit);
+  const others = beside.filter(({ isWorker }) => !isWorker).map(({ unit }) => unit);
   return [
-    comment('These units run code of the app, too. To restart them with the worker:'),
-    comment(`also-restart: ${beside.join(', ')}`),
+    ...(others.length === 0
+      ? []
+      : [
+          comment('These units run code of the app, too. To restart them with the worker:'),
+          comment(`also-restart: ${others.join(', ')}`),
+        ]),
+    ...(workers.length === 0
+      ? []
+      : [
+          comment(`Other workers of the app: ${workers.join(', ')}. Each is deployed by itself:`),
+          comment('docs/how-to/several-workers.md.'),
+        ]),
   ];
 }
 
@@ -176,6 +141,8 @@ export interface Beside {
   readonly unit: string;
   /** `beat`, or the beginning of its command. */
   readonly what: string;
+  /** Its restart has to wait for tasks: `also-restart` takes no worker. */
+  readonly isWorker: boolean;
 }
 
 /** The companions that were found: beats of the app, and services in its folder. */
@@ -187,10 +154,14 @@ export function besideWorker({ worker, beats, companions }: WorkerFacts): readon
       : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory)).units;
   const names = new Set(own.map((beat) => beat.unit));
   return [
-    ...own.map((beat) => ({ unit: beat.unit, what: 'beat' })),
+    ...own.map((beat) => ({ unit: beat.unit, what: 'beat', isWorker: false })),
     ...companions.beside
       .filter((each) => !names.has(each.unit))
-      .map((each) => ({ unit: each.unit, what: programOf(each.argv) })),
+      .map((each) => ({
+        unit: each.unit,
+        what: programOf(each.argv),
+        isWorker: findCeleryCall(each.argv).kind === 'found',
+      })),
   ];
 }
 

@@ -12,6 +12,8 @@ export interface NextSteps {
   readonly unit: string;
   /** The user of the worker. */
   readonly appUser: string;
+  /** Whether deploys move the checkout from which the worker runs. */
+  readonly movesCheckout: boolean;
 }
 
 /** Two environments, so that nobody has to approve what the clock starts. */
@@ -23,7 +25,7 @@ const keys = {
 
 /** The steps, each with its title and its commands. */
 export function nextSteps(given: NextSteps): readonly (readonly [string, readonly string[]])[] {
-  const { reach, knownHosts, branch, files, unit, appUser } = given;
+  const { reach, knownHosts, branch, files, unit, appUser, movesCheckout } = given;
   const at = sshWords(reach);
   return [
     [
@@ -64,7 +66,7 @@ export function nextSteps(given: NextSteps): readonly (readonly [string, readonl
             'With these keys the pipeline is root on the server. To restrict them to what it needs:',
             [
               `cat ${environments.map((name) => `~/.ssh/${keys[name]}.pub`).join(' ')} >~/.ssh/celeriac-keys.pub`,
-              `celeriac harden ${celeriacWords(reach)} --units ${quote(unit)} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,
+              `celeriac harden ${celeriacWords(reach)} --units ${quote(unit)}${movesCheckout ? ' --source git' : ''} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,
             ],
           ] as const,
         ]),

@@ -2,8 +2,9 @@ import { appProcessOf } from '../../celery/app-process.ts';
 import { appUserOf } from '../../celery/app-user.ts';
 import type { HostFact, SwapFact } from '../../model/facts/host.ts';
 import { formatBytes, formatCount, formatList } from '../../model/quantities.ts';
+import { jobDatabases, openDatabases } from './database-lines.ts';
 import { describeWorker, type FoundWorkers, type LooseWorker, nameOf } from './find-workers.ts';
-import { besideWorker, jobDatabases, type WorkerFacts } from './fleet-text.ts';
+import { besideWorker, type WorkerFacts } from './fleet-text.ts';
 import type { UnitProposal } from './propose-unit.ts';
 
 /** The host in one line. */
@@ -39,10 +40,7 @@ export function workerLines(facts: WorkerFacts): readonly (readonly [string, str
           ? 'given by a variable'
           : queues.join(', '),
     ],
-    [
-      'jobs',
-      databases.length === 0 ? 'no tables of jobs found' : `tables in ${formatList(databases)}`,
-    ],
+    ['jobs', databases.length === 0 ? whereNone(facts) : `tables in ${formatList(databases)}`],
     [
       'beside it',
       beside.length === 0
@@ -51,6 +49,14 @@ export function workerLines(facts: WorkerFacts): readonly (readonly [string, str
     ],
     ...facts.sizing.lines.map((line, at) => [at === 0 ? 'memory' : '', line] as const),
   ];
+}
+
+/** Without a table of jobs: what was found, and what is asked of the owner. */
+function whereNone({ stores }: WorkerFacts): string {
+  const open = openDatabases(stores).map(({ path }) => path);
+  return open.length === 0
+    ? 'no tables of jobs found'
+    : `no table of ${formatList(open)} shows that it holds jobs: answer the question in .github/fleet.yml`;
 }
 
 /** Why it needs a unit of its own. */

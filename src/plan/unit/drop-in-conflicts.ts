@@ -24,7 +24,15 @@ export function checkDropIns(
       );
     };
     const [exec] = file.assignments('Service', 'ExecStart');
-    if (exec) refuse(exec, `ExecStart= in ${beaten} only: remove it from ${path}`);
+    if (exec) {
+      // Beside the drop-in, the file may have another command: without it, another one would run.
+      const other =
+        desired.unitMode === 'drop-in' ? '' : '; or `unit-mode: drop-in`, which keeps both';
+      refuse(
+        exec,
+        `ExecStart= in ${beaten} only: move its command there and remove it from ${path}${other}`,
+      );
+    }
     for (const { section, key, value, accepts, others } of settings) {
       const spellings = [[section, key] as const, ...others];
       for (const [otherSection, other] of spellings) {

@@ -152,6 +152,34 @@ describe('what init writes', () => {
     expect(() => execFileSync('sh', ['-c', command], { stdio: 'ignore' })).toThrow();
   });
 
+  test('of a database without a recognised table, the owner is asked', async () => {
+    const given = hostCase('unit-with-venv');
+    const [store] = given.stores as readonly object[];
+    const columns = [{ name: 'state', type: 'TEXT' }];
+    const tables = [{ name: 'jobs', columns, foreignKeys: [] }];
+    const at = initAt({ ...given, stores: [{ ...store, tables }] }, server);
+    const { out } = await at.run([...trusting, '--yes']);
+    expect(out).toContain(
+      'jobs       no table of /srv/shop/shop.db shows that it holds jobs: answer the question in .github/fleet.yml',
+    );
+    expect(at.read(fleetPath)).not.toMatch(/^(?:database|stores):/m);
+    expect(parseFleetFile(fleetPath, at.read(fleetPath), 'cleanup').has('database')).toBe(false);
+  });
+
+  test('another worker is not to be restarted beside it: it is deployed by itself', async () => {
+    const given = hostCase('unit-with-venv');
+    const argv = ['/usr/bin/python3', '/usr/bin/celery', '-A', 'shop.worker', 'worker'];
+    const beside = [
+      { unit: 'shop-worker@b.service', pid: 1, argv },
+      { unit: 'shop-web.service', pid: 2, argv: ['/usr/bin/gunicorn', 'shop'] },
+    ];
+    const at = initAt({ ...given, companions: { named: [], beside } }, server);
+    await at.run([...trusting, '--yes']);
+    const text = at.read(fleetPath);
+    expect(text).toContain('also-restart: shop-beat.service, shop-web.service\n');
+    expect(text).toMatch(/workers of the app: shop-worker@b\.service\..*\n.*several-workers\.md/);
+  });
+
   test('what a host says cannot leave its comment', async () => {
     const given = hostCase('unit-with-venv');
     const beside = [{ unit: 'a.service\nssh-key: x', pid: 1, argv: ['x\nhost: evil'] }];

@@ -9,6 +9,7 @@ import { bytes, sha256Text } from '../../../src/model/units.ts';
 import {
   type HardenDesired,
   type HardenFacts,
+  hardenQuery,
   planHarden,
 } from '../../../src/plan/harden/harden.ts';
 import { keysPath, schemaPath, sudoersPath } from '../../../src/plan/harden/places.ts';
@@ -179,6 +180,25 @@ describe('harden', () => {
     const files = { ...facts.files, [keysPath('celeriac')]: file(`${line}\n`, '0644', 'celeriac') };
     const { operations } = planHarden({ ...facts, files }, keep);
     expect(verbs(operations)).toEqual(['set-mode', 'prove-agent']);
+  });
+
+  test.each([
+    [{ checkout: '/home/maria/thumbs' }, '/home/maria', true],
+    [{ deployTo: '/home/maria/thumbs' }, '/home/maria', true],
+    [{ checkout: '/srv/thumbs' }, '/home/maria', false],
+  ])('code %j below a folder of a person: %s is not to be given to root', (code, loose, isCode) => {
+    const at = { ...desired, policy: { ...desired.policy, checkout: null, ...code } };
+    const [path] = Object.values(code);
+    const asked = hardenQuery(['celeriac'], false, path).hardening.guarded;
+    expect(asked).toContain(isCode ? '/home/maria' : '/srv');
+    const facts = bare({ loose: [{ path: loose, owner: 'maria', mode: '0755' }] });
+    expect(() => planHarden(facts, at)).toThrow(
+      expect.objectContaining({
+        expected: isCode
+          ? expect.not.stringContaining('chown')
+          : expect.stringContaining(`chown root ${loose}`),
+      }),
+    );
   });
 
   test.each<[string, Partial<HardeningFact>]>([

@@ -78,7 +78,14 @@ test('names with signs of the shell are quoted in what is to be pasted', () => {
   expect(stepsFor([{ pid: 70, cgroup: `/system.slice/${unit}` }])).toContain(
     `\`systemctl disable --now '${unit}'\``,
   );
-  const given = { reach, knownHosts: 'x', branch: 'main', files: [], appUser: 'shop' };
+  const given = {
+    reach,
+    knownHosts: 'x',
+    branch: 'main',
+    files: [],
+    appUser: 'shop',
+    movesCheckout: false,
+  };
   const lines = nextSteps({ ...given, unit }).flatMap(([, commands]) => commands);
   expect(lines.join('\n')).toContain(`--units '${unit}' `);
 });

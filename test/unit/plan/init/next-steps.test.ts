@@ -3,7 +3,7 @@ import type { Reach } from '../../../../src/plan/init/fleet-text.ts';
 import { nextSteps } from '../../../../src/plan/init/next-steps.ts';
 import { reach, stepsFor } from './loose-workers.ts';
 
-const linesFor = (given: Partial<Reach>): readonly string[] =>
+const linesFor = (given: Partial<Reach>, movesCheckout = false): readonly string[] =>
   nextSteps({
     reach: { ...reach, ...given },
     knownHosts: 'vps.example.com ssh-ed25519 AAAA',
@@ -11,6 +11,7 @@ const linesFor = (given: Partial<Reach>): readonly string[] =>
     files: ['.github/fleet.yml'],
     unit: 'celery-worker.service',
     appUser: 'shop',
+    movesCheckout,
   }).flatMap(([, commands]) => commands);
 
 const behind = { host: '10.0.0.5', port: 2222, user: 'deploy', jump: 'ops@[2001:db8::1]:2200' };
@@ -41,4 +42,10 @@ test('both keys of the pipeline are bound, not that of deploys alone', () => {
     'cat ~/.ssh/celeriac-key.pub ~/.ssh/celeriac-scheduled-key.pub >~/.ssh/celeriac-keys.pub',
     'celeriac harden --host vps.example.com --units celery-worker.service --public-key-file ~/.ssh/celeriac-keys.pub --dry-run',
   ]);
+});
+
+test('the policy lets deploys move the checkout that they move', () => {
+  expect(linesFor({}, true).at(-1)).toContain(
+    ' --units celery-worker.service --source git --public-key-file ',
+  );
 });
