@@ -23,6 +23,7 @@ const otherTask = 'of another task';
 
 const passings: Readonly<Record<string, Readonly<Record<string, Passing>>>> = {
   'action.yml': {
+    Inputs: {},
     Swap: {},
     Worker: {},
     'Stuck jobs': {},
@@ -40,7 +41,7 @@ const passings: Readonly<Record<string, Readonly<Record<string, Passing>>>> = {
     // The ledger of the host has everything else.
     'Roll the worker back': {
       given: [...ofHost, 'unit', 'roll-back'],
-      values: { 'roll-back': '${{ steps.worker.outputs.transaction }}' },
+      values: { 'roll-back': "${{ format('newest:{0}', steps.worker.outputs.transaction) }}" },
     },
   },
   'actions/fleet-host/action.yml': {
@@ -72,16 +73,18 @@ const passings: Readonly<Record<string, Readonly<Record<string, Passing>>>> = {
     'Roll back': {
       given: [
         ...['host', 'ssh-key', 'known-hosts', 'fleet-file', 'webhook', 'webhook-when'],
-        ...['dry-run', 'roll-back'],
+        ...['dry-run', 'roll-back', 'lock-timeout'],
       ],
       values: {
         'known-hosts': '${{ steps.start.outputs.known-hosts }}',
+        'lock-timeout': '25m',
         'roll-back': 'newest:${{ inputs.roll-back }}',
         'dry-run': 'false',
       },
     },
     End: {
       leaves: {
+        jobs: otherTask,
         'fleet-file': planned,
         hosts: planned,
         'known-hosts': otherTask,
@@ -142,8 +145,8 @@ describe('the rules of actions', () => {
     [
       'the value of another input',
       'action.yml',
-      'gate-url: ${{ inputs.gate-url }}',
-      'gate-url: ${{ inputs.gate-task }}',
+      /(id: gate\n.*? {8}gate-url: \$\{\{ inputs\.)gate-url/s,
+      '$1gate-task',
       /step Gate: gate-url is \$\{\{ inputs.gate-task \}\}/,
     ],
     [

@@ -134,7 +134,7 @@ describe('init, at a host', () => {
   afterAll(() => server[Symbol.asyncDispose]());
 
   test.each([
-    [[], null, 'is not known, and nobody is asked'],
+    [[], null, 'is unknown, and nobody can be asked'],
     [['--fingerprint', 'x'], null, 'not a fingerprint'],
     [['--fingerprint', `SHA256:${'a'.repeat(43)}`], null, 'fingerprint'],
     [[], ['no'], 'the host key was not confirmed'],
