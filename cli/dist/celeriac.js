@@ -7916,98 +7916,6 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 5701:
-/***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
-
-"use strict";
-
-
-const { Agent: HttpAgent } = __nccwpck_require__(8611);
-const { Agent: HttpsAgent } = __nccwpck_require__(5692);
-const { connect: tlsConnect } = __nccwpck_require__(4756);
-
-let Client;
-
-for (const ctor of [HttpAgent, HttpsAgent]) {
-  class SSHAgent extends ctor {
-    constructor(connectCfg, agentOptions) {
-      super(agentOptions);
-
-      this._connectCfg = connectCfg;
-      this._defaultSrcIP = (agentOptions && agentOptions.srcIP) || 'localhost';
-    }
-
-    createConnection(options, cb) {
-      const srcIP = (options && options.localAddress) || this._defaultSrcIP;
-      const srcPort = (options && options.localPort) || 0;
-      const dstIP = options.host;
-      const dstPort = options.port;
-
-      if (Client === undefined)
-        Client = __nccwpck_require__(197);
-
-      const client = new Client();
-      let triedForward = false;
-      client.on('ready', () => {
-        client.forwardOut(srcIP, srcPort, dstIP, dstPort, (err, stream) => {
-          triedForward = true;
-          if (err) {
-            client.end();
-            return cb(err);
-          }
-          stream.once('close', () => client.end());
-          cb(null, decorateStream(stream, ctor, options));
-        });
-      }).on('error', cb).on('close', () => {
-        if (!triedForward)
-          cb(new Error('Unexpected connection close'));
-      }).connect(this._connectCfg);
-    }
-  }
-
-  exports[ctor === HttpAgent ? 'SSHTTPAgent' : 'SSHTTPSAgent'] = SSHAgent;
-}
-
-function noop() {}
-
-function decorateStream(stream, ctor, options) {
-  if (ctor === HttpAgent) {
-    // HTTP
-    stream.setKeepAlive = noop;
-    stream.setNoDelay = noop;
-    stream.setTimeout = noop;
-    stream.ref = noop;
-    stream.unref = noop;
-    stream.destroySoon = stream.destroy;
-    return stream;
-  }
-
-  // HTTPS
-  options.socket = stream;
-  const wrapped = tlsConnect(options);
-
-  // This is a workaround for a regression in node v12.16.3+
-  // https://github.com/nodejs/node/issues/35904
-  const onClose = (() => {
-    let called = false;
-    return () => {
-      if (called)
-        return;
-      called = true;
-      if (stream.isPaused())
-        stream.resume();
-    };
-  })();
-  // 'end' listener is needed because 'close' is not emitted in some scenarios
-  // in node v12.x for some unknown reason
-  wrapped.on('end', onClose).on('close', onClose);
-
-  return wrapped;
-}
-
-
-/***/ }),
-
 /***/ 972:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
@@ -8025,7 +7933,7 @@ const {
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(5701);
+} = __nccwpck_require__(8474);
 const { parseKey } = __nccwpck_require__(9033);
 const {
   flagsToString,
@@ -26563,27 +26471,19 @@ module.exports = require("fs");
 
 /***/ }),
 
-/***/ 8611:
-/***/ ((module) => {
-
-"use strict";
-module.exports = require("http");
-
-/***/ }),
-
-/***/ 5692:
-/***/ ((module) => {
-
-"use strict";
-module.exports = require("https");
-
-/***/ }),
-
 /***/ 9278:
 /***/ ((module) => {
 
 "use strict";
 module.exports = require("net");
+
+/***/ }),
+
+/***/ 8474:
+/***/ ((module) => {
+
+"use strict";
+module.exports = require("node:events");
 
 /***/ }),
 
@@ -26608,14 +26508,6 @@ module.exports = require("process");
 
 "use strict";
 module.exports = require("stream");
-
-/***/ }),
-
-/***/ 4756:
-/***/ ((module) => {
-
-"use strict";
-module.exports = require("tls");
 
 /***/ }),
 
@@ -35696,10 +35588,13 @@ class ConfigError extends Error {
     where;
     /** What a valid value looks like. */
     expected;
-    constructor(where, problem, expected, options) {
+    /** Other inputs that make it invalid: where it is not written itself, one of these is. */
+    because;
+    constructor(where, problem, expected, options = {}) {
         super(problem, options);
         this.where = where;
         this.expected = expected;
+        this.because = options.because ?? [];
     }
 }
 /** The host could not be reached, or an operation on it failed. */
@@ -35865,6 +35760,70 @@ function trackOpen(line, open) {
 }
 const byteLength = (text) => new TextEncoder().encode(text).length;
 
+;// CONCATENATED MODULE: ./src/model/units.js
+const bytes = (value) => value;
+const seconds = (value) => value;
+const epochSeconds = (value) => value;
+const sha256Text = (value) => value;
+const KiB = bytes(1024);
+const MiB = bytes(1024 * KiB);
+
+;// CONCATENATED MODULE: ./src/model/quantities.js
+/** Numbers formatted for people. */
+
+const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
+function formatBytes(size) {
+    let value = size;
+    let unit = 0;
+    while (round(value) >= 1024 && unit < sizeUnits.length - 1) {
+        value /= 1024;
+        unit += 1;
+    }
+    return `${round(value)} ${sizeUnits[unit]}`;
+}
+const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
+/** `300 MiB`, and `512 KiB` below one: whole, so that sums of them add up for who reads them. */
+const formatMebibytes = (size) => size < MiB ? `${Math.round(size / KiB)} KiB` : `${Math.round(size / MiB)} MiB`;
+const timeUnits = [
+    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
+    { name: 'h', size: 3600, next: 60, nextName: 'min' },
+    { name: 'min', size: 60, next: 1, nextName: 's' },
+];
+/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
+function quantities_formatDuration(duration) {
+    const total = Math.max(0, duration);
+    if (total > 0 && total < 0.1)
+        return `${Math.max(1, Math.round(total * 1000))} ms`;
+    if (total < 9.95)
+        return `${Math.round(total * 10) / 10} s`;
+    const whole = Math.round(total);
+    if (whole < 60)
+        return `${whole} s`;
+    const unit = timeUnits.find((candidate) => whole >= candidate.size) ?? timeUnits[2];
+    const count = Math.floor(whole / unit.size);
+    // Seconds no longer matter after ten minutes.
+    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
+    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
+}
+/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
+function quantities_formatCount(count, singular, plural = `${singular}s`) {
+    return `${count} ${count === 1 ? singular : plural}`;
+}
+/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
+function formatInstant(epoch) {
+    const date = new Date(epoch * 1000);
+    if (Number.isNaN(date.getTime()))
+        return 'an unknown time';
+    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+/** `a, b and c`. */
+function formatList(words) {
+    if (words.length < 2)
+        return words[0] ?? '';
+    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
 ;// CONCATENATED MODULE: ./src/report/checklist.js
 
 /** The plan as a task list, ticked by result. `null`: nothing was applied (dry run). */
@@ -35938,59 +35897,6 @@ function noteOfCheck(check) {
         case 'unknown':
             return 'unknown';
     }
-}
-
-;// CONCATENATED MODULE: ./src/report/quantities.js
-/** Numbers formatted for people. */
-const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-/** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
-function formatBytes(size) {
-    let value = size;
-    let unit = 0;
-    while (round(value) >= 1024 && unit < sizeUnits.length - 1) {
-        value /= 1024;
-        unit += 1;
-    }
-    return `${round(value)} ${sizeUnits[unit]}`;
-}
-const round = (value) => value < 100 ? Math.round(value * 10) / 10 : Math.round(value);
-const timeUnits = [
-    { name: 'd', size: 86_400, next: 3600, nextName: 'h' },
-    { name: 'h', size: 3600, next: 60, nextName: 'min' },
-    { name: 'min', size: 60, next: 1, nextName: 's' },
-];
-/** `5 ms`, `1.7 s`, `45 s`, `2 min 5 s`, `16 min`, `3 h 5 min`, `8 d 3 h`; from seconds. */
-function quantities_formatDuration(duration) {
-    const total = Math.max(0, duration);
-    if (total > 0 && total < 0.1)
-        return `${Math.max(1, Math.round(total * 1000))} ms`;
-    if (total < 9.95)
-        return `${Math.round(total * 10) / 10} s`;
-    const whole = Math.round(total);
-    if (whole < 60)
-        return `${whole} s`;
-    const unit = timeUnits.find((candidate) => whole >= candidate.size) ?? timeUnits[2];
-    const count = Math.floor(whole / unit.size);
-    // Seconds no longer matter after ten minutes.
-    const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
-    return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
-}
-/** `1 job`, `3 jobs`, `2 batches` (with the plural given). */
-function quantities_formatCount(count, singular, plural = `${singular}s`) {
-    return `${count} ${count === 1 ? singular : plural}`;
-}
-/** `2026-01-18 11:02:03 UTC`, from seconds since 1970. */
-function formatInstant(epoch) {
-    const date = new Date(epoch * 1000);
-    if (Number.isNaN(date.getTime()))
-        return 'an unknown time';
-    return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-/** `a, b and c`. */
-function formatList(words) {
-    if (words.length < 2)
-        return words[0] ?? '';
-    return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }
 
 ;// CONCATENATED MODULE: ./src/report/plan-view.js
@@ -36149,7 +36055,7 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
@@ -36311,8 +36217,16 @@ function wayAfterUndo({ transaction, steps }) {
     const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}`;
+    const broker = brokerOf(left.map(({ message }) => message));
+    const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+    return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages) {
+    const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+    return found.find((each) => each !== undefined) ?? null;
+}
+const startBroker = (broker) => `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
@@ -36320,6 +36234,10 @@ function nextAfter(outcome, verb) {
     const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
+            // The app was imported, and it is its settings or its broker that are refused.
+            if (outcome.failure?.ran === undefined) {
+                return { advice: 'do what the evidence says, then run again', host };
+            }
             return {
                 advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
                 host,
@@ -36327,8 +36245,11 @@ function nextAfter(outcome, verb) {
         case 'verify-unit':
             return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
-        case 'prove-unit':
-            return { advice: 'fix the cause shown in the evidence, then run again', host };
+        case 'prove-unit': {
+            const broker = brokerOf([outcome.failure?.message ?? '']);
+            const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+            return { advice: `${cause}, then run again`, host };
+        }
         case 'stop-unit':
             return {
                 advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
@@ -43449,14 +43370,6 @@ function _function(params) {
 }
 
 
-;// CONCATENATED MODULE: ./src/model/units.js
-const bytes = (value) => value;
-const seconds = (value) => value;
-const epochSeconds = (value) => value;
-const sha256Text = (value) => value;
-const KiB = bytes(1024);
-const MiB = bytes(1024 * KiB);
-
 // EXTERNAL MODULE: ../../node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(3483);
 ;// CONCATENATED MODULE: ./src/config/json-array.js
@@ -43681,7 +43594,7 @@ function input(described, expected, read) {
         fallback: described.fallback ?? null,
         secret: described.secret ?? false,
         hidden: described.hidden ?? described.secret ?? false,
-        yaml: described.yaml ?? false,
+        yaml: described.yaml ?? null,
         overrides: described.overrides ?? [],
         schema,
     };
@@ -43791,8 +43704,8 @@ const jumpInput = (described) => input({ ...described, fallback: '' }, '`host`, 
 });
 /** Several lines, taken verbatim; validated by a parser of their own. */
 const linesInput = (described, expected) => input({ ...described, hidden: true }, expected, (text) => (text.trim() === '' ? null : text));
-/** YAML, or empty; validated by a parser of its own. */
-const yamlInput = (described) => input({ ...described, hidden: true, yaml: true }, 'lines of YAML, or empty', (text) => text);
+/** YAML of this shape, or empty; validated by a parser of its own, which names the line. */
+const yamlInput = (described, yaml) => input({ ...described, hidden: true, yaml }, 'lines of YAML, or empty', (text) => text);
 const secretInput = (described, expected) => input({ ...described, secret: true }, expected, (text) => text);
 /** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
@@ -43857,663 +43770,6 @@ const appUserInput = patternInput({
 }, 'a user name such as app, or empty', /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,31})?$/);
 /** `null`: the user of the unit. */
 const readAppUser = (value) => (value === '' ? null : value);
-
-;// CONCATENATED MODULE: ./src/config/companion-inputs.js
-
-/** Entries separated by commas or line breaks: a unit, then `reload` and a URL if wanted. */
-const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each with `reload` and a URL if wanted: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
-    if (text.trim() === '')
-        return text === '' ? [] : null;
-    const found = text.split(/[,\n]/).flatMap((entry) => {
-        const words = entry.split(/\s+/).filter((word) => word !== '');
-        return words.length === 0 ? [] : [readCompanion(words)];
-    });
-    const units = new Set(found.map((each) => each?.unit));
-    if (found.length === 0 || units.size < found.length)
-        return null;
-    return found.every((each) => each !== null) ? found : null;
-});
-const probeUrl = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
-function readCompanion([name = '', ...words]) {
-    const how = words[0] === 'reload' ? 'reload' : 'restart';
-    const [url = null, ...more] = how === 'reload' ? words.slice(1) : words;
-    if (!unitName.test(name) || more.length > 0)
-        return null;
-    if (url !== null && !probeUrl.test(url))
-        return null;
-    return { unit: name.endsWith('.service') ? name : `${name}.service`, how, url };
-}
-/** Commands without a shell, one per line; quotes keep white space. */
-const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
-    const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
-    if (lines.length === 0)
-        return text === '' ? [] : null;
-    const commands = lines.map(readWords);
-    return commands.every((words) => words !== null && words.length > 0)
-        ? commands
-        : null;
-});
-/** The words of a command. `null`: an unclosed quote, or something outside quotes that a shell would interpret. */
-function readWords(line) {
-    const words = [];
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
-    if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(line))
-        return null;
-    const part = /\s*((?:'[^']*'|"[^"$`\\]*"|[^\s'"$`\\|;&<>()*?#~{}[\]])+)/y;
-    for (let at = 0; at < line.trimEnd().length; at = part.lastIndex) {
-        part.lastIndex = at;
-        const found = part.exec(line)?.[1];
-        if (found === undefined)
-            return null;
-        words.push(found.replace(/'([^']*)'|"([^"]*)"/g, (_, single, double) => single ?? double));
-    }
-    return words;
-}
-/** Inputs of deploy-worker that concern what the app runs besides its worker. */
-const companionInputs = {
-    'before-start': commandsInput({
-        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`: as the user of the unit, in its working directory and environment, after the new code and its dependencies are in place for it, and before the old worker stops. `python` is that of the worker. If one fails, the old worker stays. A roll-back does not undo what they did.',
-    }),
-    'before-start-timeout': durationInput({
-        description: 'How long each command of `before-start` may take.',
-        fallback: '10m',
-    }),
-    'also-restart': companionsInput({
-        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order after the worker has proved itself, must then run for `min-healthy-time`, and answer at their URL if one is given; they are rolled back with the worker.',
-    }),
-};
-
-;// CONCATENATED MODULE: ./src/config/release-inputs.js
-
-
-const insideRepository = String.raw `(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9._@+/-]{1,200}`;
-/** The inputs of deploy-worker for the code and its dependencies. */
-const releaseInputs = {
-    source: choiceInput({
-        description: "How to deploy the app's code: `git` moves the checkout on the host to the commit of this run, `upload` unpacks each commit into its own code folder, `none` does not touch the code.",
-        fallback: 'none',
-    }, ['none', 'git', 'upload']),
-    commit: patternInput({
-        description: 'Full hash of the commit to deploy. If not set: the commit of this run.',
-        fallback: '',
-    }, 'the 40 hexadecimal digits of a commit', /^(?:[0-9a-f]{40}|[0-9a-f]{64})?$/),
-    checkout: maybePathInput({
-        description: "With `source: git`: path of the checkout on the host. If not set: the checkout that contains the unit's WorkingDirectory.",
-    }),
-    'dirty-tree': choiceInput({
-        description: 'With `source: git`: what to do if tracked files have been modified on the host: `refuse` to deploy, or `stash` the modifications first. Untracked files always stay.',
-        fallback: 'refuse',
-    }, ['refuse', 'stash']),
-    'deploy-to': maybePathInput({
-        description: "With `source: upload`: folder, owned by the app's user (see `app-user`), for `releases`, `shared` and the link `current`.",
-    }),
-    shared: listInput({
-        description: 'With `source: upload`: paths that all code folders share, such as `backend/app.db backend/uploads/`; end a folder with `/`.',
-        fallback: '',
-    }, 'paths inside the repository, separated by white space', new RegExp(`^${insideRepository}$`)),
-    'keep-releases': integerInput({
-        description: 'With `source: upload`: number of code folders to keep on the host.',
-        fallback: '5',
-    }, { min: 2, max: 100 }),
-    requirements: patternInput({
-        description: "File in the repository with the app's dependencies, such as `requirements.txt` or `uv.lock`. They are installed when the file has changed. If not set, dependencies are not touched.",
-        fallback: '',
-    }, 'a path inside the repository', new RegExp(`^(?:${insideRepository})?$`)),
-    dependencies: choiceInput({
-        description: 'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`. Where uv made the environment, without pip, `uv pip` is used.',
-        fallback: 'auto',
-    }, ['auto', 'pip', 'uv', 'none']),
-    'dependencies-timeout': durationInput({
-        description: 'How long the installation may take.',
-        fallback: '10m',
-    }),
-};
-/**
- * The desired code; `null`: the code is not touched.
- *
- * @throws ConfigError when they contradict each other
- */
-function releaseDesired(inputs) {
-    const dependencies = dependenciesDesired(inputs);
-    const commit = inputs.commit === '' ? null : inputs.commit;
-    switch (inputs.source) {
-        case 'none':
-            if (dependencies !== null) {
-                throw new ConfigError('input requirements', '`requirements` needs the code to be deployed, but `source` is `none`', '`source: git` or `source: upload`, or no `requirements`');
-            }
-            return null;
-        case 'git': {
-            const from = {
-                source: 'git',
-                checkout: inputs.checkout.path,
-                dirtyTree: inputs['dirty-tree'],
-            };
-            return { from, commit, dependencies };
-        }
-        case 'upload': {
-            const deployTo = inputs['deploy-to'].path;
-            if (deployTo === null) {
-                throw new ConfigError('input deploy-to', '`source: upload` needs `deploy-to`', 'an absolute path such as /srv/app');
-            }
-            const shared = inputs.shared.map((each) => ({
-                path: each.replace(/\/$/, ''),
-                folder: each.endsWith('/'),
-            }));
-            refuseNested(shared.map(({ path }) => path));
-            const keepReleases = inputs['keep-releases'];
-            return { from: { source: 'upload', deployTo, shared, keepReleases }, commit, dependencies };
-        }
-    }
-}
-function dependenciesDesired(inputs) {
-    const { requirements: file, dependencies: how } = inputs;
-    if (file === '' || how === 'none')
-        return null;
-    const isUvLock = file === 'uv.lock' || file.endsWith('/uv.lock');
-    const tool = how === 'auto' ? (isUvLock ? 'uv' : 'pip') : how;
-    if ((tool === 'uv') !== isUvLock) {
-        throw new ConfigError('input requirements', `${tool} cannot install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a requirements file, or `dependencies: uv`');
-    }
-    return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
-}
-function refuseNested(paths) {
-    for (const path of paths) {
-        const outer = paths.find((other) => path.startsWith(`${other}/`));
-        if (outer !== undefined) {
-            throw new ConfigError('input shared', `${path} is inside ${outer}`, `only ${outer}/`);
-        }
-    }
-}
-
-;// CONCATENATED MODULE: ./src/config/soak-inputs.js
-
-
-/** The longest: the host keeps eight days of samples. */
-const longestHours = 168;
-/** Also of deploy-worker: no samples without a soak. */
-const soakHours = hoursInput({
-    description: 'How many hours a release must run without failure until it is proven; meanwhile the host writes down every minute how the worker does. The host remembers the hours of the deploy; a later run can ask for more, and not for less. `168`: a week. `0`: no soak, no samples.',
-    fallback: '24',
-}, { min: 0, max: longestHours });
-/** @param unset what counts if the input is not set; `usual` where nothing is remembered */
-const failureInputsFor = (unset) => ({
-    'failure-limit': maybeIntegerInput({
-        description: `With a soak: failing minutes that are allowed in all. In a failing minute the unit failed or does not come back, systemd restarted it, the kernel killed a process of it, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal has more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed in a minute. ${unset(0)}`,
-    }, { min: 0, max: 10_080 }),
-    consecutive: maybeIntegerInput({
-        description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
-    }, { min: 0, max: 10_080 }),
-});
-/** Of a run that judges. */
-const failureInputs = failureInputsFor((usual) => `The host remembers what the deploy says; a later run can only be stricter. If not set: what it remembers, or \`${usual}\`.`);
-/** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
-const deployFailureInputs = failureInputsFor((usual) => `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`);
-/** The same, of one minute of the journal; of a gate, they are about the time since the release. */
-const journalInputs = {
-    'rate-limit-max': maybeIntegerInput({
-        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate since the release, in its busiest minute; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, only `max-429` counts, and a soak only tells of them unless the host remembers a number.",
-    }, { min: 0, max: 1_000_000 }),
-    'max-errors': maybeIntegerInput({
-        description: "Errors allowed in the worker's journal: for a gate since the release; for a soak in each minute, and the host remembers what the deploy says, or that it says nothing. If not set, errors are a warning, unless the host remembers a number for the soak.",
-    }, { min: 0, max: 1_000_000 }),
-};
-/** What a soak is judged by. */
-const soakInputs = {
-    'soak-hours': soakHours,
-    ...failureInputs,
-    'soak-failure': choiceInput({
-        description: 'With a soak: what to do with a release that failed. `report` it only, or `rollback` to the last proven one, if this run found the failure or it was recorded in the last 3 hours.',
-        fallback: 'report',
-    }, ['report', 'rollback']),
-};
-/** Of the limits that a verification has for the whole time since the release, those of a minute. */
-const readSoakDesired = (inputs) => ({
-    unit: inputs.unit,
-    limits: {
-        wanted: seconds(inputs['soak-hours'] * 3600),
-        ...readLimits(inputs),
-    },
-    onFailure: inputs['soak-failure'],
-});
-const readLimits = (inputs) => ({
-    failureLimit: inputs['failure-limit'].value,
-    consecutive: inputs.consecutive.value,
-    rateLimitMax: inputs['rate-limit-max'].value,
-    errorRateMax: inputs['max-errors'].value,
-});
-/** Where neither the deploy nor the run says it. */
-const usualLimits = {
-    failureLimit: 0,
-    consecutive: 3,
-    rateLimitMax: null,
-    errorRateMax: null,
-};
-/** What a deploy has the host remember. */
-function recordedLimits(inputs) {
-    const asked = readLimits(inputs);
-    return {
-        ...asked,
-        failureLimit: asked.failureLimit ?? usualLimits.failureLimit,
-        consecutive: asked.consecutive ?? usualLimits.consecutive,
-    };
-}
-
-;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
-
-/** Where to tell somebody at once, and when; of every action. */
-const webhookInputs = {
-    webhook: input({
-        description: 'URL of a webhook of Slack or one like it, from a secret, to tell somebody how this step ended. What goes wrong with the message is a warning.',
-        fallback: '',
-        secret: true,
-    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
-        const url = text.trim();
-        if (url === '')
-            return { url: null };
-        return isWebhook(url) ? { url } : null;
-    }),
-    'webhook-when': choiceInput({
-        description: 'When to send a message: `problems`: when this step failed, so that a person has to look; or `always`.',
-        fallback: 'problems',
-    }, ['problems', 'always']),
-};
-const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
-function isWebhook(text) {
-    if (!URL.canParse(text))
-        return false;
-    const { protocol, hostname, username, password } = new URL(text);
-    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
-    return isSafe && username === '' && password === '';
-}
-
-;// CONCATENATED MODULE: ./src/config/action-inputs.js
-
-
-
-
-
-
-/** Where the host is, and how to log in. */
-const loginInputs = {
-    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
-    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
-    user: patternInput({
-        description: 'User to log in as: root, or a user with passwordless `sudo`.',
-        fallback: 'root',
-    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
-    agent: choiceInput({
-        description: 'The program on the server that does the work. `streamed`: that of this version, as root, sent unless the server has it already. `installed`: the one that `celeriac harden` installed, which does what the policy of the server allows; `user` is then the user that it made.',
-        fallback: 'streamed',
-    }, ['streamed', 'installed']),
-    'ssh-key': secretInput({
-        description: 'Private key to log in with, from a secret. Kept in memory only. If not set: the keys of an ssh-agent (SSH_AUTH_SOCK).',
-        fallback: '',
-    }, 'an OpenSSH or PEM private key, or empty'),
-    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
-    'known-hosts': linesInput({
-        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
-    }, 'lines of an OpenSSH known_hosts file'),
-    'proxy-jump': jumpInput({
-        description: 'Host through which the server is reached, such as `deploy@bastion.example.com:22`. It gets the same login, and its host key is pinned in `known-hosts`, too.',
-    }),
-    'connect-timeout': durationInput({
-        description: 'Timeout of one connection attempt.',
-        fallback: '20s',
-    }),
-};
-/** Inputs of every action. */
-const hostInputs = {
-    ...loginInputs,
-    'lock-timeout': durationInput({
-        description: 'How long to wait for another run that is working on the host.',
-        fallback: '10m',
-    }),
-    'fleet-file': patternInput({
-        description: 'File in the repository with values for inputs that the workflow does not set.',
-        fallback: '.github/fleet.yml',
-    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
-    'dry-run': booleanInput({
-        description: 'Show the plan with its diffs without changing anything.',
-        fallback: 'false',
-    }),
-};
-const unit = unitInput({
-    description: "The worker's systemd unit.",
-    fallback: 'celery-worker.service',
-});
-const database = maybeDatabaseInput({
-    description: "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
-});
-const stores = yamlInput({
-    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
-    fallback: '',
-});
-const maxResets = integerInput({
-    description: 'With `reset`: fail a job that has been reset this many times.',
-    fallback: '3',
-}, { min: 1, max: 1000 });
-const timezone = timeZoneInput({
-    description: 'Time zone of timestamps in the tables that have none.',
-    fallback: 'UTC',
-});
-const snapshotLimit = sizeInput({
-    description: 'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
-    fallback: '256M',
-});
-const threshold = ageInput({
-    description: 'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
-    fallback: '30m',
-});
-const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
-/** A file on a disk: what is below these folders is in memory, or is no file. */
-const swapPath = {
-    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
-};
-const provisionInputs = {
-    ...hostInputs,
-    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
-    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
-    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
-};
-const deployWorkerInputs = {
-    ...hostInputs,
-    unit,
-    concurrency: maybeIntegerInput({
-        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
-    }, { min: 1, max: 4096 }),
-    'max-memory-per-child': maybeSizeInput({
-        description: 'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
-    }),
-    'max-tasks-per-child': maybeIntegerInput({
-        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
-    }, { min: 1, max: 1_000_000 }),
-    'prefetch-multiplier': maybeIntegerInput({
-        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
-    }, { min: 0, max: 10_000 }),
-    queues: listInput({ description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' }, 'queue names separated by commas', queueName),
-    'memory-max': limitInput({
-        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
-    }),
-    'memory-high': limitInput({
-        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
-    }),
-    'unit-mode': choiceInput({
-        description: 'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
-        fallback: 'rewrite',
-    }, ['rewrite', 'drop-in']),
-    hardening: choiceInput({
-        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
-        fallback: 'off',
-    }, ['off', 'standard']),
-    'read-write-paths': listInput({
-        description: 'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
-        fallback: '',
-    }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
-    'longest-task': durationInput({
-        description: 'How long your longest task can run. A stop waits this long plus one minute before systemd kills the worker.',
-        fallback: '15m',
-    }),
-    'drain-timeout': maybeDurationInput({
-        description: 'How long to wait, after the worker has stopped consuming, for its running tasks to finish. If not set: `longest-task`.',
-    }),
-    'drain-policy': choiceInput({
-        description: 'What to do when `drain-timeout` expires: `proceed` with the stop, which gives running tasks another `longest-task`; `abort` the deploy and keep the old worker running; or `wait` for as long as tasks keep finishing.',
-        fallback: 'proceed',
-    }, ['proceed', 'abort', 'wait']),
-    'orphaned-jobs': choiceInput({
-        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for after the restart was proved, by the rules of the action cleanup: `processing` since before the worker stopped, and their task is in no queue, not unacknowledged and held by no worker. For apps that store the task id in the row until the task ends.',
-        fallback: 'leave',
-    }, ['leave', 'fail', 'reset']),
-    database,
-    stores,
-    timezone,
-    'max-resets': maxResets,
-    'snapshot-limit': snapshotLimit,
-    'keep-backups': integerInput({ description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' }, { min: 1, max: 100 }),
-    'busy-timeout': durationInput({
-        description: 'With `orphaned-jobs`: how long to wait for a locked database.',
-        fallback: '10s',
-    }),
-    'restore-unacked': booleanInput({
-        description: 'Return messages that dead workers left unacknowledged in Redis to their queues, unless another worker uses the same broker. Otherwise they are only reported.',
-        fallback: 'false',
-    }),
-    watchdog: optionalDurationInput({
-        description: 'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
-        fallback: '5m',
-    }),
-    'restart-delay': durationInput({
-        description: 'How long systemd waits before it restarts the worker: `RestartSec=`.',
-        fallback: '10s',
-    }),
-    'start-limit-burst': integerInput({
-        description: 'Number of starts within `start-limit-interval` after which systemd gives up: `StartLimitBurst=`.',
-        fallback: '5',
-    }, { min: 1, max: 1000 }),
-    'start-limit-interval': durationInput({
-        description: 'See `start-limit-burst`. Must exceed `start-limit-burst` × `restart-delay`.',
-        fallback: '5m',
-    }),
-    'start-timeout': durationInput({
-        description: 'How long the worker may take to become ready.',
-        fallback: '2m',
-    }),
-    'min-healthy-time': durationInput({
-        description: 'How long the worker must then run without a restart.',
-        fallback: '10s',
-    }),
-    'stray-timeout': durationInput({
-        description: 'How long stray workers (outside the unit, of its user) have to finish their tasks before they are killed.',
-        fallback: '16m',
-    }),
-    'accept-rules': listInput({
-        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
-        fallback: '',
-    }, 'ids of rules such as purge, separated by commas', /^[a-z][a-z0-9-]{0,63}$/),
-    'app-user': appUserInput,
-    ...releaseInputs,
-    ...companionInputs,
-    restart: choiceInput({
-        description: 'Restart the worker `when-needed` (the unit, the support module or the code changed since it started), or `always`.',
-        fallback: 'when-needed',
-    }, ['when-needed', 'always']),
-    'confirm-within': optionalDurationInput({
-        description: 'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
-        fallback: '15m',
-    }),
-    'soak-hours': soakHours,
-    ...deployFailureInputs,
-    ...journalInputs,
-    'roll-back': patternInput({
-        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; `newest:` before it: only if no other release was deployed since.',
-        fallback: '',
-        overrides: ['source', 'commit'],
-    }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
-};
-const cleanupInputs = {
-    ...hostInputs,
-    unit,
-    'app-user': appUserInput,
-    database,
-    stores,
-    action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
-        fallback: 'fail',
-    }, ['fail', 'reset', 'delete', 'finalise']),
-    threshold,
-    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    evidence: choiceInput({
-        description: 'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
-        fallback: 'broker',
-    }, ['broker', 'age']),
-    'confirm-after': optionalDurationInput({
-        description: 'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
-        fallback: '60s',
-    }),
-    'max-resets': maxResets,
-    timezone,
-    restore: patternInput({
-        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
-        fallback: '',
-        overrides: ['ids'],
-    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
-    'accept-loss': booleanInput({
-        description: 'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
-        fallback: 'false',
-    }),
-    ids: listInput({
-        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
-        fallback: '',
-    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
-    'delete-completed': booleanInput({
-        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
-        fallback: 'false',
-    }),
-    orphans: booleanInput({
-        description: 'Also repair orphans: rows whose parent row is gone.',
-        fallback: 'true',
-    }),
-    'snapshot-limit': snapshotLimit,
-    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
-    'busy-timeout': durationInput({
-        description: 'How long to wait while the app has locked the database.',
-        fallback: '10s',
-    }),
-};
-const verifyInputs = {
-    ...hostInputs,
-    unit,
-    mode: choiceInput({
-        description: '`checks`: check the worker now, and send probes. `soak`: judge the release that runs by what the host wrote down since it was confirmed, and record when it is proven, or failed.',
-        fallback: 'checks',
-    }, ['checks', 'soak']),
-    ...soakInputs,
-    'app-user': appUserInput,
-    gate: choiceInput({
-        description: 'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
-        fallback: 'canary',
-    }, ['canary', 'task', 'http', 'none']),
-    'gate-timeout': durationInput({
-        description: 'How long each round of probes (the single probe, then the batch) may take.',
-        fallback: '2m',
-    }),
-    'gate-batch': integerInput({
-        description: 'Number of probes in the batch that follows the single probe. With `canary`, each queue gets at least one of them. `gate: http` has `gate-batch-form` instead.',
-        fallback: '3',
-    }, { min: 1, max: 100 }),
-    'gate-task': patternInput({ description: 'With `gate: task`: name of the task.', fallback: '' }, 'the name of a task such as tasks.process_link', /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,199})?$/),
-    'gate-args': jsonArrayInput({
-        description: 'With `gate: task`: arguments of the task.',
-        fallback: '[]',
-    }),
-    'gate-queue': patternInput({
-        description: "With `gate: task`: the queue. If not set, the app's routing decides.",
-        fallback: '',
-    }, 'the name of a queue', /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/),
-    'gate-url': urlInput({ description: 'With `gate: http`: URL to request, from the host.', fallback: '' }, 'a URL such as http://127.0.0.1/api/batch', /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
-    'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
-        'POST',
-        'GET',
-    ]),
-    'gate-form': pairsInput({
-        description: 'With `gate: http`: form fields, one `name=value` per line.',
-        fallback: '',
-    }),
-    'gate-batch-form': pairsInput({
-        description: 'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
-        fallback: '',
-    }),
-    'gate-poll-url': urlInput({
-        description: 'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
-        fallback: '',
-    }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
-    'gate-clean-url': urlInput({
-        description: 'With `gate: http` or `task`: URL by which your app removes or marks what a probe made, requested once that has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, it stays.',
-        fallback: '',
-    }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
-    'gate-clean-method': choiceInput({ description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' }, ['DELETE', 'POST']),
-    'gate-clean-form': pairsInput({
-        description: 'With `gate-clean-method: POST`: form fields, one `name=value` per line, e.g. `mark=test`.',
-        fallback: '',
-    }),
-    'gate-field': patternInput({ description: 'With `gate: http`: JSON field with the status.', fallback: 'status' }, 'a field name such as status or links.state', /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/),
-    'gate-done': listInput({ description: 'With `gate: http`: values that mean done.', fallback: 'completed' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    'gate-failed': listInput({ description: 'With `gate: http`: values that mean failed.', fallback: 'failed,cancelled' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    'http-probes': listInput({
-        description: 'URLs that must answer with 2xx, requested from the host.',
-        fallback: '',
-        hidden: true,
-    }, 'URLs separated by white space', urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/)),
-    checks: yamlInput({
-        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; and, if wanted, `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). In the fleet file, it may be written as YAML, too.",
-        fallback: '',
-    }),
-    'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
-    concurrency: maybeIntegerInput({
-        description: 'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
-    }, { min: 1, max: 4096 }),
-    'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
-    'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
-    'memory-return': maybeSizeInput({
-        description: 'How much more memory than before the gate the worker may use after it, e.g. `100M`. If not set, a fifth more (at least 64 MiB) is a warning.',
-    }),
-    'max-429': integerInput({
-        description: "HTTP 429 responses allowed in the worker's journal since the release.",
-        fallback: '0',
-    }, { min: 0, max: 1_000_000 }),
-    ...journalInputs,
-    'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
-    database,
-    threshold,
-    'snapshot-limit': snapshotLimit,
-    confirm: booleanInput({
-        description: 'Confirm the release that awaits its verdict if all checks pass.',
-        fallback: 'true',
-    }),
-};
-/** Of `celeriac soak`: what `mode: soak` of the action takes. */
-const soakCommandInputs = {
-    ...hostInputs,
-    unit,
-    ...soakInputs,
-    'max-429': verifyInputs['max-429'],
-    ...journalInputs,
-};
-/** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
-const actions = {
-    provision: { ...provisionInputs, ...webhookInputs },
-    'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
-    cleanup: { ...cleanupInputs, ...webhookInputs },
-    verify: { ...verifyInputs, ...webhookInputs },
-};
-/** The values of the inputs that every action has. TypeScript does not follow that through `Name`. */
-const hostValuesOf = (inputs) => inputs;
-
-;// CONCATENATED MODULE: ./src/config/cleanup-desired.js
-
-const cleanUpDefaults = {
-    database: null,
-    noDatabase: false,
-    stores: [],
-    unit: 'celery-worker.service',
-    appUser: null,
-    action: 'fail',
-    thresholdSeconds: seconds(1800),
-    ids: [],
-    deleteCompleted: false,
-    statuses: ['processing'],
-    orphans: true,
-    evidence: 'broker',
-    confirmAfterSeconds: seconds(60),
-    maxResets: 3,
-    timeZone: 'UTC',
-    snapshotLimitBytes: bytes(256 * MiB),
-    keepBackups: 5,
-    busyTimeoutSeconds: seconds(10),
-    acceptLoss: false,
-    dryRun: false,
-    runUrl: null,
-};
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/locales/en.js
 
@@ -44727,11 +43983,14 @@ const problems = {
  */
 function readYamlList(text, kind) {
     const lines = new dist/* LineCounter */.HN();
-    const place = (offset) => `input ${kind.input}, line ${lines.linePos(offset ?? 0).line}`;
+    const place = (offset) => {
+        const { line, col } = lines.linePos(offset ?? 0);
+        return `input ${kind.input}, line ${line}, column ${col}`;
+    };
     if (text.trim() === '')
         return { items: [], at: () => place(0) };
-    // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' };
+    // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' };
     const document = (0,dist/* parseDocument */.Tp)(text, options);
     const broken = document.errors[0];
     if (broken !== undefined) {
@@ -44746,12 +44005,23 @@ function readYamlList(text, kind) {
         return place(0);
     };
     const parsed = kind.shape.safeParse(resolve(document, place, kind.input));
-    if (!parsed.success)
-        throw describeIssue(parsed.error.issues[0], at, kind);
+    if (!parsed.success) {
+        const issue = parsed.error.issues[0];
+        const key = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+        const written = key === undefined ? undefined : keyOf(document, issue?.path ?? [], key);
+        throw describeIssue(issue, written === undefined ? at(issue?.path ?? []) : place(written), kind);
+    }
     if (parsed.data.length === 0) {
         throw new ConfigError(at([]), `\`${kind.input}\` is an empty list`, `at least one ${kind.item}, or no \`${kind.input}\``);
     }
     return { items: parsed.data, at };
+}
+/** Where a key of the mapping with this path begins. */
+function keyOf(document, path, name) {
+    const map = document.getIn(path, true);
+    const pairs = (0,dist/* isMap */.jh)(map) ? map.items : [];
+    const key = pairs.map((pair) => pair.key).find((each) => (0,dist/* isScalar */.jn)(each) && each.value === name);
+    return (0,dist/* isScalar */.jn)(key) ? key.range?.[0] : undefined;
 }
 /** The values, with aliases (`*name`) replaced by what they stand for. */
 function resolve(document, place, input) {
@@ -44774,14 +44044,15 @@ function resolve(document, place, input) {
 }
 // Without it, an issue says only that there is one.
 config(en());
-function describeIssue(issue, at, { input, item, fields, expected }) {
+function describeIssue(issue, where, { input, item, fields, expected }) {
+    if (issue?.code === 'unrecognized_keys') {
+        return new ConfigError(where, describeKey(issue.keys[0] ?? '', [...fields]), expected);
+    }
     const path = issue?.path ?? [];
     const parts = path.map((part) => typeof part === 'number' || fields.has(String(part)) ? String(part) : '*');
     const name = parts.length === 0 ? `\`${input}\`` : `\`${parts.join('.')}\``;
-    const message = issue?.code === 'unrecognized_keys'
-        ? describeKey(issue.keys[0] ?? '', [...fields])
-        : (issue?.message ?? `not a list of ${item}s`);
-    return new ConfigError(at(path), `invalid ${name}: ${message}`, expected);
+    const message = issue?.message ?? `not a list of ${item}s`;
+    return new ConfigError(where, `invalid ${name}: ${message}`, expected);
 }
 
 ;// CONCATENATED MODULE: ./src/config/stores-input.js
@@ -44812,6 +44083,7 @@ const tableShape = strictObject({
         queue: schemas_default(nullable(schemas_string().check(_regex(queue, 'expected the name of a queue'))), null),
     })),
 });
+/** The list as YAML. */
 const storesShape = array(strictObject({
     database: schemas_string()
         .check(refine(isDatabase, 'expected an absolute path, or a postgresql:// URL without a password')),
@@ -44840,20 +44112,17 @@ function parseStores(text) {
         expected: 'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
     });
     const stores = items.map((store, index) => ({ ...store, where: at([index]) }));
-    refuseTwice(stores);
-    return stores;
-}
-function refuseTwice(stores) {
-    const seen = new Map();
-    for (const { database, where } of stores) {
-        const name = canonical(database);
-        const first = seen.get(name);
-        if (first !== undefined) {
-            const problem = `\`stores\` describes ${database} twice: first in ${first.replace(/^input stores, /, '')}`;
-            throw new ConfigError(where, problem, 'each database once, with all its `tables`');
-        }
-        seen.set(name, where);
+    const databases = stores.map(({ database }) => canonical(database));
+    const again = databases.findIndex((each, index) => databases.indexOf(each) < index);
+    const twice = stores[again];
+    if (twice !== undefined) {
+        const first = databases.indexOf(databases[again] ?? '') + 1;
+        const second = again + 1;
+        const problem = `\`stores\` describes ${twice.database} twice: in items ${first} and ${second}`;
+        const expected = 'each database once, with all its `tables`';
+        throw new ConfigError(at([again, 'database']), problem, expected);
     }
+    return stores;
 }
 /** One text for all spellings of a URL, whoever logs in; without a name it is the user's database. */
 function canonical(database) {
@@ -44871,11 +44140,34 @@ const fields = new Set([
     ...['task', 'args', 'queue'],
 ]);
 
-;// CONCATENATED MODULE: ./src/config/cleanup-inputs.js
+;// CONCATENATED MODULE: ./src/config/cleanup-desired.js
 
 
 
 
+const cleanUpDefaults = {
+    database: null,
+    noDatabase: false,
+    stores: [],
+    unit: 'celery-worker.service',
+    appUser: null,
+    action: 'fail',
+    thresholdSeconds: seconds(1800),
+    ids: [],
+    deleteCompleted: false,
+    statuses: ['processing'],
+    orphans: true,
+    evidence: 'broker',
+    confirmAfterSeconds: seconds(60),
+    maxResets: 3,
+    timeZone: 'UTC',
+    snapshotLimitBytes: bytes(256 * MiB),
+    keepBackups: 5,
+    busyTimeoutSeconds: seconds(10),
+    acceptLoss: false,
+    dryRun: false,
+    runUrl: null,
+};
 /**
  * The desired state of cleanup. `runUrl` is recorded in the rows that are changed.
  *
@@ -44925,21 +44217,21 @@ function readStores(inputs) {
     const { path: database, none } = inputs.database;
     if (stores.length === 0 || (database === null && !none))
         return { stores, database };
-    throw new ConfigError('input stores', '`stores` and `database` cannot be combined', 'one of the two');
+    throw new ConfigError('input stores', '`stores` and `database` cannot be combined', 'one of the two', { because: ['database'] });
 }
 /** Words of most apps for a status in which nothing more happens. */
 const ended = new Set('completed complete done finished success succeeded successful partial failed failure fail error errored cancelled canceled aborted revoked'.split(' '));
-const cleanup_inputs_own = new Set(['completed', 'failed', 'cancelled', 'partial']);
+const cleanup_desired_own = new Set(['completed', 'failed', 'cancelled', 'partial']);
 /** Statuses in which no job can be stuck; with `words`, an app's own word may mean otherwise. */
 function refuseEnded(statuses, stores) {
     const tables = stores.flatMap(({ tables }) => Object.values(tables));
     const meanings = (status) => tables.flatMap(({ words }) => (words && Object.hasOwn(words, status) && words[status]) || []);
     const wrong = statuses.find((status) => {
         const meant = meanings(status);
-        if (cleanup_inputs_own.has(status.toLowerCase()))
+        if (cleanup_desired_own.has(status.toLowerCase()))
             return true;
         return meant.length > 0
-            ? meant.every((word) => cleanup_inputs_own.has(word))
+            ? meant.every((word) => cleanup_desired_own.has(word))
             : ended.has(status.toLowerCase());
     });
     if (wrong === undefined)
@@ -44947,76 +44239,140 @@ function refuseEnded(statuses, stores) {
     throw new ConfigError('input statuses', `a job in status ${wrong} has ended and cannot be stuck`, 'statuses of unfinished work, such as processing');
 }
 
-;// CONCATENATED MODULE: ./src/config/read-inputs.js
+;// CONCATENATED MODULE: ./src/config/host-inputs.js
+
+/** Where the host is, and how to log in. */
+const loginInputs = {
+    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
+    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
+    user: patternInput({
+        description: 'User to log in as: root, or a user with passwordless `sudo`.',
+        fallback: 'root',
+    }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
+    agent: choiceInput({
+        description: 'The program on the server that does the work. `streamed`: the agent of this version, sent unless the server has it already, and run as root. `installed`: the agent that `celeriac harden` installed, which only does what the policy on the server allows; set `user` to the user that `harden` created.',
+        fallback: 'streamed',
+    }, ['streamed', 'installed']),
+    'ssh-key': secretInput({
+        description: 'Private key to log in with, from a secret. Kept in memory only. If not set, the keys of an ssh-agent (SSH_AUTH_SOCK) are used.',
+        fallback: '',
+    }, 'an OpenSSH or PEM private key, or empty'),
+    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
+    'known-hosts': linesInput({
+        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
+    }, 'lines of an OpenSSH known_hosts file'),
+    'proxy-jump': jumpInput({
+        description: 'Jump host for the connection, such as `deploy@bastion.example.com:22`. The login is the same; its host key must be in `known-hosts`, too.',
+    }),
+    'connect-timeout': durationInput({
+        description: 'Timeout of one connection attempt.',
+        fallback: '20s',
+    }),
+};
+/** Inputs of every action. */
+const hostInputs = {
+    ...loginInputs,
+    'lock-timeout': durationInput({
+        description: 'How long to wait for another run that is working on the host.',
+        fallback: '10m',
+    }),
+    'fleet-file': patternInput({
+        description: 'File in the repository with values for inputs that the workflow does not set.',
+        fallback: '.github/fleet.yml',
+    }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
+    'dry-run': booleanInput({
+        description: 'Show the plan with its diffs without changing anything.',
+        fallback: 'false',
+    }),
+};
+
+;// CONCATENATED MODULE: ./src/config/shared-inputs.js
+/** Inputs that several actions have. */
 
 
-/**
- * The values of an action's inputs: from the workflow, else from the fleet file, else the default.
- *
- * @param given returns the text that the workflow sets for an input, `''` for none
- * @throws ConfigError with the input (or the line of the fleet file) and what is expected
- */
-function readInputs(inputs, given, fleet) {
-    const values = {};
-    for (const [name, input] of Object.entries(inputs)) {
-        const direct = given(name);
-        const standing = fleet.get(name);
-        const isStanding = direct === '' || standing?.namedBy === direct;
-        const source = isStanding ? standing : { text: direct, where: `input ${name}` };
-        const text = source?.text ?? input.fallback;
-        const where = source?.where ?? `input ${name}`;
-        if (text === null) {
-            throw new ConfigError(where, `missing \`${name}\``, input.expected);
-        }
-        const parsed = input.schema.safeParse(text);
-        if (!parsed.success) {
-            throw new ConfigError(where, `invalid \`${name}\`${shown(input, text)}`, input.expected);
-        }
-        values[name] = parsed.data;
-    }
-    refuseOverridden(inputs, given, fleet);
-    return values;
-}
-/** An input that would be ignored; a standing value in the fleet file may be. */
-function refuseOverridden(inputs, given, fleet) {
-    for (const [name, { overrides }] of Object.entries(inputs)) {
-        const isDirect = given(name) !== '';
-        if (!isDirect && !fleet.has(name))
-            continue;
-        for (const other of overrides) {
-            const text = given(other) || (isDirect ? '' : (fleet.get(other)?.text ?? ''));
-            if (text.trim() === '' || text.trim() === inputs[other]?.fallback)
-                continue;
-            throw new ConfigError(`input ${name}`, `\`${name}\` cannot be combined with \`${other}\`${shown(inputs[other], text)}, which it would ignore`, 'one of the two');
-        }
-    }
-}
-/**
- * The place in the fleet file of an error about an input whose value comes from there.
- *
- * @returns the error itself when its value comes from elsewhere
- */
-function locateError(error, given, fleet) {
-    if (!(error instanceof ConfigError))
-        return error;
-    const [, name = '', line] = /^input ([a-z0-9-]+)(?:, line ([0-9]+))?$/.exec(error.where) ?? [];
-    const value = given(name) === '' ? fleet.get(name) : undefined;
-    if (value === undefined)
-        return error;
-    const { message, expected } = error;
-    const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
-    return new ConfigError(placeOf(value, line), named, expected, { cause: error });
-}
-function placeOf({ where, firstLine }, line) {
-    if (line === undefined || firstLine === undefined)
-        return where;
-    return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
-}
-/** `: "value"`, if it may be shown. */
-function shown(input, text) {
-    const value = input === undefined || input.hidden ? '' : shown_value_showValue(text);
-    return value === '' ? '' : `: ${value}`;
-}
+const unit = unitInput({
+    description: "The worker's systemd unit.",
+    fallback: 'celery-worker.service',
+});
+const database = maybeDatabaseInput({
+    description: "The database with the jobs: a SQLite file, a `postgresql://` URL without a password, or `none` if the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+});
+const stores = yamlInput({
+    description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status in Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    fallback: '',
+}, storesShape);
+const maxResets = integerInput({
+    description: 'With `reset`: fail a job that has been reset this many times.',
+    fallback: '3',
+}, { min: 1, max: 1000 });
+const timezone = timeZoneInput({
+    description: 'Time zone of timestamps in the tables that have none.',
+    fallback: 'UTC',
+});
+const snapshotLimit = sizeInput({
+    description: 'Up to this size, the whole database is copied to the runner. From a larger database only the relevant rows are copied, and the backup consists of the old values of the changed rows.',
+    fallback: '256M',
+});
+const threshold = ageInput({
+    description: 'A job is stuck if neither it nor any row below it has shown a sign of life for this long.',
+    fallback: '30m',
+});
+
+;// CONCATENATED MODULE: ./src/config/cleanup-inputs.js
+
+
+
+
+const cleanupInputs = {
+    ...hostInputs,
+    unit: unit,
+    'app-user': appUserInput,
+    database: database,
+    stores: stores,
+    action: choiceInput({
+        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+        fallback: 'fail',
+    }, ['fail', 'reset', 'delete', 'finalise']),
+    threshold: threshold,
+    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    evidence: choiceInput({
+        description: 'How to decide that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ reports how many messages wait, but not which: with `broker`, a job only counts as stuck while its queues are empty.',
+        fallback: 'broker',
+    }, ['broker', 'age']),
+    'confirm-after': optionalDurationInput({
+        description: 'Check each job again after this time, and repair it only if it still looks stuck; `off`: check once. If the worker is stopped, there is no second check.',
+        fallback: '60s',
+    }),
+    'max-resets': maxResets,
+    timezone: timezone,
+    restore: patternInput({
+        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
+        fallback: '',
+        overrides: ['ids'],
+    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    'accept-loss': booleanInput({
+        description: 'With `restore` of a backup: restore it even if rows that are newer than the backup would be lost, or tables without jobs would change. The current content is backed up first.',
+        fallback: 'false',
+    }),
+    ids: listInput({
+        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
+        fallback: '',
+    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
+    'delete-completed': booleanInput({
+        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these rows are always kept.',
+        fallback: 'false',
+    }),
+    orphans: booleanInput({
+        description: 'Also repair orphans: rows whose parent row is gone.',
+        fallback: 'true',
+    }),
+    'snapshot-limit': snapshotLimit,
+    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
+    'busy-timeout': durationInput({
+        description: 'How long to wait while the app has locked the database.',
+        fallback: '10s',
+    }),
+};
 
 ;// CONCATENATED MODULE: external "node:crypto"
 const external_node_crypto_namespaceObject = require("node:crypto");
@@ -45508,7 +44864,7 @@ function guessMeaning(status) {
     return endedWords.has(word) ? 'failed' : null;
 }
 /** How many statuses an explanation lists. */
-const job_words_shown = 5;
+const shown = 5;
 /**
  * Why the values of a status column are not those of jobs; `null` when they may be, or when they are
  * unknown.
@@ -45537,14 +44893,14 @@ function doubtStatuses(statuses, known) {
 /** Which number means what is a guess: the app's own code says it. */
 const exampleFor = (numbers) => numbers
     .toSorted((a, b) => Number(a) - Number(b))
-    .slice(0, job_words_shown)
+    .slice(0, shown)
     .map((number, at) => `${number}: ${exampleWords[at] ?? 'failed'}`)
     .join(', ');
 const exampleWords = ['pending', 'processing', 'completed', 'failed', 'cancelled'];
 const some = (list) => `${list
-    .slice(0, job_words_shown)
+    .slice(0, shown)
     .map((each) => each.slice(0, 30))
-    .join(', ')}${list.length > job_words_shown ? ', …' : ''}`;
+    .join(', ')}${list.length > shown ? ', …' : ''}`;
 // --- counters -----------------------------------------------------------------------------------
 const counted = 'pending|processing|completed|complete|done|finished|processed|succeeded|successful|failed|cancelled|canceled';
 const before = new RegExp(`^(?:${counted})_(.+)$`);
@@ -47264,78 +46620,8 @@ const poolsWithoutChildren = ['solo', 'threads', 'gevent', 'eventlet'];
 const hasChildren = (pool) => poolsWithChildren.includes(pool);
 const hasNoChildren = (pool) => poolsWithoutChildren.includes(pool);
 
-;// CONCATENATED MODULE: ./src/celery/wrappers.js
-/**
- * Programs that start celery in an environment of their own. systemd must supervise celery itself:
- * signals and notifications do not pass all of them, and its Python must be known.
- */
-const runners = {
-    poetry: { name: 'poetry run', ask: 'poetry env info --path', answer: 'environment' },
-    pipenv: { name: 'pipenv run', ask: 'pipenv --venv', answer: 'environment' },
-    uv: {
-        name: 'uv run',
-        ask: "uv run python -c 'import sys; print(sys.prefix)'",
-        answer: 'environment',
-    },
-    pdm: { name: 'pdm run', ask: 'pdm run which celery', answer: 'program' },
-    hatch: { name: 'hatch run', ask: 'hatch env find', answer: 'environment' },
-    rye: { name: 'rye run', ask: 'rye run which celery', answer: 'program' },
-    direnv: { name: 'direnv exec', ask: 'direnv exec . which celery', answer: 'program' },
-    pyenv: { name: 'pyenv exec', ask: 'pyenv which celery', answer: 'program' },
-};
-const condas = ['conda', 'mamba', 'micromamba'];
-const switchers = ['sudo', 'su', 'runuser', 'gosu', 'su-exec', 'doas', 'setuidgid', 'chpst'];
-const containers = ['docker', 'docker-compose', 'podman', 'nerdctl'];
-/** Why celery cannot be run through this program, and what to write; `null`: not a known one. */
-function wrapperOf(argv) {
-    const [program = '', ...words] = argv;
-    const name = program.slice(program.lastIndexOf('/') + 1);
-    const runner = runners[name];
-    if (runner)
-        return throughRunner(runner, 'the directory of the project');
-    if (condas.includes(name))
-        return throughConda(name, program, words);
-    if (switchers.includes(name)) {
-        return {
-            problem: `starts celery through ${name}`,
-            expected: 'the celery command itself; name the user in User= of the unit, and the environment of its ' +
-                'login shell in Environment=',
-        };
-    }
-    return containers.includes(name)
-        ? {
-            problem: `starts celery in a container (${name}), which systemd cannot supervise`,
-            expected: 'a celery that is installed on the host',
-        }
-        : null;
-}
-function throughRunner({ name, ask, answer }, where) {
-    const path = answer === 'program' ? 'that path' : 'that folder, with /bin/celery after it';
-    return {
-        problem: `starts celery through \`${name}\`, so which Python this is cannot be told`,
-        expected: `the path of celery itself: run \`${ask}\` in ${where}, as the user of the unit, and write ${path}, e.g. \`ExecStart=/srv/app/.venv/bin/celery -A app worker\``,
-    };
-}
-function throughConda(name, program, words) {
-    const at = words.findIndex((word) => ['-n', '--name', '-p', '--prefix'].includes(word));
-    const given = at === -1 ? null : (words[at + 1] ?? null);
-    const byPath = given?.startsWith('/') ?? false;
-    const root = /^(\/.*)\/(?:bin|condabin)\/[^/]+$/.exec(program)?.[1] ?? '/opt/conda';
-    const folder = byPath ? given : given === null ? root : `${root}/envs/${given}`;
-    const which = given === null ? '' : ` ${byPath ? '-p' : '-n'} ${given}`;
-    return {
-        problem: `starts celery through \`${name} run\`, which stays between systemd and the worker`,
-        expected: `the path of celery itself, e.g. \`ExecStart=${folder}/bin/celery -A app worker\`; \`${name} run${which} which celery\` prints it`,
-    };
-}
-
-;// CONCATENATED MODULE: ./src/celery/celery-call.js
-/**
- * Parses the command line of a Celery worker, from a unit or a process. Understands the options of
- * Celery 4 and 5, before and after the word `worker`.
- */
-
-
+;// CONCATENATED MODULE: ./src/celery/worker-options.js
+/** Reads the options of a Celery worker: those of Celery 4 and 5, before and after the word `worker`. */
 /** Options whose value may be the next argument; `other`: not evaluated here. */
 const withValue = {
     '-A': 'app',
@@ -47392,6 +46678,165 @@ const flags = {
     '-D': 'detach',
     '--detach': 'detach',
 };
+const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
+function worker_options_readOptions(argv, start) {
+    const options = {
+        app: [],
+        queues: [],
+        exclude: [],
+        concurrency: [],
+        autoscale: [],
+        pool: [],
+        include: [],
+        workdir: [],
+        beat: [],
+        file: [],
+        detach: [],
+        maxMemory: [],
+        maxTasks: [],
+        prefetch: [],
+    };
+    const keep = (name, option) => {
+        if (name !== 'other')
+            options[name].push(option);
+    };
+    let command = null;
+    let at = start;
+    while (at < argv.length) {
+        const word = argv[at] ?? '';
+        if (word === '--')
+            break;
+        if (!word.startsWith('-') || word === '-') {
+            if (command === null && commands.includes(word))
+                command = word;
+            at += 1;
+            continue;
+        }
+        const read = word.startsWith('--') ? readLong(word) : readShort(word);
+        for (const flag of read.flags)
+            keep(flag, { value: '', first: at, last: at, written: 'attached', prefix: word });
+        const { valued } = read;
+        if (valued === null) {
+            at += 1;
+        }
+        else if (valued.value !== null) {
+            const option = { value: valued.value, first: at, last: at, prefix: valued.prefix };
+            keep(valued.name, { ...option, written: 'attached' });
+            at += 1;
+        }
+        else {
+            const last = Math.min(at + 1, argv.length - 1);
+            const option = { value: argv[at + 1] ?? '', first: at, last, prefix: valued.prefix };
+            keep(valued.name, { ...option, written: 'separate' });
+            at += 2;
+        }
+    }
+    return { options, command, endOfOptions: Math.min(at, argv.length) };
+}
+function readLong(word) {
+    const equals = word.indexOf('=');
+    const name = equals === -1 ? word : word.slice(0, equals);
+    const flag = flags[name];
+    if (flag)
+        return { flags: [flag], valued: null };
+    const valued = withValue[name];
+    if (!valued)
+        return { flags: [], valued: null };
+    return equals === -1
+        ? { flags: [], valued: { name: valued, prefix: word, value: null } }
+        : {
+            flags: [],
+            valued: { name: valued, prefix: word.slice(0, equals + 1), value: word.slice(equals + 1) },
+        };
+}
+/** `-c5`, `-c 5`, also after flags: `-Ec5`. */
+function readShort(word) {
+    const seen = [];
+    for (let at = 1; at < word.length; at += 1) {
+        const name = `-${word[at]}`;
+        const valued = withValue[name];
+        if (valued) {
+            const value = word.slice(at + 1);
+            const prefix = word.slice(0, at + 1);
+            return { flags: seen, valued: { name: valued, prefix, value: value === '' ? null : value } };
+        }
+        const flag = flags[name];
+        if (flag)
+            seen.push(flag);
+    }
+    return { flags: seen, valued: null };
+}
+
+;// CONCATENATED MODULE: ./src/celery/wrappers.js
+/**
+ * Programs that start celery in an environment of their own. systemd must supervise celery itself:
+ * signals and notifications do not pass all of them, and its Python must be known.
+ */
+const runners = {
+    poetry: { name: 'poetry run', ask: 'poetry env info --path', answer: 'environment' },
+    pipenv: { name: 'pipenv run', ask: 'pipenv --venv', answer: 'environment' },
+    uv: {
+        name: 'uv run',
+        ask: "uv run python -c 'import sys; print(sys.prefix)'",
+        answer: 'environment',
+    },
+    pdm: { name: 'pdm run', ask: 'pdm run which celery', answer: 'program' },
+    hatch: { name: 'hatch run', ask: 'hatch env find', answer: 'environment' },
+    rye: { name: 'rye run', ask: 'rye run which celery', answer: 'program' },
+    direnv: { name: 'direnv exec', ask: 'direnv exec . which celery', answer: 'program' },
+    pyenv: { name: 'pyenv exec', ask: 'pyenv which celery', answer: 'program' },
+};
+const condas = ['conda', 'mamba', 'micromamba'];
+const switchers = ['sudo', 'su', 'runuser', 'gosu', 'su-exec', 'doas', 'setuidgid', 'chpst'];
+const containers = ['docker', 'docker-compose', 'podman', 'nerdctl'];
+/** Why celery cannot be run through this program, and what to write; `null`: not a known one. */
+function wrapperOf(argv) {
+    const [program = '', ...words] = argv;
+    const name = program.slice(program.lastIndexOf('/') + 1);
+    const runner = runners[name];
+    if (runner)
+        return throughRunner(runner, 'the directory of the project');
+    if (condas.includes(name))
+        return throughConda(name, program, words);
+    if (switchers.includes(name)) {
+        return {
+            problem: `starts celery through ${name}`,
+            expected: 'the celery command itself; name the user in User= of the unit, and the environment of its ' +
+                'login shell in Environment=',
+        };
+    }
+    return containers.includes(name)
+        ? {
+            problem: `starts celery in a container (${name}), which systemd cannot supervise`,
+            expected: 'a celery that is installed on the host',
+        }
+        : null;
+}
+function throughRunner({ name, ask, answer }, where) {
+    const path = answer === 'program' ? 'that path' : 'that folder, with /bin/celery after it';
+    return {
+        problem: `starts celery through \`${name}\`, so its Python is unknown`,
+        expected: `the path of celery itself: run \`${ask}\` in ${where}, as the user of the unit, and write ${path}, e.g. \`ExecStart=/srv/app/.venv/bin/celery -A app worker\``,
+    };
+}
+function throughConda(name, program, words) {
+    const at = words.findIndex((word) => ['-n', '--name', '-p', '--prefix'].includes(word));
+    const given = at === -1 ? null : (words[at + 1] ?? null);
+    const byPath = given?.startsWith('/') ?? false;
+    const root = /^(\/.*)\/(?:bin|condabin)\/[^/]+$/.exec(program)?.[1] ?? '/opt/conda';
+    const folder = byPath ? given : given === null ? root : `${root}/envs/${given}`;
+    const which = given === null ? '' : ` ${byPath ? '-p' : '-n'} ${given}`;
+    return {
+        problem: `starts celery through \`${name} run\`, which stays between systemd and the worker`,
+        expected: `the path of celery itself, e.g. \`ExecStart=${folder}/bin/celery -A app worker\`; \`${name} run${which} which celery\` prints it`,
+    };
+}
+
+;// CONCATENATED MODULE: ./src/celery/celery-call.js
+/** Parses the command line of a Celery worker, from a unit or a process. */
+
+
+
 /** Programs that exec the command they are given, with their options that take a value. */
 const wrappers = {
     nice: ['-n', '--adjustment'],
@@ -47406,7 +46851,6 @@ const wrappers = {
 /** Wrappers with arguments of their own before the command: how many. */
 const leadingArguments = { chrt: 1, taskset: 1 };
 const shells = ['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash'];
-const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
 /**
  * Finds the worker in a list of arguments; the first is the program.
  *
@@ -47541,13 +46985,13 @@ function readPython(argv, start, environment) {
     }
 }
 function readCall(argv, program, start, environment) {
-    const { options, command, endOfOptions } = celery_call_readOptions(argv, start);
+    const { options, command, endOfOptions } = worker_options_readOptions(argv, start);
     if (command === 'multi')
         return refusedMulti();
     if (command !== 'worker') {
         const hidden = argv.slice(start).find((word) => /^\$[A-Za-z_{]/.test(word));
         if (command === null && hidden !== undefined) {
-            return refused(`gives the arguments of celery by a variable (${hidden})`, 'the arguments themselves, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`');
+            return refused(`passes the arguments of celery in a variable (${hidden})`, 'the arguments themselves, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`');
         }
         return refused(command === null
             ? 'runs celery, but not its worker command'
@@ -47586,93 +47030,6 @@ function readCall(argv, program, start, environment) {
             endOfOptions,
         },
     };
-}
-function celery_call_readOptions(argv, start) {
-    const options = {
-        app: [],
-        queues: [],
-        exclude: [],
-        concurrency: [],
-        autoscale: [],
-        pool: [],
-        include: [],
-        workdir: [],
-        beat: [],
-        file: [],
-        detach: [],
-        maxMemory: [],
-        maxTasks: [],
-        prefetch: [],
-    };
-    const keep = (name, option) => {
-        if (name !== 'other')
-            options[name].push(option);
-    };
-    let command = null;
-    let at = start;
-    while (at < argv.length) {
-        const word = argv[at] ?? '';
-        if (word === '--')
-            break;
-        if (!word.startsWith('-') || word === '-') {
-            if (command === null && commands.includes(word))
-                command = word;
-            at += 1;
-            continue;
-        }
-        const read = word.startsWith('--') ? readLong(word) : readShort(word);
-        for (const flag of read.flags)
-            keep(flag, { value: '', first: at, last: at, written: 'attached', prefix: word });
-        const { valued } = read;
-        if (valued === null) {
-            at += 1;
-        }
-        else if (valued.value !== null) {
-            const option = { value: valued.value, first: at, last: at, prefix: valued.prefix };
-            keep(valued.name, { ...option, written: 'attached' });
-            at += 1;
-        }
-        else {
-            const last = Math.min(at + 1, argv.length - 1);
-            const option = { value: argv[at + 1] ?? '', first: at, last, prefix: valued.prefix };
-            keep(valued.name, { ...option, written: 'separate' });
-            at += 2;
-        }
-    }
-    return { options, command, endOfOptions: Math.min(at, argv.length) };
-}
-function readLong(word) {
-    const equals = word.indexOf('=');
-    const name = equals === -1 ? word : word.slice(0, equals);
-    const flag = flags[name];
-    if (flag)
-        return { flags: [flag], valued: null };
-    const valued = withValue[name];
-    if (!valued)
-        return { flags: [], valued: null };
-    return equals === -1
-        ? { flags: [], valued: { name: valued, prefix: word, value: null } }
-        : {
-            flags: [],
-            valued: { name: valued, prefix: word.slice(0, equals + 1), value: word.slice(equals + 1) },
-        };
-}
-/** `-c5`, `-c 5`, also after flags: `-Ec5`. */
-function readShort(word) {
-    const seen = [];
-    for (let at = 1; at < word.length; at += 1) {
-        const name = `-${word[at]}`;
-        const valued = withValue[name];
-        if (valued) {
-            const value = word.slice(at + 1);
-            const prefix = word.slice(0, at + 1);
-            return { flags: seen, valued: { name: valued, prefix, value: value === '' ? null : value } };
-        }
-        const flag = flags[name];
-        if (flag)
-            seen.push(flag);
-    }
-    return { flags: seen, valued: null };
 }
 
 ;// CONCATENATED MODULE: ./src/celery/interpreter.js
@@ -48197,6 +47554,8 @@ function splitLogicalLines(text) {
  * start of any line that is no comment; -1: nowhere.
  */
 function markOf(raw) {
+    if (!raw.includes('\uFEFF'))
+        return -1;
     let offset = 0;
     for (const { text, ending } of splitLines(raw)) {
         if (text.startsWith('\uFEFF'))
@@ -48207,24 +47566,134 @@ function markOf(raw) {
 }
 /** The line as systemd joins it, without the byte order mark. */
 function readLogicalLine(raw, afterMark) {
-    let text = '';
-    const sources = [];
+    const pieces = joinedPieces(raw, afterMark);
+    return {
+        text: textOf(pieces),
+        sources: pieces.flatMap(({ text: { length }, start }) => Array.from({ length }, (_, at) => start + at)),
+    };
+}
+/** Its text alone. */
+const logicalText = (raw, afterMark) => textOf(joinedPieces(raw, afterMark));
+const textOf = (pieces) => pieces.map(({ text }) => text).join('');
+function joinedPieces(raw, afterMark) {
+    const pieces = [];
     const mark = afterMark ? -1 : markOf(raw);
     let offset = 0;
-    for (const line of splitLines(raw)) {
-        if (!(isComment(line.text) && offset > 0)) {
-            const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
-            for (let at = offset === mark ? 1 : 0; at < joined.length; at++) {
-                text += joined[at];
-                sources.push(offset + at);
-            }
+    for (const { text, ending } of splitLines(raw)) {
+        if (!(isComment(text) && offset > 0)) {
+            const joined = continues(text) ? `${text.slice(0, -1)} ` : text;
+            const skipped = offset === mark ? 1 : 0;
+            pieces.push({ text: joined.slice(skipped), start: offset + skipped });
         }
-        offset += line.text.length + line.ending.length;
+        offset += text.length + ending.length;
     }
-    return { text, sources };
+    return pieces;
 }
 function lastEnding(raw) {
     return splitLines(raw).at(-1)?.ending ?? '';
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-entry.js
+/** One logical line of a unit file: what it is, where its value stands in it, and what stays of it. */
+
+const markedLike = ({ afterMark }) => afterMark ? { afterMark } : {};
+function readEntry(raw, section, afterMark) {
+    const text = logicalText(raw, afterMark).replace(whitespace, '');
+    if (text === '')
+        return { kind: 'blank', raw };
+    if (isComment(text))
+        return { kind: 'comment', raw };
+    if (text.startsWith('[')) {
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: systemd refuses them in a header
+        return /^\[[^\x01-\x1f\x7f"'\\]*\]$/.test(text)
+            ? { kind: 'section', raw, name: text.slice(1, -1) }
+            : { kind: 'junk', raw, broken: 'header' };
+    }
+    const equals = text.indexOf('=');
+    if (equals <= 0)
+        return junk(raw);
+    return {
+        kind: 'assignment',
+        raw,
+        section,
+        key: text.slice(0, equals).replace(whitespace, ''),
+        value: text.slice(equals + 1).replace(whitespace, ''),
+    };
+}
+const junk = (raw) => ({ kind: 'junk', raw });
+/** Position of each character of the value in the raw bytes, and of its end. */
+function valueSources({ raw, afterMark }) {
+    const { text, sources } = readLogicalLine(raw, afterMark);
+    const after = text.indexOf('=') + 1;
+    const value = text.slice(after);
+    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
+    const length = value.replace(whitespace, '').length;
+    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
+    return [...sources.slice(from, from + length), end];
+}
+/** Everything before the value: indentation, key, `=` and the spaces around it. */
+function leadOf(entry) {
+    const lead = entry.raw.slice(0, valueSources(entry)[0]);
+    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
+}
+function rawSpan(sources, start, end) {
+    const from = sources[start];
+    if (from === undefined || end < start || end >= sources.length) {
+        throw new RangeError('the splice is not within the value');
+    }
+    // Insert directly after the previous character: after a word, not after its line break.
+    if (start === end && start > 0) {
+        const place = (sources[start - 1] ?? 0) + 1;
+        return [place, place];
+    }
+    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
+}
+/** Where a removal may begin without losing comment lines between the removed words. */
+function sparingComments(raw, from, to) {
+    const gone = raw.slice(from, to);
+    if (innerComments(gone).length === 0)
+        return from;
+    const lines = splitLines(gone);
+    const last = lines.at(-1)?.text ?? '';
+    return to - last.trimStart().length;
+}
+/** What stays of a removed line: its comments, and the mark, or the next one would be skipped. */
+function remnants({ raw, afterMark }) {
+    const mark = !afterMark && markOf(raw) !== -1 ? [{ kind: 'blank', raw: `\uFEFF${lastEnding(raw)}` }] : [];
+    return [...mark, ...innerComments(raw)];
+}
+/** Comment lines inside a continued line, which are kept when it is removed. */
+function innerComments(raw) {
+    return splitLines(raw)
+        .slice(1)
+        .filter((line) => isComment(line.text))
+        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
+}
+/** Makes sure that the next entry begins on its own line. */
+function closeEntry(entry, eol) {
+    let raw = entry.raw;
+    if (lastEnding(raw) === '')
+        raw += eol;
+    // A backslash at the end of the file would continue into the next line: empty lines end it. One may
+    // not do, because a lone CR before it and its LF are one line ending.
+    while (splitLogicalLines(`${raw}x`).at(-1) !== 'x')
+        raw += eol;
+    return { ...entry, raw };
+}
+function unit_entry_assign(section, key, value, lead, eol) {
+    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
+}
+function checkOneLine(text) {
+    if (/[\n\r\0]/.test(text))
+        throw new RangeError('a value in a unit file must be one line');
+}
+function checkValue(value) {
+    checkOneLine(value);
+    if (value !== value.replace(whitespace, '')) {
+        throw new RangeError('systemd drops white space around a value');
+    }
+    if (continues(value))
+        throw new RangeError('a backslash at the end would continue the line');
 }
 
 ;// CONCATENATED MODULE: ./src/systemd/unit-file.js
@@ -48234,6 +47703,7 @@ function lastEnding(raw) {
  * printed unchanged. Parsed like systemd's `config_parse()`.
  */
 var unit_file_a;
+
 
 /** Parses a unit file into entries. */
 function parseUnitFile(text) {
@@ -48338,7 +47808,7 @@ class UnitFile {
             return [
                 ...kept,
                 ...wanted.map((one, at) => ({
-                    ...unit_file_assign(section, key, one, at === 0 ? lead : plain, 
+                    ...unit_entry_assign(section, key, one, at === 0 ? lead : plain, 
                     // Only the last one may lack a line ending, if the replaced line did.
                     at === wanted.length - 1 ? ending : ending || this.#eol),
                     ...(afterMark && { afterMark }),
@@ -48353,7 +47823,7 @@ class UnitFile {
         if (values.length === 0)
             return this;
         const { file, at } = this.#placeFor(section, key, near);
-        const added = values.map((one) => unit_file_assign(section, key, one, `${key}=`, file.#eol));
+        const added = values.map((one) => unit_entry_assign(section, key, one, `${key}=`, file.#eol));
         return file.#insert(at, added);
     }
     /** Removes every assignment of a key; comments stay. */
@@ -48446,124 +47916,19 @@ class UnitFile {
     }
 }
 unit_file_a = UnitFile;
-const markedLike = ({ afterMark }) => afterMark ? { afterMark } : {};
-function readEntry(raw, section, afterMark) {
-    const text = readLogicalLine(raw, afterMark).text.replace(whitespace, '');
-    if (text === '')
-        return { kind: 'blank', raw };
-    if (isComment(text))
-        return { kind: 'comment', raw };
-    if (text.startsWith('[')) {
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: systemd refuses them in a header
-        return /^\[[^\x01-\x1f\x7f"'\\]*\]$/.test(text)
-            ? { kind: 'section', raw, name: text.slice(1, -1) }
-            : { kind: 'junk', raw, broken: 'header' };
-    }
-    const equals = text.indexOf('=');
-    if (equals <= 0)
-        return junk(raw);
-    return {
-        kind: 'assignment',
-        raw,
-        section,
-        key: text.slice(0, equals).replace(whitespace, ''),
-        value: text.slice(equals + 1).replace(whitespace, ''),
-    };
-}
-const junk = (raw) => ({ kind: 'junk', raw });
-/** Position of each character of the value in the raw bytes, and of its end. */
-function valueSources({ raw, afterMark }) {
-    const { text, sources } = readLogicalLine(raw, afterMark);
-    const after = text.indexOf('=') + 1;
-    const value = text.slice(after);
-    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
-    const length = value.replace(whitespace, '').length;
-    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
-    return [...sources.slice(from, from + length), end];
-}
-/** Everything before the value: indentation, key, `=` and the spaces around it. */
-function leadOf(entry) {
-    const lead = entry.raw.slice(0, valueSources(entry)[0]);
-    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
-}
-function rawSpan(sources, start, end) {
-    const from = sources[start];
-    if (from === undefined || end < start || end >= sources.length) {
-        throw new RangeError('the splice is not within the value');
-    }
-    // Insert directly after the previous character: after a word, not after its line break.
-    if (start === end && start > 0) {
-        const place = (sources[start - 1] ?? 0) + 1;
-        return [place, place];
-    }
-    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
-}
-/** Where a removal may begin without losing comment lines between the removed words. */
-function sparingComments(raw, from, to) {
-    const gone = raw.slice(from, to);
-    if (innerComments(gone).length === 0)
-        return from;
-    const lines = splitLines(gone);
-    const last = lines.at(-1)?.text ?? '';
-    return to - last.trimStart().length;
-}
-/** What stays of a removed line: its comments, and the mark, or the next one would be skipped. */
-function remnants({ raw, afterMark }) {
-    const mark = !afterMark && markOf(raw) !== -1 ? [{ kind: 'blank', raw: `\uFEFF${lastEnding(raw)}` }] : [];
-    return [...mark, ...innerComments(raw)];
-}
-/** Comment lines inside a continued line, which are kept when it is removed. */
-function innerComments(raw) {
-    return splitLines(raw)
-        .slice(1)
-        .filter((line) => isComment(line.text))
-        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
-}
-/** Makes sure that the next entry begins on its own line. */
-function closeEntry(entry, eol) {
-    let raw = entry.raw;
-    if (lastEnding(raw) === '')
-        raw += eol;
-    // A backslash at the end of the file would continue into the next line: empty lines end it. One may
-    // not do, because a lone CR before it and its LF are one line ending.
-    while (splitLogicalLines(`${raw}x`).at(-1) !== 'x')
-        raw += eol;
-    return { ...entry, raw };
-}
-function unit_file_assign(section, key, value, lead, eol) {
-    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
-}
-function checkOneLine(text) {
-    if (/[\n\r\0]/.test(text))
-        throw new RangeError('a value in a unit file must be one line');
-}
-function checkValue(value) {
-    checkOneLine(value);
-    if (value !== value.replace(whitespace, '')) {
-        throw new RangeError('systemd drops white space around a value');
-    }
-    if (continues(value))
-        throw new RangeError('a backslash at the end would continue the line');
-}
 
 ;// CONCATENATED MODULE: ./src/systemd/unit-stack.js
 
 /** @param parts the unit file, then its drop-ins in the order in which systemd reads them */
 function stackUnit(parts) {
-    const places = new Map();
-    const entries = parts.flatMap(({ path, text }) => {
-        const file = parseUnitFile(text);
-        for (const entry of file.entries)
-            places.set(entry, `${path}:${file.lineOf(entry)}`);
-        return file.entries;
-    });
+    const files = parts.map(({ path, text }) => ({ path, file: parseUnitFile(text) }));
     return {
-        file: new UnitFile(entries),
+        file: new UnitFile(files.flatMap(({ file }) => file.entries)),
         whereOf(entry) {
-            const place = places.get(entry);
-            if (place === undefined)
+            const found = files.find(({ file }) => file.entries.includes(entry));
+            if (found === undefined)
                 throw new RangeError('the entry is not one of this unit');
-            return place;
+            return `${found.path}:${found.file.lineOf(entry)}`;
         },
     };
 }
@@ -48627,8 +47992,8 @@ function readCommand({ prefixes, words }, entry, file) {
         return { kind: 'refused', ...shellWord };
     if (/^[$~]/.test(first)) {
         const problem = first.startsWith('$')
-            ? `the program is given by a variable (${first}), and systemd replaces none there`
-            : `the program is ${first}, and systemd replaces no ~`;
+            ? `the program is given by a variable (${first}), which systemd does not expand there`
+            : `the program is ${first}, and systemd does not expand ~`;
         return {
             kind: 'refused',
             problem: `names no program: ${problem}`,
@@ -48652,7 +48017,7 @@ function readCommand({ prefixes, words }, entry, file) {
         const own = assignIn(scene, assignments.map(({ text }) => text));
         // systemd looks a bare name up itself; env and other wrappers use PATH.
         const lookup = found.call.wrapper.length === 0 ? { ...own, path: ownSearchPath(file) } : own;
-        const place = worker_line_placeOf(argv, found.call, lookup);
+        const place = placeOf(argv, found.call, lookup);
         const call = { ...found.call, app: expandApp(found.call.app, scene) };
         return { kind: 'read', line: { entry, argv, words, assignments, call, shell: 'none', place } };
     }
@@ -48663,12 +48028,12 @@ function whyOnlyAShell(first) {
     const name = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(first)?.[1];
     if (name !== undefined) {
         return {
-            problem: `begins with ${name}=, and only a shell sets a variable there`,
+            problem: `begins with ${name}=, which only a shell understands`,
             expected: `Environment=${name}=… in the unit, and ExecStart= with the celery command alone`,
         };
     }
     return /^(?:cd|source|\.|export|exec|set)$/.test(first)
-        ? { problem: `begins with ${first}, which only a shell knows`, expected: withoutShell }
+        ? { problem: `begins with ${first}, which only a shell understands`, expected: withoutShell }
         : null;
 }
 /** The app of `-A`, where the unit itself gives the value of a variable in it. */
@@ -48678,7 +48043,7 @@ function expandApp(app, scene) {
     const known = expandIn(scene, app);
     return isExpanded(known) ? app : known;
 }
-const worker_line_placeOf = (argv, call, scene) => ({
+const placeOf = (argv, call, scene) => ({
     word: expandIn(scene, argv[call.wrapper.length] ?? ''),
     scene,
 });
@@ -48776,7 +48141,7 @@ function readScript(words, shell, entry, start) {
                 workingDirectory: directoryOf(call, scene, given),
             },
             shell: script.becomes ? 'becomes' : 'waits',
-            place: worker_line_placeOf(argv, call, assignIn(scene, call.environment)),
+            place: placeOf(argv, call, assignIn(scene, call.environment)),
         },
     };
 }
@@ -48788,14 +48153,6 @@ function directoryOf(call, scene, before) {
     return scene.directory === before.directory ? null : scene.directory;
 }
 const worker_line_isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
-/** Makes the shell exec the worker, so that signals and notifications arrive. */
-function becomeWorker(line) {
-    const [first] = line.words;
-    if (line.shell !== 'waits' || !first)
-        return [];
-    const { start, end } = first;
-    return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
-}
 /** The worker's line in a unit's files, including drop-ins; `null` when they cannot be read. */
 function workerLineOf({ fragment, fragmentPath, dropIns }) {
     if (fragment.kind !== 'file' || fragment.text === null)
@@ -48820,94 +48177,6 @@ function findWorkerLine(file) {
 }
 function worker_line_unreadable(where, problem, expected) {
     return new ConfigError('input unit', `${where}: ${problem}`, expected);
-}
-/** Sets the number of children, in the spelling of the unit; `--autoscale` is removed. */
-function setConcurrency(line, children) {
-    const { concurrency, autoscale } = line.call.options;
-    const value = String(children);
-    if (concurrency.length === 0 && autoscale.length > 0) {
-        const [first, ...others] = autoscale;
-        if (first) {
-            return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
-        }
-    }
-    return [
-        ...setOption(line, concurrency, '--concurrency', value),
-        ...removeOptions(line, autoscale),
-    ];
-}
-function setQueues(line, queues) {
-    return setOption(line, line.call.options.queues, '-Q', queues.join(','));
-}
-/** Options that are set in the spelling of the unit, if it has them. */
-const childOptions = {
-    maxMemory: '--max-memory-per-child',
-    maxTasks: '--max-tasks-per-child',
-    prefetch: '--prefetch-multiplier',
-};
-/** @param value of `--max-memory-per-child` in KiB */
-function setChildOption(line, name, value) {
-    return setOption(line, line.call.options[name], childOptions[name], String(value));
-}
-/** Makes the worker import another module; only the last `-I` counts, so its list is extended. */
-function addInclude(line, module) {
-    if (line.call.include.includes(module))
-        return [];
-    const present = line.call.options.include.at(-1);
-    const last = present && line.words[present.last];
-    if (line.shell !== 'none' && present && present.value !== '' && last) {
-        // A shell joins adjacent pieces into one word, whatever quotes the first one has.
-        const others = removeOptions(line, line.call.options.include.slice(0, -1));
-        return [...others, { start: last.end, end: last.end, text: `,${module}` }];
-    }
-    // The value is kept as written: it may contain variables.
-    const value = present && present.value !== '' ? `${present.value},${module}` : module;
-    return setOption(line, line.call.options.include, '-I', value, quoteWord);
-}
-function setOption(line, present, name, value, quote = quoteExecWord) {
-    const last = present.at(-1);
-    const quoted = quote(value);
-    if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
-        throw new ConfigError('input unit', `cannot write ${value} into the shell script of ExecStart=`, withoutShell);
-    }
-    if (!last) {
-        return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
-    }
-    const others = removeOptions(line, present.slice(0, -1));
-    if (last.value === value)
-        return others;
-    const [word, text] = last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
-    return [...others, spliceWord(line, word, text)];
-}
-function spliceWord(line, index, text) {
-    const word = line.words[index];
-    if (!word)
-        throw new RangeError('no such word');
-    return { start: word.start, end: word.end, text };
-}
-function spliceOption(line, option, text) {
-    const first = line.words[option.first];
-    const last = line.words[option.last];
-    if (!first || !last)
-        throw new RangeError('no such word');
-    return { start: first.start, end: last.end, text };
-}
-/** Removes options together with the white space before them; `-Ec5` becomes `-E`. */
-function removeOptions(line, options) {
-    return options.map((option) => {
-        const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
-        const whole = spliceOption(line, option, bundled);
-        if (bundled !== '')
-            return whole;
-        return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
-    });
-}
-/** After the worker's last argument, before `--` where there is one. */
-function insertAtEnd(line, text) {
-    const word = line.words[line.call.endOfOptions - 1];
-    if (!word)
-        throw new RangeError('no words');
-    return { start: word.end, end: word.end, text: ` ${text}` };
 }
 
 ;// CONCATENATED MODULE: external "node:path/posix"
@@ -49336,7 +48605,7 @@ function awaitedTime(row, { now, timeZone }) {
             return at !== null && at > now + clockTolerance;
         });
         if (column !== undefined) {
-            return `${nameRow(each)} has ${column} = ${String(each.values[column])}, which is still to come`;
+            return `${nameRow(each)} has ${column} = ${String(each.values[column])}, which is in the future`;
         }
     }
     return null;
@@ -49538,7 +48807,7 @@ function hintFor(words) {
 function reportUnknown(forest, statuses) {
     const findings = [];
     for (const [table, count] of forest.withoutId) {
-        const message = `${table}: skipped ${count} rows whose id is neither text nor a number`;
+        const message = `${table}: skipped ${quantities_formatCount(count, 'row')} whose id is neither text nor a number`;
         findings.push({ level: 'warning', message });
     }
     const known = new Set([...statusWords, ...statuses]);
@@ -49621,7 +48890,12 @@ function findStuckRows(forest, rules) {
         else if (isOver(sign.latest, rules)) {
             const awaited = awaitedTime(row, { now: rules.now, timeZone });
             if (awaited !== null) {
-                left.push({ row, why: 'waits for its time', says: { line: awaited }, level: 'notice' });
+                left.push({
+                    row,
+                    why: 'waits for its planned time',
+                    says: { line: awaited },
+                    level: 'notice',
+                });
                 continue;
             }
             const why = rules.stoppedAt === undefined ? reason : 'abandoned';
@@ -50309,6 +49583,15 @@ function requireLoaded(unit, where, expected) {
     const problem = whyNotLoaded(unit);
     if (problem !== null)
         throw new ConfigError(where, `${unit.name}: ${problem}`, expected);
+}
+/**
+ * For a look at what is left of a unit: one that systemd cannot load is there, too.
+ *
+ * @throws ConfigError when there is no such unit
+ */
+function requireFound(unit, where, expected) {
+    if (unit.loadState === 'not-found')
+        requireLoaded(unit, where, expected);
 }
 function whyNotLoaded({ loadState }) {
     switch (loadState) {
@@ -51185,7 +50468,7 @@ function remove(found, deciding) {
     endTree(top, found, deciding);
     if (found.reason !== 'named')
         return;
-    const message = `kept what has ended below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
+    const message = `kept the ended rows below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
     deciding.findings.push({ level: 'notice', message });
 }
 /** Deletes the tree, whatever is in it. */
@@ -51980,7 +51263,7 @@ function planRestore(store, backup, restore, desired) {
 /** What the app has written since the backup; `null`: nothing but changes of jobs. */
 function describeLoss(store, backup) {
     if (backup.kind === 'unknown') {
-        return `what has changed since then is not known: ${backup.problem}`;
+        return `the changes since then are unknown: ${backup.problem}`;
     }
     const tables = store.kind === 'sqlite' ? store.tables : [];
     const jobs = new Set(jobTablesOf(judgeTables(tables)).map(({ name }) => name));
@@ -51995,7 +51278,7 @@ function describeLoss(store, backup) {
         ];
         return `${table} (${parts.filter((part) => part !== null).join(', ')})`;
     });
-    return `what has happened since then would be lost: ${told.join(', ')}`;
+    return `changes since then would be lost: ${told.join(', ')}`;
 }
 
 ;// CONCATENATED MODULE: ./src/report/reverse-diff.js
@@ -52170,8 +51453,8 @@ async function restoreJobs(run, agent, restore, desired) {
     });
 }
 
-;// CONCATENATED MODULE: external "node:events"
-const external_node_events_namespaceObject = require("node:events");
+// EXTERNAL MODULE: external "node:events"
+var external_node_events_ = __nccwpck_require__(8474);
 ;// CONCATENATED MODULE: external "node:timers/promises"
 const promises_namespaceObject = require("node:timers/promises");
 ;// CONCATENATED MODULE: ./src/adapters/local-connection.js
@@ -52242,7 +51525,7 @@ class LocalConnection {
     async close() {
         for (const child of this.#children)
             child.stdin?.end();
-        const ends = this.#children.filter(isRunning).map((child) => (0,external_node_events_namespaceObject.once)(child, 'exit'));
+        const ends = this.#children.filter(isRunning).map((child) => (0,external_node_events_.once)(child, 'exit'));
         const patience = new AbortController();
         const late = (0,promises_namespaceObject.setTimeout)(CLOSE_MILLISECONDS, undefined, { signal: patience.signal });
         await Promise.race([Promise.all(ends), late]);
@@ -52278,7 +51561,7 @@ class LocalChannel {
 
 /** The agent's program, which is read only when it is sent. */
 const hostProgram = {
-    build: 'b58a8de468f1360b25be50222a4d88c48fa79ed1d219d4ad75c6c4136992dd82',
+    build: '178cca51d19c26702330897661a4d9b5b164dc3d981af402d6a27e36fd7060c3',
     json: () => (0,external_node_fs_namespaceObject.readFileSync)(__nccwpck_require__.ab + "host-program.json", 'utf8'),
 };
 /** The module that a Celery worker loads. */
@@ -52424,7 +51707,7 @@ function parseFlags(command, words) {
     const flags = flagsOf(command);
     const [argument, rest] = takeArgument(command, words);
     const joined = flags_joinValues(flags, joinSwitches(flags, rest));
-    const given = new Map([...argument, ...flags_readWords(command, flags, joined)]);
+    const given = new Map([...argument, ...readWords(command, flags, joined)]);
     refuseEmpty(flags, given);
     refuseStrangers(given);
     command.refuse(given);
@@ -52505,7 +51788,7 @@ function refuseStrangers(given) {
 function refuseFlag(name, problem, expected) {
     throw new ConfigError(`--${name}`, problem, expected);
 }
-function flags_readWords(command, flags, words) {
+function readWords(command, flags, words) {
     refuseUnknown(command, flags, words);
     const options = Object.fromEntries(flags.map(({ name, isSwitch }) => [
         name,
@@ -53821,6 +53104,1154 @@ async function documented(run, interrupted, work, { own = () => null, explain = 
     }
 }
 
+;// CONCATENATED MODULE: ./src/config/companion-inputs.js
+
+/** Entries separated by commas or line breaks: a unit, then `reload` and a URL if wanted. */
+const companionsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'units separated by commas, each optionally with `reload` and a URL: `shop-web.service reload http://127.0.0.1:8000/up, shop-beat.service`', (text) => {
+    if (text.trim() === '')
+        return text === '' ? [] : null;
+    const found = text.split(/[,\n]/).flatMap((entry) => {
+        const words = entry.split(/\s+/).filter((word) => word !== '');
+        return words.length === 0 ? [] : [readCompanion(words)];
+    });
+    const units = new Set(found.map((each) => each?.unit));
+    if (found.length === 0 || units.size < found.length)
+        return null;
+    return found.every((each) => each !== null) ? found : null;
+});
+const probeUrl = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
+function readCompanion([name = '', ...words]) {
+    const how = words[0] === 'reload' ? 'reload' : 'restart';
+    const [url = null, ...more] = how === 'reload' ? words.slice(1) : words;
+    if (!unitName.test(name) || more.length > 0)
+        return null;
+    if (url !== null && !probeUrl.test(url))
+        return null;
+    return { unit: name.endsWith('.service') ? name : `${name}.service`, how, url };
+}
+/** Commands without a shell, one per line; quotes keep white space. */
+const commandsInput = (described) => input({ ...described, fallback: '', hidden: true }, 'commands, one per line, without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`): `python manage.py migrate`', (text) => {
+    const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
+    if (lines.length === 0)
+        return text === '' ? [] : null;
+    const commands = lines.map(companion_inputs_readWords);
+    return commands.every((words) => words !== null && words.length > 0)
+        ? commands
+        : null;
+});
+/** The words of a command. `null`: an unclosed quote, or something outside quotes that a shell would interpret. */
+function companion_inputs_readWords(line) {
+    const words = [];
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+    if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(line))
+        return null;
+    const part = /\s*((?:'[^']*'|"[^"$`\\]*"|[^\s'"$`\\|;&<>()*?#~{}[\]])+)/y;
+    for (let at = 0; at < line.trimEnd().length; at = part.lastIndex) {
+        part.lastIndex = at;
+        const found = part.exec(line)?.[1];
+        if (found === undefined)
+            return null;
+        words.push(found.replace(/'([^']*)'|"([^"]*)"/g, (_, single, double) => single ?? double));
+    }
+    return words;
+}
+/** Inputs of deploy-worker that concern what the app runs besides its worker. */
+const companionInputs = {
+    'before-start': commandsInput({
+        description: 'Commands of the app to run before the new worker starts, one per line, such as `python manage.py migrate`. They run as the user of the unit, in its working directory and environment, once the new code and its dependencies are in place, and before the old worker stops. `python` is the Python of the worker. If a command fails, the old worker stays. A rollback does not undo what they did.',
+    }),
+    'before-start-timeout': durationInput({
+        description: 'How long each command of `before-start` may take.',
+        fallback: '10m',
+    }),
+    'also-restart': companionsInput({
+        description: 'Other units that run the same code, such as web and beat. They are restarted (`reload`: reloaded) in this order once the new worker has passed its checks. Each must then run for `min-healthy-time`, and answer at its URL if one is given. They are rolled back with the worker.',
+    }),
+};
+
+;// CONCATENATED MODULE: ./src/config/release-inputs.js
+
+
+const insideRepository = String.raw `(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9._@+/-]{1,200}`;
+/** The inputs of deploy-worker for the code and its dependencies. */
+const releaseInputs = {
+    source: choiceInput({
+        description: "How to deploy the app's code: `git` moves the checkout on the host to the commit of this run, `upload` unpacks each commit into its own code folder, `none` does not touch the code.",
+        fallback: 'none',
+    }, ['none', 'git', 'upload']),
+    commit: patternInput({
+        description: 'Full hash of the commit to deploy. If not set: the commit of this run.',
+        fallback: '',
+    }, 'the 40 hexadecimal digits of a commit', /^(?:[0-9a-f]{40}|[0-9a-f]{64})?$/),
+    checkout: maybePathInput({
+        description: "With `source: git`: path of the checkout on the host. If not set: the checkout that contains the unit's WorkingDirectory.",
+    }),
+    'dirty-tree': choiceInput({
+        description: 'With `source: git`: what to do if tracked files have been modified on the host: `refuse` to deploy, or `stash` the modifications first. Untracked files always stay.',
+        fallback: 'refuse',
+    }, ['refuse', 'stash']),
+    'deploy-to': maybePathInput({
+        description: "With `source: upload`: folder, owned by the app's user (see `app-user`), for `releases`, `shared` and the link `current`.",
+    }),
+    shared: listInput({
+        description: 'With `source: upload`: paths that all code folders share, such as `backend/app.db backend/uploads/`; end a folder with `/`.',
+        fallback: '',
+    }, 'paths inside the repository, separated by white space', new RegExp(`^${insideRepository}$`)),
+    'keep-releases': integerInput({
+        description: 'With `source: upload`: number of code folders to keep on the host.',
+        fallback: '5',
+    }, { min: 2, max: 100 }),
+    requirements: patternInput({
+        description: "File in the repository with the app's dependencies, such as `requirements.txt` or `uv.lock`. They are installed when the file has changed. If not set, dependencies are not touched.",
+        fallback: '',
+    }, 'a path inside the repository', new RegExp(`^(?:${insideRepository})?$`)),
+    dependencies: choiceInput({
+        description: 'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`. Where uv made the environment, without pip, `uv pip` is used.',
+        fallback: 'auto',
+    }, ['auto', 'pip', 'uv', 'none']),
+    'dependencies-timeout': durationInput({
+        description: 'How long the installation may take.',
+        fallback: '10m',
+    }),
+};
+/**
+ * The desired code; `null`: the code is not touched.
+ *
+ * @throws ConfigError when they contradict each other
+ */
+function releaseDesired(inputs) {
+    const dependencies = dependenciesDesired(inputs);
+    const commit = inputs.commit === '' ? null : inputs.commit;
+    switch (inputs.source) {
+        case 'none':
+            if (dependencies !== null) {
+                throw new ConfigError('input requirements', '`requirements` needs the code to be deployed, but `source` is `none`', '`source: git` or `source: upload`, or no `requirements`');
+            }
+            return null;
+        case 'git': {
+            const from = {
+                source: 'git',
+                checkout: inputs.checkout.path,
+                dirtyTree: inputs['dirty-tree'],
+            };
+            return { from, commit, dependencies };
+        }
+        case 'upload': {
+            const deployTo = inputs['deploy-to'].path;
+            if (deployTo === null) {
+                throw new ConfigError('input deploy-to', '`source: upload` needs `deploy-to`', 'an absolute path such as /srv/app', { because: ['source'] });
+            }
+            const shared = inputs.shared.map((each) => ({
+                path: each.replace(/\/$/, ''),
+                folder: each.endsWith('/'),
+            }));
+            refuseNested(shared.map(({ path }) => path));
+            const keepReleases = inputs['keep-releases'];
+            return { from: { source: 'upload', deployTo, shared, keepReleases }, commit, dependencies };
+        }
+    }
+}
+function dependenciesDesired(inputs) {
+    const { requirements: file, dependencies: how } = inputs;
+    if (file === '' || how === 'none')
+        return null;
+    const isUvLock = file === 'uv.lock' || file.endsWith('/uv.lock');
+    const tool = how === 'auto' ? (isUvLock ? 'uv' : 'pip') : how;
+    if ((tool === 'uv') !== isUvLock) {
+        throw new ConfigError('input requirements', `${tool} cannot install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a requirements file, or `dependencies: uv`');
+    }
+    return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
+}
+function refuseNested(paths) {
+    for (const path of paths) {
+        const outer = paths.find((other) => path.startsWith(`${other}/`));
+        if (outer !== undefined) {
+            throw new ConfigError('input shared', `${path} is inside ${outer}`, `only ${outer}/`);
+        }
+    }
+}
+
+;// CONCATENATED MODULE: ./src/config/soak-inputs.js
+
+
+/** The longest: the host keeps eight days of samples. */
+const longestHours = 168;
+/** Also of deploy-worker: no samples without a soak. */
+const soakHours = hoursInput({
+    description: 'How many hours a release must run without failure before it is proven; during this time the host records every minute how the worker is doing. The host remembers the hours of the deploy; a later run can only ask for more. `168`: a week. `0`: no soak, no samples.',
+    fallback: '24',
+}, { min: 0, max: longestHours });
+/** @param unset what counts if the input is not set; `usual` where nothing is remembered */
+const failureInputsFor = (unset) => ({
+    'failure-limit': maybeIntegerInput({
+        description: `With a soak: total number of failing minutes allowed. In a failing minute, the unit failed or did not come back, systemd restarted it, the kernel killed one of its processes, it used all of its \`MemoryMax\` itself, its queues grew while it ran no task, a disk became full, or its journal had more HTTP 429 responses (\`rate-limit-max\`) or errors (\`max-errors\`) than allowed per minute. ${unset(0)}`,
+    }, { min: 0, max: 10_080 }),
+    consecutive: maybeIntegerInput({
+        description: `With a soak: this many failing minutes in a row fail the release, whatever \`failure-limit\` allows. \`0\`: any number. ${unset(3)}`,
+    }, { min: 0, max: 10_080 }),
+});
+/** Of a run that judges. */
+const failureInputs = failureInputsFor((usual) => `The host remembers the value of the deploy; a later run can only be stricter. If not set: the value that the host remembers, or \`${usual}\`.`);
+/** Of deploy-worker, whose values the host remembers, also if they are laxer than those before. */
+const deployFailureInputs = failureInputsFor((usual) => `The host remembers it with the release; a later run of verify can only be stricter. If not set: \`${usual}\`, whatever an earlier deploy said.`);
+/** The same, of one minute of the journal; of a gate, they are about the time since the release. */
+const journalInputs = {
+    'rate-limit-max': maybeIntegerInput({
+        description: "HTTP 429 responses per minute allowed in the worker's journal: for a gate, in the busiest minute since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, only `max-429` counts, and a soak only mentions the responses unless the host remembers a number.",
+    }, { min: 0, max: 1_000_000 }),
+    'max-errors': maybeIntegerInput({
+        description: "Errors allowed in the worker's journal: for a gate, since the release; for a soak, in each minute. For the soak, the host remembers whether the deploy set a number, and which. If not set, errors are a warning, unless the host remembers a number for the soak.",
+    }, { min: 0, max: 1_000_000 }),
+};
+/** What a soak is judged by. */
+const soakInputs = {
+    'soak-hours': soakHours,
+    ...failureInputs,
+    'soak-failure': choiceInput({
+        description: 'With a soak: what to do if a release failed. `report`: only report it. `rollback`: roll back to the last proven release, if this run found the failure or if it was recorded in the last 3 hours.',
+        fallback: 'report',
+    }, ['report', 'rollback']),
+};
+/** Of the limits that a verification has for the whole time since the release, those of a minute. */
+const readSoakDesired = (inputs) => ({
+    unit: inputs.unit,
+    limits: {
+        wanted: seconds(inputs['soak-hours'] * 3600),
+        ...readLimits(inputs),
+    },
+    onFailure: inputs['soak-failure'],
+});
+const readLimits = (inputs) => ({
+    failureLimit: inputs['failure-limit'].value,
+    consecutive: inputs.consecutive.value,
+    rateLimitMax: inputs['rate-limit-max'].value,
+    errorRateMax: inputs['max-errors'].value,
+});
+/** Where neither the deploy nor the run says it. */
+const usualLimits = {
+    failureLimit: 0,
+    consecutive: 3,
+    rateLimitMax: null,
+    errorRateMax: null,
+};
+/** What a deploy has the host remember. */
+function recordedLimits(inputs) {
+    const asked = readLimits(inputs);
+    return {
+        ...asked,
+        failureLimit: asked.failureLimit ?? usualLimits.failureLimit,
+        consecutive: asked.consecutive ?? usualLimits.consecutive,
+    };
+}
+
+;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
+
+
+
+
+
+
+
+const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
+const deployWorkerInputs = {
+    ...hostInputs,
+    unit: unit,
+    concurrency: maybeIntegerInput({
+        description: 'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, the unit keeps its own.',
+    }, { min: 1, max: 4096 }),
+    'max-memory-per-child': maybeSizeInput({
+        description: 'Memory use above which Celery replaces a child process after its task: `--max-memory-per-child`. If not set, the unit keeps its own.',
+    }),
+    'max-tasks-per-child': maybeIntegerInput({
+        description: 'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, the unit keeps its own.',
+    }, { min: 1, max: 1_000_000 }),
+    'prefetch-multiplier': maybeIntegerInput({
+        description: 'How many messages the worker reserves for each child process: `--prefetch-multiplier`; `0`: no limit. If not set, the unit keeps its own.',
+    }, { min: 0, max: 10_000 }),
+    queues: listInput({ description: 'Queues to consume. If not set, the unit keeps its own.', fallback: '' }, 'queue names separated by commas', queueName),
+    'memory-max': limitInput({
+        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the unit keeps its limits; a unit without a limit gets one that protects the host, calculated from the memory of the host and from what else runs there.',
+    }),
+    'memory-high': limitInput({
+        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. It is only applied if swap is active. If not set: as with `memory-max`.',
+    }),
+    'unit-mode': choiceInput({
+        description: 'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
+        fallback: 'rewrite',
+    }, ['rewrite', 'drop-in']),
+    hardening: choiceInput({
+        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the unit keeps its settings.',
+        fallback: 'off',
+    }, ['off', 'standard']),
+    'read-write-paths': listInput({
+        description: 'With `hardening: standard`: additional folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. If `/tmp` is listed, the worker keeps using the /tmp of the host.',
+        fallback: '',
+    }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
+    'longest-task': durationInput({
+        description: 'How long your longest task can run. A stop waits this long plus one minute before systemd kills the worker.',
+        fallback: '15m',
+    }),
+    'drain-timeout': maybeDurationInput({
+        description: 'How long to wait, after the worker has stopped consuming, for its running tasks to finish. If not set: `longest-task`.',
+    }),
+    'drain-policy': choiceInput({
+        description: 'What to do when `drain-timeout` expires: `proceed` with the stop, which gives running tasks another `longest-task`; `abort` the deploy and keep the old worker running; or `wait` for as long as tasks keep finishing.',
+        fallback: 'proceed',
+    }, ['proceed', 'abort', 'wait']),
+    'orphaned-jobs': choiceInput({
+        description: 'What to do with jobs that the stopped worker abandoned: `leave` them, `fail` them with the reason, or `reset` them to pending. They are looked for once the restart has succeeded, by the rules of the action cleanup: a row is `processing` since before the worker stopped, and its task is in no queue, not unacknowledged, and held by no worker. For apps that store the task id in the row until the task ends.',
+        fallback: 'leave',
+    }, ['leave', 'fail', 'reset']),
+    database: database,
+    stores: stores,
+    timezone: timezone,
+    'max-resets': maxResets,
+    'snapshot-limit': snapshotLimit,
+    'keep-backups': integerInput({ description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' }, { min: 1, max: 100 }),
+    'busy-timeout': durationInput({
+        description: 'With `orphaned-jobs`: how long to wait for a locked database.',
+        fallback: '10s',
+    }),
+    'restore-unacked': booleanInput({
+        description: 'Return messages that dead workers left unacknowledged in Redis to their queues, unless another worker uses the same broker. Otherwise they are only reported.',
+        fallback: 'false',
+    }),
+    watchdog: optionalDurationInput({
+        description: 'Restart the worker if its main process has not reported for this long: `WatchdogSec=`; or `off`.',
+        fallback: '5m',
+    }),
+    'restart-delay': durationInput({
+        description: 'How long systemd waits before it restarts the worker: `RestartSec=`.',
+        fallback: '10s',
+    }),
+    'start-limit-burst': integerInput({
+        description: 'Number of starts within `start-limit-interval` after which systemd gives up: `StartLimitBurst=`.',
+        fallback: '5',
+    }, { min: 1, max: 1000 }),
+    'start-limit-interval': durationInput({
+        description: 'See `start-limit-burst`. Must exceed `start-limit-burst` × `restart-delay`.',
+        fallback: '5m',
+    }),
+    'start-timeout': durationInput({
+        description: 'How long the worker may take to become ready.',
+        fallback: '2m',
+    }),
+    'min-healthy-time': durationInput({
+        description: 'How long the worker must run without a restart once it is ready.',
+        fallback: '10s',
+    }),
+    'stray-timeout': durationInput({
+        description: "How long stray workers (the unit's user runs them, outside the unit) have to finish their tasks before they are killed.",
+        fallback: '16m',
+    }),
+    'accept-rules': listInput({
+        description: 'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that would be refused, or a warning, becomes a notice.',
+        fallback: '',
+    }, 'ids of rules such as purge, separated by commas', /^[a-z][a-z0-9-]{0,63}$/),
+    'app-user': appUserInput,
+    ...releaseInputs,
+    ...companionInputs,
+    restart: choiceInput({
+        description: 'Restart the worker `when-needed` (the unit, the support module or the code changed since it started), or `always`.',
+        fallback: 'when-needed',
+    }, ['when-needed', 'always']),
+    'confirm-within': optionalDurationInput({
+        description: 'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
+        fallback: '15m',
+    }),
+    'soak-hours': soakHours,
+    ...deployFailureInputs,
+    ...journalInputs,
+    'roll-back': patternInput({
+        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run; with `newest:` before it, only if no other release was deployed since.',
+        fallback: '',
+        overrides: ['source', 'commit'],
+    }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|(?:newest:)?[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+};
+
+;// CONCATENATED MODULE: ./src/config/provision-inputs.js
+
+
+/** A file on a disk: what is below these folders is in memory, or is no file. */
+const swapPath = {
+    test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
+};
+const provisionInputs = {
+    ...hostInputs,
+    'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
+    'swap-path': patternInput({ description: 'Path of the swap file.', fallback: '/swapfile' }, 'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)', swapPath),
+    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
+};
+
+;// CONCATENATED MODULE: ./src/config/own-checks-input.js
+
+
+
+
+
+
+
+const mostChecks = 20;
+const longestTimeout = seconds(600);
+const usualTimeout = seconds(30);
+const own_checks_input_words = union([
+    array(schemas_string().check(_minLength(1), _maxLength(4096)))
+        .check(_minLength(1), _maxLength(100)),
+    pipe(schemas_string(), transform((text, context) => {
+        const found = companion_inputs_readWords(text);
+        if (found !== null && found.length > 0)
+            return [...found];
+        context.issues.push({ code: 'custom', input: text });
+        return NEVER;
+    })),
+], 'expected a command without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
+const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
+const own_checks_input_url = schemas_string()
+    .check(refine((text) => urlForm.test(text), 'expected an http or https URL'));
+const timeout = pipe(schemas_string(), transform((text, context) => {
+    const found = parseDuration(text);
+    if (found !== null && found > 0 && found <= longestTimeout)
+        return seconds(found);
+    context.issues.push({
+        code: 'custom',
+        input: text,
+        message: 'expected a duration of at most 10 min, e.g. 30s',
+    });
+    return NEVER;
+}));
+const own_checks_input_checkShape = strictObject({
+    name: schemas_string().check(_regex(
+    // In editors, too, where `\p{Cc}` may mean other letters.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+    /^\S(?:[^\u0000-\u001f\u007f-\u009f]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line')),
+    command: optional(own_checks_input_words),
+    url: optional(own_checks_input_url),
+    'exit-code': optional(schemas_int().check(_gte(0), _lte(255))),
+    status: optional(schemas_int().check(_gte(100), _lte(599))),
+    contains: optional(schemas_string().check(_minLength(1), _maxLength(1000))),
+    timeout: optional(timeout),
+});
+/** The list as YAML. */
+const checksShape = array(own_checks_input_checkShape)
+    .check(_maxLength(mostChecks, `expected at most ${mostChecks} checks`));
+/** Every name that a check may have. */
+const own_checks_input_fields = new Set(Object.keys(own_checks_input_checkShape.shape));
+const expected = 'a list of checks: `name`; `command` or `url`; optionally `exit-code` or `status`, `contains`, `timeout`';
+/**
+ * Reads the input `checks`, a YAML list:
+ *
+ * ```yaml
+ * - name: migrations are applied
+ *   command: python manage.py migrate --check
+ * - name: queue board
+ *   url: http://127.0.0.1:5555/healthcheck
+ *   contains: OK
+ * ```
+ *
+ * @throws ConfigError with the line and what is expected
+ */
+function parseOwnChecks(text) {
+    const kind = { input: 'checks', item: 'check', shape: checksShape, fields: own_checks_input_fields, expected };
+    const { items, at } = readYamlList(text, kind);
+    const names = new Set();
+    return items.map((written, index) => {
+        if (names.has(written.name)) {
+            const problem = 'two `checks` have the same name';
+            throw new ConfigError(at([index, 'name']), problem, 'a name of its own for each');
+        }
+        names.add(written.name);
+        return checkOf(written, at([index]));
+    });
+}
+function checkOf(written, where) {
+    const common = {
+        name: written.name,
+        timeoutSeconds: written.timeout ?? usualTimeout,
+        contains: written.contains ?? null,
+    };
+    const { command, url, status } = written;
+    const exitCode = written['exit-code'];
+    if (command !== undefined && url === undefined && status === undefined) {
+        return { ...common, kind: 'command', argv: command, exitCode: exitCode ?? 0 };
+    }
+    if (url !== undefined && command === undefined && exitCode === undefined) {
+        return { ...common, kind: 'url', url, status: status ?? null };
+    }
+    const problem = command === undefined && url === undefined
+        ? 'one of the `checks` has neither `command` nor `url`'
+        : 'one of the `checks` mixes a `command` (with `exit-code`) and a `url` (with `status`)';
+    throw new ConfigError(where, problem, expected);
+}
+
+;// CONCATENATED MODULE: ./src/config/verify-inputs.js
+
+
+
+
+
+
+const verifyInputs = {
+    ...hostInputs,
+    unit: unit,
+    mode: choiceInput({
+        description: '`checks`: check the worker now, and send probes. `soak`: evaluate the running release by what the host has recorded since it was confirmed, and record when it is proven, or failed.',
+        fallback: 'checks',
+    }, ['checks', 'soak']),
+    ...soakInputs,
+    'app-user': appUserInput,
+    gate: choiceInput({
+        description: 'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
+        fallback: 'canary',
+    }, ['canary', 'task', 'http', 'none']),
+    'gate-timeout': durationInput({
+        description: 'How long each round of probes (the single probe, then the batch) may take.',
+        fallback: '2m',
+    }),
+    'gate-batch': integerInput({
+        description: 'Number of probes in the batch that follows the single probe. With `canary`, each queue gets at least one of them. `gate: http` has `gate-batch-form` instead.',
+        fallback: '3',
+    }, { min: 1, max: 100 }),
+    'gate-task': patternInput({ description: 'With `gate: task`: name of the task.', fallback: '' }, 'the name of a task such as tasks.process_link', /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,199})?$/),
+    'gate-args': jsonArrayInput({
+        description: 'With `gate: task`: arguments of the task.',
+        fallback: '[]',
+    }),
+    'gate-queue': patternInput({
+        description: "With `gate: task`: the queue. If not set, the app's routing decides.",
+        fallback: '',
+    }, 'the name of a queue', /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/),
+    'gate-url': urlInput({ description: 'With `gate: http`: URL to request, from the host.', fallback: '' }, 'a URL such as http://127.0.0.1/api/batch', /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
+    'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
+        'POST',
+        'GET',
+    ]),
+    'gate-form': pairsInput({
+        description: 'With `gate: http`: form fields, one `name=value` per line.',
+        fallback: '',
+    }),
+    'gate-batch-form': pairsInput({
+        description: 'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
+        fallback: '',
+    }),
+    'gate-poll-url': urlInput({
+        description: 'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
+        fallback: '',
+    }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    'gate-clean-url': urlInput({
+        description: 'With `gate: http` or `task`: URL that makes your app remove or mark what a probe has created, requested once the probe has ended; `{name}` is replaced by that field of the first response, `{task_id}` by the id of the task. If not set, nothing is removed.',
+        fallback: '',
+    }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
+    'gate-clean-method': choiceInput({ description: 'HTTP method of the request to `gate-clean-url`.', fallback: 'DELETE' }, ['DELETE', 'POST']),
+    'gate-clean-form': pairsInput({
+        description: 'With `gate-clean-method: POST`: form fields, one `name=value` per line, e.g. `mark=test`.',
+        fallback: '',
+    }),
+    'gate-field': patternInput({ description: 'With `gate: http`: JSON field with the status.', fallback: 'status' }, 'a field name such as status or links.state', /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/),
+    'gate-done': listInput({ description: 'With `gate: http`: values that mean done.', fallback: 'completed' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    'gate-failed': listInput({ description: 'With `gate: http`: values that mean failed.', fallback: 'failed,cancelled' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    'http-probes': listInput({
+        description: 'URLs that must answer with 2xx, requested from the host.',
+        fallback: '',
+        hidden: true,
+    }, 'URLs separated by white space', urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/)),
+    checks: yamlInput({
+        description: "A YAML list of checks of your own. Each has a `name` and either a `command`, which runs once as the user of the unit, in its working directory, environment and restrictions, after the gate (`python` is that of the worker), or a `url`, requested from the host; optional are `exit-code` (0) or `status` (200 to 299), `contains` (a text in the command's last lines of output, or at the start of the response), and `timeout` (30s). The fleet file also accepts plain YAML.",
+        fallback: '',
+    }, checksShape),
+    'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
+    concurrency: maybeIntegerInput({
+        description: 'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
+    }, { min: 1, max: 4096 }),
+    'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
+    'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
+    'memory-return': maybeSizeInput({
+        description: 'How much more memory the worker may use after the gate than before it, e.g. `100M`. If not set, there is a warning above a fifth more (at least 64 MiB).',
+    }),
+    'max-429': integerInput({
+        description: "HTTP 429 responses allowed in the worker's journal since the release.",
+        fallback: '0',
+    }, { min: 0, max: 1_000_000 }),
+    ...journalInputs,
+    'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
+    database: database,
+    stores: stores,
+    timezone: timezone,
+    threshold: threshold,
+    'snapshot-limit': snapshotLimit,
+    confirm: booleanInput({
+        description: 'Confirm the release that awaits its verdict if all checks pass.',
+        fallback: 'true',
+    }),
+};
+/** Of `celeriac soak`: what `mode: soak` of the action takes. */
+const soakCommandInputs = {
+    ...hostInputs,
+    unit: unit,
+    ...soakInputs,
+    'max-429': verifyInputs['max-429'],
+    ...journalInputs,
+};
+
+;// CONCATENATED MODULE: ./src/config/webhook-inputs.js
+
+/** Where to tell somebody at once, and when; of every action. */
+const webhookInputs = {
+    webhook: input({
+        description: 'URL of a Slack-compatible webhook, from a secret, that is notified how this step ended. If the message cannot be sent, there is only a warning.',
+        fallback: '',
+        secret: true,
+    }, 'a URL with https:// (http:// only to the runner itself) and without user or password, or empty', (text) => {
+        const url = text.trim();
+        if (url === '')
+            return { url: null };
+        return isWebhook(url) ? { url } : null;
+    }),
+    'webhook-when': choiceInput({
+        description: 'When to send a message: `problems`: if this step failed, so that somebody has to look; or `always`.',
+        fallback: 'problems',
+    }, ['problems', 'always']),
+};
+const loopback = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
+function isWebhook(text) {
+    if (!URL.canParse(text))
+        return false;
+    const { protocol, hostname, username, password } = new URL(text);
+    const isSafe = protocol === 'https:' || (protocol === 'http:' && loopback.test(hostname));
+    return isSafe && username === '' && password === '';
+}
+
+;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
+
+
+
+
+/** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
+const actions = {
+    provision: { ...provisionInputs, ...webhookInputs },
+    'deploy-worker': { ...deployWorkerInputs, ...webhookInputs },
+    cleanup: { ...cleanupInputs, ...webhookInputs },
+    verify: { ...verifyInputs, ...webhookInputs },
+};
+/** The values of the inputs that every action has. TypeScript does not follow that through `Name`. */
+const hostValuesOf = (inputs) => inputs;
+
+;// CONCATENATED MODULE: ./src/config/fleet-text.js
+
+
+
+
+/**
+ * Opens the YAML of a fleet file.
+ *
+ * @throws ConfigError with file, line and column when it is not valid YAML
+ */
+function openFleetText(path, text) {
+    const lines = new dist/* LineCounter */.HN();
+    // Otherwise the parser writes warnings to stderr, as Node.js's own; `silent` also hides a second document.
+    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'error' };
+    const document = (0,dist/* parseDocument */.Tp)(text, options);
+    const file = { path, text, lines, contents: document.contents };
+    const broken = document.errors[0];
+    if (broken !== undefined) {
+        throw new ConfigError(fleet_text_placeOf(file, broken.pos[0]), describeYamlError(broken), 'valid YAML');
+    }
+    return file;
+}
+/** `.github/fleet.yml:3:14`. */
+function fleet_text_placeOf({ path, lines }, offset) {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return `${path}:${line}:${col}`;
+}
+/** The place of a value, or `fallback` when there is none. */
+const placeOfNode = (file, node, fallback) => node === null ? fallback : fleet_text_placeOf(file, node.range?.[0]);
+/**
+ * The keys of a mapping; none when there is no value.
+ *
+ * @throws ConfigError when it is no mapping
+ */
+function entriesOf(file, node) {
+    if (node === null || ((0,dist/* isScalar */.jn)(node) && node.value === null))
+        return [];
+    if (!(0,dist/* isMap */.jh)(node)) {
+        throw new ConfigError(fleet_text_placeOf(file, node.range?.[0]), 'not a mapping', '`name: value` lines');
+    }
+    return node.items.map(({ key, value }) => {
+        if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
+            throw new ConfigError(fleet_text_placeOf(file, key?.range?.[0] ?? node.range?.[0]), 'the key is not a string', 'the name of an input');
+        }
+        const where = fleet_text_placeOf(file, key.range?.[0]);
+        return { key: key.value, node: (value ?? null), where };
+    });
+}
+/**
+ * The input of this name.
+ *
+ * @param names `beside`: what else may stand there; `all`: a key that resembles one of these may be
+ * repeated, what else is there may be secret
+ * @throws ConfigError when there is none, or it must not be in the file
+ */
+function checkKey({ key, where }, known, expected, names) {
+    const input = Object.hasOwn(known, key) ? known[key] : undefined;
+    if (input === undefined) {
+        const near = [...Object.keys(known), ...(names.beside ?? [])];
+        throw new ConfigError(where, describeKey(key, near, names.all), expected);
+    }
+    if (input.secret) {
+        throw new ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
+    }
+    if (key === 'fleet-file') {
+        throw new ConfigError(where, 'a fleet file cannot name another fleet file', 'no `fleet-file` key');
+    }
+    return input;
+}
+/**
+ * The value of an input.
+ *
+ * @throws ConfigError when it is a mapping, an empty list or nothing
+ */
+function readValue(file, { key, node, where }, input) {
+    if ((0,dist/* isSeq */.oP)(node) && node.items.length === 0) {
+        const expected = `at least one item, or no \`${key}\``;
+        throw new ConfigError(fleet_text_placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
+    }
+    return (input.yaml === null ? null : yamlValue(file, node)) ?? plainValue(file, node, where);
+}
+/** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
+function yamlValue(file, node) {
+    if (node?.range == null)
+        return null;
+    const [start, end] = node.range;
+    const { line, col } = file.lines.linePos(start);
+    const at = fleet_text_placeOf(file, start);
+    if ((0,dist/* isSeq */.oP)(node)) {
+        const text = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
+        return { text, where: at, own: { firstLine: line, indent: 0 } };
+    }
+    if (!(0,dist/* isScalar */.jn)(node) || typeof node.value !== 'string')
+        return null;
+    if (node.type !== 'BLOCK_LITERAL')
+        return { text: node.value, where: at };
+    // A block (`|`) begins on the line after its header.
+    const own = { firstLine: line + 1, indent: indentOf(file.text, node.value, line) };
+    return { text: node.value, where: at, own };
+}
+/** How far the lines of a block are indented that begins after line `header`. */
+function indentOf(text, block, header) {
+    const lines = block.split('\n');
+    const at = lines.findIndex((line) => line.trim() !== '');
+    const written = text.split(/\r?\n/)[header + at] ?? '';
+    return Math.max(0, written.length - (lines[at] ?? written).length);
+}
+function plainValue(file, node, where) {
+    const at = placeOfNode(file, node, where);
+    if ((0,dist/* isSeq */.oP)(node)) {
+        const items = node.items.map((item) => plainValue(file, item, where).text);
+        return { text: items.join('\n'), where: at };
+    }
+    if ((0,dist/* isScalar */.jn)(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
+        // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
+        return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
+    }
+    throw new ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
+}
+
+;// CONCATENATED MODULE: ./src/config/rollout-inputs.js
+
+/** The name of a host or a group; it is part of the names of jobs, artifacts and concurrency groups. */
+const fleetName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+/** The most hosts that GitHub takes as one matrix. */
+const mostLegs = 256;
+/** The matrices of pipeline.yml, one after the other. */
+const mostMatrices = 4;
+/** The most hosts of one run. */
+const mostHosts = mostMatrices * mostLegs;
+/** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
+const rolloutInputs = {
+    canary: listInput({
+        description: 'Hosts that are deployed first, in parallel; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
+        fallback: '',
+    }, 'names of hosts separated by commas, or `none`', fleetName),
+    'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
+    'max-failures': integerInput({
+        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only once its whole matrix has ended.',
+        fallback: '1',
+    }, { min: 1, max: 10_000 }),
+    'on-failure': choiceInput({
+        description: 'What is rolled back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
+        fallback: 'host',
+    }, ['host', 'run']),
+};
+
+;// CONCATENATED MODULE: ./src/config/fleet-file.js
+
+
+
+
+
+
+const everyInput = Object.assign({}, ...Object.values(actions));
+const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
+const parts = ['defaults', 'groups', 'hosts', 'rollout'];
+const allKeys = [...levelKeys, ...parts];
+const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
+const anyPart = parts.map((part) => `\`${part}\``).join(', ');
+const nothing = { top: new Map(), sections: new Map() };
+/**
+ * Reads a fleet file. In its flat form, inputs at the top level apply to every action, those in a
+ * section named after an action apply to that action:
+ *
+ * ```yaml
+ * host: 203.0.113.10
+ * unit: celery-worker.service
+ * deploy-worker:
+ *   concurrency: 1
+ * ```
+ *
+ * With `hosts` it has any number of them, and `defaults` and `groups` for what they share; each of
+ * these is written as the flat form is.
+ *
+ * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
+ * value
+ */
+function parseFleet(path, text) {
+    const file = openFleetText(path, text);
+    const entries = file.contents === null ? [] : entriesOf(file, file.contents);
+    if (!entries.some(({ key }) => key === 'hosts')) {
+        const unknown = entries.find(({ key }) => !allKeys.includes(key));
+        if (unknown !== undefined) {
+            const problem = describeKey(unknown.key, [...parts, ...levelKeys]);
+            throw new ConfigError(unknown.where, problem, `one of ${anyPart}; or ${inputOrAction}`);
+        }
+        const part = entries.find(({ key }) => parts.includes(key));
+        if (part !== undefined) {
+            const problem = `\`${part.key}\` without \`hosts\``;
+            throw new ConfigError(part.where, problem, '`hosts` with a name for each host');
+        }
+        return { path, hosts: null, rollout: new Map(), flat: readLevel(file, entries) };
+    }
+    return { path, ...readFleet(file, entries), flat: nothing };
+}
+/**
+ * The values for an action on a host. Those of a stronger level replace those of a weaker one; within
+ * a level, the section of the action replaces what stands beside it.
+ *
+ * @param host the name of a host of the file, as the workflow gives it; `''`: the only one. A file in
+ * the flat form applies to every host
+ * @throws ConfigError when the file has no such host, or more than one and none is named
+ */
+function fleetValues(fleet, action, host) {
+    if (fleet.hosts === null)
+        return mergeLevels([fleet.flat], action);
+    const found = findHost(fleet, fleet.hosts, host);
+    const values = mergeLevels(found.levels, action);
+    const { text, where } = values.get('host') ?? { text: found.name, where: found.where };
+    return new Map(values).set('host', { text, where, namedBy: host });
+}
+/**
+ * {@link parseFleet} and {@link fleetValues} in one.
+ *
+ * @throws ConfigError as these do
+ */
+const parseFleetFile = (path, text, action, host = '') => fleetValues(parseFleet(path, text), action, host);
+function mergeLevels(levels, action) {
+    const values = new Map();
+    for (const { top, sections } of levels) {
+        for (const [key, value] of top) {
+            if (Object.hasOwn(actions[action], key))
+                values.set(key, value);
+        }
+        for (const [key, value] of sections.get(action) ?? [])
+            values.set(key, value);
+    }
+    return values;
+}
+function findHost({ path }, hosts, host) {
+    const [only] = hosts.values();
+    const found = host === '' && hosts.size === 1 ? only : hosts.get(host.trim());
+    if (found !== undefined)
+        return found;
+    const names = [...hosts.keys()];
+    const shown = names.length > 8 ? [...names.slice(0, 8), '…'] : names;
+    const expected = `the name of a host in ${path}: ${shown.join(', ')}`;
+    if (host === '')
+        throw new ConfigError('input host', 'missing `host`', expected);
+    const value = shown_value_showValue(host);
+    const problem = `${path} has no such host${value === '' ? '' : `: ${value}`}`;
+    throw new ConfigError('input host', problem, expected);
+}
+function readFleet(file, entries) {
+    const nodes = new Map();
+    for (const entry of entries) {
+        if (!parts.includes(entry.key))
+            throw refusePart(entry);
+        nodes.set(entry.key, entry.node);
+    }
+    const part = (name) => entriesOf(file, nodes.get(name) ?? null);
+    const defaults = readLevel(file, part('defaults'));
+    const groups = new Map();
+    for (const entry of part('groups')) {
+        checkName(entry, 'group');
+        groups.set(entry.key, readLevel(file, entriesOf(file, entry.node)));
+    }
+    const hosts = new Map();
+    for (const entry of part('hosts'))
+        hosts.set(entry.key, readHost(file, entry, defaults, groups));
+    if (hosts.size === 0) {
+        const { where } = entries.find(({ key }) => key === 'hosts') ?? { where: file.path };
+        throw new ConfigError(where, '`hosts` is empty', 'a name for each host');
+    }
+    return { hosts, rollout: readRollout(file, part('rollout'), hosts) };
+}
+/** A known key has its place elsewhere in the file. */
+function refusePart({ key, where }) {
+    if (!levelKeys.includes(key)) {
+        return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${anyPart}`);
+    }
+    const problem = `\`${key}\` beside \`hosts\``;
+    return new ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
+}
+function readHost(file, entry, defaults, groups) {
+    checkName(entry, 'host');
+    const entries = entriesOf(file, entry.node);
+    const own = entries.filter(({ key }) => key !== 'groups');
+    const joined = entries
+        .filter(({ key }) => key === 'groups')
+        .flatMap((each) => readNames(file, each))
+        .map(({ text, where }) => {
+        const group = groups.get(text);
+        if (group === undefined)
+            throw unknownName('group', text, where, [...groups.keys()]);
+        return group;
+    });
+    const levels = [defaults, ...joined, readLevel(file, own)];
+    return { name: entry.key, where: entry.where, levels };
+}
+/** The inputs and sections of one level. */
+function readLevel(file, entries) {
+    const top = new Map();
+    const sections = new Map();
+    for (const entry of entries) {
+        if (Object.hasOwn(actions, entry.key)) {
+            const name = entry.key;
+            const known = actions[name];
+            const values = entriesOf(file, entry.node).map((each) => {
+                const input = checkKey(each, known, `an input of ${name}`, { all: allKeys });
+                return [each.key, readValue(file, each, input)];
+            });
+            sections.set(name, new Map(values));
+        }
+        else {
+            const input = checkLevelKey(entry);
+            top.set(entry.key, readValue(file, entry, input));
+        }
+    }
+    return { top, sections };
+}
+function checkLevelKey(entry) {
+    if (parts.includes(entry.key)) {
+        const problem = `\`${entry.key}\` is in the wrong place`;
+        const place = entry.key === 'groups' ? 'at the top of the file or in a host' : 'at the top';
+        throw new ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
+    }
+    return checkKey(entry, everyInput, inputOrAction, {
+        beside: Object.keys(actions),
+        all: allKeys,
+    });
+}
+function readRollout(file, entries, hosts) {
+    const known = rolloutInputs;
+    const names = Object.keys(known);
+    const values = entries.map((entry) => {
+        const input = checkKey(entry, known, `one of ${names.join(', ')}`, {
+            all: [...allKeys, ...names],
+        });
+        return [entry.key, readValue(file, entry, input)];
+    });
+    for (const { text, where } of entries
+        .filter(({ key }) => key === 'canary')
+        .flatMap((each) => readNames(file, each))) {
+        const isKnown = hosts.has(text) || text === 'none';
+        if (!isKnown)
+            throw unknownName('host', text, where, [...hosts.keys()]);
+    }
+    return new Map(values);
+}
+/** One name, or a list of names; each with its own place. */
+function readNames(file, { key, node, where }) {
+    return ((0,dist/* isSeq */.oP)(node) ? node.items : [node]).flatMap((each) => {
+        const item = each;
+        const at = placeOfNode(file, item, where);
+        if (!(0,dist/* isScalar */.jn)(item) || typeof item.value !== 'string') {
+            throw new ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
+        }
+        const names = item.value.split(/[\s,]+/).filter((name) => name !== '');
+        return names.map((text) => ({ text, where: at }));
+    });
+}
+function checkName({ key, where }, kind) {
+    if (fleetName.test(key))
+        return;
+    throw new ConfigError(where, `not a name of a ${kind}`, 'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it');
+}
+function unknownName(kind, name, where, known) {
+    const problem = describeKey(name, known).replace('unknown key', `unknown ${kind}`);
+    return new ConfigError(where, problem, `a ${kind} of this file`);
+}
+
+;// CONCATENATED MODULE: ./src/cli/fleet.js
+
+
+
+
+
+
+
+/** The file that the workflows read, too. */
+const fleetFlag = {
+    name: 'fleet-file',
+    takes: 'a path, or `none`',
+    fallback: `${hostInputs['fleet-file'].fallback} if it exists`,
+    description: 'File with values that no flag sets, as in the workflows, and with the hosts that `--host` may name. The login is only taken from it for a host that is named.',
+    isSwitch: false,
+};
+/** Of commands that take no values from it. */
+const hostNamesFlag = {
+    ...fleetFlag,
+    description: 'File with the hosts that `--host` may name: their address, port and jump host. Nothing else is taken from it.',
+};
+/**
+ * What the fleet file says for an action.
+ *
+ * @throws ConfigError with file, line and column; or when the file is that of another host
+ */
+function fleet_readFleet(flags, action, { terminal }, { changes, quiet = false, fleet = openFleet(flags) }) {
+    if (fleet === null)
+        return new Map();
+    const { path } = fleet;
+    const known = hostsOf(fleet);
+    requireHost(flags, path, known);
+    const named = known.find(({ name }) => name !== '' && name === flags.get(namedHost));
+    const meant = named === undefined ? known.filter((each) => isMeant(flags, each)) : [named];
+    const [found] = meant;
+    if (known.length > 0 && meant.length !== 1) {
+        const given = flags.get('host') ?? '';
+        // An address may be that of several: two units of one machine.
+        const problem = found === undefined
+            ? `${path} is for ${listOf(known)}, not for ${addressOf(loginOf(flags))}`
+            : `in ${path}, ${given} is ${listOf(meant)}`;
+        const expected = found === undefined ? 'one of these, or `--fleet-file none`' : 'one of these names';
+        if (changes)
+            refuseFlag('host', problem, expected);
+        if (!quiet)
+            terminal.note(`warning: ${problem}; its settings do not apply`);
+        return new Map();
+    }
+    if (!quiet)
+        terminal.note(`settings: ${path}`);
+    const values = fleetValues(fleet, action, found?.name ?? '');
+    // How to log in is a matter of the person at the terminal.
+    return new Map([...values].filter(([name]) => !Object.hasOwn(loginInputs, name)));
+}
+/**
+ * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
+ * the name itself.
+ *
+ * @throws ConfigError for a fleet file that cannot be read
+ */
+function withFleetHost(flags, taken = reach) {
+    const host = flags.get('host') ?? '';
+    const fleet = host === '' ? null : openFleet(flags);
+    const found = fleet?.hosts?.get(host);
+    if (fleet === null || found === undefined || knowsHost(flags))
+        return flags;
+    return flagsOfHost(flags, fleet, host, taken);
+}
+/** The flags, with what the fleet file says of the host, as far as the command takes it from there. */
+function withFleet({ own }, given) {
+    if (own.includes(fleetFlag))
+        return withFleetHost(given);
+    return own.includes(hostNamesFlag) ? withFleetHost(given, fleet_place) : given;
+}
+/** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
+const namedHost = 'host of the fleet file';
+/** What the fleet file says about reaching a host by its name. */
+const reach = ['host', ...loginFlags];
+/** Where it is, without who logs in. */
+const fleet_place = ['host', 'port', 'proxy-jump'];
+/** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
+function flagsOfHost(flags, fleet, name, taken = reach) {
+    const values = fleetValues(fleet, 'deploy-worker', name);
+    const reached = taken.flatMap((key) => {
+        const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
+        return text === undefined ? [] : [[key, text]];
+    });
+    return new Map([...flags, ...reached, [namedHost, name]]);
+}
+/**
+ * A file with several hosts.
+ *
+ * @throws ConfigError when there is none, or it is for one host
+ */
+function readFleetOfHosts(path) {
+    const fleet = parseFleet(path, readText(path, '--fleet'));
+    if (fleet.hosts !== null)
+        return fleet;
+    throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
+}
+function openFleet(flags) {
+    const given = flags.get('fleet-file');
+    const path = given ?? hostInputs['fleet-file'].fallback ?? '';
+    if (given === 'none' || (given === undefined && !(0,external_node_fs_namespaceObject.existsSync)(path)))
+        return null;
+    return parseFleet(path, readText(path));
+}
+/** The hosts that a file is for; none, if it does not say. */
+function hostsOf(fleet) {
+    const known = (name, address) => {
+        const port = fleetValues(fleet, 'provision', name).get('port')?.text ?? usualPort;
+        return { name, address, port };
+    };
+    const addressIn = (name) => fleetValues(fleet, 'provision', name).get('host')?.text ?? name;
+    if (fleet.hosts !== null)
+        return [...fleet.hosts.keys()].map((name) => known(name, addressIn(name)));
+    return addressIn('') === '' ? [] : [known('', addressIn(''))];
+}
+const usualPort = '22';
+/** `203.0.113.7`, or `203.0.113.7 port 2222` */
+const addressOf = ({ host, port }) => port === '' || port === usualPort ? host : `${host} port ${port}`;
+const listOf = (known) => {
+    const names = known.map(({ name, address, port }) => {
+        const where = addressOf({ host: address, port });
+        return name === '' || name === where ? where : `${name} (${where})`;
+    });
+    return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
+};
+function readText(path, flag = '--fleet-file') {
+    try {
+        return (0,external_node_fs_namespaceObject.readFileSync)(path, 'utf8');
+    }
+    catch (cause) {
+        const expected = 'the path of an existing file, or `none`';
+        throw new ConfigError(flag, `cannot read ${path}`, expected, { cause });
+    }
+}
+/** Without `--host` a command works on this machine, which the file may not mean. */
+function requireHost(flags, path, known) {
+    if (known.length === 0 || flags.has('host'))
+        return;
+    const problem = `no \`--host\`, which would be this machine, but ${path} is for ${listOf(known)}`;
+    refuseFlag('host', problem, '`--host` with one of these; or `--fleet-file none` for this machine');
+}
+/** By its address and port: the same name may be another machine's in `~/.ssh/config`. */
+function isMeant(flags, { address, port }) {
+    if (!flags.has('host'))
+        return false;
+    const reached = loginOf(flags);
+    const isSame = [flags.get('host'), reached.host].some((each) => each?.toLowerCase() === address.toLowerCase());
+    return isSame && (reached.port || usualPort) === port;
+}
+
 ;// CONCATENATED MODULE: ./src/cli/open-host.js
 
 /**
@@ -53846,6 +54277,105 @@ async function openHost(options, tools, first) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/config/read-inputs.js
+
+
+/**
+ * The values of an action's inputs: from the workflow, else from the fleet file, else the default.
+ *
+ * @param given returns the text that the workflow sets for an input, `''` for none
+ * @throws ConfigError with the input (or the line of the fleet file) and what is expected
+ */
+function readInputs(inputs, given, fleet) {
+    const values = {};
+    for (const [name, input] of Object.entries(inputs)) {
+        const direct = given(name);
+        const standing = fleet.get(name);
+        const isStanding = direct === '' || standing?.namedBy === direct;
+        const source = isStanding ? standing : { text: direct, where: `input ${name}` };
+        const text = source?.text ?? input.fallback;
+        const where = source?.where ?? `input ${name}`;
+        if (text === null) {
+            throw new ConfigError(where, `missing \`${name}\``, input.expected);
+        }
+        const parsed = input.schema.safeParse(text);
+        if (!parsed.success) {
+            throw new ConfigError(where, `invalid \`${name}\`${read_inputs_shown(input, text)}`, input.expected);
+        }
+        values[name] = parsed.data;
+    }
+    refuseOverridden(inputs, given, fleet);
+    return values;
+}
+/** An input that would be ignored; a standing value in the fleet file may be. */
+function refuseOverridden(inputs, given, fleet) {
+    for (const [name, { overrides }] of Object.entries(inputs)) {
+        const isDirect = given(name) !== '';
+        if (!isDirect && !fleet.has(name))
+            continue;
+        for (const other of overrides) {
+            const text = given(other) || (isDirect ? '' : (fleet.get(other)?.text ?? ''));
+            if (text.trim() === '' || text.trim() === inputs[other]?.fallback)
+                continue;
+            throw new ConfigError(`input ${name}`, `\`${name}\` cannot be combined with \`${other}\`${read_inputs_shown(inputs[other], text)}, which it would ignore`, 'one of the two');
+        }
+    }
+}
+/**
+ * The place in the fleet file of an error about an input whose value comes from there.
+ *
+ * @returns the error itself when its value comes from elsewhere
+ */
+function locateError(error, given, fleet) {
+    if (!(error instanceof ConfigError))
+        return error;
+    const [, name = '', line, column] = /^input ([a-z0-9-]+)(?:, line ([0-9]+), column ([0-9]+))?$/.exec(error.where) ?? [];
+    if (name === '' || given(name) !== '')
+        return error;
+    const [value] = [name, ...error.because].flatMap((each) => given(each) === '' ? (fleet.get(each) ?? []) : []);
+    if (value === undefined)
+        return error;
+    const { message, expected } = error;
+    const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
+    return new ConfigError(read_inputs_placeOf(value, Number(line), Number(column)), named, expected, {
+        cause: error,
+    });
+}
+function read_inputs_placeOf({ where, own }, line, column) {
+    if (own === undefined || Number.isNaN(line))
+        return where;
+    const place = `:${own.firstLine + line - 1}:${own.indent + column}`;
+    return where.replace(/:\d+:\d+$/, place);
+}
+/** `: "value"`, if it may be shown. */
+function read_inputs_shown(input, text) {
+    const value = input === undefined || input.hidden ? '' : shown_value_showValue(text);
+    return value === '' ? '' : `: ${value}`;
+}
+
+;// CONCATENATED MODULE: ./src/cli/own-values.js
+
+
+
+
+/**
+ * The values of a command that is not the run of an action: from its flags, then from the fleet file.
+ *
+ * @throws ConfigError for an invalid value, or when the file is that of another host
+ */
+function readOwn(flags, tools, { inputs, action, changes, flags: known = inputs, set = {} }) {
+    const read = fleet_readFleet(flags, action, tools, { changes });
+    const fleet = new Map([...read].filter(([name]) => Object.hasOwn(known, name)));
+    const byFlags = givenBy(flags);
+    // What the file says has been read before.
+    const own = { 'fleet-file': '', ...set };
+    const given = (name) => own[name] ?? byFlags(name);
+    return {
+        inputs: readInputs(inputsFor(inputs, flags.has('host')), given, fleet),
+        explain: (error) => locateError(error, given, fleet),
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/cli/run-document.js
 
 
@@ -53857,6 +54387,8 @@ class RunDocument {
     #warnings = [];
     /** Shown, and not yet reported on. */
     #pending = null;
+    /** Why the run failed, although it went on: to roll back. */
+    #failure = null;
     constructor(about) {
         this.#about = about;
     }
@@ -53868,6 +54400,9 @@ class RunDocument {
     }
     warn(message) {
         this.#warnings.push(message);
+    }
+    fail(error) {
+        this.#failure = error;
     }
     report({ subject, sentence, plan, outcome, findings, extra = {} }) {
         this.#pending = null;
@@ -53882,16 +54417,19 @@ class RunDocument {
     }
     /** The document. `error`: why the run ended without its result. */
     finish(error, exitCode) {
+        return { ...this.#about, exitCode, ...this.end(error) };
+    }
+    /** The same without what the run is, and without its exit code. */
+    end(error) {
+        const shown = error ?? this.#failure;
         const parts = this.#pending === null
             ? this.#parts
             : [...this.#parts, { ...noResult, plan: shownPlan(this.#pending) }];
         return {
-            ...this.#about,
-            exitCode,
             outputs: Object.fromEntries(this.#outputs),
             warnings: this.#warnings,
             results: parts,
-            error: error === null ? null : shownError(error),
+            error: shown === null ? null : shownError(shown),
         };
     }
 }
@@ -54097,9 +54635,12 @@ class TerminalRun {
         this.document?.output(name, value);
     }
     report(_agent, result) {
-        const { sentence, data, outcome } = result;
+        const { sentence, data, outcome, findings } = result;
         this.standing.end(outcome);
         this.document?.report(result);
+        // Those of the plan are shown with it.
+        for (const { level, message } of findings)
+            this.#terminal.note(`${level}: ${message}`);
         if (!this.#json)
             this.#say(sentence);
         else if (data === undefined || this.document !== undefined)
@@ -54199,6 +54740,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /** `celeriac cleanup`. */
 const cleanup = {
     name: 'cleanup',
@@ -54206,7 +54748,7 @@ const cleanup = {
     usage: '[--host H] [--database F] [flags]',
     about: [],
     inputs: cleanupInputs,
-    own: [...placeFlags, jsonFlag],
+    own: [fleetFlag, ...placeFlags, jsonFlag],
     exits: {
         [exitCodes.done]: 'nothing to repair, or everything repaired',
         [exitCodes.host]: 'failed, and all changes were undone',
@@ -54224,10 +54766,22 @@ const cleanup = {
  * @throws ConfigError, HostError; any error once it was interrupted
  */
 async function cleanUp(flags, tools) {
+    const { inputs, explain } = readOwn(flags, tools, {
+        inputs: cleanupInputs,
+        action: 'cleanup',
+        changes: true,
+    });
+    try {
+        return await repair(inputs, flags, tools, explain);
+    }
+    catch (error) {
+        throw explain(error);
+    }
+}
+async function repair(inputs, flags, tools, explain) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         const { terminal, interrupted, person } = tools;
-        const inputs = readInputs(inputsFor(cleanupInputs, flags.has('host')), givenBy(flags), new Map());
         const holder = `${person.name}@${(0,external_node_os_namespaceObject.hostname)()}`;
         const desired = cleanUpDesired(inputs, holder);
         const agent = __addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person), tools), true);
@@ -54246,12 +54800,13 @@ async function cleanUp(flags, tools) {
             ...(document !== undefined && { document }),
             interrupted,
         });
-        return await documented(run, interrupted, async () => {
+        const work = async () => {
             if (!isRestore)
                 return judge(await cleanUpJobs(run, agent, desired));
             await restoreJobs(run, agent, inputs.restore, desired);
             return dryRun ? exitCodes.found : exitCodes.done;
-        });
+        };
+        return await documented(run, interrupted, work, { explain });
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -54455,7 +55010,7 @@ function fishFlag(flag) {
  */
 const completionOf = (all) => ({
     name: 'completion',
-    summary: 'Prints a script with which a shell completes commands, flags and their values.',
+    summary: 'Prints a script that lets a shell complete commands, flags and their values.',
     usage: 'bash|zsh|fish',
     about: [
         'bash: `eval "$(celeriac completion bash)"` in ~/.bashrc. zsh: the same with zsh in ~/.zshrc, after compinit. fish: `celeriac completion fish | source` in ~/.config/fish/config.fish.',
@@ -54472,45 +55027,18 @@ const completionOf = (all) => ({
     },
 });
 
-;// CONCATENATED MODULE: ./src/config/rollout-inputs.js
-
-/** The name of a host or a group; it is part of the names of jobs, artifacts and concurrency groups. */
-const fleetName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-/** The most hosts that GitHub takes as one matrix. */
-const mostLegs = 256;
-/** The matrices of pipeline.yml, one after the other. */
-const mostMatrices = 4;
-/** The most hosts of one run. */
-const mostHosts = mostMatrices * mostLegs;
-/** How a fleet is deployed: `rollout` of the fleet file, and inputs of what plans one. */
-const rolloutInputs = {
-    canary: listInput({
-        description: 'Hosts that are deployed first, side by side; the others are skipped if one of them fails. `none`: no host. If not set: the first host.',
-        fallback: '',
-    }, 'names of hosts separated by commas, or `none`', fleetName),
-    'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
-    'max-failures': integerInput({
-        description: 'No further host is begun once so many have failed. Those that are being deployed then are never interrupted. A host whose runner was lost counts at the end of the run, not before.',
-        fallback: '1',
-    }, { min: 1, max: 10_000 }),
-    'on-failure': choiceInput({
-        description: 'What is rolled back to its previous release. `host`: each host that failed. `run`: also every host that this run has deployed, once a canary or `max-failures` hosts have failed.',
-        fallback: 'host',
-    }, ['host', 'run']),
-};
-
 ;// CONCATENATED MODULE: ./src/celery/app-rules.js
 /** Faults in the settings of an app, which only a process that imports it can see. */
 /** The broker may deliver a message a second time while its task still runs. */
 const visibilityTimeout = {
     id: 'visibility-timeout',
     title: 'the visibility timeout is shorter than the longest task',
-    why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
-    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+    why: 'Redis and SQS redeliver a message that is not acknowledged within this time: with acks_late, a task that is still running runs a second time; without it, tasks that wait behind it do',
+    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one applies',
     severe: true,
     mends: {
         kind: 'not',
-        how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+        how: 'Before the worker is drained, the trial import also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter value is refused; with `accept-rules: visibility-timeout` it is only reported. An app that does not show the value is reported, too.',
     },
     example: {
         wrong: [
@@ -54519,9 +55047,25 @@ const visibilityTimeout = {
         right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
     },
 };
+/** A worker that waits for its broker would be stopped for one that cannot become ready. */
+const brokerUnreachable = {
+    id: 'broker-unreachable',
+    title: 'the app cannot reach its broker',
+    why: 'a worker becomes ready only once it is connected to its broker; the running worker would be stopped for nothing, and could not become ready again either',
+    fix: 'start the broker, or correct the broker URL of the app',
+    severe: true,
+    mends: {
+        kind: 'not',
+        how: 'The import that is tried before a running worker is stopped also connects to the broker, with the code and the settings that the next worker gets: a deploy that corrects a broker URL passes. If the broker cannot be reached, the worker is left running, and connects by itself once the broker is back. With `accept-rules: broker-unreachable` this is reported, and the worker restarted. A worker that does not run is started without this question.',
+    },
+    example: {
+        wrong: ["app.conf.broker_url = 'redis://localhost:6380/0'  # Redis listens on 6379"],
+        right: ["app.conf.broker_url = 'redis://localhost:6379/0'"],
+    },
+};
 /** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 const stopMarginSeconds = 60;
-const appRules = [visibilityTimeout];
+const appRules = [visibilityTimeout, brokerUnreachable];
 
 ;// CONCATENATED MODULE: ./src/systemd/secrets.js
 
@@ -54591,13 +55135,14 @@ function execLines(file) {
 
 
 
+
 /** No child of Celery is smaller: Python with Celery alone needs more. */
 const smallestChildBytes = 16 * MiB;
 /** Rules for the limits of a pool's children. */
 const perChildRules = [
     {
         id: 'memory-per-child',
-        title: '--max-memory-per-child is below what a child needs at least',
+        title: '--max-memory-per-child is below the minimum that a child needs',
         why: 'the value is in KiB and compared after each task, so every child is replaced after one task (celery#4125)',
         fix: 'a value well above the memory of an idle child, in KiB: 300000 for 300 MB',
         mends: {
@@ -54615,7 +55160,7 @@ const perChildRules = [
             const least = Math.max(processes?.baselineBytes ?? 0, smallestChildBytes);
             if (limit > least)
                 return [];
-            const seen = `${unit_rule_named(worker.entry)}, which is ${inMiB(limit)}; a child has at least ${inMiB(least)}`;
+            const seen = `${unit_rule_named(worker.entry)}, which is ${formatMebibytes(limit)}; a child has at least ${formatMebibytes(least)}`;
             return [{ entry: worker.entry, seen }];
         },
     },
@@ -54638,7 +55183,6 @@ const perChildRules = [
         },
     },
 ];
-const inMiB = (amount) => amount < MiB ? `${Math.round(amount / 1024)} KiB` : `${Math.round(amount / MiB)} MiB`;
 
 ;// CONCATENATED MODULE: ./src/systemd/support-module.js
 /** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
@@ -55083,6 +55627,7 @@ function startLimit(file, name) {
 
 
 
+
 /** Rules for memory limits. */
 const memoryRules = [
     {
@@ -55149,7 +55694,7 @@ const memoryRules = [
         fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
         mends: {
             kind: 'in-part',
-            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
+            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, if you set these; choose values that fit.',
         },
         example: {
             wrong: [
@@ -55175,11 +55720,12 @@ function tooManyChildren(file, context) {
     const needed = mainBytes + children * childBytes;
     if (needed <= limit)
         return [];
-    const beside = limit === max && entry ? unit_rule_named(entry) : `${memory_inMiB(hostMemoryBytes)} of memory on the host`;
-    const seen = `${memory_inMiB(mainBytes)} + ${children} × ${memory_inMiB(childBytes)} = ${memory_inMiB(needed)}, with ${beside}`;
+    const beside = limit === max && entry
+        ? unit_rule_named(entry)
+        : `${formatMebibytes(hostMemoryBytes)} of memory on the host`;
+    const seen = `${formatMebibytes(mainBytes)} + ${children} × ${formatMebibytes(childBytes)} = ${formatMebibytes(needed)}, with ${beside}`;
     return [{ entry: worker.entry, seen }];
 }
-const memory_inMiB = (amount) => `${Math.round(amount / MiB)} MiB`;
 function bytesOf(entry, hostMemoryBytes) {
     const size = entry === null ? null : values_parseSize(entry.value);
     if (size?.kind === 'percent')
@@ -55198,12 +55744,12 @@ const purgeRules = [
     {
         id: 'purge',
         title: 'a start of the worker empties its queues',
-        why: 'every restart, also one by systemd after a crash or by this deploy, deletes all tasks that wait in the queues',
+        why: 'every restart, including those by systemd after a crash and by this deploy, deletes all tasks waiting in the queues',
         fix: 'remove --purge (or --discard, or the command that empties the queues) from the unit; run `celery purge` by hand when it is really wanted',
         severe: true,
         mends: {
             kind: 'not',
-            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
+            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are checked during the trial import of the app. With `accept-rules: purge` it is deployed as it is.',
         },
         example: {
             wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],
@@ -55356,7 +55902,7 @@ const rulePage = ({ id }) => `docs/reference/unit-rules/${id}.md`;
 function refuseMemoryHigh(high, max, none) {
     if (high === null || max === null || high < max)
         return;
-    throw new ConfigError('input memory-high', `\`memory-high\` (${printSize(high)}) is not below \`memory-max\` (${printSize(max)})`, `less than ${printSize(max)}, or ${none}`);
+    throw new ConfigError('input memory-high', `\`memory-high\` (${printSize(high)}) is not below \`memory-max\` (${printSize(max)})`, `less than ${printSize(max)}, or ${none}`, { because: ['memory-max'] });
 }
 
 ;// CONCATENATED MODULE: ./src/config/support-directory.js
@@ -55367,8 +55913,7 @@ function supportDirectoryOf(text) {
     return supportFolder((0,external_node_crypto_namespaceObject.createHash)('sha256').update(text).digest('hex'));
 }
 
-;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
-
+;// CONCATENATED MODULE: ./src/config/deploy-worker-desired.js
 
 
 
@@ -55394,8 +55939,8 @@ function deployWorkerDesired(inputs, supportText, runUrl = null) {
     const memoryMaxBytes = inputs['memory-max'].limit;
     const memoryHighBytes = inputs['memory-high'].limit;
     refuseStartLimit(inputs);
-    refuseMemoryHigh(deploy_worker_inputs_sizeOf(memoryHighBytes), deploy_worker_inputs_sizeOf(memoryMaxBytes), '`off`');
-    refusePerChild(inputs['max-memory-per-child'].bytes, deploy_worker_inputs_sizeOf(memoryMaxBytes));
+    refuseMemoryHigh(deploy_worker_desired_sizeOf(memoryHighBytes), deploy_worker_desired_sizeOf(memoryMaxBytes), '`off`');
+    refusePerChild(inputs['max-memory-per-child'].bytes, deploy_worker_desired_sizeOf(memoryMaxBytes));
     refuseUnknownRules(inputs['accept-rules']);
     refuseOwnUnit(inputs);
     return {
@@ -55440,12 +55985,13 @@ function deployWorkerDesired(inputs, supportText, runUrl = null) {
         release: releaseDesired(inputs),
     };
 }
-const deploy_worker_inputs_sizeOf = (wish) => (wish === 'keep' ? null : wish);
+const deploy_worker_desired_sizeOf = (wish) => (wish === 'keep' ? null : wish);
 function refusePerChild(limit, max) {
     if (limit === null)
         return;
     const refuse = (problem, expected) => {
-        throw new ConfigError('input max-memory-per-child', problem, expected);
+        const because = ['memory-max'];
+        throw new ConfigError('input max-memory-per-child', problem, expected, { because });
     };
     const named = `\`max-memory-per-child\` (${printSize(limit)})`;
     if (limit < smallestChildBytes) {
@@ -55494,7 +56040,7 @@ function refuseStartLimit(inputs) {
     const longest = burst * delay;
     if (interval > longest)
         return;
-    throw new ConfigError('input start-limit-interval', `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`, `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``);
+    throw new ConfigError('input start-limit-interval', `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`, `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``, { because: ['start-limit-burst', 'restart-delay'] });
 }
 function refuseOwnUnit({ unit, 'also-restart': companions }) {
     if (!companions.some((each) => each.unit === unit))
@@ -56468,7 +57014,7 @@ function strays_describeSkipped(found) {
         ...(more.length === 0
             ? []
             : [
-                skippedFor(more, `one deploy ends ${MOST_STRAYS} stray workers; the next one ends these`),
+                skippedFor(more, `one deploy ends at most ${MOST_STRAYS} stray workers; the next deploy ends these`),
             ]),
     ];
 }
@@ -56976,7 +57522,7 @@ function runBeforeStart(own, trial, { beforeStart }) {
         ...(instead !== null && { instead }),
         timeoutSeconds,
         title: `run \`${argv.join(' ')}\``,
-        why: `\`before-start\`: within ${quantities_formatDuration(timeoutSeconds)}, else the old worker stays; a roll-back does not undo what it does`,
+        why: `\`before-start\`: within ${quantities_formatDuration(timeoutSeconds)}, else the old worker stays; a rollback does not undo what it does`,
     }));
 }
 
@@ -57519,8 +58065,11 @@ function checkDropIns(dropIns, beaten, settings, desired) {
             throw new ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which overrides ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
         };
         const [exec] = file.assignments('Service', 'ExecStart');
-        if (exec)
-            refuse(exec, `ExecStart= in ${beaten} only: remove it from ${path}`);
+        if (exec) {
+            // Beside the drop-in, the file may have another command: without it, another one would run.
+            const other = desired.unitMode === 'drop-in' ? '' : '; or `unit-mode: drop-in`, which keeps both';
+            refuse(exec, `ExecStart= in ${beaten} only: move its command there and remove it from ${path}${other}`);
+        }
         for (const { section, key, value, accepts, others } of settings) {
             const spellings = [[section, key], ...others];
             for (const [otherSection, other] of spellings) {
@@ -57550,6 +58099,107 @@ function checkDropInPath(file, path, directory, refuse) {
     if (reset && !(last && all.indexOf(last.entry) > all.indexOf(reset))) {
         refuse(reset, `no empty Environment= in ${path}: it removes PYTHONPATH`);
     }
+}
+
+;// CONCATENATED MODULE: ./src/celery/edit-worker-line.js
+
+
+
+/** Makes the shell exec the worker, so that signals and notifications arrive. */
+function becomeWorker(line) {
+    const [first] = line.words;
+    if (line.shell !== 'waits' || !first)
+        return [];
+    const { start, end } = first;
+    return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+/** Sets the number of children, in the spelling of the unit; `--autoscale` is removed. */
+function setConcurrency(line, children) {
+    const { concurrency, autoscale } = line.call.options;
+    const value = String(children);
+    if (concurrency.length === 0 && autoscale.length > 0) {
+        const [first, ...others] = autoscale;
+        if (first) {
+            return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
+        }
+    }
+    return [
+        ...setOption(line, concurrency, '--concurrency', value),
+        ...removeOptions(line, autoscale),
+    ];
+}
+function setQueues(line, queues) {
+    return setOption(line, line.call.options.queues, '-Q', queues.join(','));
+}
+/** Options that are set in the spelling of the unit, if it has them. */
+const childOptions = {
+    maxMemory: '--max-memory-per-child',
+    maxTasks: '--max-tasks-per-child',
+    prefetch: '--prefetch-multiplier',
+};
+/** @param value of `--max-memory-per-child` in KiB */
+function setChildOption(line, name, value) {
+    return setOption(line, line.call.options[name], childOptions[name], String(value));
+}
+/** Makes the worker import another module; only the last `-I` counts, so its list is extended. */
+function addInclude(line, module) {
+    if (line.call.include.includes(module))
+        return [];
+    const present = line.call.options.include.at(-1);
+    const last = present && line.words[present.last];
+    if (line.shell !== 'none' && present && present.value !== '' && last) {
+        // A shell joins adjacent pieces into one word, whatever quotes the first one has.
+        const others = removeOptions(line, line.call.options.include.slice(0, -1));
+        return [...others, { start: last.end, end: last.end, text: `,${module}` }];
+    }
+    // The value is kept as written: it may contain variables.
+    const value = present && present.value !== '' ? `${present.value},${module}` : module;
+    return setOption(line, line.call.options.include, '-I', value, quoteWord);
+}
+function setOption(line, present, name, value, quote = quoteExecWord) {
+    const last = present.at(-1);
+    const quoted = quote(value);
+    if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
+        throw new ConfigError('input unit', `cannot write ${value} into the shell script of ExecStart=`, withoutShell);
+    }
+    if (!last) {
+        return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
+    }
+    const others = removeOptions(line, present.slice(0, -1));
+    if (last.value === value)
+        return others;
+    const [word, text] = last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
+    return [...others, spliceWord(line, word, text)];
+}
+function spliceWord(line, index, text) {
+    const word = line.words[index];
+    if (!word)
+        throw new RangeError('no such word');
+    return { start: word.start, end: word.end, text };
+}
+function spliceOption(line, option, text) {
+    const first = line.words[option.first];
+    const last = line.words[option.last];
+    if (!first || !last)
+        throw new RangeError('no such word');
+    return { start: first.start, end: last.end, text };
+}
+/** Removes options together with the white space before them; `-Ec5` becomes `-E`. */
+function removeOptions(line, options) {
+    return options.map((option) => {
+        const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
+        const whole = spliceOption(line, option, bundled);
+        if (bundled !== '')
+            return whole;
+        return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
+    });
+}
+/** After the worker's last argument, before `--` where there is one. */
+function insertAtEnd(line, text) {
+    const word = line.words[line.call.endOfOptions - 1];
+    if (!word)
+        throw new RangeError('no words');
+    return { start: word.end, end: word.end, text: ` ${text}` };
 }
 
 ;// CONCATENATED MODULE: ./src/plan/unit/unit-source.js
@@ -57645,6 +58295,7 @@ const findStackLine = ({ file }) => findWorkerLine(file);
 
 
 
+
 function editUnit(before, source, desired, context) {
     readLine(before, source.path);
     // Drop-ins count, too: for Type=, and for whether /tmp is shared.
@@ -57689,9 +58340,13 @@ function editExecStart(file, path, desired, whole) {
     const { concurrency, maxMemoryPerChildBytes, maxTasksPerChild, prefetchMultiplier } = desired;
     const { queues, supportModule } = desired;
     let edited = file;
+    let line = readWorkerLine(edited, path);
     const edit = (change) => {
-        const line = readWorkerLine(edited, path);
-        edited = edited.splice(line.entry, change(line));
+        const splices = change(line);
+        if (splices.length === 0)
+            return;
+        edited = edited.splice(line.entry, splices);
+        line = readWorkerLine(edited, path);
     };
     // A solo pool has no children, whatever its concurrency is.
     if (concurrency !== null) {
@@ -58026,7 +58681,7 @@ function countChildren(line, cpus) {
 
 
 /** Tries the app in the environment that its unit gives it, with the support module. */
-function tryApp(own, line, desired, trial) {
+function tryApp(own, line, desired, trial, isRunning) {
     const instead = trial.when === 'prepared' ? trial.instead : null;
     const unwanted = unwantedWords(line, desired);
     const { unit, interpreter, app } = own;
@@ -58041,6 +58696,7 @@ function tryApp(own, line, desired, trial) {
         ...(instead !== null && { instead }),
         ...(unwanted !== null && { unwanted }),
         visibility: visibilityOf(desired),
+        ...(isRunning && { broker: steps_brokerOf(desired) }),
         timeoutSeconds: desired.startTimeoutSeconds,
         title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
         why: 'an app that cannot be imported must not replace the running worker',
@@ -58065,6 +58721,15 @@ function visibilityOf({ longestTaskSeconds, acceptedRules }) {
         refuse: !acceptedRules.includes(id),
         why,
         fix: `write ${fix}, e.g. app.conf.broker_transport_options = {'visibility_timeout': ${longestTaskSeconds + stopMarginSeconds}}; or correct longest-task; or accept it with accept-rules: ${id}`,
+    };
+}
+/** A worker that does not run has nothing to lose: it may be started before its broker. */
+function steps_brokerOf({ unit, acceptedRules }) {
+    const { id, why, fix } = brokerUnreachable;
+    return {
+        refuse: !acceptedRules.includes(id),
+        why,
+        fix: `${fix}; ${unit} keeps running, and connects by itself once its broker is back; or restart it all the same with accept-rules: ${id}`,
     };
 }
 /** An undo must not hold the host's lock for as long as a proof may take. */
@@ -58271,7 +58936,7 @@ function nameLeftBehind(beside, steps) {
     const left = beside.filter(({ unit }) => !guarded.includes(unit));
     return left.map(({ unit }) => ({
         level: 'notice',
-        message: `${unit} also runs from this code and keeps what it has loaded until it is restarted; a roll-back restarts only the units that the release restarted`,
+        message: `${unit} also runs from this code and keeps what it has loaded until it is restarted, which a rollback does only for the units that the release restarted: \`systemctl restart ${unit}\` on the host`,
     }));
 }
 function nameBeside({ unit, argv }, keeps) {
@@ -58400,6 +59065,30 @@ function verifyUnit(source, unit, desired) {
         title: `check the new ${desired.unit} with systemd`,
         why: 'systemd ignores the settings that it warns about',
     };
+}
+
+;// CONCATENATED MODULE: ./src/verify/soak/evidence.js
+/** A clock that is corrected by less within a minute was not set, in seconds. */
+const mostDrift = 30;
+/** From the first sample of the soak on, in the host's order: its clock may have been set back. */
+function samplesSince(evidence) {
+    const own = ownSamples(evidence);
+    const first = own.findIndex(({ at }) => at >= evidence.since);
+    return first < 0 ? [] : own.slice(first);
+}
+/** The last sample of this release before the soak: what the first one is compared with. */
+function sampleBefore(evidence) {
+    const own = ownSamples(evidence);
+    return own[own.findIndex(({ at }) => at >= evidence.since) - 1] ?? null;
+}
+/** Those after the last one of another release. Earlier versions did not write which one it is of. */
+const ownSamples = ({ release, samples }) => samples.slice(samples.findLastIndex((each) => each.release !== null && each.release !== release) + 1);
+/** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
+function clockJump(before, sample) {
+    const isSameBoot = before.boot === sample.boot;
+    const jump = sample.at - before.at - (isSameBoot ? sample.uptime - before.uptime : 0);
+    const isJump = isSameBoot ? Math.abs(jump) > mostDrift : jump < 0;
+    return isJump ? jump : 0;
 }
 
 ;// CONCATENATED MODULE: ./src/verify/soak/leak.js
@@ -58598,7 +59287,7 @@ function memoryFault(scene) {
     const { current, anon, max } = memory;
     if (current < max || anon < max * ownShare || isOfAnother(scene))
         return null;
-    return `The worker used ${formatBytes(current)}, all that MemoryMax (${formatBytes(max)}) allows, ${formatBytes(anon)} without the cache of files.`;
+    return `The worker used ${formatBytes(current)}, all that MemoryMax (${formatBytes(max)}) allows, ${formatBytes(anon)} without the file cache.`;
 }
 function rateLimitFault(scene, { rateLimitMax }) {
     const { journal } = scene.sample;
@@ -58676,8 +59365,7 @@ const percent = (share) => `${Math.floor(share * 100)} %`;
 
 
 
-/** A clock that is corrected by less within a minute was not set, in seconds. */
-const mostDrift = 30;
+
 /** A larger share of gaps leaves a release unproven. */
 const mostGaps = 0.05;
 /** The newest faults and gaps that are kept. */
@@ -58698,26 +59386,6 @@ function judgeSoak(evidence, limits) {
         soak.take(sample);
     }
     return soak.verdict();
-}
-/** From the first sample of the soak on, in the host's order: its clock may have been set back. */
-function samplesSince(evidence) {
-    const own = ownSamples(evidence);
-    const first = own.findIndex(({ at }) => at >= evidence.since);
-    return first < 0 ? [] : own.slice(first);
-}
-/** The last sample of this release before the soak: what the first one is compared with. */
-function sampleBefore(evidence) {
-    const own = ownSamples(evidence);
-    return own[own.findIndex(({ at }) => at >= evidence.since) - 1] ?? null;
-}
-/** Those after the last one of another release. Earlier versions did not write which one it is of. */
-const ownSamples = ({ release, samples }) => samples.slice(samples.findLastIndex((each) => each.release !== null && each.release !== release) + 1);
-/** How far the clock of the host was set between two samples, in seconds; 0 for less than it drifts. */
-function clockJump(before, sample) {
-    const isSameBoot = before.boot === sample.boot;
-    const jump = sample.at - before.at - (isSameBoot ? sample.uptime - before.uptime : 0);
-    const isJump = isSameBoot ? Math.abs(jump) > mostDrift : jump < 0;
-    return isJump ? jump : 0;
 }
 class Soak {
     #evidence;
@@ -58782,7 +59450,7 @@ class Soak {
         const openFrom = this.#last?.at ?? since;
         const isOpen = decided === null && now - openFrom > longestMinute;
         const open = isOpen
-            ? [{ from: openFrom, to: now, why: 'no samples until now' }]
+            ? [{ from: openFrom, to: now, why: 'no samples yet' }]
             : [];
         const gapped = this.#gapped + (isOpen ? now - openFrom : 0);
         const state = decided?.state ?? 'unproven';
@@ -58830,7 +59498,7 @@ class Soak {
             return;
         const at = formatInstant(sample.at);
         if (before.boot !== sample.boot)
-            this.#notes.push(`The host was started again, seen at ${at}.`);
+            this.#notes.push(`The host was rebooted, seen at ${at}.`);
         const jump = clockJump(before, sample);
         if (jump !== 0) {
             const way = jump < 0 ? 'back' : 'forward';
@@ -58969,7 +59637,7 @@ class Soak {
             return fault;
         return {
             ...fault,
-            sentence: `The worker restarts again and again: in ${recent.length} of the last ${crashLoop.minutes} minutes.`,
+            sentence: `The worker keeps restarting: in ${recent.length} of the last ${crashLoop.minutes} minutes.`,
         };
     }
     #describe(state, gapped, failure) {
@@ -58989,7 +59657,7 @@ class Soak {
         const whole = this.#covered + gapped;
         const many = whole > 0 && gapped > whole * mostGaps;
         const share = many
-            ? `; more than ${mostGaps * 100} % of the time is without evidence, which a longer soak makes up for`
+            ? `; more than ${mostGaps * 100} % of the time is without evidence, so the soak is extended`
             : '';
         return `Unproven: ${done}${gaps}${share}.`;
     }
@@ -59022,12 +59690,12 @@ const titles = {
     'rate-limits': 'HTTP 429',
     errors: 'Errors in the journal',
     queues: 'Queues drain',
-    disk: 'Room on the disks',
+    disk: 'Disk space',
     leak: 'No leak',
 };
 function whyGap(before, sample, span) {
     if (span <= longestMinute)
-        return 'the unit could not be looked at';
+        return 'the unit could not be inspected';
     if (before !== null && before.boot !== sample.boot)
         return 'the host was off or starting';
     return 'no samples';
@@ -59064,7 +59732,7 @@ function settleLimits(wish, record) {
     const notes = [];
     const promised = record.soakSeconds ?? seconds(0);
     if (wish.wanted < promised) {
-        notes.push(`The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(wish.wanted)}: the longer one counts.`);
+        notes.push(`The deploy wanted a soak of ${hoursOf(promised)}, this run one of ${hoursOf(wish.wanted)}: the longer one applies.`);
     }
     const stricter = (name) => {
         const { input, none } = limits_names[name];
@@ -59077,14 +59745,14 @@ function settleLimits(wish, record) {
         if (strictness(asked, none) <= strictness(recorded, none))
             return asked;
         notes.push(name in record.soakLimits
-            ? `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one counts.`
-            : `Of \`${input}\`, the usual value is ${recorded}, and this run asks for ${asked}: the stricter one counts.`);
+            ? `The deploy recorded \`${input}\` ${recorded}, this run asks for ${asked}: the stricter one applies.`
+            : `Of \`${input}\`, the default is ${recorded}, and this run asks for ${asked}: the stricter one applies.`);
         return recorded;
     };
     const unread = Object.entries(limits_names).filter(([name]) => !(name in (record.soakLimits ?? limits_names)));
     if (unread.length > 0) {
         const which = unread.map(([, { input }]) => `\`${input}\``).join(', ');
-        notes.push(`The host cannot read what the deploy recorded of ${which}, as the record was damaged or edited; the usual values count instead, and no run makes them easier: deploy again to record them.`);
+        notes.push(`The host cannot read what the deploy recorded of ${which}, because the record was damaged or edited; the defaults apply instead, and no run can relax them: deploy again to record them.`);
     }
     const limits = {
         wanted: wish.wanted < promised ? promised : wish.wanted,
@@ -59125,7 +59793,7 @@ const mostPaths = 20;
  */
 function planSampler({ unit, soakSeconds = seconds(0), soakLimits, readWritePaths, release }, workingDirectory, before) {
     if (soakSeconds === 0) {
-        const why = 'soak-hours is 0, and the samples of the release before end with that';
+        const why = 'soak-hours is 0, so the samples of the previous release end, too';
         return before?.sampling === true
             ? { op: 'stop-sampler', unit, title: `stop sampling ${unit}`, why }
             : null;
@@ -59136,7 +59804,7 @@ function planSampler({ unit, soakSeconds = seconds(0), soakLimits, readWritePath
     const laxer = soakLimits === undefined ? [] : laxerLimits(before?.soakLimits ?? soakLimits, soakLimits);
     const note = laxer.length === 0
         ? ''
-        : `; its limits are laxer than those of the release before: ${laxer.join(', ')}`;
+        : `; its limits are laxer than those of the previous release: ${laxer.join(', ')}`;
     return {
         op: 'start-sampler',
         unit,
@@ -59178,13 +59846,13 @@ function describeSatisfied(planned) {
         const below = children === null ? '' : `, ${quantities_formatCount(children, 'child process', 'child processes')}`;
         lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
         if (facts.consuming?.kind === 'consumes')
-            lines.push('consuming: no message waits that it leaves');
+            lines.push('consuming: no message is left waiting');
         if (facts.consuming?.kind === 'reported') {
             const ago = quantities_formatDuration(facts.consuming.ago);
             lines.push(`consuming: no message waited ${ago} ago, as it reports`);
         }
         if (facts.consuming?.kind === 'unknown') {
-            lines.push(`consuming: not known (${facts.consuming.problem})`);
+            lines.push(`consuming: unknown (${facts.consuming.problem})`);
         }
     }
     if (strays.strays.length === 0)
@@ -59725,7 +60393,7 @@ function describePast({ untold, open, working, awaiting }, how) {
         return told;
     const unfinished = open.map((about) => working === null
         ? past_warn(`${past_nameOf(about)} did not finish; the host undoes it, or the next run that changes the host`)
-        : past_warn(`${past_nameOf(about)} is at work right now: this run sees the host in the middle of it`));
+        : past_warn(`${past_nameOf(about)} is in progress: this run sees the host in the middle of it`));
     if (how === 'judges')
         return [...told, ...unfinished];
     const pending = awaiting.map(({ unit, transactions, deadline }) => note(`a release of ${unit} awaits its verdict (transaction ${transactions.join(', ')}): unless verify confirms it by ${formatInstant(deadline)}, the host rolls back automatically`));
@@ -59739,7 +60407,7 @@ function describePast({ untold, open, working, awaiting }, how) {
 function describeSuperseded({ awaiting }, unit) {
     return awaiting
         .filter((one) => one.unit === unit)
-        .map(({ transactions, withinSeconds }) => note(`this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${quantities_formatDuration(withinSeconds)} yet: verify now judges both, and a roll-back undoes both`));
+        .map(({ transactions, withinSeconds }) => note(`this release supersedes the one of transaction ${transactions.join(', ')}, which was not verified within its ${quantities_formatDuration(withinSeconds)} yet: verify now judges both, and a rollback undoes both`));
 }
 /** The newest change to this worker could not be undone: true until another one was made. */
 function describeUndoFailure(transactions) {
@@ -59848,7 +60516,8 @@ function planDeployWorker(facts, asked, offer = null) {
     const prove = proveUnit(unit, known, facts, desired);
     const companions = planCompanions(facts, desired, code.reasons.length > 0);
     const beforeStart = runBeforeStart(own, code.trial, desired);
-    const tryWhen = (when) => code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial)] : [];
+    const isRunning = facts.unit.activeState === 'active';
+    const tryWhen = (when) => code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial, isRunning)] : [];
     const prepare = [
         ...code.prepare,
         ...(support ? [support] : []),
@@ -59870,7 +60539,7 @@ function planDeployWorker(facts, asked, offer = null) {
         // End strays while the worker still serves, so that nobody who starts some can keep it stopped.
         ...endings,
         // Drain, and replace the code in place as late as possible.
-        ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
+        ...(isRunning ? [drainWorker(own, unit, desired)] : []),
         ...code.inPlace,
         ...tryWhen('in-place'),
         ...(code.trial.when === 'in-place' ? beforeStart : []),
@@ -60367,7 +61036,7 @@ function recordedStop({ result, steps }, unit) {
 /** One or two sentences for people. */
 function describeSettled({ stop, rows, left, transaction }) {
     const since = `${stop.unit} stopped (${formatInstant(stop.at)})`;
-    const rest = left === 0 ? '' : ` ${quantities_formatCount(left, 'row')} left as they are, for the reasons given.`;
+    const rest = left === 0 ? '' : ` ${quantities_formatCount(left, 'row')} skipped, for the reasons given.`;
     if (transaction === null) {
         const none = left === 0 ? 'No job was abandoned' : 'No abandoned job was settled';
         return `${none}: none is in progress since before ${since} without a task.${rest}`;
@@ -60385,7 +61054,7 @@ function describeToSettle(found, { action, unit }) {
         const counts = [...tables].map(([table, rows]) => `${rows} ${table}`);
         return `${counts.join(', ') || 'no rows'} in ${database}`;
     });
-    return `Dry run: in progress now: ${lists.join('; ')}. Once ${unit} has been restarted and proved, \`${action}\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`;
+    return `Dry run: in progress now: ${lists.join('; ')}. Once ${unit} has been restarted successfully, \`${action}\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`;
 }
 
 ;// CONCATENATED MODULE: ./src/use-case/settle-abandoned.js
@@ -60770,330 +61439,152 @@ async function commitHere({ terminal }) {
     const { commit, changed } = await openRunClone().head();
     terminal.note(`commit: ${commit}, which is checked out in ${process.cwd()}`);
     if (changed) {
-        terminal.note('warning: this folder has changes that are not committed: they are not deployed');
+        terminal.note('warning: uncommitted changes in this folder are not deployed');
     }
     return commit;
 }
 
-;// CONCATENATED MODULE: ./src/config/fleet-text.js
+;// CONCATENATED MODULE: ./src/config/provision-desired.js
+/** The desired state of provision; no two of its inputs can contradict each other. */
+const provisionDesired = (inputs) => ({
+    path: inputs['swap-path'],
+    sizeBytes: inputs['swap-size'],
+    swappiness: inputs.swappiness,
+});
+
+;// CONCATENATED MODULE: ./src/config/verify-desired.js
 
 
 
 
+
+/** Timeout of one HTTP probe. */
+const probeTimeout = seconds(10);
 /**
- * Opens the YAML of a fleet file.
+ * The desired state of verify.
  *
- * @throws ConfigError with file, line and column when it is not valid YAML
+ * @throws ConfigError when an input that the gate needs is missing, or inputs contradict each other
  */
-function openFleetText(path, text) {
-    const lines = new dist/* LineCounter */.HN();
-    // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
-    const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' };
-    const document = (0,dist/* parseDocument */.Tp)(text, options);
-    const file = { path, text, lines, contents: document.contents };
-    const broken = document.errors[0];
-    if (broken !== undefined) {
-        throw new ConfigError(fleet_text_placeOf(file, broken.pos[0]), describeYamlError(broken), 'valid YAML');
-    }
-    return file;
+function readVerifyDesired(inputs) {
+    refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+    const { stores, database } = readStores(inputs);
+    return {
+        unit: inputs.unit,
+        gate: readGate(inputs),
+        gateBatch: inputs['gate-batch'],
+        gateTimeoutSeconds: inputs['gate-timeout'],
+        ownChecks: parseOwnChecks(inputs.checks),
+        probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
+        swapBytes: inputs['swap-size'].bytes,
+        concurrency: inputs.concurrency.value,
+        memoryMaxBytes: inputs['memory-max'].bytes,
+        memoryHighBytes: inputs['memory-high'].bytes,
+        memoryReturnBytes: inputs['memory-return'].bytes,
+        max429: inputs['max-429'],
+        rateLimitMax: inputs['rate-limit-max'].value,
+        maxErrors: inputs['max-errors'].value,
+        maxRestarts: inputs['max-restarts'],
+        databases: database === null ? stores.map((each) => each.database) : [database],
+        thresholdSeconds: inputs.threshold,
+        dryRun: inputs['dry-run'],
+    };
 }
-/** `.github/fleet.yml:3:14`. */
-function fleet_text_placeOf({ path, lines }, offset) {
-    const { line, col } = lines.linePos(offset ?? 0);
-    return `${path}:${line}:${col}`;
-}
-/** The place of a value, or `fallback` when there is none. */
-const placeOfNode = (file, node, fallback) => node === null ? fallback : fleet_text_placeOf(file, node.range?.[0]);
-/**
- * The keys of a mapping; none when there is no value.
- *
- * @throws ConfigError when it is no mapping
- */
-function entriesOf(file, node) {
-    if (node === null || ((0,dist/* isScalar */.jn)(node) && node.value === null))
-        return [];
-    if (!(0,dist/* isMap */.jh)(node)) {
-        throw new ConfigError(fleet_text_placeOf(file, node.range?.[0]), 'not a mapping', '`name: value` lines');
-    }
-    return node.items.map(({ key, value }) => {
-        if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
-            throw new ConfigError(fleet_text_placeOf(file, key?.range?.[0] ?? node.range?.[0]), 'the key is not a string', 'the name of an input');
-        }
-        const where = fleet_text_placeOf(file, key.range?.[0]);
-        return { key: key.value, node: (value ?? null), where };
-    });
-}
-/**
- * The input of this name.
- *
- * @param names `beside`: what else may stand there; `all`: a key that resembles one of these may be
- * repeated, what else is there may be secret
- * @throws ConfigError when there is none, or it must not be in the file
- */
-function checkKey({ key, where }, known, expected, names) {
-    const input = Object.hasOwn(known, key) ? known[key] : undefined;
-    if (input === undefined) {
-        const near = [...Object.keys(known), ...(names.beside ?? [])];
-        throw new ConfigError(where, describeKey(key, near, names.all), expected);
-    }
-    if (input.secret) {
-        throw new ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
-    }
-    if (key === 'fleet-file') {
-        throw new ConfigError(where, 'a fleet file cannot name another fleet file', 'no `fleet-file` key');
-    }
-    return input;
-}
-/**
- * The value of an input.
- *
- * @throws ConfigError when it is a mapping, an empty list or nothing
- */
-function readValue(file, { key, node, where }, input) {
-    if ((0,dist/* isSeq */.oP)(node) && node.items.length === 0) {
-        const expected = `at least one item, or no \`${key}\``;
-        throw new ConfigError(fleet_text_placeOf(file, node.range?.[0]), `\`${key}\` is an empty list`, expected);
-    }
-    return (input.yaml ? yamlValue(file, node) : null) ?? plainValue(file, node, where);
-}
-/** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
-function yamlValue(file, node) {
-    if (node?.range == null)
-        return null;
-    const [start, end] = node.range;
-    const { line, col } = file.lines.linePos(start);
-    const at = fleet_text_placeOf(file, start);
-    if ((0,dist/* isSeq */.oP)(node)) {
-        const own = `${' '.repeat(col - 1)}${file.text.slice(start, end)}`;
-        return { text: own, where: at, firstLine: line };
-    }
-    if (!(0,dist/* isScalar */.jn)(node) || typeof node.value !== 'string')
-        return null;
-    // A block (`|`) begins on the line after its header.
-    const isBlock = node.type === 'BLOCK_LITERAL';
-    return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
-}
-function plainValue(file, node, where) {
-    const at = placeOfNode(file, node, where);
-    if ((0,dist/* isSeq */.oP)(node)) {
-        const items = node.items.map((item) => plainValue(file, item, where).text);
-        return { text: items.join('\n'), where: at };
-    }
-    if ((0,dist/* isScalar */.jn)(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
-        // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
-        return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
-    }
-    throw new ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
-}
-
-;// CONCATENATED MODULE: ./src/config/fleet-file.js
-
-
-
-
-
-
-const everyInput = Object.assign({}, ...Object.values(actions));
-const levelKeys = [...Object.keys(actions), ...Object.keys(everyInput)];
-const parts = ['defaults', 'groups', 'hosts', 'rollout'];
-const allKeys = [...levelKeys, ...parts];
-const inputOrAction = `an action (${Object.keys(actions).join(', ')}) or an input`;
-const nothing = { top: new Map(), sections: new Map() };
-/**
- * Reads a fleet file. In its flat form, inputs at the top level apply to every action, those in a
- * section named after an action apply to that action:
- *
- * ```yaml
- * host: 203.0.113.10
- * unit: celery-worker.service
- * deploy-worker:
- *   concurrency: 1
- * ```
- *
- * With `hosts` it has any number of them, and `defaults` and `groups` for what they share; each of
- * these is written as the flat form is.
- *
- * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
- * value
- */
-function parseFleet(path, text) {
-    const file = openFleetText(path, text);
-    const entries = file.contents === null ? [] : entriesOf(file, file.contents);
-    if (!entries.some(({ key }) => key === 'hosts')) {
-        const part = entries.find(({ key }) => parts.includes(key));
-        if (part !== undefined) {
-            const problem = `\`${part.key}\` without \`hosts\``;
-            throw new ConfigError(part.where, problem, '`hosts` with a name for each host');
-        }
-        return { path, hosts: null, rollout: new Map(), flat: readLevel(file, entries) };
-    }
-    return { path, ...readFleet(file, entries), flat: nothing };
-}
-/**
- * The values for an action on a host. Those of a stronger level replace those of a weaker one; within
- * a level, the section of the action replaces what stands beside it.
- *
- * @param host the name of a host of the file, as the workflow gives it; `''`: the only one. A file in
- * the flat form applies to every host
- * @throws ConfigError when the file has no such host, or more than one and none is named
- */
-function fleetValues(fleet, action, host) {
-    if (fleet.hosts === null)
-        return mergeLevels([fleet.flat], action);
-    const found = findHost(fleet, fleet.hosts, host);
-    const values = mergeLevels(found.levels, action);
-    const { text, where } = values.get('host') ?? { text: found.name, where: found.where };
-    return new Map(values).set('host', { text, where, namedBy: host });
-}
-/**
- * {@link parseFleet} and {@link fleetValues} in one.
- *
- * @throws ConfigError as these do
- */
-const parseFleetFile = (path, text, action, host = '') => fleetValues(parseFleet(path, text), action, host);
-function mergeLevels(levels, action) {
-    const values = new Map();
-    for (const { top, sections } of levels) {
-        for (const [key, value] of top) {
-            if (Object.hasOwn(actions[action], key))
-                values.set(key, value);
-        }
-        for (const [key, value] of sections.get(action) ?? [])
-            values.set(key, value);
-    }
-    return values;
-}
-function findHost({ path }, hosts, host) {
-    const [only] = hosts.values();
-    const found = host === '' && hosts.size === 1 ? only : hosts.get(host.trim());
-    if (found !== undefined)
-        return found;
-    const names = [...hosts.keys()];
-    const shown = names.length > 8 ? [...names.slice(0, 8), '…'] : names;
-    const expected = `the name of a host in ${path}: ${shown.join(', ')}`;
-    if (host === '')
-        throw new ConfigError('input host', 'missing `host`', expected);
-    const value = shown_value_showValue(host);
-    const problem = `${path} has no such host${value === '' ? '' : `: ${value}`}`;
-    throw new ConfigError('input host', problem, expected);
-}
-function readFleet(file, entries) {
-    const nodes = new Map();
-    for (const entry of entries) {
-        if (!parts.includes(entry.key))
-            throw refusePart(entry);
-        nodes.set(entry.key, entry.node);
-    }
-    const part = (name) => entriesOf(file, nodes.get(name) ?? null);
-    const defaults = readLevel(file, part('defaults'));
-    const groups = new Map();
-    for (const entry of part('groups')) {
-        checkName(entry, 'group');
-        groups.set(entry.key, readLevel(file, entriesOf(file, entry.node)));
-    }
-    const hosts = new Map();
-    for (const entry of part('hosts'))
-        hosts.set(entry.key, readHost(file, entry, defaults, groups));
-    if (hosts.size === 0) {
-        const { where } = entries.find(({ key }) => key === 'hosts') ?? { where: file.path };
-        throw new ConfigError(where, '`hosts` is empty', 'a name for each host');
-    }
-    return { hosts, rollout: readRollout(file, part('rollout'), hosts) };
-}
-/** A known key has its place elsewhere in the file. */
-function refusePart({ key, where }) {
-    if (!levelKeys.includes(key)) {
-        return new ConfigError(where, describeKey(key, parts, allKeys), `one of ${parts.join(', ')}`);
-    }
-    const problem = `\`${key}\` beside \`hosts\``;
-    return new ConfigError(where, problem, `\`${key}\` within \`defaults\`, a group or a host`);
-}
-function readHost(file, entry, defaults, groups) {
-    checkName(entry, 'host');
-    const entries = entriesOf(file, entry.node);
-    const own = entries.filter(({ key }) => key !== 'groups');
-    const joined = entries
-        .filter(({ key }) => key === 'groups')
-        .flatMap((each) => readNames(file, each))
-        .map(({ text, where }) => {
-        const group = groups.get(text);
-        if (group === undefined)
-            throw unknownName('group', text, where, [...groups.keys()]);
-        return group;
-    });
-    const levels = [defaults, ...joined, readLevel(file, own)];
-    return { name: entry.key, where: entry.where, levels };
-}
-/** The inputs and sections of one level. */
-function readLevel(file, entries) {
-    const top = new Map();
-    const sections = new Map();
-    for (const entry of entries) {
-        if (Object.hasOwn(actions, entry.key)) {
-            const name = entry.key;
-            const known = actions[name];
-            const values = entriesOf(file, entry.node).map((each) => {
-                const input = checkKey(each, known, `an input of ${name}`, { all: allKeys });
-                return [each.key, readValue(file, each, input)];
-            });
-            sections.set(name, new Map(values));
-        }
-        else {
-            const input = checkLevelKey(entry);
-            top.set(entry.key, readValue(file, entry, input));
+function readGate(inputs) {
+    switch (inputs.gate) {
+        case 'none':
+        case 'canary':
+            return { kind: inputs.gate };
+        case 'task':
+            if (inputs['gate-task'] === '')
+                throw missing('gate-task', inputs.gate, 'the name of a task');
+            return {
+                kind: 'task',
+                task: inputs['gate-task'],
+                queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
+                args: inputs['gate-args'],
+                ...readClean(inputs),
+            };
+        case 'http': {
+            if (inputs['gate-url'] === '')
+                throw missing('gate-url', inputs.gate, 'a URL');
+            const batchForm = inputs['gate-batch-form'];
+            refuseDoneAndFailed(inputs['gate-done'], inputs['gate-failed']);
+            return {
+                kind: 'http',
+                method: inputs['gate-method'],
+                url: inputs['gate-url'],
+                form: inputs['gate-form'],
+                ...(Object.keys(batchForm).length > 0 && { batchForm }),
+                pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
+                field: inputs['gate-field'],
+                done: inputs['gate-done'],
+                failed: inputs['gate-failed'],
+                ...readClean(inputs),
+            };
         }
     }
-    return { top, sections };
 }
-function checkLevelKey(entry) {
-    if (parts.includes(entry.key)) {
-        const problem = `\`${entry.key}\` is in the wrong place`;
-        const place = entry.key === 'groups' ? 'at the top of the file or in a host' : 'at the top';
-        throw new ConfigError(entry.where, problem, `\`${entry.key}\` ${place}`);
+/** With a field in its URL: without one, it would be the same request for each probe. */
+function readClean(inputs) {
+    const url = inputs['gate-clean-url'];
+    if (url === '')
+        return {};
+    const method = inputs['gate-clean-method'];
+    const form = inputs['gate-clean-form'];
+    const fields = url.match(/\{[\w.-]+\}/g) ?? [];
+    const isTask = inputs.gate === 'task';
+    if (fields.length === 0 || (isTask && fields.some((each) => each !== '{task_id}'))) {
+        const field = isTask ? '`{task_id}`' : '`{name}`, a field of the first response';
+        throw new ConfigError('input gate-clean-url', fields.length === 0 ? 'it is the same for each probe' : 'a task has only its id', `a URL with ${field}`);
     }
-    return checkKey(entry, everyInput, inputOrAction, {
-        beside: Object.keys(actions),
-        all: allKeys,
-    });
+    return { clean: { method, url, form } };
 }
-function readRollout(file, entries, hosts) {
-    const known = rolloutInputs;
-    const names = Object.keys(known);
-    const values = entries.map((entry) => {
-        const input = checkKey(entry, known, `one of ${names.join(', ')}`, {
-            all: [...allKeys, ...names],
-        });
-        return [entry.key, readValue(file, entry, input)];
-    });
-    for (const { text, where } of entries
-        .filter(({ key }) => key === 'canary')
-        .flatMap((each) => readNames(file, each))) {
-        const isKnown = hosts.has(text) || text === 'none';
-        if (!isKnown)
-            throw unknownName('host', text, where, [...hosts.keys()]);
-    }
-    return new Map(values);
+function missing(name, gate, expected) {
+    const problem = `\`gate: ${gate}\` needs \`${name}\``;
+    return new ConfigError(`input ${name}`, problem, expected, { because: ['gate'] });
 }
-/** One name, or a list of names; each with its own place. */
-function readNames(file, { key, node, where }) {
-    return ((0,dist/* isSeq */.oP)(node) ? node.items : [node]).flatMap((each) => {
-        const item = each;
-        const at = placeOfNode(file, item, where);
-        if (!(0,dist/* isScalar */.jn)(item) || typeof item.value !== 'string') {
-            throw new ConfigError(at, `\`${key}\` is not a list of names`, 'a name, or a list of names');
-        }
-        const names = item.value.split(/[\s,]+/).filter((name) => name !== '');
-        return names.map((text) => ({ text, where: at }));
-    });
-}
-function checkName({ key, where }, kind) {
-    if (fleetName.test(key))
+function refuseDoneAndFailed(done, failed) {
+    const both = done.find((word) => failed.includes(word));
+    if (both === undefined)
         return;
-    throw new ConfigError(where, `not a name of a ${kind}`, 'at most 63 letters, digits and . _ -, the first a letter or digit; an address is the `host` below it');
+    throw new ConfigError('input gate-done', `${both} is in \`gate-done\` and in \`gate-failed\``, 'each value in one of the two', { because: ['gate-failed', 'gate'] });
 }
-function unknownName(kind, name, where, known) {
-    const problem = describeKey(name, known).replace('unknown key', `unknown ${kind}`);
-    return new ConfigError(where, problem, `a ${kind} of this file`);
+
+;// CONCATENATED MODULE: ./src/config/judge-inputs.js
+
+
+
+
+
+
+/**
+ * The desired state that each action makes of its inputs, before it connects: whatever the inputs alone
+ * decide is refused there.
+ */
+const judges = {
+    provision: provisionDesired,
+    // A rollback takes what the host remembers: of the other inputs, nothing may stop it.
+    'deploy-worker': (inputs) => inputs['roll-back'] === '' ? deployWorkerDesired(inputs, '') : undefined,
+    cleanup: (inputs) => cleanUpDesired(inputs, ''),
+    verify: readVerifyDesired,
+};
+/**
+ * Judges the inputs of an action as that action will: one by one, together, and the lists in them. Inputs
+ * that are required, but that neither side sets, are left to the run, which alone knows its secrets.
+ *
+ * @throws ConfigError with the place in the fleet file, or the input, and what is expected
+ */
+function judgeInputs(action, given, fleet) {
+    const all = actions[action];
+    const set = Object.entries(all).filter(([name, { fallback }]) => fallback !== null || given(name) !== '' || fleet.has(name));
+    try {
+        const inputs = readInputs(Object.fromEntries(set), given, fleet);
+        // What an action requires is about its login, and decides nothing here.
+        judges[action](inputs);
+    }
+    catch (error) {
+        throw locateError(error, given, fleet);
+    }
 }
 
 ;// CONCATENATED MODULE: ./src/config/check-fleet.js
@@ -61102,22 +61593,22 @@ function unknownName(kind, name, where, known) {
 
 
 /**
- * Judges every value of every host before the first one is deployed: what is wrong for the last host
- * should not stop a rollout in the middle.
+ * Judges every value of every host before the first one is deployed, as its actions will: what is wrong
+ * for the last host should not stop a rollout in the middle.
  *
  * @param keysFrom who has the host keys: only the file; the workflow, for hosts without any in the file; or a person,
  * whose own are the only ones
  * @throws ConfigError with the place of a value that is not right or not for a rollout, a host without host keys or
  * with those for some actions only, two hosts that are the same unit, or names that cannot be told apart
  */
-function checkFleet(fleet, hosts, { keysFrom }) {
+function checkFleet(fleet, hosts, { keysFrom, given = () => () => '' }) {
     check_fleet_checkNames([...(fleet.hosts?.values() ?? [])]);
     const workers = new Map();
     for (const { name, where } of hosts) {
         for (const action of Object.keys(actions)) {
             const values = fleetValues(fleet, action, name);
-            checkValues(action, values);
             refuseWishes(values);
+            check_fleet_judge(name, action, values, given(action));
             if (keysFrom === 'file' && !values.has('known-hosts')) {
                 const problem = `${name} has no \`known-hosts\` for ${action}`;
                 throw new ConfigError(where, problem, '`known-hosts` in the file or in the workflow');
@@ -61126,7 +61617,7 @@ function checkFleet(fleet, hosts, { keysFrom }) {
         if (keysFrom === 'workflow')
             isPinned(fleet, name);
         const values = fleetValues(fleet, 'deploy-worker', name);
-        const worker = ['host', 'port', 'unit'].map((key) => textOf(values, key)).join(' ');
+        const worker = ['host', 'port', 'unit'].map((key) => check_fleet_textOf(values, key)).join(' ');
         const other = workers.get(worker);
         if (other !== undefined) {
             const problem = `${name} and ${other} are the same unit of the same host`;
@@ -61180,12 +61671,19 @@ function refuseWishes(values) {
         throw new ConfigError(value.where, problem, 'what is asked of a run: in the workflow, or a flag');
     }
 }
-function checkValues(action, values) {
-    const known = actions[action];
-    const present = Object.entries(known).filter(([name]) => values.has(name));
-    readInputs(Object.fromEntries(present), () => '', values);
+/** A value may stand far from its host, in a group or the defaults: so the host is named, too. */
+function check_fleet_judge(host, action, values, given) {
+    try {
+        judgeInputs(action, given, values);
+    }
+    catch (error) {
+        if (!(error instanceof ConfigError))
+            throw error;
+        const { where, message, expected } = error;
+        throw new ConfigError(where, `${host}: ${message}`, expected, { cause: error });
+    }
 }
-const textOf = (values, key) => {
+const check_fleet_textOf = (values, key) => {
     const inputs = actions['deploy-worker'];
     const text = values.get(key)?.text ?? inputs[key]?.fallback ?? '';
     return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
@@ -64616,7 +65114,14 @@ function preprocess(fn, schema) {
     });
 }
 
+;// CONCATENATED MODULE: ./src/model/fleet.js
+/** What a leg can write down, in the order in which it does. */
+const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+/** How GitHub says that a job ended; a matrix fails when one of its jobs does. */
+const jobResults = ['success', 'failure', 'cancelled', 'skipped', ''];
+
 ;// CONCATENATED MODULE: ./src/config/fleet-inputs.js
+
 
 
 
@@ -64627,29 +65132,31 @@ const planShape = schemas_object({
     maxFailures: classic_schemas_int().min(1),
     onFailure: classic_schemas_enum(['host', 'run']),
 });
+const jobsShape = schemas_record(classic_schemas_string().regex(fleetName), classic_schemas_enum(jobResults));
 const outputsShape = schemas_record(classic_schemas_string(), classic_schemas_string());
 /** Of the action fleet, which knows no key of a host. */
 const fleetInputs = {
     task: choiceInput({
-        description: '`plan`: the matrices of a rollout. In the job of a host, `start`: whether it may still be begun; `end`: where the deploy has left it. After them, `decide`: which hosts are rolled back; `conclude`: the end of every host.',
-    }, ['plan', 'start', 'end', 'decide', 'conclude']),
+        description: '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy; `keys`: only give the host keys. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
+    }, ['plan', 'start', 'end', 'keys', 'decide', 'conclude']),
     'fleet-file': hostInputs['fleet-file'],
     hosts: listInput({
-        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` stand for any letters. If not set: all.',
+        description: 'With `plan`: the hosts to deploy, by name; `*` and `?` are wildcards. If not set: all.',
         fallback: '',
     }, 'names of hosts separated by commas, with `*` and `?`', /^[A-Za-z0-9._*?-]{1,63}$/),
     'known-hosts': input({
-        description: 'With `plan` and `start`: the host keys that the workflow gives, for hosts without any in the fleet file.',
+        description: 'With `plan`, `start` and `keys`: host keys for the hosts that have none in the fleet file.',
         fallback: '',
         hidden: true,
     }, 'lines of an OpenSSH known_hosts file, or empty', (text) => text),
     ...rolloutInputs,
-    plan: jsonInput('The output `plan` of the task `plan`. Needed for all others.', planShape),
-    host: patternInput({ description: 'With `start` and `end`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
+    plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
+    host: patternInput({ description: 'With `start`, `end` and `keys`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
     results: patternInput({
-        description: 'Folder with the artifacts `celeriac-leg-*` of this run, as far as there are any.',
+        description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
         fallback: '',
     }, 'a path', /^[^\n]*$/),
+    jobs: jsonInput('The results of the jobs `canary` and `batch-1` to `batch-4` as JSON. With `start`: of the jobs before this one. With `decide` and `conclude`: of all. If a job is not given, its hosts without a record are `unknown`.', jobsShape),
     outcome: choiceInput({
         description: 'With `end`: the outcome of the step that deployed the host. With `conclude`: the result of the job that decided.',
         fallback: 'skipped',
@@ -64678,53 +65185,72 @@ function jsonInput(description, shape) {
     });
 }
 
+;// CONCATENATED MODULE: ./src/config/wishes-of-deploy.js
+/**
+ * Inputs that are requirements to verify, and wishes to the other actions: of a host that cannot fulfil
+ * one (swap in a container, MemoryHigh without swap) they warn, and that is no reason to roll back. So the
+ * gate of a deploy does not take them; verify compares the worker with what its release has proved.
+ */
+const wishesOfDeploy = new Set([
+    'swap-size',
+    'concurrency',
+    'memory-max',
+    'memory-high',
+]);
+
 ;// CONCATENATED MODULE: ./src/plan/fleet/host-state.js
-/** Where a deploy leaves its host. */
-function endOfDeploy(deploy) {
+/** Where the reason of a failure is; a run of a workflow has a job for each host. */
+const inJob = 'see its job';
+/**
+ * Where a deploy leaves its host.
+ *
+ * @param reason of a failure, or where it is
+ */
+function endOfDeploy(deploy, reason = inJob) {
     const { ok, dryRun, begun, result, awaits, healthy, confirmed, rolledBack } = deploy;
     const end = (state, why) => ({ state, failed: !ok, why });
     if (dryRun)
-        return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+        return end('untouched', ok ? 'dry run' : `the dry run failed: ${reason}`);
     // A gate that passed may have been followed by a confirmation that failed.
     if (result === 'committed' && rolledBack !== null) {
         const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
         return rolledBack === 'success'
-            ? end('taken-back', gate)
-            : end('unknown', `${gate}, and its roll-back failed: see its job`);
+            ? end('rolled-back', gate)
+            : end('unknown', `${gate}, and its rollback failed: ${reason}`);
     }
     if (healthy && result === 'committed' && awaits && !confirmed) {
         return { state: 'unknown', failed: true, why: unconfirmed };
     }
     if (healthy) {
         const what = result === 'committed' ? 'the new release' : 'nothing to change';
-        return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
+        return end('confirmed', ok ? what : `${what}, but another step failed: ${reason}`);
     }
     switch (result) {
         case 'committed':
-            return end('unknown', `its gate did not end. ${guarded}`);
+            return end('unknown', `its gate did not finish. ${guarded}`);
         case 'undone':
-            return end('taken-back', 'the deploy failed and was undone: see its job');
+            return end('rolled-back', `the deploy failed and was undone: ${reason}`);
         case 'undo-failed':
-            return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
+            return end('unknown', `the deploy failed, and not all of it could be undone: ${reason}`);
         case null:
             if (begun)
-                return end('unknown', `the end of its transaction was not seen. ${guarded}`);
-            return end('untouched', ok ? 'nothing was changed' : 'it failed before a change: see its job');
+                return end('unknown', `the outcome of its transaction is unknown. ${guarded}`);
+            return end('untouched', ok ? 'nothing was changed' : `it failed before any change: ${reason}`);
     }
 }
-const unconfirmed = 'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
-const guarded = 'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
-/** Where a roll-back by policy leaves a host. */
-function endOfRollBack(result) {
+const unconfirmed = 'its gate passed but confirmed nothing: `confirm-within` may have expired, so that the host rolled back, or another run deployed';
+const guarded = 'The host finishes or undoes it by itself, and rolls it back unless verify confirms it within `confirm-within`';
+/** Where a rollback by policy leaves a host. `reason`: of a failure, or where it is. */
+function endOfRollBack(result, reason = inJob) {
     switch (result) {
         case 'undone':
-            return { state: 'taken-back', failed: false, why: 'other hosts had failed' };
+            return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
         case 'superseded': {
             const why = 'was not rolled back: another release runs now. Look at the run that deployed it';
             return { state: 'unknown', failed: true, why };
         }
         case 'failed':
-            return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+            return { state: 'unknown', failed: true, why: `its rollback failed: ${reason}` };
     }
 }
 
@@ -64747,7 +65273,7 @@ function planRollout({ names, patterns, canary }) {
         throw new ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
     }
     if (canary.includes('none') && canary.length > 1) {
-        const problem = '`canary` has `none` beside names of hosts';
+        const problem = '`canary` combines `none` with names of hosts';
         throw new ConfigError('input canary', problem, 'names of hosts, or `none` alone');
     }
     const first = chosenCanaries(chosen, canary);
@@ -64782,7 +65308,7 @@ function chooseHosts(names, patterns) {
     const idle = forms.findIndex((form) => !names.some((name) => form.test(name)));
     if (idle >= 0) {
         const problem = `no host matches \`${patterns[idle]}\``;
-        throw new ConfigError('input hosts', problem, 'names of hosts; `*` stands for any letters');
+        throw new ConfigError('input hosts', problem, 'names of hosts; `*` is a wildcard');
     }
     return names.filter((name) => forms.some((form) => form.test(name)));
 }
@@ -64794,14 +65320,15 @@ function formOf(pattern) {
 ;// CONCATENATED MODULE: ./src/report/fleet-summary.js
 
 
+
 const fleet_summary_titles = {
     confirmed: 'deployed and confirmed',
-    'taken-back': 'rolled back',
+    'rolled-back': 'rolled back',
     untouched: 'untouched',
     unknown: 'unknown',
 };
 /** The states, the one to look at first. */
-const order = ['unknown', 'taken-back', 'untouched', 'confirmed'];
+const order = ['unknown', 'rolled-back', 'untouched', 'confirmed'];
 /** `10 hosts: 3 deployed and confirmed, 1 rolled back, 6 untouched.` */
 function describeFleet(hosts) {
     const counts = [...order]
@@ -64809,8 +65336,7 @@ function describeFleet(hosts) {
         .map((state) => [state, hosts.filter((each) => each.state === state).length])
         .filter(([, count]) => count > 0)
         .map(([state, count]) => `${count} ${fleet_summary_titles[state]}`);
-    const all = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
-    return `${all}: ${counts.join(', ')}.`;
+    return `${quantities_formatCount(hosts.length, 'host')}: ${counts.join(', ')}.`;
 }
 /** One line for each host, for the log. */
 const fleetLines = (hosts) => hosts.map(({ host, state, why }) => `${host}: ${fleet_summary_titles[state]}; ${why}`);
@@ -64824,11 +65350,11 @@ function renderFleetSummary(hosts) {
         '### Fleet',
         escapeMarkdown(describeFleet(hosts)),
         unknown.length === 0 ? '' : whatToDo,
-        renderTable({ columns: ['host', 'end', 'why'], rows }),
+        renderTable({ columns: ['host', 'state', 'why'], rows }),
     ];
     return capMarkdown(`${parts.filter((part) => part !== '').join('\n\n')}\n`);
 }
-const whatToDo = 'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To roll back, run `rollback.yml` for that host.';
+const whatToDo = 'Check the hosts whose state is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` shows the worker. To roll back, run `rollback.yml` for that host.';
 
 ;// CONCATENATED MODULE: ./src/plan/roll-back.js
 
@@ -64841,8 +65367,8 @@ const onlyNewest = 'newest:';
 const roll_back_shown = 5;
 /**
  * Chooses the transactions to undo for `target`: `previous` or the number of a release (0: the state
- * before Celeriac) to go back to, or a single transaction to undo; with `newest:` before it, only if its
- * release is the one that runs.
+ * before Celeriac) to go back to, or a single transaction to undo. With `newest:` before it, its release must
+ * no longer run: it is undone if it is the one that runs, and nothing is to do if it is undone already.
  *
  * @throws AnotherReleaseError when it is not
  * @throws ConfigError when the host knows no such release or transaction, or can no longer undo it
@@ -64862,9 +65388,13 @@ function chooseRollBack(target, { releases }, transactions) {
         return { transactions: [target], about: aboutTransaction(target, transactions), newest: null };
     }
     const id = target.slice(onlyNewest.length);
-    if (standing.at(-1)?.transaction !== id) {
-        const problem = `another release runs now than that of transaction ${id}`;
-        const expected = 'the newest release; `celeriac releases` shows it';
+    if (transactions.some((one) => one.id === id && one.state === 'undone')) {
+        return { transactions: [], about: `transaction ${id}`, newest: null };
+    }
+    const running = standing.at(-1);
+    if (running?.transaction !== id) {
+        const problem = `another release has replaced that of transaction ${id}; nothing was undone`;
+        const expected = `the newest release; the gate of ${running?.holder ?? 'another run'} decides about it`;
         throw new AnotherReleaseError('input roll-back', problem, expected);
     }
     return { transactions: [id], about: aboutTransaction(id, transactions), newest: id };
@@ -64929,6 +65459,7 @@ async function rollBack(run, agent) {
 /**
  * The same, for any run.
  *
+ * @throws AnotherReleaseError when the release of a `newest:` transaction is not the one that runs
  * @throws ConfigError when another release than `from` runs
  */
 async function rollBackTo(run, agent, { unit, target, folder, from }) {
@@ -64939,6 +65470,10 @@ async function rollBackTo(run, agent, { unit, target, folder, from }) {
     });
     const chosen = choose(run, () => chooseRollBack(target, releases, transactions));
     const { newest } = chosen;
+    if (chosen.transactions.length === 0) {
+        tellUndone(run, agent, { unit, about: chosen.about });
+        return;
+    }
     if (from !== undefined && newest !== from) {
         const problem = 'another release was deployed meanwhile';
         throw new ConfigError('input roll-back', problem, 'the release that failed to run');
@@ -64953,6 +65488,24 @@ async function rollBackTo(run, agent, { unit, target, folder, from }) {
         tell: (steps) => nameLeftBehind(companions.beside, steps),
     });
 }
+/** During a long gate, the host rolls back by its timer. */
+function tellUndone(run, agent, { unit, about }) {
+    for (const [name, value] of [
+        ['transaction', ''],
+        ['changed', 'false'],
+        ['result', 'undone'],
+    ]) {
+        run.output(name, value);
+    }
+    run.report(agent, {
+        subject: unit,
+        sentence: `The host has already undone ${about}; nothing is left to roll back.`,
+        checklist: [],
+        plan: null,
+        outcome: null,
+        findings: [],
+    });
+}
 function choose(run, chosen) {
     try {
         return chosen();
@@ -64964,24 +65517,43 @@ function choose(run, chosen) {
     }
 }
 
-;// CONCATENATED MODULE: ./src/model/fleet.js
-/** What a leg can write down, in the order in which it does. */
-const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+;// CONCATENATED MODULE: ./src/plan/fleet/job-results.js
+
+/** The job of pipeline.yml whose matrix deploys a host, as planRollout divides them. */
+function jobOf({ hosts, canaries }, host) {
+    const place = hosts.indexOf(host) - canaries;
+    return place < 0 ? 'canary' : `batch-${Math.floor(place / mostLegs) + 1}`;
+}
+/**
+ * Jobs that failed although none of their hosts is known to have: a record of each is missing, because a list of
+ * artifacts may be cut.
+ */
+function hiddenFailures(plan, failed, results) {
+    const explained = new Set([...failed].map((host) => jobOf(plan, host)));
+    return Object.entries(results)
+        .filter(([job, result]) => result === 'failure' && !explained.has(job))
+        .map(([job]) => job);
+}
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/conclude-rollout.js
 
+
 /**
- * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
- * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ * Why a host may not be begun, by what has been written down so far, and by the jobs before its own; `null`:
+ * it may. Canaries are begun whatever becomes of each other; after one that failed, no other host is, however
+ * many may fail.
  */
-function stopReason({ hosts, canaries, maxFailures }, host, records) {
+function stopReason(plan, host, records, results = {}) {
+    const { hosts, canaries, maxFailures } = plan;
     const first = hosts.slice(0, canaries);
     if (first.includes(host))
         return null;
     const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
-    const names = [...failed].sort();
-    const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
-    return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
+    const hidden = hiddenFailures(plan, failed, results);
+    const names = [...[...failed].sort(), ...hidden.map((job) => `a host of the job ${job}`)];
+    const isCanary = hidden.includes('canary') || first.some((each) => failed.has(each));
+    const most = isCanary ? 1 : maxFailures;
+    return names.length < most ? null : `not started: ${fewOf(names)} had failed`;
 }
 /** A sentence names this many hosts. */
 const conclude_rollout_named = 8;
@@ -64991,57 +65563,83 @@ function fewOf(names) {
     return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
- * Judges a rollout by what its legs wrote down: where each host is, and which are rolled back. A host about
- * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
- * in any state.
+ * Judges a rollout by what its legs wrote down, and by how their jobs ended: where each host is, and which are
+ * rolled back. A host is untouched only if that was written down or its job was skipped: a record that is
+ * missing proves nothing, because a list of artifacts may be cut. One that was begun, and whose end nobody
+ * wrote down, may be in any state.
  */
-function concludeRollout(plan, records) {
-    const legs = plan.hosts.map((host) => legOf(host, records));
-    const canaryFailed = legs.slice(0, plan.canaries).some(({ failed }) => failed);
-    const failures = legs.filter(({ failed }) => failed).length;
-    const isStopped = canaryFailed || failures >= plan.maxFailures;
+function concludeRollout(plan, records, results = {}) {
+    const legs = plan.hosts.map((host) => legOf(host, records, results[jobOf(plan, host)]));
+    const failed = new Set(legs.filter((each) => each.failed).map(({ host }) => host));
+    // A job none of whose hosts left a record did perhaps not begin; nothing is rolled back for that.
+    const seen = new Set(legs.filter(({ last }) => last !== null).map(({ host }) => jobOf(plan, host)));
+    const hidden = hiddenFailures(plan, failed, results).filter((job) => seen.has(job));
+    const canaryFailed = hidden.includes('canary') || legs.slice(0, plan.canaries).some((each) => each.failed);
+    const isStopped = canaryFailed || failed.size + hidden.length >= plan.maxFailures;
     const back = isStopped && plan.onFailure === 'run'
         ? legs.filter(({ state, transaction }) => state === 'confirmed' && transaction !== '')
         : [];
+    const broken = Object.values(results).some((each) => each === 'failure' || each === 'cancelled');
     return {
         hosts: legs.map(({ host, state, why }) => ({ host, state, why })),
         back: back.map(({ host, transaction }) => ({ host, transaction })),
-        ok: legs.every(({ last, failed }) => last === 'ended' && !failed),
+        ok: !broken &&
+            legs.every((leg) => leg.last === 'ended' && leg.state !== 'unknown' && !leg.failed),
     };
 }
 const notBegun = {
     state: 'untouched',
     failed: false,
-    why: 'not begun: hosts before it had failed, the run was cancelled, or its job could not start',
+    why: 'not started: a canary had failed, or the run was cancelled',
+};
+const unrecorded = {
+    state: 'unknown',
+    failed: false,
+    why: 'no record of it was found: see its job. If that did not begin, the host is untouched',
+};
+const contradicted = {
+    state: 'unknown',
+    failed: false,
+    why: 'its job succeeded, but no record of that was found: see its job',
 };
 const lost = {
     state: 'unknown',
     failed: true,
-    why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and rolls it back unless verify confirms it within `confirm-within`',
+    why: 'its job was lost halfway. The host finishes or undoes the deploy by itself, and rolls it back unless verify confirms it within `confirm-within`',
 };
 const lostReturn = {
     state: 'unknown',
     failed: true,
-    why: 'was being rolled back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+    why: 'was being rolled back when its job was lost, so the outcome is unknown. The host finishes by itself what it has begun',
 };
 /** What a record says that another one should have followed. */
 const unended = { begun: lost, returning: lostReturn };
 /** The end of every host, once nothing more is done: one that is still to be rolled back was not, or was lost. */
 const endsWithout = ({ hosts, back }) => hosts.map((each) => back.some(({ host }) => host === each.host)
-    ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
+    ? {
+        ...each,
+        state: 'unknown',
+        why: 'was to be rolled back, but the outcome is unknown: see its job',
+    }
     : each);
-function legOf(host, all) {
+function legOf(host, all, result) {
     const own = all.filter((record) => record.host === host).sort(conclude_rollout_inOrder);
     const record = own.at(-1);
-    const { state, failed, why } = record === undefined
-        ? notBegun
-        : record.kind === 'begun' || record.kind === 'returning'
-            ? unended[record.kind]
-            : record;
+    const { state, failed, why } = conclude_rollout_endOf(record, result);
     // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
-    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'taken-back');
+    const made = own.findLast((each) => each.transaction !== '' && each.state !== 'rolled-back');
     const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
+}
+/** Where a host is by its latest record and the result of its job, which succeeds only if all its hosts do. */
+function conclude_rollout_endOf(record, result) {
+    if (record === undefined)
+        return result === 'skipped' ? notBegun : unrecorded;
+    const { kind } = record;
+    if (result === 'success' && (kind === 'begun' || (kind === 'ended' && record.failed))) {
+        return contradicted;
+    }
+    return kind === 'begun' || kind === 'returning' ? unended[kind] : record;
 }
 const conclude_rollout_inOrder = (one, other) => one.attempt - other.attempt || recordKinds.indexOf(one.kind) - recordKinds.indexOf(other.kind);
 
@@ -65055,7 +65653,7 @@ async function rollOut({ plan, maxParallel, cancelled }, work) {
     const records = [];
     const keep = (host, kind, end, transaction = '') => void records.push({ host, kind, attempt: 1, transaction, ...end });
     const deploy = async (host) => {
-        const why = cancelled.aborted ? 'not begun: interrupted' : stopReason(plan, host, records);
+        const why = cancelled.aborted ? 'not started: interrupted' : stopReason(plan, host, records);
         if (why !== null) {
             keep(host, 'stopped', { state: 'untouched', failed: false, why });
             return;
@@ -65070,7 +65668,7 @@ async function rollOut({ plan, maxParallel, cancelled }, work) {
         await eachOf(back, maxParallel, async ({ host, transaction }) => {
             if (cancelled.aborted)
                 return;
-            keep(host, 'back', await work.takeBack(host, transaction));
+            keep(host, 'back', await work.rollBack(host, transaction));
         });
     }
     return concludeRollout(plan, records);
@@ -65083,351 +65681,6 @@ async function eachOf(items, most, work) {
             await work(item);
     });
     await Promise.all(workers);
-}
-
-;// CONCATENATED MODULE: ./src/cli/fleet.js
-
-
-
-
-
-
-
-/** The file that the workflows read, too. */
-const fleetFlag = {
-    name: 'fleet-file',
-    takes: 'a path, or `none`',
-    fallback: `${hostInputs['fleet-file'].fallback} if it is there`,
-    description: 'File with values for what no flag sets, as the workflows read it; how to log in is not taken from it.',
-    isSwitch: false,
-};
-/**
- * What the fleet file says for an action.
- *
- * @throws ConfigError with file, line and column; or when the file is that of another host
- */
-function fleet_readFleet(flags, action, { terminal }, { changes, quiet = false, fleet = openFleet(flags) }) {
-    if (fleet === null)
-        return new Map();
-    const { path } = fleet;
-    const known = hostsOf(fleet);
-    requireHost(flags, path, known);
-    const named = known.find(({ name }) => name !== '' && name === flags.get(namedHost));
-    const meant = named === undefined ? known.filter((each) => isMeant(flags, each)) : [named];
-    const [found] = meant;
-    if (known.length > 0 && meant.length !== 1) {
-        const given = flags.get('host') ?? '';
-        // An address may be that of several: two units of one machine.
-        const problem = found === undefined
-            ? `${path} is for ${listOf(known)}, not for ${addressOf(loginOf(flags))}`
-            : `in ${path}, ${given} is ${listOf(meant)}`;
-        const expected = found === undefined ? 'one of these, or `--fleet-file none`' : 'one of these names';
-        if (changes)
-            refuseFlag('host', problem, expected);
-        if (!quiet)
-            terminal.note(`warning: ${problem}; its settings do not apply`);
-        return new Map();
-    }
-    if (!quiet)
-        terminal.note(`settings: ${path}`);
-    const values = fleetValues(fleet, action, found?.name ?? '');
-    // How to log in is a matter of the person at the terminal.
-    return new Map([...values].filter(([name]) => !Object.hasOwn(loginInputs, name)));
-}
-/**
- * The flags with the address of a host that the fleet file knows by its name; `~/.ssh/config` may know
- * the name itself.
- *
- * @throws ConfigError for a fleet file that cannot be read
- */
-function withFleetHost(flags) {
-    const host = flags.get('host') ?? '';
-    const fleet = host === '' ? null : openFleet(flags);
-    const found = fleet?.hosts?.get(host);
-    if (fleet === null || found === undefined || knowsHost(flags))
-        return flags;
-    return flagsOfHost(flags, fleet, host);
-}
-/** The key of the flags under which the name of the host in the fleet file is. No flag is called so. */
-const namedHost = 'host of the fleet file';
-/** What the fleet file says about reaching a host by its name. */
-const reach = ['host', ...loginFlags];
-/** The flags for a host of a fleet file: its address, and how to reach it unless a flag says so. */
-function flagsOfHost(flags, fleet, name) {
-    const values = fleetValues(fleet, 'deploy-worker', name);
-    const reached = reach.flatMap((key) => {
-        const text = key !== 'host' && flags.has(key) ? undefined : values.get(key)?.text;
-        return text === undefined ? [] : [[key, text]];
-    });
-    return new Map([...flags, ...reached, [namedHost, name]]);
-}
-/**
- * A file with several hosts.
- *
- * @throws ConfigError when there is none, or it is for one host
- */
-function readFleetOfHosts(path) {
-    const fleet = parseFleet(path, readText(path, '--fleet'));
-    if (fleet.hosts !== null)
-        return fleet;
-    throw new ConfigError(`${path}:1:1`, 'no `hosts`', '`hosts` with a name for each host');
-}
-function openFleet(flags) {
-    const given = flags.get('fleet-file');
-    const path = given ?? hostInputs['fleet-file'].fallback ?? '';
-    if (given === 'none' || (given === undefined && !(0,external_node_fs_namespaceObject.existsSync)(path)))
-        return null;
-    return parseFleet(path, readText(path));
-}
-/** The hosts that a file is for; none, if it does not say. */
-function hostsOf(fleet) {
-    const known = (name, address) => {
-        const port = fleetValues(fleet, 'provision', name).get('port')?.text ?? usualPort;
-        return { name, address, port };
-    };
-    const addressIn = (name) => fleetValues(fleet, 'provision', name).get('host')?.text ?? name;
-    if (fleet.hosts !== null)
-        return [...fleet.hosts.keys()].map((name) => known(name, addressIn(name)));
-    return addressIn('') === '' ? [] : [known('', addressIn(''))];
-}
-const usualPort = '22';
-/** `203.0.113.7`, or `203.0.113.7 port 2222` */
-const addressOf = ({ host, port }) => port === '' || port === usualPort ? host : `${host} port ${port}`;
-const listOf = (known) => {
-    const names = known.map(({ name, address, port }) => {
-        const where = addressOf({ host: address, port });
-        return name === '' || name === where ? where : `${name} (${where})`;
-    });
-    return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ');
-};
-function readText(path, flag = '--fleet-file') {
-    try {
-        return (0,external_node_fs_namespaceObject.readFileSync)(path, 'utf8');
-    }
-    catch (cause) {
-        const expected = 'the path of an existing file, or `none`';
-        throw new ConfigError(flag, `cannot read ${path}`, expected, { cause });
-    }
-}
-/** Without `--host` a command works on this machine, which the file may not mean. */
-function requireHost(flags, path, known) {
-    if (known.length === 0 || flags.has('host'))
-        return;
-    const problem = `no \`--host\`, which would be this machine, but ${path} is for ${listOf(known)}`;
-    refuseFlag('host', problem, '`--host` with one of these; or `--fleet-file none` for this machine');
-}
-/** By its address and port: the same name may be another machine's in `~/.ssh/config`. */
-function isMeant(flags, { address, port }) {
-    if (!flags.has('host'))
-        return false;
-    const reached = loginOf(flags);
-    const isSame = [flags.get('host'), reached.host].some((each) => each?.toLowerCase() === address.toLowerCase());
-    return isSame && (reached.port || usualPort) === port;
-}
-
-;// CONCATENATED MODULE: ./src/config/wishes-of-deploy.js
-/**
- * Inputs that are requirements to verify, and wishes to the other actions: of a host that cannot fulfil
- * one (swap in a container, MemoryHigh without swap) they warn, and that is no reason to roll back. So the
- * gate of a deploy does not take them; verify compares the worker with what its release has proved.
- */
-const wishesOfDeploy = new Set([
-    'swap-size',
-    'concurrency',
-    'memory-max',
-    'memory-high',
-]);
-
-;// CONCATENATED MODULE: ./src/config/own-checks-input.js
-
-
-
-
-
-
-
-const mostChecks = 20;
-const longestTimeout = seconds(600);
-const usualTimeout = seconds(30);
-const own_checks_input_words = union([
-    array(schemas_string().check(_minLength(1), _maxLength(4096)))
-        .check(_minLength(1), _maxLength(100)),
-    pipe(schemas_string(), transform((text, context) => {
-        const found = readWords(text);
-        if (found !== null && found.length > 0)
-            return [...found];
-        context.issues.push({ code: 'custom', input: text });
-        return NEVER;
-    })),
-], 'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
-const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
-const own_checks_input_url = schemas_string()
-    .check(refine((text) => urlForm.test(text), 'expected an http or https URL'));
-const timeout = pipe(schemas_string(), transform((text, context) => {
-    const found = parseDuration(text);
-    if (found !== null && found > 0 && found <= longestTimeout)
-        return seconds(found);
-    context.issues.push({
-        code: 'custom',
-        input: text,
-        message: 'expected a duration of at most 10 min, e.g. 30s',
-    });
-    return NEVER;
-}));
-const own_checks_input_checkShape = strictObject({
-    name: schemas_string()
-        .check(_regex(/^\S(?:[^\p{Cc}]{0,98}\S)?$/u, 'expected a name of at most 100 characters on one line')),
-    command: optional(own_checks_input_words),
-    url: optional(own_checks_input_url),
-    'exit-code': optional(schemas_int().check(_gte(0), _lte(255))),
-    status: optional(schemas_int().check(_gte(100), _lte(599))),
-    contains: optional(schemas_string().check(_minLength(1), _maxLength(1000))),
-    timeout: optional(timeout),
-});
-const checksShape = array(own_checks_input_checkShape)
-    .check(_maxLength(mostChecks, `expected at most ${mostChecks} checks`));
-/** Every name that a check may have. */
-const own_checks_input_fields = new Set(Object.keys(own_checks_input_checkShape.shape));
-const expected = 'a list of checks: `name`; `command` or `url`; if wanted `exit-code` or `status`, `contains`, `timeout`';
-/**
- * Reads the input `checks`, a YAML list:
- *
- * ```yaml
- * - name: migrations are applied
- *   command: python manage.py migrate --check
- * - name: queue board
- *   url: http://127.0.0.1:5555/healthcheck
- *   contains: OK
- * ```
- *
- * @throws ConfigError with the line and what is expected
- */
-function parseOwnChecks(text) {
-    const kind = { input: 'checks', item: 'check', shape: checksShape, fields: own_checks_input_fields, expected };
-    const { items, at } = readYamlList(text, kind);
-    const names = new Set();
-    return items.map((written, index) => {
-        const where = at([index]);
-        if (names.has(written.name)) {
-            throw new ConfigError(where, 'two `checks` have the same name', 'a name of its own for each');
-        }
-        names.add(written.name);
-        return checkOf(written, where);
-    });
-}
-function checkOf(written, where) {
-    const common = {
-        name: written.name,
-        timeoutSeconds: written.timeout ?? usualTimeout,
-        contains: written.contains ?? null,
-    };
-    const { command, url, status } = written;
-    const exitCode = written['exit-code'];
-    if (command !== undefined && url === undefined && status === undefined) {
-        return { ...common, kind: 'command', argv: command, exitCode: exitCode ?? 0 };
-    }
-    if (url !== undefined && command === undefined && exitCode === undefined) {
-        return { ...common, kind: 'url', url, status: status ?? null };
-    }
-    const problem = command === undefined && url === undefined
-        ? 'one of the `checks` has neither `command` nor `url`'
-        : 'one of the `checks` mixes a `command` (with `exit-code`) and a `url` (with `status`)';
-    throw new ConfigError(where, problem, expected);
-}
-
-;// CONCATENATED MODULE: ./src/config/verify-desired.js
-
-
-
-
-/** Timeout of one HTTP probe. */
-const probeTimeout = seconds(10);
-/**
- * The desired state of verify.
- *
- * @throws ConfigError when an input that the gate needs is missing, or inputs contradict each other
- */
-function readVerifyDesired(inputs) {
-    refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
-    return {
-        unit: inputs.unit,
-        gate: readGate(inputs),
-        gateBatch: inputs['gate-batch'],
-        gateTimeoutSeconds: inputs['gate-timeout'],
-        ownChecks: parseOwnChecks(inputs.checks),
-        probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
-        swapBytes: inputs['swap-size'].bytes,
-        concurrency: inputs.concurrency.value,
-        memoryMaxBytes: inputs['memory-max'].bytes,
-        memoryHighBytes: inputs['memory-high'].bytes,
-        memoryReturnBytes: inputs['memory-return'].bytes,
-        max429: inputs['max-429'],
-        rateLimitMax: inputs['rate-limit-max'].value,
-        maxErrors: inputs['max-errors'].value,
-        maxRestarts: inputs['max-restarts'],
-        database: inputs.database.path,
-        thresholdSeconds: inputs.threshold,
-        dryRun: inputs['dry-run'],
-    };
-}
-function readGate(inputs) {
-    switch (inputs.gate) {
-        case 'none':
-        case 'canary':
-            return { kind: inputs.gate };
-        case 'task':
-            if (inputs['gate-task'] === '')
-                throw missing('gate-task', inputs.gate, 'the name of a task');
-            return {
-                kind: 'task',
-                task: inputs['gate-task'],
-                queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
-                args: inputs['gate-args'],
-                ...readClean(inputs),
-            };
-        case 'http': {
-            if (inputs['gate-url'] === '')
-                throw missing('gate-url', inputs.gate, 'a URL');
-            const batchForm = inputs['gate-batch-form'];
-            refuseDoneAndFailed(inputs['gate-done'], inputs['gate-failed']);
-            return {
-                kind: 'http',
-                method: inputs['gate-method'],
-                url: inputs['gate-url'],
-                form: inputs['gate-form'],
-                ...(Object.keys(batchForm).length > 0 && { batchForm }),
-                pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
-                field: inputs['gate-field'],
-                done: inputs['gate-done'],
-                failed: inputs['gate-failed'],
-                ...readClean(inputs),
-            };
-        }
-    }
-}
-/** With a field in its URL: without one, it would be the same request for each probe. */
-function readClean(inputs) {
-    const url = inputs['gate-clean-url'];
-    if (url === '')
-        return {};
-    const method = inputs['gate-clean-method'];
-    const form = inputs['gate-clean-form'];
-    const fields = url.match(/\{[\w.-]+\}/g) ?? [];
-    const isTask = inputs.gate === 'task';
-    if (fields.length === 0 || (isTask && fields.some((each) => each !== '{task_id}'))) {
-        const field = isTask ? '`{task_id}`' : '`{name}`, a field of the first response';
-        throw new ConfigError('input gate-clean-url', fields.length === 0 ? 'it is the same for each probe' : 'a task has only its id', `a URL with ${field}`);
-    }
-    return { clean: { method, url, form } };
-}
-function missing(name, gate, expected) {
-    return new ConfigError(`input ${name}`, `\`gate: ${gate}\` needs \`${name}\``, expected);
-}
-function refuseDoneAndFailed(done, failed) {
-    const both = done.find((word) => failed.includes(word));
-    if (both === undefined)
-        return;
-    throw new ConfigError('input gate-done', `${both} is in \`gate-done\` and in \`gate-failed\``, 'each value in one of the two');
 }
 
 ;// CONCATENATED MODULE: ./src/verify/check.js
@@ -65485,25 +65738,26 @@ function unknownCheck({ id, title }, why, next = '') {
 const activeQueues = {
     id: 'active-queues',
     title: 'consumed queues',
-    proves: 'The worker of the unit says that it consumes each queue of its `-Q`, without its `-X`.',
-    doesNotProve: 'That it takes their messages: `consuming` and the gate do. Queues of Broadcast, which each process names by itself, are not compared.',
+    proves: 'The worker reports that it consumes each queue of its `-Q`, and none of its `-X`.',
+    doesNotProve: 'That it receives their messages: `consuming` and the gate show that. Queues of Broadcast, which each process names by itself, are not compared.',
     judge({ broker: search, call }) {
         if (search.kind === 'not-asked')
             return unknownCheck(activeQueues, `not asked: ${search.why}`);
         const fact = search.last;
         if (fact.kind !== 'told')
             return unknownCheck(activeQueues, `not known: ${fact.problem}`);
-        const { active, silence } = fact;
-        if (active === null)
-            return unknownCheck(activeQueues, `not known: ${silence ?? 'no answer'}`);
+        const { worker } = fact;
+        if (worker.kind === 'silent')
+            return unknownCheck(activeQueues, `not known: ${worker.why}`);
+        const active = worker.queues;
         const excluded = call?.excludedQueues ?? [];
         if (excluded === 'unknown') {
-            return unknownCheck(activeQueues, 'not known: -X of the unit contains variables');
+            return unknownCheck(activeQueues, 'unknown: -X of the unit contains variables');
         }
         // By their real names, or without -Q the app's own queues.
         const wanted = Object.keys(fact.lengths).filter((name) => !excluded.includes(name));
         if (wanted.length === 0 && active.length === 0) {
-            return unknownCheck(activeQueues, 'not known: each process names its queues by itself');
+            return unknownCheck(activeQueues, 'unknown: each process names its queues by itself');
         }
         const missing = wanted.filter((name) => !active.includes(name));
         const more = active.filter((name) => !wanted.includes(name));
@@ -65535,7 +65789,7 @@ const leastSilence = 600;
 const beat_beat = {
     id: 'beat',
     title: 'beat',
-    proves: 'Where a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
+    proves: 'If a unit of this host runs beat for the app, exactly one beat runs, and it keeps writing its schedule.',
     doesNotProve: 'That no other host runs a second one, or that the tasks that it sends are executed.',
     judge(seen) {
         const { beats, call } = seen;
@@ -65607,7 +65861,7 @@ const broker = {
     id: 'broker',
     title: 'broker',
     proves: 'A process of the app reaches its broker, and no message was delivered longer ago than the broker waits for its acknowledgement (with Redis).',
-    doesNotProve: 'That the worker is connected: `consuming` and the gate do. RabbitMQ does not tell since when a message is unacknowledged.',
+    doesNotProve: 'That the worker is connected: `consuming` and the gate show that. RabbitMQ does not report how long a message has been unacknowledged.',
     judge({ broker: search }) {
         if (search.kind === 'not-asked')
             return unknownCheck(broker, `not asked: ${search.why}`);
@@ -65640,7 +65894,7 @@ const failSeconds = 120;
 const clock = {
     id: 'clock',
     title: 'clock of the host',
-    proves: 'The clock of the host and that of the runner differ by less than 2 min, the time of the answer taken into account.',
+    proves: 'The clock of the host and that of the runner differ by less than 2 min, taking the response time into account.',
     doesNotProve: 'That either of them is right.',
     judge({ clockSkew }) {
         if (clockSkew === null)
@@ -65665,6 +65919,43 @@ const clock = {
     },
 };
 
+;// CONCATENATED MODULE: ./src/verify/placed-code.js
+const shownDigits = 12;
+const placed_code_shorten = (commit) => /^[0-9a-f]{40,64}$/.test(commit) ? commit.slice(0, shownDigits) : commit;
+/** Why the code on the disk is not known to be that of the release; `null`: it is, or there is none. */
+function describeMovedCode(code) {
+    if (code === null || code === undefined || code.actual === code.wanted)
+        return null;
+    const { path, wanted, actual, problem } = code;
+    return actual === null
+        ? `which code ${path} has is not known: ${problem}`
+        : `${path} is at ${placed_code_shorten(actual) || 'no release'}, not at ${placed_code_shorten(wanted)} of the release`;
+}
+
+;// CONCATENATED MODULE: ./src/verify/checks/code.js
+
+
+
+/** The code on the disk against the release that runs. */
+const code = {
+    id: 'code',
+    title: 'code of the release',
+    proves: 'The checkout, or the link `current`, is at the commit that the release that runs put there. While it is not, no soak proves the release.',
+    doesNotProve: 'That no file was edited, or that it was never moved in between. Nothing is compared until a release has put code in place. Another unit that is deployed from the same checkout moves it, too: a warning.',
+    judge(seen) {
+        const { code: placed } = latest(seen).releases;
+        if (placed === null || placed === undefined)
+            return [];
+        const moved = describeMovedCode(placed);
+        if (moved === null)
+            return check_checkOf(code, [fine(`${placed.path} is as released`)]);
+        if (placed.actual === null)
+            return unknownCheck(code, moved);
+        const next = 'deploy what is to run: the worker still has what it loaded at its start, and gets what is there with its next one';
+        return check_checkOf(code, [doubtful(moved, 'the commit of the release', next)]);
+    },
+};
+
 ;// CONCATENATED MODULE: ./src/verify/checks/consuming.js
 
 
@@ -65685,7 +65976,7 @@ const consuming = {
             return unknownCheck(consuming, `not known: ${fact.problem}`);
         const deaf = describeDeafness(fact);
         if (deaf === null)
-            return check_checkOf(consuming, [fine('no message waits that it leaves')]);
+            return check_checkOf(consuming, [fine('no message is left waiting')]);
         const next = `run deploy-worker, which restarts it, or \`systemctl restart ${unit.name}\``;
         const evidence = fact.kind === 'nothing'
             ? Object.entries(fact.waiting).map(([queue, count]) => `${queue}: ${count}`)
@@ -65706,9 +65997,9 @@ const plentyBytes = 10 * 1024 * MiB;
 /** Room on every file system that the app writes to. */
 const disk = {
     id: 'disk',
-    title: 'room on the disks',
+    title: 'disk space',
     proves: "No file system that the app writes to (its folder and those below it, folders of its unit, of the job database, /tmp, /var, brokers and databases on this host) is more than 95 % full, in bytes with less than 10 GiB left, or in inodes. Bytes that only root may use don't count.",
-    doesNotProve: 'That quotas allow the app to use it. File systems of a network are not asked.',
+    doesNotProve: 'That quotas allow the app to use it. Network file systems are not checked.',
     judge(seen) {
         const { room } = latest(seen);
         if (room.length === 0)
@@ -65718,14 +66009,14 @@ const disk = {
 };
 function judgeRoom({ mountPoint, type, bytes, inodes }) {
     if (bytes === null)
-        return unclear(`${mountPoint} is on ${type}: not asked`);
+        return unclear(`${mountPoint} is on ${type}: not checked`);
     const used = shareOf(bytes);
     const usedInodes = inodes === null ? 0 : shareOf(inodes);
     const parts = [`${mountPoint} ${disk_percent(used)} full, ${formatBytes(bytes.free)} free`];
     if (usedInodes > nearlyFullShare)
         parts.push(`${disk_percent(usedInodes)} of its inodes used`);
     const seen = parts.join(', ');
-    const next = `make room on ${mountPoint}`;
+    const next = `free up space on ${mountPoint}`;
     if ((used > fullShare && bytes.free < plentyBytes) || usedInodes > fullShare) {
         return wrong(seen, `at most ${disk_percent(fullShare)} of ${mountPoint} used`, next);
     }
@@ -65788,7 +66079,7 @@ function startersOf({ properties }) {
 
 ;// CONCATENATED MODULE: ./src/verify/journal-lines.js
 /** A complete number 429: not 4290, 429.5, 429-7, 429ms, 429%. */
-const code = '429(?![\\w%-]|\\.\\d|,\\d)';
+const journal_lines_code = '429(?![\\w%-]|\\.\\d|,\\d)';
 /**
  * How clients, servers and Python libraries log a *status* 429. The number alone proves nothing: it
  * may be an id, a count, a size or a time. The host's sampler has the same forms, in
@@ -65798,17 +66089,17 @@ const rateLimitForms = [
     // The reason phrase: http.client, requests, httpx, curl.
     /(?<![\w.-])429 (?:Too Many Requests|Client Error)\b/i,
     // `"GET / HTTP/1.1" 429 17`, `HTTP/2 429`, `HTTP Error 429: …`, `HTTP status 429`.
-    new RegExp(`\\bHTTPS?(?:/\\d(?:\\.\\d)?)?"?(?: error)? ${code}`, 'i'),
+    new RegExp(`\\bHTTPS?(?:/\\d(?:\\.\\d)?)?"?(?: error)? ${journal_lines_code}`, 'i'),
     // `status 429`, `status=429`, `"status": 429`, `status_code: '429'`, `Error code: 429`.
-    new RegExp(`\\b(?:status(?:[ _-]?code)?|(?:error|response|http)[ _-]?code)\\\\?["']?(?: is| was| of)? ?[:=]{0,2} ?\\(?\\\\?["']?${code}`, 'i'),
+    new RegExp(`\\b(?:status(?:[ _-]?code)?|(?:error|response|http)[ _-]?code)\\\\?["']?(?: is| was| of)? ?[:=]{0,2} ?\\(?\\\\?["']?${journal_lines_code}`, 'i'),
     // The body of many APIs' errors: `{"error": {"code": 429, …`.
-    new RegExp(`\\\\?["']code\\\\?["'] ?: ?\\\\?["']?${code}`, 'i'),
+    new RegExp(`\\\\?["']code\\\\?["'] ?: ?\\\\?["']?${journal_lines_code}`, 'i'),
     // `<Response [429]>` of requests, `<Response [429 Too Many Requests]>` of httpx.
     /<(?:Client)?Response \[429\b[^\]]{0,60}\]>/i,
     // aiohttp: `ClientResponseError: 429, message='…'`.
     /(?<![\w.-])429, ?message=/i,
     // google.api_core and the like: `TooManyRequests: 429 POST https://…`.
-    new RegExp(`\\b(?:TooManyRequests|ResourceExhausted|RateLimit\\w*|HTTPError|HTTPStatusError|HTTPException|ClientResponseError|APIStatusError)(?:: |\\()["']?${code}`, 'i'),
+    new RegExp(`\\b(?:TooManyRequests|ResourceExhausted|RateLimit\\w*|HTTPError|HTTPStatusError|HTTPException|ClientResponseError|APIStatusError)(?:: |\\()["']?${journal_lines_code}`, 'i'),
     // urllib3: `ResponseError('too many 429 error responses')`.
     /\btoo many 429 error responses\b/i,
 ];
@@ -65936,7 +66227,7 @@ const errors = {
 const gate = {
     id: 'gate',
     title: 'gate',
-    proves: 'Nothing: it says that the gate is `none`.',
+    proves: 'Nothing: the gate is `none`.',
     doesNotProve: 'That the worker runs a task.',
     judge: (seen) => seen.gate.kind === 'none' ? unknownCheck(gate, 'the gate is `none`: no probe was sent') : [],
 };
@@ -66022,8 +66313,8 @@ function adviceForMissing({ request }) {
 const gateBatch = {
     id: 'gate-batch',
     title: 'gate: batch of probes',
-    proves: 'Several probes at once, with canaries at least one for each queue, came back done in time.',
-    doesNotProve: 'That the worker bears its usual load.',
+    proves: 'Several probes at once (with canaries, at least one per queue) completed in time.',
+    doesNotProve: 'That the worker can handle its usual load.',
     judge: (seen) => judgeRequests(seen.gate, gateBatch, latest(seen).journal.tail),
 };
 
@@ -66056,7 +66347,7 @@ function judgeFresh(fresh, allowed) {
         return [];
     const seen = describeKinds(fresh);
     const count = fresh.reduce((sum, each) => sum + each.count, 0);
-    const next = 'check the evidence: the probes, or jobs beside them, failed in a new way';
+    const next = 'check the evidence: the probes, or other jobs at the same time, failed in a new way';
     if (allowed === null || count <= allowed)
         return [doubtful(seen, gate_errors_expected, next)];
     const limit = `of others, ${unit_values_atMost(allowed)}`;
@@ -66065,7 +66356,7 @@ function judgeFresh(fresh, allowed) {
 function judgeUnclear(kinds, more) {
     const known = kinds.length === 0
         ? []
-        : [unclear(`${describeKinds(kinds)}; nothing tells whether it occurred before`)];
+        : [unclear(`${describeKinds(kinds)}; it is unknown whether it occurred before`)];
     if (more === 0)
         return known;
     return [...known, unclear(`${quantities_formatCount(more, 'error')} of further signatures`)];
@@ -66079,7 +66370,7 @@ const describeKinds = (kinds) => `${quantities_formatCount(kinds.length, 'signat
 const gateJob = {
     id: 'gate-job',
     title: 'gate: single probe',
-    proves: 'A single probe went through the broker to the worker and came back done in time.',
+    proves: 'A single probe went through the broker to the worker and completed in time.',
     doesNotProve: 'That other tasks do.',
     judge: (seen) => judgeRequests(seen.gate, gateJob, latest(seen).journal.tail),
 };
@@ -66095,8 +66386,8 @@ function restartedIn({ before, after }) {
     const id = (facts) => facts.unit.properties.InvocationID ?? '';
     return id(before) !== id(after);
 }
-/** The check if the unit was started again during the gate. */
-const notComparable = (name) => unknownCheck(name, 'the unit was started again during the gate', 'run verify again');
+/** The check if the unit was restarted during the gate. */
+const notComparable = (name) => unknownCheck(name, 'the unit was restarted during the gate', 'run verify again');
 
 ;// CONCATENATED MODULE: ./src/verify/checks/gate-oom.js
 
@@ -66137,8 +66428,8 @@ const stalledPercent = 10;
 /** Memory while the probes of the gate ran, against MemoryHigh. */
 const gatePeak = {
     id: 'gate-peak',
-    title: 'gate: peak of memory',
-    proves: 'The unit stayed below its `MemoryHigh` during the gate. It fails if its processes alone hold that much, or stood still for want of memory for 10 % of the last minute; otherwise it is a warning.',
+    title: 'gate: memory peak',
+    proves: 'The unit stayed below its `MemoryHigh` during the gate. It fails if its processes alone use that much, or were stalled for lack of memory for 10 % of the last minute; otherwise it is a warning.',
     doesNotProve: 'That it does with larger jobs, or more of them at once.',
     judge(seen) {
         const around = aroundGate(seen);
@@ -66164,10 +66455,10 @@ const gatePeak = {
         const count = throttled > 0 ? `, throttled ${quantities_formatCount(throttled, 'time')}` : '';
         const held = after.anonBytes ?? null;
         // Jobs that read and write large files fill their cgroup with cache, at the cost of nobody.
-        const kept = held === null ? '' : `, ${formatBytes(held)} of it no cache of files`;
+        const kept = held === null ? '' : `, ${formatBytes(held)} of it not file cache`;
         const stalled = around.after.pressure.unit.memory?.full.avg60 ?? 0;
         const hasStalled = stalled > stalledPercent;
-        const stood = hasStalled ? `, at a standstill for ${stalled} % of the last minute` : '';
+        const stood = hasStalled ? `, stalled for ${stalled} % of the last minute` : '';
         const remark = hasStalled || (held !== null && held >= high) ? wrong : doubtful;
         const text = `${found}${count}${kept}${stood}`;
         return check_checkOf(gatePeak, [remark(text, 'a peak below MemoryHigh', next)]);
@@ -66202,9 +66493,9 @@ const gateRateLimits = {
 /** Whether what the probes made in the app was removed or marked, where `gate-clean-url` says how. */
 const gateRows = {
     id: 'gate-rows',
-    title: 'gate: what the probes made',
+    title: 'gate: clean-up after the probes',
     proves: 'The app answered each request to `gate-clean-url` for a probe of this run with success.',
-    doesNotProve: 'That the app removed all that the probe made.',
+    doesNotProve: 'That the app removed everything that the probe created.',
     judge({ gate }) {
         if (gate.kind !== 'sent')
             return [];
@@ -66241,7 +66532,7 @@ const http = {
 function checkProbe(probe, answer) {
     const named = { id: http.id, title: `GET ${showUrl(probe.url)}` };
     const expected = 'a status of 200 to 299';
-    if (answer === undefined || answer.status === null) {
+    if (answer?.kind !== 'answered') {
         const problem = answer?.error ?? 'no request was made';
         const next = 'check that the service listens at this address on the host';
         return check_checkOf(named, [wrong(`no answer: ${problem}`, expected, next)]);
@@ -66258,7 +66549,7 @@ function checkProbe(probe, answer) {
 
 
 
-const shownDigits = 8;
+const invocation_shownDigits = 8;
 /**
  * What a stop that somebody asked for may end with: a worker that did not end its tasks in time is
  * no sign that the release fails, and nothing that the release before would do better. Whether a
@@ -66269,8 +66560,8 @@ const endsOfStops = ['timeout', 'exit-code', 'signal', 'core-dump'];
 const invocation = {
     id: 'invocation',
     title: 'one run of the unit',
-    proves: 'The unit was not started anew between the first look and the last, by whomever, and systemd holds no failure against this run. If it was: no run that ended in between failed, by what systemd logged of its end.',
-    doesNotProve: 'That nobody restarted it before: `unit` shows since when it runs. A new start after a stop that somebody asked for, or may have asked for without systemd logging it, is a warning, as it may be one by `needrestart`; those by systemd itself fail in `restarts`.',
+    proves: 'Nobody restarted the unit between the first look and the last, and systemd reports no failure of this run. If it was restarted, systemd logged no failure of a run that ended in between.',
+    doesNotProve: 'That nobody restarted it earlier: `unit` shows since when it has been running. A restart that somebody requested, or may have requested without systemd logging it, is a warning, because it may be one by `needrestart`; restarts by systemd itself fail in `restarts`.',
     judge(seen, desired) {
         const { unit, journal } = latest(seen);
         const id = unit.properties.InvocationID ?? '';
@@ -66287,7 +66578,7 @@ const invocation = {
             remarks.push(fine(`run ${shortOf(id)}${since}`));
         }
         else {
-            const said = `started anew during the gate: run ${shortOf(first)} became ${shortOf(id)}`;
+            const said = `restarted during the gate: run ${shortOf(first)} became ${shortOf(id)}`;
             const next = `run \`journalctl -u ${unit.name}\` on the host to see who restarted it`;
             // Whoever restarts it meanwhile, such as needrestart, says nothing against the release.
             remarks.push(doubtful(said, 'one run from the first look on', next));
@@ -66311,7 +66602,7 @@ function judgeEnds(seen, first, maxRestarts) {
     const remarks = runsToJudge(ended, Number(unit.properties.NRestarts ?? 0), maxRestarts).flatMap((each) => judgeEnd(each, unit.name));
     if (begin >= 0)
         return remarks;
-    const unknown = `how run ${shortOf(first)} ended is not known: the journal does not show what systemd said of it`;
+    const unknown = `how run ${shortOf(first)} ended is unknown: the journal does not show what systemd logged about it`;
     return [...remarks, unclear(unknown)];
 }
 /**
@@ -66329,7 +66620,7 @@ function judgeEnd(end, unit) {
         return [];
     const name = `run ${shortOf(run)}`;
     if (result === '')
-        return [unclear(`how ${name} ended is not known: systemd did not say it`)];
+        return [unclear(`how ${name} ended is unknown: systemd did not log it`)];
     const how = exit === '' ? '' : ` (${exit.replace(`${unit}: `, '').replace(/\.$/, '')})`;
     const expected = 'runs that end only when they are stopped';
     const next = `run \`journalctl -u ${unit}\` on the host to see why it ended`;
@@ -66339,7 +66630,7 @@ function judgeEnd(end, unit) {
             return [doubtful(`${name} was stopped, and ${ended}`, expected, next)];
         if (!wouldTellStop(end)) {
             return [
-                unclear(`${name} ${ended}: whether it was stopped is not known, ${whyUntold(end)}`, next),
+                unclear(`${name} ${ended}: whether it was stopped is unknown, ${whyUntold(end)}`, next),
             ];
         }
     }
@@ -66353,7 +66644,7 @@ const wouldTellStop = ({ phase, restarted }) => restarted || phase === 'started'
 const whyUntold = ({ phase }) => phase === 'reloading'
     ? 'as systemd does not log it during a reload'
     : 'as the journal does not show that it had started (LogLevelMax?)';
-const shortOf = (run) => run.slice(0, shownDigits);
+const shortOf = (run) => run.slice(0, invocation_shownDigits);
 
 ;// CONCATENATED MODULE: ./src/verify/checks/journal.js
 
@@ -66363,13 +66654,13 @@ const shortOf = (run) => run.slice(0, shownDigits);
 const journal = {
     id: 'journal',
     title: 'journal',
-    proves: 'journald reports no line of the worker that it dropped since the release.',
-    doesNotProve: 'That it dropped none just now: it says so only once it takes lines of the unit again.',
+    proves: 'journald reports no dropped line of the worker since the release.',
+    doesNotProve: 'That it dropped none just now: it reports that only once it accepts lines of the unit again.',
     judge({ logged }) {
         const { dropped, complete, entries } = logged;
         const remarks = [fine(describeLog(logged))];
         if (dropped > 0) {
-            const seen = `journald dropped ${quantities_formatCount(dropped, 'line')}: what is counted is a lower bound`;
+            const seen = `journald dropped ${quantities_formatCount(dropped, 'line')}: counts are lower bounds`;
             const next = 'log less, or raise LogRateLimitBurst= of the unit';
             remarks.push(doubtful(seen, 'a journal with every line of the worker', next));
         }
@@ -66389,8 +66680,8 @@ const journal = {
 const oom = {
     id: 'oom',
     title: 'OOM kills of the unit',
-    proves: 'The kernel killed no process of the unit for want of memory, since its cgroup exists.',
-    doesNotProve: 'Anything about starts before: a restart begins with a new cgroup and new counts.',
+    proves: 'The kernel killed no process of the unit for lack of memory since its cgroup was created.',
+    doesNotProve: 'Anything about earlier starts: a restart begins with a new cgroup and new counts.',
     judge(seen) {
         const { unit } = latest(seen);
         if (unit.memory === null) {
@@ -66415,8 +66706,8 @@ const oom = {
 const kernelOom = {
     id: 'kernel-oom',
     title: 'OOM kills by the kernel',
-    proves: 'The kernel log shows no kill for want of memory anywhere on the host since the start of the unit, except at the limit of the unit itself, which `oom` judges.',
-    doesNotProve: 'Anything where the kernel log is not readable, as in containers.',
+    proves: 'The kernel log shows no kill for lack of memory anywhere on the host since the start of the unit, except at the limit of the unit itself, which `oom` covers.',
+    doesNotProve: 'Anything if the kernel log is not readable, as in containers.',
     judge(evidence) {
         const { kernel, unit } = latest(evidence);
         if (!kernel.readable) {
@@ -66622,8 +66913,8 @@ const memory_events_counted = ['high', 'max', 'oom', 'oom_kill'];
 const memoryEvents = {
     id: 'memory-events',
     title: 'events at the memory limits',
-    proves: "The unit never reached MemoryMax (`max`, `oom` of memory.events) since its cgroup exists. A start begins with a new cgroup, so after a deploy that started the unit these are the deploy's own counts.",
-    doesNotProve: 'Anything about the starts before. Where a deploy did not have to restart the worker, earlier events count, too.',
+    proves: "The unit never reached MemoryMax (`max`, `oom` of memory.events) since its cgroup was created. A start begins with a new cgroup, so after a deploy that started the unit these are the deploy's own counts.",
+    doesNotProve: 'Anything about earlier starts. If a deploy did not have to restart the worker, earlier events count, too.',
     judge(seen) {
         const { unit } = latest(seen);
         if (unit.memory === null)
@@ -66674,8 +66965,8 @@ function memoryGrowth(before, after, allowed) {
 /** Memory after the gate against that before it. */
 const memoryReturn = {
     id: 'memory-return',
-    title: 'gate: memory given back',
-    proves: 'Soon after the gate, the unit uses hardly more memory than before it, caches of files aside.',
+    title: 'gate: memory released',
+    proves: 'Soon after the gate, the unit uses hardly more memory than before it, without file caches.',
     doesNotProve: 'That memory does not grow over hours: the soak does.',
     judge(seen, { memoryReturnBytes }) {
         const around = aroundGate(seen);
@@ -66739,8 +67030,8 @@ const newErrors = {
 const own_own = {
     id: 'own',
     title: 'checks of your own',
-    proves: 'Each command and URL of the input `checks` gave the answer that it must give. One that could not be asked makes the verdict inconclusive.',
-    doesNotProve: 'More than the command or URL does itself.',
+    proves: 'Each command and URL of the input `checks` gave the expected answer. If one could not be run, the verdict is inconclusive.',
+    doesNotProve: 'More than the command or URL itself shows.',
     judge(seen, desired) {
         const { http } = latest(seen);
         const answers = http.slice(desired.probes.length);
@@ -66759,17 +67050,20 @@ function judgeCommand(check, result) {
     if (result === undefined || result.kind === 'not-run') {
         return unknownCheck(named, `not run: ${result?.why ?? 'it was not reached'}`);
     }
-    const { code, output, seconds, problem } = result.fact;
+    const { fact } = result;
+    const { output } = fact;
     const lines = output.split('\n').filter((line) => line.trim() !== '');
     const evidence = lastLines(lines, shownTail);
-    const next = `check why ${said} answers so, or correct \`checks\``;
+    const next = `check why ${said} gives this answer, or correct \`checks\``;
     const expected = `exit code ${check.exitCode}`;
-    if (problem !== null)
-        return check_checkOf(named, [wrong(problem, expected, next)], evidence);
-    if (code === null) {
-        const within = quantities_formatDuration(check.timeoutSeconds);
-        return check_checkOf(named, [wrong(`not done within ${within}`, expected, next)], evidence);
+    if (fact.kind === 'failed') {
+        return check_checkOf(named, [wrong(fact.problem, expected, next)], evidence);
     }
+    if (fact.kind === 'timed-out') {
+        const within = quantities_formatDuration(check.timeoutSeconds);
+        return check_checkOf(named, [wrong(`not finished within ${within}`, expected, next)], evidence);
+    }
+    const { code, seconds } = fact;
     const how = code < 0 ? `ended by signal ${-code}` : `exit code ${code}`;
     const seen = `${how} in ${quantities_formatDuration(seconds)}`;
     if (code !== check.exitCode)
@@ -66780,8 +67074,8 @@ function judgeUrl(check, answer) {
     const named = { id: own_own.id, title: check.name };
     const said = `GET ${showUrl(check.url)}`;
     const expected = check.status === null ? 'a status of 200 to 299' : `status ${check.status}`;
-    const next = `check why ${said} answers so, or correct \`checks\``;
-    if (answer === undefined || answer.status === null) {
+    const next = `check why ${said} gives this answer, or correct \`checks\``;
+    if (answer?.kind !== 'answered') {
         const why = answer?.error ?? 'no request was made';
         return check_checkOf(named, [wrong(`no answer: ${why}`, expected, next)]);
     }
@@ -66811,8 +67105,8 @@ const failPercent = 50;
 const pressure = {
     id: 'pressure',
     title: 'waiting for memory and I/O',
-    proves: 'The processes of the unit, and those of a machine of its own, did not all stand still for want of memory for half of the last 5 min. From 10 % of the last minute on (I/O: 50 %), it is a warning.',
-    doesNotProve: 'Anything about moments before. In a container, only the unit itself is judged.',
+    proves: 'The processes of the unit, and of the host unless it is a container, were not all stalled for lack of memory for half of the last 5 min. From 10 % of the last minute on (I/O: 50 %), it is a warning.',
+    doesNotProve: 'Anything about moments before. In a container, only the unit itself is checked.',
     judge(seen) {
         const { pressure: stalls, host } = latest(seen);
         const remarks = [
@@ -66834,7 +67128,7 @@ function judgeStalls(whose, { memory, io }) {
 }
 function judgeStall(what, { full }, kind) {
     const seen = `${what} ${full.avg60} %`;
-    const expected = `all processes at a standstill for at most ${warnPercent[kind]} % of a minute`;
+    const expected = `all processes stalled for at most ${warnPercent[kind]} % of a minute`;
     const next = kind === 'memory'
         ? 'raise memory-high and memory-max, lower the concurrency, or add memory'
         : 'check which process uses the disk, and the disk itself';
@@ -66907,7 +67201,7 @@ const progress = {
     id: 'progress',
     title: 'processes that can run',
     proves: 'No process of the unit is stopped by a signal or held by a debugger, and none waited for a disk or the kernel at two looks.',
-    doesNotProve: 'That the task of a child gets on: it may wait for something else.',
+    doesNotProve: 'That the task of a child makes progress: it may wait for something else.',
     judge(evidence) {
         const { unit } = latest(evidence);
         if (unit.processes.length === 0)
@@ -66968,7 +67262,7 @@ const leastLength = 10;
 const queueLengths = {
     id: 'queue-lengths',
     title: 'queue lengths',
-    proves: 'No queue of the worker grew between two looks of this run beyond ten messages.',
+    proves: 'No queue of the worker grew beyond ten messages between two looks of this run.',
     doesNotProve: 'That the worker keeps up all day: two looks are minutes apart at most.',
     judge({ broker: search }) {
         if (search.kind === 'not-asked')
@@ -67073,7 +67367,7 @@ const settings_atLeast = ['TimeoutStartUSec', 'TimeoutStopUSec'];
 const settings_settings = {
     id: 'settings',
     title: 'settings of the unit',
-    proves: 'Each property of the unit that its release set and proved has this value still, whichever file sets it.',
+    proves: 'Each property of the unit that its release set and proved still has this value, whichever file sets it.',
     doesNotProve: 'Anything about a unit that Celeriac has not deployed, or other properties.',
     judge(seen) {
         const { unit, settings: released } = latest(seen);
@@ -67131,7 +67425,7 @@ const stuckJobs = {
     id: 'stuck-jobs',
     title: 'stuck jobs',
     proves: 'No job in the tables of the app has been in progress without a sign of life for longer than `threshold`.',
-    doesNotProve: 'That jobs which are not in a table end.',
+    doesNotProve: 'Anything about jobs that are not in a table.',
     judge(evidence, desired) {
         const search = evidence.stuck;
         if (search.kind === 'not-read') {
@@ -67252,8 +67546,8 @@ const defaultSwappiness = '60';
 const swapBoot = {
     id: 'swap-boot',
     title: 'swap after a reboot',
-    proves: 'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the present swappiness.',
-    doesNotProve: 'That the line of fstab for a partition, which may name it otherwise, is right. It fails only for `/swapfile`, with `swap-size` set: others may be enabled by a program at boot.',
+    proves: 'Each active swap file is in /etc/fstab or a unit of swap.target, and a file of sysctl.d sets the current swappiness.',
+    doesNotProve: 'That the fstab line for a partition, which may name it differently, is right. It fails only for `/swapfile`, with `swap-size` set: others may be enabled by a program at boot.',
     judge(seen, { swapBytes }) {
         const { swap, sysctl, host } = latest(seen);
         // The check `swap` says that there is none.
@@ -67287,7 +67581,7 @@ function swap_boot_entriesOf(fstab) {
 }
 function judgeArea({ path, type }, { entries, swap, isWanted }) {
     if (path.startsWith('/dev/zram'))
-        return unclear(`${path} is made anew at each boot`);
+        return unclear(`${path} is created at each boot`);
     const own = entries.filter(({ source }) => source === path);
     if (own.some(({ automatic }) => automatic))
         return fine(`${path} is in /etc/fstab`);
@@ -67350,7 +67644,7 @@ const unit_unit = {
     id: 'unit',
     title: 'unit',
     proves: 'The unit is active and running, reported ready if its Type is notify, and systemd runs what its file says.',
-    doesNotProve: 'That it takes or finishes any task.',
+    doesNotProve: 'That it receives or finishes any task.',
     judge(seen) {
         const { unit, host, journal } = latest(seen);
         const named = { id: 'unit', title: unit.name };
@@ -67383,7 +67677,7 @@ const unit_unit = {
 const visibility_timeout_visibilityTimeout = {
     id: visibilityTimeout.id,
     title: 'visibility timeout',
-    proves: 'The broker does not deliver a message again while its task may still run, as far as the stop of the unit shows the longest task. Only where a process of the app sent the probes.',
+    proves: 'The broker does not deliver a message again while its task may still run (judged by how long a stop of the unit waits). Only if a process of the app sent the probes.',
     doesNotProve: 'How long tasks really take.',
     judge(evidence) {
         const { gate } = evidence;
@@ -67423,7 +67717,7 @@ const watchdog = {
     id: 'watchdog',
     title: 'watchdog is fed',
     proves: 'The main process of the worker reported to the watchdog of systemd within its time.',
-    doesNotProve: 'That its children work, and that it takes messages.',
+    doesNotProve: 'That its children work, and that it receives messages.',
     judge(seen) {
         const facts = latest(seen);
         const { unit } = facts;
@@ -67514,12 +67808,14 @@ function hasMoved(before, after) {
 
 
 
+
 /** Every check, in the order in which they are shown. */
 const checkModules = [
     unit_unit,
     enabled,
     invocation,
     settings_settings,
+    code,
     limits,
     supervision,
     watchdog,
@@ -67656,7 +67952,24 @@ const besides_names = {
 function settleBesides(known) {
     const figures = Object.fromEntries(Object.entries(known).map(([name, each]) => [name, 'value' in each ? each.value : null]));
     const missing = Object.entries(known).flatMap(([name, each]) => 'why' in each ? [`${besides_names[name]}, because ${each.why}`] : []);
-    return [figures, missing.length === 0 ? '' : `Not known of this release: ${missing.join('; ')}.`];
+    return [figures, missing.length === 0 ? '' : `Unknown for this release: ${missing.join('; ')}.`];
+}
+
+;// CONCATENATED MODULE: ./src/verify/unconfirmed.js
+/** Why the host did not take the confirmation of a healthy release: what happened during the gate. */
+/**
+ * @param transactions of the release that was to be confirmed, newest first
+ * @param releases of its unit after that, oldest first
+ */
+function whyUnconfirmed(transactions, releases) {
+    const isOwn = ({ transaction }) => transaction !== null && transactions.includes(transaction);
+    const newest = releases.findLast(({ transaction }) => transaction === transactions[0]);
+    if (newest?.verdict === 'confirmed')
+        return { kind: 'confirmed', by: newest.by };
+    const standing = releases.filter(({ verdict }) => verdict !== 'rolled-back').at(-1);
+    return newest?.verdict === 'none' && standing !== undefined && !isOwn(standing)
+        ? { kind: 'replaced', by: standing }
+        : { kind: 'rolled-back' };
 }
 
 ;// CONCATENATED MODULE: ./src/model/sample.js
@@ -67766,14 +68079,14 @@ function marksOfSamples(samples) {
         const mark = (kind, text) => marks.push({ at: sample.at, kind, text });
         const killed = kills.get(sample) ?? 0;
         if (killed > 0) {
-            mark('oom', `${quantities_formatCount(killed, 'process', 'processes')} killed for lack of memory`);
+            mark('oom', `${quantities_formatCount(killed, 'process', 'processes')} killed: out of memory`);
         }
         const now = sample.unit?.invocation ?? null;
         if (boot !== null && boot !== sample.boot) {
-            mark('reboot', 'the host was started again');
+            mark('reboot', 'the host was rebooted');
         }
         else if (invocation !== null && now !== null && invocation !== now) {
-            mark('restart', 'the worker was started again');
+            mark('restart', 'the worker was restarted');
         }
         // A reboot also starts the worker: one mark is enough.
         invocation = now ?? (boot === sample.boot ? invocation : null);
@@ -73712,7 +74025,7 @@ const tableRows = 48;
 function memoryChart({ timeline, marks }) {
     const buckets = timeline?.buckets ?? [];
     if (timeline === null || !buckets.some(({ memory }) => memory !== null)) {
-        return values_unknown('the host has written no samples of the memory yet');
+        return values_unknown('the host has recorded no memory samples yet');
     }
     const highest = Math.max(...buckets.map(({ memory }) => memory?.max ?? 0));
     const limits = buckets.flatMap(({ high, max }) => [high ?? 0, max ?? 0]);
@@ -73764,7 +74077,7 @@ function memoryTable(all) {
 <td>${bytesValue(bucket.high)}</td><td>${bytesValue(bucket.max)}</td>
 <td>${countValue(bucket.errors)}</td><td>${countValue(bucket.rateLimited)}</td><td>${countValue(bucket.oomKills)}</td></tr>
 `;
-    return html `<details class="data"><summary>This chart as a table, a row for each ${quantities_formatDuration(timeline.bucketSeconds)}</summary>
+    return html `<details class="data"><summary>This chart as a table, one row per ${quantities_formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling('Memory over time', html `<table id="memory-table"><thead><tr><th scope="col">from</th><th scope="col">lowest</th><th scope="col">highest</th><th scope="col">main</th><th scope="col">children</th><th scope="col">swap</th><th scope="col">MemoryHigh</th><th scope="col">MemoryMax</th><th scope="col">errors</th><th scope="col">429</th><th scope="col">OOM kills</th></tr></thead>
 <tbody>${timeline.buckets.map(row)}</tbody></table>`)}</details>`;
 }
@@ -73779,7 +74092,7 @@ function queueChart({ timeline, marks }) {
     const highest = Math.max(...buckets.flatMap(({ queues }) => shown.map((name) => queues?.[name]?.max ?? 0)));
     const chart = drawChart({
         id: 'queues',
-        title: 'Messages that wait, by queue',
+        title: 'Waiting messages, by queue',
         description: `At most ${quantities_formatCount(highest, 'message')} waited in ${quantities_formatCount(names.length, 'queue')}. The table below has the values.`,
         from: timeline.from,
         to: timeline.to,
@@ -73804,7 +74117,7 @@ function queueChart({ timeline, marks }) {
 }
 function queueTable(all, names) {
     const timeline = coarsen(all, tableRows);
-    return html `<details class="data"><summary>This chart as a table: the most messages that waited, a row for each ${quantities_formatDuration(timeline.bucketSeconds)}</summary>
+    return html `<details class="data"><summary>This chart as a table: the maximum of waiting messages, one row per ${quantities_formatDuration(timeline.bucketSeconds)}</summary>
 ${scrolling('Lengths of the queues over time', html `<table id="queue-table"><thead><tr><th scope="col">from</th>${names.map((name) => html `<th scope="col">${name}</th>`)}<th scope="col">tasks at work</th></tr></thead>
 <tbody>${timeline.buckets.map(({ at, queues, active }) => html `<tr><th scope="row">${instantValue(at)}</th>${names.map((name) => html `<td>${countValue(queues?.[name]?.max ?? null)}</td>`)}<td>${countValue(active)}</td></tr>
 `)}</tbody></table>`)}</details>`;
@@ -73816,7 +74129,7 @@ const kinds = {
     job: 'probes',
     restart: 'worker restarted',
     reboot: 'host restarted',
-    oom: 'killed for lack of memory',
+    oom: 'killed: out of memory',
 };
 /** The kinds of marks in the time of the chart, and each of them as text. */
 function legendOfMarks(marks, timeline) {
@@ -73867,7 +74180,7 @@ function latencySection({ latency, probes }) {
     return html `${scrolling('Latency by queue', html `<table id="latency-table"><thead><tr><th scope="col">queue</th><th scope="col">done</th><th scope="col">median</th><th scope="col">slowest</th><th scope="col" class="bars"><span class="hidden">as a bar</span></th></tr></thead><tbody>${latency.map((each) => html `<tr><th scope="row">${each.where}</th><td class="whole">${countValue(each.done)} of ${countValue(each.sent)}</td><td>${secondsValue(each.median)}</td><td>${secondsValue(each.slowest)}</td><td class="bars"><svg class="bar" viewBox="0 0 200 16" aria-hidden="true"><rect class="slow" x="0" y="2" width="${width(each.slowest)}" height="12"/><rect class="median" x="0" y="2" width="${width(each.median)}" height="12"/></svg></td></tr>
 `)}</tbody></table>`)}${lost.length === 0
         ? none
-        : html `<ul id="lost">${lost.map(({ where, state, detail }) => html `<li>${where}: ${state}${detail === '' ? '' : `: ${detail}`}</li>`)}</ul>`}<p class="note">From sending a job until its result is there, imports of the app included.<span class="bars"> The solid part of a bar is the median.</span></p>`;
+        : html `<ul id="lost">${lost.map(({ where, state, detail }) => html `<li>${where}: ${state}${detail === '' ? '' : `: ${detail}`}</li>`)}</ul>`}<p class="note">From sending a probe until its result arrives, imports of the app included.<span class="bars"> The solid part of a bar is the median.</span></p>`;
 }
 const hourWords = {
     good: 'no failure',
@@ -73893,7 +74206,7 @@ function stateOfHour({ coveredSeconds, gapSeconds, failingMinutes }) {
 /** The proof of the release as a strip of hours. */
 function soakSection({ soak }) {
     if (soak === null)
-        return values_unknown('no release is being proven, or the host has written no samples');
+        return values_unknown('no release is being proven, or the host has recorded no samples');
     const left = Math.ceil((soak.wantedSeconds - soak.coveredSeconds) / 3600);
     const pending = soak.state === 'unproven' ? Math.max(0, Math.min(left, 168)) : 0;
     const states = soak.hours.map(stateOfHour);
@@ -73920,7 +74233,7 @@ function soakDetails({ failure, aspects, gaps, faults, notes }) {
         ? none
         : html `<p><b>Failed</b> at ${formatInstant(failure.at)}: ${failure.sentence}</p>${failure.evidence.length === 0 ? none : preformatted('Evidence of the failure', failure.evidence.join('\n'))}`}${aspects.length === 0
         ? none
-        : scrolling('What the soak is judged by', html `<table><thead><tr><th scope="col">limit</th><th scope="col">verdict</th><th scope="col">seen</th></tr></thead><tbody>${aspects.map(({ title, verdict, seen, }) => html `<tr><th scope="row">${title}</th><td>${badge(verdict)}</td><td>${seen}</td></tr>
+        : scrolling('Limits of the soak', html `<table><thead><tr><th scope="col">limit</th><th scope="col">verdict</th><th scope="col">seen</th></tr></thead><tbody>${aspects.map(({ title, verdict, seen, }) => html `<tr><th scope="row">${title}</th><td>${badge(verdict)}</td><td>${seen}</td></tr>
 `)}</tbody></table>`)}${lines.length === 0 ? none : html `<details><summary>Failing minutes, gaps and remarks: ${lines.length}</summary><ul>${lines.map((text) => html `<li>${text}</li>`)}</ul></details>`}`;
 }
 /** What the present release changed in the unit. */
@@ -73947,7 +74260,7 @@ function repairsSection({ repairs }) {
     if (repairs === null)
         return values_unknown('the transactions of the host were not read');
     if (repairs.length === 0)
-        return html `<p>None by a transaction that the host still has.</p>`;
+        return html `<p>None in the transactions that the host still has.</p>`;
     return scrolling('Jobs repaired', html `<table id="repair-table"><thead><tr><th scope="col">when</th><th scope="col">rows</th><th scope="col">what</th><th scope="col">by</th></tr></thead><tbody>${repairs.map(({ at, rows, what, run, }) => html `<tr><th scope="row">${instantValue(at)}</th><td>${countValue(rows)}</td><td>${what.join('; ')}</td><td>${linked(run, 'run')}</td></tr>
 `)}</tbody></table>`);
 }
@@ -74144,7 +74457,7 @@ ${sections.map(({ id, title, body }) => html `<section aria-labelledby="${id}"><
 ${body}
 </section>
 `)}</main>
-<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. The same as <a href="${reportFiles.json}">JSON</a>.</p></footer>
+<footer><p>Celeriac ${report.celeriac}. Times are UTC, by the clock of the host. Also available as <a href="${reportFiles.json}">JSON</a>.</p></footer>
 </body>
 </html>
 `.text;
@@ -74165,9 +74478,9 @@ function sectionsOf(report) {
         section('memory', 'Memory', memoryChart(report)),
         section('queues', 'Queues', queueChart(report)),
         section('latency', 'Probes', latencySection(report)),
-        section('soak', 'The proof, hour by hour', soakSection(report), 'Proof'),
+        section('soak', 'Proof, hour by hour', soakSection(report), 'Proof'),
         ...(isHealthy ? [checks] : []),
-        section('comparison', 'Against the last proven release', comparison, 'Comparison'),
+        section('comparison', 'Compared with the last proven release', comparison, 'Comparison'),
         section('unit', 'Changes of the unit', unitDiffSection(report), 'Unit'),
         section('repairs', 'Jobs repaired', repairsSection(report), 'Repairs'),
         section('releases', 'Releases', releasesSection(report)),
@@ -74196,7 +74509,7 @@ function tiles({ worker, releases, soak, at }) {
     return html `<dl class="tiles">
 ${tile('Worker', `${worker.activeState} (${worker.subState})`, `${count}${running}${restarts}`)}
 ${tile('Memory now', memory === null ? null : formatBytes(memory.current), limits.join(', '))}
-${tile('Messages that wait', queues === null ? null : String(waiting), lengths.map(([name, length]) => `${name} ${length}`).join(', '))}
+${tile('Waiting messages', queues === null ? null : String(waiting), lengths.map(([name, length]) => `${name} ${length}`).join(', '))}
 ${tile('Release', present === undefined ? null : String(present.release), present === undefined ? '' : describeRelease(present))}
 ${tile('Proof', soak?.state ?? null, soak === null ? '' : `${quantities_formatDuration(soak.coveredSeconds)} of ${formatHours(soak.wantedSeconds)}`)}
 </dl>`;
@@ -74245,7 +74558,7 @@ function memoryMermaid(all) {
     const top = Math.max(highest, ...limits.flatMap(({ values }) => values)) * 1.1;
     const palette = [colours.memory, ...limits.map(({ colour }) => colour)].join(', ');
     const missing = Math.floor((timeline.to - timeline.from) / timeline.bucketSeconds) + 1;
-    const line = (values) => `  line [${values.map(mermaid_inMiB).join(', ')}]`;
+    const line = (values) => `  line [${values.map(inMiB).join(', ')}]`;
     const words = [
         `The highest of each ${quantities_formatDuration(timeline.bucketSeconds)}, in MiB, UTC.`,
         ...limits.map(({ name, last }) => `The flat line at ${formatBytes(last)} is ${name}.`),
@@ -74265,7 +74578,7 @@ function memoryMermaid(all) {
         words.join(' '),
     ].join('\n');
 }
-const mermaid_inMiB = (size) => Math.round((size / MiB) * 10) / 10;
+const inMiB = (size) => Math.round((size / MiB) * 10) / 10;
 const sections = {
     deploy: 'deployed',
     undo: 'rolled back',
@@ -74321,7 +74634,7 @@ const tasks = [
     { number: '6.6', title: 'the probe completed', done: by('gate-job') },
     {
         number: '6.7',
-        title: 'no peak of memory',
+        title: 'no memory peak',
         done: by('gate-peak', 'memory-return', 'memory-events'),
     },
     { number: '6.8', title: 'a batch of probes sent', done: sent('batch') },
@@ -74403,7 +74716,7 @@ function summaryOfReport(report) {
         fold(quantities_formatCount(checks.length, 'check'), checks.length === 0 ? '' : renderChecks(checks), isOpen),
         fold(titleOfTime(report), renderTime(report), isOpen),
         fold('Latency of the probes', renderLatency(report), false),
-        fold('Against the last proven release', renderComparison(report), false),
+        fold('Compared with the last proven release', renderComparison(report), false),
         report_summary_unitDiff(report),
     ];
     return {
@@ -74514,6 +74827,18 @@ async function keepReport(run, gather) {
     }
     reporter.output('report-path', folder);
     return parts;
+}
+
+;// CONCATENATED MODULE: ./src/report/at-work.js
+/** That somebody changes the host just now, so that a look at it says little; empty: nobody does. */
+function describeAtWork({ working, open, }) {
+    if (working === null)
+        return [];
+    const what = [...new Set(open.map(({ action, unit }) => `${action} of ${unit ?? 'the host'}`))];
+    const about = what.length === 0 ? '' : ` (${what.join(', ')})`;
+    return [
+        `${working} is at work on this host${about}: what is shown may be half done, look again when it has ended.`,
+    ];
 }
 
 ;// CONCATENATED MODULE: ./src/use-case/strays-of.js
@@ -74673,7 +74998,7 @@ function releasedAt({ releases, awaiting }) {
 }
 /**
  * Since when the journal is of the present release: from its own start on, which is before it is
- * recorded. After a roll-back of a later one, from the present start on; what is between was that
+ * recorded. After a rollback of a later one, from the present start on; what is between was that
  * one's.
  */
 function loggedSince(fact, started) {
@@ -74685,7 +75010,7 @@ function loggedSince(fact, started) {
 }
 /**
  * Since when a release that stayed has run without another one, and so what began after that is its own:
- * from before its gate on, or from the roll-back of a later one on.
+ * from before its gate on, or from the rollback of a later one on.
  */
 function ranSince(release, releases) {
     const cameBack = releases.some((each) => each.release > release.release && each.verdict === 'rolled-back');
@@ -74763,7 +75088,7 @@ function verifyQuery(desired) {
         swap: { path: '/swapfile' },
         sysctl: { names: ['vm.swappiness'] },
         settings: { unit },
-        room: { unit, paths: verify_host_foldersOf(desired.database) },
+        room: { unit, paths: verify_host_foldersOf(desired.databases) },
         pressure: { unit },
         journal: { unit },
         kernel: { unit },
@@ -74773,8 +75098,10 @@ function verifyQuery(desired) {
     };
 }
 const probeOf = ({ url, timeoutSeconds }) => ({ url, timeoutSeconds });
-/** The folder of a job database that is a file. */
-const verify_host_foldersOf = (database) => database?.startsWith('/') ? [database.slice(0, database.lastIndexOf('/')) || '/'] : [];
+/** The folders of the job databases that are files. */
+const verify_host_foldersOf = (databases) => databases
+    .filter((each) => each.startsWith('/'))
+    .map((each) => each.slice(0, each.lastIndexOf('/')) || '/');
 /**
  * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.
  * Without probes, the facts are read once.
@@ -74856,7 +75183,7 @@ async function lookAfterGate({ agent, pause }, query, before, { runs }, { memory
     let after = await lookAtAll();
     const passed = runs.every(({ result }) => result.kind === 'report' && result.report.ok);
     for (let waits = 0; passed && waits < returnPauses && isHeld(after.unit); waits += 1) {
-        const why = `the worker still holds the memory of the probes; looking again in ${quantities_formatDuration(returnPause)}`;
+        const why = `the worker still holds the memory of the probes; checking again in ${quantities_formatDuration(returnPause)}`;
         await pause({ seconds: returnPause, why });
         const { unit: now } = await agent.look({ unit: query.unit });
         after = runOf(now) === runOf(after.unit) ? { ...after, unit: now } : await lookAtAll();
@@ -75100,7 +75427,7 @@ function memoryNow(unit, sample) {
 /** As the broker said at the last look. */
 const lengthsOf = (search) => search.kind === 'asked' && search.last.kind === 'told' ? search.last.lengths : null;
 /** Newest first; at most as many as a report keeps. */
-const releasesOf = ({ releases }) => releases
+const releasesOf = ({ releases, awaiting }) => releases
     .toReversed()
     .slice(0, kept.releases)
     .map((each) => ({
@@ -75112,6 +75439,9 @@ const releasesOf = ({ releases }) => releases
     sha: each.sha,
     state: each.state,
     since: each.state === 'before' ? null : each.since,
+    ...(awaiting?.transactions.includes(each.transaction ?? '') && {
+        confirmBy: awaiting.deadline,
+    }),
     why: each.state === 'proven' || each.state === 'failed' ? each.soakWhy : each.why,
 }));
 /** The transactions whose steps a report shows, newest first. */
@@ -75230,14 +75560,14 @@ function marksOf(releases, repairs, { samples, evidence }, now) {
 /** In the order of the table. The hours are no measure of a release. */
 const rows = {
     memoryMedianBytes: { title: 'Memory of the worker, median', unit: 'bytes', better: 'less' },
-    memoryPeakBytes: { title: 'Memory of the worker, most', unit: 'bytes', better: 'less' },
+    memoryPeakBytes: { title: 'Memory of the worker, maximum', unit: 'bytes', better: 'less' },
     mainMedianBytes: { title: 'Memory of the main process, median', unit: 'bytes', better: 'less' },
     childrenMedianBytes: {
         title: 'Memory of the child processes, median',
         unit: 'bytes',
         better: 'less',
     },
-    swapPeakBytes: { title: 'Swap of the worker, most', unit: 'bytes', better: 'less' },
+    swapPeakBytes: { title: 'Swap of the worker, maximum', unit: 'bytes', better: 'less' },
     oomKills: { title: 'Processes killed, out of memory', unit: 'count', better: 'less' },
     restarts: { title: 'Restarts by systemd', unit: 'count', better: 'less' },
     rateLimitedPerHour: { title: 'HTTP 429', unit: 'per-hour', better: 'less' },
@@ -75251,7 +75581,7 @@ const rows = {
     },
     // How much there is to do is not up to the release.
     tasksPerHour: { title: 'Tasks', unit: 'per-hour', better: null },
-    longestQueue: { title: 'Messages that wait, most', unit: 'count', better: 'less' },
+    longestQueue: { title: 'Waiting messages, maximum', unit: 'count', better: 'less' },
     latencySeconds: {
         title: 'Latency of a canary, median',
         unit: 'seconds',
@@ -75358,6 +75688,8 @@ const rounded = (value) => Math.round(value * 100) / 100;
 
 
 
+
+
 /** The newest that was not undone. */
 const currentRelease = (releases) => releases.findLast(({ state }) => state !== 'before' && state !== 'undone') ?? null;
 /**
@@ -75385,19 +75717,36 @@ function judgeRelease(memory, wish, besides = notLookedAt) {
         release: release.release,
         since: release.since,
         samples,
-        // A roll-back restarts the worker, too.
+        // A rollback restarts the worker, too.
         transactions: [...memory.transactions.map(({ startedAt }) => startedAt), ...undone],
         now,
     };
     const { limits, notes } = settleLimits(wish, memory.record);
     const said = judgeSoak(evidence, limits);
-    const verdict = { ...said, notes: [...notes, ...said.notes] };
+    const judged = withhold({ ...said, notes: [...notes, ...said.notes] }, memory.code);
+    const isOver = judged.state === 'unproven' && memory.sampling === false;
+    const verdict = isOver ? { ...judged, earliestEnd: null } : judged;
     const { decidedAt } = verdict;
-    const judged = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
-    if (judged.length === 0)
+    const used = samplesSince(evidence).filter(({ at }) => decidedAt === null || at <= decidedAt);
+    if (used.length === 0)
         return compared(verdict, null);
     const [numbers, notKnown] = settleBesides({ latencySeconds: latencyOf(release), ...besides });
-    return compared(verdict, figuresOf(judged, numbers), notKnown);
+    return compared(verdict, figuresOf(used, numbers), notKnown);
+}
+/** Time without failure proves nothing for code that may not be the release's. */
+function withhold(verdict, code) {
+    const moved = describeMovedCode(code);
+    if (moved === null || verdict.state === 'failed')
+        return verdict;
+    const { sentence } = verdict;
+    const begin = verdict.state === 'proven' ? sentence.replace(/^Proven/, 'Unproven') : sentence;
+    return {
+        ...verdict,
+        state: 'unproven',
+        decidedAt: null,
+        earliestEnd: null,
+        sentence: `${begin.replace(/\.$/, '')}; it stays so while ${moved}.`,
+    };
 }
 
 ;// CONCATENATED MODULE: ./src/use-case/verify-report.js
@@ -75414,6 +75763,7 @@ const emptyMemory = () => ({
     samples: [],
     after: null,
     record: { soakSeconds: null, soakLimits: null },
+    sampling: false,
 });
 /**
  * The report of a worker: what verify has seen, and what the host remembers of releases, repairs
@@ -75436,6 +75786,8 @@ async function gatherReport(agent, { host, meta, sentence, verdict, evidence, so
         samples: samples ?? [],
         record: remembered.record,
         now: latest(evidence).host.now,
+        code: releases.code ?? null,
+        sampling: remembered.sampling,
     };
     const isSoaked = samples !== null && soakLimits.wanted > 0;
     const soak = isSoaked
@@ -75452,7 +75804,8 @@ async function gatherReport(agent, { host, meta, sentence, verdict, evidence, so
         samples,
         transactions: ledger?.transactions ?? null,
         steps: ledger === null ? null : (steps?.undoing ?? null),
-        soak: soak?.verdict ?? null,
+        // Nothing is being proven by samples that nobody takes (`soak-hours: 0`).
+        soak: soak?.verdict?.state === 'unproven' && !remembered.sampling ? null : (soak?.verdict ?? null),
         comparison: soak?.comparison ?? null,
     });
     return hideSecrets(report, secrets);
@@ -75485,6 +75838,7 @@ async function readSamples(agent, unit, memory) {
         memory.samples.push(...fact.samples);
         memory.after = fact.cursor;
         const { soakSeconds, soakLimits } = fact;
+        memory.sampling = fact.sampling;
         memory.record = { soakSeconds, soakLimits };
         if (fact.cursor === null || !fact.more)
             break;
@@ -75509,6 +75863,7 @@ async function maybe(look) {
 
 
 
+
 /** Checks of what a look does not do: "not done" is no news. */
 const notMade = new Set(['gate', 'stuck-jobs']);
 /**
@@ -75528,34 +75883,36 @@ async function lookAtWorker(agent, onProgress, desired, subject, memory) {
         findStrays: straysOf,
         findStuckRows: async () => ({ kind: 'not-read', why: '`verify` reads the tables of the app' }),
     };
+    // Before the others: what ends meanwhile has still changed what they saw.
+    const { past } = await agent.look({ past: {} });
     const looked = { ...desired, gate: { kind: 'none' }, dryRun: true };
     const { verdict: judged, evidence } = await verifyHost(ports, looked);
     const checks = judged.checks.filter(({ id }) => !notMade.has(id));
     const verdict = { ...judged, checks };
-    const sentence = describeVerdict(verdict);
+    const sentence = [describeVerdict(verdict), ...describeAtWork(past)].join(' ');
     return gatherReport(agent, { ...subject, verdict, evidence, sentence }, memory);
 }
 
 ;// CONCATENATED MODULE: ./src/model/outcome.js
 /** Whether the agent carries out changes. */
-const mayChange = (hello) => hello.hardened !== true || hello.access === 'change';
+const mayChange = (hello) => hello.kind === 'streamed' || hello.access === 'change';
 
 ;// CONCATENATED MODULE: ./src/report/soak-view.js
 
 /** The state of the release in one sentence. */
 function describeSoakState(state, { release, sampling, verdict }, isWanted) {
     if (release === null)
-        return 'Nothing to prove: no release of Celeriac runs.';
+        return 'Nothing to prove: no release of Celeriac is running.';
     const name = `Release ${release.release}`;
     const since = formatInstant(release.since);
     switch (state) {
         case 'awaiting':
-            return `${name} awaits its verdict since ${since}: verify confirms it, or the host rolls it back.`;
+            return `${name} has been awaiting its verdict since ${since}: verify confirms it, or the host rolls it back.`;
         case 'superseded':
-            return `${name} no longer is what is to be proven: run this again.`;
+            return `${name} is no longer the release to prove: run this again.`;
         case 'unproven':
             if (!isWanted || verdict === null) {
-                return `${name} is unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
+                return `${name} has been unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
             }
             if (!sampling) {
                 return `${name} cannot be proven: the host takes no samples of it. Deploy again with \`soak-hours\`.`;
@@ -75690,7 +76047,8 @@ async function lookAtSoak(agent, unit, wish) {
     const { sampling, soakSeconds, soakLimits } = facts.samples;
     const record = { soakSeconds, soakLimits };
     const { transactions, host } = facts;
-    const memory = { releases, transactions, samples, record, now: host.now };
+    const { code = null } = facts.releases;
+    const memory = { releases, transactions, samples, record, now: host.now, code, sampling };
     return { ...judgeRelease(memory, wish), releases, sampling, now: memory.now, memory };
 }
 /** The same release, with what is compared but is in no sample. It can take as long as a copy of a database. */
@@ -75798,7 +76156,7 @@ const soakError = ({ sentence, verdict, rolledBackTo }) => new GateError('soak',
 { isOld: verdict === null && rolledBackTo === null });
 /**
  * What is in no sample is read only where it is compared, or kept for the releases to come: this may take
- * a copy of a database. The verdict on a release that failed does not wait for it, nor does its roll-back.
+ * a copy of a database. The verdict on a release that failed does not wait for it, nor does its rollback.
  */
 function whenToLookBesides({ verdict, comparison }, { limits, onFailure }, records) {
     if (limits.wanted === 0 || verdict === null)
@@ -75925,15 +76283,16 @@ async function lookForStuckRows(tools, desired) {
 
 /** A host without a job database is reported, but does not fail the verdict. */
 async function searchStuckRows(agent, inputs, releasedAt) {
-    const { path, none } = inputs.database;
-    if (none)
+    if (inputs.database.none) {
         return { kind: 'not-read', why: '`database: none`, this app has no tables of jobs' };
+    }
+    const wanted = readStores(inputs);
     try {
-        const stores = await stuck_in_app_readStores(agent, inputs);
-        return { kind: 'read', rows: stores.flatMap((each) => countByTable(each, releasedAt)) };
+        const found = await readJobs(agent, inputs);
+        return { kind: 'read', rows: found.flatMap((each) => countByTable(each, releasedAt)) };
     }
     catch (error) {
-        if (path === null && error instanceof ConfigError) {
+        if (!stuck_in_app_isNamed(wanted) && error instanceof ConfigError) {
             return { kind: 'not-read', why: `${error.message}; ${orNone}` };
         }
         throw error;
@@ -75957,13 +76316,12 @@ function countByTable({ stuck, takenAt }, releasedAt) {
  * @param since when the release started, which is before its gate
  */
 async function oldestStuckJob(agent, inputs, since) {
-    const { path, none } = inputs.database;
-    if (none)
+    if (inputs.database.none)
         return { why: 'this app has no tables of jobs (`database: none`)' };
-    if (path === null)
-        return { why: '`database` is not given' };
+    if (!stuck_in_app_isNamed(readStores(inputs)))
+        return { why: 'neither `database` nor `stores` is given' };
     try {
-        return { value: oldestSince(await stuck_in_app_readStores(agent, inputs), since) };
+        return { value: oldestSince(await readJobs(agent, inputs), since) };
     }
     catch (error) {
         // What is only compared fails no soak.
@@ -75977,9 +76335,12 @@ function oldestSince(stores, since) {
     const ages = stores.flatMap(({ stuck, takenAt }) => stuck.flatMap(({ lastSign }) => lastSign === null || lastSign < since ? [] : [takenAt - lastSign]));
     return ages.reduce((most, age) => Math.max(most, Math.round(age)), 0);
 }
-const stuck_in_app_readStores = (agent, inputs) => lookForStuckRows({ agent, openStore: openSqliteStore }, {
+/** Whether somebody said where the jobs are: otherwise they are searched for. */
+const stuck_in_app_isNamed = ({ stores, database }) => database !== null || stores.length > 0;
+const readJobs = (agent, inputs) => lookForStuckRows({ agent, openStore: openSqliteStore }, {
     ...cleanUpDefaults,
-    database: inputs.database.path,
+    ...readStores(inputs),
+    timeZone: inputs.timezone,
     unit: inputs.unit,
     appUser: readAppUser(inputs['app-user']),
     thresholdSeconds: inputs.threshold,
@@ -76152,6 +76513,7 @@ var verify_worker_disposeResources = (undefined && undefined.__disposeResources)
 
 
 
+
 /**
  * Reads the facts, sends the probes of the gate, judges and reports.
  *
@@ -76225,7 +76587,7 @@ async function verifyOver(agent, run, { desired = readVerifyDesired(run.inputs),
 /**
  * Confirms the release that awaits its verdict if the verdict is healthy; otherwise the host rolls back.
  *
- * @throws HostError when the host rolled back during the verification
+ * @throws HostError when the host rolled back during the verification, or another run deployed
  */
 async function verify_worker_judgeRelease(run, agent, { verdict, evidence }, { transactions, deadline }) {
     const { inputs, reporter } = run;
@@ -76239,18 +76601,33 @@ async function verify_worker_judgeRelease(run, agent, { verdict, evidence }, { t
         return { said: '', confirmed: [] };
     }
     const confirmed = await run.group('confirm the release', () => agent.confirm(inputs.unit, transactions, run.meta(inputs.unit), gateFigures(evidence.gate)));
-    if (!confirmed) {
-        throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
-            step: `confirm transaction ${transactions.join(', ')}`,
-            evidence: [
-                `the deadline was ${formatInstant(deadline)}; the host rolled back at that time, or another release replaced this one`,
-            ],
-            next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again',
-        });
-    }
-    const said = `Confirmed: transaction ${transactions.join(', ')}.`;
+    const { releases } = confirmed
+        ? { releases: null }
+        : await run.look(agent, { releases: { unit: inputs.unit } });
+    const why = releases === null ? null : whyUnconfirmed(transactions, releases.releases);
+    if (why !== null && why.kind !== 'confirmed')
+        throw verify_worker_unconfirmed(inputs.unit, transactions, deadline, why);
+    const by = why === null ? '' : ` by ${why.by}`;
+    const said = `Confirmed${by}: transaction ${transactions.join(', ')}.`;
     reporter.info(said);
     return { said: ` ${said}`, confirmed: transactions };
+}
+function verify_worker_unconfirmed(unit, transactions, deadline, why) {
+    const step = `confirm transaction ${transactions.join(', ')}`;
+    if (why.kind === 'replaced') {
+        const { release, sha, at, holder } = why.by;
+        const commit = sha === '' ? '' : ` (${sha.slice(0, 7)})`;
+        return new HostError(`the release of ${unit} was replaced by another run before it was confirmed`, {
+            step,
+            evidence: [`release ${release}${commit} of ${formatInstant(at)}, by ${holder}`],
+            next: 'nothing has to be done here: the gate of that run confirms both releases, or the host rolls both back',
+        });
+    }
+    return new HostError(`the release of ${unit} could no longer be confirmed`, {
+        step,
+        evidence: [`the deadline was ${formatInstant(deadline)}; the host rolled back at that time`],
+        next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again',
+    });
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/write-folder.js
@@ -76433,10 +76810,16 @@ class TerminalAction extends TerminalRun {
 function prepareRun(flags, tools, work, document) {
     const { terminal, interrupted, person } = tools;
     const given = givenFor(work, flags);
-    const inputs = locating(given, work.fleet, () => readValues(work, flags, given));
+    const inputs = locating(given, work.fleet, () => {
+        const values = readValues(work, flags, given);
+        work.judge?.(values);
+        return values;
+    });
     const json = flags.get('json') === 'true';
     const dryRun = inputs['dry-run'];
     const host = flags.get('host') ?? (0,external_node_os_namespaceObject.hostname)();
+    const about = { command: work.command, host, dryRun };
+    const kept = document ?? (json ? new RunDocument(about) : undefined);
     return new TerminalAction({
         terminal,
         action: work.action,
@@ -76451,9 +76834,7 @@ function prepareRun(flags, tools, work, document) {
         dryRun,
         json,
         acknowledges: work.acknowledges ?? true,
-        ...(json && {
-            document: document ?? new RunDocument({ command: work.command, host, dryRun }),
-        }),
+        ...(kept !== undefined && { document: kept }),
         interrupted,
         connect: async (first) => {
             const agent = await openHost(connectionOf(flags, inputs, person), tools, first);
@@ -76554,10 +76935,11 @@ var gate_disposeResources = (undefined && undefined.__disposeResources) || (func
 
 
 
+
 /**
- * The verification after a deploy.
+ * The verification after a deploy, which its inputs would otherwise stop once the worker is deployed.
  *
- * @throws ConfigError when its inputs are invalid
+ * @throws ConfigError when its inputs are invalid, or contradict each other
  */
 const prepareGate = (flags, tools, fleet, document) => {
     const others = new Map([...fleet].filter(([name]) => !wishesOfDeploy.has(name)));
@@ -76568,6 +76950,7 @@ const prepareGate = (flags, tools, fleet, document) => {
         fleet: others,
         set,
         ignore: wishesOfDeploy,
+        judge: readVerifyDesired,
     };
     return prepareRun(flags, tools, work, document);
 };
@@ -76598,20 +76981,18 @@ async function deployAndVerify(run, gate, { interrupted }) {
             // Whoever interrupts leaves the release to its timer, as the message says.
             if (interrupted.aborted)
                 throw error;
+            run.document?.fail(error);
             run.note(renderFailure(error, { action: 'verify', host: run.inputs.host }).message);
             const agent = gate_addDisposableResource(env_1, await run.openAgent(), true);
             const { unit } = run.inputs;
             const folder = run.inputs['deploy-to'].path;
             const { transaction } = outcome;
             try {
-                await rollBackTo(run, agent, { unit, target: transaction, folder });
+                // Another run may have deployed meanwhile: then its gate judges.
+                await rollBackTo(run, agent, { unit, target: `newest:${transaction}`, folder });
             }
             catch (refusal) {
-                if (!(refusal instanceof ConfigError))
-                    throw refusal;
-                if (!(await isUndone(agent, transaction)))
-                    throw cannotGoBack(refusal, transaction);
-                run.note(`transaction ${transaction} is already undone; nothing is left to roll back`);
+                throw refusal instanceof ConfigError ? cannotGoBack(refusal, transaction) : refusal;
             }
             return exitCodes.back;
         }
@@ -76626,637 +77007,14 @@ async function deployAndVerify(run, gate, { interrupted }) {
         }
     }
 }
-/** During a long gate, the host rolls back by its timer. */
-async function isUndone(agent, transaction) {
-    const { transactions } = await agent.look({ transactions: {} });
-    return transactions.some(({ id, state }) => id === transaction && state === 'undone');
-}
 /** Not an error of usage: those say that nothing was changed. */
 const cannotGoBack = (cause, transaction) => new HostError(`the release could not be rolled back: ${cause.message}`, {
     step: `undo transaction ${transaction}`,
     next: '`celeriac releases` and `celeriac status` show what runs now',
 }, { cause });
 
-;// CONCATENATED MODULE: ./src/cli/deploy-fleet.js
-var deploy_fleet_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
-    if (value !== null && value !== void 0) {
-        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
-        var dispose, inner;
-        if (async) {
-            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
-            dispose = value[Symbol.asyncDispose];
-        }
-        if (dispose === void 0) {
-            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
-            dispose = value[Symbol.dispose];
-            if (async) inner = dispose;
-        }
-        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
-        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
-        env.stack.push({ value: value, dispose: dispose, async: async });
-    }
-    else if (async) {
-        env.stack.push({ async: true });
-    }
-    return value;
-};
-var deploy_fleet_disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
-    return function (env) {
-        function fail(e) {
-            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
-            env.hasError = true;
-        }
-        var r, s = 0;
-        function next() {
-            while (r = env.stack.pop()) {
-                try {
-                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
-                    if (r.dispose) {
-                        var result = r.dispose.call(r.value);
-                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
-                    }
-                    else s |= 1;
-                }
-                catch (e) {
-                    fail(e);
-                }
-            }
-            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
-            if (env.hasError) throw env.error;
-        }
-        return next();
-    };
-})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
-    var e = new Error(message);
-    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
-});
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-/** Flags of `celeriac deploy` for many hosts. */
-const fleetFlags = [
-    {
-        name: 'fleet',
-        takes: 'a path',
-        fallback: '',
-        description: 'Deploy and verify the hosts of this fleet file, instead of one host.',
-        isSwitch: false,
-    },
-    {
-        name: 'hosts',
-        takes: 'names separated by commas, with `*` and `?`',
-        fallback: 'all',
-        description: 'With `--fleet`: which of its hosts.',
-        isSwitch: false,
-    },
-];
-const ofFleet = ['hosts', ...Object.keys(rolloutInputs)];
-/** @throws ConfigError for flags that need `--fleet`, or cannot be combined with it */
-function refuseFleetFlags(given) {
-    const isFleet = given.has('fleet');
-    const stray = ofFleet.find((name) => given.has(name));
-    if (!isFleet && stray !== undefined) {
-        refuseFlag(stray, `\`--${stray}\` requires \`--fleet\``, '`--fleet`, or neither of them');
-    }
-    const other = ['host', 'fleet-file', 'verify'].find((name) => given.has(name));
-    if (isFleet && other !== undefined) {
-        const expected = '`--fleet` alone: it names the hosts, and verifies each';
-        refuseFlag(other, `\`--${other}\` cannot be combined with \`--fleet\``, expected);
-    }
-}
-/**
- * Deploys the hosts of a fleet file, by the rules of pipeline.yml.
- *
- * @throws ConfigError before the first host is begun
- */
-async function deployFleet(flags, tools) {
-    const { terminal, interrupted } = tools;
-    const fleet = readFleetOfHosts(flags.get('fleet') ?? '');
-    const all = [...(fleet.hosts?.values() ?? [])];
-    const given = (name) => flags.get(name) ?? '';
-    const rollout = readInputs(rolloutInputs, given, fleet.rollout);
-    const { hosts: patterns } = readInputs({ hosts: fleetInputs.hosts }, given, new Map());
-    const order = planRollout({
-        names: all.map(({ name }) => name),
-        patterns,
-        canary: rollout.canary,
-    });
-    const hosts = [...order.canary, ...order.matrices.flat()];
-    const chosen = all.filter(({ name }) => hosts.includes(name));
-    checkFleet(fleet, chosen, { keysFrom: 'person' });
-    const plan = {
-        hosts,
-        canaries: order.canary.length,
-        maxFailures: rollout['max-failures'],
-        onFailure: rollout['on-failure'],
-    };
-    const count = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
-    terminal.note(`${count}; canaries: ${order.canary.join(', ') || 'none'}`);
-    // Each host listens.
-    (0,external_node_events_namespaceObject.setMaxListeners)(0, interrupted);
-    const shas = await commitsOf(fleet, hosts, flags, tools);
-    const hostOf = (host) => new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
-    const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
-    const pending = new Set();
-    const end = await rollOut(options, {
-        deploy: async (host) => {
-            const each = hostOf(host);
-            const ended = await each.deploy();
-            if (each.isPending)
-                pending.add(host);
-            return ended;
-        },
-        takeBack: (host, transaction) => hostOf(host).takeBack(transaction),
-    });
-    const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, pending.size > 0);
-    deploy_fleet_tell(end, code, flags, terminal);
-    return code;
-}
-/** The commit for each host, before the first: what is checked out may change while the rollout runs. */
-async function commitsOf(fleet, hosts, flags, tools) {
-    let head;
-    const here = () => {
-        head ??= commitHere(tools);
-        return head;
-    };
-    const shas = new Map();
-    for (const host of hosts) {
-        shas.set(host, await commitOf(flags, fleetValues(fleet, 'deploy-worker', host), here));
-    }
-    return shas;
-}
-function deploy_fleet_tell(end, exitCode, flags, terminal) {
-    const { hosts, ok } = end;
-    if (flags.get('json') === 'true') {
-        const dryRun = flags.get('dry-run') === 'true';
-        const document = { command: 'deploy', dryRun, exitCode, ok, hosts };
-        terminal.out(`${JSON.stringify(document, null, 2)}\n`);
-        return;
-    }
-    terminal.out(`${[...fleetLines(hosts), describeFleet(hosts)].join('\n')}\n`);
-}
-/** `pending`: a dry run found something to change on a host. */
-function codeOf({ ok, hosts }, pending) {
-    if (ok)
-        return pending ? exitCodes.found : exitCodes.done;
-    const states = hosts.map(({ state }) => state);
-    const isBack = states.includes('taken-back') && !states.includes('unknown');
-    return isBack ? exitCodes.back : exitCodes.host;
-}
-/** The work on one host of the fleet; its lines begin with its name. */
-class HostOfFleet {
-    #flags;
-    #tools;
-    #fleet;
-    #sha;
-    #isPending = false;
-    constructor({ fleet, host, sha }, flags, tools) {
-        this.#fleet = fleet;
-        this.#sha = sha;
-        const notOfHost = ['fleet', 'json', ...ofFleet];
-        const own = new Map([...flags].filter(([name]) => !notOfHost.includes(name)));
-        this.#flags = flagsOfHost(own.set('fleet-file', fleet.path), fleet, host);
-        const { out, note } = tools.terminal;
-        const each = (text, say) => {
-            for (const line of text.replace(/\n$/, '').split('\n'))
-                say(`${host}: ${line}`);
-        };
-        const isJson = flags.get('json') === 'true';
-        const terminal = {
-            out: (text) => each(text, isJson ? note : (line) => out(`${line}\n`)),
-            note: (text) => each(text, note),
-        };
-        this.#tools = { ...tools, terminal };
-    }
-    /** A dry run found something to change. */
-    get isPending() {
-        return this.#isPending;
-    }
-    async deploy() {
-        let run;
-        let gate;
-        let code = null;
-        try {
-            run = this.#prepare();
-            const fleet = this.#valuesFor('verify');
-            gate = prepareGate(this.#flags, this.#tools, fleet, undefined);
-            code = await deployAndVerify(run, gate, this.#tools);
-        }
-        catch (error) {
-            this.#say(error);
-        }
-        this.#isPending = code === exitCodes.found && run?.dryRun === true;
-        const isWell = code === exitCodes.done || this.#isPending;
-        const results = ['committed', 'undone', 'undo-failed'];
-        const result = results.find((each) => each === run?.outputOf('result')) ?? null;
-        const wentBack = result === 'committed' && code === exitCodes.back;
-        const { aborted } = this.#tools.interrupted;
-        const isJudged = (gate?.outputOf('healthy') ?? '') !== '';
-        const isStuck = result === 'committed' && code === null && isJudged && !aborted;
-        const transaction = run?.outputOf('transaction') ?? '';
-        const end = endOfDeploy({
-            ok: isWell,
-            dryRun: run?.dryRun === true,
-            begun: run?.outputOf('begun') === 'true',
-            result,
-            awaits: (run?.outputOf('confirm-by') ?? '') !== '',
-            healthy: gate?.outputOf('healthy') === 'true',
-            confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
-            rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
-        });
-        if (isWell && run?.dryRun === true) {
-            const found = this.#isPending ? 'something to change' : 'nothing to change';
-            return { ...end, why: `dry run: ${found}`, transaction };
-        }
-        // Whoever interrupts is told how far the host is.
-        if (code !== null || !aborted || run === undefined) {
-            return { ...end, transaction };
-        }
-        return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };
-    }
-    async takeBack(transaction) {
-        let run;
-        try {
-            const env_1 = { stack: [], error: void 0, hasError: false };
-            try {
-                run = this.#prepare();
-                const agent = deploy_fleet_addDisposableResource(env_1, await run.openAgent(), true);
-                const { unit, 'deploy-to': deployTo } = run.inputs;
-                await rollBackTo(run, agent, {
-                    unit,
-                    target: `newest:${transaction}`,
-                    folder: deployTo.path,
-                });
-                return endOfRollBack('undone');
-            }
-            catch (e_1) {
-                env_1.error = e_1;
-                env_1.hasError = true;
-            }
-            finally {
-                const result_1 = deploy_fleet_disposeResources(env_1);
-                if (result_1)
-                    await result_1;
-            }
-        }
-        catch (error) {
-            this.#say(error);
-            return endOfRollBack(run?.outputOf('result') === 'superseded' ? 'superseded' : 'failed');
-        }
-    }
-    #prepare() {
-        const fleet = this.#valuesFor('deploy-worker');
-        const work = { command: 'deploy', action: 'deploy-worker', fleet, sha: this.#sha };
-        return prepareRun(this.#flags, this.#tools, work);
-    }
-    #valuesFor(action) {
-        const how = { changes: true, quiet: true, fleet: this.#fleet };
-        return fleet_readFleet(this.#flags, action, this.#tools, how);
-    }
-    #say(error) {
-        const host = this.#flags.get('host') ?? '';
-        this.#tools.terminal.note(renderFailure(error, { action: 'deploy', host }).message);
-    }
-}
-
-;// CONCATENATED MODULE: ./src/cli/gate-flags.js
-
-
-/** Of verify, what is no part of a deploy: its gate always confirms, and its soak comes later. */
-const notOfDeploy = new Set(['mode', 'confirm', 'soak-failure']);
-/** What `deploy --verify` takes besides the inputs of deploy: those of the gate alone. */
-const gateInputs = Object.fromEntries(Object.entries(verifyInputs).filter(([name]) => !(name in deployWorkerInputs) && !notOfDeploy.has(name) && !wishesOfDeploy.has(name)));
-
-;// CONCATENATED MODULE: ./src/cli/next-command.js
-
-
-/** Flags without which the next command would be about another host, or log in differently. */
-const carried = ['host', ...loginFlags, ...loginFileFlags, 'fleet-file'];
-/** A command that a person can paste, for the same host. */
-function describeNext(command, flags, unit) {
-    const words = carried.flatMap((name) => {
-        const value = (name === 'host' ? flags.get(namedHost) : undefined) ?? flags.get(name);
-        return value === undefined ? [] : [`--${name}`, next_command_quote(value)];
-    });
-    const sudo = flags.get('sudo') === 'true' ? ['--sudo'] : [];
-    // Always: without it, a fleet file may name another one.
-    return ['celeriac', command, ...words, ...sudo, '--unit', next_command_quote(unit)].join(' ');
-}
-const next_command_quote = (word) => /^[A-Za-z0-9_@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-
-;// CONCATENATED MODULE: ./src/cli/deploy.js
-
-
-
-
-
-
-
-
-
-
-
-
-const { 'roll-back': _rollBack, ...ownInputs } = deployWorkerInputs;
-const verifyFlag = {
-    name: 'verify',
-    takes: '',
-    fallback: '',
-    description: 'Then verify the release, and roll it back if it is not healthy. The flags of the gate (`--gate` and others) require it.',
-    isSwitch: true,
-};
-/** `celeriac deploy`. */
-const deploy = {
-    name: 'deploy',
-    summary: 'Gives a worker a correct unit, its code and a restart that loses no task, or undoes everything: the same as the action deploy-worker.',
-    usage: '[--host H | --fleet FILE [--hosts NAMES]] [--unit U] [--verify] [flags]',
-    about: [
-        'The release then awaits its verdict: unless `celeriac verify` confirms it within `--confirm-within`, the host rolls back by itself. `--verify` does both.',
-        'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. Ctrl+C begins no further host, and rolls none back.',
-        'With `--source`, the code is that of the Git repository in the current folder: `--commit`, or what is checked out.',
-    ],
-    inputs: { ...ownInputs, ...gateInputs, ...rolloutInputs },
-    own: [verifyFlag, ...fleetFlags, fleetFlag, ...placeFlags, jsonFlag],
-    exits: {
-        [exitCodes.done]: 'deployed, or nothing to do; with --verify: and healthy',
-        [exitCodes.host]: 'the host could not be reached, or the transaction failed and was undone; with --verify: or the release could not be rolled back',
-        [exitCodes.usage]: 'invalid usage, or the unit does not allow it; nothing was changed',
-        [exitCodes.found]: 'a dry run found something to change, with --fleet on at least one host; with --verify: not healthy, and there was nothing to deploy',
-        [exitCodes.back]: 'with --verify: not healthy, or not confirmed in time, and rolled back',
-        [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
-    },
-    refuse: (given) => {
-        refuseFleetFlags(given);
-        if (given.get('verify') === 'true' || given.has('fleet'))
-            return;
-        const stray = Object.keys(gateInputs).find((name) => given.has(name));
-        if (stray === undefined)
-            return;
-        refuseFlag(stray, `\`--${stray}\` requires \`--verify\``, '`--verify`, or neither of them');
-    },
-    run: deployIt,
-};
-async function deployIt(flags, tools) {
-    if (flags.has('fleet'))
-        return deployFleet(flags, tools);
-    const fleet = fleet_readFleet(flags, 'deploy-worker', tools, { changes: true });
-    const sha = await commitOf(flags, fleet, () => commitHere(tools));
-    const work = { command: 'deploy', action: 'deploy-worker', fleet, sha };
-    if (flags.get('verify') !== 'true') {
-        return workOnHost(flags, tools, { ...work, body: (run) => deployAlone(run, flags) });
-    }
-    const gateFleet = fleet_readFleet(flags, 'verify', tools, { changes: true, quiet: true });
-    return workOnHost(flags, tools, {
-        ...work,
-        body: async (run) => {
-            // Before anything changes: its inputs may be invalid.
-            const gate = prepareGate(flags, tools, gateFleet, run.document);
-            return deployAndVerify(run, gate, tools);
-        },
-    });
-}
-async function deployAlone(run, flags) {
-    const { plan, outcome } = await deployWorker(run);
-    if (run.dryRun)
-        return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
-    if (outcome === null)
-        return exitCodes.done;
-    const { unit } = run.inputs;
-    if (outcome.confirmBy !== undefined) {
-        run.note(`next: ${describeNext('verify', flags, unit)}, which confirms the release`);
-    }
-    run.note(`to roll it back: ${describeNext('rollback', flags, unit)}`);
-    return exitCodes.done;
-}
-
-;// CONCATENATED MODULE: ./src/report/status-text.js
-
-
-
-
-
-/** Columns of the drawing of the memory. */
-const columns = 60;
-const status_text_signs = {
-    fail: '✗',
-    warn: '!',
-    unknown: '?',
-    pass: '✓',
-};
-/** The report for a terminal, about a screen of it; the page has all. */
-function renderStatus(report) {
-    const { unit, host, at, verdict, worker, soak } = report;
-    const rows = [
-        ['worker', status_text_describeWorker(report)],
-        ['memory', status_text_describeMemory(worker)],
-        ...memoryLines(report.timeline),
-        ['queues', status_text_describeQueues(worker)],
-        ['release', describePresent(report.releases)],
-        ...(soak === null
-            ? []
-            : [
-                ['proof', soak.sentence],
-                ...(soak.hours.length === 0 ? [] : [['', renderStrip(soak.hours)]]),
-            ]),
-    ];
-    return [
-        `${unit} on ${host}, ${formatInstant(at)}`,
-        verdict.sentence,
-        '',
-        ...rows.map(([name, text]) => `${name.padEnd(9)}${toOneLine(text)}`),
-        '',
-        ...checkLines(report.checks),
-        '',
-    ].join('\n');
-}
-function status_text_describeWorker({ worker, at }) {
-    const { activeState, subState, since, processes, restarts } = worker;
-    return [
-        `${activeState} (${subState})`,
-        ...(since === null ? [] : [`for ${quantities_formatDuration(at - since)}`]),
-        quantities_formatCount(processes, 'process', 'processes'),
-        ...(restarts === null ? [] : [quantities_formatCount(restarts, 'restart')]),
-    ].join(', ');
-}
-function status_text_describeMemory({ memory }) {
-    if (memory === null)
-        return 'not known';
-    const { current, peak, high, max } = memory;
-    const limits = Object.entries({ peak, MemoryHigh: high, MemoryMax: max });
-    return [
-        formatBytes(current),
-        ...limits.flatMap(([name, size]) => (size === null ? [] : [`${name} ${formatBytes(size)}`])),
-    ].join(', ');
-}
-/** `▁▂▅█` from zero to the highest; a gap is blank. */
-function memoryLines(all) {
-    if (all === null)
-        return [];
-    const { from, to, bucketSeconds, buckets } = coarsen(all, columns);
-    const highest = Math.max(0, ...buckets.map(({ memory }) => memory?.max ?? 0));
-    if (highest === 0)
-        return [];
-    const steps = '▁▂▃▄▅▆▇█';
-    const width = Math.floor((to - from) / bucketSeconds) + 1;
-    const drawn = Array.from({ length: width }, (_, column) => {
-        const bucket = buckets.find(({ at }) => Math.round((at - from) / bucketSeconds) === column);
-        const size = bucket?.memory?.max;
-        if (size === undefined)
-            return '·';
-        return steps[Math.min(steps.length - 1, Math.floor((size / highest) * steps.length))] ?? '';
-    });
-    const span = `${quantities_formatDuration(to - from)}, at most ${formatBytes(highest)}`;
-    return [['', `${drawn.join('')}  ${span}`]];
-}
-function status_text_describeQueues({ queues }) {
-    if (queues === null)
-        return 'not known';
-    const all = Object.entries(queues).map(([name, length]) => `${name} ${length}`);
-    return all.length === 0 ? 'none' : all.join(', ');
-}
-function describePresent(releases) {
-    if (releases === null)
-        return 'not known';
-    const present = releases.find(({ state }) => state !== 'undone');
-    return present === undefined ? 'none of Celeriac' : status_text_describeRelease(present);
-}
-/** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
-function status_text_describeRelease({ release, at, actor, sha, state, since, why, }) {
-    const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
-    const who = actor === '' ? '' : ` by ${actor}`;
-    const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;
-    const reason = why === '' ? '' : `: ${why}`;
-    return `${release}${commit}, ${formatInstant(at)}${who}, ${releaseStates[state]}${when}${reason}`;
-}
-/** `celeriac releases`: newest first. */
-const renderReleases = (releases) => releases.length === 0
-    ? 'none: Celeriac has not deployed this worker\n'
-    : releases.map((each) => `${toOneLine(status_text_describeRelease(each))}\n`).join('');
-/** What needs attention with its advice; of what passed, the names. */
-function checkLines(checks) {
-    const open = ['fail', 'unknown', 'warn'].flatMap((verdict) => checks.filter((check) => check.verdict === verdict));
-    const passed = checks.filter(({ verdict }) => verdict === 'pass').map(({ id }) => id);
-    return [
-        ...open.flatMap(({ title, verdict, seen, expected, next }) => {
-            const wanted = expected === '' ? '' : ` (expected ${expected})`;
-            return [
-                toOneLine(`${status_text_signs[verdict]} ${title}: ${seen}${wanted}`),
-                ...(next === '' ? [] : [`    next: ${toOneLine(next)}`]),
-            ];
-        }),
-        ...(passed.length === 0 ? [] : [`${status_text_signs.pass} ${passed.length} passed: ${passed.join(', ')}`]),
-    ];
-}
-
-;// CONCATENATED MODULE: ./src/plan/unit/unit-rule-checks.js
-
-
-
-
-/**
- * The known faults of a unit as it is, as checks: a severe one fails, since it loses work or does it
- * twice; any other is a warning. One check that passes when there are none.
- *
- * @param accepted ids of rules that are not told
- */
-function unitRuleChecks(facts, { longestTaskSeconds, accepted, }) {
-    const { fragment, fragmentPath, dropIns } = facts.unit;
-    if (fragment.kind !== 'file' || fragment.text === null) {
-        const seen = `${fragmentPath || facts.unit.name} is not a text file that can be read`;
-        return [{ ...unit_rule_checks_check('unit-rules', title), verdict: 'unknown', seen }];
-    }
-    const stack = stackUnit([{ path: fragmentPath, text: fragment.text }, ...dropIns]);
-    const faults = findUnitFaults(stack.file, unitContext(facts, longestTaskSeconds)).filter(({ rule }) => !accepted.includes(rule.id));
-    if (faults.length === 0)
-        return [{ ...unit_rule_checks_check('unit-rules', title), seen: 'no known fault' }];
-    return faults.map(({ rule, seen, entry }) => {
-        const where = entry === null ? fragmentPath : stack.whereOf(entry);
-        const how = rule.mends.kind === 'not' ? rule.fix : `${rule.fix}; ${mending[rule.mends.kind]}`;
-        return {
-            ...unit_rule_checks_check(`rule-${rule.id}`, rule.title),
-            verdict: rule.severe === true ? 'fail' : 'warn',
-            seen: `${seen} (${where}): ${rule.why}`,
-            next: `${how}. See ${rulePage(rule)}`,
-        };
-    });
-}
-const title = 'The unit has no known fault';
-const mending = {
-    whole: 'deploy-worker does it',
-    'in-part': 'deploy-worker does a part of it',
-};
-const unit_rule_checks_check = (id, name) => ({
-    id,
-    title: name,
-    verdict: 'pass',
-    seen: '',
-    expected: '',
-    evidence: [],
-    next: '',
-});
-
-;// CONCATENATED MODULE: ./src/use-case/diagnose.js
-
-
-
-
-
-
-
-
-
-
-
-/**
- * What is wrong with a worker, and what to do about it: the checks of verify and the unit rules, from
- * facts. In a dry run nothing is sent; otherwise the probes of the gate are sent, as asked. No command is
- * run, nothing is confirmed, and nothing on the host is changed.
- *
- * @throws ConfigError when there is no such unit
- * @throws HostError when the host cannot be reached
- */
-async function diagnose(run, agent, rules) {
-    const { inputs } = run;
-    const { ownChecks, ...wishes } = readVerifyDesired(inputs);
-    // Nobody knows what a command does.
-    const desired = { ...wishes, ownChecks: ownUrls(ownChecks) };
-    const ports = {
-        agent: lookThrough(run, agent),
-        onProgress: run.onProgress(),
-        pause: (pause) => run.pause(pause),
-        findStrays: straysOf,
-        findStuckRows: (since) => searchStuckRows(agent, inputs, since),
-    };
-    const { verdict: judged, evidence } = await verifyHost(ports, desired);
-    const found = unitRuleChecks(evidence.before, rules);
-    const isSevere = found.some(({ verdict }) => verdict === 'fail');
-    // That no probe was sent is what was asked for.
-    const asked = judged.checks.filter(({ id }) => !(desired.gate.kind === 'none' && id === 'gate'));
-    const notRun = ownCommands(ownChecks).map(({ name }) => unknownCheck({ id: own_own.id, title: name }, 'not run: only `celeriac verify` runs commands'));
-    const verdict = {
-        conclusion: isSevere ? 'unhealthy' : judged.conclusion,
-        checks: [...asked, ...notRun, ...found],
-    };
-    const sentence = describeVerdict(verdict);
-    return gatherReport(agent, { ...reportSubject(run), verdict, evidence, sentence });
-}
-
 ;// CONCATENATED MODULE: ./src/config/look-inputs.js
+
 
 /** Of a look there is nothing to lock and nothing to rehearse. */
 const { 'dry-run': _dryRun, 'lock-timeout': _lockTimeout, ...looking } = hostInputs;
@@ -77349,22 +77107,30 @@ var look_disposeResources = (undefined && undefined.__disposeResources) || (func
 const lookExits = {
     [exitCodes.done]: 'done',
     [exitCodes.host]: 'the host could not be reached',
-    [exitCodes.usage]: 'invalid usage, or there is no such unit',
+    [exitCodes.usage]: 'invalid usage, or the unit does not exist',
     [exitCodes.interrupted]: 'interrupted',
 };
-/** Connects; whatever a command that looks has no flag for is as by default, and nothing is sent. */
-async function lookWith(name, flags, tools, body) {
+/**
+ * Connects; whatever a command that looks has no flag for is as by default, whatever the fleet file says,
+ * and nothing is sent.
+ */
+async function lookWith(command, flags, tools, body) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         const { interrupted, person } = tools;
-        const given = givenBy(flags);
-        const inputs = readInputs(inputsFor(verifyInputs, flags.has('host')), (input) => lookValues[input] ?? given(input), new Map());
+        const { inputs, explain } = readOwn(flags, tools, {
+            inputs: verifyInputs,
+            action: 'verify',
+            changes: false,
+            flags: command.inputs,
+            set: lookValues,
+        });
         const agent = look_addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person), tools), true);
         interrupted.addEventListener('abort', () => void agent.close());
         const host = flags.get('host') ?? (0,external_node_os_namespaceObject.hostname)();
         const holder = `${person.name}@${(0,external_node_os_namespaceObject.hostname)()}`;
         const meta = {
-            action: name,
+            action: command.name,
             holder,
             sha: '',
             actor: person.name,
@@ -77373,7 +77139,12 @@ async function lookWith(name, flags, tools, body) {
         };
         const { 'ssh-key': key = '', 'ssh-key-passphrase': passphrase = '' } = inputs;
         const secrets = [key, passphrase].filter((secret) => secret !== '');
-        return await body({ agent, inputs, host, meta, secrets });
+        try {
+            return await body({ agent, inputs, host, meta, secrets });
+        }
+        catch (error) {
+            throw explain(error);
+        }
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -77385,8 +77156,672 @@ async function lookWith(name, flags, tools, body) {
             await result_1;
     }
 }
+/**
+ * Of a unit that Celeriac has no release of: it may have been removed since.
+ *
+ * @throws ConfigError when there is no such unit
+ */
+const requireUnit = (unit) => requireFound(unit, 'input unit', 'the name of a systemd service that runs a Celery worker');
 /** A document for programs: one line in a series of them. */
 const renderJson = (data, { isSeries = false } = {}) => `${escapeJson(JSON.stringify(data, null, isSeries ? 0 : 2))}\n`;
+
+;// CONCATENATED MODULE: ./src/cli/deploy-fleet.js
+var deploy_fleet_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var deploy_fleet_disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Flags of `celeriac deploy` for many hosts. */
+const fleetFlags = [
+    {
+        name: 'fleet',
+        takes: 'a path',
+        fallback: '',
+        description: 'Deploy and verify the hosts of this fleet file, instead of one host.',
+        isSwitch: false,
+    },
+    {
+        name: 'hosts',
+        takes: 'names separated by commas, with `*` and `?`',
+        fallback: 'all',
+        description: 'With `--fleet`: which of its hosts.',
+        isSwitch: false,
+    },
+];
+const ofFleet = ['hosts', ...Object.keys(rolloutInputs)];
+/** @throws ConfigError for flags that need `--fleet`, or cannot be combined with it */
+function refuseFleetFlags(given) {
+    const isFleet = given.has('fleet');
+    const stray = ofFleet.find((name) => given.has(name));
+    if (!isFleet && stray !== undefined) {
+        refuseFlag(stray, `\`--${stray}\` requires \`--fleet\``, '`--fleet`, or neither of them');
+    }
+    const other = ['host', 'fleet-file', 'verify'].find((name) => given.has(name));
+    if (isFleet && other !== undefined) {
+        const expected = '`--fleet` alone: it names the hosts, and verifies each';
+        refuseFlag(other, `\`--${other}\` cannot be combined with \`--fleet\``, expected);
+    }
+}
+/**
+ * Deploys the hosts of a fleet file, by the rules of pipeline.yml.
+ *
+ * @throws ConfigError before the first host is begun
+ */
+async function deployFleet(flags, tools) {
+    const { terminal, interrupted } = tools;
+    const fleet = readFleetOfHosts(flags.get('fleet') ?? '');
+    const all = [...(fleet.hosts?.values() ?? [])];
+    const given = (name) => flags.get(name) ?? '';
+    const rollout = readInputs(rolloutInputs, given, fleet.rollout);
+    const { hosts: patterns } = readInputs({ hosts: fleetInputs.hosts }, given, new Map());
+    const order = planRollout({
+        names: all.map(({ name }) => name),
+        patterns,
+        canary: rollout.canary,
+    });
+    const hosts = [...order.canary, ...order.matrices.flat()];
+    const chosen = all.filter(({ name }) => hosts.includes(name));
+    checkFleet(fleet, chosen, { keysFrom: 'person', given: (action) => flagsFor(action, given) });
+    const plan = {
+        hosts,
+        canaries: order.canary.length,
+        maxFailures: rollout['max-failures'],
+        onFailure: rollout['on-failure'],
+    };
+    const count = hosts.length === 1 ? '1 host' : `${hosts.length} hosts`;
+    terminal.note(`${count}; canaries: ${order.canary.join(', ') || 'none'}`);
+    // Each host listens.
+    (0,external_node_events_.setMaxListeners)(0, interrupted);
+    const shas = await commitsOf(fleet, hosts, flags, tools);
+    const legs = new Map(hosts.map((host) => {
+        const leg = new HostOfFleet({ fleet, host, sha: shas.get(host) ?? '' }, flags, tools);
+        return [host, leg];
+    }));
+    const options = { plan, maxParallel: rollout['max-parallel'], cancelled: interrupted };
+    const legOf = (host) => {
+        const leg = legs.get(host);
+        if (leg === undefined)
+            throw new RangeError(`${host} is not of this rollout`);
+        return leg;
+    };
+    const end = await rollOut(options, {
+        deploy: (host) => legOf(host).deploy(),
+        rollBack: (host, transaction) => legOf(host).rollBack(transaction),
+    });
+    const isPending = [...legs.values()].some((leg) => leg.isPending);
+    const code = interrupted.aborted ? exitCodes.interrupted : codeOf(end, isPending);
+    const { ok } = end;
+    if (flags.get('json') === 'true') {
+        const told = end.hosts.map((each) => ({ ...each, ...legOf(each.host).document }));
+        const dryRun = flags.get('dry-run') === 'true';
+        terminal.out(renderJson({ command: 'deploy', dryRun, exitCode: code, ok, hosts: told }));
+    }
+    else {
+        terminal.out(`${[...fleetLines(end.hosts), describeFleet(end.hosts)].join('\n')}\n`);
+    }
+    return code;
+}
+/** The flags that an action of the rollout gets: it has no others than these two. */
+const flagsFor = (action, given) => action === 'deploy-worker'
+    ? given
+    : (name) => (action === 'verify' && !wishesOfDeploy.has(name) ? given(name) : '');
+/** The commit for each host, before the first: what is checked out may change while the rollout runs. */
+async function commitsOf(fleet, hosts, flags, tools) {
+    let head;
+    const here = () => {
+        head ??= commitHere(tools);
+        return head;
+    };
+    const shas = new Map();
+    for (const host of hosts) {
+        shas.set(host, await commitOf(flags, fleetValues(fleet, 'deploy-worker', host), here));
+    }
+    return shas;
+}
+/** `pending`: a dry run found something to change on a host. */
+function codeOf({ ok, hosts }, pending) {
+    if (ok)
+        return pending ? exitCodes.found : exitCodes.done;
+    const states = hosts.map(({ state }) => state);
+    const isBack = states.includes('rolled-back') && !states.includes('unknown');
+    return isBack ? exitCodes.back : exitCodes.host;
+}
+/** The work on one host of the fleet; its lines begin with its name. */
+class HostOfFleet {
+    #flags;
+    #tools;
+    #fleet;
+    #sha;
+    #document;
+    #isPending = false;
+    /** The last one: of its roll-back, if that failed, too. */
+    #error = null;
+    constructor({ fleet, host, sha }, flags, tools) {
+        this.#fleet = fleet;
+        this.#sha = sha;
+        const notOfHost = ['fleet', 'json', ...ofFleet];
+        const own = new Map([...flags].filter(([name]) => !notOfHost.includes(name)));
+        this.#flags = flagsOfHost(own.set('fleet-file', fleet.path), fleet, host);
+        const dryRun = flags.get('dry-run') === 'true';
+        this.#document = new RunDocument({ command: 'deploy', host, dryRun });
+        const { out, note } = tools.terminal;
+        const each = (text, say) => {
+            for (const line of text.replace(/\n$/, '').split('\n'))
+                say(`${host}: ${line}`);
+        };
+        const isJson = flags.get('json') === 'true';
+        const terminal = {
+            out: (text) => each(text, isJson ? note : (line) => out(`${line}\n`)),
+            note: (text) => each(text, note),
+        };
+        this.#tools = { ...tools, terminal };
+    }
+    /** A dry run found something to change. */
+    get isPending() {
+        return this.#isPending;
+    }
+    /** What the document of a single host has: plans, outcomes, the error. Empty, if it was not begun. */
+    get document() {
+        return this.#document.end(this.#error);
+    }
+    async deploy() {
+        let run;
+        let gate;
+        let code = null;
+        try {
+            run = this.#prepare();
+            const fleet = this.#valuesFor('verify');
+            gate = prepareGate(this.#flags, this.#tools, fleet, this.#document);
+            code = await deployAndVerify(run, gate, this.#tools);
+        }
+        catch (error) {
+            this.#keep(error);
+        }
+        this.#isPending = code === exitCodes.found && run?.dryRun === true;
+        const isWell = code === exitCodes.done || this.#isPending;
+        const results = ['committed', 'undone', 'undo-failed'];
+        const result = results.find((each) => each === run?.outputOf('result')) ?? null;
+        const wentBack = result === 'committed' && code === exitCodes.back;
+        const { aborted } = this.#tools.interrupted;
+        const isJudged = (gate?.outputOf('healthy') ?? '') !== '';
+        const isStuck = result === 'committed' && code === null && isJudged && !aborted;
+        const transaction = run?.outputOf('transaction') ?? '';
+        const ended = {
+            ok: isWell,
+            dryRun: run?.dryRun === true,
+            begun: run?.outputOf('begun') === 'true',
+            result,
+            awaits: (run?.outputOf('confirm-by') ?? '') !== '',
+            healthy: gate?.outputOf('healthy') === 'true',
+            confirmed: gate?.outputOf('confirmed').split(',').includes(transaction) === true,
+            rolledBack: wentBack ? 'success' : isStuck ? 'failure' : null,
+        };
+        const end = endOfDeploy(ended, this.#reason);
+        if (isWell && run?.dryRun === true) {
+            const found = this.#isPending ? 'something to change' : 'nothing to change';
+            return { ...end, why: `dry run: ${found}`, transaction };
+        }
+        // Whoever interrupts is told how far the host is.
+        if (code !== null || !aborted || run === undefined) {
+            return { ...end, transaction };
+        }
+        return { ...end, why: `interrupted; ${run.standing.describe()}`, transaction };
+    }
+    async rollBack(transaction) {
+        let run;
+        try {
+            const env_1 = { stack: [], error: void 0, hasError: false };
+            try {
+                run = this.#prepare();
+                const agent = deploy_fleet_addDisposableResource(env_1, await run.openAgent(), true);
+                const { unit, 'deploy-to': deployTo } = run.inputs;
+                await rollBackTo(run, agent, {
+                    unit,
+                    target: `newest:${transaction}`,
+                    folder: deployTo.path,
+                });
+                return endOfRollBack('undone');
+            }
+            catch (e_1) {
+                env_1.error = e_1;
+                env_1.hasError = true;
+            }
+            finally {
+                const result_1 = deploy_fleet_disposeResources(env_1);
+                if (result_1)
+                    await result_1;
+            }
+        }
+        catch (error) {
+            this.#keep(error);
+            const isSuperseded = run?.outputOf('result') === 'superseded';
+            return endOfRollBack(isSuperseded ? 'superseded' : 'failed', this.#reason);
+        }
+    }
+    #prepare() {
+        const fleet = this.#valuesFor('deploy-worker');
+        const work = { command: 'deploy', action: 'deploy-worker', fleet, sha: this.#sha };
+        return prepareRun(this.#flags, this.#tools, work, this.#document);
+    }
+    #valuesFor(action) {
+        const how = { changes: true, quiet: true, fleet: this.#fleet };
+        return fleet_readFleet(this.#flags, action, this.#tools, how);
+    }
+    /** On a terminal there is no job to look at. */
+    get #reason() {
+        const { message } = this.#error instanceof Error ? this.#error : new Error('see above');
+        return message.split('\n')[0] ?? '';
+    }
+    #keep(error) {
+        this.#error = error;
+        const host = this.#flags.get('host') ?? '';
+        const shown = error instanceof ConfigError ? asFlags(error) : error;
+        this.#tools.terminal.note(renderFailure(shown, { action: 'deploy', host }).message);
+    }
+}
+
+;// CONCATENATED MODULE: ./src/cli/gate-flags.js
+
+
+
+/** Of verify, what is no part of a deploy: its gate always confirms, and its soak comes later. */
+const notOfDeploy = new Set(['mode', 'confirm', 'soak-failure']);
+/** What `deploy --verify` takes besides the inputs of deploy: those of the gate alone. */
+const gateInputs = Object.fromEntries(Object.entries(verifyInputs).filter(([name]) => !(name in deployWorkerInputs) && !notOfDeploy.has(name) && !wishesOfDeploy.has(name)));
+
+;// CONCATENATED MODULE: ./src/cli/next-command.js
+
+
+/** Flags without which the next command would be about another host, or log in differently. */
+const carried = ['host', ...loginFlags, ...loginFileFlags, 'fleet-file'];
+/** A command that a person can paste, for the same host. */
+function describeNext(command, flags, unit) {
+    const words = carried.flatMap((name) => {
+        const value = (name === 'host' ? flags.get(namedHost) : undefined) ?? flags.get(name);
+        return value === undefined ? [] : [`--${name}`, next_command_quote(value)];
+    });
+    const sudo = flags.get('sudo') === 'true' ? ['--sudo'] : [];
+    // Always: without it, a fleet file may name another one.
+    return ['celeriac', command, ...words, ...sudo, '--unit', next_command_quote(unit)].join(' ');
+}
+const next_command_quote = (word) => /^[A-Za-z0-9_@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+;// CONCATENATED MODULE: ./src/cli/deploy.js
+
+
+
+
+
+
+
+
+
+
+
+
+const { 'roll-back': _rollBack, ...ownInputs } = deployWorkerInputs;
+const verifyFlag = {
+    name: 'verify',
+    takes: '',
+    fallback: '',
+    description: 'Then verify the release, and roll it back if it is not healthy. The flags of the gate (`--gate` and others) require it.',
+    isSwitch: true,
+};
+/** `celeriac deploy`. */
+const deploy = {
+    name: 'deploy',
+    summary: 'Gives a worker a correct unit, its code and a restart that loses no task, or undoes everything: the same as the action deploy-worker.',
+    usage: '[--host H | --fleet FILE [--hosts NAMES]] [--unit U] [--verify] [flags]',
+    about: [
+        'The release then awaits its verdict: unless `celeriac verify` confirms it within `--confirm-within`, the host rolls back by itself. `--verify` does both.',
+        'With `--fleet`, the hosts of a file are deployed and verified, canaries first, by the rules of pipeline.yml: `--max-parallel` at the same time, until `--max-failures` have failed. After Ctrl+C, no further hosts start, and none is rolled back.',
+        'With `--source`, the code comes from the Git repository in the current folder: `--commit`, or the commit that is checked out.',
+    ],
+    inputs: { ...ownInputs, ...gateInputs, ...rolloutInputs },
+    own: [verifyFlag, ...fleetFlags, fleetFlag, ...placeFlags, jsonFlag],
+    exits: {
+        [exitCodes.done]: 'deployed, or nothing to do; with --verify: and healthy',
+        [exitCodes.host]: 'the host could not be reached, or the transaction failed and was undone; with --verify: or the release could not be rolled back',
+        [exitCodes.usage]: 'invalid usage, or the unit does not allow it; nothing was changed',
+        [exitCodes.found]: 'a dry run found something to change, with --fleet on at least one host; with --verify: not healthy, and there was nothing to deploy',
+        [exitCodes.back]: 'with --verify: not healthy, or not confirmed in time, and rolled back',
+        [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
+    },
+    refuse: (given) => {
+        refuseFleetFlags(given);
+        if (given.get('verify') === 'true' || given.has('fleet'))
+            return;
+        const stray = Object.keys(gateInputs).find((name) => given.has(name));
+        if (stray === undefined)
+            return;
+        refuseFlag(stray, `\`--${stray}\` requires \`--verify\``, '`--verify`, or neither of them');
+    },
+    run: deployIt,
+};
+async function deployIt(flags, tools) {
+    if (flags.has('fleet'))
+        return deployFleet(flags, tools);
+    const fleet = fleet_readFleet(flags, 'deploy-worker', tools, { changes: true });
+    const sha = await commitOf(flags, fleet, () => commitHere(tools));
+    const work = { command: 'deploy', action: 'deploy-worker', fleet, sha };
+    if (flags.get('verify') !== 'true') {
+        return workOnHost(flags, tools, { ...work, body: (run) => deployAlone(run, flags) });
+    }
+    const gateFleet = fleet_readFleet(flags, 'verify', tools, { changes: true, quiet: true });
+    return workOnHost(flags, tools, {
+        ...work,
+        body: async (run) => {
+            // Before anything changes: its inputs may be invalid.
+            const gate = prepareGate(flags, tools, gateFleet, run.document);
+            return deployAndVerify(run, gate, tools);
+        },
+    });
+}
+async function deployAlone(run, flags) {
+    const { plan, outcome } = await deployWorker(run);
+    if (run.dryRun)
+        return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
+    if (outcome === null)
+        return exitCodes.done;
+    const { unit } = run.inputs;
+    if (outcome.confirmBy !== undefined) {
+        run.note(`next: ${describeNext('verify', flags, unit)}, which confirms the release`);
+    }
+    run.note(`to roll it back: ${describeNext('rollback', flags, unit)}`);
+    return exitCodes.done;
+}
+
+;// CONCATENATED MODULE: ./src/report/status-text.js
+
+
+
+
+
+/** Columns of the drawing of the memory. */
+const columns = 60;
+const status_text_signs = {
+    fail: '✗',
+    warn: '!',
+    unknown: '?',
+    pass: '✓',
+};
+/** The report for a terminal, about a screen of it; the page has all. */
+function renderStatus(report) {
+    const { unit, host, at, verdict, worker, soak } = report;
+    const rows = [
+        ['worker', status_text_describeWorker(report)],
+        ['memory', status_text_describeMemory(worker)],
+        ...memoryLines(report.timeline),
+        ['queues', status_text_describeQueues(worker)],
+        ['release', describePresent(report.releases)],
+        ...(soak === null
+            ? unsoaked(report.releases)
+            : [
+                ['proof', soak.sentence],
+                ...(soak.hours.length === 0 ? [] : [['', renderStrip(soak.hours)]]),
+            ]),
+    ];
+    return [
+        `${unit} on ${host}, ${formatInstant(at)}`,
+        verdict.sentence,
+        '',
+        ...rows.map(([name, text]) => `${name.padEnd(9)}${toOneLine(text)}`),
+        '',
+        ...checkLines(report.checks),
+        '',
+    ].join('\n');
+}
+function status_text_describeWorker({ worker, at }) {
+    const { activeState, subState, since, processes, restarts } = worker;
+    return [
+        `${activeState} (${subState})`,
+        ...(since === null ? [] : [`for ${quantities_formatDuration(at - since)}`]),
+        quantities_formatCount(processes, 'process', 'processes'),
+        ...(restarts === null ? [] : [quantities_formatCount(restarts, 'restart')]),
+    ].join(', ');
+}
+function status_text_describeMemory({ memory }) {
+    if (memory === null)
+        return 'not known';
+    const { current, peak, high, max } = memory;
+    const limits = Object.entries({ peak, MemoryHigh: high, MemoryMax: max });
+    return [
+        formatBytes(current),
+        ...limits.flatMap(([name, size]) => (size === null ? [] : [`${name} ${formatBytes(size)}`])),
+    ].join(', ');
+}
+/** `▁▂▅█` from zero to the highest; a gap is blank. */
+function memoryLines(all) {
+    if (all === null)
+        return [];
+    const { from, to, bucketSeconds, buckets } = coarsen(all, columns);
+    const highest = Math.max(0, ...buckets.map(({ memory }) => memory?.max ?? 0));
+    if (highest === 0)
+        return [];
+    const steps = '▁▂▃▄▅▆▇█';
+    const width = Math.floor((to - from) / bucketSeconds) + 1;
+    const drawn = Array.from({ length: width }, (_, column) => {
+        const bucket = buckets.find(({ at }) => Math.round((at - from) / bucketSeconds) === column);
+        const size = bucket?.memory?.max;
+        if (size === undefined)
+            return '·';
+        return steps[Math.min(steps.length - 1, Math.floor((size / highest) * steps.length))] ?? '';
+    });
+    const span = `${quantities_formatDuration(to - from)}, at most ${formatBytes(highest)}`;
+    return [['', `${drawn.join('')}  ${span}`]];
+}
+function status_text_describeQueues({ queues }) {
+    if (queues === null)
+        return 'not known';
+    const all = Object.entries(queues).map(([name, length]) => `${name} ${length}`);
+    return all.length === 0 ? 'none' : all.join(', ');
+}
+const presentOf = (releases) => releases?.find(({ state }) => state !== 'undone');
+/** Whether a release waits for `verify`. */
+const isAwaited = (releases) => releases?.some(({ state }) => state === 'awaiting') ?? false;
+function unsoaked(releases) {
+    const text = 'none: the release stays unproven, as no samples are taken of it or `soak-hours` is 0';
+    return presentOf(releases)?.state === 'unproven' ? [['proof', text]] : [];
+}
+function describePresent(releases) {
+    if (releases === null)
+        return 'not known';
+    const present = presentOf(releases);
+    return present === undefined ? 'none of Celeriac' : status_text_describeRelease(present);
+}
+/** `7 (3f2c9e1b7a6d), 2026-01-18 02:00:00 UTC by nika, proven since …: why`. */
+function status_text_describeRelease(one) {
+    const { release, at, actor, sha, state, since, confirmBy, why } = one;
+    const commit = sha === '' ? '' : ` (${sha.slice(0, 12)})`;
+    const who = actor === '' ? '' : ` by ${actor}`;
+    const when = since === null || state === 'before' ? '' : ` since ${formatInstant(since)}`;
+    const until = confirmBy === undefined
+        ? ''
+        : `, rolled back by the host at ${formatInstant(confirmBy)} unless \`verify\` confirms it`;
+    const reason = why === '' ? '' : `: ${why}`;
+    return `${release}${commit}, ${formatInstant(at)}${who}, ${releaseStates[state]}${when}${until}${reason}`;
+}
+/** `celeriac releases`: newest first. */
+const renderReleases = (releases) => releases.length === 0
+    ? 'none: Celeriac has not deployed this worker\n'
+    : releases.map((each) => `${toOneLine(status_text_describeRelease(each))}\n`).join('');
+/** What needs attention with its advice; of what passed, the names. */
+function checkLines(checks) {
+    const open = ['fail', 'unknown', 'warn'].flatMap((verdict) => checks.filter((check) => check.verdict === verdict));
+    const passed = checks.filter(({ verdict }) => verdict === 'pass').map(({ id }) => id);
+    return [
+        ...open.flatMap(({ title, verdict, seen, expected, next }) => {
+            const wanted = expected === '' ? '' : ` (expected ${expected})`;
+            return [
+                toOneLine(`${status_text_signs[verdict]} ${title}: ${seen}${wanted}`),
+                ...(next === '' ? [] : [`    next: ${toOneLine(next)}`]),
+            ];
+        }),
+        ...(passed.length === 0 ? [] : [`${status_text_signs.pass} ${passed.length} passed: ${passed.join(', ')}`]),
+    ];
+}
+
+;// CONCATENATED MODULE: ./src/plan/unit/unit-rule-checks.js
+
+
+
+
+/**
+ * The known faults of a unit as it is, as checks: a severe one fails, since it loses work or does it
+ * twice; any other is a warning. One check that passes when there are none.
+ *
+ * @param accepted ids of rules that are not told
+ */
+function unitRuleChecks(facts, { longestTaskSeconds, accepted, }) {
+    const { fragment, fragmentPath, dropIns } = facts.unit;
+    if (fragment.kind !== 'file' || fragment.text === null) {
+        const seen = `${fragmentPath || facts.unit.name} is not a text file that can be read`;
+        return [{ ...unit_rule_checks_check('unit-rules', title), verdict: 'unknown', seen }];
+    }
+    const stack = stackUnit([{ path: fragmentPath, text: fragment.text }, ...dropIns]);
+    const faults = findUnitFaults(stack.file, unitContext(facts, longestTaskSeconds)).filter(({ rule }) => !accepted.includes(rule.id));
+    if (faults.length === 0)
+        return [{ ...unit_rule_checks_check('unit-rules', title), seen: 'no known fault' }];
+    return faults.map(({ rule, seen, entry }) => {
+        const where = entry === null ? fragmentPath : stack.whereOf(entry);
+        const how = rule.mends.kind === 'not' ? rule.fix : `${rule.fix}; ${mending[rule.mends.kind]}`;
+        return {
+            ...unit_rule_checks_check(`rule-${rule.id}`, rule.title),
+            verdict: rule.severe === true ? 'fail' : 'warn',
+            seen: `${seen} (${where}): ${rule.why}`,
+            next: `${how}. See ${rulePage(rule)}`,
+        };
+    });
+}
+const title = 'The unit has no known fault';
+const mending = {
+    whole: 'deploy-worker does it',
+    'in-part': 'deploy-worker fixes a part of it',
+};
+const unit_rule_checks_check = (id, name) => ({
+    id,
+    title: name,
+    verdict: 'pass',
+    seen: '',
+    expected: '',
+    evidence: [],
+    next: '',
+});
+
+;// CONCATENATED MODULE: ./src/use-case/diagnose.js
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * What is wrong with a worker, and what to do about it: the checks of verify and the unit rules, from
+ * facts. In a dry run nothing is sent; otherwise the probes of the gate are sent, as asked. No command is
+ * run, nothing is confirmed, and nothing on the host is changed.
+ *
+ * @throws ConfigError when there is no such unit
+ * @throws HostError when the host cannot be reached
+ */
+async function diagnose(run, agent, rules) {
+    const { inputs } = run;
+    const { ownChecks, ...wishes } = readVerifyDesired(inputs);
+    // Nobody knows what a command does.
+    const desired = { ...wishes, ownChecks: ownUrls(ownChecks) };
+    const ports = {
+        agent: lookThrough(run, agent),
+        onProgress: run.onProgress(),
+        pause: (pause) => run.pause(pause),
+        findStrays: straysOf,
+        findStuckRows: (since) => searchStuckRows(agent, inputs, since),
+    };
+    const { verdict: judged, evidence } = await verifyHost(ports, desired);
+    const found = unitRuleChecks(evidence.before, rules);
+    const isSevere = found.some(({ verdict }) => verdict === 'fail');
+    // That no probe was sent is what was asked for.
+    const asked = judged.checks.filter(({ id }) => !(desired.gate.kind === 'none' && id === 'gate'));
+    const notRun = ownCommands(ownChecks).map(({ name }) => unknownCheck({ id: own_own.id, title: name }, 'not run: only `celeriac verify` runs commands'));
+    const verdict = {
+        conclusion: isSevere ? 'unhealthy' : judged.conclusion,
+        checks: [...asked, ...notRun, ...found],
+    };
+    const sentence = describeVerdict(verdict);
+    return gatherReport(agent, { ...reportSubject(run), verdict, evidence, sentence });
+}
 
 ;// CONCATENATED MODULE: ./src/cli/doctor.js
 var doctor_addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
@@ -77451,6 +77886,7 @@ var doctor_disposeResources = (undefined && undefined.__disposeResources) || (fu
 
 
 
+
 /** Of verify, what makes no sense for a look. */
 const notOfLook = new Set(['mode', 'confirm', 'soak-failure', 'dry-run']);
 /** Of deploy-worker, what its rules need to know. */
@@ -77462,7 +77898,7 @@ const doctor_lookInputs = Object.fromEntries(Object.entries(verifyInputs).filter
 /** `celeriac doctor`. */
 const doctor = {
     name: 'doctor',
-    summary: 'Tells what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no probes unless `--gate` asks for them.',
+    summary: 'Says what is wrong on a host and what to do next: the checks of verify and the rules for units. Changes nothing, and sends no probes unless `--gate` asks for them.',
     usage: '[--host H] [--unit U] [flags]',
     about: ['A release that awaits its verdict keeps waiting: only `celeriac verify` confirms it.'],
     inputs: {
@@ -77482,9 +77918,9 @@ const doctor = {
     exits: {
         [exitCodes.done]: 'healthy, perhaps with warnings',
         [exitCodes.host]: 'the host could not be reached',
-        [exitCodes.usage]: 'invalid usage, or there is no such unit',
+        [exitCodes.usage]: 'invalid usage, or the unit does not exist',
         [exitCodes.found]: 'not healthy',
-        [exitCodes.left]: 'inconclusive: what must be known is not',
+        [exitCodes.left]: 'inconclusive: a required check is unknown',
         [exitCodes.interrupted]: 'interrupted',
     },
     refuse: () => { },
@@ -77655,7 +78091,7 @@ function installedText(program, python) {
 const { 'fleet-file': _fleetFile, agent: _agent, ...harden_inputs_loginInputs } = hostInputs;
 const account = /^[a-z_][a-z0-9_-]{0,31}$/;
 const deployUser = patternInput({
-    description: 'System user that the key of the pipeline logs in as; it is made for that.',
+    description: 'System user that the key of the pipeline logs in as; created for this purpose.',
     fallback: 'celeriac',
 }, 'a user name such as celeriac, not root', { test: (text) => account.test(text) && text !== 'root' });
 /** One of the choices, or empty. */
@@ -77668,38 +78104,38 @@ const hardenInputs = {
     ...harden_inputs_loginInputs,
     'deploy-user': deployUser,
     'read-user': patternInput({
-        description: 'A second system user, whose key may look, but not change anything: for plans on pull requests.',
+        description: 'A second system user with a read-only key, for plans on pull requests.',
         fallback: '',
     }, 'a user name such as celeriac-plan, not root, or empty', { test: (text) => text === '' || (account.test(text) && text !== 'root') }),
     units: listInput({
-        description: 'Units of the workers that the key may deploy. Their `User=`, which must be the same one and not root, is the only user that the key can act for.',
+        description: 'Units of the workers that the key may deploy. They must have the same `User=`, which must not be root; the key can act only for this user.',
         fallback: '',
     }, 'names of systemd services separated by commas', unitName),
     'also-restart': companionsInput({
         description: 'Units that a deploy may restart or reload, as in deploy-worker; their URLs may be requested.',
     }),
     databases: listInput({
-        description: 'Databases with jobs that may be read, backed up and repaired; `none`. If not set, at first: those found as in cleanup.',
+        description: 'Databases with jobs that may be read, backed up and repaired; or `none`. If not set, the first time: the databases that cleanup finds.',
         fallback: '',
     }, 'absolute paths or postgresql:// URLs without a password, separated by commas, or `none`', { test: (text) => text === 'none' || isDatabase(text) }),
     source: maybeChoice({
-        description: 'How code may be deployed: `git` to the checkout, `upload` below `deploy-to`, or not at all. Whoever may deploy code can run code as the user of the app, unless only signed commits are accepted.',
+        description: 'How code may be deployed: `git` to the checkout, `upload` below `deploy-to`, or not at all. Anyone who can deploy code can run code as the user of the app, unless only signed commits are accepted.',
     }, ['none', 'git', 'upload']),
     checkout: maybePathInput({
         description: "With `source: git`: path of the checkout. If not set: the one that contains the unit's WorkingDirectory.",
     }),
     'deploy-to': maybePathInput({
-        description: 'With `source: upload`: the folder of the code folders.',
+        description: 'With `source: upload`: the folder that contains the code folders.',
     }),
     'gpg-keyring': maybePathInput({
-        description: 'Keyring on the host, of which one key must have signed each commit that is deployed.',
+        description: 'Keyring on the host; one of its keys must have signed each commit that is deployed.',
     }),
     'swap-path': patternInput({
-        description: 'The swap file that may be made. If not set, at first: /swapfile.',
+        description: 'The swap file that may be created. If not set, the first time: /swapfile.',
         fallback: '',
     }, 'an absolute path or empty', { test: (text) => text === '' || absolutePath.test(text) }),
     'swap-size': input({
-        description: 'The largest size of the swap file; `off`: no swap. If not set, at first: 4G. The action provision needs it, even where there is nothing to do.',
+        description: 'The largest size of the swap file; `off`: no swap. If not set, the first time: 4G. The action provision needs it, even if there is nothing to do.',
         fallback: '',
     }, 'a size such as 2G, `off`, or empty', (text) => {
         const word = text.trim();
@@ -77709,7 +78145,7 @@ const hardenInputs = {
         return bytes === null ? null : { bytes, off: false };
     }),
     urls: listInput({
-        description: 'URLs that may be requested from the host, by the gate and the probes; one that ends with `/` includes what begins with it.',
+        description: 'URLs that may be requested from the host, by the gate and the probes; a URL that ends with `/` includes all URLs below it.',
         fallback: '',
     }, 'URLs separated by commas', urlPattern(/^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/)),
     tasks: listInput({
@@ -77724,7 +78160,7 @@ const hardenInputs = {
         fallback: '',
     }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
     access: maybeChoice({
-        description: '`read`: the key may look, but not change anything. If not set, at first: `change`.',
+        description: '`read`: the key may read, but not change anything. If not set, the first time: `change`.',
     }, ['change', 'read']),
 };
 /** The inputs of `celeriac unharden`. */
@@ -77916,7 +78352,7 @@ const shell_commands_quote = (word) => /^[A-Za-z0-9/_.-]+$/.test(word) ? word : 
 
 /**
  * The policy of a host in hardened mode, `/etc/celeriac/policy.json`: what a key may ask the installed
- * agent for. What it does not name is refused. docs/reference/policy.md explains it; the host reads it
+ * agent for. Everything that it does not name is refused. docs/reference/policy.md explains it; the host reads it
  * with `host/celeriac_host/policy/document.py`, and fixtures hold both to the same answers.
  */
 const policyPath = '/etc/celeriac/policy.json';
@@ -77952,7 +78388,7 @@ const policyShape = schemas_strictObject({
     $schema: classic_schemas_string().optional(),
     version: schemas_literal(1),
     access: classic_schemas_enum(['change', 'read']).meta({
-        description: 'read: looks, dry runs and verifications without a confirmation. change: everything that the rest of this policy allows.',
+        description: 'read: facts, dry runs, and verifications without a confirmation. change: everything that the rest of this policy allows.',
     }),
     readers: list(policy_account).optional().meta({
         description: 'System users whose access is read, whatever `access` says.',
@@ -77987,7 +78423,7 @@ const policyShape = schemas_strictObject({
     urls: list(classic_schemas_string().regex(/^https?:\/\/[^\s/?#@\\]+\/[^\s?#\\]*$/))
         .optional()
         .meta({
-        description: 'URLs that may be requested, from the host: these, and what begins with one that ends with a slash.',
+        description: 'URLs that may be requested from the host; a URL that ends with a slash includes all URLs below it.',
     }),
     tasks: list(policy_name).optional().meta({
         description: 'Tasks of the app that may be sent by name. Without it: canaries only.',
@@ -78008,7 +78444,7 @@ const policyShape = schemas_strictObject({
         .nullable()
         .optional()
         .meta({
-        description: 'Whose signature a commit needs before it is deployed. Without it, whoever has the key of the CI can run code as the user of the app.',
+        description: 'Whose signature a commit needs before it is deployed. Without it, anyone who has the key of the pipeline can run code as the user of the app.',
     }),
     limits: schemas_strictObject({
         bytes: policy_count(2 ** 40)
@@ -78031,7 +78467,7 @@ const policyShape = schemas_strictObject({
 })
     .meta({
     title: "Celeriac's policy of a host in hardened mode",
-    description: 'What it does not name is refused.',
+    description: 'Everything that it does not name is refused.',
 });
 /** The JSON Schema that is published as docs/reference/policy.schema.json. */
 function policySchema() {
@@ -78068,7 +78504,7 @@ function checkLogin(fact, user, findings) {
     checkAccount(fact, user, findings);
     const settings = fact.sshd[user] ?? null;
     if (settings === null) {
-        const message = `the settings of sshd are not known: see whether it lets ${user} in with a key of ~/.ssh/authorized_keys`;
+        const message = `the settings of sshd are unknown: check whether it lets ${user} in with a key of ~/.ssh/authorized_keys`;
         findings.push({ level: 'notice', message });
         return;
     }
@@ -78079,13 +78515,13 @@ function checkAccount({ accounts }, user, findings) {
     if (account === null)
         return;
     if (!account.ours) {
-        throw new ConfigError('input deploy-user', `the user ${user} exists, and Celeriac did not make it: it may have a password, other keys or other rights`, 'the name of no user: one is made for the key alone');
+        throw new ConfigError('input deploy-user', `the user ${user} exists, but Celeriac did not create it: it may have a password, other keys or other rights`, 'a name that is not in use: Celeriac creates a user for the key alone');
     }
     if (account.home !== places_homeOf(user)) {
         throw new ConfigError('input deploy-user', `the home of ${user} is ${account.home}`, `${places_homeOf(user)}, as it was made: \`usermod --home ${places_homeOf(user)} ${user}\``);
     }
     if (account.groups.length > 0) {
-        const message = `${user} is a member of ${account.groups.join(', ')}, which Celeriac did not do: what the agent runs as root is not affected, but the account has these rights`;
+        const message = `${user} is a member of ${account.groups.join(', ')}, to which Celeriac did not add it: what the agent runs as root is not affected, but the account has these rights`;
         findings.push({ level: 'warning', message });
     }
 }
@@ -78138,7 +78574,8 @@ function mayMean(pattern, user) {
 
 
 
-function hardenQuery(users, search = false) {
+/** @param code the folder of the app's code, above which all must be root's; `null`: none is deployed */
+function hardenQuery(users, search = false, code = null) {
     return {
         hardening: {
             users,
@@ -78147,6 +78584,7 @@ function hardenQuery(users, search = false) {
                 agentPath,
                 policyPath,
                 ...users.flatMap((user) => [places_homeOf(user), sudoersPath(user)]),
+                ...foldersAbove(code).slice(-1),
             ],
             folders: [policyFolder, programFolder, sudoersFolder],
             search,
@@ -78160,6 +78598,13 @@ function hardenQuery(users, search = false) {
         },
     };
 }
+/** `/srv` and `/srv/shop` of `/srv/shop/code`. */
+const foldersAbove = (path) => {
+    const names = path?.split('/').slice(1, -1) ?? [];
+    return names.map((_, at) => `/${names.slice(0, at + 1).join('/')}`);
+};
+/** Where deploys put the app's code. */
+const harden_codeOf = ({ checkout, deployTo }) => checkout ?? deployTo ?? null;
 /**
  * Plans hardened mode: the agent and its policy, then for each user its account, its keys and the one
  * line for sudo, and last the proof that it can start the agent.
@@ -78168,7 +78613,7 @@ function hardenQuery(users, search = false) {
  */
 function planHarden(facts, desired) {
     const draft = { operations: [], satisfied: [], findings: [] };
-    checkPlaces(facts);
+    checkPlaces(facts, desired.policy);
     for (const { user } of desired.logins)
         checkLogin(facts.hardening, user, draft.findings);
     planAgent(facts, draft);
@@ -78181,10 +78626,18 @@ function planHarden(facts, desired) {
     }
     return draft;
 }
-function checkPlaces({ hardening }) {
-    const [loose] = hardening.loose;
+function checkPlaces({ hardening }, policy) {
+    const code = harden_codeOf(policy);
+    const above = new Set(foldersAbove(code));
+    const loose = hardening.loose.find(({ path }) => !above.has(path));
     if (loose !== undefined) {
-        throw new ConfigError('the host', `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: others than root could replace what the key runs as root`, `owner root, and no write permission for others: \`chown root ${loose.path}; chmod go-w ${loose.path}\``);
+        throw new ConfigError('the host', `${loose.path} belongs to ${loose.owner} and has the mode ${loose.mode}: users other than root could replace what the key runs as root`, `owner root, and no write permission for others: \`chown root ${loose.path}; chmod go-w ${loose.path}\``);
+    }
+    const [ofCode] = hardening.loose;
+    if (ofCode !== undefined) {
+        // The installed agent refuses each deploy by the same rule.
+        const { path, owner, mode } = ofCode;
+        throw new ConfigError('the host', `the code is in ${code}, and ${path} above it belongs to ${owner} and has the mode ${mode}: every deploy would be refused, because others than root could put another folder in its place`, `the code where every folder above it is root's: move it, e.g. below /srv, and change the unit; or deploy by \`source: upload\` to such a folder`);
     }
     const { visudo, problem } = hardening.sudoers;
     if (!visudo) {
@@ -78255,7 +78708,7 @@ function planLogin(facts, login, draft) {
             user,
             home: places_homeOf(user),
             title: `add the system user ${user}`,
-            why: 'there is no such user; the key logs in as it, and it has no password',
+            why: 'it does not exist; the key logs in as this user, which has no password',
         });
     }
     planFile(facts, draft, {
@@ -78342,7 +78795,7 @@ function prove({ hardening }, policy, { user, access }) {
         version: hardening.version,
         access: policy.access === 'read' ? 'read' : access,
         title: `start the agent as ${user}, as the key will`,
-        why: 'a mistake is found now, not at the next deploy',
+        why: 'this finds mistakes now, not at the next deploy',
     };
 }
 const harden_textOf = (file) => file?.kind === 'file' ? file.text : null;
@@ -78457,7 +78910,7 @@ function requireAppUser(units) {
         requireLoaded(unit, 'input units', 'a unit that systemd has loaded');
         const user = properties.User || 'root';
         if (user === 'root' || user === '0' || properties.DynamicUser === 'yes') {
-            throw new ConfigError('input units', `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so whoever deploys it is root`, 'a unit with `User=`: give the app a user of its own first');
+            throw new ConfigError('input units', `${name} runs as ${properties.DynamicUser === 'yes' ? 'a dynamic user' : 'root'}, so anyone who can deploy it is root`, 'a unit with `User=`: give the app a user of its own first');
         }
         return user;
     });
@@ -78531,7 +78984,7 @@ function warnOfSignatures({ checkout, deployTo, signers, appUser, access }) {
         const refused = `every upload will be refused: an archive has no signature, and the policy has \`signers\`; deploy with \`--source git\`, or set \`"signers": null\` in the policy on the server`;
         return [{ level: 'warning', message: refused }];
     }
-    const message = `whoever has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` names whose they must have`;
+    const message = `anyone who has the key can run code as ${appUser}: commits need no signature; \`--allowed-signers-file\` or \`--gpg-keyring\` requires one`;
     return [{ level: 'warning', message }];
 }
 
@@ -78560,7 +79013,7 @@ function planUnharden(facts, users) {
         operations.push({ op: 'remove-file', path, expects, title, why, ...diffOf(path, file) });
         return true;
     };
-    const why = 'hardened mode is to end';
+    const why = 'hardened mode ends';
     for (const user of users) {
         const sudoers = sudoersPath(user);
         const isOurs = unharden_textOf(facts, sudoers) === sudoersText(user);
@@ -78598,7 +79051,7 @@ function unharden_planAgent({ hardening: { agent } }, operations, findings) {
         path: agentPath,
         expects: agent.sha256,
         title: `remove agent ${agent.version}`,
-        why: 'hardened mode is to end',
+        why: 'hardened mode ends',
     });
 }
 function planUser({ hardening, files }, user, operations, findings) {
@@ -78608,13 +79061,13 @@ function planUser({ hardening, files }, user, operations, findings) {
     const owned = hardening.owned?.[user] ?? { paths: [], whole: false };
     const keys = files[keysPath(user)];
     const reason = !account.ours
-        ? 'Celeriac did not make it'
+        ? 'Celeriac did not create it'
         : account.processes > 0
             ? `${account.processes} processes run as it`
             : owned.paths.length > 0
                 ? `it owns ${owned.paths.join(', ')}`
                 : !owned.whole
-                    ? 'the disks are too large to see in time whether it owns files'
+                    ? 'the disks are too large to find out in time whether it owns files'
                     : keys?.kind === 'file' && !areOurs(keys.text)
                         ? `${keysPath(user)} stays`
                         : null;
@@ -78626,7 +79079,7 @@ function planUser({ hardening, files }, user, operations, findings) {
         op: 'remove-user',
         user,
         title: `remove the system user ${user}`,
-        why: 'it was made for the key, and owns nothing',
+        why: 'it was created for the key, and owns nothing',
     });
 }
 const unharden_stays = (what, why) => ({
@@ -78667,7 +79120,7 @@ async function lookAndHarden(run, agent, inputs, files) {
     const logins = loginsOf(inputs, files, policy);
     const users = logins.map(({ user }) => user);
     const others = (await usersOfAgent(agent)).filter((user) => !users.includes(user));
-    const facts = await agent.look(hardenQuery(users));
+    const facts = await agent.look(hardenQuery(users, false, harden_codeOf(policy)));
     const schema = `${JSON.stringify(policySchema(), null, 2)}\n`;
     const plan = planHarden(facts, { policy, schema, logins });
     return { ...plan, findings: [...findings, ...others.map(warnOfUser), ...plan.findings] };
@@ -78839,19 +79292,20 @@ var harden_disposeResources = (undefined && undefined.__disposeResources) || (fu
 
 
 
+
 const keyFlags = [
     {
         name: 'public-key-file',
         takes: 'a path',
         fallback: '',
-        description: 'File with the public key of the pipeline, or several, one per line. If not set, the keys that are on the host stay.',
+        description: 'File with the public key of the pipeline, or several, one per line. If not set, the keys on the host stay.',
         isSwitch: false,
     },
     {
         name: 'read-key-file',
         takes: 'a path',
         fallback: '',
-        description: 'With `--read-user`: file with the public key of the one that may only look.',
+        description: 'With `--read-user`: file with the public key of that user.',
         isSwitch: false,
     },
     {
@@ -78866,7 +79320,7 @@ const printFlag = {
     name: 'print',
     takes: '',
     fallback: '',
-    description: 'Print the same as commands for a shell of root, and change nothing: for those who type them themselves.',
+    description: 'Change nothing, and print the commands for a root shell instead.',
     isSwitch: true,
 };
 const exits = {
@@ -78879,13 +79333,13 @@ const exits = {
 /** `celeriac harden`. */
 const harden = {
     name: 'harden',
-    summary: 'Binds the key of the pipeline to an agent on the host and a policy: it is no longer root. Run it again to install a newer agent, or to change the policy.',
+    summary: 'Restricts the key of the pipeline to an agent on the host and its policy; the key is no longer root. Run it again to install a newer agent, or to change the policy.',
     usage: '[--host H] --units U --public-key-file F [flags]',
     about: [
-        'What is not given stays as the policy on the host has it; at first, it is what the units need at least.',
+        'Settings that are not given stay as in the policy on the host; the first time, they are the minimum that the units need.',
     ],
     inputs: hardenInputs,
-    own: [...keyFlags, printFlag, ...placeFlags, jsonFlag],
+    own: [...keyFlags, printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
     exits,
     refuse: (given) => {
         refusePrintedJson(given);
@@ -78910,10 +79364,10 @@ const unharden = {
     summary: 'Undoes what `celeriac harden` did, and nothing else.',
     usage: '[--host H] [flags]',
     about: [
-        'The key that it bound no longer lets anybody in: give the pipeline another way first. A user that owns something stays.',
+        'The restricted key no longer works: give the pipeline another key first. A user that owns files or runs processes stays.',
     ],
     inputs: unhardenInputs,
-    own: [printFlag, ...placeFlags, jsonFlag],
+    own: [printFlag, hostNamesFlag, ...placeFlags, jsonFlag],
     exits,
     refuse: refusePrintedJson,
     run: (flags, tools) => {
@@ -79011,7 +79465,7 @@ const adviceAfter = (inputs) => [
     `next: in the fleet file or the inputs of the actions, set \`user: ${inputs['deploy-user']}\` and \`agent: installed\`;`,
     ...(inputs['read-user'] === ''
         ? []
-        : [`with the key that may only look, set \`user: ${inputs['read-user']}\`;`]),
+        : [`with the read-only key, set \`user: ${inputs['read-user']}\`;`]),
     'then remove the key of the pipeline from every other authorized_keys of this host',
 ];
 
@@ -79324,6 +79778,219 @@ function describeStarter(starter) {
     }
 }
 
+;// CONCATENATED MODULE: ./src/plan/init/fleet-lines.js
+
+/** A comment of the fleet file. What comes from a host must not end it. */
+const comment = (text) => 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
+`# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
+/** A key with its value, as YAML. */
+const fleet_lines_entry = (key, value) => (0,dist/* stringify */.As)({ [key]: value }, { lineWidth: 0 }).trimEnd();
+
+;// CONCATENATED MODULE: ./src/plan/init/database-lines.js
+
+
+
+
+
+
+
+
+/** Databases with tables of jobs, by the schemas that were found. */
+const jobDatabases = (stores) => stores.flatMap((store) => ('tables' in store && holdJobs(store.tables) ? [store.path] : []));
+/** Databases of which only the owner knows whether they have jobs; none if another one has them. */
+function openDatabases(stores) {
+    if (jobDatabases(stores).length > 0)
+        return [];
+    return stores.flatMap((store) => {
+        const tables = 'tables' in store ? openTables(store.tables) : [];
+        return tables.length === 0 ? [] : [{ path: store.path, tables }];
+    });
+}
+function openTables(tables) {
+    const verdicts = judgeTables(tables);
+    return tables
+        .filter((table) => !isOthers(table))
+        .flatMap((table) => {
+        const verdict = verdicts.find((each) => each.table === table);
+        if (verdict !== undefined)
+            return [{ table, reason: verdict.reason }];
+        if (signsOf(table) === 0)
+            return [];
+        const lacks = [
+            ...(idColumn(table) === null ? ['id'] : []),
+            ...(statusColumn(table) === null ? ['status'] : []),
+        ];
+        return [{ table, reason: `no column has a known name for the ${lacks.join(' or the ')}` }];
+    })
+        .toSorted((one, other) => signsOf(other.table) - signsOf(one.table));
+}
+/** How much speaks for a table of jobs. */
+function signsOf(table) {
+    const task = taskColumn(table) === null ? 0 : 4;
+    const name = readTableName(table.name) === 'job' ? 2 : 0;
+    // The state of an address is none of a job.
+    const state = likelyStatus(table) === null || isBusinessRecord(table.name) ? 0 : 1;
+    return task + name + state;
+}
+/** The column that may be its status, though its name is none of the known ones. */
+function likelyStatus(table) {
+    const known = statusColumn(table);
+    const named = table.columns.find(({ name }) => /(?:^|_)(?:status|state|phase|stage)$/.test(snakeOf(name)));
+    return known ?? named?.name ?? null;
+}
+/** The setting of the database, with what was found. */
+function databaseLines(stores) {
+    const found = jobDatabases(stores);
+    const [only] = found;
+    if (only !== undefined && !actions.cleanup.database.schema.safeParse(only).success) {
+        return [
+            comment(`Tables of jobs are in ${only}, and \`database\` takes no such path: it is searched for`),
+            comment('by each run.'),
+        ];
+    }
+    if (only !== undefined && found.length === 1) {
+        return [comment('Its tables hold jobs, by their columns:'), fleet_lines_entry('database', only)];
+    }
+    if (found.length > 1) {
+        return [
+            comment(`These databases have tables of jobs: ${formatList(found)}.`),
+            comment('All of them are cleaned up; `database` would name one of them alone.'),
+        ];
+    }
+    const open = openDatabases(stores);
+    const unread = unreadLines(stores);
+    if (open.length > 0)
+        return [...unread, ...open.flatMap(questionLines)];
+    if (unread.length > 0) {
+        return [
+            ...unread,
+            comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
+        ];
+    }
+    return [
+        ...(stores.length === 0
+            ? [
+                comment("No SQLite file below the worker's directory, and in its environment neither one"),
+                comment('nor a postgresql:// URL.'),
+            ]
+            : stores.map((store) => comment(whyNone(store)))),
+        comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
+        fleet_lines_entry('database', 'none'),
+    ];
+}
+const unreadLines = (stores) => {
+    const unread = stores.flatMap((store) => store.kind === 'unreadable' ? [`${store.path} (${store.problem})`] : []);
+    return unread.length === 0
+        ? []
+        : [comment(`What could not be read may have tables of jobs: ${formatList(unread)}.`)];
+};
+/** Of a database without a table that may hold jobs. */
+function whyNone(store) {
+    if (!('tables' in store))
+        return `No tables of jobs in ${store.path}.`;
+    const own = store.tables.filter((table) => !isOthers(table));
+    const others = store.tables.filter(isOthers);
+    const parts = [
+        ...(own.length > 0
+            ? [`${listNames(own.map(({ name }) => name))} (no column for a status)`]
+            : []),
+        ...(others.length > 0
+            ? [`${listNames(others.map(({ name }) => name))} (of Celery or a framework)`]
+            : []),
+    ];
+    const tables = parts.length === 0 ? 'it has no tables' : parts.join('; ');
+    return `No tables of jobs in ${store.path}: ${tables}.`;
+}
+const mostReasons = 20;
+/** A question to the owner: what is written there is commented out, so no run takes it for known. */
+function questionLines({ path, tables }) {
+    const shown = tables.slice(0, mostReasons);
+    const [likeliest] = tables;
+    return [
+        comment(`Does the app keep its jobs in ${path}? No table shows by itself that it does:`),
+        ...shown.map(({ table, reason }) => comment(`- ${table.name}: ${reason}`)),
+        ...(tables.length > shown.length
+            ? [comment(`- and ${tables.length - shown.length} more`)]
+            : []),
+        comment('Until this is answered, the clean-up ends with an error. If a table holds jobs, remove'),
+        comment('the `#` here, replace each COLUMN, and if its words for a status are others than pending,'),
+        comment('processing, completed, failed and cancelled, add `words: { running: processing }`:'),
+        ...(likeliest === undefined ? [] : sketchOf(path, likeliest.table)),
+        comment('If none does:'),
+        comment('database: none'),
+    ];
+}
+function sketchOf(path, table) {
+    const spec = {
+        id: idColumn(table) ?? 'COLUMN',
+        status: likelyStatus(table) ?? 'COLUMN',
+    };
+    for (const key of ['created', 'started', 'completed', 'updated', 'error']) {
+        const column = findColumn(table, columnNames[key]);
+        if (column !== null)
+            spec[key] = column;
+    }
+    const task = taskColumn(table);
+    if (task !== null)
+        spec.task = task;
+    const yaml = (0,dist/* stringify */.As)({ stores: [{ database: path, tables: { [table.name]: spec } }] }, { lineWidth: 0 });
+    return yaml.trimEnd().split('\n').map(comment);
+}
+
+;// CONCATENATED MODULE: ./src/plan/init/kept-limits.js
+
+
+
+/** The settings of a size in a fleet file, and the comments before them. */
+const kept_limits_setting = /^ {2}(?:concurrency|memory-max|memory-high):/;
+const kept_limits_comment = /^ {2}#/;
+/**
+ * The lines with which a fleet file that is there sizes the same worker, if its limits still fit: what
+ * others use differs a little each time, and no file needs to change for that.
+ *
+ * @param standing the text of the file; `null`: there is none
+ * @returns the lines within `deploy-worker`, without their indentation; `null`: none to keep
+ */
+function keptLines(standing, { host, unit }, sizing) {
+    const values = standing === null ? null : kept_limits_readValues(standing);
+    if (standing === null || values === null)
+        return null;
+    const text = (name) => values.get(name)?.text ?? '';
+    if (text('host') !== host || text('unit') !== unit)
+        return null;
+    const { concurrency, memoryMaxBytes, memoryHighBytes, fitting } = sizing;
+    if (concurrency !== null && text('concurrency') !== String(concurrency))
+        return null;
+    const isSoft = text('memory-high') !== '';
+    if (memoryMaxBytes !== null && isSoft !== (memoryHighBytes !== null))
+        return null;
+    const limit = parseSize(text('memory-max'));
+    if (limit === null || fitting === null)
+        return null;
+    return limit < fitting.leastBytes || limit > fitting.mostBytes ? null : linesIn(standing);
+}
+function kept_limits_readValues(text) {
+    try {
+        return parseFleetFile('.github/fleet.yml', text, 'deploy-worker');
+    }
+    catch (error) {
+        // It is shown with the difference, and replaced only if a person says so.
+        if (error instanceof ConfigError)
+            return null;
+        throw error;
+    }
+}
+function linesIn(text) {
+    const lines = text.split('\n');
+    const from = lines.indexOf('deploy-worker:') + 1;
+    const to = lines.findLastIndex((line) => kept_limits_setting.test(line)) + 1;
+    const own = lines.slice(from, to);
+    if (from === 0 || !own.every((line) => kept_limits_setting.test(line) || kept_limits_comment.test(line)))
+        return null;
+    return own.map((line) => line.slice(2));
+}
+
 ;// CONCATENATED MODULE: ./src/plan/init/size-worker.js
 
 
@@ -79332,6 +79999,8 @@ function describeStarter(starter) {
 
 
 
+/** What a host at rest uses differs by so much from one look to the next. */
+const drift = 0.05;
 /**
  * Sizes a worker for its host: as many children as it has now, or fewer if the memory does not suffice
  * for them; the limits as deploy-worker calculates them.
@@ -79340,7 +80009,9 @@ function sizeWorker({ unit, call }, facts) {
     const { host, limits } = facts;
     const loaded = unit.properties.MemoryMax ?? '';
     if (/^\d+$/.test(loaded)) {
-        return size_worker_stays([`MemoryMax= is ${formatBytes(Number(loaded))} in the unit, and stays`]);
+        const limit = Number(loaded);
+        const lines = [`MemoryMax= is ${formatBytes(limit)} in the unit, and stays`];
+        return { ...size_worker_stays(lines), fitting: { leastBytes: limit, mostBytes: limit } };
     }
     const slice = limitedSlice(unit.properties.Slice ?? '', limits);
     if (slice !== null) {
@@ -79353,8 +80024,8 @@ function sizeWorker({ unit, call }, facts) {
         return size_worker_stays([memory.why]);
     const size = measureWorker(unit);
     if (size === null) {
-        const running = 'the worker does not run, so what it needs is not known';
-        return size_worker_stays([`${running}; the first deploy that finds it running sets its limits`]);
+        const running = 'the worker is not running, so the memory that it needs is unknown';
+        return size_worker_stays([`${running}; the first deploy while it is running sets its limits`]);
     }
     const present = call.children;
     if (present === null) {
@@ -79362,7 +80033,7 @@ function sizeWorker({ unit, call }, facts) {
     }
     const beat = call.beat ? 1 : 0;
     if (call.forks && size.childrenBytes.length === 0) {
-        return size_worker_stays(['no child process runs yet, so what one needs is not known']);
+        return size_worker_stays(['no child process is running yet, so the memory that one needs is unknown']);
     }
     const situation = (children) => ({
         host: memory,
@@ -79388,6 +80059,10 @@ function sizeWorker({ unit, call }, facts) {
         concurrency: call.forks ? children : null,
         memoryMaxBytes,
         memoryHighBytes,
+        fitting: {
+            leastBytes: weigh(situation(children)).needed * (1 - drift),
+            mostBytes: memoryMaxBytes * (1 + drift),
+        },
         lines: [
             ...sum,
             ...(children < most ? [`that is too much, so fewer: ${needOf(situation(children))}`] : []),
@@ -79400,6 +80075,7 @@ const size_worker_stays = (lines) => ({
     concurrency: null,
     memoryMaxBytes: null,
     memoryHighBytes: null,
+    fitting: null,
     lines,
 });
 /** From this number down to one; 0 is a pool without children. */
@@ -79411,7 +80087,7 @@ function addUp(situation) {
     const parts = [
         [' ', host.totalBytes, 'memory of the host'],
         ['−', system, 'for the system'],
-        ['−', host.othersBytes, 'that others use now'],
+        ['−', host.othersBytes, 'in use by others now'],
         ...(more > 0
             ? [['−', more, `that ${formatList(held.map(({ name }) => name))} may still use`]]
             : []),
@@ -79446,8 +80122,11 @@ const inputSize = (size) => `${Math.floor(size / MiB)}M`;
 
 /**
  * The fleet file of one host. A line that is no comment is known; what is only likely is a comment.
+ *
+ * @param standing the file that is there; `null`: none
  */
-function fleetText(reach, facts, home) {
+function fleetText(reach, facts, home, standing = null) {
+    const unit = facts.worker.unit.name;
     const { repository, version } = home;
     const { host, port, user, jump } = reach;
     const docs = `https://github.com/${repository}/blob/v${version}/docs/reference/fleet-file.md`;
@@ -79455,69 +80134,29 @@ function fleetText(reach, facts, home) {
         `# yaml-language-server: $schema=https://raw.githubusercontent.com/${repository}/v${version}/docs/reference/fleet.schema.json`,
         comment('Written by `celeriac init` from what the server showed; yours to edit.'),
         comment(`Every key: ${docs}`),
-        fleet_text_entry('host', host),
-        ...(port === 22 ? [] : [fleet_text_entry('port', port)]),
-        ...(user === 'root' ? [] : [fleet_text_entry('user', user)]),
-        ...(jump === '' ? [] : [fleet_text_entry('proxy-jump', jump)]),
-        fleet_text_entry('unit', facts.worker.unit.name),
+        fleet_lines_entry('host', host),
+        ...(port === 22 ? [] : [fleet_lines_entry('port', port)]),
+        ...(user === 'root' ? [] : [fleet_lines_entry('user', user)]),
+        ...(jump === '' ? [] : [fleet_lines_entry('proxy-jump', jump)]),
+        fleet_lines_entry('unit', unit),
         '',
-        ...databaseLines(facts),
+        ...databaseLines(facts.stores),
         '',
         ...deploySection([
-            ...facts.sizing.lines.map(comment),
-            ...sizeLines(facts.sizing),
+            ...(keptLines(standing, { host, unit }, facts.sizing) ?? sizeLines(facts.sizing)),
             ...codeLines(facts),
             ...companionLines(facts),
         ]),
         '',
     ].join('\n');
 }
-/** What comes from a host must not end the comment. */
-const comment = (text) => 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it must not contain.
-`# ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`;
-const fleet_text_entry = (key, value) => (0,dist/* stringify */.As)({ [key]: value }, { lineWidth: 0 }).trimEnd();
-/** Databases with tables of jobs, by the schemas that were found. */
-const jobDatabases = (stores) => stores.flatMap((store) => ('tables' in store && holdJobs(store.tables) ? [store.path] : []));
-function databaseLines({ stores }) {
-    const found = jobDatabases(stores);
-    const [only] = found;
-    if (only !== undefined && !actions.cleanup.database.schema.safeParse(only).success) {
-        return [
-            comment(`Tables of jobs are in ${only}, and \`database\` takes no such path: it is searched for`),
-            comment('by each run.'),
-        ];
-    }
-    if (only !== undefined && found.length === 1) {
-        return [comment('Its tables hold jobs, by their columns:'), fleet_text_entry('database', only)];
-    }
-    if (found.length > 1) {
-        return [
-            comment(`These databases have tables of jobs: ${formatList(found)}.`),
-            comment('All of them are cleaned up; `database` would name one of them alone.'),
-        ];
-    }
-    const unread = stores.flatMap((store) => store.kind === 'unreadable' ? [`${store.path} (${store.problem})`] : []);
-    if (unread.length > 0) {
-        return [
-            comment(`What could not be read may have tables of jobs: ${formatList(unread)}.`),
-            comment('database: # a SQLite file, a postgresql:// URL without a password, or none'),
-        ];
-    }
-    const seen = stores.map(({ path }) => path);
+function sizeLines(sizing) {
+    const { concurrency, memoryMaxBytes, memoryHighBytes, lines } = sizing;
     return [
-        comment(seen.length === 0
-            ? "No SQLite file below the worker's directory, and no postgresql:// URL in its environment."
-            : `No tables of jobs in ${formatList(seen)}.`),
-        comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
-        fleet_text_entry('database', 'none'),
-    ];
-}
-function sizeLines({ concurrency, memoryMaxBytes, memoryHighBytes }) {
-    return [
-        ...(concurrency === null ? [] : [fleet_text_entry('concurrency', concurrency)]),
-        ...(memoryMaxBytes === null ? [] : [fleet_text_entry('memory-max', inputSize(memoryMaxBytes))]),
-        ...(memoryHighBytes === null ? [] : [fleet_text_entry('memory-high', inputSize(memoryHighBytes))]),
+        ...lines.map(comment),
+        ...(concurrency === null ? [] : [fleet_lines_entry('concurrency', concurrency)]),
+        ...(memoryMaxBytes === null ? [] : [fleet_lines_entry('memory-max', inputSize(memoryMaxBytes))]),
+        ...(memoryHighBytes === null ? [] : [fleet_lines_entry('memory-high', inputSize(memoryHighBytes))]),
     ];
 }
 /** Settings of deploy-worker alone: to verify, limits would be requirements. */
@@ -79527,14 +80166,17 @@ function deploySection(lines) {
         ? [comment('deploy-worker:'), ...lines.map((line) => line.replace(/^# /, '#   '))]
         : ['deploy-worker:', ...lines.map((line) => `  ${line}`)];
 }
-function codeLines({ tree, isThisRepository }) {
+/** Whether `source: git` is written: deploys move the checkout from which the worker runs. */
+const movesCheckout = ({ tree, isThisRepository, }) => tree.kind === 'checkout' && isThisRepository;
+function codeLines(facts) {
+    const { tree } = facts;
     if (tree.kind !== 'checkout')
         return [];
-    if (isThisRepository) {
+    if (movesCheckout(facts)) {
         return [
             comment(`The worker runs from ${tree.path}, a checkout of this repository: each deploy moves`),
             comment('it to the commit that was merged.'),
-            fleet_text_entry('source', 'git'),
+            fleet_lines_entry('source', 'git'),
         ];
     }
     const head = tree.head.slice(0, 7);
@@ -79545,12 +80187,22 @@ function codeLines({ tree, isThisRepository }) {
     ];
 }
 function companionLines(facts) {
-    const beside = besideWorker(facts).map(({ unit }) => unit);
-    if (beside.length === 0)
-        return [];
+    const beside = besideWorker(facts);
+    const workers = beside.filter(({ isWorker }) => isWorker).map(({ unit }) => unit);
+    const others = beside.filter(({ isWorker }) => !isWorker).map(({ unit }) => unit);
     return [
-        comment('These run code of the app, too. To restart them with the worker:'),
-        comment(`also-restart: ${beside.join(', ')}`),
+        ...(others.length === 0
+            ? []
+            : [
+                comment('These units run code of the app, too. To restart them with the worker:'),
+                comment(`also-restart: ${others.join(', ')}`),
+            ]),
+        ...(workers.length === 0
+            ? []
+            : [
+                comment(`Other workers of the app: ${workers.join(', ')}. Each is deployed by itself:`),
+                comment('docs/how-to/several-workers.md.'),
+            ]),
     ];
 }
 /** The companions that were found: beats of the app, and services in its folder. */
@@ -79561,10 +80213,14 @@ function besideWorker({ worker, beats, companions }) {
         : ownBeats(beats, identityOf(unit, call.app, call.workingDirectory)).units;
     const names = new Set(own.map((beat) => beat.unit));
     return [
-        ...own.map((beat) => ({ unit: beat.unit, what: 'beat' })),
+        ...own.map((beat) => ({ unit: beat.unit, what: 'beat', isWorker: false })),
         ...companions.beside
             .filter((each) => !names.has(each.unit))
-            .map((each) => ({ unit: each.unit, what: fleet_text_programOf(each.argv) })),
+            .map((each) => ({
+            unit: each.unit,
+            what: fleet_text_programOf(each.argv),
+            isWorker: findCeleryCall(each.argv).kind === 'found',
+        })),
     ];
 }
 /** `gunicorn` of `/srv/app/venv/bin/python /srv/app/venv/bin/gunicorn …`; no arguments: they may be secret. */
@@ -79611,11 +80267,11 @@ const keys = {
 };
 /** The steps, each with its title and its commands. */
 function nextSteps(given) {
-    const { reach, knownHosts, branch, files, unit, appUser } = given;
+    const { reach, knownHosts, branch, files, unit, appUser, movesCheckout } = given;
     const at = sshWords(reach);
     return [
         [
-            'Make two keys for the pipeline, and let them log in:',
+            'Create two keys for the pipeline, and let them log in:',
             environments.flatMap((name) => [
                 `ssh-keygen -t ed25519 -N '' -C ${keys[name]} -f ~/.ssh/${keys[name]}`,
                 `ssh-copy-id -f -i ~/.ssh/${keys[name]}.pub ${at}`,
@@ -79634,7 +80290,7 @@ function nextSteps(given) {
             [`gh variable set CELERIAC_KNOWN_HOSTS --body ${shell_commands_quote(knownHosts)}`],
         ],
         [
-            'Commit the files; this push alone starts no run:',
+            'Commit the files; this push does not start a run:',
             [
                 `git add ${files.map(shell_commands_quote).join(' ')}`,
                 "git commit -m 'Deploy with Celeriac [skip ci]'",
@@ -79642,17 +80298,17 @@ function nextSteps(given) {
             ],
         ],
         [
-            'Let it show what it would do, then let it do it; from then on each push deploys:',
+            'Start a dry run, then a real one; from then on, each push deploys:',
             ['gh workflow run celeriac.yml', 'gh workflow run celeriac.yml -f dry-run=false'],
         ],
         ...(appUser === 'root'
             ? []
             : [
                 [
-                    'With these keys the pipeline is root on the server. To bind them to what it needs:',
+                    'With these keys the pipeline is root on the server. To restrict them to what it needs:',
                     [
                         `cat ${environments.map((name) => `~/.ssh/${keys[name]}.pub`).join(' ')} >~/.ssh/celeriac-keys.pub`,
-                        `celeriac harden ${celeriacWords(reach)} --units ${shell_commands_quote(unit)} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,
+                        `celeriac harden ${celeriacWords(reach)} --units ${shell_commands_quote(unit)}${movesCheckout ? ' --source git' : ''} --public-key-file ~/.ssh/celeriac-keys.pub --dry-run`,
                     ],
                 ],
             ]),
@@ -79694,7 +80350,7 @@ function howItEnds({ kind }) {
     }
 }
 /** Managers do not wait as long as a task takes. */
-const drainStep = (ends, ask) => `the next step does not wait for tasks: ${ends}. So first let it finish them, as root: \`ask() { ${ask} "$@"; }\`; \`ask inspect active_queues\` shows the name of its node and its queues; \`ask control -d NODE cancel_consumer QUEUE\` for each queue, after which it takes no more (nor does any other worker of this name, even of another app); wait until \`ask inspect -d NODE active\` and \`ask inspect -d NODE reserved\` answer, and list no task. If no node answers, go on only at a time at which no task runs`;
+const drainStep = (ends, ask) => `the next step does not wait for tasks: ${ends}. So first let it finish them, as root: \`ask() { ${ask} "$@"; }\`; \`ask inspect active_queues\` shows the name of its node and its queues; \`ask control -d NODE cancel_consumer QUEUE\` for each queue, after which it takes no more (nor does any other worker of this name, even of another app); wait until \`ask inspect -d NODE active\` and \`ask inspect -d NODE reserved\` answer, and list no task. If no node answers, continue only while no task is running`;
 function stopStep({ process, starter }, copies) {
     const pids = copies.map((copy) => copy.process.pid);
     const once = pids.length === 1 ? 'it once its tasks are' : 'each copy once its tasks are';
@@ -79732,7 +80388,7 @@ const variablesOf = (name) => `/etc/${name.replace(/\.service$/, '.env')}`;
  * Variables that a login, a shell, a multiplexer or systemd sets, and those of the user and the program
  * search path, which the unit has by other settings.
  */
-const ofTheSession = /^(?:_|PWD|OLDPWD|SHLVL|SHELL|TERM(?:_.*|INFO)?|COLORTERM|COLUMNS|LINES|DISPLAY|XAUTHORITY|MAIL|LOGNAME|USER|USERNAME|HOME|PATH|LANG|LANGUAGE|LC_.*|LS_COLORS|LESS.*|PAGER|EDITOR|VISUAL|HIST.*|PS1|PS2|MOTD_SHOWN|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|TMUX.*|STY|WINDOW|SCREENDIR|VIRTUAL_ENV.*|INVOCATION_ID|JOURNAL_STREAM|MANAGERPID|SYSTEMD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|SUPERVISOR_.*|FORKED_BY_MULTIPROCESSING|CELERY_LOG_.*|_MP_FORK_.*)$/;
+const ofTheSession = /^(?:_|PWD|OLDPWD|SHLVL|SHELL|TERM(?:_.*|INFO|CAP)?|COLOR(?:TERM|FGBG)|COLUMNS|LINES|DISPLAY|XAUTHORITY|MAIL|LOGNAME|USER|USERNAME|HOME|PATH|LANG|LANGUAGE|LC_.*|LS_(?:COLORS|OPTIONS)|LESS.*|PAGER|EDITOR|VISUAL|HIST.*|PS1|PS2|MOTD_SHOWN|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|TMUX.*|STY|WINDOW(?:ID)?|SCREEN(?:DIR|RC)|BYOBU_.*|ZELLIJ.*|VTE_VERSION|GPG_(?:TTY|AGENT_INFO)|VIRTUAL_ENV.*|INVOCATION_ID|JOURNAL_STREAM|MANAGERPID|SYSTEMD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|SUPERVISOR_.*|FORKED_BY_MULTIPROCESSING|CELERY_LOG_.*|_MP_FORK_.*)$/;
 /** Proposes a unit from the running process; nothing about it is made up. */
 function proposeUnit(request) {
     const { worker, name } = request;
@@ -79741,7 +80397,7 @@ function proposeUnit(request) {
         return { problem: `units of the names ${proposedNames.join(', ')} are there already` };
     }
     if (start === null)
-        return { problem: 'it has ended meanwhile' };
+        return { problem: 'it has ended in the meantime' };
     const directory = process.workingDirectory;
     if (directory === null || / \(deleted\)$/.test(directory)) {
         return {
@@ -79764,7 +80420,9 @@ function proposeUnit(request) {
         };
     }
     if ([directory, process.user, ...argv].some(breaksLine)) {
-        return { problem: 'its command line or its folder contains characters that no unit can have' };
+        return {
+            problem: 'its command line or its folder contains characters that a unit cannot have',
+        };
     }
     const variables = start.variables.filter((name) => !ofTheSession.test(name));
     const { group } = start;
@@ -79819,11 +80477,11 @@ function propose_unit_commandOf({ process, call }, program) {
         notes: [
             ...(dropped.length > 0
                 ? [
-                    '--pidfile is left out: systemd knows the process, and a file that a crash left would keep the worker from starting',
+                    '--pidfile is left out: systemd knows the process, and a file left by a crash would keep the worker from starting',
                 ]
                 : []),
             ...(purges
-                ? ['--purge is left out: with a unit, each restart would throw away all tasks that wait']
+                ? ['--purge is left out: with a unit, each restart would delete all waiting tasks']
                 : []),
         ],
     };
@@ -79871,6 +80529,7 @@ function copyVariables(pid, variables, path) {
 
 
 
+
 /** The host in one line. */
 function hostLine(host, swap) {
     const active = swap.active.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -79903,10 +80562,7 @@ function workerLines(facts) {
                     ? 'given by a variable'
                     : queues.join(', '),
         ],
-        [
-            'jobs',
-            databases.length === 0 ? 'no tables of jobs found' : `tables in ${formatList(databases)}`,
-        ],
+        ['jobs', databases.length === 0 ? whereNone(facts) : `tables in ${formatList(databases)}`],
         [
             'beside it',
             beside.length === 0
@@ -79915,6 +80571,13 @@ function workerLines(facts) {
         ],
         ...facts.sizing.lines.map((line, at) => [at === 0 ? 'memory' : '', line]),
     ];
+}
+/** Without a table of jobs: what was found, and what is asked of the owner. */
+function whereNone({ stores }) {
+    const open = openDatabases(stores).map(({ path }) => path);
+    return open.length === 0
+        ? 'no tables of jobs found'
+        : `no table of ${formatList(open)} shows that it holds jobs: answer the question in .github/fleet.yml`;
 }
 /** Why it needs a unit of its own. */
 const whyUnit = ({ starter }) => starter.kind === 'service'
@@ -79949,20 +80612,16 @@ function otherLines({ units, processes, others }, chosen) {
 ;// CONCATENATED MODULE: ./src/plan/init/workflow-text.js
 /** The version of actions/checkout that workflows use, as in those of this repository. */
 const checkout = 'actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2';
-/**
- * The workflow of one host: deploys on each push to the branch, clean-ups and the soak by the clock.
- *
- * @param branch the one that is deployed
- */
-function workflowText(branch, { repository, version }) {
+/** The workflow of one host: deploys on each push to the branch, clean-ups and the soak by the clock. */
+function workflowText({ host, branch }, { repository, version }) {
     const action = (name) => `${repository}${name}@v${version}`;
     const common = `ssh-key: \${{ secrets.CELERIAC_SSH_KEY }}
           known-hosts: \${{ vars.CELERIAC_KNOWN_HOSTS }}
           webhook: \${{ secrets.CELERIAC_WEBHOOK }}`;
-    return `# Written by \`celeriac init\`; yours to edit. The server and its settings: .github/fleet.yml.
-# Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys, and
-# runs by hand) and \`production-scheduled\` (runs by the clock): the secret CELERIAC_SSH_KEY and,
-# if you like, CELERIAC_WEBHOOK: a webhook of Slack or one like it, told of each step that failed.
+    return `# Written by \`celeriac init\`; yours to edit. The server and its settings are in .github/fleet.yml.
+# Set in the repository: the variable CELERIAC_KNOWN_HOSTS. Set in the environments \`production\` (deploys and
+# manual runs) and \`production-scheduled\` (scheduled runs): the secret CELERIAC_SSH_KEY and, optionally,
+# CELERIAC_WEBHOOK, a Slack-compatible webhook that is notified of each failed step.
 name: celeriac
 
 on:
@@ -79971,7 +80630,7 @@ on:
   schedule:
     # Stuck jobs.
     - cron: '*/30 * * * *'
-    # The soak. Not on the hour, when GitHub has the most to start.
+    # The soak. Not on the hour, when GitHub is busiest.
     - cron: '23 * * * *'
   workflow_dispatch:
     inputs:
@@ -79983,16 +80642,16 @@ on:
 permissions: {}
 
 jobs:
-  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a roll-back if they fail.
+  # Swap, the unit, a restart that loses no task, stuck jobs, probes through the real queues; a rollback if they fail.
   deploy:
     name: Deploy
     if: github.event_name != 'schedule'
     environment: production
     runs-on: ubuntu-latest
     timeout-minutes: 60
-    # One at a time; a run in progress is never cancelled.
+    # One at a time; a run in progress is never cancelled. A dry run does not replace a pending deploy.
     concurrency:
-      group: celeriac-deploy
+      group: celeriac-deploy-${host}\${{ inputs.dry-run && '-dry-run' || '' }}
       cancel-in-progress: false
     permissions:
       contents: read
@@ -80007,7 +80666,7 @@ jobs:
           ${common}
           dry-run: \${{ inputs.dry-run }}
 
-  # Jobs that no worker will ever finish.
+  # Repairs jobs that no worker will ever finish.
   cleanup:
     name: Clean up
     if: github.event_name == 'schedule' && github.event.schedule == '*/30 * * * *'
@@ -80015,7 +80674,7 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 30
     concurrency:
-      group: celeriac-cleanup
+      group: celeriac-cleanup-${host}
       cancel-in-progress: false
     permissions:
       contents: read
@@ -80029,7 +80688,7 @@ jobs:
           # A deploy may wait for tasks to finish.
           lock-timeout: 25m
 
-  # Whether the release that runs has proven itself; if it failed, this run fails.
+  # Checks whether the running release has proven itself; if the release failed, this run fails.
   soak:
     name: Soak
     if: github.event_name == 'schedule' && github.event.schedule == '23 * * * *'
@@ -80037,7 +80696,7 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 60
     concurrency:
-      group: celeriac-soak
+      group: celeriac-soak-${host}
       cancel-in-progress: false
     permissions:
       contents: read
@@ -80146,7 +80805,7 @@ async function writeProposed(files, repository, { flags, terminal, ask }) {
     }
     const names = formatList(files.map(({ path }) => path));
     if (changes.length === 0)
-        show(`\n${names}: as they should be, nothing to write`);
+        show(`\n${names}: up to date, nothing to write`);
     if (changes.length === 0)
         return exitCodes.done;
     if (isSet('dry-run'))
@@ -80154,7 +80813,7 @@ async function writeProposed(files, repository, { flags, terminal, ask }) {
     const differing = changes.filter(({ before }) => before !== null);
     if (differing.length > 0 && !isSet('force') && ask === null) {
         const there = formatList(differing.map(({ path }) => path));
-        refuseFlag('force', `${there}: there already, with other content`, '`--force` to overwrite, or the file moved away');
+        refuseFlag('force', `${there}: already there, with different content`, '`--force` to overwrite, or the file moved away');
     }
     const left = isSet('force') || ask === null ? [] : await declined(differing, ask);
     const chosen = changes.filter(({ path }) => !left.includes(path));
@@ -80276,6 +80935,7 @@ function address(target) {
 
 
 
+
 const CONNECT_STEP = 'connect over SSH';
 function property(error, name) {
     return name in error ? Reflect.get(error, name) : undefined;
@@ -80310,7 +80970,7 @@ function describeCause(error, connectTimeout) {
     return error.message === '' ? String(code ?? error.name) : error.message;
 }
 function unreachable(target, attempts, cause, error) {
-    const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+    const times = quantities_formatCount(attempts, 'attempt');
     return new HostError(`cannot reach ${address(target)}: ${cause} (${times})`, {
         step: CONNECT_STEP,
         evidence: [],
@@ -80318,7 +80978,7 @@ function unreachable(target, attempts, cause, error) {
     }, { cause: error });
 }
 function forwardingRefused(jump, target) {
-    return new HostError(`${address(jump)} refused to pass the connection on to ${address(target)}`, {
+    return new HostError(`${address(jump)} refused to forward the connection to ${address(target)}`, {
         step: CONNECT_STEP,
         evidence: [],
         next: `allow it in sshd_config of the host of \`proxy-jump\`: \`AllowTcpForwarding local\` and \`PermitOpen ${address(target)}\` for ${jump.user}, and no \`restrict\` or \`no-port-forwarding\` before its key`,
@@ -80372,7 +81032,7 @@ function refusedLogin(target, login, seen) {
         return new HostError(`${address(target)} accepted the key of ${target.user} but requires a second factor: ${methods}`, {
             step: CONNECT_STEP,
             evidence: [`key: ${keyText}`],
-            next: `let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config`,
+            next: `make the key sufficient: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config`,
         });
     }
     const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
@@ -80495,7 +81155,7 @@ async function trustHost(subject, flags, terminal, ask) {
     if (wanted !== undefined)
         return await byFingerprint(subject, wanted);
     if (ask === null) {
-        refuseFlag('fingerprint', `the host key of ${subject.host} is not known, and nobody is asked`, `\`--fingerprint SHA256:…\`, as \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints it on the server's console; or its line in known_hosts`);
+        refuseFlag('fingerprint', `the host key of ${subject.host} is unknown, and nobody can be asked`, `\`--fingerprint SHA256:…\`, as \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints it on the server's console; or its line in known_hosts`);
     }
     return await byComparing(subject, terminal, ask);
 }
@@ -80639,29 +81299,29 @@ const valueFlag = (name, takes, fallback, description) => ({ name, takes, fallba
 /** `celeriac init`. */
 const init = {
     name: 'init',
-    summary: 'Looks at a host, and writes .github/fleet.yml and the workflow for its worker into this repository. Changes nothing on the host.',
+    summary: 'Inspects a host, and writes .github/fleet.yml and the workflow for its worker into this repository. Changes nothing on the host.',
     usage: '--host H [--yes] [flags]',
     about: [
-        'Of a worker that runs without a unit (nohup, screen, tmux, supervisor, cron), it proposes a unit and says how to go over to it.',
-        'It asks only what it cannot find out, and nothing without a terminal.',
+        'For a worker that runs without a unit (nohup, screen, tmux, supervisor, cron), it proposes a unit and says how to migrate to it.',
+        'It asks only what it cannot find out. Without a terminal, it asks nothing.',
     ],
     inputs: flagInputs,
     own: [
         valueFlag('worker', 'a unit, or the number of a process', 'the only one that is in use', 'Which worker, if there are several.'),
-        valueFlag('fingerprint', '`SHA256:…`', '', "Of the server's host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the server's console; for a host that is not in known_hosts."),
+        valueFlag('fingerprint', '`SHA256:…`', '', "Fingerprint of the server's host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the server's console; for a host that is not in known_hosts."),
         valueFlag('repository', 'a path', 'the current folder', 'Checkout to write into.'),
         switchFlag('yes', 'Ask nothing.'),
-        switchFlag('force', 'Overwrite files that are there and differ.'),
+        switchFlag('force', 'Overwrite existing files that differ.'),
         switchFlag('dry-run', 'Show the files without writing them.'),
         ...placeFlags.filter(({ name }) => name !== 'sudo'),
         jsonFlag,
     ],
     exits: {
-        [exitCodes.done]: 'the files are written, or were so already',
+        [exitCodes.done]: 'the files are written, or were up to date',
         [exitCodes.host]: 'the host could not be reached',
-        [exitCodes.usage]: 'invalid usage, no worker found, or something must be decided that nobody was asked',
+        [exitCodes.usage]: 'invalid usage, no worker found, or an answer is missing',
         [exitCodes.found]: 'a dry run has files to write',
-        [exitCodes.left]: 'a file that differs was left as it is',
+        [exitCodes.left]: 'an existing file that differs was not replaced',
         [exitCodes.interrupted]: 'interrupted',
     },
     refuse: (given) => {
@@ -80735,12 +81395,14 @@ const reachOf = ({ host, port, user }, flags) => ({
 });
 async function proposeFiles(agent, first, worker, repository, reach, trust) {
     const facts = await lookAtChosen(agent, first, worker, (commit) => repository.hasCommit(commit));
+    const self = { repository: version_repository, version: version };
+    const path = '.github/fleet.yml';
     const files = [
-        { path: '.github/fleet.yml', text: fleetText(reach, facts, { repository: version_repository, version: version }) },
+        { path, text: fleetText(reach, facts, self, await repository.read(path)) },
         // Last: it is what uses the others.
         {
             path: '.github/workflows/celeriac.yml',
-            text: workflowText(repository.branch, { repository: version_repository, version: version }),
+            text: workflowText({ host: reach.host, branch: repository.branch }, self),
         },
     ];
     return {
@@ -80753,6 +81415,7 @@ async function proposeFiles(agent, first, worker, repository, reach, trust) {
             files: files.map(({ path }) => path),
             unit: worker.unit.name,
             appUser: appUserOf(worker.unit),
+            movesCheckout: movesCheckout(facts),
         }),
     };
 }
@@ -80766,7 +81429,7 @@ function proposeFirstUnit(request) {
     return {
         found: looseLines(request.worker, proposal),
         files: [{ path: name, text }],
-        next: [['Celeriac manages units. To go over to this one:', steps]],
+        next: [['Celeriac manages units. To migrate to this one:', steps]],
     };
 }
 /** @throws ConfigError when it cannot be known, and nobody can be asked */
@@ -80793,8 +81456,8 @@ async function init_choose(found, wanted, ask) {
 function refuseNone({ others }) {
     const seen = others.map(({ name, reason }) => `${name}: ${reason}`);
     throw new ConfigError('--host', seen.length === 0
-        ? 'no Celery worker was found: no service whose command is one, and no process that runs'
-        : `no worker was found that Celeriac could manage (${seen.join('; ')})`, 'a worker that runs, or a unit for it: docs/tutorial.md has an example');
+        ? 'no Celery worker was found, neither as a service nor as a running process'
+        : `no worker was found that Celeriac could manage (${seen.join('; ')})`, 'a running worker, or a unit for it: docs/tutorial.md has an example');
 }
 function renderSteps(next, { key }) {
     const steps = next.map(([title, commands], at) => {
@@ -80852,24 +81515,29 @@ function signatureLines(each) {
 
 
 
+
 /** `celeriac logs`. */
 const logs = {
     name: 'logs',
     summary: "Summarizes a worker's journal since its release: errors grouped, what is new, HTTP 429, the last lines.",
     usage: '[--host H] [--unit U]',
-    about: ['What looks like a secret is hidden.'],
+    about: ['Text that looks like a secret is hidden.'],
     inputs: lookInputs,
-    own: [...placeFlags, jsonFlag],
+    own: [fleetFlag, ...placeFlags, jsonFlag],
     exits: lookExits,
     refuse: () => { },
-    run: (flags, tools) => lookWith('logs', flags, tools, async (look) => {
+    run: (flags, tools) => lookWith(logs, flags, tools, async (look) => {
         const report = hideSecrets(await readLogs(look), look.secrets);
         tools.terminal.out(flags.has('json') ? renderJson(report) : renderLogs(report));
         return exitCodes.done;
     }),
 };
+/** @throws ConfigError when there is neither such a unit nor anything left of it */
 async function readLogs({ agent, inputs: { unit } }) {
-    const { journal, releases } = await agent.look({ journal: { unit }, releases: { unit } });
+    const query = { journal: { unit }, releases: { unit }, unit: { name: unit } };
+    const { journal, releases, unit: found } = await agent.look(query);
+    if (releases.releases.length === 0 && journal.tail.length === 0)
+        requireUnit(found);
     const since = loggedSince(releases, journal.since);
     const { logged } = await agent.look({ logged: { unit, since } });
     const { count, busiest } = rateLimitedIn(logged);
@@ -81099,7 +81767,7 @@ function requireFilesystem(swap, desired) {
     const missing = desired.sizeBytes - held;
     if (missing > 0 && filesystem.freeBytes < missing + diskReserveBytes) {
         const most = Math.floor((filesystem.freeBytes + held - diskReserveBytes) / MiB);
-        const counted = held > 0 ? `, the present file holds ${formatBytes(bytes(held))}` : '';
+        const counted = held > 0 ? `, the current file uses ${formatBytes(bytes(held))}` : '';
         throw new ConfigError('input swap-size', `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free${counted}, and ${formatBytes(diskReserveBytes)} must stay free`, most > 0 ? `at most ${most}M` : 'more free space: no size fits now');
     }
     return making;
@@ -81108,7 +81776,7 @@ function requireFilesystem(swap, desired) {
 function requireMemory({ host: { memory } }, { usedBytes }, { path }) {
     if (usedBytes <= memory.availableBytes)
         return;
-    throw new ConfigError('input swap-size', `the swap at ${path} cannot be turned off to change it: it holds ${formatBytes(usedBytes)}, and only ${formatBytes(memory.availableBytes)} of memory are available`, 'the present size, or more available memory: run this again when less is in use');
+    throw new ConfigError('input swap-size', `the swap at ${path} cannot be turned off to change it: it holds ${formatBytes(usedBytes)}, and only ${formatBytes(memory.availableBytes)} of memory are available`, 'the current size, or more available memory: run this again when less is in use');
 }
 /** The entries of fstab(5) for this path, without comments. */
 function isEntryFor(path, line) {
@@ -81249,6 +81917,7 @@ var provision_host_disposeResources = (undefined && undefined.__disposeResources
 });
 
 
+
 /**
  * Gives the host its swap, in one transaction.
  *
@@ -81258,11 +81927,7 @@ var provision_host_disposeResources = (undefined && undefined.__disposeResources
 async function provisionHost(run) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
-        const desired = {
-            path: run.inputs['swap-path'],
-            sizeBytes: run.inputs['swap-size'],
-            swappiness: run.inputs.swappiness,
-        };
+        const desired = provisionDesired(run.inputs);
         const query = provisionQuery(desired);
         const agent = provision_host_addDisposableResource(env_1, await run.openAgent(query), true);
         const facts = await run.look(agent, query);
@@ -81330,21 +81995,29 @@ function setUp(flags, tools) {
 
 
 
+
+
 /** `celeriac releases`. */
 const releases = {
     name: 'releases',
-    summary: 'Lists the releases of a worker, newest first: when, by whom, which commit, and what they have proven.',
+    summary: 'Lists the releases of a worker, newest first: when, by whom, which commit, and whether they are proven.',
     usage: '[--host H] [--unit U]',
     about: [],
     inputs: lookInputs,
-    own: [...placeFlags, jsonFlag],
+    own: [fleetFlag, ...placeFlags, jsonFlag],
     exits: lookExits,
     refuse: () => { },
-    run: (flags, tools) => lookWith('releases', flags, tools, async ({ agent, inputs, secrets }) => {
-        const found = await agent.look({ releases: { unit: inputs.unit } });
+    run: (flags, tools) => lookWith(releases, flags, tools, async ({ agent, inputs, secrets }) => {
+        const { unit } = inputs;
+        const found = await agent.look({ releases: { unit }, unit: { name: unit } });
+        if (found.releases.releases.length === 0)
+            requireUnit(found.unit);
         const list = hideSecrets(releasesOf(found.releases), secrets);
         const text = flags.has('json') ? renderJson(list) : renderReleases(list);
         tools.terminal.out(text);
+        if (!flags.has('json') && isAwaited(list)) {
+            tools.terminal.note(`next: ${describeNext('verify', flags, inputs.unit)}`);
+        }
         return exitCodes.done;
     }),
 };
@@ -81411,6 +82084,7 @@ var rollback_disposeResources = (undefined && undefined.__disposeResources) || (
 
 
 
+
 const { 'roll-back': rollBackInput, unit: rollback_unit, 'deploy-to': deployTo } = deployWorkerInputs;
 const rollBackInputs = {
     ...hostInputs,
@@ -81428,14 +82102,14 @@ const rollBackInputs = {
 /** `celeriac rollback`. */
 const rollback = {
     name: 'rollback',
-    summary: 'Rolls a release back, from what the host itself remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
+    summary: 'Rolls back a release, using only what the host remembers: the input roll-back of deploy-worker. `celeriac rollback --host H` is enough.',
     usage: '[--host H] [--to R] [--dry-run]',
     about: [],
     inputs: rollBackInputs,
     own: [fleetFlag, ...placeFlags, jsonFlag],
     exits: {
         [exitCodes.done]: 'rolled back',
-        [exitCodes.host]: 'the host could not be reached, or not all could be undone',
+        [exitCodes.host]: 'the host could not be reached, or not everything could be undone',
         [exitCodes.usage]: 'invalid usage, or there is nothing to roll back to; nothing was changed',
         [exitCodes.found]: 'a dry run: this would be undone',
         [exitCodes.interrupted]: 'interrupted; the message says in which state the host is',
@@ -81563,18 +82237,20 @@ var soak_disposeResources = (undefined && undefined.__disposeResources) || (func
 
 
 
+
+
 /** `celeriac soak`. */
 const soak = {
     name: 'soak',
-    summary: 'Judges the release that runs by what the host wrote down every minute, and records when it is proven, or failed: the same as the workflow.',
+    summary: 'Evaluates the running release by what the host has recorded every minute, and records when it is proven, or failed: the same as the workflow.',
     usage: '[--host H] [--unit U] [flags]',
     about: [],
     inputs: soakCommandInputs,
-    own: [...placeFlags, jsonFlag],
+    own: [fleetFlag, ...placeFlags, jsonFlag],
     exits: {
         [exitCodes.done]: 'proven, or not yet',
-        [exitCodes.host]: 'the host could not be reached, or a roll-back was not complete',
-        [exitCodes.usage]: 'invalid usage',
+        [exitCodes.host]: 'the host could not be reached, or a rollback was incomplete',
+        [exitCodes.usage]: 'invalid usage, or there is no such unit',
         [exitCodes.found]: 'the release failed',
         [exitCodes.interrupted]: 'interrupted',
     },
@@ -81585,8 +82261,11 @@ async function soak_judge(flags, tools) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         const { terminal, interrupted, person } = tools;
-        const set = inputsFor(soakCommandInputs, flags.has('host'));
-        const inputs = readInputs(set, givenBy(flags), new Map());
+        const { inputs, explain } = readOwn(flags, tools, {
+            inputs: soakCommandInputs,
+            action: 'verify',
+            changes: flags.get('dry-run') !== 'true',
+        });
         const agent = soak_addDisposableResource(env_1, await openHost(connectionOf(flags, inputs, person), tools), true);
         interrupted.addEventListener('abort', () => void agent.close());
         const meta = {
@@ -81599,9 +82278,17 @@ async function soak_judge(flags, tools) {
         };
         const dryRun = inputs['dry-run'];
         const run = new TerminalRun({ terminal, meta, dryRun, json: flags.has('json'), interrupted });
-        const { state } = await standingBy(run, interrupted, () => soakRelease(run, agent, readSoakDesired(inputs), async () => ({
-            why: '`celeriac soak` does not read the tables of the app',
-        })));
+        const { state } = await standingBy(run, interrupted, async () => {
+            const { unit } = inputs;
+            const found = await agent.look({ releases: { unit }, unit: { name: unit } });
+            if (found.releases.releases.length === 0)
+                requireUnit(found.unit);
+            return await soakRelease(run, agent, readSoakDesired(inputs), async () => ({
+                why: '`celeriac soak` does not read the tables of the app',
+            }));
+        }).catch((error) => {
+            throw explain(error);
+        });
         return state === 'failed' ? exitCodes.found : exitCodes.done;
     }
     catch (e_1) {
@@ -81629,13 +82316,15 @@ async function soak_judge(flags, tools) {
 
 
 
+
+
 const status_everyInput = {
-    every: durationInput({ description: 'With `--watch`: how often to look.', fallback: '15s' }),
+    every: durationInput({ description: 'With `--watch`: how often to refresh.', fallback: '15s' }),
 };
 /** `celeriac status`. */
 const status_status = {
     name: 'status',
-    summary: 'Shows a worker as it is now: what verify checks, memory, queues, releases and how far the proof is. Sends no probes and changes nothing.',
+    summary: 'Shows a worker as it is now: what verify checks, memory, queues, releases and the progress of the proof. Sends no probes and changes nothing.',
     usage: '[--host H] [--unit U] [--watch]',
     about: ['The tables of the app are not read.'],
     inputs: { ...status_everyInput, ...statusInputs },
@@ -81644,27 +82333,28 @@ const status_status = {
             name: 'watch',
             takes: '',
             fallback: '',
-            description: 'Look again and again, until Ctrl+C.',
+            description: 'Keep refreshing until Ctrl+C.',
             isSwitch: true,
         },
+        fleetFlag,
         ...placeFlags,
         {
             ...jsonFlag,
-            description: 'Print the report as JSON (docs/reference/report.schema.json); with `--watch`, one line for each look.',
+            description: 'Print the report as JSON (docs/reference/report.schema.json); with `--watch`, one line per refresh.',
         },
     ],
     exits: {
         ...lookExits,
         [exitCodes.done]: 'healthy',
         [exitCodes.found]: 'not healthy',
-        [exitCodes.left]: 'inconclusive: what must be known is not',
+        [exitCodes.left]: 'inconclusive: a required check is unknown',
     },
     refuse: (given) => {
         if (given.has('every') && given.get('watch') !== 'true') {
             refuseFlag('every', '`--every` requires `--watch`', '`--watch`, or neither of them');
         }
     },
-    run: (flags, tools) => lookWith('status', flags, tools, (look) => status_show(look, flags, tools)),
+    run: (flags, tools) => lookWith(status_status, flags, tools, (look) => status_show(look, flags, tools)),
 };
 async function status_show(look, flags, tools) {
     const { terminal, interrupted } = tools;
@@ -81686,6 +82376,9 @@ async function status_show(look, flags, tools) {
         if (isWatch && !isJson)
             terminal.clear?.();
         terminal.out(isJson ? renderJson(report, { isSeries: isWatch }) : renderStatus(report));
+        if (!isJson && isAwaited(report.releases)) {
+            terminal.note(`next: ${describeNext('verify', flags, look.inputs.unit)}`);
+        }
         if (!isWatch)
             return codeOfReport(report);
         await (0,promises_namespaceObject.setTimeout)(every * 1000, undefined, { signal: interrupted });
@@ -81764,9 +82457,9 @@ const verify = {
     exits: {
         [exitCodes.done]: 'healthy; a release that awaited its verdict is confirmed',
         [exitCodes.host]: 'the host could not be reached, or the release could no longer be confirmed',
-        [exitCodes.usage]: 'invalid usage, or there is no such unit',
+        [exitCodes.usage]: 'invalid usage, or the unit does not exist',
         [exitCodes.found]: 'not healthy',
-        [exitCodes.left]: 'inconclusive: what must be known is not',
+        [exitCodes.left]: 'inconclusive: a required check is unknown',
         [exitCodes.interrupted]: 'interrupted; the message says whether a release may have been confirmed',
     },
     refuse: () => { },
@@ -81870,8 +82563,7 @@ async function celeriac_runCommand(words, tools) {
         if (command === undefined)
             throw unknownCommand(name);
         given = parseFlags(command, rest);
-        const flags = command.own.includes(fleetFlag) ? withFleetHost(given) : given;
-        return await command.run(flags, { ...tools, terminal: told.terminal });
+        return await command.run(withFleet(command, given), { ...tools, terminal: told.terminal });
     }
     catch (error) {
         if (tools.interrupted.aborted) {
@@ -83338,14 +84030,14 @@ const anyHello = object({
     user: shape_text,
     pid: schemas_number(),
 });
-const helloShape = shapeOf()(discriminatedUnion('hardened', [
+const helloShape = shapeOf()(pipe(discriminatedUnion('hardened', [
     schemas_extend(anyHello, { hardened: optional(schemas_undefined()) }),
     schemas_extend(anyHello, {
         hardened: literal(true),
         version: shape_text,
         access: schemas_enum(['change', 'read', 'none']),
     }),
-]));
+]), transform(({ hardened, ...said }) => 'access' in said ? { ...said, kind: 'installed' } : { ...said, kind: 'streamed' })));
 const probePlace = schemas_enum(['queued', 'reserved', 'active', 'done', 'failed', 'lost', 'unknown']);
 const stepShape = shapeOf()(object({
     index: schemas_number(),
@@ -83370,8 +84062,23 @@ const outcomeObject = object({
         evidence: exactOptional(texts),
     })),
 });
-const outcomeShape = shapeOf()(outcomeObject);
-const deedsShape = shapeOf()(object({ deeds: array(schemas_extend(outcomeObject, { by: shape_text, why: shape_text })) }));
+const outcomeShape = shapeOf()(pipe(outcomeObject, transform(outcomeOf)));
+/** Of an undone transaction the host also says until when it had awaited its verdict. */
+function outcomeOf({ transaction, result, steps, confirmBy, release, failure, }) {
+    if (result !== 'committed') {
+        return { transaction, result, steps, ...(failure !== undefined && { failure }) };
+    }
+    return {
+        transaction,
+        result,
+        steps,
+        ...(confirmBy !== undefined && { confirmBy }),
+        ...(release !== undefined && { release }),
+    };
+}
+const deedsShape = shapeOf()(object({
+    deeds: array(pipe(schemas_extend(outcomeObject, { by: shape_text, why: shape_text }), transform(({ by, why, ...outcome }) => ({ ...outcomeOf(outcome), by, why })))),
+}));
 const confirmedShape = object({ confirmed: schemas_boolean() });
 const recordedShape = object({ recorded: schemas_boolean() });
 const acknowledgedShape = object({ acknowledged: schemas_number() });
@@ -83814,15 +84521,14 @@ const hardenAgain = (host) => `the owner of the server runs \`celeriac harden --
  * @throws HostError
  */
 function checkHello(hello, kind, { host, user }) {
-    const isHardened = hello.hardened === true;
-    if (kind === 'streamed' && isHardened) {
+    if (kind === 'streamed' && hello.kind === 'installed') {
         throw installed_agent_refusal(`the key of ${user} runs the agent that is installed on ${host}, so none was sent`, 'set the input `agent` to `installed`, or use another key');
     }
-    if (kind === 'installed' && !isHardened) {
+    if (kind === 'installed' && hello.kind === 'streamed') {
         throw installed_agent_refusal(`the login of ${user} on ${host} runs an agent that has no policy`, hardenAgain(host));
     }
     if (hello.protocol !== PROTOCOL) {
-        const which = hello.hardened === true ? ` ${hello.version}` : '';
+        const which = hello.kind === 'installed' ? ` ${hello.version}` : '';
         throw installed_agent_refusal(`the agent${which} that is installed on ${host} speaks version ${hello.protocol} of the protocol, this Celeriac version ${PROTOCOL}`, hello.protocol < PROTOCOL
             ? hardenAgain(host)
             : `use a newer Celeriac in the workflow; ${hardenAgain(host)}`);
@@ -84377,6 +85083,7 @@ const releasesShape = shapeOf()(object({
     })),
     awaiting: nullable(object({ transactions: texts, deadline: shape_epochSeconds })),
     guarded: schemas_boolean(),
+    code: exactOptional(nullable(object({ path: shape_text, wanted: shape_text, actual: nullable(shape_text), problem: shape_text }))),
 }));
 const notOwn = object({
     kind: literal('not-own'),
@@ -84555,18 +85262,23 @@ const schedule = nullable(object({
     everySeconds: nullable(shape_seconds),
     problem: nullable(shape_text),
 }));
+const toldByTheBroker = pipe(object({
+    kind: literal('told'),
+    transport: shape_text,
+    lengths: record(shape_text, schemas_number()),
+    unacked: nullable(schemas_number()),
+    oldestUnackedSeconds: nullable(shape_seconds),
+    redeliverySeconds: nullable(shape_seconds),
+    active: nullable(texts),
+    silence: nullable(shape_text),
+    beat: schedule,
+}), transform(({ active, silence, ...told }) => {
+    if (active !== null)
+        return { ...told, worker: { kind: 'told', queues: active } };
+    return { ...told, worker: { kind: 'silent', why: silence ?? 'no answer' } };
+}));
 const brokerShape = shapeOf()(discriminatedUnion('kind', [
-    object({
-        kind: literal('told'),
-        transport: shape_text,
-        lengths: record(shape_text, schemas_number()),
-        unacked: nullable(schemas_number()),
-        oldestUnackedSeconds: nullable(shape_seconds),
-        redeliverySeconds: nullable(shape_seconds),
-        active: nullable(texts),
-        silence: nullable(shape_text),
-        beat: schedule,
-    }),
+    toldByTheBroker,
     object({ kind: literal('unreachable'), problem: shape_text, beat: schedule }),
     object({ kind: literal('unknown'), problem: shape_text }),
 ]));
@@ -84735,19 +85447,28 @@ const limitsShape = shapeOf()(object({
         currentBytes: nullable(shape_bytes),
     })),
 }));
-const commandShape = shapeOf()(object({
+const commandShape = shapeOf()(pipe(object({
     code: nullable(schemas_number()),
     output: shape_text,
     seconds: shape_seconds,
     problem: nullable(shape_text),
-}));
-const httpShape = shapeOf()(array(object({
+}), transform(({ code, problem, ...ran }) => {
+    if (problem !== null)
+        return { ...ran, kind: 'failed', problem };
+    return code === null ? { ...ran, kind: 'timed-out' } : { ...ran, kind: 'ended', code };
+})));
+const answerShape = pipe(object({
     url: shape_text,
     status: nullable(schemas_number()),
     body: shape_text,
     error: nullable(shape_text),
     seconds: shape_seconds,
-})));
+}), 
+// A body that ends early has a status and an error: it was an answer.
+transform(({ url, seconds, status, body, error }) => status === null
+    ? { url, seconds, kind: 'failed', error: error ?? 'no reason was given' }
+    : { url, seconds, kind: 'answered', status, body }));
+const httpShape = shapeOf()(array(answerShape));
 
 ;// CONCATENATED MODULE: ./src/adapters/shapes/facts.js
 

@@ -16929,7 +16929,7 @@ const words = union([
         context.issues.push({ code: 'custom', input: text });
         return NEVER;
     })),
-], 'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
+], 'expected a command without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
 const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
 const own_checks_input_url = schemas_string()
     .check(refine((text) => urlForm.test(text), 'expected an http or https URL'));
@@ -17099,6 +17099,8 @@ const verifyInputs = {
     ...journalInputs,
     'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
     database: database,
+    stores: stores,
+    timezone: timezone,
     threshold: threshold,
     'snapshot-limit': snapshotLimit,
     confirm: booleanInput({
@@ -17264,12 +17266,12 @@ function refuseEnded(statuses, stores) {
 const visibilityTimeout = {
     id: 'visibility-timeout',
     title: 'the visibility timeout is shorter than the longest task',
-    why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
-    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+    why: 'Redis and SQS redeliver a message that is not acknowledged within this time: with acks_late, a task that is still running runs a second time; without it, tasks that wait behind it do',
+    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one applies',
     severe: true,
     mends: {
         kind: 'not',
-        how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+        how: 'Before the worker is drained, the trial import also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter value is refused; with `accept-rules: visibility-timeout` it is only reported. An app that does not show the value is reported, too.',
     },
     example: {
         wrong: [
@@ -17278,9 +17280,25 @@ const visibilityTimeout = {
         right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
     },
 };
+/** A worker that waits for its broker would be stopped for one that cannot become ready. */
+const brokerUnreachable = {
+    id: 'broker-unreachable',
+    title: 'the app cannot reach its broker',
+    why: 'a worker becomes ready only once it is connected to its broker; the running worker would be stopped for nothing, and could not become ready again either',
+    fix: 'start the broker, or correct the broker URL of the app',
+    severe: true,
+    mends: {
+        kind: 'not',
+        how: 'The import that is tried before a running worker is stopped also connects to the broker, with the code and the settings that the next worker gets: a deploy that corrects a broker URL passes. If the broker cannot be reached, the worker is left running, and connects by itself once the broker is back. With `accept-rules: broker-unreachable` this is reported, and the worker restarted. A worker that does not run is started without this question.',
+    },
+    example: {
+        wrong: ["app.conf.broker_url = 'redis://localhost:6380/0'  # Redis listens on 6379"],
+        right: ["app.conf.broker_url = 'redis://localhost:6379/0'"],
+    },
+};
 /** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 const stopMarginSeconds = 60;
-const appRules = [visibilityTimeout];
+const appRules = [visibilityTimeout, brokerUnreachable];
 
 ;// CONCATENATED MODULE: ./src/model/pools.js
 /** Pools that run their tasks in child processes, by the names that `--pool` takes. */
@@ -17831,7 +17849,7 @@ const smallestChildBytes = 16 * MiB;
 const perChildRules = [
     {
         id: 'memory-per-child',
-        title: '--max-memory-per-child is below what a child needs at least',
+        title: '--max-memory-per-child is below the minimum that a child needs',
         why: 'the value is in KiB and compared after each task, so every child is replaced after one task (celery#4125)',
         fix: 'a value well above the memory of an idle child, in KiB: 300000 for 300 MB',
         mends: {
@@ -18509,7 +18527,7 @@ const memoryRules = [
         fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
         mends: {
             kind: 'in-part',
-            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
+            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, if you set these; choose values that fit.',
         },
         example: {
             wrong: [
@@ -18559,12 +18577,12 @@ const purgeRules = [
     {
         id: 'purge',
         title: 'a start of the worker empties its queues',
-        why: 'every restart, also one by systemd after a crash or by this deploy, deletes all tasks that wait in the queues',
+        why: 'every restart, including those by systemd after a crash and by this deploy, deletes all tasks waiting in the queues',
         fix: 'remove --purge (or --discard, or the command that empties the queues) from the unit; run `celery purge` by hand when it is really wanted',
         severe: true,
         mends: {
             kind: 'not',
-            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
+            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are checked during the trial import of the app. With `accept-rules: purge` it is deployed as it is.',
         },
         example: {
             wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],
@@ -18954,6 +18972,7 @@ function shown(input, text) {
 
 
 
+
 /** Timeout of one HTTP probe. */
 const probeTimeout = units_seconds(10);
 /**
@@ -18963,6 +18982,7 @@ const probeTimeout = units_seconds(10);
  */
 function readVerifyDesired(inputs) {
     refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+    const { stores, database } = readStores(inputs);
     return {
         unit: inputs.unit,
         gate: readGate(inputs),
@@ -18979,7 +18999,7 @@ function readVerifyDesired(inputs) {
         rateLimitMax: inputs['rate-limit-max'].value,
         maxErrors: inputs['max-errors'].value,
         maxRestarts: inputs['max-restarts'],
-        database: inputs.database.path,
+        databases: database === null ? stores.map((each) => each.database) : [database],
         thresholdSeconds: inputs.threshold,
         dryRun: inputs['dry-run'],
     };
@@ -19503,7 +19523,7 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
@@ -19665,8 +19685,16 @@ function wayAfterUndo({ transaction, steps }) {
     const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}`;
+    const broker = brokerOf(left.map(({ message }) => message));
+    const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+    return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages) {
+    const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+    return found.find((each) => each !== undefined) ?? null;
+}
+const startBroker = (broker) => `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
@@ -19674,6 +19702,10 @@ function nextAfter(outcome, verb) {
     const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
+            // The app was imported, and it is its settings or its broker that are refused.
+            if (outcome.failure?.ran === undefined) {
+                return { advice: 'do what the evidence says, then run again', host };
+            }
             return {
                 advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
                 host,
@@ -19681,8 +19713,11 @@ function nextAfter(outcome, verb) {
         case 'verify-unit':
             return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
-        case 'prove-unit':
-            return { advice: 'fix the cause shown in the evidence, then run again', host };
+        case 'prove-unit': {
+            const broker = brokerOf([outcome.failure?.message ?? '']);
+            const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+            return { advice: `${cause}, then run again`, host };
+        }
         case 'stop-unit':
             return {
                 advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
@@ -19987,8 +20022,8 @@ function file_command_prepareKeyValueMessage(key, value) {
 //# sourceMappingURL=file-command.js.map
 ;// CONCATENATED MODULE: external "path"
 const external_path_namespaceObject = require("path");
-;// CONCATENATED MODULE: external "node:http"
-const external_node_http_namespaceObject = require("node:http");
+;// CONCATENATED MODULE: external "node:events"
+const external_node_events_namespaceObject = require("node:events");
 ;// CONCATENATED MODULE: ../../node_modules/@actions/core/lib/oidc-utils.js
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -22144,7 +22179,7 @@ const rolloutInputs = {
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
     'max-failures': integerInput({
-        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
+        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only once its whole matrix has ended.',
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({

@@ -8799,8 +8799,8 @@ function file_command_prepareKeyValueMessage(key, value) {
 //# sourceMappingURL=file-command.js.map
 ;// CONCATENATED MODULE: external "path"
 const external_path_namespaceObject = require("path");
-;// CONCATENATED MODULE: external "node:http"
-const external_node_http_namespaceObject = require("node:http");
+;// CONCATENATED MODULE: external "node:events"
+const external_node_events_namespaceObject = require("node:events");
 ;// CONCATENATED MODULE: ../../node_modules/@actions/core/lib/oidc-utils.js
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -22494,7 +22494,7 @@ const words = schemas_union([
         context.issues.push({ code: 'custom', input: text });
         return NEVER;
     })),
-], 'expected a command without what only a shell knows (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
+], 'expected a command without shell syntax (`$`, `|`, `;`, `&`, `<`, `>`, `*`), or a list of words');
 const urlForm = urlPattern(/^https?:\/\/[^\s"'<>@]+$/);
 const own_checks_input_url = mini_schemas_string()
     .check(schemas_refine((text) => urlForm.test(text), 'expected an http or https URL'));
@@ -22664,6 +22664,8 @@ const verifyInputs = {
     ...journalInputs,
     'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
     database: database,
+    stores: stores,
+    timezone: timezone,
     threshold: threshold,
     'snapshot-limit': snapshotLimit,
     confirm: booleanInput({
@@ -22862,7 +22864,7 @@ const rolloutInputs = {
     }, 'names of hosts separated by commas, or `none`', fleetName),
     'max-parallel': integerInput({ description: 'How many hosts are deployed at the same time.', fallback: '5' }, { min: 1, max: mostLegs }),
     'max-failures': integerInput({
-        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only at the end of the run.',
+        description: 'Once this many hosts have failed, no others start. Deploys in progress are never interrupted. A host whose runner was lost counts only once its whole matrix has ended.',
         fallback: '1',
     }, { min: 1, max: 10_000 }),
     'on-failure': choiceInput({
@@ -23192,12 +23194,12 @@ function refuseEnded(statuses, stores) {
 const visibilityTimeout = {
     id: 'visibility-timeout',
     title: 'the visibility timeout is shorter than the longest task',
-    why: 'Redis and SQS deliver a message again that is not acknowledged within this time: with acks_late the task that still runs is run a second time, without it those that wait behind it',
-    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one counts',
+    why: 'Redis and SQS redeliver a message that is not acknowledged within this time: with acks_late, a task that is still running runs a second time; without it, tasks that wait behind it do',
+    fix: 'visibility_timeout in broker_transport_options above the longest task, in every app that uses this broker: the shortest one applies',
     severe: true,
     mends: {
         kind: 'not',
-        how: 'The import that is tried before the worker is drained also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter one is refused; with `accept-rules: visibility-timeout` it is reported. An app that does not show it is reported, too.',
+        how: 'Before the worker is drained, the trial import also asks the app for the value (3600 s by default with Redis, 1800 s with SQS) and compares it with `longest-task`. A shorter value is refused; with `accept-rules: visibility-timeout` it is only reported. An app that does not show the value is reported, too.',
     },
     example: {
         wrong: [
@@ -23206,9 +23208,25 @@ const visibilityTimeout = {
         right: ["app.conf.broker_transport_options = {'visibility_timeout': 3600}"],
     },
 };
+/** A worker that waits for its broker would be stopped for one that cannot become ready. */
+const brokerUnreachable = {
+    id: 'broker-unreachable',
+    title: 'the app cannot reach its broker',
+    why: 'a worker becomes ready only once it is connected to its broker; the running worker would be stopped for nothing, and could not become ready again either',
+    fix: 'start the broker, or correct the broker URL of the app',
+    severe: true,
+    mends: {
+        kind: 'not',
+        how: 'The import that is tried before a running worker is stopped also connects to the broker, with the code and the settings that the next worker gets: a deploy that corrects a broker URL passes. If the broker cannot be reached, the worker is left running, and connects by itself once the broker is back. With `accept-rules: broker-unreachable` this is reported, and the worker restarted. A worker that does not run is started without this question.',
+    },
+    example: {
+        wrong: ["app.conf.broker_url = 'redis://localhost:6380/0'  # Redis listens on 6379"],
+        right: ["app.conf.broker_url = 'redis://localhost:6379/0'"],
+    },
+};
 /** What TimeoutStopSec= adds to the longest task: a warm shutdown takes longer than the task it waits for. */
 const stopMarginSeconds = 60;
-const appRules = [visibilityTimeout];
+const appRules = [visibilityTimeout, brokerUnreachable];
 
 ;// CONCATENATED MODULE: ./src/model/pools.js
 /** Pools that run their tasks in child processes, by the names that `--pool` takes. */
@@ -23759,7 +23777,7 @@ const smallestChildBytes = 16 * MiB;
 const perChildRules = [
     {
         id: 'memory-per-child',
-        title: '--max-memory-per-child is below what a child needs at least',
+        title: '--max-memory-per-child is below the minimum that a child needs',
         why: 'the value is in KiB and compared after each task, so every child is replaced after one task (celery#4125)',
         fix: 'a value well above the memory of an idle child, in KiB: 300000 for 300 MB',
         mends: {
@@ -24437,7 +24455,7 @@ const memoryRules = [
         fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
         mends: {
             kind: 'in-part',
-            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, and stay as they are without; it is up to you to choose values that fit.',
+            how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`, if you set these; choose values that fit.',
         },
         example: {
             wrong: [
@@ -24487,12 +24505,12 @@ const purgeRules = [
     {
         id: 'purge',
         title: 'a start of the worker empties its queues',
-        why: 'every restart, also one by systemd after a crash or by this deploy, deletes all tasks that wait in the queues',
+        why: 'every restart, including those by systemd after a crash and by this deploy, deletes all tasks waiting in the queues',
         fix: 'remove --purge (or --discard, or the command that empties the queues) from the unit; run `celery purge` by hand when it is really wanted',
         severe: true,
         mends: {
             kind: 'not',
-            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
+            how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are checked during the trial import of the app. With `accept-rules: purge` it is deployed as it is.',
         },
         example: {
             wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],
@@ -24882,6 +24900,7 @@ function shown(input, text) {
 
 
 
+
 /** Timeout of one HTTP probe. */
 const probeTimeout = units_seconds(10);
 /**
@@ -24891,6 +24910,7 @@ const probeTimeout = units_seconds(10);
  */
 function readVerifyDesired(inputs) {
     refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
+    const { stores, database } = readStores(inputs);
     return {
         unit: inputs.unit,
         gate: readGate(inputs),
@@ -24907,7 +24927,7 @@ function readVerifyDesired(inputs) {
         rateLimitMax: inputs['rate-limit-max'].value,
         maxErrors: inputs['max-errors'].value,
         maxRestarts: inputs['max-restarts'],
-        database: inputs.database.path,
+        databases: database === null ? stores.map((each) => each.database) : [database],
         thresholdSeconds: inputs.threshold,
         dryRun: inputs['dry-run'],
     };
@@ -25112,7 +25132,14 @@ const check_fleet_textOf = (values, key) => {
     return key === 'unit' ? text.replace(/\.service$/, '') : text.toLowerCase();
 };
 
+;// CONCATENATED MODULE: ./src/model/fleet.js
+/** What a leg can write down, in the order in which it does. */
+const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+/** How GitHub says that a job ended; a matrix fails when one of its jobs does. */
+const jobResults = ['success', 'failure', 'cancelled', 'skipped', ''];
+
 ;// CONCATENATED MODULE: ./src/config/fleet-inputs.js
+
 
 
 
@@ -25123,29 +25150,31 @@ const planShape = object({
     maxFailures: schemas_int().min(1),
     onFailure: schemas_enum(['host', 'run']),
 });
+const jobsShape = record(schemas_string().regex(fleetName), schemas_enum(jobResults));
 const outputsShape = record(schemas_string(), schemas_string());
 /** Of the action fleet, which knows no key of a host. */
 const fleetInputs = {
     task: choiceInput({
-        description: '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
-    }, ['plan', 'start', 'end', 'decide', 'conclude']),
+        description: '`plan`: compute the matrices of a rollout. In the job of a host, `start`: decide whether the host may still start; `end`: record its state after the deploy; `keys`: only give the host keys. Afterwards, `decide`: decide which hosts are rolled back; `conclude`: report the state of every host.',
+    }, ['plan', 'start', 'end', 'keys', 'decide', 'conclude']),
     'fleet-file': hostInputs['fleet-file'],
     hosts: listInput({
         description: 'With `plan`: the hosts to deploy, by name; `*` and `?` are wildcards. If not set: all.',
         fallback: '',
     }, 'names of hosts separated by commas, with `*` and `?`', /^[A-Za-z0-9._*?-]{1,63}$/),
     'known-hosts': input({
-        description: 'With `plan` and `start`: host keys for the hosts that have none in the fleet file.',
+        description: 'With `plan`, `start` and `keys`: host keys for the hosts that have none in the fleet file.',
         fallback: '',
         hidden: true,
     }, 'lines of an OpenSSH known_hosts file, or empty', (text) => text),
     ...rolloutInputs,
     plan: jsonInput('The output `plan` of the task `plan`. Required for all other tasks.', planShape),
-    host: patternInput({ description: 'With `start` and `end`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
+    host: patternInput({ description: 'With `start`, `end` and `keys`: the name of the host.', fallback: '' }, 'the name of a host', { test: (text) => text === '' || fleetName.test(text) }),
     results: patternInput({
         description: 'Folder with the artifacts `celeriac-leg-*` of this run, if there are any.',
         fallback: '',
     }, 'a path', /^[^\n]*$/),
+    jobs: jsonInput('The results of the jobs `canary` and `batch-1` to `batch-4` as JSON. With `start`: of the jobs before this one. With `decide` and `conclude`: of all. If a job is not given, its hosts without a record are `unknown`.', jobsShape),
     outcome: choiceInput({
         description: 'With `end`: the outcome of the step that deployed the host. With `conclude`: the result of the job that decided.',
         fallback: 'skipped',
@@ -25174,24 +25203,43 @@ function jsonInput(description, shape) {
     });
 }
 
-;// CONCATENATED MODULE: ./src/model/fleet.js
-/** What a leg can write down, in the order in which it does. */
-const recordKinds = ['begun', 'stopped', 'ended', 'returning', 'back'];
+;// CONCATENATED MODULE: ./src/plan/fleet/job-results.js
+
+/** The job of pipeline.yml whose matrix deploys a host, as planRollout divides them. */
+function jobOf({ hosts, canaries }, host) {
+    const place = hosts.indexOf(host) - canaries;
+    return place < 0 ? 'canary' : `batch-${Math.floor(place / mostLegs) + 1}`;
+}
+/**
+ * Jobs that failed although none of their hosts is known to have: a record of each is missing, because a list of
+ * artifacts may be cut.
+ */
+function hiddenFailures(plan, failed, results) {
+    const explained = new Set([...failed].map((host) => jobOf(plan, host)));
+    return Object.entries(results)
+        .filter(([job, result]) => result === 'failure' && !explained.has(job))
+        .map(([job]) => job);
+}
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/conclude-rollout.js
 
+
 /**
- * Why a host may not be begun, by what has been written down so far; `null`: it may. Canaries are begun
- * whatever becomes of each other; after one that failed, no other host is, however many may fail.
+ * Why a host may not be begun, by what has been written down so far, and by the jobs before its own; `null`:
+ * it may. Canaries are begun whatever becomes of each other; after one that failed, no other host is, however
+ * many may fail.
  */
-function stopReason({ hosts, canaries, maxFailures }, host, records) {
+function stopReason(plan, host, records, results = {}) {
+    const { hosts, canaries, maxFailures } = plan;
     const first = hosts.slice(0, canaries);
     if (first.includes(host))
         return null;
     const failed = new Set(records.filter((each) => each.failed).map((each) => each.host));
-    const names = [...failed].sort();
-    const most = first.some((each) => failed.has(each)) ? 1 : maxFailures;
-    return names.length < most ? null : `not begun: ${fewOf(names)} had failed`;
+    const hidden = hiddenFailures(plan, failed, results);
+    const names = [...[...failed].sort(), ...hidden.map((job) => `a host of the job ${job}`)];
+    const isCanary = hidden.includes('canary') || first.some((each) => failed.has(each));
+    const most = isCanary ? 1 : maxFailures;
+    return names.length < most ? null : `not started: ${fewOf(names)} had failed`;
 }
 /** A sentence names this many hosts. */
 const conclude_rollout_named = 8;
@@ -25201,98 +25249,130 @@ function fewOf(names) {
     return more > 0 ? `${few} and ${more} more` : few;
 }
 /**
- * Judges a rollout by what its legs wrote down: where each host is, and which are rolled back. A host about
- * which nothing was written was not begun; one that was begun, and whose end nobody wrote down, may be
- * in any state.
+ * Judges a rollout by what its legs wrote down, and by how their jobs ended: where each host is, and which are
+ * rolled back. A host is untouched only if that was written down or its job was skipped: a record that is
+ * missing proves nothing, because a list of artifacts may be cut. One that was begun, and whose end nobody
+ * wrote down, may be in any state.
  */
-function concludeRollout(plan, records) {
-    const legs = plan.hosts.map((host) => legOf(host, records));
-    const canaryFailed = legs.slice(0, plan.canaries).some(({ failed }) => failed);
-    const failures = legs.filter(({ failed }) => failed).length;
-    const isStopped = canaryFailed || failures >= plan.maxFailures;
+function concludeRollout(plan, records, results = {}) {
+    const legs = plan.hosts.map((host) => legOf(host, records, results[jobOf(plan, host)]));
+    const failed = new Set(legs.filter((each) => each.failed).map(({ host }) => host));
+    // A job none of whose hosts left a record did perhaps not begin; nothing is rolled back for that.
+    const seen = new Set(legs.filter(({ last }) => last !== null).map(({ host }) => jobOf(plan, host)));
+    const hidden = hiddenFailures(plan, failed, results).filter((job) => seen.has(job));
+    const canaryFailed = hidden.includes('canary') || legs.slice(0, plan.canaries).some((each) => each.failed);
+    const isStopped = canaryFailed || failed.size + hidden.length >= plan.maxFailures;
     const back = isStopped && plan.onFailure === 'run'
         ? legs.filter(({ state, transaction }) => state === 'confirmed' && transaction !== '')
         : [];
+    const broken = Object.values(results).some((each) => each === 'failure' || each === 'cancelled');
     return {
         hosts: legs.map(({ host, state, why }) => ({ host, state, why })),
         back: back.map(({ host, transaction }) => ({ host, transaction })),
-        ok: legs.every(({ last, failed }) => last === 'ended' && !failed),
+        ok: !broken &&
+            legs.every((leg) => leg.last === 'ended' && leg.state !== 'unknown' && !leg.failed),
     };
 }
 const notBegun = {
     state: 'untouched',
     failed: false,
-    why: 'not begun: hosts before it had failed, the run was cancelled, or its job could not start',
+    why: 'not started: a canary had failed, or the run was cancelled',
+};
+const unrecorded = {
+    state: 'unknown',
+    failed: false,
+    why: 'no record of it was found: see its job. If that did not begin, the host is untouched',
+};
+const contradicted = {
+    state: 'unknown',
+    failed: false,
+    why: 'its job succeeded, but no record of that was found: see its job',
 };
 const lost = {
     state: 'unknown',
     failed: true,
-    why: 'its job was lost in the middle. The host finishes or undoes the deploy alone, and rolls it back unless verify confirms it within `confirm-within`',
+    why: 'its job was lost halfway. The host finishes or undoes the deploy by itself, and rolls it back unless verify confirms it within `confirm-within`',
 };
 const lostReturn = {
     state: 'unknown',
     failed: true,
-    why: 'was being rolled back, and nobody saw the end: its job was lost. The host finishes alone what it has begun',
+    why: 'was being rolled back when its job was lost, so the outcome is unknown. The host finishes by itself what it has begun',
 };
 /** What a record says that another one should have followed. */
 const unended = { begun: lost, returning: lostReturn };
 /** The end of every host, once nothing more is done: one that is still to be rolled back was not, or was lost. */
 const endsWithout = ({ hosts, back }) => hosts.map((each) => back.some(({ host }) => host === each.host)
-    ? { ...each, state: 'unknown', why: 'was to be rolled back, and nobody saw it: see its job' }
+    ? {
+        ...each,
+        state: 'unknown',
+        why: 'was to be rolled back, but the outcome is unknown: see its job',
+    }
     : each);
-function legOf(host, all) {
+function legOf(host, all, result) {
     const own = all.filter((record) => record.host === host).sort(inOrder);
     const record = own.at(-1);
-    const { state, failed, why } = record === undefined
-        ? notBegun
-        : record.kind === 'begun' || record.kind === 'returning'
-            ? unended[record.kind]
-            : record;
+    const { state, failed, why } = endOf(record, result);
     // A leg that was run again may have had nothing to change; a release that was rolled back is nothing to undo.
     const made = own.findLast((each) => each.transaction !== '' && each.state !== 'rolled-back');
     const transaction = made?.transaction ?? '';
     return { host, state, failed, why, last: record?.kind ?? null, transaction };
 }
+/** Where a host is by its latest record and the result of its job, which succeeds only if all its hosts do. */
+function endOf(record, result) {
+    if (record === undefined)
+        return result === 'skipped' ? notBegun : unrecorded;
+    const { kind } = record;
+    if (result === 'success' && (kind === 'begun' || (kind === 'ended' && record.failed))) {
+        return contradicted;
+    }
+    return kind === 'begun' || kind === 'returning' ? unended[kind] : record;
+}
 const inOrder = (one, other) => one.attempt - other.attempt || recordKinds.indexOf(one.kind) - recordKinds.indexOf(other.kind);
 
 ;// CONCATENATED MODULE: ./src/plan/fleet/host-state.js
-/** Where a deploy leaves its host. */
-function endOfDeploy(deploy) {
+/** Where the reason of a failure is; a run of a workflow has a job for each host. */
+const inJob = 'see its job';
+/**
+ * Where a deploy leaves its host.
+ *
+ * @param reason of a failure, or where it is
+ */
+function endOfDeploy(deploy, reason = inJob) {
     const { ok, dryRun, begun, result, awaits, healthy, confirmed, rolledBack } = deploy;
     const end = (state, why) => ({ state, failed: !ok, why });
     if (dryRun)
-        return end('untouched', ok ? 'dry run' : 'the dry run failed: see its job');
+        return end('untouched', ok ? 'dry run' : `the dry run failed: ${reason}`);
     // A gate that passed may have been followed by a confirmation that failed.
     if (result === 'committed' && rolledBack !== null) {
         const gate = healthy ? 'its release could not be confirmed' : 'its gate failed';
         return rolledBack === 'success'
             ? end('rolled-back', gate)
-            : end('unknown', `${gate}, and its roll-back failed: see its job`);
+            : end('unknown', `${gate}, and its rollback failed: ${reason}`);
     }
     if (healthy && result === 'committed' && awaits && !confirmed) {
         return { state: 'unknown', failed: true, why: unconfirmed };
     }
     if (healthy) {
         const what = result === 'committed' ? 'the new release' : 'nothing to change';
-        return end('confirmed', ok ? what : `${what}, but another step failed: see its job`);
+        return end('confirmed', ok ? what : `${what}, but another step failed: ${reason}`);
     }
     switch (result) {
         case 'committed':
-            return end('unknown', `its gate did not end. ${guarded}`);
+            return end('unknown', `its gate did not finish. ${guarded}`);
         case 'undone':
-            return end('rolled-back', 'the deploy failed and was undone: see its job');
+            return end('rolled-back', `the deploy failed and was undone: ${reason}`);
         case 'undo-failed':
-            return end('unknown', 'the deploy failed, and not all of it could be undone: see its job');
+            return end('unknown', `the deploy failed, and not all of it could be undone: ${reason}`);
         case null:
             if (begun)
-                return end('unknown', `the end of its transaction was not seen. ${guarded}`);
-            return end('untouched', ok ? 'nothing was changed' : 'it failed before a change: see its job');
+                return end('unknown', `the outcome of its transaction is unknown. ${guarded}`);
+            return end('untouched', ok ? 'nothing was changed' : `it failed before any change: ${reason}`);
     }
 }
-const unconfirmed = 'its gate passed but confirmed nothing: the host may have rolled back before, when `confirm-within` had run out, or another run deployed';
-const guarded = 'The host finishes or undoes it alone, and rolls it back unless verify confirms it within `confirm-within`';
-/** Where a roll-back by policy leaves a host. */
-function endOfRollBack(result) {
+const unconfirmed = 'its gate passed but confirmed nothing: `confirm-within` may have expired, so that the host rolled back, or another run deployed';
+const guarded = 'The host finishes or undoes it by itself, and rolls it back unless verify confirms it within `confirm-within`';
+/** Where a rollback by policy leaves a host. `reason`: of a failure, or where it is. */
+function endOfRollBack(result, reason = inJob) {
     switch (result) {
         case 'undone':
             return { state: 'rolled-back', failed: false, why: 'other hosts had failed' };
@@ -25301,7 +25381,7 @@ function endOfRollBack(result) {
             return { state: 'unknown', failed: true, why };
         }
         case 'failed':
-            return { state: 'unknown', failed: true, why: 'its roll-back failed: see its job' };
+            return { state: 'unknown', failed: true, why: `its rollback failed: ${reason}` };
     }
 }
 
@@ -25342,7 +25422,7 @@ function planRollout({ names, patterns, canary }) {
         throw new ConfigError('input canary', problem, 'names of hosts of the fleet, or `none` alone');
     }
     if (canary.includes('none') && canary.length > 1) {
-        const problem = '`canary` has `none` beside names of hosts';
+        const problem = '`canary` combines `none` with names of hosts';
         throw new ConfigError('input canary', problem, 'names of hosts, or `none` alone');
     }
     const first = chosenCanaries(chosen, canary);
@@ -25377,7 +25457,7 @@ function chooseHosts(names, patterns) {
     const idle = forms.findIndex((form) => !names.some((name) => form.test(name)));
     if (idle >= 0) {
         const problem = `no host matches \`${patterns[idle]}\``;
-        throw new ConfigError('input hosts', problem, 'names of hosts; `*` stands for any letters');
+        throw new ConfigError('input hosts', problem, 'names of hosts; `*` is a wildcard');
     }
     return names.filter((name) => forms.some((form) => form.test(name)));
 }
@@ -25794,7 +25874,7 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
@@ -25956,8 +26036,16 @@ function wayAfterUndo({ transaction, steps }) {
     const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}`;
+    const broker = brokerOf(left.map(({ message }) => message));
+    const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+    return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages) {
+    const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+    return found.find((each) => each !== undefined) ?? null;
+}
+const startBroker = (broker) => `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
@@ -25965,6 +26053,10 @@ function nextAfter(outcome, verb) {
     const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
+            // The app was imported, and it is its settings or its broker that are refused.
+            if (outcome.failure?.ran === undefined) {
+                return { advice: 'do what the evidence says, then run again', host };
+            }
             return {
                 advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
                 host,
@@ -25972,8 +26064,11 @@ function nextAfter(outcome, verb) {
         case 'verify-unit':
             return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
-        case 'prove-unit':
-            return { advice: 'fix the cause shown in the evidence, then run again', host };
+        case 'prove-unit': {
+            const broker = brokerOf([outcome.failure?.message ?? '']);
+            const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+            return { advice: `${cause}, then run again`, host };
+        }
         case 'stop-unit':
             return {
                 advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
@@ -26140,11 +26235,11 @@ function renderFleetSummary(hosts) {
         '### Fleet',
         escape_escapeMarkdown(describeFleet(hosts)),
         unknown.length === 0 ? '' : whatToDo,
-        renderTable({ columns: ['host', 'end', 'why'], rows }),
+        renderTable({ columns: ['host', 'state', 'why'], rows }),
     ];
     return escape_capMarkdown(`${parts.filter((part) => part !== '').join('\n\n')}\n`);
 }
-const whatToDo = 'Look at the hosts whose end is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` how the worker is. To roll back, run `rollback.yml` for that host.';
+const whatToDo = 'Check the hosts whose state is unknown: `celeriac releases --host …` says which release runs, `celeriac status --host …` shows the worker. To roll back, run `rollback.yml` for that host.';
 
 ;// CONCATENATED MODULE: ./src/action/github-reporter.js
 
@@ -26328,9 +26423,10 @@ const tasks = {
             keepRecord(reporter, host, { state: 'unknown', failed: false, why: '' }, 'returning');
             return;
         }
-        const reason = stopReason(planOf(inputs), host, readRecords(inputs.results));
+        const records = readRecords(inputs.results);
+        const reason = stopReason(planOf(inputs), host, records, inputs.jobs.value ?? {});
         reporter.output('go', String(reason === null));
-        reporter.info(reason === null ? `${host} may be begun` : `${host}: ${reason}`);
+        reporter.info(reason === null ? `${host} may start` : `${host}: ${reason}`);
         const end = { state: 'untouched', failed: false, why: reason ?? '' };
         keepRecord(reporter, host, end, reason === null ? 'begun' : 'stopped');
     },
@@ -26351,8 +26447,11 @@ const tasks = {
             process.exitCode = 1;
         }
     },
+    keys(inputs, reporter) {
+        reporter.output('known-hosts', pinsFor(inputs, hostOf(inputs)));
+    },
     decide(inputs, reporter) {
-        const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        const end = conclude(inputs);
         const { matrices } = planRollout({
             names: end.back.map(({ host }) => host),
             patterns: [],
@@ -26369,7 +26468,7 @@ const tasks = {
         reporter.info(names === '' ? 'no other host is rolled back' : `are rolled back, too: ${names}`);
     },
     conclude(inputs, reporter) {
-        const end = concludeRollout(planOf(inputs), readRecords(inputs.results));
+        const end = conclude(inputs);
         // Whoever cancels a run before it decides rolls nothing back.
         const isDecided = inputs.outcome === 'success' || inputs.outcome === 'failure';
         const hosts = isDecided ? endsWithout(end) : end.hosts;
@@ -26407,6 +26506,7 @@ function fleet_readFleet(path) {
     }
     return fleet;
 }
+const conclude = (inputs) => concludeRollout(planOf(inputs), readRecords(inputs.results), inputs.jobs.value ?? {});
 function planOf({ plan, task }) {
     if (plan.value === null) {
         throw new ConfigError('input plan', `missing \`plan\` for \`${task}\``, 'the output `plan`');

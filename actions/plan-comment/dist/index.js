@@ -52647,7 +52647,7 @@ function incomplete(reports, context) {
     const isTold = isWhole(context) || reports.some(({ failure }) => failure !== null);
     return isTold
         ? ''
-        : `**The plan is not whole: its job ended with ${escape_codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
+        : `**The plan is incomplete: its job ended with ${escape_codeSpan(result)}, and ${runLink(context, 'the run')} says why.**`;
 }
 /** As far as GitHub says. */
 const isWhole = ({ result }) => result === '' || result === 'success';
@@ -52670,7 +52670,7 @@ function renderHost(host, reports, wanted, context, lines) {
         ...failed.map(renderFailed),
         ...lost.map((action) => `**No plan of ${action}: ${runLink(context, 'the run')} says why.**`),
         reports.some(({ access }) => access === 'change')
-            ? `**The key of this plan may also change the host.** Give the plan [a key that may only look](${context.keyPage}).`
+            ? `**The key of this plan can also change the host.** Give the plan [a read-only key](${context.keyPage}).`
             : '',
         parts.length === 0 ? '' : renderSentences(reports),
         tellOfNoCode(reports),
@@ -52682,7 +52682,7 @@ function renderHost(host, reports, wanted, context, lines) {
 function headline(titles, isPartial) {
     const names = titles.map((title) => title.toLowerCase()).join(', ');
     if (titles.length > 0)
-        return `**Changes: ${names}${isPartial ? ', as far as is known' : ''}.**`;
+        return `**Changes: ${names}${isPartial ? ', as far as known' : ''}.**`;
     return isPartial ? '' : '**Nothing to change.**';
 }
 const renderFailed = ({ action, failure }) => `**No plan of ${action}:**\n\n${escape_codeFence(failure ?? '', 'text')}`;
@@ -52695,7 +52695,7 @@ const renderSentences = (reports) => reports
 /** A pull request is about code, so that nobody takes its absence for `nothing to change`. */
 const tellOfNoCode = (reports) => codeOf(reports) === null &&
     reports.some(({ action, failure }) => action === 'deploy-worker' && failure === null)
-    ? 'The code is deployed by others: `source` is `none`.'
+    ? 'Celeriac does not deploy the code: `source` is `none`.'
     : '';
 const codeOps = [
     'fetch-commit',
@@ -52757,10 +52757,10 @@ function renderSection({ title, steps, code, isOpen }, context, lines) {
 }
 function renderCode({ from, to, log }, { trial }) {
     const left = from === null ? 'no commit yet' : escape_codeSpan(from.slice(0, 7));
-    const count = log === null ? 'which commits lie between them is not known' : describeLog(log);
+    const count = log === null ? 'the commits between them are unknown' : describeLog(log);
     const step = `${left} → ${escape_codeSpan(to.slice(0, 7))}: ${count}.`;
     return to === trial
-        ? `${step} GitHub made ${escape_codeSpan(to.slice(0, 7))} to try the merge; merging makes another commit with the same files.`
+        ? `${step} GitHub made ${escape_codeSpan(to.slice(0, 7))} to test the merge; merging creates another commit with the same files.`
         : step;
 }
 function describeLog({ count, direction }) {
@@ -58133,7 +58133,7 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
@@ -58295,8 +58295,16 @@ function wayAfterUndo({ transaction, steps }) {
     const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}`;
+    const broker = brokerOf(left.map(({ message }) => message));
+    const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+    return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages) {
+    const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+    return found.find((each) => each !== undefined) ?? null;
+}
+const startBroker = (broker) => `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
@@ -58304,6 +58312,10 @@ function nextAfter(outcome, verb) {
     const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
+            // The app was imported, and it is its settings or its broker that are refused.
+            if (outcome.failure?.ran === undefined) {
+                return { advice: 'do what the evidence says, then run again', host };
+            }
             return {
                 advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
                 host,
@@ -58311,8 +58323,11 @@ function nextAfter(outcome, verb) {
         case 'verify-unit':
             return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
-        case 'prove-unit':
-            return { advice: 'fix the cause shown in the evidence, then run again', host };
+        case 'prove-unit': {
+            const broker = brokerOf([outcome.failure?.message ?? '']);
+            const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+            return { advice: `${cause}, then run again`, host };
+        }
         case 'stop-unit':
             return {
                 advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
@@ -58517,7 +58532,7 @@ async function findOwn(name, marker, read) {
             return null;
         after = pageInfo.endCursor;
     }
-    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to write no second one`);
+    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to avoid a duplicate`);
 }
 /** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
 const isOwn = ({ viewerDidAuthor, author }, viewer) => viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
@@ -58598,7 +58613,7 @@ const commentOnPlan = () => runGithubAction('plan-comment', '`pull-requests: wri
     }
     const github = openRepository(inputs['github-token'].trim());
     const { did, url } = await keepComment(github, pull.number, comment);
-    info(escape_sanitizeLogLine(did === 'nothing' ? `${url} says it already` : `${did} ${url}`));
+    info(escape_sanitizeLogLine(did === 'nothing' ? `${url} is up to date` : `${did} ${url}`));
     if (did !== 'nothing')
         setOutput('comment', escape_toOneLine(url));
 });

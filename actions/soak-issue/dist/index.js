@@ -52528,17 +52528,17 @@ function quantities_formatList(words) {
 /** The state of the release in one sentence. */
 function describeSoakState(state, { release, sampling, verdict }, isWanted) {
     if (release === null)
-        return 'Nothing to prove: no release of Celeriac runs.';
+        return 'Nothing to prove: no release of Celeriac is running.';
     const name = `Release ${release.release}`;
     const since = formatInstant(release.since);
     switch (state) {
         case 'awaiting':
-            return `${name} awaits its verdict since ${since}: verify confirms it, or the host rolls it back.`;
+            return `${name} has been awaiting its verdict since ${since}: verify confirms it, or the host rolls it back.`;
         case 'superseded':
-            return `${name} no longer is what is to be proven: run this again.`;
+            return `${name} is no longer the release to prove: run this again.`;
         case 'unproven':
             if (!isWanted || verdict === null) {
-                return `${name} is unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
+                return `${name} has been unproven since ${since}, and stays so: \`soak-hours\` is 0.`;
             }
             if (!sampling) {
                 return `${name} cannot be proven: the host takes no samples of it. Deploy again with \`soak-hours\`.`;
@@ -52677,7 +52677,7 @@ function soakIssueOf(report) {
         account: parts.filter((part) => part !== '').join('\n\n'),
         isWhole: verdict !== null,
         status: rolledBackTo === null
-            ? `It still runs, as ${run} has seen. Deploy a release that fixes it, or roll it back.`
+            ? `It is still running, as seen by ${run}. Deploy a release that fixes it, or roll it back.`
             : `It was rolled back by ${run}: release ${rolledBackTo}, the last proven one, runs again.`,
     };
 }
@@ -57940,7 +57940,7 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** `release 3 (transaction 2026…)`: a roll-back takes either. */
+/** `release 3 (transaction 2026…)`: a rollback takes either. */
 const nameOf = ({ release, transaction }) => release === undefined
     ? `transaction ${transaction}`
     : `release ${release} (transaction ${transaction})`;
@@ -58102,8 +58102,16 @@ function wayAfterUndo({ transaction, steps }) {
     const files = left.some(({ op }) => backedUp.has(op))
         ? `; the original files are in /var/lib/celeriac/transactions/${transaction}/backups on the host`
         : '';
-    return `fix the steps listed under "not undone" by hand${files}`;
+    const broker = brokerOf(left.map(({ message }) => message));
+    const begin = broker === null ? '' : `${startBroker(broker)}; then `;
+    return `${begin}fix the steps listed under "not undone" by hand${files}`;
 }
+/** The broker that a worker waited for to its end, as Celery logs it; `null`: none. */
+function brokerOf(messages) {
+    const found = messages.map((text) => /\bCannot connect to (\S+?):(?=\s|$)/.exec(text)?.[1]);
+    return found.find((each) => each !== undefined) ?? null;
+}
+const startBroker = (broker) => `start the broker ${broker}, or correct the broker URL of the app: a worker that waits for it connects by itself`;
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed')
@@ -58111,6 +58119,10 @@ function nextAfter(outcome, verb) {
     const host = 'nothing needs to be done on the host';
     switch (verb) {
         case 'try-app':
+            // The app was imported, and it is its settings or its broker that are refused.
+            if (outcome.failure?.ran === undefined) {
+                return { advice: 'do what the evidence says, then run again', host };
+            }
             return {
                 advice: "make sure that the app can be imported with the worker's interpreter, user and directory, then run again",
                 host,
@@ -58118,8 +58130,11 @@ function nextAfter(outcome, verb) {
         case 'verify-unit':
             return { advice: 'fix the settings that systemd rejects, then run again', host };
         case 'start-unit':
-        case 'prove-unit':
-            return { advice: 'fix the cause shown in the evidence, then run again', host };
+        case 'prove-unit': {
+            const broker = brokerOf([outcome.failure?.message ?? '']);
+            const cause = broker === null ? 'fix the cause shown in the evidence' : startBroker(broker);
+            return { advice: `${cause}, then run again`, host };
+        }
         case 'stop-unit':
             return {
                 advice: 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again',
@@ -58324,7 +58339,7 @@ async function findOwn(name, marker, read) {
             return null;
         after = pageInfo.endCursor;
     }
-    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to write no second one`);
+    throw new Error(`searched ${mostPages * perPage} ${name}; wrote none, to avoid a duplicate`);
 }
 /** An app is `name[bot]` as the viewer, and a `Bot` called `name` as an author. */
 const isOwn = ({ viewerDidAuthor, author }, viewer) => viewerDidAuthor || (author?.__typename === 'Bot' && viewer === `${author.login}[bot]`);
@@ -58391,7 +58406,7 @@ class Issues {
         }
         const body = updatedBody(issue, found.body);
         if (body === found.body && issue.title === found.title) {
-            info(escape_sanitizeLogLine(`${found.url} says it already`));
+            info(escape_sanitizeLogLine(`${found.url} is up to date`));
             return;
         }
         const { number: issue_number } = found;
