@@ -56,7 +56,7 @@ async function reportCutOff(
   const run = { ...host, action: name, holder: runAddress(), unit, began, transactions };
   const view = await lookAtInterrupted(run, { open, sleep: systemClock.sleep, limit });
   reporter.info(view.message);
-  reporter.warning(view.annotation, `${name} was cut off`);
+  reporter.warning(view.annotation, `${name} was interrupted`);
   reporter.summary(view.markdown);
   await reporter.flush();
   const about = { action: name, host: run.host, unit: unit ?? '', run: run.holder };

@@ -77,9 +77,10 @@ test('the terminal finds host and jump host in the configuration of ssh', async 
     knownHosts: target.knownHosts,
   });
   const { logins } = await countLogins(server, 'root', async () => {
-    const { code, err, out } = await terminal.run(['releases', '--host', 'shop', '--json']);
-    expect(code, err).toBe(0);
-    expect(JSON.parse(out)).toEqual([]);
+    const { code, err } = await terminal.run(['releases', '--host', 'shop', '--json']);
+    // It has looked there.
+    expect(err).toContain('celery-worker.service: no such unit on the host');
+    expect(code).toBe(2);
   });
   expect(logins).toMatchObject({ accepted: 1, failed: 0 });
 });

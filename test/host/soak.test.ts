@@ -110,7 +110,7 @@ test('a release whose worker dies fails, and goes back to the last proven one', 
   expect(comparison?.notKnown).toBe('');
   const unnamed = (await soak()).report.comparison?.notKnown;
   expect(unnamed).toBe(
-    'Unknown for this release: the oldest stuck job, because `database` is not given.',
+    'Unknown for this release: the oldest stuck job, because neither `database` nor `stores` is given.',
   );
   await shell(machine, `systemctl kill --kill-who=main --signal=KILL ${UNIT}`);
   const isBack = async () =>

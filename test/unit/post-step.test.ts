@@ -86,7 +86,7 @@ describe('after a run that was cut off', () => {
       const place = await host();
       await using _ = place.server;
       const run = await cutOff(signal, place);
-      expect(run.log).not.toContain('cut off');
+      expect(run.log).not.toContain('interrupted');
       const before = place.asked.length;
       const post = await runPostStep('provision', place.inputs, run);
       expect(post.code, post.log).toBe(0);
@@ -101,7 +101,7 @@ describe('after a run that was cut off', () => {
       );
       expect(post.log.match(/^::(?:warning|error).*$/gm)).toEqual([
         expect.stringMatching(
-          /^::warning title=provision was cut off::.* next: nothing needs to be done/,
+          /^::warning title=provision was interrupted::.* next: nothing needs to be done/,
         ),
       ]);
       expect(post.summary).toContain('### provision was interrupted');
