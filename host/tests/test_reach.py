@@ -74,7 +74,7 @@ def test_a_fault_that_is_not_the_brokers_refuses_no_deploy() -> None:
 
 
 def test_an_unreachable_broker_is_refused_or_reported() -> None:
-    seen = reach.read("x\n" + reach.MARK + json.dumps({"unreachable": "cannot reach it"}))
+    seen = reach.read("x\n" + reach.MARK + json.dumps({"unreachable": "cannot reach it."}))
     with pytest.raises(OperationError) as caught:
         reach.compare(ASKED, seen)
     assert caught.value.message == "cannot reach it: the running worker would be stopped"

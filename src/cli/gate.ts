@@ -2,6 +2,7 @@ import type { FleetValues } from '../config/fleet-file.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { wishesOfDeploy } from '../config/wishes-of-deploy.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
+import { AnotherReleaseError } from '../plan/roll-back.ts';
 import { renderFailure } from '../report/failure.ts';
 import { deployWorker } from '../use-case/deploy-worker.ts';
 import { rollBackTo } from '../use-case/roll-back.ts';
@@ -75,19 +76,24 @@ export async function deployAndVerify(
       // Another run may have deployed meanwhile: then its gate judges.
       await rollBackTo(run, agent, { unit, target: `newest:${transaction}`, folder });
     } catch (refusal) {
-      throw refusal instanceof ConfigError ? cannotGoBack(refusal, transaction) : refusal;
+      if (!(refusal instanceof ConfigError)) throw refusal;
+      throw notRolledBack(refusal, transaction);
     }
     return exitCodes.back;
   }
 }
 
 /** Not an error of usage: those say that nothing was changed. */
-const cannotGoBack = (cause: ConfigError, transaction: string): HostError =>
-  new HostError(
-    `the release could not be rolled back: ${cause.message}`,
+function notRolledBack(cause: ConfigError, transaction: string): HostError {
+  const isReplaced = cause instanceof AnotherReleaseError;
+  return new HostError(
+    `the release ${isReplaced ? 'was not' : 'could not be'} rolled back: ${cause.message}`,
     {
       step: `undo transaction ${transaction}`,
-      next: '`celeriac releases` and `celeriac status` show what runs now',
+      next: isReplaced
+        ? 'nothing has to be done here: the gate of the newer release decides about both; `celeriac releases` shows the end'
+        : '`celeriac releases` and `celeriac status` show what runs now',
     },
     { cause },
   );
+}

@@ -9,6 +9,6 @@ export function describeAtWork({
   const what = [...new Set(open.map(({ action, unit }) => `${action} of ${unit ?? 'the host'}`))];
   const about = what.length === 0 ? '' : ` (${what.join(', ')})`;
   return [
-    `${working} is at work on this host${about}: what is shown may be half done, look again when it has ended.`,
+    `${working} is working on this host${about}: run this again once it has ended, as the state may be in between.`,
   ];
 }

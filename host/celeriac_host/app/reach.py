@@ -38,7 +38,7 @@ def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str,
         return f"whether it reaches its broker is unknown: {seen['problem']}", dict(seen)
     if "unreachable" not in seen:
         return "", {}
-    said = f"{seen['unreachable']}: {asked['why']}"
+    said = f"{seen['unreachable'].rstrip('.')}: {asked['why']}"
     if asked["refuse"]:
         raise OperationError(said, evidence=[asked["fix"]])
     return said, {"accepted": True}

@@ -237,7 +237,7 @@ describe('celeriac status in between', () => {
     const open = [{ action: 'deploy-worker', unit: 'celery-worker.service' } as PastTransaction];
     const { out } = await celeriac(['status'], { past: { working: 'run 9', open } });
     expect(out).toContain(
-      'run 9 is at work on this host (deploy-worker of celery-worker.service): what is shown may be half done',
+      'run 9 is working on this host (deploy-worker of celery-worker.service): run this again once it has ended',
     );
     expect((await celeriac(['status'])).out).not.toContain('at work');
   });
