@@ -542,3 +542,23 @@ def test_who_locks_a_database_is_found_without_a_look_at_open_files(
         holder.stdin.close()
     assert [each.split()[1] for each in found] == [str(holder.pid)]
     assert sqlite_locks.lock_holders(path, ids) == []
+
+
+def test_a_process_with_several_locks_is_named_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "shop.db")
+    script = """
+        import fcntl, sys
+        file = open(sys.argv[1], "wb")
+        for start in (0, 10):
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, start)
+        print("locked", flush=True)
+        sys.stdin.read()
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(script), path]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        found = sqlite_locks.lock_holders(path, set(sqlite_locks.ids_of(path)))
+        assert holder.stdin is not None
+        holder.stdin.close()
+    assert [each.split()[1] for each in found] == [str(holder.pid)]

@@ -59,8 +59,8 @@ def lock_holders(path: str, ids: Ids) -> list[str]:
 
 
 def _locking(inodes: set[int]) -> list[int]:
-    """`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks."""
-    found = []
+    """`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks; each process once."""
+    found: dict[int, None] = {}
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:
             rows = [line.split() for line in file]
@@ -72,8 +72,9 @@ def _locking(inodes: set[int]) -> list[int]:
         at = row.index("WRITE")
         inode = row[at + 2].rpartition(":")[2]
         if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:
-            found.append(int(row[at + 1]))
-    return found
+            # It may hold locks on several ranges of the file.
+            found[int(row[at + 1])] = None
+    return list(found)
 
 
 def _pids() -> list[int]:
