@@ -42,7 +42,7 @@ def paths(host: Host) -> List[str]:
 
 
 @pytest.mark.parametrize(
-    "scheme", ["", "sqlite:///", "db+sqlite:///", "sqlite+aiosqlite:///", "sqla+sqlite:///"]
+    "scheme", ["sqlite:///", "db+sqlite:///", "sqlite+aiosqlite:///", "sqla+sqlite:///"]
 )
 def test_a_file_that_a_variable_names_is_found(
     scheme: str, environment: Dict[str, str], host: Host, tmp_path: Path
@@ -50,6 +50,13 @@ def test_a_file_that_a_variable_names_is_found(
     path = database(tmp_path / "elsewhere" / "press.data")
     environment.update(HOME="/root", LP_DB=f"{scheme}{path}")
     assert paths(host) == [path]
+
+
+def test_a_path_alone_may_be_that_of_a_backup_or_of_another_app(
+    environment: Dict[str, str], host: Host, tmp_path: Path
+) -> None:
+    environment["BACKUP"] = database(tmp_path / "elsewhere" / "press.data")
+    assert paths(host) == []
 
 
 def test_a_url_with_three_slashes_is_relative_to_the_directory(
@@ -65,7 +72,9 @@ def test_several_names_of_one_file_are_one_database(
 ) -> None:
     path = database(tmp_path / "app" / "jobs.db")
     os.symlink(path, str(tmp_path / "app" / "link.db"))
-    environment.update(A=path, B=f"sqlite:///{path}", C="sqlite:///jobs.db")
+    environment.update(
+        A=f"sqlite:///{path}", B=f"sqlite:///{tmp_path}/app/link.db", C="sqlite:///jobs.db"
+    )
     assert paths(host) == [path]
 
 
@@ -79,7 +88,7 @@ def test_only_regular_files_of_sqlite_are_found(
     pipe = tmp_path / "pipe"
     os.mkfifo(str(pipe))
     values = (text, empty, pipe, tmp_path, "/dev/zero", tmp_path / "none", "/" + "x" * 5000)
-    environment.update({f"V{at}": str(value) for at, value in enumerate(values)})
+    environment.update({f"V{at}": f"sqlite:///{value}" for at, value in enumerate(values)})
     environment.update(M="sqlite://", N="sqlite:///:memory:", O="relative.db")
     assert paths(host) == []
 
@@ -93,6 +102,6 @@ def test_a_file_that_the_user_cannot_read_is_not_found(
     for folder in (tmp_path, *tmp_path.parents):
         if str(folder).startswith("/dev/shm/"):
             os.chmod(str(folder), 0o755)
-    environment["DB"] = path
+    environment["DB"] = f"sqlite:///{path}"
     assert paths(host) == [path]
     assert found.found(host, UNIT, "nobody")[0] == []

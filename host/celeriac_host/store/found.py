@@ -96,13 +96,16 @@ def _files(host: System, unit: str, user: str | None, environment: dict[str, str
 
 
 def named_files(environment: dict[str, str], directory: str) -> list[str]:
-    """Values that are an absolute path or the URL of a SQLite file; whether it is one, is open."""
+    """Values that are the URL of a SQLite file; whether it is one, is open.
+
+    Not paths: a variable may as well name a backup, or the database of another app.
+    """
     named = []
     for value in map(str.strip, environment.values()):
         url = SQLITE_URL.fullmatch(value)
         # As SQLAlchemy reads it: after three slashes, a path that begins with none is relative.
-        path = os.path.join(directory or "/", url["path"]) if url else value
-        if path.startswith("/") and len(path) <= PATH_LIMIT and "\0" not in path:
+        path = os.path.join(directory or "/", url["path"]) if url else ""
+        if path and len(path) <= PATH_LIMIT and "\0" not in path:
             named.append(os.path.normpath(path))
     return list(dict.fromkeys(named))[:NAMED_LIMIT]
 

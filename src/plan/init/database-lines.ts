@@ -112,9 +112,9 @@ export function databaseLines(stores: Stores): readonly string[] {
     ...(stores.length === 0
       ? [
           comment(
-            "No SQLite file below the worker's directory, and in its environment neither one",
+            "No SQLite file below the worker's directory, and no sqlite:/// or postgresql:// URL in",
           ),
-          comment('nor a postgresql:// URL.'),
+          comment('its environment.'),
         ]
       : stores.map((store) => comment(whyNone(store)))),
     comment('If the app keeps its jobs in a table elsewhere, name the database here.'),

@@ -95,7 +95,7 @@ describe('a database in which no table is recognised', () => {
 });
 
 test.each([
-  ['no database', [], 'in its environment neither one'],
+  ['no database', [], 'no sqlite:/// or postgresql:// URL in'],
   ['only tables without a status', [sqlite(table('tags', 'id label'))], 'tags (no column for a st'],
   [
     "only Celery's own",
