@@ -51561,7 +51561,7 @@ class LocalChannel {
 
 /** The agent's program, which is read only when it is sent. */
 const hostProgram = {
-    build: '178cca51d19c26702330897661a4d9b5b164dc3d981af402d6a27e36fd7060c3',
+    build: '6b02c296fd49c05e34dab6a7bb235294e323fd40277e7b33db6628d3010ca71a',
     json: () => (0,external_node_fs_namespaceObject.readFileSync)(__nccwpck_require__.ab + "host-program.json", 'utf8'),
 };
 /** The module that a Celery worker loads. */
@@ -74837,7 +74837,7 @@ function describeAtWork({ working, open, }) {
     const what = [...new Set(open.map(({ action, unit }) => `${action} of ${unit ?? 'the host'}`))];
     const about = what.length === 0 ? '' : ` (${what.join(', ')})`;
     return [
-        `${working} is at work on this host${about}: what is shown may be half done, look again when it has ended.`,
+        `${working} is working on this host${about}: run this again once it has ended, as the state may be in between.`,
     ];
 }
 
@@ -76936,6 +76936,7 @@ var gate_disposeResources = (undefined && undefined.__disposeResources) || (func
 
 
 
+
 /**
  * The verification after a deploy, which its inputs would otherwise stop once the worker is deployed.
  *
@@ -76992,7 +76993,9 @@ async function deployAndVerify(run, gate, { interrupted }) {
                 await rollBackTo(run, agent, { unit, target: `newest:${transaction}`, folder });
             }
             catch (refusal) {
-                throw refusal instanceof ConfigError ? cannotGoBack(refusal, transaction) : refusal;
+                if (!(refusal instanceof ConfigError))
+                    throw refusal;
+                throw notRolledBack(refusal, transaction);
             }
             return exitCodes.back;
         }
@@ -77008,10 +77011,15 @@ async function deployAndVerify(run, gate, { interrupted }) {
     }
 }
 /** Not an error of usage: those say that nothing was changed. */
-const cannotGoBack = (cause, transaction) => new HostError(`the release could not be rolled back: ${cause.message}`, {
-    step: `undo transaction ${transaction}`,
-    next: '`celeriac releases` and `celeriac status` show what runs now',
-}, { cause });
+function notRolledBack(cause, transaction) {
+    const isReplaced = cause instanceof AnotherReleaseError;
+    return new HostError(`the release ${isReplaced ? 'was not' : 'could not be'} rolled back: ${cause.message}`, {
+        step: `undo transaction ${transaction}`,
+        next: isReplaced
+            ? 'nothing has to be done here: the gate of the newer release decides about both; `celeriac releases` shows the end'
+            : '`celeriac releases` and `celeriac status` show what runs now',
+    }, { cause });
+}
 
 ;// CONCATENATED MODULE: ./src/config/look-inputs.js
 
@@ -79871,8 +79879,8 @@ function databaseLines(stores) {
     return [
         ...(stores.length === 0
             ? [
-                comment("No SQLite file below the worker's directory, and in its environment neither one"),
-                comment('nor a postgresql:// URL.'),
+                comment("No SQLite file below the worker's directory, and no sqlite:/// or postgresql:// URL in"),
+                comment('its environment.'),
             ]
             : stores.map((store) => comment(whyNone(store)))),
         comment('If the app keeps its jobs in a table elsewhere, name the database here.'),
